@@ -1,0 +1,89 @@
+"""The accelerator a model runs on: peak rates from the data sheet, each with its source.
+
+Contract: `load_hardware` reads `configs/hardware/<id>.yaml` and returns an immutable `Hardware`,
+or raises `ConfigError` naming file, field and value. Efficiencies are not hardware facts; they
+belong to a step-time model's options.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simulator.validation import Positive, StrictModel, parse, read_yaml
+
+TERA = 1e12
+
+
+class Quantity(StrictModel):
+    """One figure of a data sheet."""
+
+    value: Positive
+    unit: str
+    source: str
+
+
+class Hardware(StrictModel):
+    """Peak rates of one GPU.
+
+    Attributes
+    ----------
+    id
+        Name used by experiments and command lines.
+    dense_bf16_tflops
+        Dense BF16 tensor-core peak, TFLOPS per GPU.
+    dense_fp8_tflops
+        Dense FP8 tensor-core peak, TFLOPS per GPU; absent where the GPU has no FP8 units.
+    memory_bandwidth_tbs
+        Peak HBM bandwidth, TB/s per GPU.
+    memory_gib
+        HBM capacity, GiB per GPU.
+    """
+
+    id: str
+    name: str
+    dense_bf16_tflops: Quantity
+    dense_fp8_tflops: Quantity | None = None
+    memory_bandwidth_tbs: Quantity
+    memory_gib: Quantity
+
+    @property
+    def peak_flops(self) -> float:
+        """Dense BF16 peak, FLOP/s per GPU."""
+        return self.dense_bf16_tflops.value * TERA
+
+    @property
+    def peak_fp8_flops(self) -> float | None:
+        """Dense FP8 peak, FLOP/s per GPU, or None."""
+        return self.dense_fp8_tflops.value * TERA if self.dense_fp8_tflops else None
+
+    @property
+    def peak_bandwidth(self) -> float:
+        """Peak HBM bandwidth, bytes/s per GPU."""
+        return self.memory_bandwidth_tbs.value * TERA
+
+    @classmethod
+    def from_peaks(cls, tflops: float, bandwidth_tbs: float, *, source: str, memory_gib: float = 80.0) -> Hardware:
+        """Build a GPU from two peak rates, for recorded steps and what-if runs.
+
+        Raises
+        ------
+        ConfigError
+            If a rate is zero, negative or not finite.
+        """
+        quantities = {
+            "dense_bf16_tflops": {"value": tflops, "unit": "TFLOPS", "source": source},
+            "memory_bandwidth_tbs": {"value": bandwidth_tbs, "unit": "TB/s", "source": source},
+            "memory_gib": {"value": memory_gib, "unit": "GiB", "source": source},
+        }
+        return parse(cls, {"id": "custom", "name": source, **quantities}, source=source)
+
+
+def load_hardware(path: Path) -> Hardware:
+    """Read one GPU description.
+
+    Raises
+    ------
+    ConfigError
+        If the file is unreadable, a field is missing, unknown, non-positive or not finite.
+    """
+    return parse(Hardware, read_yaml(path), source=str(path))

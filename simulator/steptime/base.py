@@ -1,0 +1,29 @@
+"""The two calls every step-time model offers.
+
+`price` is all the engine's loop ever calls; `explain` answers "why does this step cost that?".
+Both rest on the same formulas, and a test holds them together for every model.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from simulator.steptime.batch import Batch, BatchSums
+from simulator.steptime.cost import StepCost
+
+
+class StepTimeModel(Protocol):
+    """How long one engine step takes on a given model, GPU and tensor-parallel degree."""
+
+    @property
+    def kv_breakpoints(self) -> tuple[int, ...]:
+        """Past-token counts at which the decode formula changes; empty when it does not."""
+        ...
+
+    def price(self, sums: BatchSums) -> int:
+        """Return the step's duration in whole microseconds, at least 1."""
+        ...
+
+    def explain(self, batch: Batch) -> StepCost:
+        """Return the same duration with everything it is made of."""
+        ...
