@@ -1,0 +1,1 @@
+"""How long one GPU kernel takes: measured tables, fitted curves, and the audit of both."""
