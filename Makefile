@@ -1,0 +1,53 @@
+# The two commands a newcomer needs: `make findings` and `make test`.
+# Needs only Python 3.11 to 3.13, make and git; everything else goes into .venv.
+
+.PHONY: help findings test check setup lint lock bench clean
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The first interpreter of a supported version; override with `make setup PYTHON=/path/to/python`.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
+	&& { echo $$p; break; }; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+help:
+	@echo "make findings   create the environment if missing, regenerate every finding into reports/"
+	@echo "make test       create the environment if missing, run the tests"
+	@echo "make check      regenerate everything into results/ and compare with reports/ as found"
+	@echo "make setup      only create the environment (.venv)"
+	@echo "make lint       ruff and snakefmt"
+	@echo "make bench      how fast it is"
+
+setup: $(READY)
+
+$(READY): requirements.lock
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 with venv found; install one or run 'make setup PYTHON=/path/to/python'" >&2; exit 1; }
+	@echo "creating $(VENV) with $$($(PYTHON) --version) and the packages of requirements.lock (about a minute)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install -r requirements.lock
+	@touch $(READY)
+
+findings: $(READY)
+	@$(BIN)/snakemake --forceall
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	@$(BIN)/snakemake check --forceall
+
+lint: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile workflow/rules
+
+# Needs uv; pins every dependency for all supported Python versions at once.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate -o requirements.lock
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks.h1
+
+clean:
+	rm -rf $(VENV) results .snakemake

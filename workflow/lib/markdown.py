@@ -1,0 +1,60 @@
+"""Numbers and tables as markdown, formatted by one set of rules.
+
+Percentages and percentage points have one decimal, milliseconds two significant groups as printed
+by the sources (one decimal), gains carry their sign and are bold above the laboratory's threshold.
+A number that does not exist prints as a dash, never as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+MISSING = "–"
+
+
+def pct(value: float | None) -> str:
+    """Format a percentage."""
+    return MISSING if value is None else f"{_signless_zero(value):.1f} %"
+
+
+def signed_pct(value: float | None) -> str:
+    """Format a signed percentage."""
+    return MISSING if value is None else f"{_signless_zero(value):+.1f} %"
+
+
+def pp(value: float | None, bold_above: float | None = None) -> str:
+    """Format a gain in percentage points, bold where its size exceeds `bold_above`."""
+    if value is None:
+        return MISSING
+    text = f"{_signless_zero(value):+.1f} pp"
+    return f"**{text}**" if bold_above is not None and abs(value) > bold_above else text
+
+
+def ms(value: float | None) -> str:
+    """Format a latency in milliseconds."""
+    return MISSING if value is None else f"{value:.1f}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Format a table with padded columns; the first `left` columns are left-aligned, the rest right."""
+    cells = [[_cell(text) for text in line] for line in (header, *rows)]
+    widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(header))]
+    rule = [":" + "-" * (width - 1) if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return "\n".join(_line(line, widths, left) for line in (cells[0], rule, *cells[1:]))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
+    padded = [
+        text.ljust(width) if column < left else text.rjust(width)
+        for column, (text, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "| " + " | ".join(padded) + " |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _signless_zero(value: float) -> float:
+    """Print -0.04 as 0.0, not as -0.0."""
+    return 0.0 if round(value, 1) == 0 else value

@@ -1,0 +1,142 @@
+"""What the laboratory is set to (`configs/lab.yaml`) and the methods it knows (`configs/methods/`).
+
+A method says how a recorded experiment is turned into a simulator run and how its latencies are
+defined on both sides; it is written once and shared by every hypothesis.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from simulator.validation import Count, NonNegative, StrictModel, parse, read_yaml
+from workflow.lib.vocabulary import Metric
+
+
+class Tolerances(StrictModel):
+    """Largest accepted difference per unit of `numbers.csv`."""
+
+    ms: NonNegative
+    pct: NonNegative
+    pp: NonNegative
+
+    def of(self, unit: str) -> float:
+        """Return the tolerance for `unit`."""
+        return float(getattr(self, unit))
+
+
+class Seeds(StrictModel):
+    """Every source of randomness, by name."""
+
+    workload: int
+    bootstrap: int
+
+
+class Bootstrap(StrictModel):
+    """Percentile bootstrap over experiments."""
+
+    resamples: Count
+    level_pct: Annotated[float, Field(gt=50, lt=100)]
+
+
+class Tolerance(StrictModel):
+    """A table of tolerances under its own key."""
+
+    tolerance: Tolerances
+
+
+class Settings(StrictModel):
+    """`configs/lab.yaml`."""
+
+    seeds: Seeds
+    bootstrap: Bootstrap
+    bold_above_pp: NonNegative
+    check: Tolerance
+    reproduction: Tolerance
+
+
+class Lengths(StrEnum):
+    """Where a run's request lengths come from."""
+
+    RECORDED = "recorded"
+    REGENERATED = "regenerated"
+
+
+class Arrivals(StrEnum):
+    """When a run's requests arrive."""
+
+    RECORDED_INTERVALS = "recorded_intervals"
+    CLOSED_LOOP = "closed_loop"
+
+
+class MeasuredDefinition(StrEnum):
+    """How the measured side of a metric is obtained from the ground truth."""
+
+    AS_REPORTED = "as_reported"
+    ITL_FROM_MEANS = "itl_from_means"
+
+
+class WorkloadRule(StrictModel):
+    """How a recorded workload becomes simulated requests."""
+
+    lengths: Lengths
+    arrivals: Arrivals
+
+
+class Definition(StrictModel):
+    """One metric on both sides; `predicted` names a definition of `simulator.metrics`."""
+
+    predicted: str
+    measured: MeasuredDefinition
+
+
+class Method(StrictModel):
+    """`configs/methods/<id>.yaml`.
+
+    `steptime` and `engine` override the hypothesis' base; an arm overrides both.
+    """
+
+    id: str
+    title: str
+    summary: str
+    steptime: dict[str, Any] = Field(default_factory=dict)
+    engine: dict[str, Any] = Field(default_factory=dict)
+    workload: WorkloadRule
+    definitions: dict[Metric, Definition]
+
+    @model_validator(mode="after")
+    def _every_metric_is_defined(self) -> Method:
+        missing = [metric.value for metric in Metric if metric not in self.definitions]
+        if missing:
+            raise ValueError(f"definitions: missing for {', '.join(missing)}")
+        return self
+
+
+def load_settings(root: Path) -> Settings:
+    """Read `configs/lab.yaml`.
+
+    Raises
+    ------
+    ConfigError
+        Naming every wrong key.
+    """
+    path = root / "configs" / "lab.yaml"
+    return parse(Settings, read_yaml(path), source=str(path.relative_to(root)))
+
+
+def load_methods(root: Path) -> dict[str, Method]:
+    """Read every method, by id.
+
+    Raises
+    ------
+    ConfigError
+        Naming file and key.
+    """
+    methods = {}
+    for path in sorted((root / "configs" / "methods").glob("*.yaml")):
+        method = parse(Method, read_yaml(path), source=str(path.relative_to(root)))
+        methods[method.id] = method
+    return methods

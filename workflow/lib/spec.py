@@ -1,0 +1,146 @@
+"""A hypothesis as its author writes it: one YAML file, validated as a whole before anything runs.
+
+`load_hypothesis` reads `hypotheses/<id>/hypothesis.yaml` and reports every problem at once.
+Cross-checks that need the rest of the laboratory (experiments, methods, resolved arms) live in
+`workflow.lib.laboratory`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, model_validator
+
+from simulator.validation import Count, StrictModel, config_error, parse, read_yaml, suggest
+from workflow.lib.criteria import Criterion
+from workflow.lib.vocabulary import EvidenceType, Family, FindingType, Metric, Purpose, Resolution, Status
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class GroundTruthChoice(StrictModel):
+    """Which measured experiments the arms are compared with."""
+
+    set: Text
+
+
+class Finding(StrictModel):
+    """One row of the findings table; `finding` and `action` are templates over the results."""
+
+    finding: Text
+    type: FindingType
+    action: Text
+
+
+class Evidence(StrictModel):
+    """One row of the evidence table; `value` and `confidence` are templates over the results."""
+
+    metric: Text
+    value: Text
+    confidence: Text
+
+
+class Hypothesis(StrictModel):
+    """One claim, the arms that test it and the criteria that judge it.
+
+    Attributes
+    ----------
+    base
+        Step-time options common to all arms; a method may override them, an arm overrides both.
+    arms
+        Named overlays on the base; the first arm is the reference of every delta.
+    varied
+        Dotted option names in which the arms may differ, and no others (rule ED-1).
+    criteria
+        Decide the status; exactly the ones marked `decisive` (by default the first) can refute.
+    controls
+        Evaluated and reported beside the criteria; a failed control takes "clean" away.
+    resolutions
+        How each status is resolved, where the default of `workflow.lib.verdict` does not fit.
+    data_date
+        Date of the measurements, not of the run.
+    """
+
+    id: Name
+    aliases: tuple[Text, ...] = ()
+    title: Text
+    claim: Text
+    diagnostic: Text
+    family: Family
+    vvuq: Purpose
+    type: EvidenceType = EvidenceType.DETERMINISTIC
+    tier: Annotated[int, Field(ge=0, le=2)]
+    data_date: date
+    rounds: Count = 1
+    methods: Annotated[tuple[Name, ...], Field(min_length=1)]
+    ground_truth: GroundTruthChoice
+    references: tuple[Name, ...] = ()
+    base: dict[str, Any] = Field(default_factory=dict)
+    arms: Annotated[dict[Name, dict[str, Any]], Field(min_length=2)]
+    varied: Annotated[tuple[Text, ...], Field(min_length=1)]
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
+    criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)]
+    controls: tuple[Criterion, ...] = ()
+    vanishing: Text | None = None
+    resolutions: dict[Status, Resolution] = Field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    not_tested: tuple[Text, ...] = ()
+
+    @property
+    def reference_arm(self) -> str:
+        """The arm every delta is taken against."""
+        return next(iter(self.arms))
+
+    @property
+    def judged(self) -> tuple[Criterion, ...]:
+        """Criteria and controls, in report order."""
+        return (*self.criteria, *self.controls)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Hypothesis:
+        problems = list(_inconsistencies(self))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def load_hypothesis(path: Path, root: Path) -> Hypothesis:
+    """Read one hypothesis.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file and every wrong key; also when the id is not the folder's name.
+    """
+    source = path.relative_to(root).as_posix()
+    hypothesis = parse(Hypothesis, read_yaml(path), source=source)
+    if hypothesis.id != path.parent.name:
+        raise config_error(source, [f"id: must be the folder's name '{path.parent.name}' (got '{hypothesis.id}')"])
+    return hypothesis
+
+
+def _inconsistencies(hypothesis: Hypothesis) -> Iterator[str]:
+    seen: set[str] = set()
+    for criterion in hypothesis.judged:
+        if criterion.id in seen:
+            yield f"criteria: id '{criterion.id}' is used twice"
+        seen.add(criterion.id)
+        if criterion.metric not in hypothesis.metrics:
+            yield f"criteria.{criterion.id}.metric: '{criterion.metric}' is not in metrics"
+        for arm in criterion.arms:
+            if arm not in hypothesis.arms:
+                yield f"criteria.{criterion.id}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
+    for name, values in (("methods", hypothesis.methods), ("metrics", hypothesis.metrics)):
+        if len(set(values)) != len(values):
+            yield f"{name}: an entry is given twice"
+
+
+def is_path_like(target: str) -> bool:
+    """Tell a file target from a rule name."""
+    return bool(re.search(r"[/.]", target))

@@ -1,0 +1,178 @@
+"""The tables of a findings page, each from scores alone.
+
+Every function returns markdown. Columns follow one order everywhere: metric by metric, arms in the
+order of the hypothesis, then the gain over the first arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workflow.lib.markdown import MISSING, ms, pct, pp, signed_pct, table
+from workflow.lib.published import Comparison
+from workflow.lib.scoring import Scores, mean
+from workflow.lib.verdict import Verdict
+from workflow.lib.vocabulary import Metric, Reproduction, Scope
+
+
+class Tables:
+    """Tables of one hypothesis: which arms and metrics, and from where on a gain is bold."""
+
+    def __init__(self, arms: Sequence[str], metrics: Sequence[Metric], bold_above_pp: float) -> None:
+        self.arms = tuple(arms)
+        self.metrics = tuple(metrics)
+        self.bold_above_pp = bold_above_pp
+
+    def errors(self, scores: Scores) -> str:
+        """Return error and gain per experiment."""
+        header = ["Experiment", "Workload", *self._error_header()]
+        rows = []
+        for name, load_point, workload in _runs(scores):
+            cells = [cell for metric in self.metrics for cell in self._error_cells(scores, name, metric, load_point)]
+            rows.append([name, workload, *cells])
+        return table(header, rows, left=2)
+
+    def aggregates(self, scores: Scores, scope: Scope) -> str:
+        """Return error and gain per group, with the overall row last."""
+        groups = list(dict.fromkeys(row.group(scope) for row in scores.rows))
+        rows = [self._aggregate(scores, group, scope, group) for group in groups]
+        rows.append(self._aggregate(scores, "**overall**", Scope.OVERALL, "all"))
+        return table([_SCOPE_TITLES[scope], "n", *self._error_header()], rows)
+
+    def latencies(self, scores: Scores) -> str:
+        """Return measured and predicted means in ms per experiment."""
+        header = ["Experiment"]
+        for metric in self.metrics:
+            header += [f"measured {metric.label} [ms]", *(f"{arm} {metric.label} [ms]" for arm in self.arms)]
+        rows = []
+        for name, load_point, _ in _runs(scores):
+            cells = [name]
+            for metric in self.metrics:
+                found = [scores.row(arm, name, metric, load_point) for arm in self.arms]
+                measured = next((row.measured for row in found if row is not None), None)
+                cells += [ms(measured), *(ms(row.predicted if row else None) for row in found)]
+            rows.append(cells)
+        return table(header, rows)
+
+    def signed_errors(self, scores: Scores) -> str:
+        """Return the signed error per experiment and arm."""
+        header = ["Experiment", *(f"{arm} {metric.label}" for metric in self.metrics for arm in self.arms)]
+        rows = []
+        for name, load_point, _ in _runs(scores):
+            found = [scores.row(arm, name, metric, load_point) for metric in self.metrics for arm in self.arms]
+            rows.append([name, *(signed_pct(row.signed_error_pct if row and row.is_scored else None) for row in found)])
+        return table(header, rows)
+
+    def tp_scaling(self, scores: Scores, metric: Metric) -> str:
+        """Return the gain of every later arm along TP, per model and workload; empty if nowhere measured."""
+        rows = []
+        for arm in self.arms[1:]:
+            for series in scores.tp_series(metric, arm, self.arms[0]):
+                for tensor_parallel, value in zip(series.tensor_parallel, series.values, strict=True):
+                    rows.append([series.label, arm, str(tensor_parallel), pp(value, self.bold_above_pp)])
+        return table(["Model and workload", "Arm", "TP", f"{metric.label} gain"], rows, left=2) if rows else ""
+
+    def _error_header(self) -> list[str]:
+        header = []
+        for metric in self.metrics:
+            header.append(f"{self.arms[0]} {metric.label}")
+            for arm in self.arms[1:]:
+                header += [f"{arm} {metric.label}", "gain"]
+        return header
+
+    def _error_cells(self, scores: Scores, name: str, metric: Metric, load_point: str) -> list[str]:
+        first = scores.row(self.arms[0], name, metric, load_point)
+        base = first.ape_pct if first and first.is_scored else None
+        cells = [pct(base)]
+        for arm in self.arms[1:]:
+            row = scores.row(arm, name, metric, load_point)
+            error = row.ape_pct if row and row.is_scored else None
+            cells += [pct(error), self._gain(base, error)]
+        return cells
+
+    def _aggregate(self, scores: Scores, label: str, scope: Scope, key: str) -> list[str]:
+        cells: list[str] = []
+        for metric in self.metrics:
+            errors = [scores.mape(arm, metric, lambda row: row.group(scope) == key) for arm in self.arms]
+            cells.append(pct(errors[0]))
+            for error in errors[1:]:
+                cells += [pct(error), self._gain(errors[0], error)]
+        members = {(row.experiment, row.load_point) for row in scores.rows if row.group(scope) == key}
+        return [label, str(len(members)), *cells]
+
+    def _gain(self, base: float | None, error: float | None) -> str:
+        return pp(base - error if base is not None and error is not None else None, self.bold_above_pp)
+
+
+_SCOPE_TITLES = {Scope.WORKLOAD: "Workload", Scope.FAMILY: "Model family", Scope.TP: "TP"}
+
+
+def criteria(verdict: Verdict) -> str:
+    """Return every criterion and control with what was observed."""
+    rows = []
+    for role, outcomes in (("criterion", verdict.criteria), ("control", verdict.controls)):
+        for outcome in outcomes:
+            interval = outcome.interval
+            rows.append(
+                [
+                    outcome.id,
+                    f"{role}, decisive" if outcome.decisive and role == "criterion" else role,
+                    outcome.statement,
+                    f"**{outcome.result}**",
+                    pp(outcome.observed),
+                    pp(outcome.margin),
+                    f"{interval.low:+.1f} to {interval.high:+.1f} pp" if interval else MISSING,
+                    outcome.detail,
+                ]
+            )
+    header = ["Id", "Role", "Statement", "Result", "Observed", "Margin", "95 % interval", "Detail"]
+    return table(header, rows, left=4)
+
+
+def reproduction_summary(comparisons: Sequence[Comparison]) -> str:
+    """Return how many published cells of each table came out again."""
+    rows = []
+    for name in dict.fromkeys(comparison.cell.table for comparison in comparisons):
+        chosen = [comparison for comparison in comparisons if comparison.cell.table == name]
+        counts = [sum(c.verdict is verdict for c in chosen) for verdict in Reproduction]
+        digit = sum(c.to_the_digit for c in chosen)
+        gaps = [abs(c.difference) for c in chosen if c.difference is not None and c.verdict is Reproduction.REPRODUCED]
+        largest = f"{max(gaps):.2f}" if gaps else MISSING
+        rows.append([name, str(len(chosen)), str(counts[0]), str(digit), str(counts[1]), str(counts[2]), largest])
+    header = ["Table", "Cells", "reproduced", "of these to the digit", "not reproduced", "not reproducible"]
+    return table([*header, "largest difference of a reproduced cell"], rows)
+
+
+def reproduction_cells(comparisons: Sequence[Comparison]) -> str:
+    """Return every published cell beside its regenerated value."""
+    rows = []
+    for comparison in comparisons:
+        cell = comparison.cell
+        verdict = comparison.verdict.value + (f": {comparison.reason}" if comparison.reason else "")
+        rows.append(
+            [
+                cell.table,
+                cell.key,
+                cell.arm,
+                cell.metric.label,
+                cell.statistic.value,
+                f"{cell.value:.{cell.decimals}f}",
+                MISSING if comparison.regenerated is None else f"{comparison.regenerated:.{cell.decimals + 1}f}",
+                MISSING if comparison.difference is None else f"{comparison.difference:+.{cell.decimals + 1}f}",
+                cell.unit,
+                verdict,
+            ]
+        )
+    header = ["Table", "Key", "Arm", "Metric", "Statistic", "Published", "Regenerated", "Difference", "Unit", "Verdict"]
+    return table(header, rows, left=5)
+
+
+def overall_gain(scores: Scores, metric: Metric, of: str, over: str) -> float | None:
+    """Return the mean gain over all experiments, or None."""
+    gains = [gain.value for gain in scores.gains(metric, of, over)]
+    return mean(gains) if gains else None
+
+
+def _runs(scores: Scores) -> list[tuple[str, str, str]]:
+    """Return (experiment, load point, workload) in matrix order."""
+    return list(dict.fromkeys((row.experiment, row.load_point, row.workload) for row in scores.rows))
