@@ -1,0 +1,177 @@
+"""From one validated description to the requests an engine runs.
+
+Contract: `build_workload(spec, seed)` is a function of its arguments (and of the trace file, if one
+is named). Requests are in order of arrival and named `request_0`, `request_1`, ... unless a trace
+names them. In a closed loop every arrival is 0 and `Workload.concurrency` says how many requests
+are in flight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, Strict, model_validator
+
+from simulator.engine.records import Request
+from simulator.errors import ConfigError, InvariantError
+from simulator.validation import StrictModel
+from simulator.workload.arrivals import ArrivalSpec, ClosedLoop, arrival_times
+from simulator.workload.lengths import LengthSpec, draw_lengths
+from simulator.workload.prefixes import (
+    NoSharing,
+    PrefixSpec,
+    PromptPool,
+    SharedPrefix,
+    distinct_prompts,
+    recognise_pool,
+    share,
+)
+from simulator.workload.trace import load_trace
+
+# Far above the 100,000 requests the engine is built for; stops a slip from filling the memory.
+MAX_REQUESTS = 10_000_000
+
+RequestCount = Annotated[int, Strict(), Field(ge=1, le=MAX_REQUESTS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What an engine is given.
+
+    Attributes
+    ----------
+    requests
+        In order of arrival.
+    concurrency
+        Requests in flight of a closed loop; None when arrivals are given by `arrival_us`.
+    """
+
+    requests: tuple[Request, ...]
+    concurrency: int | None
+
+
+class TraceSource(StrictModel):
+    """A recorded run.
+
+    Attributes
+    ----------
+    file
+        CSV or CSV.gz; a relative name starts at the `base` given to `build_workload`.
+    where
+        Keep only rows whose cells equal these texts.
+    """
+
+    file: str = Field(min_length=1)
+    where: dict[str, str] = Field(default_factory=dict)
+
+
+class WorkloadSpec(StrictModel):
+    """Which requests arrive when.
+
+    Either everything is drawn (`requests`, `arrivals`, `prompt`, `output`, optionally `prefix`) or
+    recorded (`trace`; `requests` then keeps the first ones, `arrivals` replaces the recorded times,
+    and `prefix` may only be a prompt pool to recognise).
+
+    Attributes
+    ----------
+    requests
+        How many.
+    arrivals, prompt, output, prefix
+        Arrival process, lengths in tokens, and what prompts share.
+    trace
+        Recorded requests.
+    """
+
+    requests: RequestCount | None = None
+    arrivals: ArrivalSpec | None = None
+    prompt: LengthSpec | None = None
+    output: LengthSpec | None = None
+    prefix: PrefixSpec = NoSharing(kind="none")
+    trace: TraceSource | None = None
+
+    @model_validator(mode="after")
+    def _drawn_or_recorded(self) -> Self:
+        drawn = {"requests": self.requests, "arrivals": self.arrivals, "prompt": self.prompt, "output": self.output}
+        if self.trace is None:
+            missing = [name for name, value in drawn.items() if value is None]
+            if missing:
+                raise ValueError(f"missing: {', '.join(missing)}; give them, or a 'trace'")
+            return self
+        extra = [name for name in ("prompt", "output") if drawn[name] is not None]
+        if extra:
+            raise ValueError(f"a trace already has lengths; remove {' and '.join(extra)}, or remove 'trace'")
+        if isinstance(self.prefix, SharedPrefix):
+            raise ValueError("a trace names its shared prefixes in its own columns; remove 'prefix'")
+        return self
+
+
+def build_workload(spec: WorkloadSpec, seed: int, *, base: Path = Path()) -> Workload:
+    """Make the requests of one run.
+
+    Parameters
+    ----------
+    spec
+        The description.
+    seed
+        Seed of every random draw; arrivals, prompts and outputs have a stream each.
+    base
+        Folder that a relative trace file name starts from.
+
+    Raises
+    ------
+    ConfigError
+        If a recording has too few requests, or a trace cannot be read.
+    """
+    requests = _drawn(spec, seed) if spec.trace is None else _recorded(spec, spec.trace, seed, base)
+    concurrency = spec.arrivals.concurrency if isinstance(spec.arrivals, ClosedLoop) else None
+    return Workload(requests, concurrency)
+
+
+def _drawn(spec: WorkloadSpec, seed: int) -> tuple[Request, ...]:
+    count, arrivals, prompt, output = spec.requests, spec.arrivals, spec.prompt, spec.output
+    if count is None or arrivals is None or prompt is None or output is None:
+        raise InvariantError("a workload description without a trace lost a part that validation requires")
+    times = arrival_times(arrivals, count, seed)
+    lengths = draw_lengths(prompt, distinct_prompts(spec.prefix, count), "prompt", seed)
+    prompts = share(spec.prefix, lengths, count)
+    outputs = draw_lengths(output, count, "output", seed)
+    return tuple(
+        Request(
+            id=f"request_{position}",
+            arrival_us=arrival_us,
+            prompt_tokens=one.tokens,
+            output_tokens=max(1, output_tokens),
+            prefix_group=one.prefix_group,
+            prefix_tokens=one.prefix_tokens,
+        )
+        for position, (arrival_us, one, output_tokens) in enumerate(zip(times, prompts, outputs, strict=True))
+    )
+
+
+def _recorded(spec: WorkloadSpec, trace: TraceSource, seed: int, base: Path) -> tuple[Request, ...]:
+    path = base / trace.file
+    requests = load_trace(path, where=trace.where, times_required=spec.arrivals is None)
+    if isinstance(spec.prefix, PromptPool):
+        requests = _pooled(requests, spec.prefix)
+    if spec.requests is not None:
+        requests = _first(requests, spec.requests, path)
+    if spec.arrivals is not None:
+        times = arrival_times(spec.arrivals, len(requests), seed)
+        requests = tuple(replace(one, arrival_us=time) for one, time in zip(requests, times, strict=True))
+    return requests
+
+
+def _first(requests: tuple[Request, ...], count: int, path: Path) -> tuple[Request, ...]:
+    if count > len(requests):
+        raise ConfigError(f"{path}: has {len(requests)} requests, but 'requests' asks for {count}; lower it")
+    return requests[:count]
+
+
+def _pooled(requests: tuple[Request, ...], pool: PromptPool) -> tuple[Request, ...]:
+    prompts = recognise_pool(pool.prompts, [request.prompt_tokens for request in requests])
+    return tuple(
+        replace(request, prefix_group=one.prefix_group, prefix_tokens=one.prefix_tokens)
+        for request, one in zip(requests, prompts, strict=True)
+    )

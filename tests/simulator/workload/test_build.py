@@ -1,0 +1,193 @@
+"""Whole workloads: drawn and recorded, shared prefixes, prompt pools, and clear refusals."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.errors import ConfigError
+from simulator.validation import parse
+from simulator.workload.build import WorkloadSpec, build_workload
+
+GAUSSIAN = {"kind": "gaussian", "mean_tokens": 300, "stdev_tokens": 90, "min_tokens": 2, "max_tokens": 700}
+POISSON = {"kind": "poisson", "rate_per_s": 10}
+
+
+def build(seed=0, base=None, **changes):
+    data = {
+        "requests": 6,
+        "arrivals": {"kind": "constant_interval", "interval_us": 100},
+        "prompt": {"kind": "constant", "tokens": 40},
+        "output": {"kind": "constant", "tokens": 8},
+        **changes,
+    }
+    spec = parse(WorkloadSpec, {key: value for key, value in data.items() if value is not None}, source="workload.yaml")
+    return build_workload(spec, seed) if base is None else build_workload(spec, seed, base=base)
+
+
+def replay(folder, **changes):
+    recorded = {"requests": None, "arrivals": None, "prompt": None, "output": None, "trace": {"file": "trace.csv"}}
+    return build(base=folder, **{**recorded, **changes})
+
+
+def arrivals(workload):
+    return [one.arrival_us for one in workload.requests]
+
+
+def prompts(workload):
+    return [(one.prompt_tokens, one.prefix_group, one.prefix_tokens) for one in workload.requests]
+
+
+def test_requests_are_named_in_order_of_arrival():
+    workload = build()
+
+    assert [one.id for one in workload.requests] == [f"request_{position}" for position in range(6)]
+    assert arrivals(workload) == [0, 100, 200, 300, 400, 500]
+    assert workload.concurrency is None
+    assert prompts(workload) == [(40, None, 0)] * 6
+
+
+def test_a_closed_loop_is_a_concurrency_for_the_engine():
+    workload = build(arrivals={"kind": "closed_loop", "concurrency": 3})
+
+    assert workload.concurrency == 3
+    assert arrivals(workload) == [0] * 6
+
+
+def test_a_shared_prefix_comes_on_top_of_the_drawn_prompt():
+    assert prompts(build(prefix={"kind": "shared", "tokens": 284})) == [(324, "shared", 284)] * 6
+
+
+def test_a_shared_prefix_may_be_included_in_recorded_prompts():
+    recorded = {"kind": "empirical", "tokens": [414, 381, 354, 365, 284, 300]}
+    workload = build(prompt=recorded, prefix={"kind": "shared", "tokens": 284, "counted": "included"})
+
+    assert [one.prompt_tokens for one in workload.requests] == recorded["tokens"]
+    assert {one.prefix_tokens for one in workload.requests} == {284}
+
+
+def test_a_prompt_shorter_than_the_prefix_it_includes_is_refused():
+    with pytest.raises(ConfigError, match="request 0 has 40 prompt tokens, fewer than the 284 of the prefix"):
+        build(prefix={"kind": "shared", "tokens": 284, "counted": "included"})
+
+
+def test_a_prompt_pool_repeats_whole_prompts_in_turn():
+    workload = build(
+        prompt={"kind": "empirical", "tokens": [50, 60, 70, 80]}, prefix={"kind": "prompt_pool", "prompts": 4}
+    )
+    four = [(50, "prompt_0", 50), (60, "prompt_1", 60), (70, "prompt_2", 70), (80, "prompt_3", 80)]
+
+    assert prompts(workload) == [*four, *four[:2]]
+
+
+def test_a_guidellm_prompt_keeps_at_least_one_token():
+    clipped = {"kind": "guidellm", "mean_tokens": 0, "stdev_tokens": 0, "min_tokens": 2, "max_tokens": 9}
+
+    assert prompts(build(prompt=clipped)) == [(1, None, 0)] * 6
+    assert prompts(build(prompt=clipped, prefix={"kind": "shared", "tokens": 30})) == [(30, "shared", 30)] * 6
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), mean=st.floats(1, 900))
+def test_changing_one_side_leaves_the_other_streams_alone(seed, mean):
+    base = build(seed, requests=20, arrivals=POISSON, prompt=GAUSSIAN, output=GAUSSIAN)
+    longer = build(seed, requests=20, arrivals=POISSON, prompt={**GAUSSIAN, "mean_tokens": mean}, output=GAUSSIAN)
+    constant = build(seed, requests=20, prompt={"kind": "constant", "tokens": 9}, output=GAUSSIAN)
+
+    assert arrivals(longer) == arrivals(base)
+    outputs = [one.output_tokens for one in base.requests]
+    assert [one.output_tokens for one in longer.requests] == outputs
+    assert [one.output_tokens for one in constant.requests] == outputs
+
+
+def test_the_same_seed_gives_the_same_workload_and_another_a_different_one():
+    one, again, other = (
+        build(seed, arrivals=POISSON, prompt=GAUSSIAN, output=GAUSSIAN, requests=50) for seed in (3, 3, 4)
+    )
+
+    assert one == again
+    assert arrivals(one) != arrivals(other)
+    assert prompts(one) != prompts(other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"output": None, "arrivals": None}, "missing: arrivals, output; give them, or a 'trace'"),
+        ({"requests": 0}, "requests: Input should be greater than or equal to 1"),
+        ({"requests": 10**12}, "requests: Input should be less than or equal to"),
+        ({"trace": {"file": "x.csv"}}, "a trace already has lengths; remove prompt and output"),
+        ({"arrivals": {"kind": "poison", "rate_per_s": 3}}, "'poisson'"),
+        ({"prompt": {**GAUSSIAN, "mean_token": 4}}, "did you mean 'mean_tokens'"),
+        ({"prefix": {"kind": "prompt_pool", "prompts": 0}}, r"prefix\.prompt_pool\.prompts"),
+        ({"reqests": 4}, "did you mean 'requests'"),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused_with_its_key(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        build(**changes)
+
+
+def test_a_trace_is_replayed_in_order_of_arrival(tmp_path):
+    (tmp_path / "trace.csv").write_text("arrival_us,input_tokens,output_tokens\n900,70,7\n20,50,5\n900,60,6\n")
+
+    workload = replay(tmp_path)
+    assert [(one.id, one.arrival_us, one.prompt_tokens) for one in workload.requests] == [
+        ("request_1", 20, 50),
+        ("request_0", 900, 70),
+        ("request_2", 900, 60),
+    ]
+
+
+def test_a_trace_may_get_other_arrivals_and_be_shortened(tmp_path):
+    (tmp_path / "trace.csv").write_text("input_tokens,output_tokens\n70,7\n50,5\n60,6\n")
+    every_100 = {"kind": "constant_interval", "interval_us": 100}
+
+    workload = replay(tmp_path, arrivals=every_100, requests=2)
+    assert [(one.arrival_us, one.prompt_tokens) for one in workload.requests] == [(0, 70), (100, 50)]
+    with pytest.raises(ConfigError, match="has 3 requests, but 'requests' asks for 4"):
+        replay(tmp_path, arrivals=every_100, requests=4)
+
+
+def test_a_trace_without_arrival_times_needs_an_arrival_process(tmp_path):
+    (tmp_path / "trace.csv").write_text("input_tokens,output_tokens\n70,7\n")
+
+    with pytest.raises(ConfigError, match="arrival: no such column; allowed names: arrival_us"):
+        replay(tmp_path)
+
+
+def test_a_trace_does_not_take_a_second_shared_prefix(tmp_path):
+    with pytest.raises(ConfigError, match="a trace names its shared prefixes in its own columns"):
+        replay(tmp_path, prefix={"kind": "shared", "tokens": 5})
+
+
+def test_a_recorded_prompt_pool_is_recognised_even_where_two_prompts_changed_places(tmp_path):
+    lengths = [50, 60, 70, 50, 70, 60, 50, 60, 99]
+    rows = "".join(f"{position},{tokens},5\n" for position, tokens in enumerate(lengths))
+    (tmp_path / "trace.csv").write_text("arrival_us,input_tokens,output_tokens\n" + rows)
+
+    workload = replay(tmp_path, prefix={"kind": "prompt_pool", "prompts": 3})
+    groups = ["prompt_0", "prompt_1", "prompt_2", "prompt_0", "prompt_2", "prompt_1", "prompt_0", "prompt_1", None]
+    assert [one.prefix_group for one in workload.requests] == groups
+    assert [one.prefix_tokens for one in workload.requests] == [*lengths[:-1], 0]
+
+
+def test_every_recorded_run_cycles_through_a_hundred_prompts(shared_dir):
+    files = sorted((shared_dir / "ground_truth" / "replay").glob("2026*.csv.gz"))
+    if not files:
+        pytest.skip("the recorded replays are not among the reference data")
+    for path in files:
+        workload = replay(path.parent, trace={"file": path.name}, prefix={"kind": "prompt_pool", "prompts": 100})
+        in_turn = [one.prefix_group == f"prompt_{place % 100}" for place, one in enumerate(workload.requests)]
+        assert sum(in_turn) / len(in_turn) > 0.97
+        assert all(one.prefix_group for one in workload.requests)
+
+
+def test_importing_the_package_does_not_import_numpy():
+    program = "import sys, simulator.workload.build; sys.exit('numpy' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
