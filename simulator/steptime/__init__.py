@@ -1,0 +1,1 @@
+"""How long one engine step takes: interchangeable models behind `price` and `explain`."""

@@ -1,0 +1,245 @@
+"""The language model that is run: its shape, in Hugging Face field names.
+
+Contract: `load_model` reads `configs/models/<id>.json` and returns an immutable `Model`, or raises
+`ConfigError` (file, key, value) or `UnsupportedError` (an architecture the formulas do not
+describe). Supported are decoder-only transformers with grouped-query attention and gated (SwiGLU)
+feed-forward layers, dense or with routed experts in every layer.
+
+Divisibility (heads by KV heads, heads by tensor parallelism) is a separate question, because a
+recorded step may be priced without it while a run may not: see `sharding_problems`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from simulator.errors import ConfigError, UnsupportedError
+from simulator.validation import Count, NonNegativeInt, StrictModel, config_error, parse, read_json
+
+SUPPORTED_ARCHITECTURES = frozenset(
+    {
+        "LlamaForCausalLM",
+        "Llama4ForCausalLM",
+        "MistralForCausalLM",
+        "MixtralForCausalLM",
+        "Phi3ForCausalLM",
+        "Qwen2ForCausalLM",
+        "Qwen3ForCausalLM",
+        "Qwen3MoeForCausalLM",
+    }
+)
+
+# Fields of a Hugging Face config.json that do not enter a step-time formula.
+IGNORED_KEYS = frozenset(
+    {
+        "_name_or_path",
+        "attention_bias",
+        "attention_dropout",
+        "bos_token_id",
+        "eos_token_id",
+        "initializer_range",
+        "max_window_layers",
+        "mlp_bias",
+        "model_type",
+        "norm_topk_prob",
+        "output_router_logits",
+        "pad_token_id",
+        "pretraining_tp",
+        "rms_norm_eps",
+        "rope_scaling",
+        "rope_theta",
+        "router_aux_loss_coef",
+        "router_jitter_noise",
+        "transformers_version",
+        "use_cache",
+    }
+)
+
+# A field whose mere presence means another architecture, and what that is.
+FOREIGN_KEYS = {
+    "decoder_layers": "an encoder-decoder transformer",
+    "first_k_dense_replace": "dense and expert layers mixed in one model",
+    "kv_lora_rank": "multi-head latent attention",
+    "mamba_d_state": "state-space layers",
+    "n_embd": "a GPT-2 style block without gated feed-forward layers",
+    "state_size": "state-space layers",
+    "text_config": "a nested multimodal configuration (give its text part as a flat file)",
+}
+
+BYTES_PER_VALUE = {"bfloat16": 2, "float16": 2, "float32": 4}
+FP8_BYTES = 1
+
+
+class Model(StrictModel):
+    """Shape of one decoder-only transformer.
+
+    Attributes
+    ----------
+    id, name, source
+        Name used by experiments, name for people, and where the figures come from.
+    hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads
+        Width, depth, query heads and key/value heads.
+    intermediate_size
+        Width of a feed-forward layer, or of one expert where `moe_intermediate_size` is absent.
+    head_dim
+        Elements per head; None means `hidden_size // num_attention_heads`.
+    num_local_experts, num_experts_per_tok, n_shared_experts, moe_intermediate_size
+        Routed experts per layer (0: dense), experts each token visits, experts every token
+        visits, and the width of one expert.
+    torch_dtype
+        Type of activations and KV cache, and of the weights unless quantized.
+    quantization
+        `fp8`: weights have one byte and GEMMs run on the FP8 units; KV cache stays `torch_dtype`.
+    """
+
+    id: str
+    name: str | None = None
+    source: str
+    architectures: tuple[str, ...] = ()
+    hidden_size: Count
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    num_key_value_heads: Count
+    intermediate_size: Count
+    vocab_size: Count
+    max_position_embeddings: Count | None = None
+    head_dim: Count | None = None
+    torch_dtype: Literal["bfloat16", "float16", "float32"]
+    hidden_act: Literal["silu"] = "silu"
+    tie_word_embeddings: bool = False
+    sliding_window: Count | None = None
+    use_sliding_window: bool | None = None
+    num_local_experts: NonNegativeInt = 0
+    num_experts_per_tok: NonNegativeInt = 0
+    n_shared_experts: NonNegativeInt = 0
+    moe_intermediate_size: Count | None = None
+    quantization: Literal["fp8"] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Model:
+        if self.head_dim is None and self.num_attention_heads > self.hidden_size:
+            raise ValueError("num_attention_heads must not exceed hidden_size where head_dim is not given")
+        if self.num_key_value_heads > self.num_attention_heads:
+            raise ValueError("num_key_value_heads must not exceed num_attention_heads")
+        if self.num_local_experts and not 1 <= self.num_experts_per_tok <= self.num_local_experts:
+            raise ValueError("num_experts_per_tok must lie in 1..num_local_experts for a mixture of experts")
+        if not self.num_local_experts and (self.num_experts_per_tok or self.n_shared_experts):
+            raise ValueError("num_experts_per_tok and n_shared_experts need num_local_experts")
+        return self
+
+    @property
+    def head_elements(self) -> int:
+        """Elements per attention head, e."""
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def query_width(self) -> int:
+        """Width of the concatenated query heads, h * e; equals `hidden_size` in most models."""
+        return self.num_attention_heads * self.head_elements
+
+    @property
+    def kv_width(self) -> int:
+        """Width of the concatenated key (or value) heads, g * e."""
+        return self.num_key_value_heads * self.head_elements
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of one activation or KV-cache value."""
+        return BYTES_PER_VALUE[self.torch_dtype]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of one weight."""
+        return FP8_BYTES if self.quantization == "fp8" else self.activation_bytes
+
+    @property
+    def expert_width(self) -> int:
+        """Width of one routed or shared expert, or of the dense feed-forward layer."""
+        return self.moe_intermediate_size or self.intermediate_size
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know about how this model is treated."""
+        found = []
+        derived = self.hidden_size // self.num_attention_heads
+        if self.head_dim is not None and self.head_dim != derived:
+            found.append(
+                f"{self.id}: head_dim {self.head_dim} differs from hidden_size / num_attention_heads = {derived}; "
+                f"Q and O are {self.hidden_size} x {self.query_width}"
+            )
+        if self.sliding_window is not None and self.use_sliding_window is not False:
+            found.append(f"{self.id}: sliding_window {self.sliding_window} is not modelled; attention sees all tokens")
+        return tuple(found)
+
+
+def load_model(path: Path) -> Model:
+    """Read one model description.
+
+    Raises
+    ------
+    ConfigError
+        If the file is unreadable, or a field is missing, unknown or inconsistent.
+    UnsupportedError
+        If the architecture is not the one the formulas describe.
+    """
+    return model_from_config(read_json(path), source=str(path))
+
+
+def model_from_config(config: object, *, source: str) -> Model:
+    """Validate one Hugging Face configuration; see `load_model`."""
+    if not isinstance(config, Mapping):
+        return parse(Model, config, source=source)
+    _refuse_foreign(config, source)
+    return parse(Model, {key: value for key, value in config.items() if key not in IGNORED_KEYS}, source=source)
+
+
+def sharding_problems(model: Model, tensor_parallel: int) -> tuple[str, ...]:
+    """Say which head counts do not divide evenly; empty when the model can be run."""
+    heads, kv_heads = model.num_attention_heads, model.num_key_value_heads
+    found = []
+    if heads % kv_heads:
+        found.append(f"num_attention_heads {heads} is not divisible by num_key_value_heads {kv_heads}")
+    if heads % tensor_parallel:
+        found.append(f"num_attention_heads {heads} is not divisible by tensor_parallel {tensor_parallel}")
+    if model.head_dim is None and model.hidden_size % heads:
+        found.append(f"hidden_size {model.hidden_size} is not divisible by num_attention_heads {heads}; give head_dim")
+    return tuple(found)
+
+
+def require_runnable(model: Model, tensor_parallel: int) -> None:
+    """Refuse a model that a server could not shard.
+
+    Raises
+    ------
+    ConfigError
+        If TP is below 1, or the heads are not divisible by the KV heads or by TP.
+    """
+    require_tensor_parallel(tensor_parallel)
+    problems = sharding_problems(model, tensor_parallel)
+    if problems:
+        raise config_error(f"model {model.id}", problems)
+
+
+def require_tensor_parallel(tensor_parallel: Any) -> None:
+    """Refuse a degree of tensor parallelism that is not a whole number of at least 1."""
+    if not isinstance(tensor_parallel, int) or isinstance(tensor_parallel, bool) or tensor_parallel < 1:
+        raise ConfigError(f"tensor_parallel: must be a whole number of at least 1 (got {tensor_parallel!r})")
+
+
+def _refuse_foreign(config: Mapping[str, object], source: str) -> None:
+    for key in sorted(FOREIGN_KEYS.keys() & config.keys()):
+        raise UnsupportedError(f"{source}: {key} means {FOREIGN_KEYS[key]}, which is not modelled")
+    activation = config.get("hidden_act", "silu")
+    if isinstance(activation, str) and activation != "silu":
+        raise UnsupportedError(f"{source}: hidden_act '{activation}' is not modelled; allowed: silu (SwiGLU layers)")
+    architectures = config.get("architectures")
+    if not isinstance(architectures, list):
+        return
+    for name in architectures:
+        if isinstance(name, str) and name not in SUPPORTED_ARCHITECTURES:
+            allowed = ", ".join(sorted(SUPPORTED_ARCHITECTURES))
+            raise UnsupportedError(f"{source}: architecture '{name}' is not modelled; allowed: {allowed}")

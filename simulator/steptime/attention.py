@@ -1,0 +1,237 @@
+"""Time of a phase's attention kernels on one GPU, from running sums wherever a sum suffices.
+
+FLOPs are 4 * heads * head_dim * context per new token and layer (QK^T and PV, no softmax). In the
+`mfu` style a phase takes FLOPs / (peak * mfu) / TP; how one MFU stands for a batch of different KV
+lengths is the choice `decode_attention`, how a prefill chunk's context is counted is
+`prefill_context`. In the `seconds` style the kernels answer for the batch as a whole.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from operator import mul
+
+from simulator.hardware import Hardware
+from simulator.kernels.base import AttentionKernels
+from simulator.model import Model
+from simulator.steptime.batch import BatchSums
+from simulator.steptime.gemm import compute_speedup
+from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions
+
+DecodeSeconds = Callable[[BatchSums], float]
+PrefillSeconds = Callable[[Sequence[tuple[int, int]]], float]
+
+# Prefill contexts are grouped by powers of two in this range (tokens), as upstream does.
+SMALLEST_BUCKET = 512
+LARGEST_BUCKET = 65536
+
+
+def bucket_tokens(context: int) -> int:
+    """Round a context up to its bucket: the smallest power of two from 512 to 65536 that holds it."""
+    bucket = SMALLEST_BUCKET
+    while bucket < context and bucket < LARGEST_BUCKET:
+        bucket *= 2
+    return bucket
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionTerm:
+    """Attention seconds of both phases, and the KV lengths at which the decode formula changes."""
+
+    decode: DecodeSeconds
+    prefill: PrefillSeconds
+    kv_breakpoints: tuple[int, ...]
+    kernels: AttentionKernels
+
+
+def build_attention(
+    options: MfuRooflineOptions, model: Model, hardware: Hardware, tp: int, kernels: AttentionKernels
+) -> AttentionTerm:
+    """Choose the decode aggregation and the prefill rule."""
+    layers = model.num_hidden_layers
+    if isinstance(options.mfu, KernelMfuOptions) and options.mfu.style == "seconds":
+        return AttentionTerm(_decode_in_seconds(kernels, layers), _prefill_in_seconds(kernels, layers), (), kernels)
+    flops_per_context = 4.0 * model.query_width * layers
+    decode_scale = flops_per_context / hardware.peak_flops / compute_speedup(options, tp, "decode")
+    prefill_rate = (
+        hardware.peak_flops * compute_speedup(options, tp, "prefill") * options.causal_divisor_on(hardware.id)
+    )
+    prefill = _prefill_by_mfu(options, kernels, flops_per_context / prefill_rate)
+    decode, breakpoints = _decode_by_mfu(options, kernels, decode_scale)
+    return AttentionTerm(decode, prefill, breakpoints, kernels)
+
+
+def _decode_by_mfu(
+    options: MfuRooflineOptions, kernels: AttentionKernels, scale: float
+) -> tuple[DecodeSeconds, tuple[int, ...]]:
+    match options.decode_attention:
+        case "flops_weighted":
+            return FlopsWeighted(kernels, scale), tuple(kernels.kv_breakpoints)
+        case "max_kv":
+            return _at_longest(kernels, scale, padded=True), ()
+        case "sum_at_max_kv":
+            return _at_longest(kernels, scale, padded=False), ()
+        case "per_request":
+            return _per_request(kernels, scale), ()
+        case "kv_buckets":
+            return _by_kv_bucket(kernels, scale), options.kv_bucket_edges
+    raise AssertionError(f"decode attention without a formula: {options.decode_attention}")
+
+
+class FlopsWeighted:
+    """Decode attention at the FLOPs-weighted mean of every request's own MFU.
+
+    With FLOPs proportional to p and MFU a + b*p on an interval, the weighted sum needs only the
+    interval's sums of p and p*p. Intervals on which the MFU is not linear are visited request by
+    request.
+
+    Parameters
+    ----------
+    kernels
+        Bound attention kernels.
+    scale
+        Seconds per past token at MFU 1.
+    """
+
+    __slots__ = ("_breakpoints", "_curves", "_kernels", "_points", "_scale")
+
+    def __init__(self, kernels: AttentionKernels, scale: float) -> None:
+        self._kernels = kernels
+        self._scale = scale
+        self._breakpoints = tuple(kernels.kv_breakpoints)
+        self._curves: dict[int, tuple[tuple[float, ...], tuple[float, ...], tuple[bool, ...] | None]] = {}
+        self._points: dict[tuple[int, int], float] = {}
+
+    def __call__(self, sums: BatchSums) -> float:
+        """Return seconds of all layers."""
+        past = sums.decode_past_tokens
+        if not past:
+            return 0.0
+        curve = self._curves.get(sums.decode_count)
+        if curve is None:
+            curve = self._bind(sums.decode_count)
+        intercepts, slopes, bent = curve
+        weighted = sum(map(mul, intercepts, sums.pasts)) + sum(map(mul, slopes, sums.squares))
+        if bent is not None and any(compress(sums.counts, bent)):
+            weighted += self._visited(sums, bent)
+        return self._scale * past * past / weighted
+
+    def _bind(self, count: int) -> tuple[tuple[float, ...], tuple[float, ...], tuple[bool, ...] | None]:
+        """Return the curve of one batch size, its bent intervals zeroed and flagged."""
+        curve = self._kernels.decode_mfu_curve(count)
+        bent = tuple(not straight for straight in curve.linear)
+        bound = (
+            tuple(a if straight else 0.0 for a, straight in zip(curve.intercepts, curve.linear, strict=True)),
+            tuple(b if straight else 0.0 for b, straight in zip(curve.slopes, curve.linear, strict=True)),
+            bent if any(bent) else None,
+        )
+        self._curves[count] = bound
+        return bound
+
+    def _visited(self, sums: BatchSums, bent: tuple[bool, ...]) -> float:
+        count, breakpoints, points = sums.decode_count, self._breakpoints, self._points
+        weighted = 0.0
+        for past in sums.decode_pasts():
+            if bent[bisect_right(breakpoints, past)]:
+                mfu = points.get((count, past))
+                if mfu is None:
+                    mfu = points[count, past] = self._kernels.decode_mfu(count, past)
+                weighted += past * mfu
+        return weighted
+
+
+def _at_longest(kernels: AttentionKernels, scale: float, *, padded: bool) -> DecodeSeconds:
+    """One MFU at (batch, longest KV), over the FLOPs of a padded batch or over the true FLOPs."""
+
+    def seconds(sums: BatchSums) -> float:
+        longest = max(sums.decode_pasts())
+        context = longest * sums.decode_count if padded else sums.decode_past_tokens
+        return scale * context / kernels.decode_mfu(sums.decode_count, longest) if context else 0.0
+
+    return seconds
+
+
+def _per_request(kernels: AttentionKernels, scale: float) -> DecodeSeconds:
+    """Every request as a batch of one, one after the other."""
+    memo: dict[int, float] = {0: 0.0}
+
+    def seconds(sums: BatchSums) -> float:
+        total = 0.0
+        for past in sums.decode_pasts():
+            each = memo.get(past)
+            if each is None:
+                each = memo[past] = scale * past / kernels.decode_mfu(1, past)
+            total += each
+        return total
+
+    return seconds
+
+
+def _by_kv_bucket(kernels: AttentionKernels, scale: float) -> DecodeSeconds:
+    """MFU looked up at each KV-length bucket's mean, weighted by the bucket's request count."""
+
+    def seconds(sums: BatchSums) -> float:
+        past, count = sums.decode_past_tokens, sums.decode_count
+        if not past:
+            return 0.0
+        weighted = sum(
+            n * kernels.decode_mfu(count, total / n) for n, total in zip(sums.counts, sums.pasts, strict=True) if n
+        )
+        return scale * past * count / weighted
+
+    return seconds
+
+
+def _prefill_by_mfu(options: MfuRooflineOptions, kernels: AttentionKernels, scale: float) -> PrefillSeconds:
+    """Seconds per (new token x context) over the MFU of that context's length.
+
+    `causal` counts 2*past + new, so that the causal divisor leaves earlier tokens whole and halves
+    the chunk's own.
+    """
+    rule, at_bucket = options.prefill_context, options.prefill_mfu_at == "bucket"
+    memo: dict[int, float] = {}
+
+    def inverse_mfu(length: int) -> float:
+        inverse = memo.get(length)
+        if inverse is None:
+            inverse = memo[length] = 1.0 / kernels.prefill_mfu(length)
+        return inverse
+
+    def seconds(chunks: Sequence[tuple[int, int]]) -> float:
+        total = 0.0
+        for past, new in chunks:
+            if rule == "causal":
+                context = 2 * past + new
+            else:
+                context = past + new if rule == "actual" else bucket_tokens(past + new)
+            if new:
+                total += scale * new * context * inverse_mfu(bucket_tokens(past + new) if at_bucket else past + new)
+        return total
+
+    return seconds
+
+
+def _decode_in_seconds(kernels: AttentionKernels, layers: int) -> DecodeSeconds:
+    def seconds(sums: BatchSums) -> float:
+        return layers * kernels.decode_seconds(sums.decode_count, sums.decode_past_tokens)
+
+    return seconds
+
+
+def _prefill_in_seconds(kernels: AttentionKernels, layers: int) -> PrefillSeconds:
+    memo: dict[tuple[int, int], float] = {}
+
+    def seconds(chunks: Sequence[tuple[int, int]]) -> float:
+        total = 0.0
+        for chunk in chunks:
+            each = memo.get(chunk)
+            if each is None:
+                past, new = chunk
+                each = memo[chunk] = layers * kernels.prefill_seconds(past, new) if new else 0.0
+            total += each
+        return total
+
+    return seconds

@@ -1,0 +1,137 @@
+"""From validated options to a step-time model bound to one model, GPU and TP degree.
+
+Contract: `build_step_time` is the only constructor other rooms use. It refuses what contradicts
+(`ConfigError`) or lies outside the formulas (`UnsupportedError`). Heads that do not divide by TP
+only become a warning here, because a recorded step may be priced without it; whoever starts a run
+calls `simulator.model.require_runnable` first.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from simulator.errors import ConfigError
+from simulator.hardware import Hardware
+from simulator.kernels.base import AttentionMatch, ConstantMfu, Kernels
+from simulator.model import Model, require_tensor_parallel, sharding_problems
+from simulator.steptime.attention import build_attention
+from simulator.steptime.gemm import PhaseGemm, gemm_peak
+from simulator.steptime.memory import kv_bandwidth, phase_memory, weight_bandwidths
+from simulator.steptime.options import ConstantMfuOptions, LinearOptions, MfuRooflineOptions
+from simulator.steptime.overhead import build_overhead
+from simulator.steptime.rates import MeteredStepTime
+from simulator.steptime.roofline import MfuRoofline, RooflineParts
+from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, attention_shape
+from simulator.steptime.v1_parameters import CalibratedRooflineOptions
+
+# All-reduces per layer under tensor parallelism: after attention and after the feed-forward layer.
+ALL_REDUCES_PER_LAYER = 2
+
+
+class BuiltStepTime(MeteredStepTime, Protocol):
+    """What `build_step_time` returns: a step-time model that knows its warnings and its peaks."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know about this combination; empty when nothing is odd."""
+        ...
+
+
+def build_step_time(
+    options: MfuRooflineOptions | CalibratedRooflineOptions | LinearOptions,
+    model: Model,
+    hardware: Hardware,
+    tensor_parallel: int,
+    kernels: Kernels | None = None,
+) -> BuiltStepTime:
+    """Bind a step-time model.
+
+    Parameters
+    ----------
+    options
+        Validated options; their class chooses the family.
+    model, hardware, tensor_parallel
+        What is run, on which GPU, over how many of them.
+    kernels
+        Kernel efficiencies; needed by `mfu: {kind: kernels}` and ignored by everything else.
+
+    Raises
+    ------
+    ConfigError
+        If TP is below 1, or kernels are asked for and not given.
+    UnsupportedError
+        If the model or a shape lies outside what the formulas describe.
+    """
+    require_tensor_parallel(tensor_parallel)
+    warnings = (*model.warnings, *(f"{model.id}: {problem}" for problem in sharding_problems(model, tensor_parallel)))
+    if isinstance(options, MfuRooflineOptions):
+        return _mfu_roofline(options, model, hardware, tensor_parallel, kernels, warnings)
+    raise NotImplementedError(options.family)
+
+
+def _mfu_roofline(
+    options: MfuRooflineOptions,
+    model: Model,
+    hardware: Hardware,
+    tp: int,
+    kernels: Kernels | None,
+    warnings: tuple[str, ...],
+) -> MfuRoofline:
+    chosen = _kernels(options, hardware, kernels)
+    prefill_bandwidth, decode_bandwidth = weight_bandwidths(options, hardware)
+    kv = kv_bandwidth(options, hardware)
+    weights = Weights(model, lm_head=options.lm_head)
+    traffic = DynamicTraffic(model, options.kv_read_fraction, options.activation_fraction)
+    bound = chosen.attention(attention_shape(model), tp)
+    return MfuRoofline(
+        RooflineParts(
+            options=options,
+            tp=tp,
+            weights=weights,
+            traffic=traffic,
+            prefill_memory=phase_memory(prefill_bandwidth, kv, tp),
+            decode_memory=phase_memory(decode_bandwidth, kv, tp),
+            prefill_gemm=PhaseGemm(options, model, hardware, tp, chosen, "prefill", prefill_bandwidth),
+            decode_gemm=PhaseGemm(options, model, hardware, tp, chosen, "decode", decode_bandwidth),
+            attention=build_attention(options, model, hardware, tp, bound),
+            overhead=build_overhead(options.overhead, model.num_hidden_layers, tp),
+            communication_us=all_reduce_us(options.all_reduce_us, model, tp),
+            work=WorkCount(model, tp, weights, traffic, lm_head=options.lm_head),
+            peak_flops=gemm_peak(model, hardware),
+            peak_bandwidth=hardware.peak_bandwidth,
+            kernels_name=chosen.name,
+            warnings=(*warnings, *_substitutions(bound.match)),
+        )
+    )
+
+
+def all_reduce_us(latency_us: float, model: Model, tp: int) -> float:
+    """Communication of one step, us: two all-reduces per layer, none on a single GPU."""
+    return ALL_REDUCES_PER_LAYER * model.num_hidden_layers * latency_us if tp > 1 else 0.0
+
+
+def _kernels(options: MfuRooflineOptions, hardware: Hardware, kernels: Kernels | None) -> Kernels:
+    if isinstance(options.mfu, ConstantMfuOptions) or not options.compute_term:
+        constants = options.mfu if isinstance(options.mfu, ConstantMfuOptions) else ConstantMfuOptions()
+        return ConstantMfu(
+            constants.prefill,
+            constants.decode,
+            hardware.peak_flops,
+            hardware.peak_fp8_flops or hardware.peak_flops,
+        )
+    if kernels is None:
+        raise ConfigError(
+            "mfu: kind 'kernels' needs kernel tables or fitted kernels, and none were given; "
+            "name them, or use kind 'constant'"
+        )
+    return kernels
+
+
+def _substitutions(match: AttentionMatch) -> tuple[str, ...]:
+    found = []
+    if match.asked_shape != match.used_shape:
+        distance = f"{match.shape_distance:g}"
+        found.append(f"attention {match.asked_shape} has no table; {match.used_shape} answers (distance {distance})")
+    if match.asked_tp != match.used_tp:
+        found.append(f"attention at TP {match.asked_tp} has no table; TP {match.used_tp} answers")
+    return tuple(found)

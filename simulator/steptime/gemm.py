@@ -1,0 +1,223 @@
+"""Time of a phase's matrix multiplications on one GPU.
+
+Per layer Q, K, V (or one fused QKV), O, gate, up and down, each priced on its own and multiplied by
+the number of layers; beside them, where asked for, the LM head. One GEMM of M tokens by a k x n
+weight takes 2*M*k*n / (peak * mfu), or what the kernels say in seconds, and with the memory floor
+never less than its weights over the bandwidth. Routed experts: the touched experts each process an
+equal share of the tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil, floor
+
+from simulator.errors import UnsupportedError
+from simulator.hardware import Hardware
+from simulator.kernels.base import Dtype, Kernels, Lookup, Phase
+from simulator.model import Model
+from simulator.steptime.options import (
+    ExponentTensorParallel,
+    KernelMfuOptions,
+    MfuRooflineOptions,
+)
+from simulator.steptime.traffic import experts_touched
+
+GemmSeconds = Callable[[int, int, int], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A weight of `inputs` x `outputs` that occurs `count` times per layer.
+
+    `split` says which side tensor parallelism shards.
+    """
+
+    inputs: int
+    outputs: int
+    count: int
+    split: str
+
+    def shard(self, tp: int) -> Matrix:
+        """Return the part one GPU holds (rounded up where it does not divide)."""
+        if self.split == "outputs":
+            return Matrix(self.inputs, ceil(self.outputs / tp), self.count, self.split)
+        return Matrix(ceil(self.inputs / tp), self.outputs, self.count, self.split)
+
+
+def layer_matrices(model: Model, *, fused_qkv: bool = False) -> tuple[Matrix, ...]:
+    """Weights every token passes through in each layer."""
+    d, q, kv = model.hidden_size, model.query_width, model.kv_width
+    if fused_qkv:
+        attention = (Matrix(d, q + 2 * kv, 1, "outputs"), Matrix(q, d, 1, "inputs"))
+    else:
+        attention = (Matrix(d, q, 1, "outputs"), Matrix(d, kv, 2, "outputs"), Matrix(q, d, 1, "inputs"))
+    shared = model.n_shared_experts if model.num_local_experts else 1
+    return (*attention, *_feed_forward(model, shared)) if shared else attention
+
+
+def expert_matrices(model: Model) -> tuple[Matrix, ...]:
+    """Weights of one routed expert; empty for a dense model."""
+    return _feed_forward(model, 1) if model.num_local_experts else ()
+
+
+def _feed_forward(model: Model, copies: int) -> tuple[Matrix, ...]:
+    d, f = model.hidden_size, model.expert_width
+    return (Matrix(d, f, 2 * copies, "outputs"), Matrix(f, d, copies, "inputs"))
+
+
+class PhaseGemm:
+    """GEMM seconds of one phase, remembered per number of tokens.
+
+    Parameters
+    ----------
+    options, model, hardware, tp, kernels
+        As given to the step-time model.
+    phase
+        Which phase's efficiencies apply.
+    bandwidth
+        Bytes/s at which the phase loads weights, for the memory floor.
+    """
+
+    __slots__ = (
+        "_experts",
+        "_head",
+        "_heads_memo",
+        "_layers",
+        "_memo",
+        "_model",
+        "_one",
+        "_scale",
+        "_shared",
+        "lookups",
+    )
+
+    def __init__(
+        self,
+        options: MfuRooflineOptions,
+        model: Model,
+        hardware: Hardware,
+        tp: int,
+        kernels: Kernels,
+        phase: Phase,
+        bandwidth: float,
+    ) -> None:
+        shard = tp if options.tensor_parallel_gemm == "split_shape" else 1
+        self._model = model
+        self._shared = [m.shard(shard) for m in layer_matrices(model, fused_qkv=options.fused_qkv)]
+        self._experts = [m.shard(shard) for m in expert_matrices(model)]
+        self._head = Matrix(model.hidden_size, model.vocab_size, 1, "outputs").shard(shard) if options.lm_head else None
+        self._layers = model.num_hidden_layers
+        self._scale = shard / compute_speedup(options, tp, phase)
+        self._one = _one_gemm(options, model, hardware, kernels, phase, bandwidth)
+        self._memo: dict[int, float] = {}
+        self._heads_memo: dict[int, float] = {}
+        dtype = gemm_dtype(model)
+
+        def lookups(tokens: int) -> Iterator[Lookup]:
+            for m, matrix in self._questions(tokens):
+                yield kernels.gemm_lookup(m, matrix.inputs, matrix.outputs, dtype=dtype, phase=phase)
+
+        self.lookups = lookups
+
+    def layers(self, tokens: int) -> float:
+        """Return seconds of all layers for a phase of `tokens` new tokens."""
+        seconds = self._memo.get(tokens)
+        if seconds is None:
+            per_layer = sum(m.count * self._one(tokens, m.inputs, m.outputs) for m in self._shared)
+            if self._experts:
+                per_layer += self._routed(tokens)
+            seconds = self._memo[tokens] = per_layer * self._layers * self._scale
+        return seconds
+
+    def head(self, rows: int) -> float:
+        """Return seconds of the projection to the vocabulary for `rows` sequences; 0 where not modelled."""
+        if self._head is None or not rows:
+            return 0.0
+        seconds = self._heads_memo.get(rows)
+        if seconds is None:
+            seconds = self._one(rows, self._head.inputs, self._head.outputs) * self._scale
+            self._heads_memo[rows] = seconds
+        return seconds
+
+    def _routed(self, tokens: int) -> float:
+        """Return one layer's experts: each touched one computes an equal share of the tokens.
+
+        A fractional share is priced between its two whole neighbours, which keeps the FLOPs.
+        """
+        touched, share = self._expert_share(tokens)
+        if not touched:
+            return 0.0
+        low = max(floor(share), 1)
+        weight = max(share - low, 0.0)
+        seconds = 0.0
+        for matrix in self._experts:
+            at_low = self._one(low, matrix.inputs, matrix.outputs)
+            at_high = self._one(low + 1, matrix.inputs, matrix.outputs) if weight else at_low
+            seconds += matrix.count * (at_low + weight * (at_high - at_low))
+        return touched * seconds
+
+    def _expert_share(self, tokens: int) -> tuple[float, float]:
+        visits = tokens * self._model.num_experts_per_tok
+        touched = experts_touched(self._model.num_local_experts, self._model.num_experts_per_tok, tokens)
+        return touched, visits / touched if touched else 0.0
+
+    def _questions(self, tokens: int) -> Iterator[tuple[int, Matrix]]:
+        for matrix in self._shared:
+            yield tokens, matrix
+        share = max(floor(self._expert_share(tokens)[1]), 1) if self._experts else 0
+        for matrix in self._experts:
+            yield share, matrix
+
+
+def compute_speedup(options: MfuRooflineOptions, tp: int, phase: Phase) -> float:
+    """Return by how much TP divides compute time."""
+    rule = options.tensor_parallel
+    if isinstance(rule, ExponentTensorParallel):
+        return tp ** (rule.prefill if phase == "prefill" else rule.decode)
+    return float(tp)
+
+
+def gemm_dtype(model: Model) -> Dtype:
+    """Return the tensor-core type the weights are multiplied in."""
+    return "fp8" if model.quantization == "fp8" else "bf16"
+
+
+def gemm_peak(model: Model, hardware: Hardware) -> float:
+    """Return the peak FLOP/s of the model's GEMMs.
+
+    Raises
+    ------
+    UnsupportedError
+        If the weights are FP8 and the GPU has no FP8 units.
+    """
+    if gemm_dtype(model) == "bf16":
+        return hardware.peak_flops
+    if hardware.peak_fp8_flops is None:
+        raise UnsupportedError(
+            f"model {model.id} has FP8 weights, but hardware {hardware.id} states no FP8 peak; "
+            "give dense_fp8_tflops or choose another GPU"
+        )
+    return hardware.peak_fp8_flops
+
+
+def _one_gemm(
+    options: MfuRooflineOptions, model: Model, hardware: Hardware, kernels: Kernels, phase: Phase, bandwidth: float
+) -> GemmSeconds:
+    dtype, peak, weight_bytes = gemm_dtype(model), gemm_peak(model, hardware), model.weight_bytes
+
+    def by_mfu(m: int, k: int, n: int) -> float:
+        return 2.0 * m * k * n / (peak * kernels.gemm_mfu(m, k, n, dtype=dtype, phase=phase))
+
+    def by_seconds(m: int, k: int, n: int) -> float:
+        return kernels.gemm_seconds(m, k, n, dtype=dtype, phase=phase)
+
+    bare = by_seconds if _in_seconds(options) else by_mfu
+    if not (options.gemm_memory_floor or options.per_component_roofline):
+        return bare
+    return lambda m, k, n: max(bare(m, k, n), k * n * weight_bytes / bandwidth)
+
+
+def _in_seconds(options: MfuRooflineOptions) -> bool:
+    return isinstance(options.mfu, KernelMfuOptions) and options.mfu.style == "seconds"

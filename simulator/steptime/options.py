@@ -1,0 +1,295 @@
+"""Every choice a hypothesis can vary in a step-time model, as validated records.
+
+A record is chosen by its key `family`. Unknown keys, wrong types, efficiencies outside (0, 1] and
+combinations that contradict each other are refused with one `ConfigError`.
+Formulas and their sources stand in the modules that use each option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from simulator.errors import ConfigError
+from simulator.kernels.base import GUIDE_MFU_DECODE, GUIDE_MFU_PREFILL
+from simulator.steptime.v1_parameters import CalibratedRooflineOptions
+from simulator.validation import Count, Efficiency, Finite, NonNegative, Positive, StrictModel, parse, suggest
+
+
+class ConstantMfuOptions(StrictModel):
+    """One efficiency per phase, over all FLOPs (GEMM and attention)."""
+
+    kind: Literal["constant"] = "constant"
+    prefill: Efficiency = GUIDE_MFU_PREFILL
+    decode: Efficiency = GUIDE_MFU_DECODE
+
+
+class KernelMfuOptions(StrictModel):
+    """Efficiencies from kernel tables or fitted curves.
+
+    `style` is `seconds` (the kernels know their own time) or `mfu` (FLOPs over peak times MFU, with
+    the attention variants below).
+    """
+
+    kind: Literal["kernels"]
+    style: Literal["seconds", "mfu"] = "seconds"
+
+
+MfuOptions = Annotated[ConstantMfuOptions | KernelMfuOptions, Field(discriminator="kind")]
+
+
+class PhaseFactors(StrictModel):
+    """A factor for multi-token (prefill) and for one-token (decode) requests."""
+
+    prefill: NonNegative
+    decode: NonNegative
+
+
+class GrowingEfficiency(StrictModel):
+    """KV bandwidth efficiency `base + gain * min(batch / saturation_batch, 1)`, fraction of peak."""
+
+    base: Efficiency = 0.4
+    gain: NonNegative = 0.3
+    saturation_batch: Count = 64
+
+    @model_validator(mode="after")
+    def _at_most_peak(self) -> GrowingEfficiency:
+        if self.base + self.gain > 1:
+            raise ValueError("base + gain must not exceed 1 (the peak bandwidth)")
+        return self
+
+
+class LinearTensorParallel(StrictModel):
+    """Compute and memory time divided by TP."""
+
+    kind: Literal["linear"] = "linear"
+
+
+class ExponentTensorParallel(StrictModel):
+    """Compute time divided by TP**exponent of its phase (`mfu` style); memory stays divided by TP."""
+
+    kind: Literal["exponent"]
+    prefill: Positive = 0.8
+    decode: Positive = 1.0
+
+
+TensorParallelOptions = Annotated[LinearTensorParallel | ExponentTensorParallel, Field(discriminator="kind")]
+
+Scale = Literal["one", "layers", "layers_over_tp"]
+
+
+class NoOverhead(StrictModel):
+    """No CPU overhead."""
+
+    kind: Literal["none"] = "none"
+
+
+class FixedOverhead(StrictModel):
+    """The same time for every step."""
+
+    kind: Literal["fixed"]
+    us: NonNegative
+
+
+class PerLayerOverhead(StrictModel):
+    """`us` per layer for every step."""
+
+    kind: Literal["per_layer"]
+    us: NonNegative
+
+
+class PerLayerOverTpOverhead(StrictModel):
+    """`us` per layer, divided by TP, for every step."""
+
+    kind: Literal["per_layer_over_tp"]
+    us: NonNegative
+
+
+class PerPhaseOverhead(StrictModel):
+    """The calibrated roofline's overhead: per step, plus per prefill request.
+
+    `prefill_us` counts per prefill request of a step without decodes, `mixed_prefill_us` of a step
+    with decodes; `times` multiplies all three; `log_batch_scale` scales `step_us` with batch size.
+    """
+
+    kind: Literal["per_phase"]
+    step_us: NonNegative = 0.0
+    prefill_us: NonNegative = 0.0
+    mixed_prefill_us: NonNegative = 0.0
+    times: Scale = "one"
+    log_batch_scale: bool = False
+
+
+class CurvedOverhead(StrictModel):
+    """`base_us + gain_us * f(layers)`, f the square root or natural logarithm, for every step."""
+
+    kind: Literal["curved"]
+    base_us: NonNegative = 0.0
+    gain_us: NonNegative
+    of: Literal["sqrt_layers", "log_layers"]
+
+
+OverheadOptions = Annotated[
+    NoOverhead | FixedOverhead | PerLayerOverhead | PerLayerOverTpOverhead | PerPhaseOverhead | CurvedOverhead,
+    Field(discriminator="kind"),
+]
+
+PhaseCombination = Literal["max", "weighted_average", "smooth", "additive", "sum"]
+DecodeAttention = Literal["flops_weighted", "max_kv", "sum_at_max_kv", "per_request", "kv_buckets"]
+
+# KV reads and activations that do not reach HBM, by phase; upstream's undocumented factors, named
+# in the review of its MFU-roofline plan ("Memory Calculation").
+KV_READ_FRACTIONS = PhaseFactors(prefill=0.92, decode=0.80)
+ACTIVATION_FRACTIONS = PhaseFactors(prefill=0.85, decode=0.75)
+
+
+# Options that only the `mfu` style of kernel pricing reads.
+ATTENTION_VARIANTS = (
+    "decode_attention",
+    "kv_bucket_edges",
+    "prefill_context",
+    "prefill_mfu_at",
+    "causal_divisor",
+    "causal_divisor_by_gpu",
+)
+
+
+class MfuRooflineOptions(StrictModel):
+    """Phase roofline on kernel efficiencies.
+
+    Attributes
+    ----------
+    bandwidth_efficiency
+        Sustained over peak HBM bandwidth for all bytes; None means peak.
+    prefill_bandwidth_efficiency, decode_bandwidth_efficiency
+        The same for one phase only, in place of `bandwidth_efficiency`.
+    kv_bandwidth_efficiency, kv_bandwidth_growth
+        Efficiency of KV reads and writes alone, constant or growing with batch; None: as the rest.
+    kv_read_fraction, activation_fraction
+        Share of KV reads and activations that reaches HBM; the decode value holds for every
+        request with one new token.
+    compute_term
+        False prices memory traffic alone.
+    mfu
+        Constant efficiencies, or kernels.
+    gemm_memory_floor
+        No GEMM is faster than loading its own weights.
+    per_component_roofline
+        max(compute, memory) per GEMM and for attention, instead of per phase.
+    lm_head
+        Price the projection to the vocabulary, one row per request.
+    fused_qkv
+        One GEMM for Q, K and V.
+    decode_attention
+        How KV lengths of a batch enter (`mfu` style only).
+    kv_bucket_edges
+        Tokens between the buckets of `decode_attention: kv_buckets`.
+    prefill_context
+        Context each new token attends to: `causal` counts earlier tokens fully and the chunk's own
+        half; `actual` past + new, `bucket` that sum rounded up, both divided by `causal_divisor`.
+    prefill_mfu_at
+        Length at which the prefill efficiency is looked up.
+    prefill_gemm
+        `single`: one GEMM over all new tokens; `per_bucket`: one per prefill bucket.
+    causal_divisor, causal_divisor_by_gpu
+        Dense over causal FLOPs; the mapping (GPU id to value) wins where it names the GPU.
+    phase_combination
+        How prefill and decode seconds of a mixed step become one.
+    tensor_parallel, tensor_parallel_gemm
+        How compute scales with TP; and whether a GEMM is priced whole and its time divided, or
+        priced in its sharded shape.
+    all_reduce_us
+        Time of one all-reduce, two per layer where TP > 1.
+    """
+
+    family: Literal["mfu_roofline"]
+    bandwidth_efficiency: Efficiency | None = None
+    prefill_bandwidth_efficiency: Efficiency | None = None
+    decode_bandwidth_efficiency: Efficiency | None = None
+    kv_bandwidth_efficiency: Efficiency | None = None
+    kv_bandwidth_growth: GrowingEfficiency | None = None
+    kv_read_fraction: PhaseFactors = KV_READ_FRACTIONS
+    activation_fraction: PhaseFactors = ACTIVATION_FRACTIONS
+    compute_term: bool = True
+    mfu: MfuOptions = ConstantMfuOptions()
+    gemm_memory_floor: bool = False
+    per_component_roofline: bool = False
+    lm_head: bool = False
+    fused_qkv: bool = False
+    decode_attention: DecodeAttention = "flops_weighted"
+    kv_bucket_edges: tuple[Count, ...] = (2048, 8192, 32768)
+    prefill_context: Literal["causal", "actual", "bucket"] = "causal"
+    prefill_mfu_at: Literal["context", "bucket"] = "context"
+    prefill_gemm: Literal["single", "per_bucket"] = "single"
+    causal_divisor: Positive = 2.0
+    causal_divisor_by_gpu: dict[str, Positive] = Field(default={})
+    phase_combination: PhaseCombination = "max"
+    tensor_parallel: TensorParallelOptions = LinearTensorParallel()
+    tensor_parallel_gemm: Literal["split_time", "split_shape"] = "split_time"
+    all_reduce_us: NonNegative = 0.0
+    overhead: OverheadOptions = NoOverhead()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MfuRooflineOptions:
+        if self.kv_bandwidth_efficiency is not None and self.kv_bandwidth_growth is not None:
+            raise ValueError("kv_bandwidth_efficiency and kv_bandwidth_growth exclude each other; give one")
+        if not _ascending(self.kv_bucket_edges):
+            raise ValueError("kv_bucket_edges must be a non-empty ascending list of token counts")
+        if not self.compute_term and (self.per_component_roofline or self.gemm_memory_floor):
+            raise ValueError("per_component_roofline and gemm_memory_floor need compute_term: true")
+        if isinstance(self.mfu, KernelMfuOptions) and self.mfu.style == "seconds":
+            self._refuse_idle(ATTENTION_VARIANTS)
+        return self
+
+    def _refuse_idle(self, names: tuple[str, ...]) -> None:
+        fields = type(self).model_fields
+        idle = [name for name in names if getattr(self, name) != fields[name].default]
+        if idle:
+            raise ValueError(f"{', '.join(idle)}: no effect with mfu.style 'seconds'; use style 'mfu' or drop it")
+
+    def causal_divisor_on(self, hardware_id: str) -> float:
+        """Dense over causal FLOPs on one GPU."""
+        return self.causal_divisor_by_gpu.get(hardware_id, self.causal_divisor)
+
+
+def _ascending(edges: tuple[int, ...]) -> bool:
+    return bool(edges) and all(low < high for low, high in pairwise(edges))
+
+
+class LinearOptions(StrictModel):
+    """Step time linear in new tokens; coefficients in us and us per token, fitted elsewhere."""
+
+    family: Literal["linear"]
+    step_us: Finite
+    prefill_us_per_token: Finite
+    decode_us_per_token: Finite
+
+
+StepTimeOptions = Annotated[
+    MfuRooflineOptions | CalibratedRooflineOptions | LinearOptions, Field(discriminator="family")
+]
+
+FAMILIES: dict[str, type[MfuRooflineOptions] | type[CalibratedRooflineOptions] | type[LinearOptions]] = {
+    "mfu_roofline": MfuRooflineOptions,
+    "calibrated_roofline": CalibratedRooflineOptions,
+    "linear": LinearOptions,
+}
+
+
+def parse_options(
+    data: Mapping[str, object], *, source: str
+) -> MfuRooflineOptions | CalibratedRooflineOptions | LinearOptions:
+    """Validate the options of one step-time model.
+
+    Raises
+    ------
+    ConfigError
+        Naming `source`, every offending key, and what is allowed.
+    """
+    family = data.get("family")
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise ConfigError(f"{source}: family: unknown step-time model {family!r}; {suggest(str(family), FAMILIES)}")
+    return parse(FAMILIES[family], data, source=source)

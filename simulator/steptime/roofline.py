@@ -1,0 +1,193 @@
+"""The MFU roofline: a phase takes the longer of its compute and its memory time.
+
+    phase    = max(GEMM + attention, (weights + KV + activations) / TP / bandwidth)
+    step     = combination(prefill phase, decode phase)
+    duration = step + all-reduce (2 per layer where TP > 1) + overhead, in whole us, at least 1
+
+Variants: memory term only; per-component roofline (each GEMM against its weights, attention against
+its KV traffic, activations on top); `additive` combination (one GEMM over all tokens of the step,
+both attentions, one load of the weights). A step without requests costs its overhead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from simulator.steptime.attention import AttentionTerm, bucket_tokens
+from simulator.steptime.batch import Batch, BatchSums
+from simulator.steptime.combination import COMBINATIONS
+from simulator.steptime.cost import MICROSECONDS, StepCost
+from simulator.steptime.gemm import PhaseGemm
+from simulator.steptime.memory import PhaseMemory
+from simulator.steptime.options import MfuRooflineOptions
+from simulator.steptime.overhead import Overhead
+from simulator.steptime.rounding import whole_us
+from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount
+
+
+@dataclass(frozen=True, slots=True)
+class RooflineParts:
+    """Everything a roofline is composed of, bound to one model, GPU and TP degree."""
+
+    options: MfuRooflineOptions
+    tp: int
+    weights: Weights
+    traffic: DynamicTraffic
+    prefill_memory: PhaseMemory
+    decode_memory: PhaseMemory
+    prefill_gemm: PhaseGemm
+    decode_gemm: PhaseGemm
+    attention: AttentionTerm
+    overhead: Overhead
+    communication_us: float
+    work: WorkCount
+    peak_flops: float
+    peak_bandwidth: float
+    kernels_name: str
+    warnings: tuple[str, ...] = ()
+
+
+class MfuRoofline:
+    """The MFU roofline; see the module for its formula."""
+
+    def __init__(self, parts: RooflineParts) -> None:
+        self.parts = parts
+        self._compute = parts.options.compute_term
+        self._per_component = parts.options.per_component_roofline
+        self._buckets = parts.options.prefill_gemm == "per_bucket"
+        self._combine = COMBINATIONS.get(parts.options.phase_combination)
+        self._breakpoints = parts.attention.kv_breakpoints if self._compute else ()
+        self._decode_attention = parts.attention.decode
+        self._decode_layers = parts.decode_gemm.layers
+        self._decode_head = parts.decode_gemm.head if parts.options.lm_head else None
+        self._decode_traffic = parts.traffic.decode
+        self._decode_memory = parts.decode_memory
+        self._weight_bytes = parts.weights.bytes
+        self._overhead = parts.overhead
+        self._communication_us = parts.communication_us
+
+    @property
+    def kv_breakpoints(self) -> tuple[int, ...]:
+        """Past-token counts at which decode attention changes its formula."""
+        return self._breakpoints
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know about this model, GPU and kernels."""
+        return self.parts.warnings
+
+    @property
+    def peak_flops(self) -> float:
+        """Peak FLOP/s of one GPU for this model's weights."""
+        return self.parts.peak_flops
+
+    @property
+    def peak_bandwidth(self) -> float:
+        """Peak bytes/s of one GPU."""
+        return self.parts.peak_bandwidth
+
+    def work(self, sums: BatchSums) -> tuple[float, float]:
+        """Return useful FLOPs and modelled bytes per GPU; see `WorkCount`."""
+        return self.parts.work(sums)
+
+    def price(self, sums: BatchSums) -> int:
+        """Return the step's duration in whole microseconds, at least 1."""
+        return whole_us(self.duration_us(sums))
+
+    def duration_us(self, sums: BatchSums) -> float:
+        """Return the duration before rounding."""
+        count, chunks = sums.decode_count, sums.prefill
+        overhead_us = self._overhead(len(chunks), count)
+        if chunks:
+            seconds = self.mixed_seconds(sums) if count else self.prefill_seconds(chunks)
+        elif count:
+            seconds = self.decode_seconds(sums)
+        else:
+            return overhead_us
+        return seconds * MICROSECONDS + self._communication_us + overhead_us
+
+    def explain(self, batch: Batch) -> StepCost:
+        """Return the same duration with everything it is made of."""
+        from simulator.steptime.roofline_explain import explain
+
+        return explain(self, batch)
+
+    def decode_seconds(self, sums: BatchSums) -> float:
+        """Return seconds of the decode phase."""
+        count = sums.decode_count
+        kv, activations = self._decode_traffic(count, sums.decode_past_tokens)
+        weights = self._weight_bytes(count)
+        if not self._compute:
+            return self._decode_memory(weights, kv, activations, count)
+        gemm = self._decode_layers(count)
+        if self._decode_head is not None:
+            gemm += self._decode_head(count)
+        attention = self._decode_attention(sums)
+        if self._per_component:
+            return self._components(self._decode_memory, gemm, attention, kv, activations, count)
+        memory = self._decode_memory(weights, kv, activations, count)
+        compute = gemm + attention
+        return compute if compute > memory else memory
+
+    def prefill_seconds(self, chunks: Sequence[tuple[int, int]]) -> float:
+        """Return seconds of the prefill phase."""
+        parts, requests = self.parts, len(chunks)
+        tokens = sum(new for _, new in chunks)
+        kv, activations = parts.traffic.prefill(chunks)
+        memory = parts.prefill_memory(self._weight_bytes(tokens), kv, activations, requests)
+        if not self._compute:
+            return memory
+        gemm = self.prefill_gemm_seconds(chunks)
+        attention = parts.attention.prefill(chunks)
+        if self._per_component:
+            return self._components(parts.prefill_memory, gemm, attention, kv, activations, requests)
+        return max(gemm + attention, memory)
+
+    def prefill_gemm_seconds(self, chunks: Sequence[tuple[int, int]]) -> float:
+        """Return GEMM seconds of the prefill phase, LM head included."""
+        gemm = self.parts.prefill_gemm
+        if self._buckets:
+            layers = sum(gemm.layers(tokens) for _, tokens in tokens_by_bucket(chunks))
+        else:
+            layers = gemm.layers(sum(new for _, new in chunks))
+        return layers + gemm.head(len(chunks))
+
+    def mixed_seconds(self, sums: BatchSums) -> float:
+        """Return seconds of a step with both phases."""
+        if self._combine is None:
+            return self._additive(sums)
+        tokens = sum(new for _, new in sums.prefill)
+        return self._combine(self.prefill_seconds(sums.prefill), self.decode_seconds(sums), tokens, sums.decode_count)
+
+    def _additive(self, sums: BatchSums) -> float:
+        """One GEMM over every token of the step, both attentions, weights loaded once."""
+        parts, chunks, count = self.parts, sums.prefill, sums.decode_count
+        tokens, requests = count + sum(new for _, new in chunks), count + len(chunks)
+        kv_decode, activations_decode = parts.traffic.decode(count, sums.decode_past_tokens)
+        kv_prefill, activations_prefill = parts.traffic.prefill(chunks)
+        kv, activations = kv_decode + kv_prefill, activations_decode + activations_prefill
+        memory = parts.prefill_memory(self._weight_bytes(tokens), kv, activations, requests)
+        if not self._compute:
+            return memory
+        gemm = parts.prefill_gemm.layers(tokens) + parts.prefill_gemm.head(requests)
+        attention = parts.attention.prefill(chunks) + parts.attention.decode(sums)
+        if self._per_component:
+            return self._components(parts.prefill_memory, gemm, attention, kv, activations, requests)
+        return max(gemm + attention, memory)
+
+    @staticmethod
+    def _components(
+        memory: PhaseMemory, gemm: float, attention: float, kv: float, activations: float, requests: int
+    ) -> float:
+        """GEMMs already hold their own weight floor; attention meets its KV traffic here."""
+        return gemm + max(attention, memory(0.0, kv, 0.0, requests)) + memory(0.0, 0.0, activations, requests)
+
+
+def tokens_by_bucket(chunks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return (bucket, new tokens) of every prefill bucket, shortest first."""
+    tokens: dict[int, int] = {}
+    for past, new in chunks:
+        bucket = bucket_tokens(past + new)
+        tokens[bucket] = tokens.get(bucket, 0) + new
+    return sorted(tokens.items())

@@ -1,0 +1,147 @@
+"""Bytes one step moves through HBM, and FLOPs it computes, counted over all GPUs together.
+
+Counting rules (per step and phase): every weight of the layers once, expert weights as far as
+experts are expected to be touched; per request KV writes of the new tokens, KV reads of the past
+tokens, and one activation vector per layer and token. Embeddings, norms and router weights are
+not counted; the LM head only where asked for. Dividing by TP is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from simulator.kernels.base import AttentionShape
+from simulator.model import Model
+from simulator.steptime.batch import BatchSums
+from simulator.steptime.options import ACTIVATION_FRACTIONS, KV_READ_FRACTIONS, PhaseFactors
+
+Chunks = Iterable[tuple[int, int]]
+
+# A SwiGLU layer multiplies by gate, up and down.
+FEED_FORWARD_MATRICES = 3
+
+
+class Weights:
+    """Bytes of weights read by a phase.
+
+    Parameters
+    ----------
+    model
+        What is run.
+    lm_head
+        Whether the projection to the vocabulary is part of a step.
+    """
+
+    __slots__ = ("_dense", "_expert", "_experts_per_token", "_routed")
+
+    def __init__(self, model: Model, *, lm_head: bool = False) -> None:
+        d = model.hidden_size
+        attention = d * (2 * model.query_width + 2 * model.kv_width)
+        expert = FEED_FORWARD_MATRICES * d * model.expert_width
+        routed = model.num_local_experts
+        shared = model.n_shared_experts if routed else 1
+        head = d * model.vocab_size if lm_head else 0
+        per_layer = model.num_hidden_layers * model.weight_bytes
+        self._dense = per_layer * (attention + shared * expert) + head * model.weight_bytes
+        self._expert = per_layer * expert
+        self._routed = routed
+        self._experts_per_token = model.num_experts_per_tok
+
+    def bytes(self, new_tokens: int) -> float:
+        """Bytes read by a phase that computes `new_tokens` tokens."""
+        if not self._routed:
+            return self._dense
+        return self._dense + self._expert * experts_touched(self._routed, self._experts_per_token, new_tokens)
+
+
+def experts_touched(experts: int, per_token: int, new_tokens: int) -> float:
+    """Return the expected number of distinct experts that `new_tokens` tokens visit under uniform routing."""
+    return experts * (1.0 - (1.0 - per_token / experts) ** new_tokens)
+
+
+class DynamicTraffic:
+    """KV and activation bytes of a step's requests.
+
+    One-token requests take the decode fractions, others the prefill fractions, whichever phase they
+    are in: a one-token chunk reads its context as a decode does.
+    """
+
+    __slots__ = ("_act_many", "_act_one", "_kv_read_many", "_kv_read_one", "_kv_write")
+
+    def __init__(
+        self,
+        model: Model,
+        kv_read: PhaseFactors = KV_READ_FRACTIONS,
+        activation: PhaseFactors = ACTIVATION_FRACTIONS,
+    ) -> None:
+        layers, value_bytes = model.num_hidden_layers, model.activation_bytes
+        kv_token = 2 * layers * model.kv_width * value_bytes
+        activation_token = layers * model.hidden_size * value_bytes
+        self._kv_write = kv_token
+        self._kv_read_one = kv_token * kv_read.decode
+        self._kv_read_many = kv_token * kv_read.prefill
+        self._act_one = activation_token * activation.decode
+        self._act_many = activation_token * activation.prefill
+
+    def decode(self, count: int, past_tokens: int) -> tuple[float, float]:
+        """KV bytes and activation bytes of `count` requests with `past_tokens` in all."""
+        return self._kv_write * count + self._kv_read_one * past_tokens, self._act_one * count
+
+    def prefill(self, chunks: Chunks) -> tuple[float, float]:
+        """KV bytes and activation bytes of prefill chunks."""
+        past_one = past_many = new_one = new_many = 0
+        for past, new in chunks:
+            if new == 1:
+                past_one += past
+                new_one += 1
+            else:
+                past_many += past
+                new_many += new
+        kv = self._kv_write * (new_one + new_many) + self._kv_read_one * past_one + self._kv_read_many * past_many
+        return kv, self._act_one * new_one + self._act_many * new_many
+
+
+class WorkCount:
+    """FLOPs and bytes per GPU that a step cannot avoid, for checks against the hardware's peaks.
+
+    FLOPs are the useful ones (causal attention, active experts). Bytes are those the step-time
+    model claims to move, its discounts included, with the weights read once per step.
+    """
+
+    __slots__ = ("_attention", "_head", "_per_token", "_tp", "_traffic", "_weights")
+
+    def __init__(self, model: Model, tp: int, weights: Weights, traffic: DynamicTraffic, *, lm_head: bool) -> None:
+        d = model.hidden_size
+        experts = model.num_experts_per_tok + model.n_shared_experts if model.num_local_experts else 1
+        matrices = (
+            2 * d * (model.query_width + model.kv_width) + FEED_FORWARD_MATRICES * d * model.expert_width * experts
+        )
+        self._per_token = 2 * model.num_hidden_layers * matrices
+        self._head = 2 * d * model.vocab_size if lm_head else 0
+        self._attention = 4 * model.query_width * model.num_hidden_layers
+        self._tp = tp
+        self._weights = weights
+        self._traffic = traffic
+
+    def __call__(self, sums: BatchSums) -> tuple[float, float]:
+        """Return (FLOPs, bytes) per GPU."""
+        count, past = sums.decode_count, sums.decode_past_tokens
+        kv, activations = self._traffic.decode(count, past)
+        tokens, rows, context = count, count, float(past)
+        if sums.prefill:
+            kv_prefill, activations_prefill = self._traffic.prefill(sums.prefill)
+            kv += kv_prefill
+            activations += activations_prefill
+            rows += len(sums.prefill)
+            for past_tokens, new_tokens in sums.prefill:
+                tokens += new_tokens
+                context += new_tokens * (past_tokens + new_tokens / 2)
+        if not tokens:
+            return 0.0, 0.0
+        flops = self._per_token * tokens + self._attention * context + self._head * rows
+        return flops / self._tp, (self._weights.bytes(tokens) + kv + activations) / self._tp
+
+
+def attention_shape(model: Model) -> AttentionShape:
+    """Return the shape kernels know a model by."""
+    return AttentionShape(model.num_attention_heads, model.num_key_value_heads, model.head_elements)
