@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.kernels.base import H100_BF16_FLOPS, H100_FP8_FLOPS, AttentionShape
+from simulator.kernels.base import H100_BF16_FLOPS, H100_FP8_FLOPS, AttentionShape, Dtype
 from simulator.kernels.tables import DecodeRow, GemmRow, PrefillRow
 
 MICRO = 1e-6
@@ -17,6 +17,9 @@ MICRO = 1e-6
 # Fraction of the dense 4 * s**2 * H * e FLOPs a causal mask leaves; the generators of the prefill
 # tables divide by two (the diagonal is neglected).
 CAUSAL_FACTOR = 0.5
+
+# Dimensionless, assumed: ratio of the dense FP8 peak to the dense BF16 peak, and of bytes per weight.
+BF16_OVER_FP8_TIME = 2.0
 
 # Decimals of the `mfu` column in tables of this layout.
 MFU_DECIMALS = 3
@@ -34,6 +37,9 @@ class Convention:
         Part of the dense attention FLOPs that prefill counts.
     decode_sharded
         Whether decode FLOPs are divided by the TP degree.
+    gemm_dtype
+        Data type of the timed GEMM kernel. The other type is derived, not measured: BF16 is taken
+        to need twice the time of FP8, having half the peak and twice the weight bytes.
     """
 
     gemm_flops: float = H100_FP8_FLOPS
@@ -41,6 +47,14 @@ class Convention:
     decode_flops: float = H100_BF16_FLOPS
     causal_factor: float = CAUSAL_FACTOR
     decode_sharded: bool = True
+    gemm_dtype: Dtype = "fp8"
+
+    def gemm_seconds(self, flops: float, mfu: float, dtype: Dtype) -> float:
+        """Return seconds of a GEMM of `dtype` whose timed sibling reaches `mfu`."""
+        measured = flops / (self.gemm_flops * mfu)
+        if dtype == self.gemm_dtype:
+            return measured
+        return measured * BF16_OVER_FP8_TIME if dtype == "bf16" else measured / BF16_OVER_FP8_TIME
 
 
 H100_CONVENTION = Convention()
