@@ -1,0 +1,379 @@
+"""What is measured: every latency and throughput definition, by name.
+
+Contract: `measure(name, results)` gives one number in the unit its `Definition` states, or None
+where nothing was measured; a missing number is never 0. Only completed requests count. Times are
+summed as whole microseconds or with `math.fsum`, so that no order of summation changes a digit.
+Tools use the same names for different things, hence each definition names its source;
+`docs/metrics.md` has the formulas.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from simulator.engine.records import RequestResult
+from simulator.errors import ConfigError
+from simulator.request_times import (
+    DEFAULT,
+    MetricOptions,
+    completed,
+    decode_time_us,
+    e2e_last_step_twice_us,
+    e2e_processing_per_token_us,
+    e2e_us,
+    generated_tokens,
+    inference_time_us,
+    itl_gaps_us,
+    prefill_time_us,
+    queue_time_us,
+    reached_us,
+    tpot_last_step_twice_us,
+    tpot_us,
+    ttft_us,
+)
+from simulator.validation import suggest
+
+US_PER_MS = 1_000
+US_PER_S = 1_000_000
+
+
+class MetricName(StrEnum):
+    """Names of `DEFINITIONS`."""
+
+    TTFT_MEAN = "ttft_mean"
+    TTFT_P50 = "ttft_p50"
+    TTFT_P90 = "ttft_p90"
+    TTFT_P95 = "ttft_p95"
+    TTFT_P99 = "ttft_p99"
+    E2E_MEAN = "e2e_mean"
+    E2E_P50 = "e2e_p50"
+    E2E_P90 = "e2e_p90"
+    E2E_P95 = "e2e_p95"
+    E2E_P99 = "e2e_p99"
+    E2E_PROCESSING_PER_TOKEN = "e2e_processing_per_token"
+    E2E_LAST_STEP_TWICE = "e2e_last_step_twice"
+    TPOT_REQUEST = "tpot_request"
+    TPOT_REQUEST_P50 = "tpot_request_p50"
+    TPOT_REQUEST_P90 = "tpot_request_p90"
+    TPOT_REQUEST_P95 = "tpot_request_p95"
+    TPOT_REQUEST_P99 = "tpot_request_p99"
+    TPOT_GUIDELLM = "tpot_guidellm"
+    TPOT_LAST_STEP_TWICE = "tpot_last_step_twice"
+    ITL_TOKEN_WEIGHTED = "itl_token_weighted"
+    ITL_RATIO_OF_MEANS = "itl_ratio_of_means"
+    ITL_ENTRIES_LAST_STEP_TWICE = "itl_entries_last_step_twice"
+    QUEUE_TIME_MEAN = "queue_time_mean"
+    PREFILL_TIME_MEAN = "prefill_time_mean"
+    DECODE_TIME_MEAN = "decode_time_mean"
+    INFERENCE_TIME_MEAN = "inference_time_mean"
+    OUTPUT_TOKENS_MEAN = "output_tokens_mean"
+    REQUEST_THROUGHPUT = "request_throughput"
+    OUTPUT_TOKEN_THROUGHPUT = "output_token_throughput"
+    TOTAL_TOKEN_THROUGHPUT = "total_token_throughput"
+    GOODPUT = "goodput"
+    SLO_ATTAINMENT = "slo_attainment"
+
+
+# --- many numbers -----------------------------------------------------------------------------
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Return the plain mean, or None of nothing; exact before the division for whole numbers."""
+    if not values:
+        return None
+    whole = all(isinstance(value, int) for value in values)
+    return (sum(values) if whole else math.fsum(values)) / len(values)
+
+
+def percentile(values: Sequence[float], rank_pct: float) -> float | None:
+    """Return a percentile by linear interpolation between ranks p/100 * (n - 1), or None of nothing.
+
+    Raises
+    ------
+    ConfigError
+        If `rank_pct` is not between 0 and 100.
+    """
+    if not 0 <= rank_pct <= 100:
+        raise ConfigError(f"percentile: must be between 0 and 100, got {rank_pct}")
+    if not values:
+        return None
+    ordered = sorted(values)
+    rank = rank_pct * (len(ordered) - 1) / 100
+    lower = math.floor(rank)
+    upper = min(lower + 1, len(ordered) - 1)
+    return ordered[lower] + (ordered[upper] - ordered[lower]) * (rank - lower)
+
+
+# --- definitions ------------------------------------------------------------------------------
+
+Results = Sequence[RequestResult]
+PerRequest = Callable[[RequestResult, MetricOptions], float | None]
+Aggregate = Callable[[Results, MetricOptions], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One named number over the completed requests of a run.
+
+    Attributes
+    ----------
+    function
+        From completed requests (never empty) and options to a number in `unit`, or None.
+    source
+        The tool that means this by its own name for it.
+    """
+
+    name: MetricName
+    unit: str
+    function: Aggregate
+    description: str
+    source: str
+
+
+def measure(name: str, results: Iterable[RequestResult], options: MetricOptions = DEFAULT) -> float | None:
+    """Return one number, or None if no completed request has it.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such definition, or goodput is asked for without a limit.
+    """
+    definition = DEFINITIONS.get(name)
+    if definition is None:
+        raise ConfigError(f"metric '{name}': unknown; {suggest(name, DEFINITIONS)}")
+    done = completed(list(results)[options.skip_first :])
+    return definition.function(done, options) if done else None
+
+
+def measure_all(results: Iterable[RequestResult], options: MetricOptions = DEFAULT) -> dict[str, float | None]:
+    """Return every definition's number by name; those of goodput only if a limit is set."""
+    done = completed(list(results)[options.skip_first :])
+    limited = options.ttft_limit_ms is not None or options.tpot_limit_ms is not None
+    wanted = [one for one in DEFINITIONS.values() if limited or one.name not in NEED_LIMITS]
+    return {str(one.name): one.function(done, options) if done else None for one in wanted}
+
+
+def _mean_ms(quantity: PerRequest) -> Aggregate:
+    def aggregate(results: Results, options: MetricOptions) -> float | None:
+        return _ms(mean(_samples(quantity, results, options)))
+
+    return aggregate
+
+
+def _percentile_ms(quantity: PerRequest, rank_pct: float) -> Aggregate:
+    def aggregate(results: Results, options: MetricOptions) -> float | None:
+        return _ms(percentile(_samples(quantity, results, options), rank_pct))
+
+    return aggregate
+
+
+def _samples(quantity: PerRequest, results: Results, options: MetricOptions) -> list[float]:
+    values = (quantity(result, options) for result in results)
+    return [value for value in values if value is not None]
+
+
+def _ms(value_us: float | None) -> float | None:
+    return None if value_us is None else value_us / US_PER_MS
+
+
+def _ratio(numerator: float, denominator: float) -> float | None:
+    return numerator / denominator if denominator else None
+
+
+def _tpot_guidellm(results: Results, options: MetricOptions) -> float | None:
+    latency_us = sum(e2e_us(result, options) for result in results)
+    return _ms(_ratio(latency_us, sum(map(generated_tokens, results))))
+
+
+def _itl_token_weighted(results: Results, options: MetricOptions) -> float | None:
+    decode_us = sum(decode_time_us(result) for result in results)
+    return _ms(_ratio(decode_us, sum(generated_tokens(result) - 1 for result in results)))
+
+
+def _itl_ratio_of_means(results: Results, options: MetricOptions) -> float | None:
+    e2e_sum_us = sum(e2e_us(result, options) for result in results)
+    ttft_sum_us = sum(ttft_us(result, options) for result in results)
+    # Both means divide by the same count, which cancels; whole numbers stay exact this way.
+    return _ms(_ratio(e2e_sum_us - ttft_sum_us, sum(map(generated_tokens, results)) - len(results)))
+
+
+def _itl_entries_last_step_twice(results: Results, options: MetricOptions) -> float | None:
+    entries_us = sum(e2e_last_step_twice_us(result, options) - ttft_us(result, options) for result in results)
+    return _ms(_ratio(entries_us, sum(map(generated_tokens, results))))
+
+
+def _output_tokens_mean(results: Results, options: MetricOptions) -> float | None:
+    return mean([generated_tokens(result) for result in results])
+
+
+def _request_throughput(results: Results, options: MetricOptions) -> float | None:
+    return _per_second(len(results), results)
+
+
+def _output_token_throughput(results: Results, options: MetricOptions) -> float | None:
+    return _per_second(sum(map(generated_tokens, results)), results)
+
+
+def _total_token_throughput(results: Results, options: MetricOptions) -> float | None:
+    return _per_second(sum(result.prompt_tokens + generated_tokens(result) for result in results), results)
+
+
+def _goodput(results: Results, options: MetricOptions) -> float | None:
+    return _per_second(sum(_within_limits(result, options) for result in results), results)
+
+
+def _slo_attainment(results: Results, options: MetricOptions) -> float | None:
+    return _ratio(sum(_within_limits(result, options) for result in results), len(results))
+
+
+def _within_limits(result: RequestResult, options: MetricOptions) -> bool:
+    """Say whether a request met the limits; one of a single token has no TPOT to miss."""
+    ttft_limit_ms, tpot_limit_ms = options.ttft_limit_ms, options.tpot_limit_ms
+    if ttft_limit_ms is None and tpot_limit_ms is None:
+        raise ConfigError("goodput: set ttft_limit_ms, tpot_limit_ms or both; without a limit it is request_throughput")
+    tpot = tpot_us(result)
+    in_time = ttft_limit_ms is None or ttft_us(result, options) <= ttft_limit_ms * US_PER_MS
+    return in_time and (tpot_limit_ms is None or tpot is None or tpot <= tpot_limit_ms * US_PER_MS)
+
+
+def _per_second(amount: int, results: Results) -> float | None:
+    first_us = min(result.arrival_us for result in results)
+    return _ratio(amount * US_PER_S, max(reached_us(result, "completed_us") for result in results) - first_us)
+
+
+# --- the registry -----------------------------------------------------------------------------
+
+N = MetricName
+NEED_LIMITS = (N.GOODPUT, N.SLO_ATTAINMENT)
+PERCENTILES = (50, 90, 95, 99)
+
+
+def _definitions() -> Iterator[Definition]:
+    yield from _with_percentiles(
+        N.TTFT_MEAN, "ttft", ttft_us, "time to first token", "all tools: first token - request sent"
+    )
+    yield from _with_percentiles(
+        N.E2E_MEAN, "e2e", e2e_us, "end-to-end latency", "all tools: last token - request sent"
+    )
+    yield from _with_percentiles(
+        N.TPOT_REQUEST,
+        "tpot_request",
+        tpot_us,
+        "time per output token, (E2E - TTFT) / (N - 1), over requests with N > 1",
+        "vLLM request_time_per_output_token; vllm bench serve; upstream's analyzer, but with the true E2E",
+    )
+    yield from _latencies()
+    yield from _rates()
+
+
+def _with_percentiles(
+    mean_name: MetricName, stem: str, quantity: PerRequest, what: str, source: str
+) -> Iterator[Definition]:
+    yield Definition(mean_name, "ms", _mean_ms(quantity), f"{what}: plain mean over requests", source)
+    for rank in PERCENTILES:
+        name, text = MetricName(f"{stem}_p{rank}"), f"{what}: percentile {rank}, linear interpolation"
+        yield Definition(name, "ms", _percentile_ms(quantity, rank), text, source)
+
+
+def _latencies() -> Iterator[Definition]:
+    per_request: list[tuple[MetricName, PerRequest, str, str]] = [
+        (
+            N.E2E_PROCESSING_PER_TOKEN,
+            e2e_processing_per_token_us,
+            "mean of TTFT plus all inter-token latencies, output processing added to each",
+            "upstream, alpha/beta mode",
+        ),
+        (
+            N.E2E_LAST_STEP_TWICE,
+            e2e_last_step_twice_us,
+            "mean E2E with the last step counted twice",
+            "upstream, e2e_ms",
+        ),
+        (
+            N.TPOT_LAST_STEP_TWICE,
+            tpot_last_step_twice_us,
+            "mean over requests with N > 1 of (E2E with the last step twice - TTFT) / (N - 1)",
+            "upstream's analyzer (h-roofline/*/analyze.py)",
+        ),
+        (N.QUEUE_TIME_MEAN, queue_time_us, "mean of arrival to admission", "vLLM time_in_queue"),
+        (N.PREFILL_TIME_MEAN, prefill_time_us, "mean of admission to first token", "vLLM time_in_model_prefill"),
+        (N.DECODE_TIME_MEAN, decode_time_us, "mean of first to last token", "vLLM time_in_model_decode"),
+        (N.INFERENCE_TIME_MEAN, inference_time_us, "mean of admission to last token", "vLLM time_in_model_inference"),
+    ]
+    for name, quantity, text, source in per_request:
+        yield Definition(name, "ms", _mean_ms(quantity), text, source)
+    pooled: list[tuple[MetricName, Aggregate, str, str]] = [
+        (
+            N.TPOT_GUIDELLM,
+            _tpot_guidellm,
+            "sum of E2E over sum of N: contains TTFT",
+            "GuideLLM time_per_output_token_ms.mean",
+        ),
+        (
+            N.ITL_TOKEN_WEIGHTED,
+            _itl_token_weighted,
+            "sum of decode time over sum of N - 1",
+            "GuideLLM inter_token_latency_ms.mean",
+        ),
+        (
+            N.ITL_RATIO_OF_MEANS,
+            _itl_ratio_of_means,
+            "(mean E2E - mean TTFT) / (mean N - 1)",
+            "what published means allow; sim-to-real ground_truth.py, there with re-tokenised N",
+        ),
+        (
+            N.ITL_ENTRIES_LAST_STEP_TWICE,
+            _itl_entries_last_step_twice,
+            "mean over upstream's N inter-token entries per request, the last one twice",
+            "upstream, itl_mean_ms",
+        ),
+    ]
+    for name, function, text, source in pooled:
+        yield Definition(name, "ms", function, text, source)
+
+
+def _rates() -> Iterator[Definition]:
+    span = "over first arrival to last completion"
+    yield Definition(N.OUTPUT_TOKENS_MEAN, "tokens", _output_tokens_mean, "mean of N", "all tools")
+    yield Definition(N.REQUEST_THROUGHPUT, "1/s", _request_throughput, f"completed requests {span}", "vllm bench serve")
+    yield Definition(
+        N.OUTPUT_TOKEN_THROUGHPUT, "tokens/s", _output_token_throughput, f"sum of N {span}", "vllm bench serve"
+    )
+    yield Definition(
+        N.TOTAL_TOKEN_THROUGHPUT, "tokens/s", _total_token_throughput, f"sum of prompt and N {span}", "vllm bench serve"
+    )
+    yield Definition(N.GOODPUT, "1/s", _goodput, f"requests within the limits {span}", "vllm bench serve --goodput")
+    yield Definition(
+        N.SLO_ATTAINMENT, "1", _slo_attainment, "share of completed requests within the limits", "common usage"
+    )
+
+
+DEFINITIONS: Mapping[str, Definition] = {definition.name: definition for definition in _definitions()}
+
+__all__ = [
+    "DEFAULT",
+    "DEFINITIONS",
+    "Definition",
+    "MetricName",
+    "MetricOptions",
+    "completed",
+    "decode_time_us",
+    "e2e_last_step_twice_us",
+    "e2e_processing_per_token_us",
+    "e2e_us",
+    "generated_tokens",
+    "inference_time_us",
+    "itl_gaps_us",
+    "mean",
+    "measure",
+    "measure_all",
+    "percentile",
+    "prefill_time_us",
+    "queue_time_us",
+    "tpot_last_step_twice_us",
+    "tpot_us",
+    "ttft_us",
+]
