@@ -123,7 +123,7 @@ def _text(path: Path) -> str:
     try:
         content = path.read_bytes()
         return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the name
         raise ConfigError(f"{path}: cannot be read: {error}") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -9,12 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.errors import ConfigError
+from simulator.errors import ConfigError, RooflineLabError
 from simulator.validation import parse
 from simulator.workload.build import WorkloadSpec, build_workload
 
 GAUSSIAN = {"kind": "gaussian", "mean_tokens": 300, "stdev_tokens": 90, "min_tokens": 2, "max_tokens": 700}
 POISSON = {"kind": "poisson", "rate_per_s": 10}
+KEYS = st.sampled_from(
+    ["kind", "requests", "arrivals", "prompt", "output", "prefix", "trace", "tokens", "file", "where", "mean_tokens"]
+    + ["stdev_tokens", "min_tokens", "max_tokens", "rate_per_s", "concurrency", "prompts", "cv", "unknown"]
+)
 
 
 def build(seed=0, base=None, **changes):
@@ -185,6 +190,29 @@ def test_every_recorded_run_cycles_through_a_hundred_prompts(shared_dir):
         in_turn = [one.prefix_group == f"prompt_{place % 100}" for place, one in enumerate(workload.requests)]
         assert sum(in_turn) / len(in_turn) > 0.97
         assert all(one.prefix_group for one in workload.requests)
+
+
+JUNK = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-3, 30),
+        st.floats(),
+        st.sampled_from(["poisson", "constant", "gaussian", "closed_loop", "trace", "\x00", "nan"]),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=5)),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(KEYS, JUNK, max_size=8))
+def test_garbage_gives_a_workload_or_a_clean_error(data):
+    sensible = {"requests": 3, "arrivals": POISSON, "prompt": GAUSSIAN, "output": GAUSSIAN}
+    for description in (data, {**sensible, **data}):
+        with contextlib.suppress(RooflineLabError):
+            workload = build_workload(parse(WorkloadSpec, description, source="workload.yaml"), 1)
+            assert all(one.prompt_tokens >= max(1, one.prefix_tokens) for one in workload.requests)
 
 
 def test_importing_the_package_does_not_import_numpy():
