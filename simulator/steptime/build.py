@@ -16,16 +16,15 @@ from simulator.kernels.base import AttentionMatch, ConstantMfu, Kernels
 from simulator.model import Model, require_tensor_parallel, sharding_problems
 from simulator.steptime.attention import build_attention
 from simulator.steptime.gemm import PhaseGemm, gemm_peak
+from simulator.steptime.linear import Linear
 from simulator.steptime.memory import kv_bandwidth, phase_memory, weight_bandwidths
 from simulator.steptime.options import ConstantMfuOptions, LinearOptions, MfuRooflineOptions
-from simulator.steptime.overhead import build_overhead
+from simulator.steptime.overhead import all_reduce_us, build_overhead
 from simulator.steptime.rates import MeteredStepTime
 from simulator.steptime.roofline import MfuRoofline, RooflineParts
 from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, attention_shape
-from simulator.steptime.v1_parameters import CalibratedRooflineOptions
-
-# All-reduces per layer under tensor parallelism: after attention and after the feed-forward layer.
-ALL_REDUCES_PER_LAYER = 2
+from simulator.steptime.v1 import CalibratedRoofline
+from simulator.steptime.v1_parameters import CalibratedRooflineOptions, parameter_warnings
 
 
 class BuiltStepTime(MeteredStepTime, Protocol):
@@ -66,7 +65,11 @@ def build_step_time(
     warnings = (*model.warnings, *(f"{model.id}: {problem}" for problem in sharding_problems(model, tensor_parallel)))
     if isinstance(options, MfuRooflineOptions):
         return _mfu_roofline(options, model, hardware, tensor_parallel, kernels, warnings)
-    raise NotImplementedError(options.family)
+    if isinstance(options, CalibratedRooflineOptions):
+        return CalibratedRoofline(
+            options, model, hardware, tensor_parallel, (*warnings, *parameter_warnings(options, hardware))
+        )
+    return Linear(options, model, hardware, tensor_parallel, warnings)
 
 
 def _mfu_roofline(
@@ -95,7 +98,7 @@ def _mfu_roofline(
             decode_gemm=PhaseGemm(options, model, hardware, tp, chosen, "decode", decode_bandwidth),
             attention=build_attention(options, model, hardware, tp, bound),
             overhead=build_overhead(options.overhead, model.num_hidden_layers, tp),
-            communication_us=all_reduce_us(options.all_reduce_us, model, tp),
+            communication_us=all_reduce_us(options.all_reduce_us, model.num_hidden_layers, tp),
             work=WorkCount(model, tp, weights, traffic, lm_head=options.lm_head),
             peak_flops=gemm_peak(model, hardware),
             peak_bandwidth=hardware.peak_bandwidth,
@@ -103,11 +106,6 @@ def _mfu_roofline(
             warnings=(*warnings, *_substitutions(bound.match)),
         )
     )
-
-
-def all_reduce_us(latency_us: float, model: Model, tp: int) -> float:
-    """Communication of one step, us: two all-reduces per layer, none on a single GPU."""
-    return ALL_REDUCES_PER_LAYER * model.num_hidden_layers * latency_us if tp > 1 else 0.0
 
 
 def _kernels(options: MfuRooflineOptions, hardware: Hardware, kernels: Kernels | None) -> Kernels:

@@ -1,4 +1,7 @@
-"""CPU overhead added to a step, in microseconds, as a function of its two request counts."""
+"""Time a step spends beside its kernels, in microseconds: CPU overhead and all-reduces.
+
+Overhead is a function of the step's two request counts (prefill, decode).
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,15 @@ LOG_GAIN = 0.15
 LOG_BASE_SHARE = 0.3
 LOG_DECODE_SHARE = 2.0
 LOG_UNSCALED_REQUESTS = 2
+
+
+# All-reduces per layer under tensor parallelism: after attention and after the feed-forward layer.
+ALL_REDUCES_PER_LAYER = 2
+
+
+def all_reduce_us(latency_us: float, layers: int, tp: int) -> float:
+    """Return the communication of one step: two all-reduces per layer, none on a single GPU."""
+    return ALL_REDUCES_PER_LAYER * layers * latency_us if tp > 1 else 0.0
 
 
 def log_batch_scale(prefill_requests: int, decode_requests: int) -> float:

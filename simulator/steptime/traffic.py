@@ -111,13 +111,8 @@ class WorkCount:
     __slots__ = ("_attention", "_head", "_per_token", "_tp", "_traffic", "_weights")
 
     def __init__(self, model: Model, tp: int, weights: Weights, traffic: DynamicTraffic, *, lm_head: bool) -> None:
-        d = model.hidden_size
-        experts = model.num_experts_per_tok + model.n_shared_experts if model.num_local_experts else 1
-        matrices = (
-            2 * d * (model.query_width + model.kv_width) + FEED_FORWARD_MATRICES * d * model.expert_width * experts
-        )
-        self._per_token = 2 * model.num_hidden_layers * matrices
-        self._head = 2 * d * model.vocab_size if lm_head else 0
+        self._per_token = gemm_flops_per_token(model)
+        self._head = 2 * model.hidden_size * model.vocab_size if lm_head else 0
         self._attention = 4 * model.query_width * model.num_hidden_layers
         self._tp = tp
         self._weights = weights
@@ -140,6 +135,14 @@ class WorkCount:
             return 0.0, 0.0
         flops = self._per_token * tokens + self._attention * context + self._head * rows
         return flops / self._tp, (self._weights.bytes(tokens) + kv + activations) / self._tp
+
+
+def gemm_flops_per_token(model: Model) -> int:
+    """Return FLOPs of all layers' matrix multiplications for one token (active experts only)."""
+    d = model.hidden_size
+    experts = model.num_experts_per_tok + model.n_shared_experts if model.num_local_experts else 1
+    attention = 2 * d * (model.query_width + model.kv_width)
+    return 2 * model.num_hidden_layers * (attention + FEED_FORWARD_MATRICES * d * model.expert_width * experts)
 
 
 def attention_shape(model: Model) -> AttentionShape:
