@@ -1,0 +1,237 @@
+"""The serving loop: what happens to each request of a workload on one server.
+
+Contract: `run` returns the same result for the same arguments, to the byte. Each step is priced by the
+step-time model from the batch's sums; a stretch of steps with the same requests decoding is one event
+that touches no request. Rules of a step: `simulator.engine.scheduler`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simulator.engine.arrivals import Arrivals, ClosedLoop, OpenLoop, check_concurrency, check_requests
+from simulator.engine.options import EngineOptions
+from simulator.engine.records import Request, RequestResult, RequestState, RunResult
+from simulator.engine.scheduler import Scheduler
+from simulator.engine.solo import SoloCosts
+from simulator.engine.state import Live
+from simulator.engine.tally import Tally
+from simulator.steptime.base import StepTimeModel
+
+DEFAULT_OPTIONS = EngineOptions()
+
+
+def run(
+    requests: Sequence[Request],
+    step_time: StepTimeModel,
+    options: EngineOptions = DEFAULT_OPTIONS,
+    *,
+    concurrency: int | None = None,
+    record_steps: bool = False,
+) -> RunResult:
+    """Serve `requests` and report when each one was scheduled, answered and done.
+
+    Parameters
+    ----------
+    requests
+        In any order; requests that arrive together are queued in the order given.
+    step_time
+        Prices every step; its price must depend on nothing but the sums it is given.
+    concurrency
+        None: requests arrive at their `arrival_us`. Otherwise a closed loop of that many clients: the
+        first ones arrive at 0, and each request that completes or is dropped lets the next one, in
+        the order given, arrive at that time; a request never let in keeps the `arrival_us` given.
+    record_steps
+        Keep a `StepRecord` of every step.
+
+    Raises
+    ------
+    ConfigError
+        If a request means nothing (see `check_requests`) or `concurrency` is less than 1.
+    """
+    check_requests(requests)
+    check_concurrency(concurrency)
+    arrivals = OpenLoop(requests) if concurrency is None else ClosedLoop(requests, concurrency)
+    engine = _Engine(requests, arrivals, step_time, options, Tally(record_steps))
+    engine.serve()
+    return engine.outcome()
+
+
+class _Engine:
+    """One run in progress."""
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        arrivals: Arrivals,
+        step_time: StepTimeModel,
+        options: EngineOptions,
+        tally: Tally,
+    ) -> None:
+        self._requests = requests
+        self._arrivals = arrivals
+        self._price = step_time.price
+        self._options = options
+        self._tally = tally
+        self._scheduler = Scheduler(options, step_time.kv_breakpoints)
+        self._solo = SoloCosts(step_time)
+        self._results: list[RequestResult | None] = [None] * len(requests)
+        self._now_us = 0
+        self._busy_until_step_end = options.idle_until == "step_end"
+
+    def serve(self) -> None:
+        """Run step after step until nothing is left to do or the horizon is passed."""
+        scheduler, arrivals, horizon_us = self._scheduler, self._arrivals, self._options.horizon_us
+        while horizon_us is None or self._now_us <= horizon_us:
+            next_us = arrivals.next_us
+            if next_us is not None and next_us <= self._now_us:
+                self._queue_arrivals(self._now_us)
+            if scheduler.running or scheduler.waiting:
+                self._next_steps()
+            elif arrivals.next_us is not None:
+                self._now_us = max(self._now_us, arrivals.next_us)
+            else:
+                return
+        self._queue_arrivals(horizon_us)
+
+    def outcome(self) -> RunResult:
+        """Return what became of every request."""
+        scheduler = self._scheduler
+        for live in scheduler.running:
+            self._results[live.index] = live.result(RequestState.RUNNING)
+        for live in scheduler.waiting:
+            self._results[live.index] = live.result(RequestState.QUEUED)
+        for _, arrival_us, index in self._arrivals.remaining():
+            arrived = self._options.horizon_us is None or arrival_us <= self._options.horizon_us
+            state = RequestState.QUEUED if arrived else RequestState.NOT_ARRIVED
+            self._results[index] = self._live(index, arrival_us).result(state)
+        results = [
+            result or self._live(index, self._requests[index].arrival_us).result(RequestState.NOT_ARRIVED)
+            for index, result in enumerate(self._results)
+        ]
+        return RunResult(tuple(results), self._tally.counters(scheduler), tuple(self._tally.records))
+
+    def _live(self, index: int, arrival_us: int) -> Live:
+        return Live(self._requests[index], index, arrival_us, self._options.block_tokens)
+
+    def _queue_arrivals(self, now_us: int) -> None:
+        """Move every request that is due by now into the waiting queue, or drop it."""
+        arrivals = self._arrivals
+        while (next_us := arrivals.next_us) is not None and next_us <= now_us:
+            _, arrival_us, index = arrivals.take()
+            live = self._live(index, arrival_us)
+            if self._fits(live):
+                self._scheduler.waiting.add(live)
+            else:
+                self._results[index] = live.result(RequestState.DROPPED)
+                arrivals.release(next_us)
+
+    def _fits(self, live: Live) -> bool:
+        """Say whether the request could complete if it had the server to itself."""
+        return self._scheduler.kv.blocks_for(live.final_tokens) <= self._scheduler.kv.total_blocks
+
+    def _next_steps(self) -> None:
+        """Form a step and take it; if only decodes are in it, take all steps that are bound to equal it."""
+        scheduler = self._scheduler
+        scheduler.form(self._now_us)
+        sums = scheduler.decoding.sums
+        chunks = scheduler.chunks
+        sums.prefill = [(past, new_tokens) for _, past, new_tokens in chunks]
+        # After a preemption admissions are due again, and a paused request has other past tokens.
+        if chunks or scheduler.preempted or scheduler.paused:
+            self._take_step()
+        elif sums.decode_count == 1:
+            self._decode_alone()
+        else:
+            self._decode_together()
+
+    def _take_step(self) -> None:
+        scheduler = self._scheduler
+        start_us = self._now_us
+        duration_us = self._price(scheduler.decoding.sums)
+        self._tally.step(scheduler, start_us, duration_us)
+        scheduler.decoding.advance()
+        done = scheduler.decoding.take_finished()
+        done += scheduler.finish_prefill(start_us + duration_us)
+        self._end_step(start_us, duration_us, done)
+
+    def _decode_together(self) -> None:
+        """Decode until a request finishes, another arrives, KV blocks run out or the horizon is passed."""
+        scheduler, decoding, price, tally = self._scheduler, self._scheduler.decoding, self._price, self._tally
+        sums, kv = decoding.sums, scheduler.kv
+        until_us = self._next_interruption_us()
+        steps = decoding.steps_to_finish()
+        start_us = now_us = self._now_us
+        taken = 0
+        while True:
+            duration_us = price(sums)
+            if tally.recording:
+                tally.record(scheduler, now_us, duration_us)
+            decoding.advance()
+            now_us += duration_us
+            taken += 1
+            if taken == steps or (until_us is not None and now_us >= until_us):
+                break
+            blocks = decoding.new_blocks()
+            if blocks > kv.free_blocks:
+                break
+            if blocks:
+                kv.take(blocks)
+        tally.decode_stretch(taken, taken * sums.decode_count, now_us - start_us, now_us, kv.used_blocks)
+        done = decoding.take_finished() if taken == steps else []
+        self._end_step(now_us - duration_us, duration_us, done)
+
+    def _decode_alone(self) -> None:
+        """Do as `_decode_together` for a single request: KV blocks never run out."""
+        scheduler, decoding, tally = self._scheduler, self._scheduler.decoding, self._tally
+        live = scheduler.decode_members()[0]
+        until_us = self._next_interruption_us()
+        start_us = self._now_us
+        past = live.base + decoding.step
+        limit_us = None if until_us is None else until_us - start_us
+        durations_us = self._solo.durations_us(past, decoding.steps_to_finish(), limit_us)
+        if tally.recording:
+            self._record_alone(live, durations_us)
+        steps = len(durations_us)
+        end_us = start_us + sum(durations_us)
+        # The first step's block was taken when it was formed.
+        scheduler.kv.take(scheduler.kv.blocks_for(past + steps) - scheduler.kv.blocks_for(past + 1))
+        decoding.jump(live, steps)
+        tally.decode_stretch(steps, steps, end_us - start_us, end_us, scheduler.kv.used_blocks)
+        self._end_step(end_us - durations_us[-1], durations_us[-1], decoding.take_finished())
+
+    def _record_alone(self, live: Live, durations_us: list[int]) -> None:
+        scheduler, kv = self._scheduler, self._scheduler.kv
+        past = live.base + scheduler.decoding.step
+        # Blocks are taken for the whole stretch at once, after these records.
+        before = kv.used_blocks - kv.blocks_for(past + 1)
+        now_us = self._now_us
+        for index, duration_us in enumerate(durations_us):
+            used = before + kv.blocks_for(past + index + 1)
+            decode = ((live.request.id, past + index),)
+            self._tally.add_record(now_us, duration_us, (), decode, len(scheduler.waiting), used)
+            now_us += duration_us
+
+    def _next_interruption_us(self) -> int | None:
+        """Return the time from which on no step may start without a look at queue and horizon."""
+        next_us, horizon_us = self._arrivals.next_us, self._options.horizon_us
+        if horizon_us is None:
+            return next_us
+        return horizon_us + 1 if next_us is None else min(next_us, horizon_us + 1)
+
+    def _end_step(self, start_us: int, duration_us: int, done: list[Live]) -> None:
+        """Let the requests in `done` go, in batch order, and set the clock to when the server looks again."""
+        scheduler = self._scheduler
+        end_us = start_us + duration_us
+        if len(done) > 1:
+            done.sort(key=_rank)
+        for live in done:
+            scheduler.remove(live)
+            self._results[live.index] = live.result(RequestState.COMPLETED, end_us, duration_us)
+            self._arrivals.release(end_us)
+        idle = not scheduler.running and not scheduler.waiting
+        self._now_us = start_us if idle and not self._busy_until_step_end else end_us
+
+
+def _rank(live: Live) -> int:
+    return live.rank

@@ -1,0 +1,228 @@
+"""Which requests run in the coming step, and how many tokens of each.
+
+Continuous batching as vLLM does it: requests that run come first, in order of admission; a decode
+takes one token of the step's budget, a prefill a chunk. If KV blocks are missing, the request admitted
+last is preempted: its blocks are freed, it returns to the queue, and what it has generated is computed
+again later as part of its prompt. Then the queue's head is admitted while running cap, budget and KV
+blocks allow it; a head that does not fit blocks those behind it. No admission in a step that preempts.
+
+A victim always stands behind the request in need, so it has not been given tokens in this step yet and
+its share of the budget was never spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simulator.engine.decode_set import DecodeSet
+from simulator.engine.kv_cache import Found, KvCache
+from simulator.engine.options import EngineOptions
+from simulator.engine.queue import waiting_queue
+from simulator.engine.state import Live
+
+# A request, its past tokens as the step-time model sees them, and the tokens computed in this step.
+Chunk = tuple[Live, int, int]
+
+
+class Scheduler:
+    """Queue, running requests and KV cache of one server.
+
+    Attributes
+    ----------
+    chunks
+        Prefill chunks of the step formed last, in batch order.
+    paused
+        Decoding requests that this step leaves out because its token budget is used up.
+    preempted
+        Number of preemptions in this step.
+    hit_blocks, cached_tokens, preemptions
+        Totals over the run.
+    """
+
+    def __init__(self, options: EngineOptions, kv_breakpoints: Sequence[int]) -> None:
+        self.kv = KvCache(options.kv_blocks, options.block_tokens, prefix_caching=options.prefix_caching)
+        self.decoding = DecodeSet(kv_breakpoints, options.block_tokens)
+        self.decoding.sums.decode_pasts = self._decode_pasts
+        self.waiting = waiting_queue(options.scheduler)
+        # A dict is an ordered set here: a request leaves it anywhere, and the last one is preempted.
+        self.running: dict[Live, None] = {}
+        self.chunks: list[Chunk] = []
+        self.paused: list[Live] = []
+        self.preempted = 0
+        self.hit_blocks = 0
+        self.cached_tokens = 0
+        self.preemptions = 0
+        self._prefilling: list[Live] = []
+        self._admissions = 0
+        self._block_tokens = options.block_tokens
+        self._token_budget = options.token_budget
+        self._max_running = options.max_running
+        # No chunk is ever longer than the step's budget, so that is what "no threshold" means.
+        self._longest_chunk = options.long_prefill_threshold_tokens or options.token_budget
+        self._last_token_needed = options.full_prefix_hit == "recompute_last_block"
+        self._cached_context_counts = options.cached_prefix_context == "counted"
+
+    def form(self, now_us: int) -> None:
+        """Compose the step that starts now and take the KV blocks it writes to."""
+        self.chunks = []
+        self.preempted = 0
+        budget = self._continue_all()
+        if budget is None:
+            budget = self._continue_in_turn()
+        if self.waiting and not self.preempted:
+            self._admit(now_us, budget)
+
+    def finish_prefill(self, end_us: int) -> list[Live]:
+        """Take in the results of the step's chunks; return the requests that are complete, in batch order.
+
+        Called after the decoding requests have advanced. A request whose prompt is computed by now
+        has its first token and decodes from the next step on.
+        """
+        done = []
+        unfinished = []
+        for live, _, new_tokens in self.chunks:
+            live.computed += new_tokens
+            if live.computed < live.target_tokens:
+                unfinished.append(live)
+                continue
+            if live.first_token_us is None:
+                live.first_token_us = end_us
+            if live.computed == live.final_tokens:
+                done.append(live)
+            else:
+                self.decoding.join(live)
+        if self._prefilling:
+            in_step = {chunk[0] for chunk in self.chunks}
+            left_out = [live for live in self._prefilling if live not in in_step]
+            unfinished = sorted(unfinished + left_out, key=_rank)
+        self._prefilling = unfinished
+        for live in self.paused:
+            self.decoding.join(live)
+        self.paused = []
+        return done
+
+    def remove(self, live: Live) -> None:
+        """Free everything a complete request holds."""
+        del self.running[live]
+        self.kv.release(live.table, live.computed)
+
+    def decode_members(self) -> list[Live]:
+        """Return the requests that decode in this step, in batch order."""
+        return [live for live in self.running if live.membership]
+
+    def _decode_pasts(self) -> list[int]:
+        step = self.decoding.step
+        return [live.base + step for live in self.running if live.membership]
+
+    def _continue_all(self) -> int | None:
+        """Give every running request what it wants, at once; return the budget left.
+
+        None if there is not enough for all and so their order matters. An exception needs no order:
+        the request admitted last may be cut short by the budget.
+        """
+        budget = self._token_budget - self.decoding.sums.decode_count
+        blocks = self.decoding.new_blocks()
+        for live in self._prefilling:
+            wanted = min(live.target_tokens - live.computed, self._longest_chunk)
+            if wanted > budget and live is not next(reversed(self.running)):
+                return None
+            new_tokens = max(min(wanted, budget), 0)
+            blocks += self._new_blocks(live.computed, new_tokens)
+            budget -= new_tokens
+            if new_tokens:
+                self.chunks.append((live, live.computed, new_tokens))
+        if budget < 0 or blocks > self.kv.free_blocks:
+            self.chunks = []
+            return None
+        self.kv.take(blocks)
+        for live, past, new_tokens in self.chunks:
+            self.kv.name_shared(live.table, past + new_tokens)
+        return budget
+
+    def _continue_in_turn(self) -> int:
+        """Serve the running requests one by one, preempting from the end; return the budget left."""
+        self.chunks = []
+        budget = self._token_budget
+        order = list(self.running)
+        served = 0
+        while served < len(order) and budget > 0:
+            live = order[served]
+            past, wanted = self._demand(live)
+            new_tokens = min(wanted, budget)
+            if not self._make_room(order, served, self._new_blocks(past, new_tokens)):
+                break
+            if not live.membership:
+                self.kv.name_shared(live.table, past + new_tokens)
+                self.chunks.append((live, past, new_tokens))
+            budget -= new_tokens
+            served += 1
+        self.paused = [live for live in order[served:] if live.membership]
+        for live in self.paused:
+            self.decoding.leave(live)
+        return budget
+
+    def _demand(self, live: Live) -> tuple[int, int]:
+        """Return a running request's past tokens and how many it wants computed."""
+        if live.membership:
+            return live.base + self.decoding.step, 1
+        return live.computed, min(live.target_tokens - live.computed, self._longest_chunk)
+
+    def _make_room(self, order: list[Live], index: int, blocks: int) -> bool:
+        """Take `blocks` for `order[index]`, preempting from the end of `order`; False if it fell itself."""
+        while blocks > self.kv.free_blocks:
+            victim = order.pop()
+            self._preempt(victim)
+            if len(order) == index:
+                return False
+        self.kv.take(blocks)
+        return True
+
+    def _preempt(self, live: Live) -> None:
+        if live.membership:
+            self.decoding.leave(live)
+            live.target_tokens = live.computed + 1
+        else:
+            self._prefilling.remove(live)
+        del self.running[live]
+        self.kv.release_preempted(live.table, live.computed)
+        live.computed = 0
+        live.preemptions += 1
+        self.preempted += 1
+        self.preemptions += 1
+        self.waiting.put_back(live)
+
+    def _admit(self, now_us: int, budget: int) -> None:
+        while budget > 0 and self.waiting and len(self.running) < self._max_running:
+            live = self.waiting.head()
+            limit = (live.target_tokens - self._last_token_needed) // self._block_tokens
+            found = self.kv.find(live.table, limit)
+            cached = sum([count for _, count in found]) * self._block_tokens
+            new_tokens = min(live.target_tokens - cached, self._longest_chunk, budget)
+            blocks = self._new_blocks(cached, new_tokens)
+            reused = sum([count for run, count in found if not run.holders])
+            if blocks + reused > self.kv.free_blocks:
+                break
+            self.waiting.pop()
+            self._start(live, now_us, found, cached)
+            self.kv.take(blocks)
+            self.kv.name_shared(live.table, cached + new_tokens)
+            self.chunks.append((live, cached if self._cached_context_counts else 0, new_tokens))
+            budget -= new_tokens
+
+    def _start(self, live: Live, now_us: int, found: Found, cached_tokens: int) -> None:
+        self.kv.claim(live.table, found)
+        self._admissions += 1
+        live.rank = self._admissions
+        live.computed = cached_tokens
+        live.cached_tokens = cached_tokens
+        live.scheduled_us = now_us
+        self.running[live] = None
+        self.hit_blocks += cached_tokens // self._block_tokens
+        self.cached_tokens += cached_tokens
+
+    def _new_blocks(self, past_tokens: int, new_tokens: int) -> int:
+        return self.kv.blocks_for(past_tokens + new_tokens) - self.kv.blocks_for(past_tokens)
+
+
+def _rank(live: Live) -> int:
+    return live.rank

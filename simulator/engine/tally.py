@@ -1,0 +1,89 @@
+"""Totals and the step log of a run in progress."""
+
+from __future__ import annotations
+
+from simulator.engine.records import RunCounters, StepRecord
+from simulator.engine.scheduler import Scheduler
+
+
+class Tally:
+    """Counts steps by kind (see `RunCounters`) and keeps their records if asked to."""
+
+    def __init__(self, recording: bool) -> None:
+        self.recording = recording
+        self.records: list[StepRecord] = []
+        self._prefill_steps = self._prefill_us = self._prefill_tokens = 0
+        self._decode_steps = self._decode_us = self._decode_tokens = 0
+        self._mixed_steps = self._mixed_us = 0
+        self._peak_kv_blocks = 0
+        self._end_us = 0
+
+    def step(self, scheduler: Scheduler, start_us: int, duration_us: int) -> None:
+        """Count one step as it was formed."""
+        decodes = scheduler.decoding.sums.decode_count
+        end_us = start_us + duration_us
+        if not scheduler.chunks:
+            self.decode_stretch(1, decodes, duration_us, end_us, scheduler.kv.used_blocks)
+        else:
+            self._prefill_tokens += sum([new_tokens for _, _, new_tokens in scheduler.chunks])
+            self._decode_tokens += decodes
+            if decodes:
+                self._mixed_steps += 1
+                self._mixed_us += duration_us
+            else:
+                self._prefill_steps += 1
+                self._prefill_us += duration_us
+            self._mark(end_us, scheduler.kv.used_blocks)
+        if self.recording:
+            self.record(scheduler, start_us, duration_us)
+
+    def decode_stretch(self, steps: int, tokens: int, busy_us: int, end_us: int, kv_blocks: int) -> None:
+        """Count decode steps that followed each other; `kv_blocks` are in use in the last one."""
+        self._decode_steps += steps
+        self._decode_tokens += tokens
+        self._decode_us += busy_us
+        self._mark(end_us, kv_blocks)
+
+    def record(self, scheduler: Scheduler, start_us: int, duration_us: int) -> None:
+        """Keep the record of a step that is about to be taken."""
+        step = scheduler.decoding.step
+        prefill = tuple((live.request.id, past, new_tokens) for live, past, new_tokens in scheduler.chunks)
+        decode = tuple((live.request.id, live.base + step) for live in scheduler.decode_members())
+        self.add_record(start_us, duration_us, prefill, decode, len(scheduler.waiting), scheduler.kv.used_blocks)
+
+    def add_record(
+        self,
+        start_us: int,
+        duration_us: int,
+        prefill: tuple[tuple[str, int, int], ...],
+        decode: tuple[tuple[str, int], ...],
+        waiting: int,
+        kv_blocks: int,
+    ) -> None:
+        """Keep one step's record."""
+        self.records.append(StepRecord(start_us, duration_us, prefill, decode, waiting, kv_blocks))
+
+    def counters(self, scheduler: Scheduler) -> RunCounters:
+        """Return the totals."""
+        return RunCounters(
+            steps=self._prefill_steps + self._decode_steps + self._mixed_steps,
+            prefill_steps=self._prefill_steps,
+            decode_steps=self._decode_steps,
+            mixed_steps=self._mixed_steps,
+            prefill_us=self._prefill_us,
+            decode_us=self._decode_us,
+            mixed_us=self._mixed_us,
+            prefill_tokens=self._prefill_tokens,
+            decode_tokens=self._decode_tokens,
+            cached_tokens=scheduler.cached_tokens,
+            preemptions=scheduler.preemptions,
+            peak_kv_blocks=self._peak_kv_blocks,
+            kv_block_hits=scheduler.hit_blocks,
+            end_us=self._end_us,
+        )
+
+    def _mark(self, end_us: int, kv_blocks: int) -> None:
+        if kv_blocks > self._peak_kv_blocks:
+            self._peak_kv_blocks = kv_blocks
+        if end_us > self._end_us:
+            self._end_us = end_us
