@@ -17,10 +17,27 @@ from simulator.workload.build import WorkloadSpec, build_workload
 GAUSSIAN = {"kind": "gaussian", "mean_tokens": 300, "stdev_tokens": 90, "min_tokens": 2, "max_tokens": 700}
 POISSON = {"kind": "poisson", "rate_per_s": 10}
 KEYS = st.sampled_from(
-    (
-        "kind requests arrivals prompt output prefix trace tokens file where mean_tokens stdev_tokens min_tokens "
-        "max_tokens rate_per_s concurrency prompts cv unknown"
-    ).split()
+    [
+        "kind",
+        "requests",
+        "arrivals",
+        "prompt",
+        "output",
+        "prefix",
+        "trace",
+        "tokens",
+        "file",
+        "where",
+        "mean_tokens",
+        "stdev_tokens",
+        "min_tokens",
+        "max_tokens",
+        "rate_per_s",
+        "concurrency",
+        "prompts",
+        "cv",
+        "unknown",
+    ]
 )
 
 
