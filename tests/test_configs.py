@@ -1,0 +1,105 @@
+"""The model and GPU descriptions of the project: they load, and every figure says where it is from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simulator.errors import ConfigError
+from simulator.hardware import load_hardware
+from simulator.model import load_model, sharding_problems
+from simulator.validation import read_yaml
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+MODELS = sorted((CONFIGS / "models").glob("*.json"))
+GPUS = sorted((CONFIGS / "hardware").glob("*.yaml"))
+UNITS = {
+    "dense_bf16_tflops": "TFLOPS",
+    "dense_fp8_tflops": "TFLOPS",
+    "memory_bandwidth_tbs": "TB/s",
+    "memory_gib": "GiB",
+}
+
+# Number of parameters as the models' publishers state it; the shape must add up to it.
+PARAMETERS = {
+    "llama-2-7b-hf": 6.74e9,
+    "llama-2-70b-hf": 68.98e9,
+    "codellama-34b-instruct-hf": 33.74e9,
+    "qwen3-14b": 14.77e9,
+    "qwen2.5-7b-instruct": 7.62e9,
+    "llama-3.1-8b": 8.03e9,
+}
+
+
+def names(paths):
+    return [path.stem for path in paths]
+
+
+@pytest.mark.parametrize("path", MODELS, ids=names(MODELS))
+def test_every_model_loads_under_its_own_name_and_says_its_source(path):
+    model = load_model(path)
+    assert model.id == path.stem
+    assert model.name
+    assert "Hugging Face" in model.source
+    assert model.warnings == ()
+
+
+@pytest.mark.parametrize("path", MODELS, ids=names(MODELS))
+def test_every_model_can_be_sharded_over_one_two_and_four_gpus(path):
+    model = load_model(path)
+    assert [sharding_problems(model, degree) for degree in (1, 2, 4)] == [(), (), ()]
+
+
+@pytest.mark.parametrize("identifier", sorted(PARAMETERS))
+def test_the_shape_adds_up_to_the_published_number_of_parameters(identifier):
+    model = load_model(CONFIGS / "models" / f"{identifier}.json")
+    attention = 2 * model.hidden_size * model.query_width + 2 * model.hidden_size * model.kv_width
+    layer = attention + 3 * model.hidden_size * model.intermediate_size
+    embeddings = (1 if model.tie_word_embeddings else 2) * model.vocab_size * model.hidden_size
+    total = model.num_hidden_layers * layer + embeddings
+    assert total == pytest.approx(PARAMETERS[identifier], rel=0.001)
+
+
+def test_a_model_file_without_a_source_is_refused(tmp_path):
+    content = json.loads(MODELS[0].read_text(encoding="utf-8"))
+    del content["source"]
+    path = tmp_path / MODELS[0].name
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ConfigError, match="source: missing"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("path", GPUS, ids=names(GPUS))
+def test_every_gpu_figure_has_its_unit_and_source(path):
+    hardware = load_hardware(path)
+    assert hardware.id == path.stem
+    figures = {name: figure for name, figure in read_yaml(path).items() if name not in ("id", "name")}
+    assert {name: figure["unit"] for name, figure in figures.items()} == {name: UNITS[name] for name in figures}
+    assert all("data sheet" in figure["source"] for figure in figures.values())
+
+
+@pytest.mark.parametrize(
+    ("identifier", "bf16", "fp8", "bandwidth", "memory"),
+    [
+        ("h100-sxm", 989.5e12, 1979e12, 3.35e12, 80),
+        ("a100-sxm", 312e12, None, 2.039e12, 80),
+        ("h200-sxm", 989.5e12, 1979e12, 4.8e12, 141),
+    ],
+)
+def test_the_gpus_have_their_data_sheet_peaks(identifier, bf16, fp8, bandwidth, memory):
+    hardware = load_hardware(CONFIGS / "hardware" / f"{identifier}.yaml")
+    assert hardware.peak_flops == pytest.approx(bf16)
+    assert hardware.peak_fp8_flops == (None if fp8 is None else pytest.approx(fp8))
+    assert hardware.peak_bandwidth == pytest.approx(bandwidth)
+    assert hardware.memory_gib.value == memory
+
+
+@pytest.mark.parametrize("value", ["-3.35", "0", ".nan", ".inf", "'3.35'"])
+def test_an_impossible_bandwidth_is_refused_with_field_and_value(tmp_path, value):
+    text = (CONFIGS / "hardware" / "h100-sxm.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "h100-sxm.yaml"
+    path.write_text(text.replace("value: 3.35", f"value: {value}"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"h100-sxm\.yaml: memory_bandwidth_tbs\.value: .*\(got"):
+        load_hardware(path)
