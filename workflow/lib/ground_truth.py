@@ -178,7 +178,7 @@ class LoadPoint(StrictModel):
     arrivals: ArrivalSpec
     benchmark_index: NonNegativeInt = 0
     requests: RequestCounts
-    measured: Annotated[dict[str, Measured], Field(min_length=1)]
+    measured: dict[str, Measured]
 
 
 class Experiment(StrictModel):
@@ -206,7 +206,7 @@ class Experiment(StrictModel):
     source: Source
     server: Server
     workload: SentWorkload
-    load_points: Annotated[tuple[LoadPoint, ...], Field(min_length=1)]
+    load_points: tuple[LoadPoint, ...]
 
     def point(self, load_point: str) -> LoadPoint:
         """Return one load point.
@@ -368,9 +368,13 @@ def _reference_problems(experiment: Experiment, folder: Path, root: Path) -> Ite
 
 
 def _load_point_problems(experiment: Experiment) -> Iterator[str]:
+    if not experiment.load_points:
+        yield "load_points: empty; give at least one measured load point"
     ids = [point.id for point in experiment.load_points]
     yield from (f"load_points: id '{one}' is used twice" for one in sorted(set(ids)) if ids.count(one) > 1)
     for position, point in enumerate(experiment.load_points):
+        if not point.measured:
+            yield f"load_points.{position}.measured: empty; give at least one figure"
         try:
             mean_output_tokens = experiment.mean_output_tokens(point.id)
         except ConfigError as error:
