@@ -140,7 +140,7 @@ class _Engine:
         # After a preemption admissions are due again, and a paused request has other past tokens.
         if chunks or scheduler.preempted or scheduler.paused:
             self._take_step()
-        elif sums.decode_count == 1:
+        elif len(scheduler.running) == 1:
             self._decode_alone()
         else:
             self._decode_together()
