@@ -15,7 +15,7 @@ from itertools import compress
 from operator import mul
 
 from simulator.hardware import Hardware
-from simulator.kernels.base import AttentionKernels
+from simulator.kernels.base import AttentionKernels, ConstantAttention
 from simulator.model import Model
 from simulator.steptime.batch import BatchSums
 from simulator.steptime.gemm import compute_speedup
@@ -23,6 +23,9 @@ from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions
 
 DecodeSeconds = Callable[[BatchSums], float]
 PrefillSeconds = Callable[[Sequence[tuple[int, int]]], float]
+
+# Remembered answers per attention model, so that a long run cannot grow without bound.
+MEMO_LIMIT = 200_000
 
 # Prefill contexts are grouped by powers of two in this range (tokens), as upstream does.
 SMALLEST_BUCKET = 512
@@ -67,6 +70,9 @@ def build_attention(
 def _decode_by_mfu(
     options: MfuRooflineOptions, kernels: AttentionKernels, scale: float
 ) -> tuple[DecodeSeconds, tuple[int, ...]]:
+    if isinstance(kernels, ConstantAttention) and options.decode_attention != "max_kv":
+        seconds_per_token = scale / kernels.constants.decode
+        return lambda sums: seconds_per_token * sums.decode_past_tokens, ()
     match options.decode_attention:
         case "flops_weighted":
             return FlopsWeighted(kernels, scale), tuple(kernels.kv_breakpoints)
@@ -138,6 +144,8 @@ class FlopsWeighted:
             if bent[bisect_right(breakpoints, past)]:
                 mfu = points.get((count, past))
                 if mfu is None:
+                    if len(points) >= MEMO_LIMIT:
+                        points.clear()
                     mfu = points[count, past] = self._kernels.decode_mfu(count, past)
                 weighted += past * mfu
         return weighted

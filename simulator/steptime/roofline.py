@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from simulator.steptime.attention import AttentionTerm, bucket_tokens
 from simulator.steptime.batch import Batch, BatchSums
@@ -22,7 +23,6 @@ from simulator.steptime.gemm import PhaseGemm
 from simulator.steptime.memory import PhaseMemory
 from simulator.steptime.options import MfuRooflineOptions
 from simulator.steptime.overhead import Overhead
-from simulator.steptime.rounding import whole_us
 from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount
 
 
@@ -48,6 +48,21 @@ class RooflineParts:
     warnings: tuple[str, ...] = ()
 
 
+class _DecodeConstants(NamedTuple):
+    """What a pure decode phase of one batch size costs besides its KV lengths.
+
+    `memory_s` and `kv_s` are at zero past tokens, `kv_s_per_token` is per past token; `beside_us`
+    holds for steps without prefill.
+    """
+
+    memory_s: float
+    kv_s: float
+    activation_s: float
+    kv_s_per_token: float
+    gemm_s: float
+    beside_us: float
+
+
 class MfuRoofline:
     """The MFU roofline; see the module for its formula."""
 
@@ -55,17 +70,10 @@ class MfuRoofline:
         self.parts = parts
         self._compute = parts.options.compute_term
         self._per_component = parts.options.per_component_roofline
-        self._buckets = parts.options.prefill_gemm == "per_bucket"
         self._combine = COMBINATIONS.get(parts.options.phase_combination)
         self._breakpoints = parts.attention.kv_breakpoints if self._compute else ()
-        self._decode_attention = parts.attention.decode
-        self._decode_layers = parts.decode_gemm.layers
-        self._decode_head = parts.decode_gemm.head if parts.options.lm_head else None
-        self._decode_traffic = parts.traffic.decode
-        self._decode_memory = parts.decode_memory
-        self._weight_bytes = parts.weights.bytes
-        self._overhead = parts.overhead
-        self._communication_us = parts.communication_us
+        self._attention_s = parts.attention.decode
+        self._by_count: dict[int, _DecodeConstants] = {}
 
     @property
     def kv_breakpoints(self) -> tuple[int, ...]:
@@ -93,19 +101,19 @@ class MfuRoofline:
 
     def price(self, sums: BatchSums) -> int:
         """Return the step's duration in whole microseconds, at least 1."""
-        return whole_us(self.duration_us(sums))
+        duration_us = self.duration_us(sums)
+        return int(duration_us + 0.5) if duration_us > 1.0 else 1
 
     def duration_us(self, sums: BatchSums) -> float:
         """Return the duration before rounding."""
         count, chunks = sums.decode_count, sums.prefill
-        overhead_us = self._overhead(len(chunks), count)
-        if chunks:
-            seconds = self.mixed_seconds(sums) if count else self.prefill_seconds(chunks)
-        elif count:
-            seconds = self.decode_seconds(sums)
-        else:
+        if not chunks and count:
+            return self.decode_seconds(sums) * MICROSECONDS + self._by_count[count].beside_us
+        overhead_us = self.parts.overhead(len(chunks), count)
+        if not chunks:
             return overhead_us
-        return seconds * MICROSECONDS + self._communication_us + overhead_us
+        seconds = self.mixed_seconds(sums) if count else self.prefill_seconds(chunks)
+        return seconds * MICROSECONDS + self.parts.communication_us + overhead_us
 
     def explain(self, batch: Batch) -> StepCost:
         """Return the same duration with everything it is made of."""
@@ -115,27 +123,37 @@ class MfuRoofline:
 
     def decode_seconds(self, sums: BatchSums) -> float:
         """Return seconds of the decode phase."""
-        count = sums.decode_count
-        kv, activations = self._decode_traffic(count, sums.decode_past_tokens)
-        weights = self._weight_bytes(count)
+        constants = self._by_count.get(sums.decode_count) or self._bind(sums.decode_count)
+        kv_read_s = constants.kv_s_per_token * sums.decode_past_tokens
         if not self._compute:
-            return self._decode_memory(weights, kv, activations, count)
-        gemm = self._decode_layers(count)
-        if self._decode_head is not None:
-            gemm += self._decode_head(count)
-        attention = self._decode_attention(sums)
+            return constants.memory_s + kv_read_s
         if self._per_component:
-            return self._components(self._decode_memory, gemm, attention, kv, activations, count)
-        memory = self._decode_memory(weights, kv, activations, count)
-        compute = gemm + attention
-        return compute if compute > memory else memory
+            attention_s = max(self._attention_s(sums), constants.kv_s + kv_read_s)
+            return constants.gemm_s + attention_s + constants.activation_s
+        compute_s = constants.gemm_s + self._attention_s(sums)
+        memory_s = constants.memory_s + kv_read_s
+        return compute_s if compute_s > memory_s else memory_s
+
+    def _bind(self, count: int) -> _DecodeConstants:
+        """Price everything about a decode batch of `count` requests that no KV length changes."""
+        parts, memory = self.parts, self.parts.decode_memory
+        kv_bytes, activations = parts.traffic.decode(count, 0)
+        constants = self._by_count[count] = _DecodeConstants(
+            memory_s=memory(parts.weights.bytes(count), kv_bytes, activations, count),
+            kv_s=memory(0.0, kv_bytes, 0.0, count),
+            activation_s=memory(0.0, 0.0, activations, count),
+            kv_s_per_token=memory(0.0, parts.traffic.decode_kv_bytes_per_past_token, 0.0, count),
+            gemm_s=parts.decode_gemm.layers(count) + parts.decode_gemm.head(count) if self._compute else 0.0,
+            beside_us=parts.communication_us + parts.overhead(0, count),
+        )
+        return constants
 
     def prefill_seconds(self, chunks: Sequence[tuple[int, int]]) -> float:
         """Return seconds of the prefill phase."""
         parts, requests = self.parts, len(chunks)
         tokens = sum(new for _, new in chunks)
         kv, activations = parts.traffic.prefill(chunks)
-        memory = parts.prefill_memory(self._weight_bytes(tokens), kv, activations, requests)
+        memory = parts.prefill_memory(parts.weights.bytes(tokens), kv, activations, requests)
         if not self._compute:
             return memory
         gemm = self.prefill_gemm_seconds(chunks)
@@ -147,7 +165,7 @@ class MfuRoofline:
     def prefill_gemm_seconds(self, chunks: Sequence[tuple[int, int]]) -> float:
         """Return GEMM seconds of the prefill phase, LM head included."""
         gemm = self.parts.prefill_gemm
-        if self._buckets:
+        if self.parts.options.prefill_gemm == "per_bucket":
             layers = sum(gemm.layers(tokens) for _, tokens in tokens_by_bucket(chunks))
         else:
             layers = gemm.layers(sum(new for _, new in chunks))
@@ -167,7 +185,7 @@ class MfuRoofline:
         kv_decode, activations_decode = parts.traffic.decode(count, sums.decode_past_tokens)
         kv_prefill, activations_prefill = parts.traffic.prefill(chunks)
         kv, activations = kv_decode + kv_prefill, activations_decode + activations_prefill
-        memory = parts.prefill_memory(self._weight_bytes(tokens), kv, activations, requests)
+        memory = parts.prefill_memory(parts.weights.bytes(tokens), kv, activations, requests)
         if not self._compute:
             return memory
         gemm = parts.prefill_gemm.layers(tokens) + parts.prefill_gemm.head(requests)

@@ -1,7 +1,7 @@
 """Why an MFU-roofline step costs what it costs.
 
-Recomputes the duration from named components and says which kernel answers they rest on; a test
-holds the result equal to `price`.
+The duration is the one `price` returns; the components are computed apart from it, request by
+request where that matters, with the kernel answers they rest on. Tests hold both together.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from simulator.kernels.base import Lookup
 from simulator.steptime.attention import bucket_tokens
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.combination import COMBINATIONS, branch
-from simulator.steptime.cost import MICROSECONDS, LookupUse, PhaseCost, PrefillBucket, StepCost
+from simulator.steptime.cost import LookupUse, PhaseCost, PrefillBucket, StepCost
 from simulator.steptime.memory import PhaseMemory
 from simulator.steptime.options import KernelMfuOptions
 from simulator.steptime.rounding import whole_us
@@ -28,10 +28,9 @@ def explain(model: MfuRoofline, batch: Batch) -> StepCost:
     sums = BatchSums.of(batch, model.kv_breakpoints)
     prefill = _prefill_cost(model, batch.prefill) if batch.prefill else None
     decode = _decode_cost(model, sums) if batch.decode else None
-    combined_s = _combined(model, sums, prefill, decode)
     communication_us = parts.communication_us if batch.prefill or batch.decode else 0.0
     overhead_us = parts.overhead(len(batch.prefill), len(batch.decode))
-    unrounded_us = combined_s * MICROSECONDS + communication_us + overhead_us
+    unrounded_us = model.duration_us(sums)
     lookups = tuple(dict.fromkeys(_lookup_uses(model, batch)))
     tokens = sum(new for _, new in batch.prefill)
     return StepCost(
@@ -40,7 +39,7 @@ def explain(model: MfuRoofline, batch: Batch) -> StepCost:
         unrounded_us=max(unrounded_us, 1.0),
         prefill=prefill,
         decode=decode,
-        combined_s=combined_s,
+        combined_s=_combined(model, sums, prefill, decode),
         branch=branch(parts.options.phase_combination, len(batch.prefill), tokens, len(batch.decode)),
         communication_us=communication_us,
         overhead_us=overhead_us,

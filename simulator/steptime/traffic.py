@@ -83,6 +83,11 @@ class DynamicTraffic:
         self._act_one = activation_token * activation.decode
         self._act_many = activation_token * activation.prefill
 
+    @property
+    def decode_kv_bytes_per_past_token(self) -> float:
+        """KV bytes a decode request reads per past token."""
+        return self._kv_read_one
+
     def decode(self, count: int, past_tokens: int) -> tuple[float, float]:
         """KV bytes and activation bytes of `count` requests with `past_tokens` in all."""
         return self._kv_write * count + self._kv_read_one * past_tokens, self._act_one * count
