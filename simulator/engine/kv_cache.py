@@ -80,7 +80,26 @@ class BlockTable:
         self.was_preempted = False
 
 
-Found = list[tuple[Run, int]]
+class Found:
+    """The longest known beginning of a request, as `KvCache.find` sees it.
+
+    Attributes
+    ----------
+    runs
+        Runs in order of position, each with how many of its first blocks are meant.
+    blocks, free_blocks
+        Blocks in total, and those among them that nobody holds at present.
+    """
+
+    __slots__ = ("blocks", "free_blocks", "runs")
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[Run, int]] = []
+        self.blocks = 0
+        self.free_blocks = 0
+
+
+NOTHING_FOUND = Found()
 
 
 class KvCache:
@@ -97,7 +116,10 @@ class KvCache:
         self.total_blocks = blocks
         self.free_blocks = blocks
         self._prefix_caching = prefix_caching
-        self._free: OrderedDict[Run, None] = OrderedDict({Run(None, 0, blocks): None})
+        fresh = Run(None, 0, blocks)
+        self._free: OrderedDict[Run, None] = OrderedDict({fresh: None})
+        # First and last run of the queue, as far as known: an anonymous one with blocks left is still there.
+        self._head = self._tail = fresh
         self._index: dict[Hashable, dict[int, Run]] = {}
         self._spares: dict[tuple[Hashable, int], OrderedDict[Run, None]] = {}
 
@@ -111,25 +133,23 @@ class KvCache:
         return -(-tokens // self.block_tokens)
 
     def find(self, table: BlockTable, limit_blocks: int) -> Found:
-        """Return the longest known beginning of a request, at most `limit_blocks` full blocks.
-
-        Each entry is a run and how many of its first blocks are meant.
-        """
-        found: Found = []
-        if not self._prefix_caching:
-            return found
-        shared = min(table.shared_blocks, limit_blocks)
-        position = self._follow(table.group, 0, shared, found)
-        if table.was_preempted and position == shared:
-            self._follow(table, shared, limit_blocks, found)
+        """Return the longest known beginning of a request, at most `limit_blocks` full blocks."""
+        if not self._prefix_caching or not (table.shared_blocks or table.was_preempted):
+            return NOTHING_FOUND
+        found = Found()
+        shared = table.shared_blocks
+        if shared > limit_blocks:
+            shared = limit_blocks
+        self._follow(table.group, shared, found)
+        if table.was_preempted and found.blocks == shared:
+            self._follow(table, limit_blocks, found)
         return found
 
     def claim(self, table: BlockTable, found: Found) -> None:
         """Let a request hold the blocks that `find` returned."""
-        for run, count in found:
-            held = self._hold(run, count)
-            table.named.append((held, count))
-            table.named_blocks += count
+        for run, count in found.runs:
+            table.named.append((self._hold(run, count), count))
+        table.named_blocks = found.blocks
 
     def take(self, count: int) -> None:
         """Take `count` blocks from the head of the free queue; what they contained is forgotten.
@@ -142,15 +162,11 @@ class KvCache:
         if count > self.free_blocks:
             raise InvariantError(f"{count} KV blocks taken but only {self.free_blocks} are free")
         self.free_blocks -= count
-        while count:
-            run = next(iter(self._free))
-            taken = min(count, run.count)
-            run.count -= taken
-            count -= taken
-            if run.stream is not None:
-                self._forget(run, taken)
-            if not run.count:
-                del self._free[run]
+        head = self._head
+        if head.stream is None and head.count > count:
+            head.count -= count
+        else:
+            self._take_runs(count)
 
     def name_shared(self, table: BlockTable, tokens: int) -> None:
         """Make the full blocks among the first `tokens` tokens findable for the request's prefix group."""
@@ -176,18 +192,32 @@ class KvCache:
         self._free_named(table)
         table.was_preempted = True
 
-    def _follow(self, stream: Hashable | None, position: int, end: int, found: Found) -> int:
+    def _take_runs(self, count: int) -> None:
+        while count:
+            run = next(iter(self._free))
+            taken = min(count, run.count)
+            run.count -= taken
+            count -= taken
+            if run.stream is not None:
+                self._forget(run, taken)
+            if not run.count:
+                del self._free[run]
+            self._head = run
+
+    def _follow(self, stream: Hashable | None, end: int, found: Found) -> None:
+        """Extend `found` by what the index knows of `stream`, up to position `end`."""
         chain = self._index.get(stream)
-        if chain is None:
-            return position
-        while position < end:
-            run = chain.get(position)
+        while chain is not None and found.blocks < end:
+            run = chain.get(found.blocks)
             if run is None:
-                break
-            count = min(run.count, end - position)
-            found.append((run, count))
-            position += count
-        return position
+                return
+            count = run.count
+            if count > end - found.blocks:
+                count = end - found.blocks
+            found.runs.append((run, count))
+            found.blocks += count
+            if not run.holders:
+                found.free_blocks += count
 
     def _hold(self, run: Run, count: int) -> Run:
         """Add a holder to the first `count` blocks of `run`."""
@@ -258,13 +288,13 @@ class KvCache:
             del self._index[run.stream]
 
     def _free_anonymous(self, count: int) -> None:
-        if count <= 0:
+        if not count:
             return
-        last = next(reversed(self._free), None)
-        if last is None or last.stream is not None:
-            last = Run(None, 0, 0)
-            self._free[last] = None
-        last.count += count
+        tail = self._tail
+        if tail.stream is not None or not tail.count:
+            tail = self._tail = Run(None, 0, 0)
+            self._free[tail] = None
+        tail.count += count
         self.free_blocks += count
 
     def _free_named(self, table: BlockTable) -> None:
@@ -279,4 +309,5 @@ class KvCache:
         if not run.holders:
             run.rest = None
             self._free[run] = None
+            self._tail = run
             self.free_blocks += run.count

@@ -35,7 +35,7 @@ class Scheduler:
         Decoding requests that this step leaves out because its token budget is used up.
     preempted
         Number of preemptions in this step.
-    hit_blocks, cached_tokens, preemptions
+    hit_blocks, preemptions
         Totals over the run.
     """
 
@@ -50,7 +50,6 @@ class Scheduler:
         self.paused: list[Live] = []
         self.preempted = 0
         self.hit_blocks = 0
-        self.cached_tokens = 0
         self.preemptions = 0
         self._prefilling: list[Live] = []
         self._admissions = 0
@@ -196,32 +195,37 @@ class Scheduler:
             live = self.waiting.head()
             limit = (live.target_tokens - self._last_token_needed) // self._block_tokens
             found = self.kv.find(live.table, limit)
-            cached = sum([count for _, count in found]) * self._block_tokens
-            new_tokens = min(live.target_tokens - cached, self._longest_chunk, budget)
+            cached = found.blocks * self._block_tokens
+            new_tokens = self._chunk(live.target_tokens - cached, budget)
             blocks = self._new_blocks(cached, new_tokens)
-            reused = sum([count for run, count in found if not run.holders])
-            if blocks + reused > self.kv.free_blocks:
+            if blocks + found.free_blocks > self.kv.free_blocks:
                 break
             self.waiting.pop()
-            self._start(live, now_us, found, cached)
+            self._start(live, now_us, found)
             self.kv.take(blocks)
             self.kv.name_shared(live.table, cached + new_tokens)
             self.chunks.append((live, cached if self._cached_context_counts else 0, new_tokens))
             budget -= new_tokens
 
-    def _start(self, live: Live, now_us: int, found: Found, cached_tokens: int) -> None:
-        self.kv.claim(live.table, found)
+    def _start(self, live: Live, now_us: int, found: Found) -> None:
+        if found.blocks:
+            self.kv.claim(live.table, found)
         self._admissions += 1
         live.rank = self._admissions
-        live.computed = cached_tokens
-        live.cached_tokens = cached_tokens
+        live.computed = live.cached_tokens = found.blocks * self._block_tokens
         live.scheduled_us = now_us
         self.running[live] = None
-        self.hit_blocks += cached_tokens // self._block_tokens
-        self.cached_tokens += cached_tokens
+        self.hit_blocks += found.blocks
+
+    def _chunk(self, tokens: int, budget: int) -> int:
+        """Return how many of the tokens still to be computed one step takes on."""
+        if tokens > self._longest_chunk:
+            tokens = self._longest_chunk
+        return tokens if tokens < budget else budget
 
     def _new_blocks(self, past_tokens: int, new_tokens: int) -> int:
-        return self.kv.blocks_for(past_tokens + new_tokens) - self.kv.blocks_for(past_tokens)
+        block_tokens = self._block_tokens
+        return -past_tokens // block_tokens - -(past_tokens + new_tokens) // block_tokens
 
 
 def _rank(live: Live) -> int:

@@ -6,6 +6,8 @@ Runs at low load consist almost wholly of such steps.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
 
@@ -17,6 +19,8 @@ class SoloCosts:
         self._step_time = step_time
         self._breakpoints = step_time.kv_breakpoints
         self._costs_us: list[int | None] = []
+        self._sums = BatchSums.of(Batch(decode=(0,)), self._breakpoints)
+        self._interval = bisect_right(self._breakpoints, 0)
 
     def durations_us(self, past_tokens: int, steps: int, limit_us: int | None) -> list[int]:
         """Return the durations of the next steps, in microseconds.
@@ -46,4 +50,14 @@ class SoloCosts:
         return durations
 
     def _price(self, past_tokens: int) -> int:
-        return self._step_time.price(BatchSums.of(Batch(decode=(past_tokens,)), self._breakpoints))
+        sums = self._sums
+        interval = bisect_right(self._breakpoints, past_tokens)
+        if interval != self._interval:
+            left = self._interval
+            sums.counts[left] = sums.pasts[left] = sums.squares[left] = 0
+            sums.counts[interval] = 1
+            self._interval = interval
+        sums.decode_past_tokens = sums.pasts[interval] = past_tokens
+        sums.squares[interval] = past_tokens * past_tokens
+        sums.decode_pasts = lambda: (past_tokens,)
+        return self._step_time.price(sums)

@@ -75,7 +75,7 @@ class Tally:
             mixed_us=self._mixed_us,
             prefill_tokens=self._prefill_tokens,
             decode_tokens=self._decode_tokens,
-            cached_tokens=scheduler.cached_tokens,
+            cached_tokens=scheduler.hit_blocks * scheduler.kv.block_tokens,
             preemptions=scheduler.preemptions,
             peak_kv_blocks=self._peak_kv_blocks,
             kv_block_hits=scheduler.hit_blocks,
