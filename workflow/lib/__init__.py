@@ -1,0 +1,1 @@
+"""The laboratory: hypotheses, ground truth, scoring, verdicts and reports."""

@@ -136,7 +136,10 @@ def _improvement_order(
     if not all(samples):
         return _not_measured(criterion, statement, f"no scored experiment in {first} or in {second}")
     observed = mean(samples[0]) - mean(samples[1])
-    detail = f"{first} {mean(samples[0]):+.1f} pp (n={len(samples[0])}), {second} {mean(samples[1]):+.1f} pp (n={len(samples[1])})"
+    detail = ", ".join(
+        f"{name} {mean(sample):+.1f} pp (n={len(sample)})"
+        for name, sample in zip(criterion.groups, samples, strict=True)
+    )
     interval = bootstrap(samples[0], samples[1])
     if interval is not None and interval.low <= 0 <= interval.high:
         detail += "; the difference is not distinguishable from zero"
@@ -146,7 +149,9 @@ def _improvement_order(
 
 def _trend(criterion: Trend, scores: Scores, bootstrap: Callable[..., Interval | None]) -> Outcome:
     series = scores.tp_series(criterion.metric, criterion.of, criterion.over)
-    statement = f"{criterion.metric.label} gain is {criterion.expect} in TP, in every model and workload measured at several TP"
+    statement = (
+        f"{criterion.metric.label} gain is {criterion.expect} in TP, in every model and workload measured at several TP"
+    )
     if not series:
         return _not_measured(criterion, statement, "no model and workload was measured at two or more TP")
     sign = -1.0 if criterion.expect == "decreasing" else 1.0
@@ -167,9 +172,7 @@ def _decided(
 ) -> Outcome:
     result = CriterionResult.PASS if passed else CriterionResult.FAIL
     margin = observed - threshold
-    return Outcome(
-        criterion.id, statement, result, observed, threshold, margin, interval, detail, criterion.decisive
-    )
+    return Outcome(criterion.id, statement, result, observed, threshold, margin, interval, detail, criterion.decisive)
 
 
 def _not_measured(criterion: _Comparison, statement: str, reason: str) -> Outcome:

@@ -105,9 +105,7 @@ def _scatter(axes: Axes, title: str, metric: Metric, arms: Sequence[str], scores
     axes.grid(which="major", color="#dddddd", linewidth=0.5)
 
 
-def _bars(
-    axes: Axes, title: str, metric: Metric, arms: Sequence[str], scores: Scores, names: Sequence[str]
-) -> None:
+def _bars(axes: Axes, title: str, metric: Metric, arms: Sequence[str], scores: Scores, names: Sequence[str]) -> None:
     thickness = 0.8 / len(arms)
     for index, arm in enumerate(arms):
         by_name = {row.experiment: row for row in scores.select(arm, metric)}

@@ -1,4 +1,4 @@
-"""Do the numbers once reported come out again?
+"""Whether the numbers once reported come out again.
 
 A published table is `hypotheses/<id>/published/*.csv` in long form. Each cell is compared with the
 regenerated number of the same identity. A published cell is rounded, and cells that rest on a
@@ -182,9 +182,7 @@ def _value(cell: Cell, scores: Scores, reference: str, shift: float) -> float | 
     return _error_value(cell, rows, scores, reference, shift)
 
 
-def _error_value(
-    cell: Cell, rows: Iterable[ErrorRow], scores: Scores, reference: str, shift: float
-) -> float | None:
+def _error_value(cell: Cell, rows: Iterable[ErrorRow], scores: Scores, reference: str, shift: float) -> float | None:
     per_row: Mapping[Statistic, Callable[[ErrorRow], float | None]] = {
         Statistic.MAPE: lambda row: abs(_signed(row, shift)),
         Statistic.SIGNED_ERROR: lambda row: _signed(row, shift),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,8 +61,6 @@ class Hypothesis(StrictModel):
         Evaluated and reported beside the criteria; a failed control takes "clean" away.
     resolutions
         How each status is resolved, where the default of `workflow.lib.verdict` does not fit.
-    data_date
-        Date of the measurements, not of the run.
     """
 
     id: Name
@@ -75,7 +72,6 @@ class Hypothesis(StrictModel):
     vvuq: Purpose
     type: EvidenceType = EvidenceType.DETERMINISTIC
     tier: Annotated[int, Field(ge=0, le=2)]
-    data_date: date
     rounds: Count = 1
     methods: Annotated[tuple[Name, ...], Field(min_length=1)]
     ground_truth: GroundTruthChoice

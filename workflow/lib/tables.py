@@ -125,7 +125,7 @@ def criteria(verdict: Verdict) -> str:
                     outcome.detail,
                 ]
             )
-    header = ["Id", "Role", "Statement", "Result", "Observed", "Margin", "95 % interval", "Detail"]
+    header = ["Id", "Role", "Statement", "Result", "Observed", "Margin", "Interval", "Detail"]
     return table(header, rows, left=4)
 
 
@@ -176,3 +176,12 @@ def overall_gain(scores: Scores, metric: Metric, of: str, over: str) -> float | 
 def _runs(scores: Scores) -> list[tuple[str, str, str]]:
     """Return (experiment, load point, workload) in matrix order."""
     return list(dict.fromkeys((row.experiment, row.load_point, row.workload) for row in scores.rows))
+
+
+def unscored(scores: Scores) -> str:
+    """Return the runs without a number, with status and reason; empty if there are none."""
+    rows = [
+        [row.experiment, row.arm, row.load_point, row.metric.label, row.status.value, row.reason]
+        for row in scores.unscored()
+    ]
+    return table(["Experiment", "Arm", "Load point", "Metric", "Status", "Reason"], rows, left=6) if rows else ""

@@ -1,0 +1,50 @@
+"""Front door of the laboratory.
+
+snakemake                       every finding
+snakemake h1_bw_efficiency      one finding (`snakemake --list-target-rules` lists them)
+snakemake check                 do all committed reports still come out?
+
+Everything is loaded and validated here, before any job runs; the rules below only say which file is
+made from which.
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.18")
+
+from simulator.errors import RooflineLabError
+from workflow.lib import pipeline
+
+try:
+    LAB = pipeline.open_laboratory(Path(workflow.basedir))
+except RooflineLabError as error:
+    raise pipeline.user_error(error) from None
+
+
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/check.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        pipeline.all_reports(LAB),
+    message:
+        "All findings are up to date in reports/."
+
+
+for hypothesis in LAB.hypotheses:
+
+    rule:
+        name:
+            hypothesis
+        input:
+            pipeline.report_paths(LAB, hypothesis),
+
+
+onsuccess:
+    pipeline.print_summary(LAB)

@@ -1,0 +1,65 @@
+"""The hand-written half of a findings page, and the rule that none of its numbers is.
+
+`discussion.md` and the texts of `hypothesis.yaml` are templates: a figure comes through `{{ v... }}`
+(see `workflow.lib.values`). One typed by hand is refused before anything runs, because it would
+silently outlive the run it came from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from simulator.errors import ConfigError
+from simulator.validation import config_error
+from workflow.lib.spec import Hypothesis
+
+FILE = "discussion.md"
+SECTIONS = ("Root Cause Analysis", "Devil's Advocate", "Implications for Users", "Parameters and Generality")
+_EXPRESSION = re.compile(r"\{\{.*?\}\}|`[^`]*`", re.DOTALL)
+# A decimal number, or a number with a unit of results. "100 %" is a whole, not a result, and names
+# such as Llama-2-7B or Qwen2.5 are not preceded by a blank.
+_RESULT = re.compile(r"(?<![\w.-])(?:\d+\.\d+|(?!100\s?%)\d+\s?(?:%|pp\b|ms\b|us\b))")
+
+
+def load_discussion(spec: Hypothesis, folder: Path, root: Path) -> dict[str, str]:
+    """Read the sections of one discussion and check every text of the hypothesis.
+
+    Raises
+    ------
+    ConfigError
+        Listing missing sections and numbers typed by hand.
+    """
+    path = folder / FILE
+    source = path.relative_to(root).as_posix()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: cannot be read ({error}); every hypothesis needs its reasoning") from None
+    sections = _split(text)
+    problems = [f"missing or empty section '## {name}'" for name in SECTIONS if not sections.get(name)]
+    problems += [
+        f"unknown section '## {name}'; allowed: {', '.join(SECTIONS)}" for name in sections if name not in SECTIONS
+    ]
+    problems += [
+        f"{where}: '{number}' is typed by hand; take it from the results with {{{{ v... }}}}"
+        for where, number in _typed(spec, sections)
+    ]
+    if problems:
+        raise config_error(source, problems)
+    return sections
+
+
+def _split(text: str) -> dict[str, str]:
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return {title.strip(): body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _typed(spec: Hypothesis, sections: dict[str, str]) -> Iterator[tuple[str, str]]:
+    texts = dict(sections)
+    texts |= {f"findings.{i}": f"{one.finding} {one.action}" for i, one in enumerate(spec.findings)}
+    texts |= {f"evidence.{i}": f"{one.value} {one.confidence}" for i, one in enumerate(spec.evidence)}
+    for where, text in texts.items():
+        for match in _RESULT.finditer(_EXPRESSION.sub("", text)):
+            yield where, match.group().strip()

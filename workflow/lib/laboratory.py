@@ -1,0 +1,236 @@
+"""Everything the laboratory knows, loaded and cross-checked before a single run.
+
+`load_laboratory` reads settings, methods and hypotheses with their experiments, resolves every arm
+to a complete configuration and refuses, with all problems of a file at once, whatever could not be
+run or would not be a fair comparison: an unknown experiment or method, an option that does not
+exist, arms that differ in something undeclared (rule ED-1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from simulator.engine.options import EngineOptions
+from simulator.errors import ConfigError
+from simulator.hardware import Hardware, load_hardware
+from simulator.metrics import DEFINITIONS
+from simulator.model import Model, load_model
+from simulator.steptime.options import parse_options
+from simulator.validation import StrictModel, config_error, parse, suggest
+from workflow.lib.discussion import load_discussion
+from workflow.lib.files import digest_of
+from workflow.lib.ground_truth import Experiment, load_set
+from workflow.lib.settings import Method, Settings, load_methods, load_settings
+from workflow.lib.spec import Hypothesis, load_hypothesis
+
+ENGINE_KEY = "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm under one method, resolved to everything that is not a fact of the experiment."""
+
+    name: str
+    steptime: StrictModel
+    engine: Mapping[str, Any]
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """Every option with its value, dotted, defaults included."""
+        engine = {f"{ENGINE_KEY}.{key}": value for key, value in self.engine.items()}
+        return _flat(self.steptime.model_dump(mode="json")) | engine
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One job of the matrix: a method, an arm and an experiment with all its load points."""
+
+    hypothesis: str
+    method: Method
+    arm: Arm
+    experiment: Experiment
+    digest: str
+
+
+class Laboratory:
+    """All hypotheses of one project folder, ready to run."""
+
+    def __init__(
+        self, root: Path, settings: Settings, methods: Mapping[str, Method], hypotheses: Mapping[str, Hypothesis]
+    ) -> None:
+        self.root = root
+        self.settings = settings
+        self.methods = methods
+        self.hypotheses = hypotheses
+        self.discussions: dict[str, dict[str, str]] = {}
+        self._sets: dict[str, tuple[Experiment, ...]] = {}
+        self._arms: dict[tuple[str, str], tuple[Arm, ...]] = {}
+
+    def experiments(self, hypothesis: str) -> tuple[Experiment, ...]:
+        """Return the measured experiments of a hypothesis, in the set's order."""
+        name = self.hypotheses[hypothesis].ground_truth.set
+        if name not in self._sets:
+            self._sets[name] = load_set(self.root, name)
+        return self._sets[name]
+
+    def arms(self, hypothesis: str, method: str) -> tuple[Arm, ...]:
+        """Return the resolved arms of a hypothesis under one method."""
+        key = (hypothesis, method)
+        if key not in self._arms:
+            spec = self.hypotheses[hypothesis]
+            self._arms[key] = tuple(_resolve(spec, self.methods[method], name) for name in spec.arms)
+        return self._arms[key]
+
+    def runs(self, hypothesis: str) -> Iterator[Run]:
+        """Yield the run matrix: methods x arms x experiments."""
+        for method in self.hypotheses[hypothesis].methods:
+            for arm in self.arms(hypothesis, method):
+                for experiment in self.experiments(hypothesis):
+                    yield Run(hypothesis, self.methods[method], arm, experiment, _digest(self.methods[method], arm))
+
+    def run(self, hypothesis: str, method: str, arm: str, experiment: str) -> Run:
+        """Return one job of the matrix by name."""
+        for run in self.runs(hypothesis):
+            if (run.method.id, run.arm.name, run.experiment.id) == (method, arm, experiment):
+                return run
+        raise ConfigError(f"{hypothesis}: no run {method}/{arm}/{experiment} in the matrix")
+
+    def model(self, identifier: str) -> Model:
+        """Return a model by id, read once."""
+        return self._models[identifier]
+
+    def hardware(self, identifier: str) -> Hardware:
+        """Return a GPU by id, read once."""
+        return self._hardware[identifier]
+
+    def model_file(self, identifier: str) -> Path:
+        """Return where a model is described."""
+        return self.root / "configs" / "models" / f"{identifier}.json"
+
+    def hardware_file(self, identifier: str) -> Path:
+        """Return where a GPU is described."""
+        return self.root / "configs" / "hardware" / f"{identifier}.yaml"
+
+    @cached_property
+    def _models(self) -> dict[str, Model]:
+        return {path.stem: load_model(path) for path in sorted((self.root / "configs" / "models").glob("*.json"))}
+
+    @cached_property
+    def _hardware(self) -> dict[str, Hardware]:
+        return {path.stem: load_hardware(path) for path in sorted((self.root / "configs" / "hardware").glob("*.yaml"))}
+
+
+def load_laboratory(root: Path) -> Laboratory:
+    """Load and cross-check a project folder.
+
+    Raises
+    ------
+    ConfigError
+        For the first file with problems, naming all of them.
+    """
+    root = root.resolve()
+    paths = sorted((root / "hypotheses").glob("*/hypothesis.yaml"))
+    if not paths:
+        raise ConfigError("hypotheses/: no */hypothesis.yaml found; add a folder with one")
+    hypotheses = [load_hypothesis(path, root) for path in paths]
+    methods = load_methods(root)
+    _check_methods(methods)
+    laboratory = Laboratory(root, load_settings(root), methods, {one.id: one for one in hypotheses})
+    for path, hypothesis in zip(paths, hypotheses, strict=True):
+        _check(hypothesis, laboratory)
+        laboratory.discussions[hypothesis.id] = load_discussion(hypothesis, path.parent, root)
+    return laboratory
+
+
+def engine_options(arm: Arm, experiment: Experiment, source: str) -> EngineOptions:
+    """Return the server of one experiment as the arm wants it scheduled."""
+    settings = experiment.server.settings
+    known = {"token_budget": settings.token_budget, "prefix_caching": settings.prefix_caching}
+    return parse(EngineOptions, {**known, **arm.engine}, source=source)
+
+
+def differences(one: Arm, other: Arm) -> dict[str, tuple[Any, Any]]:
+    """Return every option in which two arms differ, with both values (None where absent)."""
+    left, right = one.configuration, other.configuration
+    keys = [key for key in dict.fromkeys([*left, *right]) if left.get(key) != right.get(key)]
+    return {key: (left.get(key), right.get(key)) for key in keys}
+
+
+def _resolve(spec: Hypothesis, method: Method, arm: str) -> Arm:
+    """Overlay base, method and arm, in this order; nested records are replaced as a whole."""
+    source = f"hypotheses/{spec.id}/hypothesis.yaml: arms.{arm} (method {method.id})"
+    steptime = {**spec.base, **method.steptime, **spec.arms[arm]}
+    engine = {**spec.base.get(ENGINE_KEY, {}), **method.engine, **spec.arms[arm].get(ENGINE_KEY, {})}
+    steptime.pop(ENGINE_KEY, None)
+    options = parse_options(steptime, source=source)
+    parse(EngineOptions, engine, source=f"{source}.{ENGINE_KEY}")
+    return Arm(arm, options, engine)
+
+
+def _check_methods(methods: Mapping[str, Method]) -> None:
+    for method in methods.values():
+        problems = [
+            f"definitions.{metric.value}.predicted: unknown definition '{one.predicted}'; "
+            f"{suggest(one.predicted, DEFINITIONS)}"
+            for metric, one in method.definitions.items()
+            if one.predicted not in DEFINITIONS
+        ]
+        if problems:
+            raise config_error(f"configs/methods/{method.id}.yaml", problems)
+
+
+def _check(spec: Hypothesis, laboratory: Laboratory) -> None:
+    source = f"hypotheses/{spec.id}/hypothesis.yaml"
+    problems = [
+        f"methods: unknown method '{name}'; {suggest(name, laboratory.methods)}"
+        for name in spec.methods
+        if name not in laboratory.methods
+    ]
+    problems += [
+        f"references: unknown hypothesis '{name}'; {suggest(name, laboratory.hypotheses)}"
+        for name in spec.references
+        if name not in laboratory.hypotheses
+    ]
+    if problems:
+        raise config_error(source, problems)
+    laboratory.experiments(spec.id)
+    for method in spec.methods:
+        problems += _undeclared(spec, laboratory.arms(spec.id, method), method)
+    if problems:
+        raise config_error(source, list(dict.fromkeys(problems)))
+
+
+def _undeclared(spec: Hypothesis, arms: tuple[Arm, ...], method: str) -> Iterator[str]:
+    """Yield breaches of rule ED-1: arms that vary something undeclared, or declare what none varies."""
+    varied: set[str] = set()
+    for arm in arms[1:]:
+        for key, (old, new) in differences(arms[0], arm).items():
+            declared = [name for name in spec.varied if key == name or key.startswith(f"{name}.")]
+            varied.update(declared)
+            if not declared:
+                yield (
+                    f"arms.{arm.name}: '{key}' differs from {arms[0].name} ({old!r} -> {new!r}, method {method}) "
+                    f"but is not in varied [{', '.join(spec.varied)}]; declare it or make the arms equal in it (rule ED-1)"
+                )
+    for name in spec.varied:
+        if name not in varied:
+            yield f"varied: '{name}' differs between no two arms; {suggest(name, arms[0].configuration)}"
+
+
+def _digest(method: Method, arm: Arm) -> str:
+    rules = method.model_dump(mode="json", include={"workload", "definitions"})
+    return digest_of({"arm": arm.configuration, "method": rules})
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, entry in value.items():
+        if isinstance(entry, Mapping) and entry:
+            flat |= _flat(entry, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = entry
+    return flat

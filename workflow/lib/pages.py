@@ -1,0 +1,221 @@
+"""Rendering a findings page: a `Report` and the author's discussion become markdown and figures.
+
+The discussion is a template too: its numbers come through `v` (see `workflow.lib.values`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+
+from simulator.errors import ConfigError
+from workflow.lib import tables
+from workflow.lib.audit import audit_table, design_table
+from workflow.lib.figures import predicted_versus_measured, signed_errors
+from workflow.lib.laboratory import Laboratory, differences
+from workflow.lib.markdown import ms, pct, pp, signed_pct, table
+from workflow.lib.report import MethodReport, Report, changes
+from workflow.lib.scope import scope_of
+from workflow.lib.scoring import numbers_text
+from workflow.lib.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Reproduction
+
+
+def render_report(laboratory: Laboratory, report: Report) -> dict[str, str]:
+    """Return every file of a report folder, name to text; provenance is added by the caller.
+
+    Raises
+    ------
+    ConfigError
+        If a text asks for a number that is not there.
+    """
+    context = _context(laboratory, report)
+    files = {"numbers.csv": numbers_text(report.numbers)}
+    for metric in report.spec.metrics:
+        panels = {one.method.title: one.scores for one in report.methods}
+        arms = tuple(report.spec.arms)
+        files[f"figures/{metric.value}_predicted_vs_measured.svg"] = predicted_versus_measured(metric, arms, panels)
+        files[f"figures/{metric.value}_signed_errors.svg"] = signed_errors(metric, arms, panels)
+    if report.published is not None:
+        page = {"cells": tables.reproduction_cells(report.comparisons), "source": report.published.source}
+        page["summary"] = tables.reproduction_summary(report.comparisons)
+        files["reproduction.md"] = _render("reproduction.md.j2", {"spec": report.spec, **page})
+    files["FINDINGS.md"] = _render("findings.md.j2", context)
+    return files
+
+
+def report_files(laboratory: Laboratory, hypothesis: str) -> list[str]:
+    """Return the names of all files a report of this hypothesis has, FINDINGS.md last."""
+    spec = laboratory.hypotheses[hypothesis]
+    names = ["numbers.csv", "provenance.json"]
+    for metric in spec.metrics:
+        names += [f"figures/{metric.value}_predicted_vs_measured.svg", f"figures/{metric.value}_signed_errors.svg"]
+    if (laboratory.root / "hypotheses" / hypothesis / "published").is_dir():
+        names.append("reproduction.md")
+    return [*names, "FINDINGS.md"]
+
+
+def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
+    spec = report.spec
+    source = f"hypotheses/{spec.id}"
+    values = {"v": report.values}
+
+    def text(template: str, where: str) -> str:
+        return _render_text(template, values, f"{source}/{where}")
+
+    sections = laboratory.discussions[spec.id]
+    return {
+        "spec": spec,
+        "headline": report.headline,
+        "reports": report.methods,
+        "status_reasons": [
+            f"{one.method.title}: **{one.verdict.status}**, because {one.verdict.reason}" for one in report.methods
+        ],
+        "method_lines": [_method_line(one) for one in report.methods],
+        "family": FAMILY_LABELS[spec.family],
+        "purpose": PURPOSE_LABELS[spec.vvuq],
+        "type": spec.type.value.replace("-", " ").capitalize(),
+        "metrics": spec.metrics,
+        "reference": spec.reference_arm,
+        "bold_above_pp": laboratory.settings.bold_above_pp,
+        "summary_table": _summary(report),
+        "diff_table": _difference_table(laboratory, report),
+        "experiments": report.experiments,
+        "experiment_table": _experiment_table(report),
+        "criteria_statements": [_statement(one) for one in report.headline.verdict.criteria],
+        "design_table": design_table(laboratory, report),
+        "audit_table": audit_table(report),
+        "scope": scope_of(laboratory, report),
+        "changes": _changes_text(report) if len(report.methods) > 1 else "",
+        "reproduction": _reproduction(laboratory, report),
+        "discussion": {name: text(body, f"discussion.md: {name}") for name, body in sections.items()},
+        "findings_table": table(
+            ["Finding", "Type", "Action"],
+            [
+                [text(one.finding, f"hypothesis.yaml: findings.{index}"), one.type.value, text(one.action, "action")]
+                for index, one in enumerate(spec.findings)
+            ],
+            left=3,
+        ),
+        "evidence_table": table(
+            ["Metric", "Value", "Confidence"],
+            [
+                [one.metric, text(one.value, f"hypothesis.yaml: evidence.{i}"), text(one.confidence, f"evidence.{i}")]
+                for i, one in enumerate(spec.evidence)
+            ],
+            left=3,
+        ),
+    }
+
+
+def _render_text(template: str, values: Mapping[str, Any], source: str) -> str:
+    try:
+        return _environment().from_string(template).render(**values).strip()
+    except (TemplateError, ConfigError) as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def _render(name: str, context: Mapping[str, Any]) -> str:
+    text = _environment().get_template(name).render(**context)
+    text = re.sub(r"\n{3,}", "\n\n", text)
+    return "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    loader = FileSystemLoader(Path(__file__).parent.parent / "templates")
+    environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, trim_blocks=True)
+    environment.filters.update(pct=pct, pp=pp, ms=ms, signed_pct=signed_pct, ratio=_ratio, bullets=_bullets)
+    return environment
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {' '.join(line.split())}" for line in lines)
+
+
+def _ratio(value: float) -> str:
+    return f"{value * 100:.0f} %"
+
+
+def _method_line(one: MethodReport) -> str:
+    return (
+        f"**{one.method.title}** (`configs/methods/{one.method.id}.yaml`): {one.method.summary.strip()} "
+        f"Metric definitions, predicted / measured: {one.definitions}. Kernels: {one.kernels}."
+    )
+
+
+def _statement(outcome: Any) -> str:
+    return f"{outcome.statement}{' (decisive)' if outcome.decisive else ''} — `{outcome.id}`"
+
+
+def _summary(report: Report) -> str:
+    """One line per method: status and overall errors."""
+    header = ["Method", "Status"]
+    for metric in report.spec.metrics:
+        header += [f"{metric.label} {arm}" for arm in report.spec.arms] + ["gain"]
+    rows = []
+    for one in report.methods:
+        cells = [one.method.title, one.verdict.status.value]
+        for metric in report.spec.metrics:
+            errors = [one.scores.mape(arm, metric) for arm in report.spec.arms]
+            gain = tables.overall_gain(one.scores, metric, tuple(report.spec.arms)[-1], report.spec.reference_arm)
+            cells += [*(pct(error) for error in errors), pp(gain, bold_above=one.layout.bold_above_pp)]
+        rows.append(cells)
+    return table(header, rows, left=2)
+
+
+def _difference_table(laboratory: Laboratory, report: Report) -> str:
+    arms = laboratory.arms(report.spec.id, report.headline.method.id)
+    found = {arm.name: differences(arms[0], arm) for arm in arms[1:]}
+    keys = list(dict.fromkeys(key for one in found.values() for key in one))
+    rows = []
+    for key in keys:
+        base = arms[0].configuration.get(key)
+        others = [found[arm.name].get(key, (base, base))[1] for arm in arms[1:]]
+        rows.append([f"`{key}`", *(_shown(value) for value in (base, *others))])
+    return table(["Option", *(arm.name for arm in arms)], rows)
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else str(value)
+
+
+def _experiment_table(report: Report) -> str:
+    rows = [
+        [one.id, f"`{one.model}`", str(one.tensor_parallel), one.workload.name, str(point.requests.completed), point.id]
+        for one in report.experiments
+        for point in one.load_points
+    ]
+    return table(["Experiment", "Model", "TP", "Workload", "Requests", "Load point"], rows, left=2)
+
+
+def _changes_text(report: Report) -> str:
+    first, last = report.methods[0].method.title, report.methods[-1].method.title
+    found = changes(report)
+    lines = [f"From the method *{first}* to the method *{last}*:", ""]
+    lines += [f"- {sentence}" for sentence in found["status"]]
+    lines += [f"- Conclusion that changes: {sentence}" for sentence in found["criteria"]]
+    lines += [f"- Conclusion that stays: {sentence}" for sentence in found["same"]]
+    lines.append(
+        f"- Errors that change sign (too fast under one method, too slow under the other): {len(found['signs'])}"
+    )
+    lines += [f"  - {sentence}" for sentence in found["signs"]]
+    return "\n".join(lines)
+
+
+def _reproduction(laboratory: Laboratory, report: Report) -> dict[str, Any] | None:
+    if report.published is None:
+        return None
+    tolerance = laboratory.settings.reproduction.tolerance
+    missed = [one for one in report.comparisons if one.verdict is Reproduction.NOT_REPRODUCED]
+    return {
+        "source": report.published.source,
+        "summary": tables.reproduction_summary(report.comparisons),
+        "tolerance": f"{tolerance.ms:g} ms, {tolerance.pct:g} % or {tolerance.pp:g} pp",
+        "reasons": [f"`{one.key}`: {one.reason}" for one in report.published.source.not_reproducible],
+        "missed": len(missed),
+    }

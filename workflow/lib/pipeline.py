@@ -1,0 +1,212 @@
+"""What the rules call: paths of the pipeline and one function per job.
+
+The only module that knows both Snakemake's wildcards and the laboratory. Jobs read and write files
+here and leave every decision to the pure modules.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from snakemake.exceptions import WorkflowError
+
+from simulator.errors import RooflineLabError
+from workflow.lib import provenance
+from workflow.lib.compare import Difference, compare_reports
+from workflow.lib.files import write_text
+from workflow.lib.laboratory import Laboratory, load_laboratory
+from workflow.lib.pages import render_report, report_files
+from workflow.lib.published import load_published
+from workflow.lib.report import Report, build_report
+from workflow.lib.results import read_rows
+from workflow.lib.simulate import simulate
+from workflow.lib.vocabulary import Reproduction
+
+RESULTS = Path("results")
+REPORTS = Path("reports")
+PAGE = "FINDINGS.md"
+VERDICT_FILE = "verdict.json"
+
+
+def open_laboratory(root: Path) -> Laboratory:
+    """Load and validate the project.
+
+    Raises
+    ------
+    RooflineLabError
+        Naming file, key and remedy of whatever is wrong.
+    """
+    return load_laboratory(root)
+
+
+def user_error(error: RooflineLabError) -> WorkflowError:
+    """Turn an expected error into one Snakemake prints without a traceback."""
+    return WorkflowError(str(error))
+
+
+# --- paths ------------------------------------------------------------------------------------
+
+
+def simulator_sources(lab: Laboratory) -> list[str]:
+    """Return the simulator's source files."""
+    return _relative(lab, provenance.simulator_sources(lab.root))
+
+
+def laboratory_sources(lab: Laboratory) -> list[str]:
+    """Return the laboratory's own source files, templates and settings."""
+    sources = [*provenance.laboratory_sources(lab.root), lab.root / "configs" / "lab.yaml"]
+    return _relative(lab, sources)
+
+
+def run_inputs(lab: Laboratory, wildcards: Any) -> list[str]:
+    """Return the data files of one run."""
+    found = provenance.run_inputs(lab, wildcards.hypothesis, wildcards.method, wildcards.experiment)
+    return _relative(lab, found)
+
+
+def run_digest(lab: Laboratory, wildcards: Any) -> str:
+    """Return the digest of one run's resolved configuration."""
+    return lab.run(wildcards.hypothesis, wildcards.method, wildcards.arm, wildcards.experiment).digest
+
+
+def run_paths(lab: Laboratory, hypothesis: str) -> list[str]:
+    """Return the result files of one hypothesis, in matrix order."""
+    return [
+        f"{RESULTS}/{hypothesis}/runs/{run.method.id}/{run.arm.name}/{run.experiment.id}.jsonl"
+        for run in lab.runs(hypothesis)
+    ]
+
+
+def author_files(lab: Laboratory, hypothesis: str) -> list[str]:
+    """Return the author's files of one hypothesis and the methods it uses."""
+    methods = [lab.root / "configs" / "methods" / f"{one}.yaml" for one in lab.hypotheses[hypothesis].methods]
+    return _relative(lab, [*provenance.hypothesis_files(lab.root, hypothesis), *methods])
+
+
+def report_paths(lab: Laboratory, hypothesis: str) -> list[str]:
+    """Return every committed file of one report."""
+    return [f"{REPORTS}/{hypothesis}/{name}" for name in report_files(lab, hypothesis)]
+
+
+def all_reports(lab: Laboratory) -> list[str]:
+    """Return every committed file of every report."""
+    return [path for hypothesis in lab.hypotheses for path in report_paths(lab, hypothesis)]
+
+
+def regenerated_pages(lab: Laboratory) -> list[str]:
+    """Return the regenerated page of every hypothesis."""
+    return [f"{RESULTS}/{hypothesis}/report/{PAGE}" for hypothesis in lab.hypotheses]
+
+
+# --- jobs -------------------------------------------------------------------------------------
+
+
+def simulate_job(lab: Laboratory, wildcards: Any, output: str) -> None:
+    """Simulate one experiment under one method and arm."""
+    run = lab.run(wildcards.hypothesis, wildcards.method, wildcards.arm, wildcards.experiment)
+    write_text(Path(output), simulate(lab, run))
+
+
+def render_job(lab: Laboratory, hypothesis: str) -> None:
+    """Score, judge and render one hypothesis into results/; the page itself is written last."""
+    folder = RESULTS / hypothesis / "report"
+    author = lab.root / "hypotheses" / hypothesis
+    rows = read_rows(Path(path) for path in run_paths(lab, hypothesis))
+    report = build_report(lab, hypothesis, rows, load_published(author / "published"))
+    files = render_report(lab, report)
+    files = {"provenance.json": provenance.provenance_text(lab, hypothesis), **files}
+    _replace_folder(folder, files, last=PAGE)
+    write_text(RESULTS / hypothesis / VERDICT_FILE, json.dumps(_summary(report), indent=2) + "\n")
+
+
+def report_job(lab: Laboratory, hypothesis: str) -> None:
+    """Publish a regenerated page: copy it into reports/, FINDINGS.md last."""
+    source = RESULTS / hypothesis / "report"
+    files = {name: (source / name).read_text(encoding="utf-8") for name in report_files(lab, hypothesis)}
+    _replace_folder(REPORTS / hypothesis, files, last=PAGE)
+
+
+def check_job(lab: Laboratory) -> None:
+    """Compare every regenerated report with the committed one and with what was once published.
+
+    Raises
+    ------
+    WorkflowError
+        Naming every row that differs.
+    """
+    tolerances = lab.settings.check.tolerance
+    found: list[Difference] = []
+    for hypothesis in lab.hypotheses:
+        regenerated = RESULTS / hypothesis / "report"
+        committed = lab.root / REPORTS / hypothesis
+        differences = compare_reports(committed, regenerated, tolerances)
+        failing = [one for one in differences if one.file != "provenance.json"]
+        found += [Difference(f"{REPORTS}/{hypothesis}/{one.file}", one.where, one.what) for one in failing]
+        verdict = "differs" if failing else "comes out again"
+        stale = (
+            " (its inputs changed since; regenerate to record their hashes)" if len(failing) < len(differences) else ""
+        )
+        _say(f"check {hypothesis}: the committed report {verdict}{stale}")
+        _say_published(lab, hypothesis)
+    if found:
+        listed = "\n".join(f"  {one}" for one in found)
+        raise WorkflowError(
+            f"check failed: {len(found)} differences between reports/ and what is regenerated now\n{listed}\n"
+            "If the change is meant, run `snakemake` and commit reports/."
+        )
+
+
+def print_summary(lab: Laboratory) -> None:
+    """Say where the findings are and what they conclude; one line per method."""
+    for hypothesis in lab.hypotheses:
+        path = RESULTS / hypothesis / VERDICT_FILE
+        if not path.is_file() or not (REPORTS / hypothesis / PAGE).is_file():
+            continue
+        for line in json.loads(path.read_text(encoding="utf-8"))["methods"]:
+            _say(f"{hypothesis}  {line['method']:<13} {line['status']:<22} {line['result']}")
+        _say(f"{hypothesis}  report: {REPORTS / hypothesis / PAGE}")
+
+
+def _say_published(lab: Laboratory, hypothesis: str) -> None:
+    summary = json.loads((RESULTS / hypothesis / VERDICT_FILE).read_text(encoding="utf-8"))
+    if counts := summary["reproduction"]:
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        _say(f"check {hypothesis}: published numbers: {told} (table: results/{hypothesis}/report/reproduction.md)")
+
+
+def _summary(report: Report) -> dict[str, Any]:
+    arms = tuple(report.spec.arms)
+    metrics = report.spec.metrics
+    lines = []
+    for one in report.methods:
+        parts = []
+        for metric in metrics:
+            errors = [one.scores.mape(arm, metric) for arm in arms]
+            parts.append(f"{metric.label} " + " -> ".join("n/a" if e is None else f"{e:.1f}" for e in errors) + " %")
+        result = ", ".join(parts)
+        lines.append({"method": one.method.id, "status": one.verdict.status.value, "result": result})
+    counts = {one.value: sum(c.verdict is one for c in report.comparisons) for one in Reproduction}
+    return {"methods": lines, "reproduction": counts if report.comparisons else {}}
+
+
+def _replace_folder(folder: Path, files: dict[str, str], last: str) -> None:
+    """Make `folder` hold exactly `files`; the file `last` appears only when the rest is complete."""
+    (folder / last).unlink(missing_ok=True)
+    if folder.is_dir():
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.relative_to(folder).as_posix() not in files:
+                path.unlink()
+    for name in [*(name for name in files if name != last), last]:
+        write_text(folder / name, files[name])
+
+
+def _relative(lab: Laboratory, paths: Iterable[Path]) -> list[str]:
+    return [path.relative_to(lab.root).as_posix() for path in paths]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201 - the pipeline's progress channel is standard error

@@ -1,0 +1,79 @@
+"""What a report was made from: content hashes of every input, so that staleness can be seen.
+
+The record names files relative to the project and hashes their content; it holds no time, no host
+and no path of a machine, so that the same inputs give the same bytes everywhere.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workflow.lib.files import digest_of_files, json_text
+from workflow.lib.ground_truth import EXPERIMENT_FILE
+from workflow.lib.laboratory import Laboratory
+
+
+def simulator_sources(root: Path) -> list[Path]:
+    """Return every source file a simulated number depends on inside `simulator`."""
+    return sorted((root / "simulator").rglob("*.py"))
+
+
+def laboratory_sources(root: Path) -> list[Path]:
+    """Return every source file a report depends on inside `workflow`."""
+    return sorted([*(root / "workflow" / "lib").rglob("*.py"), *(root / "workflow" / "templates").glob("*.j2")])
+
+
+def run_inputs(laboratory: Laboratory, hypothesis: str, method: str, experiment: str) -> list[Path]:
+    """Return the data files one simulated run depends on."""
+    root = laboratory.root
+    found = {one.id: one for one in laboratory.experiments(hypothesis)}[experiment]
+    return [
+        root / "ground_truth" / experiment / EXPERIMENT_FILE,
+        laboratory.model_file(found.model),
+        laboratory.hardware_file(found.hardware),
+        *sorted((root / "configs" / "methods" / method).glob("*.csv")),
+    ]
+
+
+def hypothesis_files(root: Path, hypothesis: str) -> list[Path]:
+    """Return the author's files of one hypothesis."""
+    return sorted(path for path in (root / "hypotheses" / hypothesis).rglob("*") if path.is_file())
+
+
+def provenance_text(laboratory: Laboratory, hypothesis: str) -> str:
+    """Return the provenance record of one report as JSON."""
+    root = laboratory.root
+    spec = laboratory.hypotheses[hypothesis]
+    data = {
+        path
+        for method in spec.methods
+        for one in laboratory.experiments(hypothesis)
+        for path in run_inputs(laboratory, hypothesis, method, one.id)
+    }
+    methods = [root / "configs" / "methods" / f"{method}.yaml" for method in spec.methods]
+    return json_text(
+        {
+            "hypothesis": hypothesis,
+            "runs": {
+                method: {arm.name: digest for arm, digest in _digests(laboratory, hypothesis, method)}
+                for method in spec.methods
+            },
+            "hashes": {
+                "hypothesis": digest_of_files(hypothesis_files(root, hypothesis), root),
+                "methods": digest_of_files(methods, root),
+                "measurements, models, hardware": digest_of_files(data, root),
+                "simulator": digest_of_files(simulator_sources(root), root),
+                "laboratory": digest_of_files(laboratory_sources(root), root),
+                "lab.yaml": digest_of_files([root / "configs" / "lab.yaml"], root),
+                "requirements.lock": digest_of_files([root / "requirements.lock"], root),
+            },
+        }
+    )
+
+
+def _digests(laboratory: Laboratory, hypothesis: str, method: str) -> list[tuple]:
+    seen = {}
+    for run in laboratory.runs(hypothesis):
+        if run.method.id == method:
+            seen[run.arm.name] = (run.arm, run.digest)
+    return list(seen.values())

@@ -1,0 +1,216 @@
+"""From simulated rows to everything a findings page shows, as one template context.
+
+Pure: rows, specs and texts go in, strings come out. Files are read and written by
+`workflow.lib.pages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from workflow.lib import tables
+from workflow.lib.criteria import bootstrapper, evaluate
+from workflow.lib.ground_truth import Experiment
+from workflow.lib.laboratory import Arm, Laboratory
+from workflow.lib.published import Comparison, Published, reproduce
+from workflow.lib.results import Row, error_rows
+from workflow.lib.scoring import Number, Scores, numbers_of
+from workflow.lib.settings import Method
+from workflow.lib.spec import Hypothesis
+from workflow.lib.tables import Tables
+from workflow.lib.values import Values
+from workflow.lib.verdict import Verdict, judge
+from workflow.lib.vocabulary import RowStatus, Scope
+
+
+@dataclass(frozen=True)
+class MethodReport:
+    """What one method found."""
+
+    spec: Hypothesis
+    method: Method
+    arms: tuple[Arm, ...]
+    rows: tuple[Row, ...]
+    scores: Scores
+    verdict: Verdict
+    layout: Tables
+
+    @property
+    def definitions(self) -> str:
+        """Metric definitions on both sides, in words of the method."""
+        return "; ".join(
+            f"{metric.label} `{one.predicted}` / `{one.measured}`"
+            for metric, one in self.method.definitions.items()
+            if metric in self.spec.metrics
+        )
+
+    @property
+    def kernels(self) -> str:
+        """Which kernels priced the steps."""
+        return "; ".join(sorted({row["kernels"] for row in self.rows if row["status"] == RowStatus.OK})) or "none"
+
+    @property
+    def error_table(self) -> str:
+        """Errors and gains per experiment."""
+        return self.layout.errors(self.scores)
+
+    @property
+    def workload_table(self) -> str:
+        """Errors and gains by workload."""
+        return self.layout.aggregates(self.scores, Scope.WORKLOAD)
+
+    @property
+    def family_table(self) -> str:
+        """Errors and gains by model family."""
+        return self.layout.aggregates(self.scores, Scope.FAMILY)
+
+    @property
+    def tp_table(self) -> str:
+        """Errors and gains by TP."""
+        return self.layout.aggregates(self.scores, Scope.TP)
+
+    @property
+    def signed_table(self) -> str:
+        """Signed errors per experiment."""
+        return self.layout.signed_errors(self.scores)
+
+    @property
+    def latency_table(self) -> str:
+        """Measured and predicted latencies."""
+        return self.layout.latencies(self.scores)
+
+    @property
+    def tp_series_table(self) -> str:
+        """Gain along TP where one model and workload was measured at several."""
+        trends = [one for one in self.spec.controls if one.kind == "trend"] or list(self.spec.criteria)
+        return self.layout.tp_scaling(self.scores, trends[0].metric)
+
+    @property
+    def criteria_table(self) -> str:
+        """Criteria and controls with results."""
+        return tables.criteria(self.verdict)
+
+    @property
+    def unscored(self) -> str:
+        """Runs without a number, or an empty text."""
+        return tables.unscored(self.scores)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One hypothesis, evaluated by all its methods."""
+
+    spec: Hypothesis
+    experiments: tuple[Experiment, ...]
+    methods: tuple[MethodReport, ...]
+    published: Published | None
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def headline(self) -> MethodReport:
+        """The method that gives the page its status: the last one listed."""
+        return self.methods[-1]
+
+    @cached_property
+    def numbers(self) -> tuple[Number, ...]:
+        """Every number of the hypothesis, in the order of `numbers.csv`."""
+        arms = tuple(self.spec.arms)
+        found = [number for one in self.methods for number in numbers_of(one.scores, arms, self.spec.metrics)]
+        return tuple(sorted(found, key=lambda number: number.identity))
+
+    @cached_property
+    def values(self) -> Values:
+        """What prose may quote."""
+        return Values(
+            self.numbers,
+            {one.method.id: one.scores for one in self.methods},
+            {one.method.id: one.verdict for one in self.methods},
+            {one.method.id: one.rows for one in self.methods},
+            tuple(self.spec.arms),
+            {arm.name: arm.configuration for arm in self.headline.arms},
+        )
+
+
+def build_report(laboratory: Laboratory, hypothesis: str, rows: Sequence[Row], published: Published | None) -> Report:
+    """Score, judge and compare everything one hypothesis simulated.
+
+    Parameters
+    ----------
+    rows
+        Result lines of the whole run matrix, in matrix order.
+    """
+    spec = laboratory.hypotheses[hypothesis]
+    methods = tuple(_method_report(laboratory, spec, name, rows) for name in spec.methods)
+    comparisons: tuple[Comparison, ...] = ()
+    if published is not None:
+        scores = {one.method.id: one.scores for one in methods}[published.source.method]
+        tolerance = laboratory.settings.reproduction.tolerance
+        comparisons = reproduce(published, scores, spec.reference_arm, tolerance)
+    return Report(spec, laboratory.experiments(hypothesis), methods, published, comparisons)
+
+
+def _method_report(laboratory: Laboratory, spec: Hypothesis, name: str, rows: Sequence[Row]) -> MethodReport:
+    own = tuple(row for row in rows if row["method"] == name)
+    scores = Scores(error_rows(own, spec.metrics))
+    settings = laboratory.settings
+    bootstrap = bootstrapper(settings.bootstrap.resamples, settings.bootstrap.level_pct, settings.seeds.bootstrap)
+    verdict = judge(
+        name,
+        [evaluate(one, scores, bootstrap) for one in spec.criteria],
+        [evaluate(one, scores, bootstrap) for one in spec.controls],
+        spec.resolutions,
+    )
+    layout = Tables(tuple(spec.arms), spec.metrics, settings.bold_above_pp)
+    return MethodReport(spec, laboratory.methods[name], laboratory.arms(spec.id, name), own, scores, verdict, layout)
+
+
+def changes(report: Report) -> Mapping[str, list[str]]:
+    """Return what differs between the first and the last method, as sentences by kind."""
+    first, last = report.methods[0], report.methods[-1]
+    return {
+        "status": _status_change(first, last),
+        "criteria": [
+            f"`{old.id}`: {old.result} ({_signed(old.observed)}) becomes {new.result} ({_signed(new.observed)})"
+            for old, new in zip(_outcomes(first), _outcomes(last), strict=True)
+            if old.result is not new.result
+        ],
+        "same": [
+            f"`{old.id}`: {old.result} under both ({_signed(old.observed)} and {_signed(new.observed)})"
+            for old, new in zip(_outcomes(first), _outcomes(last), strict=True)
+            if old.result is new.result
+        ],
+        "signs": _sign_changes(report, first, last),
+    }
+
+
+def _status_change(first: MethodReport, last: MethodReport) -> list[str]:
+    old, new = first.verdict.status, last.verdict.status
+    if old is new:
+        return [f"The status stays {new}."]
+    return [f"The status changes from {old} to {new}: {last.verdict.reason}."]
+
+
+def _outcomes(report: MethodReport) -> list[tables.Outcome]:
+    return [*report.verdict.criteria, *report.verdict.controls]
+
+
+def _signed(value: float | None) -> str:
+    return tables.pp(value)
+
+
+def _sign_changes(report: Report, first: MethodReport, last: MethodReport) -> list[str]:
+    """Experiments whose prediction is too fast under one method and too slow under the other."""
+    found = []
+    for metric in report.spec.metrics:
+        for arm in report.spec.arms:
+            for row in last.scores.select(arm, metric):
+                other = first.scores.row(arm, row.experiment, metric, row.load_point)
+                if other is None or not other.is_scored or other.signed_error_pct * row.signed_error_pct >= 0:
+                    continue
+                found.append(
+                    f"{row.experiment}, {arm}, {metric.label}: {other.signed_error_pct:+.1f} % becomes "
+                    f"{row.signed_error_pct:+.1f} %"
+                )
+    return found

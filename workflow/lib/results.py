@@ -1,0 +1,58 @@
+"""Reading what the simulation jobs wrote, and turning it into error rows.
+
+One line of `results/<hypothesis>/<method>/<arm>/<experiment>.jsonl` is one load point. Every line
+becomes one error row per metric, whatever its status; nothing is dropped on the way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from workflow.lib.scoring import ErrorRow
+from workflow.lib.vocabulary import Metric, RowStatus
+
+Row = Mapping[str, Any]
+
+NO_PREDICTION = "no completed request has this metric"
+NO_MEASUREMENT = "the ground truth does not have this metric"
+
+
+def read_rows(paths: Iterable[Path]) -> list[Row]:
+    """Read result lines in the order of `paths`."""
+    return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def error_rows(rows: Iterable[Row], metrics: Iterable[Metric]) -> Iterator[ErrorRow]:
+    """Yield one error row per line and metric."""
+    wanted = tuple(metrics)
+    for row in rows:
+        for metric in wanted:
+            yield _error_row(row, metric)
+
+
+def _error_row(row: Row, metric: Metric) -> ErrorRow:
+    entry = row["metrics"].get(metric.value, {})
+    predicted, measured = entry.get("predicted"), entry.get("measured")
+    status, reason = RowStatus(row["status"]), row["reason"]
+    if status is RowStatus.OK and (predicted is None or measured is None):
+        status = RowStatus.NOT_MEASURED
+        reason = NO_PREDICTION if predicted is None else NO_MEASUREMENT
+    return ErrorRow(
+        method=row["method"],
+        arm=row["arm"],
+        experiment=row["experiment"],
+        load_point=row["load_point"],
+        workload=row["workload"],
+        family=row["family"],
+        model=row["model"],
+        tensor_parallel=row["tensor_parallel"],
+        metric=metric,
+        predicted=predicted,
+        measured=measured,
+        half_digit_ms=entry.get("half_digit_ms", 0.0),
+        status=status,
+        reason=reason,
+    )

@@ -1,0 +1,94 @@
+"""What a report covers, generated from its run matrix: models, hardware, load points, assumptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from workflow.lib.ground_truth import Experiment
+from workflow.lib.laboratory import Laboratory
+from workflow.lib.report import Report
+
+
+@dataclass(frozen=True)
+class ReportScope:
+    """Operating point of one report, ready to print."""
+
+    hardware: str
+    models: str
+    tensor_parallel: str
+    workloads: str
+    load_points: str
+    ground_truth: str
+    seeds: str
+    bootstrap: str
+    data_date: str
+    assumed: tuple[str, ...]
+    runs: int
+
+
+def scope_of(laboratory: Laboratory, report: Report) -> ReportScope:
+    """Describe what was run."""
+    experiments = report.experiments
+    settings = laboratory.settings
+    return ReportScope(
+        hardware=_listed(laboratory.hardware(one.hardware).name for one in experiments),
+        models=_listed(f"`{one.model}`" for one in experiments),
+        tensor_parallel=_listed(str(one.tensor_parallel) for one in experiments),
+        workloads=_listed(one.workload.name for one in experiments),
+        load_points=_listed(point.id for one in experiments for point in one.load_points),
+        ground_truth=_sources(experiments),
+        seeds=f"bootstrap {settings.seeds.bootstrap}; the simulation itself draws nothing at random",
+        bootstrap=(
+            f"{settings.bootstrap.level_pct:g} % percentile bootstrap intervals over experiments "
+            f"({settings.bootstrap.resamples} resamples)"
+        ),
+        data_date=_dates(experiments),
+        assumed=tuple(_assumptions(experiments)),
+        runs=len(report.methods) * len(report.spec.arms) * len(experiments),
+    )
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(values))
+
+
+def _dates(experiments: Sequence[Experiment]) -> str:
+    measured = sorted(one.date for one in experiments)
+    published = max(one.source.date for one in experiments)
+    span = str(measured[0]) if measured[0] == measured[-1] else f"{measured[0]} to {measured[-1]}"
+    return f"{span} (published {published})"
+
+
+def _sources(experiments: Iterable[Experiment]) -> str:
+    parts = dict.fromkeys(
+        f"{one.source.document} ({one.source.date}); measured by {one.tool} on the {one.side} side"
+        for one in experiments
+    )
+    return " ".join(f"{part}." for part in parts)
+
+
+def _assumptions(experiments: Sequence[Experiment]) -> Iterator[str]:
+    """Yield every assumption once, with the experiments it was made for."""
+    by_text: dict[str, list[str]] = {}
+    for experiment in experiments:
+        for text in _assumed_of(experiment):
+            by_text.setdefault(text, []).append(experiment.id)
+    for text, names in by_text.items():
+        everywhere = len(names) == len(experiments)
+        yield f"{text} ({'all experiments' if everywhere else ', '.join(names)})"
+
+
+def _assumed_of(experiment: Experiment) -> Iterator[str]:
+    assumed = experiment.server.assumed
+    if assumed.token_budget is not None:
+        yield f"token budget: {assumed.token_budget} tokens per step"
+    if assumed.prefix_caching is not None:
+        yield f"prefix caching: {'on' if assumed.prefix_caching else 'off'}"
+    if assumed.client_offset_ms is not None:
+        yield f"time between client and engine: {assumed.client_offset_ms:g} ms"
+    if experiment.workload.note:
+        yield f"request lengths: {experiment.workload.note}"
+    for point in experiment.load_points:
+        if point.requests.lost_positions:
+            yield f"{point.requests.completed} of {point.requests.sent} requests completed. {point.requests.basis}"

@@ -1,0 +1,133 @@
+"""One job of the run matrix: simulate an experiment at all its load points, as JSON lines.
+
+An expected reason why a run cannot be done (a model outside the tables, say) becomes a row with a
+status and that reason; anything unexpected fails the job. Nothing here decides what is good.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from simulator.engine.loop import run as run_engine
+from simulator.engine.records import Request, RunResult
+from simulator.errors import UnsupportedError
+from simulator.metrics import MetricOptions, measure
+from simulator.steptime.build import build_step_time
+from simulator.steptime.options import ConstantMfuOptions, MfuRooflineOptions, StepTimeOptions
+from simulator.steptime.rates import RateMeter
+from simulator.workload.build import Workload
+from workflow.lib.ground_truth import Experiment
+from workflow.lib.laboratory import Laboratory, Run, engine_options
+from workflow.lib.recorded import Recorded
+from workflow.lib.settings import Arrivals, Definition, Lengths, MeasuredDefinition
+from workflow.lib.vocabulary import Metric, RowStatus
+
+US_PER_MS = 1000.0
+SHARED_GROUP = "shared"
+
+
+def simulate(laboratory: Laboratory, run: Run) -> str:
+    """Return one JSON line per load point of the run's experiment."""
+    rows = [_row(laboratory, run, point.id) for point in run.experiment.load_points]
+    return "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows)
+
+
+def _row(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, Any]:
+    experiment = run.experiment
+    identity = {
+        "hypothesis": run.hypothesis,
+        "method": run.method.id,
+        "arm": run.arm.name,
+        "experiment": experiment.id,
+        "load_point": load_point,
+        "workload": experiment.workload.name,
+        "family": experiment.family,
+        "model": experiment.model,
+        "hardware": experiment.hardware,
+        "tensor_parallel": experiment.tensor_parallel,
+        "digest": run.digest,
+    }
+    try:
+        return identity | _simulated(laboratory, run, load_point)
+    except UnsupportedError as error:
+        return identity | {"status": RowStatus.UNSUPPORTED.value, "reason": str(error), "metrics": {}}
+
+
+def _simulated(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, Any]:
+    experiment = run.experiment
+    hardware = laboratory.hardware(experiment.hardware)
+    step_time = build_step_time(
+        run.arm.steptime, laboratory.model(experiment.model), hardware, experiment.tensor_parallel
+    )
+    meter = RateMeter(step_time)
+    workload = workload_of(laboratory, run, load_point)
+    options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}")
+    result = run_engine(workload.requests, meter, options, concurrency=workload.concurrency)
+    return {
+        "status": RowStatus.OK.value,
+        "reason": "",
+        "metrics": _metrics(run.method.definitions, experiment, load_point, result),
+        "requests": len(workload.requests),
+        "counters": dataclasses.asdict(result.counters),
+        "peak_shares": {"flops": meter.compute_share, "bytes": meter.bandwidth_share},
+        "kernels": _kernels_in_words(run.arm.steptime),
+    }
+
+
+def _kernels_in_words(options: StepTimeOptions) -> str:
+    if not isinstance(options, MfuRooflineOptions):
+        return f"those of {options.family}"
+    if not options.compute_term:
+        return "none (memory traffic alone)"
+    if isinstance(options.mfu, ConstantMfuOptions):
+        return f"constant MFU {options.mfu.prefill:g} (prefill) and {options.mfu.decode:g} (decode)"
+    return "fitted"
+
+
+def workload_of(laboratory: Laboratory, run: Run, load_point: str) -> Workload:
+    """Return the requests of one run as its method wants them sent."""
+    rule = run.method.workload
+    if (rule.lengths, rule.arrivals) == (Lengths.REGENERATED, Arrivals.CLOSED_LOOP):
+        return run.experiment.completed_workload(load_point)
+    recorded = Recorded.load(laboratory.root / "configs" / "methods" / run.method.id)
+    lengths = recorded.lengths(run.experiment.workload.name)
+    interval_us = recorded.interval_us(run.experiment.id)
+    requests = tuple(
+        Request(
+            id=str(one.index),
+            arrival_us=one.index * interval_us,
+            prompt_tokens=one.prompt_tokens,
+            output_tokens=one.output_tokens,
+            prefix_group=SHARED_GROUP if one.shared_prefix_tokens else None,
+            prefix_tokens=one.shared_prefix_tokens,
+        )
+        for one in lengths
+    )
+    return Workload(requests=requests, concurrency=None)
+
+
+def _metrics(
+    definitions: Mapping[Metric, Definition], experiment: Experiment, load_point: str, result: RunResult
+) -> dict[str, Any]:
+    offset_us = round((experiment.server.settings.client_offset_ms or 0.0) * US_PER_MS)
+    options = MetricOptions(client_offset_us=offset_us)
+    return {
+        metric.value: {
+            "predicted": measure(one.predicted, result.requests, options),
+            **_measured(metric, one, experiment, load_point),
+        }
+        for metric, one in definitions.items()
+    }
+
+
+def _measured(metric: Metric, definition: Definition, experiment: Experiment, load_point: str) -> dict[str, Any]:
+    if definition.measured is MeasuredDefinition.ITL_FROM_MEANS:
+        half_digit_ms = experiment.measured_itl_half_digit_ms(load_point)
+        return {"measured": experiment.measured_itl_ms(load_point), "half_digit_ms": half_digit_ms}
+    figure = experiment.point(load_point).measured.get(metric.value)
+    if figure is None:
+        return {"measured": None, "half_digit_ms": 0.0}
+    return {"measured": figure.value, "half_digit_ms": figure.half_digit}

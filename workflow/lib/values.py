@@ -1,0 +1,109 @@
+"""The numbers prose may quote: every figure in a report's text comes through one of these calls.
+
+Asking for something that was not measured is an error of the page, reported with the call that
+failed; text never falls back to a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from simulator.errors import ConfigError
+from workflow.lib.criteria import Outcome
+from workflow.lib.results import Row
+from workflow.lib.scoring import Number, Scores
+from workflow.lib.verdict import Verdict
+from workflow.lib.vocabulary import Metric, RowStatus, Scope, Statistic
+
+
+class Values:
+    """Numbers of one hypothesis by method; the last arm is meant where none is named."""
+
+    def __init__(
+        self,
+        numbers: Sequence[Number],
+        scores: Mapping[str, Scores],
+        verdicts: Mapping[str, Verdict],
+        rows: Mapping[str, Sequence[Row]],
+        arms: Sequence[str],
+        options: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self._numbers = {
+            (n.method, n.arm, n.scope.value, n.key, n.metric.value, n.statistic.value): n.value for n in numbers
+        }
+        self._scores = scores
+        self._verdicts = verdicts
+        self._rows = rows
+        self._arms = tuple(arms)
+        self._options = options
+
+    def mape(self, method: str, arm: str, metric: str, scope: str = "overall", key: str = "all") -> float:
+        """Return a mean error, percent."""
+        return self._number(method, arm, scope, key, metric, Statistic.MAPE)
+
+    def signed(self, method: str, arm: str, metric: str, scope: str = "overall", key: str = "all") -> float:
+        """Return a mean signed error, percent."""
+        return self._number(method, arm, scope, key, metric, Statistic.SIGNED_ERROR)
+
+    def gain(self, method: str, metric: str, arm: str | None = None, scope: str = "overall", key: str = "all") -> float:
+        """Return a mean gain over the first arm, percentage points."""
+        return self._number(method, arm or self._arms[-1], scope, key, metric, Statistic.DELTA)
+
+    def predicted(self, method: str, arm: str, experiment: str, metric: str) -> float:
+        """Return a predicted mean, ms."""
+        return self._number(method, arm, Scope.EXPERIMENT, experiment, metric, Statistic.PREDICTED)
+
+    def measured(self, method: str, experiment: str, metric: str) -> float:
+        """Return a measured mean, ms."""
+        return self._number(method, self._arms[0], Scope.EXPERIMENT, experiment, metric, Statistic.MEASURED)
+
+    def option(self, arm: str, key: str) -> Any:
+        """Return the value of one option of an arm, by its dotted name."""
+        if key not in self._options.get(arm, {}):
+            raise ConfigError(f"no option '{key}' of arm '{arm}'")
+        return self._options[arm][key]
+
+    def improving(self, method: str, metric: str, arm: str | None = None) -> int:
+        """Return how many experiments an arm improves."""
+        gains = self._scores[method].gains(Metric(metric), arm or self._arms[-1], self._arms[0])
+        return sum(gain.value > 0 for gain in gains)
+
+    def count(self, method: str, metric: str, arm: str | None = None) -> int:
+        """Return how many experiments were scored."""
+        return len(self._scores[method].select(arm or self._arms[-1], Metric(metric)))
+
+    def observed(self, method: str, criterion: str) -> float:
+        """Return what a criterion observed, percentage points."""
+        value = self._outcome(method, criterion).observed
+        if value is None:
+            raise ConfigError(f"observed({method!r}, {criterion!r}): the criterion was not measured")
+        return value
+
+    def result(self, method: str, criterion: str) -> str:
+        """Return PASS, FAIL or NOT MEASURED."""
+        return self._outcome(method, criterion).result.value
+
+    def status(self, method: str) -> str:
+        """Return the status of the claim under one method."""
+        return self._verdicts[method].status.value
+
+    def max_rate(self, method: str, kind: str) -> float:
+        """Return the largest rate any step of any run implies, as a share of the GPU's peak.
+
+        `kind` is `flops` (per GPU, against the dense peak) or `bytes` (against peak bandwidth).
+        """
+        return max(row["peak_shares"][kind] for row in self._rows[method] if row["status"] == RowStatus.OK)
+
+    def _outcome(self, method: str, criterion: str) -> Outcome:
+        verdict = self._verdicts[method]
+        for outcome in (*verdict.criteria, *verdict.controls):
+            if outcome.id == criterion:
+                return outcome
+        raise ConfigError(f"no criterion or control '{criterion}' in this hypothesis")
+
+    def _number(self, *identity: Any) -> float:
+        key = tuple(str(part) for part in identity)
+        if key not in self._numbers:
+            raise ConfigError(f"no number {', '.join(key)}; see numbers.csv for what there is")
+        return self._numbers[key]
