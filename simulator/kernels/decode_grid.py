@@ -145,7 +145,7 @@ class DecodeGrid:
 
     def _fallback(self, batch: int, kv_len: float) -> Answer:
         """Return the nearest row with a usable MFU; at most two candidates per batch size."""
-        candidates = []
+        candidates: list[int] = []
         for kv_lens, positions in self._usable:
             above = bisect_right(kv_lens, kv_len)
             candidates += positions[max(0, above - 1) : above + 1]
@@ -201,4 +201,7 @@ def _usable_by_batch(rows: tuple[DecodeRow, ...]) -> tuple[tuple[tuple[int, ...]
     for position, row in enumerate(rows):
         if row.mfu >= MFU_FLOOR:
             grouped.setdefault(row.batch_size, []).append((row.kv_len, position))
-    return tuple(tuple(zip(*sorted(places), strict=True)) for places in grouped.values())
+    return tuple(
+        (tuple(kv for kv, _ in places), tuple(position for _, position in places))
+        for places in map(sorted, grouped.values())
+    )

@@ -29,7 +29,7 @@ from simulator.kernels.decode_grid import DecodeGrid
 from simulator.kernels.gemm_index import GemmIndex
 from simulator.kernels.policies import Answer, Policy, match_attention, match_shape
 from simulator.kernels.prefill_line import PrefillLine
-from simulator.kernels.tables import KernelTables, Table
+from simulator.kernels.tables import AnyTable, KernelTables
 
 Target = tuple[tuple[str, float], ...]
 
@@ -78,6 +78,7 @@ class MeasuredKernels:
     def gemm_lookup(self, m: int, k: int, n: int, *, dtype: Dtype = "bf16", phase: Phase = "prefill") -> Lookup:
         """Return the MFU with the rows it came from."""
         answer = self._gemm_answer(m, k, n)
+        assert self.tables.gemm is not None  # the answer above came from it
         return _lookup("gemm", answer, self.tables.gemm, (("m", m), ("k", k), ("n", n)), None)
 
     def attention(self, shape: AttentionShape, tp: int = 1) -> MeasuredAttention:
@@ -167,7 +168,7 @@ class MeasuredAttention:
         return decode_attention_flops(self.match.used_shape, 1.0) / divisor
 
 
-def _lookup(kind: KernelKind, answer: Answer, table: Table, target: Target, match: AttentionMatch | None) -> Lookup:
+def _lookup(kind: KernelKind, answer: Answer, table: AnyTable, target: Target, match: AttentionMatch | None) -> Lookup:
     axes = [axis for axis, _ in target]
     rows = [table.rows[position] for position in answer.rows]
     return Lookup(

@@ -107,6 +107,9 @@ class Table(Generic[Row]):
     rows: tuple[Row, ...]
 
 
+AnyTable = Table[GemmRow] | Table[PrefillRow] | Table[DecodeRow]
+
+
 @dataclass(frozen=True, slots=True)
 class KernelTables:
     """Everything one folder knows about one GPU.
@@ -135,7 +138,7 @@ class KernelTables:
         lines = sorted(f"{table.path} {table.sha256}\n" for table in self.tables())
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def tables(self) -> Iterator[Table]:
+    def tables(self) -> Iterator[AnyTable]:
         """Yield every table: GEMM, prefill, decode."""
         if self.gemm is not None:
             yield self.gemm

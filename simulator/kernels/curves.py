@@ -1,0 +1,96 @@
+"""Efficiency curves: how long a kernel takes, from at most four parameters each.
+
+Contract: pure functions of sizes, parameters and peaks; seconds out. One formula serves the fit and
+the simulation. Peaks are those of the GPU, efficiencies are fractions of them.
+
+* GEMM: launch time, then weight-and-activation traffic and arithmetic, joined by a p-norm:
+  `launch + ((bytes / (e_b * BW))**s + (flops / (e_c * P))**s)**(1/s)`. A large `s` is the ideal
+  roofline maximum; the fit says how rounded the corner is.
+* Prefill attention: `fixed + causal flops / (e_c * P)`, and never faster than reading K and V once.
+* Decode attention: `fixed + KV bytes / (e_b * BW)`, and with launches by the host (no CUDA graph)
+  never shorter than `launch_floor`. One curve for heads with a KV head of their own, one for grouped.
+
+Every curve grows with every size, so that more work never takes less time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from simulator.kernels.base import AttentionShape, Dtype, causal_attention_flops, gemm_flops
+from simulator.kernels.conventions import MICRO, decode_kv_bytes
+from simulator.validation import Efficiency, NonNegative, Positive, StrictModel
+
+# Bytes per element of inputs by data type; the output is BF16 in both GEMM kernels.
+INPUT_BYTES: dict[Dtype, float] = {"fp8": 1.0, "bf16": 2.0}
+OUTPUT_BYTES = 2.0
+
+
+class GemmCurve(StrictModel):
+    """Parameters of the GEMM curve (FP8 kernel; BF16 keeps them, with its own peak and bytes)."""
+
+    launch_us: NonNegative
+    bandwidth_efficiency: Efficiency
+    compute_efficiency: Efficiency
+    sharpness: Positive
+
+
+class PrefillCurve(StrictModel):
+    """Parameters of the causal prefill-attention curve."""
+
+    fixed_us: NonNegative
+    compute_efficiency: Efficiency
+
+
+class DecodeCurve(StrictModel):
+    """Parameters of a decode-attention curve; the launch floor applies to host launches only."""
+
+    fixed_us: NonNegative
+    bandwidth_efficiency: Efficiency
+    launch_floor_us: NonNegative
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """Rates the efficiencies are fractions of: FLOP/s and bytes/s of one GPU."""
+
+    bf16_flops: float
+    fp8_flops: float
+    bandwidth: float
+
+    def flops(self, dtype: Dtype) -> float:
+        """Return the dense peak of a data type."""
+        return self.bf16_flops if dtype == "bf16" else self.fp8_flops
+
+
+def gemm_bytes(m: float, k: float, n: float, dtype: Dtype) -> float:
+    """Bytes of one pass over both inputs and the BF16 output."""
+    return (m * k + k * n) * INPUT_BYTES[dtype] + m * n * OUTPUT_BYTES
+
+
+def gemm_seconds(curve: GemmCurve, peaks: Peaks, m: float, k: float, n: float, dtype: Dtype) -> float:
+    """Return seconds of (m x k) @ (k x n)."""
+    traffic = gemm_bytes(m, k, n, dtype) / (curve.bandwidth_efficiency * peaks.bandwidth)
+    arithmetic = gemm_flops(m, k, n) / (curve.compute_efficiency * peaks.flops(dtype))
+    longer, shorter = max(traffic, arithmetic), min(traffic, arithmetic)
+    rounding = math.pow(1.0 + math.pow(shorter / longer, curve.sharpness), 1.0 / curve.sharpness)
+    return curve.launch_us * MICRO + longer * rounding
+
+
+def prefill_seconds(
+    curve: PrefillCurve, peaks: Peaks, shape: AttentionShape, tp: int, past: float, new: float
+) -> float:
+    """Return seconds of one chunk of `new` tokens after `past` cached ones."""
+    arithmetic = causal_attention_flops(shape, past, new) / tp / (curve.compute_efficiency * peaks.bf16_flops)
+    reading = decode_kv_bytes(shape, tp, past + new) / peaks.bandwidth
+    return curve.fixed_us * MICRO + max(arithmetic, reading)
+
+
+def decode_seconds(
+    curve: DecodeCurve, peaks: Peaks, shape: AttentionShape, tp: int, kv_sum: float, *, eager: bool
+) -> float:
+    """Return seconds of one decode batch with `kv_sum` KV tokens in all."""
+    reading = decode_kv_bytes(shape, tp, kv_sum) / (curve.bandwidth_efficiency * peaks.bandwidth)
+    seconds = curve.fixed_us * MICRO + reading
+    return max(seconds, curve.launch_floor_us * MICRO) if eager else seconds
