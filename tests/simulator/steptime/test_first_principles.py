@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.kernels.analytic import load_analytic
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.rates import RateMeter
 from tests.simulator.steptime.support import H100, LLAMA_70B, model, step_time
@@ -23,6 +26,19 @@ HONEST = {
     "sustained": {"bandwidth_efficiency": 0.82},
     "lm_head": {"lm_head": True},
 }
+
+
+IN_SECONDS = {"mfu": {"kind": "kernels"}}
+EMBEDDED = {
+    "embedded_max": IN_SECONDS,
+    "embedded_additive": {**IN_SECONDS, "phase_combination": "additive"},
+    "embedded_sharded": {**IN_SECONDS, "tensor_parallel_gemm": "split_shape", "all_reduce_us": 10.0},
+}
+
+
+@pytest.fixture(scope="module")
+def embedded(project_root: Path):
+    return load_analytic(project_root / "configs" / "kernels" / "h100" / "analytic.yaml")
 
 
 def price(built, batch: Batch) -> int:
@@ -105,3 +121,33 @@ def test_the_rate_meter_is_the_step_time_it_watches():
     assert meter.explain(batch) == built.explain(batch)
     assert meter.kv_breakpoints == built.kv_breakpoints
     assert meter.compute_share == 0.0
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+@settings(max_examples=60, deadline=None)
+@given(batch=busy_batches, tp=st.sampled_from([1, 2, 4]))
+def test_more_tokens_or_longer_contexts_never_make_a_step_cheaper_with_the_embedded_kernels(name, embedded, batch, tp):
+    built = step_time(EMBEDDED[name], of=LLAMA_70B, tp=tp, kernels=embedded)
+    us = price(built, batch)
+    longer = Batch(tuple((past + 100, new) for past, new in batch.prefill), tuple(past + 100 for past in batch.decode))
+    wider = Batch(tuple((past, new + 50) for past, new in batch.prefill), (*batch.decode, 500))
+    assert price(built, longer) >= us
+    assert price(built, wider) >= us
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+@settings(max_examples=60, deadline=None)
+@given(batch=busy_batches, tp=st.sampled_from([1, 2, 4]))
+def test_the_embedded_kernels_imply_no_rate_above_the_peak(name, embedded, batch, tp):
+    meter = RateMeter(step_time(EMBEDDED[name], of=LLAMA_70B, tp=tp, kernels=embedded))
+    meter.price(BatchSums.of(batch))
+    additive = name == "embedded_additive" or not (batch.prefill and batch.decode)
+    assert meter.compute_share <= 1
+    assert meter.bandwidth_share <= 1 or not additive
+
+
+def test_a_70b_model_decoding_one_long_context_waits_for_memory_with_the_embedded_kernels(embedded):
+    cost = step_time(IN_SECONDS, of=LLAMA_70B, tp=4, kernels=embedded).explain(Batch(decode=(8192,)))
+    weights_s = cost.decode.weight_bytes / H100.peak_bandwidth
+    assert cost.decode.gemm_s < 2 * weights_s
+    assert weights_s < cost.decode.seconds < 2.5 * weights_s
