@@ -183,7 +183,7 @@ def _phase_line(name: str, phase: PhaseCost) -> str:
     return (
         f"  {name}: {phase.requests} request(s), {phase.new_tokens} new and {phase.past_tokens} past tokens: "
         f"{phase.seconds * 1e3:.3f} ms, {phase.bottleneck}-bound: compute {phase.compute_s * 1e3:.3f} ms ({compute}), "
-        f"memory {phase.memory_s * 1e3:.3f} ms ({volume})"
+        f"memory {phase.memory_s * 1e3:.3f} ms ({volume} at {_rate(phase)} per GPU)"
     )
 
 
@@ -193,6 +193,10 @@ def _lookup_line(lookups: tuple[LookupUse, ...]) -> str:
     borrowed = sum(use.fallback for use in lookups)
     where = f"; farthest {farthest.kernel} {farthest.asked} from {farthest.used}" if farthest.distance else ""
     return f"  kernels: {len(lookups)} look-ups, {outside} outside the table, {borrowed} borrowed{where}"
+
+
+def _rate(phase: PhaseCost) -> str:
+    return f"{phase.bytes / phase.memory_s / 1e12:.2f} TB/s" if phase.memory_s else "no rate"
 
 
 def _gigabytes(count: float) -> str:

@@ -44,7 +44,7 @@ def explain(model: MfuRoofline, batch: Batch) -> StepCost:
         communication_us=communication_us,
         overhead_us=overhead_us,
         lookups=lookups,
-        notes=(*parts.warnings, *_remarks(lookups)),
+        notes=(*_switched_off(model), *parts.warnings, *_remarks(lookups)),
     )
 
 
@@ -204,6 +204,10 @@ def _use(lookup: Lookup) -> LookupUse:
 
 def _coordinates(pairs: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"{axis} {value:g}" for axis, value in pairs)
+
+
+def _switched_off(model: MfuRoofline) -> tuple[str, ...]:
+    return () if model.parts.options.compute_term else ("compute term off: memory traffic alone is priced",)
 
 
 def _remarks(lookups: Sequence[LookupUse]) -> Iterator[str]:
