@@ -52,10 +52,12 @@ def digest_of(value: Mapping[str, object] | Sequence[object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]
 
 
+def hash_list(paths: Iterable[Path], root: Path) -> str:
+    """Return one line per file, content hash and name relative to `root`, sorted by name."""
+    lines = sorted((path.relative_to(root).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths)
+    return "".join(f"{digest}  {name}\n" for name, digest in lines)
+
+
 def digest_of_files(paths: Iterable[Path], root: Path) -> str:
     """Return a short content hash of files and their names relative to `root`."""
-    total = hashlib.sha256()
-    for path in sorted(paths):
-        total.update(path.relative_to(root).as_posix().encode() + b"\0")
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()[:DIGEST_CHARACTERS]
+    return hashlib.sha256(hash_list(paths, root).encode()).hexdigest()[:DIGEST_CHARACTERS]

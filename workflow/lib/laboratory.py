@@ -69,6 +69,7 @@ class Laboratory:
         self.discussions: dict[str, dict[str, str]] = {}
         self._sets: dict[str, tuple[Experiment, ...]] = {}
         self._arms: dict[tuple[str, str], tuple[Arm, ...]] = {}
+        self._runs: dict[str, dict[tuple[str, str, str], Run]] = {}
 
     def experiments(self, hypothesis: str) -> tuple[Experiment, ...]:
         """Return the measured experiments of a hypothesis, in the set's order."""
@@ -85,19 +86,37 @@ class Laboratory:
             self._arms[key] = tuple(_resolve(spec, self.methods[method], name) for name in spec.arms)
         return self._arms[key]
 
-    def runs(self, hypothesis: str) -> Iterator[Run]:
-        """Yield the run matrix: methods x arms x experiments."""
-        for method in self.hypotheses[hypothesis].methods:
-            for arm in self.arms(hypothesis, method):
-                for experiment in self.experiments(hypothesis):
-                    yield Run(hypothesis, self.methods[method], arm, experiment, _digest(self.methods[method], arm))
+    def runs(self, hypothesis: str) -> tuple[Run, ...]:
+        """Return the run matrix: methods x arms x experiments."""
+        return tuple(self._matrix(hypothesis).values())
 
     def run(self, hypothesis: str, method: str, arm: str, experiment: str) -> Run:
-        """Return one job of the matrix by name."""
-        for run in self.runs(hypothesis):
-            if (run.method.id, run.arm.name, run.experiment.id) == (method, arm, experiment):
-                return run
-        raise ConfigError(f"{hypothesis}: no run {method}/{arm}/{experiment} in the matrix")
+        """Return one job of the matrix by name.
+
+        Raises
+        ------
+        ConfigError
+            If the matrix has no such job.
+        """
+        found = self._matrix(hypothesis).get((method, arm, experiment))
+        if found is None:
+            raise ConfigError(f"{hypothesis}: no run {method}/{arm}/{experiment} in the matrix")
+        return found
+
+    def arm_digests(self, hypothesis: str, method: str) -> dict[str, str]:
+        """Return the configuration digest of every arm under one method."""
+        return {run.arm.name: run.digest for run in self.runs(hypothesis) if run.method.id == method}
+
+    def _matrix(self, hypothesis: str) -> dict[tuple[str, str, str], Run]:
+        if hypothesis not in self._runs:
+            self._runs[hypothesis] = {
+                (method, arm.name, experiment.id): Run(hypothesis, self.methods[method], arm, experiment, digest)
+                for method in self.hypotheses[hypothesis].methods
+                for arm in self.arms(hypothesis, method)
+                for digest in (_digest(self.methods[method], arm),)
+                for experiment in self.experiments(hypothesis)
+            }
+        return self._runs[hypothesis]
 
     def model(self, identifier: str) -> Model:
         """Return a model by id, read once."""
@@ -214,7 +233,7 @@ def _undeclared(spec: Hypothesis, arms: tuple[Arm, ...], method: str) -> Iterato
             if not declared:
                 yield (
                     f"arms.{arm.name}: '{key}' differs from {arms[0].name} ({old!r} -> {new!r}, method {method}) "
-                    f"but is not in varied [{', '.join(spec.varied)}]; declare it or make the arms equal in it (rule ED-1)"
+                    f"but is not in varied [{', '.join(spec.varied)}]; declare it, or make the arms equal (rule ED-1)"
                 )
     for name in spec.varied:
         if name not in varied:

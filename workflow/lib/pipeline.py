@@ -16,13 +16,13 @@ from snakemake.exceptions import WorkflowError
 
 from simulator.errors import RooflineLabError
 from workflow.lib import provenance
-from workflow.lib.compare import Difference, compare_reports
-from workflow.lib.files import write_text
+from workflow.lib.files import hash_list, json_text, write_text
 from workflow.lib.laboratory import Laboratory, load_laboratory
 from workflow.lib.pages import render_report, report_files
 from workflow.lib.published import load_published
 from workflow.lib.report import Report, build_report
 from workflow.lib.results import read_rows
+from workflow.lib.scoring import errors_text, numbers_text
 from workflow.lib.simulate import simulate
 from workflow.lib.vocabulary import Reproduction
 
@@ -30,17 +30,21 @@ RESULTS = Path("results")
 REPORTS = Path("reports")
 PAGE = "FINDINGS.md"
 VERDICT_FILE = "verdict.json"
+SIMULATOR_HASHES = f"{RESULTS}/inputs/simulator.sha256"
+LABORATORY_HASHES = f"{RESULTS}/inputs/laboratory.sha256"
 
 
 def open_laboratory(root: Path) -> Laboratory:
-    """Load and validate the project.
+    """Load and validate the project, and record what jobs depend on.
 
     Raises
     ------
     RooflineLabError
         Naming file, key and remedy of whatever is wrong.
     """
-    return load_laboratory(root)
+    lab = load_laboratory(root)
+    record_inputs(lab)
+    return lab
 
 
 def user_error(error: RooflineLabError) -> WorkflowError:
@@ -51,26 +55,25 @@ def user_error(error: RooflineLabError) -> WorkflowError:
 # --- paths ------------------------------------------------------------------------------------
 
 
-def simulator_sources(lab: Laboratory) -> list[str]:
-    """Return the simulator's source files."""
-    return _relative(lab, provenance.simulator_sources(lab.root))
+def record_inputs(lab: Laboratory) -> None:
+    """Write what jobs depend on beside data files: source hashes and resolved arms.
 
-
-def laboratory_sources(lab: Laboratory) -> list[str]:
-    """Return the laboratory's own source files, templates and settings."""
+    A file is only touched when its content changes, so that it can be the input that decides
+    whether a job runs again.
+    """
     sources = [*provenance.laboratory_sources(lab.root), lab.root / "configs" / "lab.yaml"]
-    return _relative(lab, sources)
+    _write_if_changed(Path(SIMULATOR_HASHES), hash_list(provenance.simulator_sources(lab.root), lab.root))
+    _write_if_changed(Path(LABORATORY_HASHES), hash_list(sources, lab.root))
+    for hypothesis in lab.hypotheses:
+        for run in lab.runs(hypothesis):
+            arm = RESULTS / hypothesis / "arms" / run.method.id / f"{run.arm.name}.json"
+            _write_if_changed(arm, json_text({"configuration": run.arm.configuration, "digest": run.digest}))
 
 
 def run_inputs(lab: Laboratory, wildcards: Any) -> list[str]:
     """Return the data files of one run."""
     found = provenance.run_inputs(lab, wildcards.hypothesis, wildcards.method, wildcards.experiment)
     return _relative(lab, found)
-
-
-def run_digest(lab: Laboratory, wildcards: Any) -> str:
-    """Return the digest of one run's resolved configuration."""
-    return lab.run(wildcards.hypothesis, wildcards.method, wildcards.arm, wildcards.experiment).digest
 
 
 def run_paths(lab: Laboratory, hypothesis: str) -> list[str]:
@@ -111,16 +114,21 @@ def simulate_job(lab: Laboratory, wildcards: Any, output: str) -> None:
     write_text(Path(output), simulate(lab, run))
 
 
+def score_job(lab: Laboratory, hypothesis: str) -> None:
+    """Compare every run with its measurement and judge the criteria; the verdict is written last."""
+    folder = RESULTS / hypothesis
+    report = _report(lab, hypothesis)
+    rows = [row for one in report.methods for row in one.scores.rows]
+    write_text(folder / "errors.csv", errors_text(rows))
+    write_text(folder / "numbers.csv", numbers_text(report.numbers))
+    write_text(folder / VERDICT_FILE, json_text(_summary(report)))
+
+
 def render_job(lab: Laboratory, hypothesis: str) -> None:
-    """Score, judge and render one hypothesis into results/; the page itself is written last."""
-    folder = RESULTS / hypothesis / "report"
-    author = lab.root / "hypotheses" / hypothesis
-    rows = read_rows(Path(path) for path in run_paths(lab, hypothesis))
-    report = build_report(lab, hypothesis, rows, load_published(author / "published"))
-    files = render_report(lab, report)
+    """Render the page of one hypothesis into results/; the page itself is written last."""
+    files = render_report(lab, _report(lab, hypothesis))
     files = {"provenance.json": provenance.provenance_text(lab, hypothesis), **files}
-    _replace_folder(folder, files, last=PAGE)
-    write_text(RESULTS / hypothesis / VERDICT_FILE, json.dumps(_summary(report), indent=2) + "\n")
+    _replace_folder(RESULTS / hypothesis / "report", files, last=PAGE)
 
 
 def report_job(lab: Laboratory, hypothesis: str) -> None:
@@ -138,6 +146,9 @@ def check_job(lab: Laboratory) -> None:
     WorkflowError
         Naming every row that differs.
     """
+    # Imported here because pandas costs a quarter of a second that only a check needs.
+    from workflow.lib.compare import Difference, compare_reports
+
     tolerances = lab.settings.check.tolerance
     found: list[Difference] = []
     for hypothesis in lab.hypotheses:
@@ -178,6 +189,11 @@ def _say_published(lab: Laboratory, hypothesis: str) -> None:
         _say(f"check {hypothesis}: published numbers: {told} (table: results/{hypothesis}/report/reproduction.md)")
 
 
+def _report(lab: Laboratory, hypothesis: str) -> Report:
+    rows = read_rows(Path(path) for path in run_paths(lab, hypothesis))
+    return build_report(lab, hypothesis, rows, load_published(lab.root / "hypotheses" / hypothesis / "published"))
+
+
 def _summary(report: Report) -> dict[str, Any]:
     arms = tuple(report.spec.arms)
     metrics = report.spec.metrics
@@ -202,6 +218,11 @@ def _replace_folder(folder: Path, files: dict[str, str], last: str) -> None:
                 path.unlink()
     for name in [*(name for name in files if name != last), last]:
         write_text(folder / name, files[name])
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
 
 
 def _relative(lab: Laboratory, paths: Iterable[Path]) -> list[str]:

@@ -54,10 +54,7 @@ def provenance_text(laboratory: Laboratory, hypothesis: str) -> str:
     return json_text(
         {
             "hypothesis": hypothesis,
-            "runs": {
-                method: {arm.name: digest for arm, digest in _digests(laboratory, hypothesis, method)}
-                for method in spec.methods
-            },
+            "runs": {method: laboratory.arm_digests(hypothesis, method) for method in spec.methods},
             "hashes": {
                 "hypothesis": digest_of_files(hypothesis_files(root, hypothesis), root),
                 "methods": digest_of_files(methods, root),
@@ -69,11 +66,3 @@ def provenance_text(laboratory: Laboratory, hypothesis: str) -> str:
             },
         }
     )
-
-
-def _digests(laboratory: Laboratory, hypothesis: str, method: str) -> list[tuple]:
-    seen = {}
-    for run in laboratory.runs(hypothesis):
-        if run.method.id == method:
-            seen[run.arm.name] = (run.arm, run.digest)
-    return list(seen.values())

@@ -16,6 +16,21 @@ from workflow.lib.files import csv_text
 from workflow.lib.vocabulary import Metric, RowStatus, Scope, Statistic
 
 NUMBER_COLUMNS = ("method", "arm", "load_point", "scope", "key", "metric", "statistic", "value", "unit")
+ERROR_COLUMNS = (
+    "method",
+    "arm",
+    "experiment",
+    "load_point",
+    "workload",
+    "family",
+    "tensor_parallel",
+    "metric",
+    "predicted_ms",
+    "measured_ms",
+    "signed_error_pct",
+    "status",
+    "reason",
+)
 VALUE_DECIMALS = 6
 PERCENT = 100.0
 
@@ -193,6 +208,18 @@ def numbers_text(numbers: Iterable[Number]) -> str:
     """Format numbers as the committed CSV."""
     rows = [(*_plain(number), f"{number.value:.{VALUE_DECIMALS}f}", number.unit) for number in numbers]
     return csv_text(NUMBER_COLUMNS, rows)
+
+
+def errors_text(rows: Iterable[ErrorRow]) -> str:
+    """Format every error row as CSV, those without a number too; what does not exist is empty."""
+    return csv_text(ERROR_COLUMNS, [_error_line(row) for row in rows])
+
+
+def _error_line(row: ErrorRow) -> tuple[object, ...]:
+    values = (row.predicted, row.measured, row.signed_error_pct if row.is_scored else None)
+    shown = ("" if value is None else f"{value:.{VALUE_DECIMALS}f}" for value in values)
+    place = (row.method, row.arm, row.experiment, row.load_point, row.workload, row.family, row.tensor_parallel)
+    return (*place, row.metric.value, *shown, row.status.value, row.reason)
 
 
 def _plain(number: Number) -> tuple[str, ...]:

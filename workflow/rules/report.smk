@@ -1,11 +1,24 @@
-# Regenerated pages go to results/; only the rule `report` writes into reports/.
+# Scores, then pages; regenerated pages go to results/, only the rule `report` writes into reports/.
+
+
+rule score:
+    input:
+        runs=lambda wildcards: pipeline.run_paths(LAB, wildcards.hypothesis),
+        criteria="hypotheses/{hypothesis}/hypothesis.yaml",
+        laboratory=pipeline.LABORATORY_HASHES,
+    output:
+        "results/{hypothesis}/errors.csv",
+        "results/{hypothesis}/numbers.csv",
+        "results/{hypothesis}/verdict.json",
+    run:
+        pipeline.score_job(LAB, wildcards.hypothesis)
 
 
 rule render:
     input:
-        runs=lambda wildcards: pipeline.run_paths(LAB, wildcards.hypothesis),
+        scores=rules.score.output,
         author=lambda wildcards: pipeline.author_files(LAB, wildcards.hypothesis),
-        sources=pipeline.laboratory_sources(LAB),
+        laboratory=pipeline.LABORATORY_HASHES,
     output:
         "results/{hypothesis}/report/FINDINGS.md",
     run:
@@ -21,7 +34,5 @@ for hypothesis in LAB.hypotheses:
             f"results/{hypothesis}/report/FINDINGS.md",
         output:
             pipeline.report_paths(LAB, hypothesis),
-        params:
-            hypothesis=hypothesis,
         run:
-            pipeline.report_job(LAB, params.hypothesis)
+            pipeline.report_job(LAB, Path(output[0]).parent.name)

@@ -1,14 +1,14 @@
 # One job per (hypothesis, method, arm, experiment).
-# Snakemake's code trigger does not see imported modules, so the simulator's sources are inputs.
+# Snakemake's code trigger does not see imported modules, and its params trigger imports pandas: sources and
+# resolved arms are therefore inputs, as files that change only when their content does (see pipeline.record_inputs).
 
 
 rule simulate:
     input:
-        sources=pipeline.simulator_sources(LAB),
+        simulator=pipeline.SIMULATOR_HASHES,
+        arm="results/{hypothesis}/arms/{method}/{arm}.json",
         data=lambda wildcards: pipeline.run_inputs(LAB, wildcards),
     output:
         "results/{hypothesis}/runs/{method}/{arm}/{experiment}.jsonl",
-    params:
-        configuration=lambda wildcards: pipeline.run_digest(LAB, wildcards),
     run:
         pipeline.simulate_job(LAB, wildcards, output[0])
