@@ -30,6 +30,7 @@ from simulator.kernels.rowclass import (
     launch_floor,
     warm_up_lines,
 )
+from simulator.kernels.statistics import percentile
 from simulator.kernels.tables import AnyTable, DecodeRow, KernelTables, load_tables
 
 # Bytes/s; H100 SXM data sheet, 3.35 TB/s.
@@ -239,16 +240,9 @@ def _errors(samples: Sequence[_Sample], parameters: Sequence[float]) -> dict[str
     return {
         "rows": len(errors),
         "median_pct": round(median(errors), ERROR_DECIMALS),
-        "p95_pct": round(_percentile(errors, 0.95), ERROR_DECIMALS),
+        "p95_pct": round(percentile(errors, 0.95), ERROR_DECIMALS),
         "max_pct": round(errors[-1], ERROR_DECIMALS),
     }
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float:
-    rank = share * (len(ordered) - 1)
-    low = math.floor(rank)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (rank - low)
 
 
 def _spans(tables: KernelTables) -> dict[str, dict[str, dict[str, int]]]:

@@ -124,6 +124,6 @@ def _table(path: str, columns: tuple[str, ...], rows: Iterable[Row]) -> Table[Ro
     return Table(path, hashlib.sha256(_csv(columns, listed).encode()).hexdigest(), listed)
 
 
-def _csv(columns: tuple[str, ...], rows: Iterable[Row]) -> str:
+def _csv(columns: tuple[str, ...], rows: Iterable[GemmRow | PrefillRow | DecodeRow]) -> str:
     lines = [",".join(str(getattr(row, column)) for column in columns) for row in rows]
     return "\n".join([",".join(columns), *lines]) + "\n"
