@@ -70,6 +70,12 @@ FOREIGN_KEYS = {
     "text_config": "a nested multimodal configuration (give its text part as a flat file)",
 }
 
+# Every how many layers experts occur, under the names different families use; only 1 is modelled.
+EXPERT_STEP_KEYS = frozenset({"decoder_sparse_step", "interleave_moe_layer_step"})
+
+# Other families' names of a field.
+SYNONYMS = {"num_experts": "num_local_experts"}
+
 BYTES_PER_VALUE = {"bfloat16": 2, "float16": 2, "float32": 4}
 FP8_BYTES = 1
 
@@ -194,7 +200,12 @@ def model_from_config(config: object, *, source: str) -> Model:
     if not isinstance(config, Mapping):
         return parse(Model, config, source=source)
     _refuse_foreign(config, source)
-    return parse(Model, {key: value for key, value in config.items() if key not in IGNORED_KEYS}, source=source)
+    skipped = IGNORED_KEYS | EXPERT_STEP_KEYS
+    kept = {key: value for key, value in config.items() if key not in skipped}
+    for other, name in SYNONYMS.items():
+        if other in kept and name not in kept:
+            kept[name] = kept.pop(other)
+    return parse(Model, kept, source=source)
 
 
 def sharding_problems(model: Model, tensor_parallel: int) -> tuple[str, ...]:
@@ -233,6 +244,11 @@ def require_tensor_parallel(tensor_parallel: Any) -> None:
 def _refuse_foreign(config: Mapping[str, object], source: str) -> None:
     for key in sorted(FOREIGN_KEYS.keys() & config.keys()):
         raise UnsupportedError(f"{source}: {key} means {FOREIGN_KEYS[key]}, which is not modelled")
+    for key in sorted(EXPERT_STEP_KEYS & config.keys()):
+        if config[key] != 1:
+            raise UnsupportedError(
+                f"{source}: {key} {config[key]!r} is not modelled; allowed: 1 (experts in every layer)"
+            )
     activation = config.get("hidden_act", "silu")
     if isinstance(activation, str) and activation != "silu":
         raise UnsupportedError(f"{source}: hidden_act '{activation}' is not modelled; allowed: silu (SwiGLU layers)")

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from simulator.errors import ConfigError
 from simulator.kernels.base import GUIDE_MFU_DECODE, GUIDE_MFU_PREFILL
+from simulator.kernels.policies import Policy
 from simulator.steptime.v1_parameters import CalibratedRooflineOptions
 from simulator.validation import Count, Efficiency, Finite, NonNegative, Positive, StrictModel, parse, suggest
 
@@ -30,12 +31,33 @@ class ConstantMfuOptions(StrictModel):
 class KernelMfuOptions(StrictModel):
     """Efficiencies from kernel tables or fitted curves.
 
-    `style` is `seconds` (the kernels know their own time) or `mfu` (FLOPs over peak times MFU, with
-    the attention variants below).
+    Attributes
+    ----------
+    style
+        `seconds`: the kernels know their own time. `mfu`: FLOPs over peak times MFU, with the
+        attention variants of `MfuRooflineOptions`.
+    source
+        `embedded`: the project's fitted curves. `tabulated`: those curves sampled as a table.
+        `measured`: a folder of tables given by the user.
+    lookup
+        How a table answers between its rows; curves have no rows.
     """
 
     kind: Literal["kernels"]
     style: Literal["seconds", "mfu"] = "seconds"
+    source: Literal["embedded", "tabulated", "measured"] = "embedded"
+    lookup: Literal["nearest", "interpolated", "latency"] | None = None
+
+    @model_validator(mode="after")
+    def _lookup_needs_a_table(self) -> KernelMfuOptions:
+        if self.source == "embedded" and self.lookup is not None:
+            raise ValueError("lookup needs a table: use source 'tabulated' or 'measured', or drop lookup")
+        return self
+
+    @property
+    def policy(self) -> Policy:
+        """Lookup policy of a table; linear interpolation unless another one was asked for."""
+        return self.lookup or "interpolated"
 
 
 MfuOptions = Annotated[ConstantMfuOptions | KernelMfuOptions, Field(discriminator="kind")]

@@ -91,6 +91,7 @@ def test_a_wrong_field_is_one_clear_error(changes, message):
         ({"hidden_act": "gelu"}, "hidden_act 'gelu' is not modelled; allowed: silu"),
         ({"kv_lora_rank": 512}, "multi-head latent attention"),
         ({"text_config": {}}, "nested multimodal configuration"),
+        ({"decoder_sparse_step": 2}, "decoder_sparse_step 2 is not modelled; allowed: 1"),
     ],
 )
 def test_another_architecture_is_refused_by_name(changes, message):
@@ -137,3 +138,9 @@ def test_garbage_in_a_config_is_only_ever_a_clean_error(changes):
 def test_a_file_that_is_not_a_config_is_only_ever_a_clean_error(data):
     with pytest.raises(RooflineLabError):
         model_from_config(data, source="m.json")
+
+
+def test_experts_are_read_under_either_name_of_their_count():
+    for name in ("num_local_experts", "num_experts"):
+        model = read(**{name: 8, "num_experts_per_tok": 2, "moe_intermediate_size": 1408, "decoder_sparse_step": 1})
+        assert (model.num_local_experts, model.expert_width) == (8, 1408)

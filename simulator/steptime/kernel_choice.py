@@ -1,0 +1,70 @@
+"""Which kernels a step-time model's options ask for.
+
+Contract: `choose_kernels` is pure; files are read by whoever calls it. The result is what
+`build_step_time` takes as `kernels`.
+"""
+
+from __future__ import annotations
+
+from simulator.errors import ConfigError, UnsupportedError
+from simulator.hardware import Hardware
+from simulator.kernels.analytic import AnalyticKernels
+from simulator.kernels.base import Kernels
+from simulator.kernels.measured import MeasuredKernels
+from simulator.kernels.tables import KernelTables
+from simulator.kernels.tabulated import tabulated_kernels
+from simulator.steptime.options import KernelMfuOptions, LinearOptions, MfuRooflineOptions
+from simulator.steptime.v1_parameters import CalibratedRooflineOptions
+
+
+def choose_kernels(
+    options: MfuRooflineOptions | CalibratedRooflineOptions | LinearOptions,
+    hardware: Hardware,
+    *,
+    embedded: AnalyticKernels | None = None,
+    tables: KernelTables | None = None,
+) -> Kernels | None:
+    """Return the kernels that `options` name, or None where they use none.
+
+    Parameters
+    ----------
+    options
+        Validated options of any family.
+    hardware
+        The GPU; fitted curves of another GPU keep their efficiencies on its peaks.
+    embedded
+        The project's fitted curves.
+    tables
+        Measured tables of a folder the user gave.
+
+    Raises
+    ------
+    ConfigError
+        If the options ask for a source that was not given.
+    UnsupportedError
+        If curves or tables of one GPU cannot answer for `hardware`.
+    """
+    if not isinstance(options, MfuRooflineOptions) or not isinstance(options.mfu, KernelMfuOptions):
+        return None
+    if not options.compute_term:
+        return None
+    chosen = options.mfu
+    if chosen.source == "measured":
+        if tables is None:
+            raise ConfigError("mfu.source: 'measured' needs a folder of kernel tables, and none was given")
+        return MeasuredKernels(tables, chosen.policy)
+    if embedded is None:
+        raise ConfigError(f"mfu.source: '{chosen.source}' needs the fitted curves of a GPU, and none were given")
+    same = _same_peaks(embedded, hardware)
+    if chosen.source == "embedded":
+        return embedded if same else embedded.on(hardware)
+    if chosen.style == "seconds" and not same:
+        raise UnsupportedError(
+            f"mfu.source: 'tabulated' holds seconds of {embedded.figures.gpu}, not of {hardware.id}; "
+            "use style 'mfu' or source 'embedded'"
+        )
+    return tabulated_kernels(embedded, chosen.policy)
+
+
+def _same_peaks(kernels: AnalyticKernels, hardware: Hardware) -> bool:
+    return (kernels.peaks.bf16_flops, kernels.peaks.bandwidth) == (hardware.peak_flops, hardware.peak_bandwidth)
