@@ -20,6 +20,7 @@ from workflow.lib import pipeline
 
 try:
     LAB = pipeline.open_laboratory(Path(workflow.basedir))
+    pipeline.refuse_misspelt_targets(LAB, sys.argv[1:])
 except RooflineLabError as error:
     raise pipeline.user_error(error) from None
 

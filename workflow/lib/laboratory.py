@@ -216,7 +216,9 @@ def _check(spec: Hypothesis, laboratory: Laboratory) -> None:
     ]
     if problems:
         raise config_error(source, problems)
-    laboratory.experiments(spec.id)
+    for experiment in laboratory.experiments(spec.id):
+        laboratory.model(experiment.model)
+        laboratory.hardware(experiment.hardware)
     for method in spec.methods:
         problems += _undeclared(spec, laboratory.arms(spec.id, method), method)
     if problems:

@@ -6,6 +6,7 @@ here and leave every decision to the pure modules.
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from typing import Any
 
 from snakemake.exceptions import WorkflowError
 
-from simulator.errors import RooflineLabError
+from simulator.errors import ConfigError, RooflineLabError
 from workflow.lib import provenance
 from workflow.lib.files import hash_list, json_text, write_text
 from workflow.lib.laboratory import Laboratory, load_laboratory
@@ -30,6 +31,8 @@ RESULTS = Path("results")
 REPORTS = Path("reports")
 PAGE = "FINDINGS.md"
 VERDICT_FILE = "verdict.json"
+# Similarity from which a word counts as a misspelt target; options and numbers lie far below.
+MISSPELT = 0.7
 SIMULATOR_HASHES = f"{RESULTS}/inputs/simulator.sha256"
 LABORATORY_HASHES = f"{RESULTS}/inputs/laboratory.sha256"
 
@@ -45,6 +48,23 @@ def open_laboratory(root: Path) -> Laboratory:
     lab = load_laboratory(root)
     record_inputs(lab)
     return lab
+
+
+def refuse_misspelt_targets(lab: Laboratory, arguments: Iterable[str]) -> None:
+    """Refuse a word on the command line that is nearly, but not quite, a hypothesis.
+
+    Snakemake itself only says that no rule produces it.
+
+    Raises
+    ------
+    ConfigError
+        Naming the hypothesis that was probably meant.
+    """
+    known = [*lab.hypotheses, "all", "check"]
+    for word in arguments:
+        near = difflib.get_close_matches(word, known, n=1, cutoff=MISSPELT)
+        if near and word not in known:
+            raise ConfigError(f"unknown target '{word}'; did you mean '{near[0]}'? allowed: {', '.join(known)}")
 
 
 def user_error(error: RooflineLabError) -> WorkflowError:
