@@ -17,10 +17,14 @@ from typing import Any
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware, load_hardware
+from simulator.kernels.analytic import AnalyticKernels, load_analytic
+from simulator.kernels.base import Kernels
+from simulator.kernels.tables import KernelTables, load_tables
 from simulator.metrics import DEFINITIONS
-from simulator.model import Model, load_model
-from simulator.steptime.options import parse_options
-from simulator.validation import StrictModel, config_error, parse, suggest
+from simulator.model import Model, load_model, require_runnable
+from simulator.steptime.kernel_choice import choose_kernels
+from simulator.steptime.options import StepTimeOptions, parse_options
+from simulator.validation import config_error, parse, suggest
 from workflow.lib.discussion import load_discussion
 from workflow.lib.files import digest_of
 from workflow.lib.ground_truth import Experiment, load_set
@@ -28,6 +32,7 @@ from workflow.lib.settings import Method, Settings, load_methods, load_settings
 from workflow.lib.spec import Hypothesis, load_hypothesis
 
 ENGINE_KEY = "engine"
+EMBEDDED_KERNELS = Path("configs/kernels/h100/analytic.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Arm:
     """One arm under one method, resolved to everything that is not a fact of the experiment."""
 
     name: str
-    steptime: StrictModel
+    steptime: StepTimeOptions
     engine: Mapping[str, Any]
 
     @property
@@ -60,12 +65,18 @@ class Laboratory:
     """All hypotheses of one project folder, ready to run."""
 
     def __init__(
-        self, root: Path, settings: Settings, methods: Mapping[str, Method], hypotheses: Mapping[str, Hypothesis]
+        self,
+        root: Path,
+        settings: Settings,
+        methods: Mapping[str, Method],
+        hypotheses: Mapping[str, Hypothesis],
+        tables_folder: Path | None = None,
     ) -> None:
         self.root = root
         self.settings = settings
         self.methods = methods
         self.hypotheses = hypotheses
+        self.tables_folder = tables_folder
         self.discussions: dict[str, dict[str, str]] = {}
         self._sets: dict[str, tuple[Experiment, ...]] = {}
         self._arms: dict[tuple[str, str], tuple[Arm, ...]] = {}
@@ -126,6 +137,18 @@ class Laboratory:
         """Return a GPU by id, read once."""
         return self._hardware[identifier]
 
+    def kernels(self, steptime: StepTimeOptions, hardware: str) -> Kernels | None:
+        """Return the kernels a step-time model's options ask for, or None where they need none.
+
+        Raises
+        ------
+        ConfigError
+            If measured tables are asked for and the laboratory was opened without a folder of them.
+        UnsupportedError
+            If the kernels of one GPU cannot answer for another.
+        """
+        return choose_kernels(steptime, self.hardware(hardware), embedded=self._embedded, tables=self._tables)
+
     def model_file(self, identifier: str) -> Path:
         """Return where a model is described."""
         return self.root / "configs" / "models" / f"{identifier}.json"
@@ -133,6 +156,14 @@ class Laboratory:
     def hardware_file(self, identifier: str) -> Path:
         """Return where a GPU is described."""
         return self.root / "configs" / "hardware" / f"{identifier}.yaml"
+
+    @cached_property
+    def _embedded(self) -> AnalyticKernels:
+        return load_analytic(self.root / EMBEDDED_KERNELS)
+
+    @cached_property
+    def _tables(self) -> KernelTables | None:
+        return load_tables(self.tables_folder) if self.tables_folder else None
 
     @cached_property
     def _models(self) -> dict[str, Model]:
@@ -143,8 +174,15 @@ class Laboratory:
         return {path.stem: load_hardware(path) for path in sorted((self.root / "configs" / "hardware").glob("*.yaml"))}
 
 
-def load_laboratory(root: Path) -> Laboratory:
+def load_laboratory(root: Path, tables_folder: Path | None = None) -> Laboratory:
     """Load and cross-check a project folder.
+
+    Parameters
+    ----------
+    root
+        The project.
+    tables_folder
+        Measured kernel tables in InferSim layout, if the user has some.
 
     Raises
     ------
@@ -158,7 +196,8 @@ def load_laboratory(root: Path) -> Laboratory:
     hypotheses = [load_hypothesis(path, root) for path in paths]
     methods = load_methods(root)
     _check_methods(methods)
-    laboratory = Laboratory(root, load_settings(root), methods, {one.id: one for one in hypotheses})
+    by_id = {one.id: one for one in hypotheses}
+    laboratory = Laboratory(root, load_settings(root), methods, by_id, tables_folder)
     for path, hypothesis in zip(paths, hypotheses, strict=True):
         _check(hypothesis, laboratory)
         laboratory.discussions[hypothesis.id] = load_discussion(hypothesis, path.parent, root)
@@ -217,7 +256,7 @@ def _check(spec: Hypothesis, laboratory: Laboratory) -> None:
     if problems:
         raise config_error(source, problems)
     for experiment in laboratory.experiments(spec.id):
-        laboratory.model(experiment.model)
+        require_runnable(laboratory.model(experiment.model), experiment.tensor_parallel)
         laboratory.hardware(experiment.hardware)
     for method in spec.methods:
         problems += _undeclared(spec, laboratory.arms(spec.id, method), method)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workflow.lib.files import digest_of_files, json_text
 from workflow.lib.ground_truth import EXPERIMENT_FILE
-from workflow.lib.laboratory import Laboratory
+from workflow.lib.laboratory import EMBEDDED_KERNELS, Laboratory
 
 
 def simulator_sources(root: Path) -> list[Path]:
@@ -31,6 +31,7 @@ def run_inputs(laboratory: Laboratory, hypothesis: str, method: str, experiment:
         root / "ground_truth" / experiment / EXPERIMENT_FILE,
         laboratory.model_file(found.model),
         laboratory.hardware_file(found.hardware),
+        root / EMBEDDED_KERNELS,
         *sorted((root / "configs" / "methods" / method).glob("*.csv")),
     ]
 

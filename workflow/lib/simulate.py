@@ -59,9 +59,9 @@ def _row(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, Any]:
 def _simulated(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, Any]:
     experiment = run.experiment
     hardware = laboratory.hardware(experiment.hardware)
-    step_time = build_step_time(
-        run.arm.steptime, laboratory.model(experiment.model), hardware, experiment.tensor_parallel
-    )
+    model, tensor_parallel = laboratory.model(experiment.model), experiment.tensor_parallel
+    kernels = laboratory.kernels(run.arm.steptime, experiment.hardware)
+    step_time = build_step_time(run.arm.steptime, model, hardware, tensor_parallel, kernels)
     meter = RateMeter(step_time)
     workload = workload_of(laboratory, run, load_point)
     options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}")
@@ -79,12 +79,13 @@ def _simulated(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, A
 
 def _kernels_in_words(options: StepTimeOptions) -> str:
     if not isinstance(options, MfuRooflineOptions):
-        return f"those of {options.family}"
+        return f"none (step time of family {options.family})"
     if not options.compute_term:
         return "none (memory traffic alone)"
     if isinstance(options.mfu, ConstantMfuOptions):
         return f"constant MFU {options.mfu.prefill:g} (prefill) and {options.mfu.decode:g} (decode)"
-    return "fitted"
+    lookup = f", {options.mfu.policy} lookup" if options.mfu.source != "embedded" else ""
+    return f"{options.mfu.source} H100 kernels ({options.mfu.style} style{lookup})"
 
 
 def workload_of(laboratory: Laboratory, run: Run, load_point: str) -> Workload:
