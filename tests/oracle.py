@@ -32,6 +32,7 @@ EXACT = (
     "15_small_limits_chat_7b_tp1",
     "16_alpha_chat_7b_tp1",
     "22_code_qwen14b_tp1_r2_bl",
+    "23_budget_exhaustion_chat_7b_tp1",
     "24_priority_sjf_code_7b_tp1",
     "25_blocksize32_chat_34b_tp4",
     "golden_1",
@@ -41,7 +42,6 @@ EXACT_WITH_OVERLAP = ("06_code_7b_tp2_r8", "09_code_70b_tp4_r2", "14_longprefill
 DIFFERENT = (
     "12_kvpressure_chat_7b_tp1",
     "13_kvpressure_code_7b_tp1_900",
-    "23_budget_exhaustion_chat_7b_tp1",
 )
 LINEAR = ("golden_1", "golden_2", "golden_3")
 

@@ -87,6 +87,7 @@ class Job:
         self.to_prefill = self.prompt
         self.blocks = []
         self.new = 0
+        self.admitted_empty = False
         self.shown_past = 0
         self.scheduled = self.first_token = self.completed = self.last_step = None
         self.preemptions = 0
@@ -120,151 +121,162 @@ def demand(job, options, budget):
     return min(wanted, budget)
 
 
-def form_step(now, running, waiting, cache, options):
-    """Set `new` of every running job (0: not in this step); admit; return the number of preemptions and hits."""
-    for job in running:
-        job.new = 0
-    budget, preempted, hits = options.token_budget, 0, 0
-    index = 0
-    while index < len(running) and budget > 0:
-        job = running[index]
-        wanted = demand(job, options, budget)
-        while cache.missing(job, job.computed + wanted) > len(cache.free) and job in running:
-            victim = running.pop()
-            preempted += 1
-            cache.release(victim)
-            victim.preemptions += 1
-            victim.to_prefill = victim.prompt + victim.generated
-            victim.computed = 0
-            victim.new = 0
-            waiting.insert(0, victim)
-        if job not in running:
-            break
-        schedule(job, wanted, cache)
-        job.shown_past = job.computed
-        budget -= wanted
-        index += 1
-    while not preempted and waiting and budget > 0 and len(running) < options.max_running:
-        job = waiting[0]
-        need_last = options.full_prefix_hit == "recompute_last_block"
-        found = cache.find(job, (job.to_prefill - need_last) // cache.block_tokens)
-        cached = len(found) * cache.block_tokens
-        job.computed = cached
-        wanted = demand(job, options, budget) if cached < job.to_prefill else 0
-        still_free = len(cache.free) - sum(block.holders == 0 for block in found)
-        if -(-(cached + wanted) // cache.block_tokens) - len(found) > still_free:
-            job.computed = 0
-            break
-        waiting.pop(0)
-        for block in found:
-            cache.hold(job, block)
-        schedule(job, wanted, cache)
-        job.admitted_empty = wanted == 0
-        job.shown_past = cached if options.cached_prefix_context == "counted" else 0
-        job.scheduled = now
-        job.cached = cached
-        hits += len(found)
-        running.append(job)
-        budget -= wanted
-    return preempted, hits
-
-
-def schedule(job, wanted, cache):
-    for _ in range(cache.missing(job, job.computed + wanted)):
-        cache.take(job)
-    if cache.caching:
-        cache.name_full(job, job.computed + wanted)
-    job.new = wanted
-    job.admitted_empty = False
-
-
 def serve(requests, options, price, concurrency=None):
     """Run everything; return `{"requests": {id: ...}, "steps": [...], "totals": {...}}`."""
-    jobs = [Job(request, order) for order, request in enumerate(requests)]
-    unreleased = []
-    if concurrency is not None:
-        unreleased = jobs[concurrency:]
-        for job in jobs[:concurrency]:
-            job.arrival = 0
-    coming = [job for job in jobs if job not in unreleased]
-    cache = Cache(options)
-    running, waiting, steps = [], [], []
-    totals = {"cached_tokens": 0, "preemptions": 0, "kv_block_hits": 0, "peak_kv_blocks": 0, "end_us": 0}
-    horizon = options.horizon_us if options.horizon_us is not None else float("inf")
+    server = Server(requests, options, price, concurrency)
+    server.run()
+    return {
+        "requests": {job.request.id: outcome(job) for job in server.jobs},
+        "steps": server.steps,
+        "totals": server.totals,
+    }
 
-    def let_next_come(time):
-        if unreleased:
-            job = unreleased.pop(0)
-            job.arrival = time
-            coming.append(job)
 
-    def enqueue(time):
-        while True:
-            due = [job for job in coming if job.entered() <= time]
-            if not due:
-                return
-            job = min(due, key=lambda job: (job.entered(), job.arrival, job.order))
-            coming.remove(job)
-            if -(-(job.prompt + job.output - 1) // options.block_tokens) > cache.total:
-                job.state = "dropped_unservable"
-                let_next_come(job.entered())
+class Server:
+    """One run; every list is looked through again in every step."""
+
+    def __init__(self, requests, options, price, concurrency):
+        self.options = options
+        self.price = price
+        self.cache = Cache(options)
+        self.jobs = [Job(request, order) for order, request in enumerate(requests)]
+        clients = len(self.jobs) if concurrency is None else concurrency
+        self.coming, self.unreleased = self.jobs[:clients], self.jobs[clients:]
+        if concurrency is not None:
+            for job in self.coming:
+                job.arrival = 0
+        self.running, self.waiting, self.steps = [], [], []
+        self.totals = {"cached_tokens": 0, "preemptions": 0, "kv_block_hits": 0, "peak_kv_blocks": 0, "end_us": 0}
+
+    def run(self):
+        now, horizon = 0, self.options.horizon_us
+        while horizon is None or now <= horizon:
+            self.enqueue(now)
+            if self.running or self.waiting:
+                now = self.step(now)
+            elif self.coming:
+                now = max(now, min(job.entered() for job in self.coming))
             else:
-                waiting.append(job)
-
-    now = 0
-    while now <= horizon:
-        enqueue(now)
-        if not running and not waiting:
-            if not coming:
                 break
-            now = max(now, min(job.entered() for job in coming))
-            continue
-        order_waiting(waiting, options.scheduler)
-        preempted, hits = form_step(now, running, waiting, cache, options)
-        in_step = [job for job in running if job.new or job.admitted_empty]
-        prefill = [job for job in in_step if job.computed < job.to_prefill or job.admitted_empty]
-        decode = [job for job in in_step if job not in prefill]
-        duration = price([(job.shown_past, job.new) for job in prefill], [job.computed for job in decode])
-        used = cache.total - len(cache.free)
-        steps.append(
+        if horizon is not None:
+            self.enqueue(horizon)
+        for job in self.running:
+            job.state = "running"
+        for job in self.waiting + [job for job in self.coming if horizon is None or job.arrival <= horizon]:
+            job.state = "queued"
+
+    def let_next_come(self, time):
+        if self.unreleased:
+            job = self.unreleased.pop(0)
+            job.arrival = time
+            self.coming.append(job)
+
+    def enqueue(self, time):
+        while due := [job for job in self.coming if job.entered() <= time]:
+            job = min(due, key=lambda job: (job.entered(), job.arrival, job.order))
+            self.coming.remove(job)
+            if -(-(job.prompt + job.output - 1) // self.options.block_tokens) > self.cache.total:
+                job.state = "dropped_unservable"
+                self.let_next_come(job.entered())
+            else:
+                self.waiting.append(job)
+
+    def step(self, now):
+        """Take one step that starts at `now`; return when the server looks at its queue again."""
+        order_waiting(self.waiting, self.options.scheduler)
+        preempted = self.continue_running()
+        if not preempted:
+            self.admit(now)
+        batch = [job for job in self.running if job.new or job.admitted_empty]
+        end = now + self.execute(now, batch)
+        self.totals["preemptions"] += preempted
+        for job in batch:
+            job.computed += job.new
+            if job.computed >= job.to_prefill:
+                job.generated += 1
+                if job.first_token is None:
+                    job.first_token = end
+        for job in [job for job in batch if job.generated == job.output]:
+            self.running.remove(job)
+            self.cache.release(job)
+            job.state, job.completed, job.last_step = "completed", end, end - now
+            self.let_next_come(end)
+        idle = not self.running and not self.waiting
+        return now if idle and self.options.idle_until == "step_start" else end
+
+    def continue_running(self):
+        """Give the running jobs their tokens, in order; return the number of preemptions."""
+        for job in self.running:
+            job.new, job.admitted_empty = 0, False
+        self.budget, preempted, index = self.options.token_budget, 0, 0
+        while index < len(self.running) and self.budget > 0:
+            job = self.running[index]
+            wanted = demand(job, self.options, self.budget)
+            while self.cache.missing(job, job.computed + wanted) > len(self.cache.free) and job in self.running:
+                self.preempt(self.running.pop())
+                preempted += 1
+            if job in self.running:
+                self.schedule(job, wanted)
+                job.shown_past = job.computed
+            index += 1
+        return preempted
+
+    def preempt(self, job):
+        self.cache.release(job)
+        job.preemptions += 1
+        job.to_prefill = job.prompt + job.generated
+        job.computed = job.new = 0
+        self.waiting.insert(0, job)
+
+    def admit(self, now):
+        while self.waiting and self.budget > 0 and len(self.running) < self.options.max_running:
+            job = self.waiting[0]
+            need_last = self.options.full_prefix_hit == "recompute_last_block"
+            found = self.cache.find(job, (job.to_prefill - need_last) // self.cache.block_tokens)
+            cached = len(found) * self.cache.block_tokens
+            job.computed = cached
+            wanted = demand(job, self.options, self.budget) if cached < job.to_prefill else 0
+            still_free = len(self.cache.free) - sum(block.holders == 0 for block in found)
+            if -(-(cached + wanted) // self.cache.block_tokens) - len(found) > still_free:
+                job.computed = 0
+                return
+            self.running.append(self.waiting.pop(0))
+            for block in found:
+                self.cache.hold(job, block)
+            self.schedule(job, wanted)
+            job.admitted_empty = wanted == 0
+            job.shown_past = cached if self.options.cached_prefix_context == "counted" else 0
+            job.scheduled, job.cached = now, cached
+            self.totals["kv_block_hits"] += len(found)
+            self.totals["cached_tokens"] += cached
+
+    def schedule(self, job, wanted):
+        for _ in range(self.cache.missing(job, job.computed + wanted)):
+            self.cache.take(job)
+        if self.cache.caching:
+            self.cache.name_full(job, job.computed + wanted)
+        job.new = wanted
+        self.budget -= wanted
+
+    def execute(self, now, batch):
+        """Price the batch and write the step down; return its duration."""
+        prefill = [job for job in batch if job.computed < job.to_prefill or job.admitted_empty]
+        decode = [job for job in batch if job not in prefill]
+        duration = self.price([(job.shown_past, job.new) for job in prefill], [job.computed for job in decode])
+        used = self.cache.total - len(self.cache.free)
+        self.steps.append(
             {
                 "start_us": now,
                 "duration_us": duration,
                 "prefill": tuple((job.request.id, job.shown_past, job.new) for job in prefill),
                 "decode": tuple((job.request.id, job.computed) for job in decode),
-                "waiting": len(waiting),
+                "waiting": len(self.waiting),
                 "kv_blocks_used": used,
             }
         )
-        end = now + duration
-        totals["preemptions"] += preempted
-        totals["kv_block_hits"] += hits
-        totals["cached_tokens"] += hits * options.block_tokens
-        totals["peak_kv_blocks"] = max(totals["peak_kv_blocks"], used)
-        totals["end_us"] = max(totals["end_us"], end)
-        for job in in_step:
-            job.computed += job.new
-            job.admitted_empty = False
-            if job.computed >= job.to_prefill:
-                job.generated += 1
-                if job.first_token is None:
-                    job.first_token = end
-        for job in [job for job in in_step if job.generated == job.output]:
-            running.remove(job)
-            cache.release(job)
-            job.state, job.completed, job.last_step = "completed", end, duration
-            let_next_come(end)
-        idle = not running and not waiting
-        now = now if idle and options.idle_until == "step_start" else end
-    if options.horizon_us is not None:
-        enqueue(horizon)
-    for job in running:
-        job.state = "running"
-    for job in waiting:
-        job.state = "queued"
-    for job in coming:
-        job.state = "queued" if job.arrival <= horizon else "not_arrived"
-    return {"requests": {job.request.id: outcome(job) for job in jobs}, "steps": steps, "totals": totals}
+        self.totals["peak_kv_blocks"] = max(self.totals["peak_kv_blocks"], used)
+        self.totals["end_us"] = max(self.totals["end_us"], now + duration)
+        return duration
 
 
 def outcome(job):

@@ -7,7 +7,6 @@ client sees.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,3 +39,9 @@ def test_a_correct_engine_repeats_the_recorded_run_step_by_step(name: str, share
 def test_overlapping_idle_steps_repeat_the_recorded_run_step_by_step(name: str, shared_dir: Path) -> None:
     case = load_case(shared_dir / "oracle" / "engine" / name)
     assert_same(case, replay(case, case.with_overlap()))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_overlapping_idle_steps_make_no_difference_where_no_request_arrives_in_one(name: str, shared_dir: Path) -> None:
+    case = load_case(shared_dir / "oracle" / "engine" / name)
+    assert replay(case, case.with_overlap()) == replay(case, case.options)

@@ -1,0 +1,98 @@
+"""Random small workloads for property tests: little memory, tiny budgets, much sharing, many ties."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from simulator.engine.options import EngineOptions
+from simulator.engine.records import Request
+
+BLOCK_TOKENS = (1, 2, 4, 8)
+GAPS_US = (0, 0, 1, 7, 40, 250)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run: what `simulator.engine.loop.run` is given, and the step time's breakpoints."""
+
+    requests: tuple[Request, ...]
+    options: EngineOptions
+    concurrency: int | None
+    kv_breakpoints: tuple[int, ...]
+
+
+# Everything about a request but its lengths, drawn at once because draws are what these tests spend time on.
+TRAITS = tuple(
+    itertools.product(
+        (True, False),  # the prompt ends with a block
+        ("none", "most", "all", "all", "nine"),  # the part of the prompt that is shared
+        ("a", "a", "a", "b", None),  # prefix group
+        (0, 1, 2),  # priority
+        (0, 0, 0, 13),  # queueing delay
+    )
+)
+
+# Gap to the request before, prompt tokens, output tokens, traits.
+SHAPES = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(1, 24), st.integers(0, 24), st.integers(0, len(TRAITS) - 1)),
+    min_size=1,
+    max_size=9,
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    block_tokens = draw(st.sampled_from(BLOCK_TOKENS))
+    options = draw(engine_options(block_tokens))
+    requests, arrival_us = [], 0
+    for index, shape in enumerate(draw(SHAPES)):
+        arrival_us += GAPS_US[shape[0]]
+        requests.append(shaped(f"r{index}", arrival_us, shape, block_tokens))
+    if draw(st.booleans()):
+        requests.reverse()
+    return Case(
+        tuple(requests),
+        options,
+        draw(st.sampled_from((None, None, 1, 2, 4))),
+        draw(st.sampled_from(((), (5,), (3, 9, 10, 20)))),
+    )
+
+
+def shaped(request_id: str, arrival_us: int, shape: tuple[int, int, int, int], block_tokens: int) -> Request:
+    """Turn drawn numbers into a request."""
+    _, prompt_tokens, output_tokens, trait = shape
+    whole_blocks, shared, group, priority, delay_us = TRAITS[trait]
+    if whole_blocks:
+        prompt_tokens = block_tokens * (1 + prompt_tokens % 4)
+    prefix_tokens = {"none": 0, "most": prompt_tokens * 2 // 3, "all": prompt_tokens, "nine": min(prompt_tokens, 9)}
+    return Request(
+        id=request_id,
+        arrival_us=arrival_us,
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
+        prefix_group=group,
+        prefix_tokens=prefix_tokens[shared],
+        priority=priority,
+        queueing_delay_us=delay_us,
+    )
+
+
+@st.composite
+def engine_options(draw: st.DrawFn, block_tokens: int) -> EngineOptions:
+    return EngineOptions(
+        # Memory for one to three long requests, or for everything.
+        kv_blocks=-(-draw(st.sampled_from((20, 30, 48, 60, 90, 150, 5000))) // block_tokens),
+        block_tokens=block_tokens,
+        token_budget=draw(st.sampled_from((1, 2, 3, 5, 16, 100))),
+        max_running=draw(st.sampled_from((1, 2, 4, 100))),
+        prefix_caching=draw(st.sampled_from((True, True, True, False))),
+        long_prefill_threshold_tokens=draw(st.sampled_from((0, 0, 1, 3, 8))),
+        scheduler=draw(st.sampled_from(("fcfs", "fcfs", "shortest_job", "priority"))),
+        horizon_us=draw(st.sampled_from((None, None, None, 0, 150, 700))),
+        idle_until=draw(st.sampled_from(("step_end", "step_start"))),
+        cached_prefix_context=draw(st.sampled_from(("counted", "ignored"))),
+        full_prefix_hit=draw(st.sampled_from(("recompute_last_block", "admit_empty"))),
+    )
