@@ -16,17 +16,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from simulator.kernels.base import AttentionShape
 from simulator.kernels.conventions import (
     CAUSAL_FACTOR,
     MFU_DECIMALS,
     MICRO,
+    Convention,
     dense_decode_flops,
     dense_prefill_flops,
     gemm_row_flops,
 )
-from simulator.kernels.tables import DecodeRow, GemmRow, PrefillRow
+from simulator.kernels.tables import DecodeRow, GemmRow, KernelTables, PrefillRow
 
 TERA = 1e12
 # Half a unit in the last place of the column, widened by a hair for values printed from floats.
@@ -156,6 +158,36 @@ def infer_denominator(samples: Sequence[Sample]) -> Denominator:
     tflops = preferred[0].tflops if preferred else _middle(chosen)
     reasons = (*_why_chosen(chosen, others, dtype, len(samples)), *_why_above_one(samples, chosen, tflops))
     return Denominator(chosen, others, tflops, len(samples), reasons)
+
+
+def infer_convention(tables: KernelTables) -> Convention:
+    """Infer how every family of a folder was normalised; a family without tables keeps the default.
+
+    A GEMM denominator that is no published FP8 peak is taken to belong to a BF16 kernel.
+    """
+    parts: dict[str, Any] = {}
+    if tables.gemm is not None:
+        gemm = infer_denominator([gemm_sample(row) for row in tables.gemm.rows])
+        is_fp8 = gemm.known is not None and gemm.known.dtype == "fp8"
+        parts |= {"gemm_flops": gemm.flops, "gemm_dtype": "fp8" if is_fp8 else "bf16"}
+    if tables.prefill:
+        prefill = infer_denominator(prefill_samples(tables))
+        halved = prefill.chosen.counting == CAUSAL_HALF
+        parts |= {"prefill_flops": prefill.flops, "causal_factor": CAUSAL_FACTOR if halved else 1.0}
+    if tables.decode:
+        decode = infer_denominator(decode_samples(tables))
+        parts |= {"decode_flops": decode.flops, "decode_sharded": decode.chosen.counting == ONE_GPU}
+    return Convention(**parts)
+
+
+def prefill_samples(tables: KernelTables) -> list[Sample]:
+    """Count every prefill row of a folder."""
+    return [prefill_sample(shape, row) for shape, table in tables.prefill.items() for row in table.rows]
+
+
+def decode_samples(tables: KernelTables) -> list[Sample]:
+    """Count every decode row of a folder."""
+    return [decode_sample(shape, tp, row) for (shape, tp), table in tables.decode.items() for row in table.rows]
 
 
 def gemm_sample(row: GemmRow) -> Sample:

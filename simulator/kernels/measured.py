@@ -24,8 +24,9 @@ from simulator.kernels.base import (
     decode_attention_flops,
     gemm_flops,
 )
-from simulator.kernels.conventions import H100_CONVENTION, Convention
+from simulator.kernels.conventions import CAUSAL_FACTOR, Convention
 from simulator.kernels.decode_grid import DecodeGrid
+from simulator.kernels.denominator import infer_convention
 from simulator.kernels.gemm_index import GemmIndex
 from simulator.kernels.policies import Answer, Policy, match_attention, match_shape
 from simulator.kernels.prefill_line import PrefillLine
@@ -44,20 +45,23 @@ class MeasuredKernels:
     policy
         How to answer between rows, see `policies`.
     convention
-        How the tables' MFU column was normalised; needed by the seconds style and by `latency`.
+        How the tables' MFU column was normalised; needed by the seconds style and by `latency`, and
+        inferred from latency and shape where it is not given.
+    label
+        First words of the name.
     """
 
     def __init__(
         self,
         tables: KernelTables,
         policy: Policy = "interpolated",
-        convention: Convention = H100_CONVENTION,
+        convention: Convention | None = None,
         *,
         label: str = "measured tables",
     ) -> None:
         self.tables = tables
         self.policy = policy
-        self.convention = convention
+        self.convention = convention = convention or infer_convention(tables)
         self._label = label
         self._gemm = GemmIndex(tables.gemm, policy, convention) if tables.gemm else None
         self._bound: dict[tuple[AttentionShape, int], MeasuredAttention] = {}
@@ -142,7 +146,7 @@ class MeasuredAttention:
     def prefill_seconds(self, past_tokens: int, new_tokens: int) -> float:
         """Return causal FLOPs of the chunk at the efficiency of the whole context, over TP."""
         shape, tp = self.match.asked_shape, self.match.asked_tp
-        flops = causal_attention_flops(shape, past_tokens, new_tokens)
+        flops = causal_attention_flops(shape, past_tokens, new_tokens) * self._convention.causal_factor / CAUSAL_FACTOR
         return flops / (self._convention.prefill_flops * self.prefill_mfu(past_tokens + new_tokens)) / tp
 
     def decode_seconds(self, batch: int, kv_sum: float) -> float:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from simulator.errors import UnsupportedError
 from simulator.kernels.base import AttentionShape
+from simulator.kernels.conventions import H100_CONVENTION
 from simulator.kernels.measured import MeasuredKernels
 from simulator.kernels.policies import MFU_FLOOR
 from simulator.kernels.tables import DecodeRow, GemmRow, KernelTables, PrefillRow, Table, load_tables
@@ -70,13 +71,13 @@ def test_gemm_nearest_takes_the_largest_m_not_above_the_target(toy):
 
 
 def test_gemm_latency_policy_keeps_the_floor_below_the_grid_and_the_rate_above_it(toy):
-    kernels = MeasuredKernels(toy, "latency")
+    kernels = MeasuredKernels(toy, "latency", H100_CONVENTION)
     seconds = [kernels.gemm_seconds(m, 100, 200, dtype="fp8") for m in (1, 8, 12, 16, 32)]
     assert seconds == pytest.approx([10e-6, 10e-6, 10e-6, 10e-6, 20e-6])
 
 
 def test_bf16_gemm_takes_twice_the_time_of_the_timed_fp8_kernel(toy):
-    kernels = MeasuredKernels(toy)
+    kernels = MeasuredKernels(toy, convention=H100_CONVENTION)
     assert kernels.gemm_seconds(8, 100, 200) == pytest.approx(2 * kernels.gemm_seconds(8, 100, 200, dtype="fp8"))
     assert kernels.gemm_seconds(8, 100, 200) == pytest.approx(2 * 8 * 100 * 200 / (989.5e12 * 0.010))
 
@@ -109,7 +110,7 @@ def test_prefill_interpolates_along_the_sequence_and_is_clamped(toy):
 
 
 def test_prefill_latency_policy_recovers_the_measured_latency_on_the_grid(toy):
-    bound = MeasuredKernels(toy, "latency").attention(TOY)
+    bound = MeasuredKernels(toy, "latency", H100_CONVENTION).attention(TOY)
     assert bound.prefill_seconds(0, 1000) == pytest.approx(40e-6)
     assert bound.prefill_seconds(0, 2000) == pytest.approx(100e-6)
 
@@ -141,7 +142,7 @@ def test_a_table_of_zeros_answers_the_floor(tmp_path):
 
 
 def test_decode_latency_policy_recovers_latencies_keeps_the_floor_and_grows_beyond_the_grid(toy):
-    bound = MeasuredKernels(toy, "latency").attention(TOY)
+    bound = MeasuredKernels(toy, "latency", H100_CONVENTION).attention(TOY)
     assert bound.decode_seconds(5, 5 * 1000) == pytest.approx(24e-6)
     assert bound.decode_seconds(5, 5 * 1500) == pytest.approx(36e-6)
     assert bound.decode_seconds(5, 5 * 500) == pytest.approx(24e-6)
@@ -183,6 +184,26 @@ def test_a_missing_family_of_tables_is_a_clear_refusal():
 
 def test_the_name_says_gpu_policy_and_data(toy):
     assert MeasuredKernels(toy, "nearest").name == f"measured tables toy (nearest, sha256 {toy.sha256[:12]})"
+
+
+def test_the_convention_is_inferred_where_it_is_not_given(reference):
+    assert MeasuredKernels(reference).convention == H100_CONVENTION
+
+
+def test_tables_of_another_convention_still_give_back_their_latencies(tmp_path):
+    mfu = 2 * 64 * 4096 * 4096 / (20e-6 * 989.5e12)
+    decode_mfu = 4 * 8 * 4096 * 8 * 64 / 4 / (30e-6 * 312e12)
+    files = {
+        "gemm/toy/data.csv": f"m,k,n,latency_us,mfu\n64,4096,4096,20.0,{mfu:.3f}\n",
+        "mha/decode/toy/8-2-64-tp4.csv": f"{DECODE_HEADER}\nbf16,bf16,8,4096,30.0,{decode_mfu:.6f}\n",
+    }
+    folder = write_folder(tmp_path, files)
+    (folder / "mha/decode/toy/8-2-64-tp1.csv").unlink()
+    kernels = MeasuredKernels(load_tables(folder), "latency")
+    assert (kernels.convention.gemm_flops, kernels.convention.gemm_dtype) == (989.5e12, "bf16")
+    assert kernels.gemm_seconds(64, 4096, 4096) == pytest.approx(20e-6)
+    assert kernels.gemm_seconds(64, 4096, 4096, dtype="fp8") == pytest.approx(10e-6)
+    assert kernels.attention(TOY, 4).decode_seconds(8, 8 * 4096) == pytest.approx(30e-6)
 
 
 # Properties ------------------------------------------------------------------------------------
