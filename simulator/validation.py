@@ -27,6 +27,10 @@ NonNegativeInt = Annotated[int, Strict(), Field(ge=0)]
 
 MAX_LISTED_KEYS = 20
 
+# What PyYAML's constructors let through, besides its own errors, for text such as `!!bool maybe`,
+# `2024-13-45` or brackets a thousand deep.
+_YAML_SURPRISES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 class StrictModel(BaseModel):
     """An immutable record that refuses keys it does not know."""
@@ -74,10 +78,17 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 def read_yaml(path: Path) -> Any:
     """Read one YAML file; duplicate keys and syntax errors are a `ConfigError` with the line."""
+    return parse_yaml(_text(path), source=str(path))
+
+
+def parse_yaml(text: str, *, source: str) -> Any:
+    """Read YAML text; see `read_yaml`."""
     try:
-        return yaml.load(_text(path), Loader=_UniqueKeyLoader)
+        return yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
+    except _YAML_SURPRISES as error:
+        raise ConfigError(f"{source}: not valid YAML: a value is not of the kind its form promises ({error})") from None
 
 
 def read_json(path: Path) -> Any:
@@ -86,12 +97,14 @@ def read_json(path: Path) -> Any:
         return json.loads(_text(path))
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets a thousand deep
+        raise ConfigError(f"{path}: not valid JSON: {error}") from None
 
 
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name no file can have
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"{path}: cannot be read: {reason}") from None
 

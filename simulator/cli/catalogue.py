@@ -1,0 +1,103 @@
+"""From names on the command line to models, GPUs and kernels.
+
+Contract: a model or GPU is an id of the `configs` folder, a path, or (in a YAML file) the description
+itself. What does not exist is a `ConfigError` that lists what does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from simulator.cli.files import checked_path
+from simulator.errors import ConfigError
+from simulator.hardware import Hardware, load_hardware
+from simulator.kernels.analytic import AnalyticKernels, load_analytic
+from simulator.kernels.tables import KernelTables, load_tables
+from simulator.model import Model, load_model, model_from_config
+from simulator.validation import parse, suggest
+
+SHIPPED_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+# GPU whose fitted curves answer for GPUs that have none of their own.
+DEFAULT_CURVES = "h100"
+
+
+def configs_folder(text: str | None) -> Path:
+    """Return the folder with `models/`, `hardware/` and `kernels/`.
+
+    Raises
+    ------
+    ConfigError
+        If it is not there.
+    """
+    folder = SHIPPED_CONFIGS if text is None else checked_path(text, "--configs")
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; give one with models/, hardware/ and kernels/ as --configs")
+    return folder
+
+
+def find_model(given: str | Mapping[str, object], configs: Path) -> Model:
+    """Return a model by id, path or description.
+
+    Raises
+    ------
+    ConfigError, UnsupportedError
+        If it is unknown, malformed, or not modelled.
+    """
+    if isinstance(given, Mapping):
+        return model_from_config({"id": "custom", "source": "given in the run's file", **given}, source="model")
+    return load_model(_located(given, configs / "models", ".json", "model"))
+
+
+def find_hardware(given: str | Mapping[str, object], configs: Path) -> Hardware:
+    """Return a GPU by id, path or description.
+
+    Raises
+    ------
+    ConfigError
+        If it is unknown or malformed.
+    """
+    if isinstance(given, Mapping):
+        return parse(Hardware, given, source="hardware")
+    return load_hardware(_located(given, configs / "hardware", ".yaml", "hardware"))
+
+
+def model_ids(configs: Path) -> list[str]:
+    """Return the ids of the models that are described."""
+    return sorted(path.stem for path in (configs / "models").glob("*.json"))
+
+
+def _located(name: str, folder: Path, suffix: str, what: str) -> Path:
+    path = checked_path(name, what)
+    if len(path.parts) > 1 or path.suffix == suffix:
+        return path
+    ids = sorted(entry.stem for entry in folder.glob(f"*{suffix}"))
+    if name not in ids:
+        raise ConfigError(f"{what}: unknown id '{name}'; {suggest(name, ids)} (or give the path of a {suffix} file)")
+    return folder / f"{name}{suffix}"
+
+
+def find_curves(hardware: Hardware, configs: Path) -> AnalyticKernels:
+    """Return the fit of this GPU (by its id up to the first dash), else the default one.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or it is malformed.
+    """
+    own = configs / "kernels" / Path(hardware.id.split("-")[0].lower()).name / "analytic.yaml"
+    return load_analytic(own if own.is_file() else configs / "kernels" / DEFAULT_CURVES / "analytic.yaml")
+
+
+def find_tables(folder: str, gpu: str | None) -> KernelTables:
+    """Return the kernel tables of a folder.
+
+    Raises
+    ------
+    TableError, ConfigError
+        If the folder or a table cannot be trusted.
+    """
+    if gpu is not None and (checked_path(gpu, "gpu").name != gpu or gpu in ("..", ".")):
+        raise ConfigError(f"gpu: '{gpu}' is not the name of a GPU folder")
+    return load_tables(checked_path(folder, "kernels"), gpu)

@@ -1,0 +1,122 @@
+"""Reading JSON lines and writing results; the only place of the command line that touches files.
+
+Contract: what cannot be read or written is a `ConfigError` that names it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from simulator.errors import ConfigError
+
+STANDARD_INPUT = "standard input"
+LINE_LENGTH = 100
+
+
+def checked_path(text: str, what: str) -> Path:
+    """Return `text` as a path, or refuse a name no file can have."""
+    try:
+        possible = bool(text) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ConfigError(f"{what}: {text!r} is not the name of a file or folder")
+    return Path(text)
+
+
+def emit(value: object) -> None:
+    """Write one JSON line to standard output."""
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+
+
+def emit_document(value: object) -> None:
+    """Write JSON for reading to standard output: what fits on a line stays on one."""
+    sys.stdout.write(_laid_out(value, "") + "\n")
+
+
+def _laid_out(value: object, margin: str) -> str:
+    inline = json.dumps(value, allow_nan=False)
+    if len(margin) + len(inline) <= LINE_LENGTH or not value or not isinstance(value, dict | list):
+        return inline
+    inner = margin + "  "
+    if isinstance(value, dict):
+        parts = [f"{inner}{json.dumps(key)}: {_laid_out(part, inner)}" for key, part in value.items()]
+        return "{\n" + ",\n".join(parts) + f"\n{margin}}}"
+    return "[\n" + ",\n".join(inner + _laid_out(part, inner) for part in value) + f"\n{margin}]"
+
+
+def say(message: str) -> None:
+    """Write one line to standard error."""
+    sys.stderr.write(message + "\n")
+
+
+def input_objects() -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of every JSON line on standard input; blank lines are skipped.
+
+    Raises
+    ------
+    ConfigError
+        At the first line that is not one JSON object, naming it.
+    """
+    for number, line in enumerate(_input_lines(), start=1):
+        if line.strip():
+            yield number, _object(line, number)
+
+
+def where(line: int) -> str:
+    """Name a line of standard input in messages."""
+    return f"{STANDARD_INPUT}:{line}"
+
+
+def _input_lines() -> Iterable[bytes | str]:
+    return getattr(sys.stdin, "buffer", sys.stdin)
+
+
+def _object(line: bytes | str, number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a number of thousands of digits
+        raise ConfigError(f"{where(number)}: not one JSON object: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where(number)}: not one JSON object: got {type(value).__name__}")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return found
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object per line."""
+    _write(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV file; None becomes an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _write(path, text.getvalue())
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n", errors="backslashreplace")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,155 @@
+"""`price`: recorded steps in, the same records with their duration and components out."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from simulator.cli.catalogue import configs_folder, find_tables
+from simulator.cli.files import emit, input_objects, say, where
+from simulator.cli.upstream import (
+    BandwidthShare,
+    ModelName,
+    OverheadUs,
+    Rate,
+    TensorParallel,
+    Tokens,
+    known_part,
+    upstream_bandwidth_efficiency,
+    upstream_model,
+)
+from simulator.errors import RooflineLabError
+from simulator.hardware import Hardware
+from simulator.kernels.base import Kernels
+from simulator.kernels.measured import MeasuredKernels
+from simulator.steptime.batch import Batch
+from simulator.steptime.build import BuiltStepTime, build_step_time
+from simulator.steptime.cost import StepCost
+from simulator.steptime.presets import upstream_options
+
+# Past tokens, new tokens.
+Entry = Annotated[tuple[Tokens, Tokens], Field(strict=False)]
+# More requests than any server batches; keeps one line from filling the memory.
+MAX_REQUESTS = 100_000
+Entries = Annotated[tuple[Entry, ...], Field(max_length=MAX_REQUESTS)]
+
+BUILT_MODELS = 256
+
+
+class StepInput(ModelName):
+    """The keys of a recorded step that determine its duration.
+
+    Attributes
+    ----------
+    tflops_peak, bw_peak_tbs
+        Peaks of the GPU, TFLOPS and TB/s.
+    bw_eff
+        Sustained over peak bandwidth; 0 means that none applies.
+    per_layer_overhead
+        us per layer, divided by TP.
+    prefill, decode
+        (past tokens, new tokens) of every request; a decode computes one token whatever its entry says.
+    """
+
+    tp: TensorParallel = 1
+    tflops_peak: Rate
+    bw_peak_tbs: Rate
+    bw_eff: BandwidthShare = 0.0
+    per_layer_overhead: OverheadUs = 0.0
+    prefill: Entries = ()
+    decode: Entries = ()
+
+
+def command(arguments: Namespace) -> int:
+    """Price every line of standard input; stop at the first that cannot be priced."""
+    kernels = MeasuredKernels(find_tables(arguments.kernels, arguments.gpu), arguments.policy)
+    return price_lines(kernels, configs_folder(arguments.configs))
+
+
+def price_lines(kernels: Kernels, configs: Path) -> int:
+    """Price standard input line by line."""
+    return answer_lines(pricer(kernels, configs))
+
+
+def answer_lines(answer: Callable[[Mapping[str, Any], str], dict[str, Any]]) -> int:
+    """Write one answer per input line, as soon as it is known.
+
+    Raises
+    ------
+    ConfigError
+        At the first line that has no answer; it says how many were written before.
+    """
+    written = 0
+    try:
+        for line, record in input_objects():
+            emit(answer(record, where(line)))
+            written += 1
+    except RooflineLabError as error:
+        raise type(error)(f"{error}\nstopped there; {written} record(s) before it were answered") from None
+    return 0
+
+
+def pricer(kernels: Kernels, configs: Path) -> Callable[[Mapping[str, Any], str], dict[str, Any]]:
+    """Return the function that answers one record; step-time models are built once and remembered."""
+    warned: set[str] = set()
+
+    @lru_cache(maxsize=BUILT_MODELS)
+    def built(
+        name: str, tp: int, tflops: float, bandwidth_tbs: float, efficiency: float | None, overhead: float
+    ) -> Any:
+        hardware = Hardware.from_peaks(tflops, bandwidth_tbs, source="recorded step")
+        options = upstream_options(efficiency, overhead)
+        return build_step_time(options, upstream_model(name, configs), hardware, tp, kernels)
+
+    def price(record: Mapping[str, Any], source: str) -> dict[str, Any]:
+        step = known_part(StepInput, record, source=source)
+        efficiency = upstream_bandwidth_efficiency(step.bw_eff, source=source)
+        peaks = (step.tflops_peak, step.bw_peak_tbs, efficiency, step.per_layer_overhead)
+        try:
+            step_time: BuiltStepTime = built(step.model, step.tp, *peaks)
+        except RooflineLabError as error:
+            raise type(error)(f"{source}: {error}") from None
+        for warning in step_time.warnings:
+            if warning not in warned:
+                warned.add(warning)
+                say(f"warning: {source}: {warning}")
+        if any(new != 1 for _, new in step.decode):
+            say(f"warning: {source}: decode: a decode computes one token; the second number of its entry is not used")
+        batch = Batch(prefill=step.prefill, decode=tuple(past for past, _ in step.decode))
+        return {**record, **components(step_time.explain(batch))}
+
+    return price
+
+
+def components(cost: StepCost) -> dict[str, Any]:
+    """Return a step's duration and its parts under the names that recorded steps use."""
+    prefill, decode = cost.prefill, cost.decode
+    found: dict[str, Any] = {
+        "step_us": cost.total_us,
+        "unrounded_us": cost.unrounded_us,
+        "decode_compute_s": decode.compute_s if decode else 0,
+        "decode_gemm_s": decode.gemm_s if decode else 0,
+        "decode_attn_s": decode.attention_s if decode else 0,
+        "decode_memory_s": decode.memory_s if decode else 0,
+        "prefill_compute_s": prefill.compute_s if prefill else 0,
+        "prefill_memory_s": prefill.memory_s if prefill else 0,
+        "overhead_us": cost.overhead_us,
+    }
+    if prefill:
+        found["prefill_buckets"] = [
+            {
+                "bucket": bucket.bucket_tokens,
+                "tokens": bucket.new_tokens,
+                "gemm_s": bucket.gemm_s,
+                "attn_s": bucket.attention_s,
+                "attn_mfu": bucket.attention_mfu,
+            }
+            for bucket in prefill.buckets
+        ]
+    outside = sorted({f"{use.kernel} at {use.asked}" for use in cost.lookups if use.extrapolated})
+    return {**found, "outside_tables": outside} if outside else found

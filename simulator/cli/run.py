@@ -1,0 +1,224 @@
+"""`run`: one simulation, reported as one JSON document."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.cli.catalogue import configs_folder, find_curves, find_hardware, find_model, find_tables
+from simulator.cli.extremes import ExtremesWatch
+from simulator.cli.files import checked_path, emit_document, say, write_csv, write_json_lines
+from simulator.cli.run_spec import RunSpec, read_spec
+from simulator.cli.why import explain_run
+from simulator.engine.loop import run as run_engine
+from simulator.engine.options import EngineOptions
+from simulator.engine.records import RequestResult, RequestState, RunResult, StepRecord
+from simulator.errors import ConfigError, UnsupportedError
+from simulator.hardware import Hardware
+from simulator.metrics import DEFINITIONS, measure_all
+from simulator.model import Model, require_runnable
+from simulator.request_times import MetricOptions, e2e_us, tpot_us, ttft_us
+from simulator.steptime.base import StepTimeModel
+from simulator.steptime.build import BuiltStepTime, build_step_time
+from simulator.steptime.kernel_choice import choose_kernels
+from simulator.steptime.options import (
+    ConstantMfuOptions,
+    KernelMfuOptions,
+    LinearOptions,
+    MfuRooflineOptions,
+    parse_options,
+)
+from simulator.steptime.v1_parameters import CalibratedRooflineOptions
+from simulator.workload.build import Workload, build_workload
+
+AnyOptions = MfuRooflineOptions | CalibratedRooflineOptions | LinearOptions
+
+GIB = 2**30
+# Longer than any context window; the engine keeps one counter per position in a block.
+MAX_BLOCK_TOKENS = 1_000_000
+
+REQUEST_COLUMNS = (
+    "id",
+    "state",
+    "arrival_us",
+    "prompt_tokens",
+    "output_tokens",
+    "scheduled_us",
+    "first_token_us",
+    "completed_us",
+    "ttft_us",
+    "e2e_us",
+    "tpot_us",
+    "preemptions",
+    "cached_tokens",
+)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything one simulation consists of."""
+
+    spec: RunSpec
+    model: Model
+    hardware: Hardware
+    step_time: BuiltStepTime
+    kernels: str
+    workload: Workload
+    warnings: tuple[str, ...]
+
+
+def command(arguments: Namespace) -> int:
+    """Simulate, write the files asked for, print the report."""
+    outputs = _output_paths(arguments)
+    setup = build_setup(arguments)
+    watch = ExtremesWatch(setup.step_time)
+    logged = arguments.explain or arguments.steps is not None
+    result = _simulate(setup, watch, record_steps=logged)
+    report = _report(setup, watch, result)
+    if arguments.explain:
+        report["explanation"] = explain_run(setup.step_time, result.steps)
+        for line in report["explanation"]["typical_step"]["why"] if result.steps else ():
+            say(line)
+    _write_files(outputs, result, setup.spec.metrics)
+    emit_document(report)
+    return 0
+
+
+def build_setup(arguments: Namespace) -> Setup:
+    """Turn arguments into a simulation that is ready to run.
+
+    Raises
+    ------
+    RooflineLabError
+        If anything in it is wrong, unknown, contradictory or not modelled.
+    """
+    spec, base = read_spec(arguments)
+    configs = configs_folder(arguments.configs)
+    model, hardware = find_model(spec.model, configs), find_hardware(spec.hardware, configs)
+    require_runnable(model, spec.tensor_parallel)
+    require_sane_blocks(spec.engine)
+    options = parse_options(spec.steptime, source="steptime")
+    step_time, name, notes = _step_time(spec, options, model, hardware, configs)
+    workload = build_workload(spec.workload, spec.seed, base=base)
+    return Setup(spec, model, hardware, step_time, name, workload, (*step_time.warnings, *notes))
+
+
+def require_sane_blocks(engine: EngineOptions) -> None:
+    """Refuse KV blocks longer than any context."""
+    if engine.block_tokens > MAX_BLOCK_TOKENS:
+        raise ConfigError(f"engine.block_tokens: must be at most {MAX_BLOCK_TOKENS}, got {engine.block_tokens}")
+
+
+def _step_time(
+    spec: RunSpec, options: AnyOptions, model: Model, hardware: Hardware, configs: Path
+) -> tuple[BuiltStepTime, str, tuple[str, ...]]:
+    """Return the step-time model, the name of its kernels, and notes about them."""
+    mfu = options.mfu if isinstance(options, MfuRooflineOptions) and options.compute_term else None
+    source = mfu.source if isinstance(mfu, KernelMfuOptions) else None
+    if spec.tables is not None and source != "measured":
+        raise ConfigError("tables: have no effect; set steptime.mfu to {kind: kernels, source: measured}, or drop them")
+    tables = None if spec.tables is None else find_tables(spec.tables.folder, spec.tables.gpu)
+    curves = find_curves(hardware, configs) if source in ("embedded", "tabulated") else None
+    kernels = choose_kernels(options, hardware, embedded=curves, tables=tables)
+    step_time = build_step_time(options, model, hardware, spec.tensor_parallel, kernels)
+    notes = []
+    if tables is not None and not hardware.id.lower().startswith(tables.gpu.lower()):
+        notes.append(f"kernel tables are of {tables.gpu}, the run is on {hardware.id}")
+    return step_time, kernels.name if kernels else _without_kernels(options), tuple(notes)
+
+
+def _without_kernels(options: AnyOptions) -> str:
+    if not isinstance(options, MfuRooflineOptions):
+        return f"none ({options.family})"
+    if not options.compute_term or not isinstance(options.mfu, ConstantMfuOptions):
+        return "none (memory traffic alone)"
+    return f"constant MFU (prefill {options.mfu.prefill:g}, decode {options.mfu.decode:g})"
+
+
+def _simulate(setup: Setup, step_time: StepTimeModel, *, record_steps: bool) -> RunResult:
+    workload = setup.workload
+    try:
+        return run_engine(
+            workload.requests,
+            step_time,
+            setup.spec.engine,
+            concurrency=workload.concurrency,
+            record_steps=record_steps,
+        )
+    except (OverflowError, ZeroDivisionError) as error:
+        raise UnsupportedError(
+            f"a step's duration is not a finite number ({error}); a rate, efficiency or length is out of all proportion"
+        ) from None
+
+
+def _report(setup: Setup, watch: ExtremesWatch, result: RunResult) -> dict[str, Any]:
+    spec = setup.spec
+    states = Counter(request.state for request in result.requests)
+    values = measure_all(result.requests, spec.metrics)
+    return {
+        "model": setup.model.id,
+        "hardware": setup.hardware.id,
+        "tensor_parallel": spec.tensor_parallel,
+        "step_time": spec.steptime["family"],
+        "kernels": setup.kernels,
+        "seed": spec.seed,
+        "requests": {"total": len(result.requests)} | {state.value: states[state] for state in RequestState},
+        "metrics": {name: {"value": value, "unit": DEFINITIONS[name].unit} for name, value in values.items()},
+        "counters": asdict(result.counters),
+        "warnings": [*setup.warnings, *watch.warnings(result.requests), *_memory_warnings(setup, result)],
+    }
+
+
+def _memory_warnings(setup: Setup, result: RunResult) -> Iterator[str]:
+    """Say when the KV cache the run needed at its peak would not fit into the GPU's memory."""
+    model, spec = setup.model, setup.spec
+    per_token = 2 * model.num_hidden_layers * model.kv_width * model.activation_bytes / spec.tensor_parallel
+    needed_gib = result.counters.peak_kv_blocks * spec.engine.block_tokens * per_token / GIB
+    if needed_gib > setup.hardware.memory_gib.value:
+        yield (
+            f"the KV cache held {needed_gib:.1f} GiB per GPU at its peak, more than the "
+            f"{setup.hardware.memory_gib.value:g} GiB of {setup.hardware.id}; lower engine.kv_blocks"
+        )
+
+
+def _output_paths(arguments: Namespace) -> dict[str, Path]:
+    """Return the files to write, refused before the run where their kind is not known."""
+    found = {}
+    for name in ("requests", "steps"):
+        text = getattr(arguments, name)
+        if text is not None:
+            found[name] = checked_path(text, f"--{name}")
+    if "requests" in found and found["requests"].suffix not in (".csv", ".jsonl"):
+        raise ConfigError(f"--requests: the file name must end in .csv or .jsonl, got '{found['requests']}'")
+    return found
+
+
+def _write_files(outputs: Mapping[str, Path], result: RunResult, options: MetricOptions) -> None:
+    if "requests" in outputs:
+        path = outputs["requests"]
+        rows = [request_row(request, options) for request in result.requests]
+        write_csv(path, REQUEST_COLUMNS, rows) if path.suffix == ".csv" else write_json_lines(path, rows)
+    if "steps" in outputs:
+        write_steps(outputs["steps"], result.steps)
+
+
+def request_row(result: RequestResult, options: MetricOptions) -> dict[str, Any]:
+    """Return one request as plain data; what was not reached is None."""
+    done = result.completed_us is not None
+    started = result.first_token_us is not None
+    return {
+        **{column: getattr(result, column, None) for column in REQUEST_COLUMNS},
+        "state": result.state.value,
+        "ttft_us": ttft_us(result, options) if started else None,
+        "e2e_us": e2e_us(result, options) if done else None,
+        "tpot_us": tpot_us(result, options) if done else None,
+    }
+
+
+def write_steps(path: Path, steps: Sequence[StepRecord]) -> None:
+    """Write the step log, one JSON object per step, in the order the steps started."""
+    write_json_lines(path, (asdict(step) for step in steps))
