@@ -18,6 +18,7 @@ min_version("9.18")
 from simulator.errors import RooflineLabError
 from workflow.lib import pipeline
 
+pipeline.hush_scheduler()
 try:
     LAB = pipeline.open_laboratory(Path(workflow.basedir))
     pipeline.refuse_misspelt_targets(LAB, sys.argv[1:])
@@ -45,7 +46,3 @@ for hypothesis in LAB.hypotheses:
             hypothesis
         input:
             pipeline.report_paths(LAB, hypothesis),
-
-
-onsuccess:
-    pipeline.print_summary(LAB)

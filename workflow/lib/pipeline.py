@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from simulator.errors import ConfigError, RooflineLabError
 from workflow.lib import provenance
@@ -33,6 +34,7 @@ PAGE = "FINDINGS.md"
 VERDICT_FILE = "verdict.json"
 # Similarity from which a word counts as a misspelt target; options and numbers lie far below.
 MISSPELT = 0.7
+SCHEDULER_CHATTER = ("Select jobs to execute", "Execute ", "Using shell", "Assuming unrestricted")
 SIMULATOR_HASHES = f"{RESULTS}/inputs/simulator.sha256"
 LABORATORY_HASHES = f"{RESULTS}/inputs/laboratory.sha256"
 
@@ -65,6 +67,11 @@ def refuse_misspelt_targets(lab: Laboratory, arguments: Iterable[str]) -> None:
         near = difflib.get_close_matches(word, known, n=1, cutoff=MISSPELT)
         if near and word not in known:
             raise ConfigError(f"unknown target '{word}'; did you mean '{near[0]}'? allowed: {', '.join(known)}")
+
+
+def hush_scheduler() -> None:
+    """Drop Snakemake's two lines per scheduling round, which no verbosity setting of it covers."""
+    logger.addFilter(lambda record: not str(record.msg).startswith(SCHEDULER_CHATTER))
 
 
 def user_error(error: RooflineLabError) -> WorkflowError:
@@ -138,6 +145,7 @@ def score_job(lab: Laboratory, hypothesis: str) -> None:
     """Compare every run with its measurement and judge the criteria; the verdict is written last."""
     folder = RESULTS / hypothesis
     report = _report(lab, hypothesis)
+    _say(f"{hypothesis}: {len(run_paths(lab, hypothesis))} runs simulated, scoring")
     rows = [row for one in report.methods for row in one.scores.rows]
     write_text(folder / "errors.csv", errors_text(rows))
     write_text(folder / "numbers.csv", numbers_text(report.numbers))
@@ -156,6 +164,7 @@ def report_job(lab: Laboratory, hypothesis: str) -> None:
     source = RESULTS / hypothesis / "report"
     files = {name: (source / name).read_text(encoding="utf-8") for name in report_files(lab, hypothesis)}
     _replace_folder(REPORTS / hypothesis, files, last=PAGE)
+    say_conclusion(hypothesis)
 
 
 def check_job(lab: Laboratory) -> None:
@@ -191,15 +200,12 @@ def check_job(lab: Laboratory) -> None:
         )
 
 
-def print_summary(lab: Laboratory) -> None:
-    """Say where the findings are and what they conclude; one line per method."""
-    for hypothesis in lab.hypotheses:
-        path = RESULTS / hypothesis / VERDICT_FILE
-        if not path.is_file() or not (REPORTS / hypothesis / PAGE).is_file():
-            continue
-        for line in json.loads(path.read_text(encoding="utf-8"))["methods"]:
-            _say(f"{hypothesis}  {line['method']:<13} {line['status']:<22} {line['result']}")
-        _say(f"{hypothesis}  report: {REPORTS / hypothesis / PAGE}")
+def say_conclusion(hypothesis: str) -> None:
+    """Say what one finding concludes, one line per method, and where its page is."""
+    summary = json.loads((RESULTS / hypothesis / VERDICT_FILE).read_text(encoding="utf-8"))
+    for line in summary["methods"]:
+        _say(f"{hypothesis}: {line['method']}: {line['status']} ({line['result']})")
+    _say(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
 
 
 def _say_published(lab: Laboratory, hypothesis: str) -> None:
