@@ -1,0 +1,79 @@
+"""Settings of a measured server: what was published, and what is assumed because it was not."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import StringConstraints, model_validator
+
+from simulator.validation import Count, NonNegative, NonNegativeInt, StrictModel
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+# Settings without which an experiment cannot be simulated and compared; each is given exactly once.
+REQUIRED = ("token_budget", "prefix_caching", "client_offset_ms")
+
+# Settings that are options of the simulated engine, under the same name.
+ENGINE_SETTINGS = ("token_budget", "max_running", "block_tokens", "kv_blocks", "prefix_caching")
+
+
+class ServerSettings(StrictModel):
+    """Settings of the measured server; None where not stated.
+
+    Attributes
+    ----------
+    token_budget
+        Most tokens of one engine step (`max_num_batched_tokens`).
+    prefix_caching
+        Whether the server reused computed prefixes.
+    client_offset_ms
+        Time between client and engine that the client's TTFT and E2E contain.
+    max_running
+        Most requests in one batch (`max_num_seqs`).
+    block_tokens, kv_blocks
+        Tokens per KV block, and KV blocks on the GPUs of the instance.
+    cpu_kv_blocks
+        KV blocks in host memory; 0 without offloading. Not simulated.
+    max_model_len_tokens
+        Longest prompt plus answer. Not simulated.
+    software
+        Serving software with its version.
+    """
+
+    token_budget: Count | None = None
+    prefix_caching: bool | None = None
+    client_offset_ms: NonNegative | None = None
+    max_running: Count | None = None
+    block_tokens: Count | None = None
+    kv_blocks: Count | None = None
+    cpu_kv_blocks: NonNegativeInt | None = None
+    max_model_len_tokens: Count | None = None
+    software: Text | None = None
+
+
+class Server(StrictModel):
+    """What is known of the server, and what is assumed because it was not published."""
+
+    known: ServerSettings = ServerSettings()
+    assumed: ServerSettings = ServerSettings()
+    note: Text | None = None
+
+    @property
+    def settings(self) -> ServerSettings:
+        """Known and assumed settings together; no required one is None."""
+        return self.assumed.model_copy(update=self.known.model_dump(exclude_none=True))
+
+    @property
+    def engine_settings(self) -> dict[str, Any]:
+        """The settings an engine takes, by option name; only those that are stated."""
+        return self.settings.model_dump(include=set(ENGINE_SETTINGS), exclude_none=True)
+
+    @model_validator(mode="after")
+    def _each_setting_once(self) -> Self:
+        for name in ServerSettings.model_fields:
+            given = [getattr(part, name) is not None for part in (self.known, self.assumed)]
+            if given == [True, True]:
+                raise ValueError(f"{name} is given as known and as assumed; keep one")
+            if given == [False, False] and name in REQUIRED:
+                raise ValueError(f"{name} is given neither as known nor as assumed; give one")
+        return self
