@@ -51,7 +51,8 @@ class DecodeSet:
         self.sums.decode_past_tokens += past
         interval = bisect_right(self._breakpoints, past)
         self._enter_interval(interval, past)
-        self._expect_crossing(live, interval)
+        if interval < len(self._breakpoints):
+            self._expect_crossing(live, interval)
         heappush(self._finishes, (live.final_tokens - live.base, live.rank, live.membership, live))
 
     def leave(self, live: Live) -> None:
@@ -133,9 +134,10 @@ class DecodeSet:
         interval = bisect_right(self._breakpoints, past)
         self._leave_interval(interval - 1, past)
         self._enter_interval(interval, past)
-        self._expect_crossing(live, interval)
+        if interval < len(self._breakpoints):
+            self._expect_crossing(live, interval)
 
     def _expect_crossing(self, live: Live, interval: int) -> None:
-        if interval < len(self._breakpoints) and self._breakpoints[interval] <= live.final_tokens:
-            at_step = self._breakpoints[interval] - live.base
-            heappush(self._crossings, (at_step, live.rank, live.membership, live))
+        next_tokens = self._breakpoints[interval]
+        if next_tokens <= live.final_tokens:
+            heappush(self._crossings, (next_tokens - live.base, live.rank, live.membership, live))

@@ -77,6 +77,8 @@ class _Engine:
         self._solo = SoloCosts(step_time)
         self._results: list[RequestResult | None] = [None] * len(requests)
         self._now_us = 0
+        # A request that needs more than this could not complete even if it had the server to itself.
+        self._capacity_tokens = options.kv_blocks * options.block_tokens
         self._busy_until_step_end = options.idle_until == "step_end"
 
     def serve(self) -> None:
@@ -109,6 +111,8 @@ class _Engine:
             result or self._live(index, self._requests[index].arrival_us).result(RequestState.NOT_ARRIVED)
             for index, result in enumerate(self._results)
         ]
+        # The sums refer back to the scheduler; without that cycle the run's memory is free at once.
+        scheduler.decoding.sums.decode_pasts = tuple
         return RunResult(tuple(results), self._tally.counters(scheduler), tuple(self._tally.records))
 
     def _live(self, index: int, arrival_us: int) -> Live:
@@ -119,16 +123,12 @@ class _Engine:
         arrivals = self._arrivals
         while (next_us := arrivals.next_us) is not None and next_us <= now_us:
             _, arrival_us, index = arrivals.take()
-            live = self._live(index, arrival_us)
-            if self._fits(live):
-                self._scheduler.waiting.add(live)
+            live = Live(self._requests[index], index, arrival_us, self._options.block_tokens)
+            if live.final_tokens <= self._capacity_tokens:
+                self._scheduler.waiting.append(live)
             else:
                 self._results[index] = live.result(RequestState.DROPPED)
                 arrivals.release(next_us)
-
-    def _fits(self, live: Live) -> bool:
-        """Say whether the request could complete if it had the server to itself."""
-        return self._scheduler.kv.blocks_for(live.final_tokens) <= self._scheduler.kv.total_blocks
 
     def _next_steps(self) -> None:
         """Form a step and take it; if only decodes are in it, take all steps that are bound to equal it."""

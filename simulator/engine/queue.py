@@ -1,4 +1,8 @@
-"""Requests that wait for admission, in the scheduler's order."""
+"""Requests that wait for admission, in the scheduler's order.
+
+Every queue is used like a deque: `append` what has arrived, `appendleft` what was preempted, look at
+`[0]` and `popleft` it. First come, first served is a deque; the other orders are a heap.
+"""
 
 from __future__ import annotations
 
@@ -13,56 +17,25 @@ Key = tuple[int, int, str]
 
 
 class WaitingQueue(Protocol):
-    """Requests in the order in which they will be admitted."""
+    """The part of a deque's interface that admission needs."""
 
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Live]: ...
 
-    def add(self, live: Live) -> None:
+    def __getitem__(self, index: int, /) -> Live: ...
+
+    def append(self, live: Live, /) -> None:
         """Add a request that has arrived."""
         ...
 
-    def put_back(self, live: Live) -> None:
+    def appendleft(self, live: Live, /) -> None:
         """Add a request that was preempted."""
         ...
 
-    def head(self) -> Live:
-        """Return the request to be admitted next."""
-        ...
-
-    def pop(self) -> Live:
+    def popleft(self) -> Live:
         """Remove and return the request to be admitted next."""
         ...
-
-
-class FirstComeQueue:
-    """In order of arrival; preempted requests go to the front."""
-
-    def __init__(self) -> None:
-        self._queue: deque[Live] = deque()
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    def __iter__(self) -> Iterator[Live]:
-        return iter(self._queue)
-
-    def add(self, live: Live) -> None:
-        """Add a request at the end."""
-        self._queue.append(live)
-
-    def put_back(self, live: Live) -> None:
-        """Add a request in front."""
-        self._queue.appendleft(live)
-
-    def head(self) -> Live:
-        """Return the request that waits in front."""
-        return self._queue[0]
-
-    def pop(self) -> Live:
-        """Remove and return the request that waits in front."""
-        return self._queue.popleft()
 
 
 class SortedQueue:
@@ -78,17 +51,17 @@ class SortedQueue:
     def __iter__(self) -> Iterator[Live]:
         return (live for _, live in self._heap)
 
-    def add(self, live: Live) -> None:
+    def __getitem__(self, index: int, /) -> Live:
+        """Return the request with the smallest key; only `[0]` has a meaning."""
+        return self._heap[index][1]
+
+    def append(self, live: Live, /) -> None:
         """Add a request; ids are unique, so keys never tie."""
         heappush(self._heap, (self._key(live), live))
 
-    put_back = add
+    appendleft = append
 
-    def head(self) -> Live:
-        """Return the request with the smallest key."""
-        return self._heap[0][1]
-
-    def pop(self) -> Live:
+    def popleft(self) -> Live:
         """Remove and return the request with the smallest key."""
         return heappop(self._heap)[1]
 
@@ -99,4 +72,4 @@ def waiting_queue(scheduler: str) -> WaitingQueue:
         return SortedQueue(lambda live: (live.request.prompt_tokens, live.arrival_us, live.request.id))
     if scheduler == "priority":
         return SortedQueue(lambda live: (-live.request.priority, live.arrival_us, live.request.id))
-    return FirstComeQueue()
+    return deque()

@@ -33,6 +33,8 @@ class Scheduler:
         Prefill chunks of the step formed last, in batch order.
     paused
         Decoding requests that this step leaves out because its token budget is used up.
+    prefill_tokens
+        Tokens in those chunks.
     preempted
         Number of preemptions in this step.
     hit_blocks, preemptions
@@ -48,10 +50,12 @@ class Scheduler:
         self.running: dict[Live, None] = {}
         self.chunks: list[Chunk] = []
         self.paused: list[Live] = []
+        self.prefill_tokens = 0
         self.preempted = 0
         self.hit_blocks = 0
         self.preemptions = 0
         self._prefilling: list[Live] = []
+        self._starved: list[Live] = []
         self._admissions = 0
         self._block_tokens = options.block_tokens
         self._token_budget = options.token_budget
@@ -64,12 +68,14 @@ class Scheduler:
     def form(self, now_us: int) -> None:
         """Compose the step that starts now and take the KV blocks it writes to."""
         self.chunks = []
+        self._starved = []
         self.preempted = 0
         budget = self._continue_all()
         if budget is None:
             budget = self._continue_in_turn()
         if self.waiting and not self.preempted:
-            self._admit(now_us, budget)
+            budget = self._admit(now_us, budget)
+        self.prefill_tokens = self._token_budget - budget - self.decoding.sums.decode_count
 
     def finish_prefill(self, end_us: int) -> list[Live]:
         """Take in the results of the step's chunks; return the requests that are complete, in batch order.
@@ -90,11 +96,8 @@ class Scheduler:
                 done.append(live)
             else:
                 self.decoding.join(live)
-        if self._prefilling:
-            in_step = {chunk[0] for chunk in self.chunks}
-            left_out = [live for live in self._prefilling if live not in in_step]
-            unfinished = sorted(unfinished + left_out, key=_rank)
-        self._prefilling = unfinished
+        # Requests the budget did not reach stand behind those it did, so this is batch order.
+        self._prefilling = unfinished + self._starved
         for live in self.paused:
             self.decoding.join(live)
         self.paused = []
@@ -130,8 +133,9 @@ class Scheduler:
             budget -= new_tokens
             if new_tokens:
                 self.chunks.append((live, live.computed, new_tokens))
+            else:
+                self._starved.append(live)
         if budget < 0 or blocks > self.kv.free_blocks:
-            self.chunks = []
             return None
         self.kv.take(blocks)
         for live, past, new_tokens in self.chunks:
@@ -155,6 +159,7 @@ class Scheduler:
                 self.chunks.append((live, past, new_tokens))
             budget -= new_tokens
             served += 1
+        self._starved = [live for live in order[served:] if not live.membership]
         self.paused = [live for live in order[served:] if live.membership]
         for live in self.paused:
             self.decoding.leave(live)
@@ -188,11 +193,12 @@ class Scheduler:
         live.preemptions += 1
         self.preempted += 1
         self.preemptions += 1
-        self.waiting.put_back(live)
+        self.waiting.appendleft(live)
 
-    def _admit(self, now_us: int, budget: int) -> None:
+    def _admit(self, now_us: int, budget: int) -> int:
+        """Admit from the head of the queue; return the budget left."""
         while budget > 0 and self.waiting and len(self.running) < self._max_running:
-            live = self.waiting.head()
+            live = self.waiting[0]
             limit = (live.target_tokens - self._last_token_needed) // self._block_tokens
             found = self.kv.find(live.table, limit)
             cached = found.blocks * self._block_tokens
@@ -200,12 +206,13 @@ class Scheduler:
             blocks = self._new_blocks(cached, new_tokens)
             if blocks + found.free_blocks > self.kv.free_blocks:
                 break
-            self.waiting.pop()
+            self.waiting.popleft()
             self._start(live, now_us, found)
             self.kv.take(blocks)
             self.kv.name_shared(live.table, cached + new_tokens)
             self.chunks.append((live, cached if self._cached_context_counts else 0, new_tokens))
             budget -= new_tokens
+        return budget
 
     def _start(self, live: Live, now_us: int, found: Found) -> None:
         if found.blocks:
@@ -225,8 +232,4 @@ class Scheduler:
 
     def _new_blocks(self, past_tokens: int, new_tokens: int) -> int:
         block_tokens = self._block_tokens
-        return -past_tokens // block_tokens - -(past_tokens + new_tokens) // block_tokens
-
-
-def _rank(live: Live) -> int:
-    return live.rank
+        return (-past_tokens // block_tokens) - (-(past_tokens + new_tokens) // block_tokens)

@@ -25,7 +25,7 @@ class Tally:
         if not scheduler.chunks:
             self.decode_stretch(1, decodes, duration_us, end_us, scheduler.kv.used_blocks)
         else:
-            self._prefill_tokens += sum([new_tokens for _, _, new_tokens in scheduler.chunks])
+            self._prefill_tokens += scheduler.prefill_tokens
             self._decode_tokens += decodes
             if decodes:
                 self._mixed_steps += 1
