@@ -4,8 +4,9 @@ Contract: `load_analytic(path)` reads a file written by `python -m simulator.ker
 `AnalyticKernels`, or raises `ConfigError`. The file holds parameters, fit errors per table, data
 hashes and provenance; `AnalyticFile` is its schema.
 
-What is measured and what is assumed: GEMM was timed in FP8; BF16 is derived from the same curve with
-the BF16 peak and two bytes per input element, launch time unchanged. Attention was timed in BF16.
+What is measured and what is assumed: GEMM was timed in one data type (`gemm_dtype`, FP8 on the H100); the
+other is derived from the same curve with its own peak and bytes per input element, launch time
+unchanged. Attention was timed in BF16.
 Attention under tensor parallelism keeps the efficiencies of the unsharded kernel.
 """
 
@@ -93,6 +94,7 @@ class Provenance(StrictModel):
 
     data: str
     tables_sha256: str
+    gemm_dtype: Dtype
     method: str
     launch_floor_us: NonNegative
 
@@ -138,7 +140,7 @@ class AnalyticKernels:
         self.figures = figures
         self.launch = launch
         self.hardware_id = hardware.id if hardware else None
-        self.peaks = _peaks(figures) if hardware is None else _peaks_of(hardware)
+        self.peaks = _peaks(figures) if hardware is None else peaks_of(hardware)
         self.curves = figures.curves
 
     @property
@@ -260,7 +262,14 @@ def _peaks(figures: AnalyticFile) -> Peaks:
     return Peaks(peaks.bf16_flops, peaks.fp8_flops, peaks.bandwidth_bytes_per_s)
 
 
-def _peaks_of(hardware: Hardware) -> Peaks:
+def peaks_of(hardware: Hardware) -> Peaks:
+    """Return the peaks the curves need.
+
+    Raises
+    ------
+    UnsupportedError
+        If the GPU has no FP8 peak.
+    """
     if hardware.peak_fp8_flops is None:
         raise UnsupportedError(
             f"GPU '{hardware.id}' has no FP8 peak, on which the GEMM curve rests; use measured tables"

@@ -28,7 +28,7 @@ OUTPUT_BYTES = 2.0
 
 
 class GemmCurve(StrictModel):
-    """Parameters of the GEMM curve (FP8 kernel; BF16 keeps them, with its own peak and bytes)."""
+    """Parameters of the GEMM curve, for every data type with its own peak and bytes."""
 
     launch_us: NonNegative
     bandwidth_efficiency: Efficiency

@@ -17,11 +17,13 @@ from pathlib import Path
 from statistics import median
 
 from simulator.errors import RooflineLabError, TableError
+from simulator.hardware import load_hardware
 from simulator.kernels import curves
-from simulator.kernels.analytic import AnalyticFile, decode_kind
+from simulator.kernels.analytic import AnalyticFile, decode_kind, peaks_of
 from simulator.kernels.base import H100_BF16_FLOPS, H100_FP8_FLOPS, AttentionShape
 from simulator.kernels.conventions import MICRO
 from simulator.kernels.curves import DecodeCurve, GemmCurve, Peaks, PrefillCurve
+from simulator.kernels.denominator import infer_convention
 from simulator.kernels.minimise import minimise
 from simulator.kernels.rowclass import (
     LaunchFloor,
@@ -106,10 +108,11 @@ def fit_tables(
 def _gemm_samples(tables: KernelTables, peaks: Peaks) -> _TableSamples:
     assert tables.gemm is not None  # checked by the caller
     samples = _TableSamples(tables.gemm, "gemm")
+    dtype = infer_convention(tables).gemm_dtype
     for row in tables.gemm.rows:
 
         def seconds(p: Sequence[float], sizes: tuple[int, int, int] = row.key) -> float:
-            return curves.gemm_seconds(_gemm_curve(p), peaks, *sizes, "fp8")
+            return curves.gemm_seconds(_gemm_curve(p), peaks, *sizes, dtype)
 
         samples.fitted.append(_Sample(seconds, row.latency_us * MICRO))
     return samples
@@ -206,6 +209,7 @@ def _file(
         "provenance": {
             "data": f"{sum(len(table.rows) for table in tables.tables())} timed rows; {sources[0]}",
             "tables_sha256": tables.sha256,
+            "gemm_dtype": infer_convention(tables).gemm_dtype,
             "method": METHOD,
             "launch_floor_us": floor_us,
         },
@@ -271,17 +275,28 @@ def render_file(figures: AnalyticFile) -> str:
     return head + yaml.safe_dump(figures.model_dump(mode="json"), sort_keys=False, width=120)
 
 
+def _peaks(path: Path | None) -> tuple[Peaks, str]:
+    if path is None:
+        return H100_PEAKS, H100_PEAKS_SOURCE
+    hardware = load_hardware(path)
+    return peaks_of(hardware), f"data sheet of {hardware.name}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fit from the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m simulator.kernels.fit", description="Fit H100 efficiency curves.")
+    parser = argparse.ArgumentParser(
+        prog="python -m simulator.kernels.fit", description="Fit efficiency curves to kernel tables."
+    )
     parser.add_argument("tables", type=Path, help="folder with gemm/<gpu> and mha/{prefill,decode}/<gpu>")
     parser.add_argument("out", type=Path, help="YAML file to write, for instance configs/kernels/h100/analytic.yaml")
     parser.add_argument("--gpu", help="name of the GPU folders, where there are several")
+    parser.add_argument("--hardware", type=Path, help="GPU description with the peaks (default: those of H100 SXM)")
     parser.add_argument("--source", default=DATA_SOURCE, help="where the tables come from, for the record")
     options = parser.parse_args(arguments)
     try:
         tables = load_tables(options.tables, options.gpu)
-        figures = fit_tables(tables, H100_PEAKS, H100_PEAKS_SOURCE, data_source=options.source)
+        peaks, peaks_source = _peaks(options.hardware)
+        figures = fit_tables(tables, peaks, peaks_source, data_source=options.source)
     except RooflineLabError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 from hypothesis import given
@@ -208,3 +211,9 @@ def test_sampled_tables_have_the_grid_of_the_reference_tables(shared_dir):
     for key, table in reference.decode.items():
         missing = {row.key for row in table.rows} - {row.key for row in sampled.decode[key].rows}
         assert missing == set()
+
+
+def test_kernels_are_imported_without_numpy():
+    code = "import sys, simulator.kernels.audit_render, simulator.kernels.fit, simulator.kernels.tabulated; print('numpy' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"

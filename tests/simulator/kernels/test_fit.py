@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from simulator.errors import TableError
 from simulator.kernels.analytic import AnalyticFile, load_analytic
 from simulator.kernels.base import AttentionShape
+from simulator.kernels.conventions import gemm_row_flops
 from simulator.kernels.fit import H100_PEAKS, H100_PEAKS_SOURCE, fit_tables, main
 from simulator.kernels.minimise import minimise
 from simulator.kernels.rowclass import launch_bound_decode, launch_bound_prefill, launch_floor, warm_up_lines
-from simulator.kernels.tables import DecodeRow, PrefillRow, Table, load_tables
+from simulator.kernels.tables import DecodeRow, GemmRow, PrefillRow, Table, load_tables
 from simulator.kernels.tabulated import tabulate, write_tables
 from simulator.validation import parse, read_yaml
 from tests.conftest import ROOT
@@ -87,6 +89,22 @@ def test_the_command_writes_a_file_that_loads_and_repeats_byte_for_byte(tmp_path
     assert main([str(tmp_path / "tables"), str(tmp_path / "b.yaml"), "--source", "a test"]) == 0
     assert (tmp_path / "a" / "fit.yaml").read_bytes() == (tmp_path / "b.yaml").read_bytes()
     assert load_analytic(tmp_path / "b.yaml").figures.provenance.data.endswith("a test")
+
+
+def test_bf16_tables_are_fitted_as_bf16_on_the_peaks_of_their_gpu(tmp_path):
+    kernels = load_analytic(FIT)
+    sampled = tabulate(kernels)
+    rows = []
+    for row in sampled.gemm.rows:
+        latency_us = kernels.gemm_seconds(*row.key) * 1e6
+        rows.append(GemmRow(*row.key, latency_us, round(gemm_row_flops(row) / (latency_us * 989.5e6), 6), row.line))
+    tables = replace(sampled, gemm=replace(sampled.gemm, rows=tuple(rows)))
+    write_tables(tables, tmp_path / "tables")
+    hardware = ROOT / "configs" / "hardware" / "h100-sxm.yaml"
+    assert main([str(tmp_path / "tables"), str(tmp_path / "fit.yaml"), "--hardware", str(hardware)]) == 0
+    again = load_analytic(tmp_path / "fit.yaml")
+    assert again.figures.provenance.gemm_dtype == "bf16"
+    assert again.curves.gemm.model_dump() == pytest.approx(kernels.curves.gemm.model_dump(), rel=0.01)
 
 
 def test_the_command_reports_bad_tables_in_one_line(tmp_path, capsys):
