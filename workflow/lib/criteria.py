@@ -64,7 +64,7 @@ Criterion = Annotated[Improvement | ImprovementOrder | Trend, Field(discriminato
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One criterion after evaluation; `observed` and `margin` are in percentage points."""
+    """One criterion after evaluation; `observed`, `threshold` and `margin` are in `unit`."""
 
     id: str
     statement: str
@@ -75,6 +75,7 @@ class Outcome:
     interval: Interval | None
     detail: str
     decisive: bool
+    unit: str = "pp"
 
 
 def evaluate(criterion: Criterion, scores: Scores, bootstrap: Callable[..., Interval | None]) -> Outcome:

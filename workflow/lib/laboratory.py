@@ -8,11 +8,10 @@ exist, arms that differ in something undeclared (rule ED-1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
@@ -25,29 +24,14 @@ from simulator.model import Model, load_model, require_runnable
 from simulator.steptime.kernel_choice import choose_kernels
 from simulator.steptime.options import StepTimeOptions, parse_options
 from simulator.validation import config_error, parse, suggest
+from workflow.lib.arms import ENGINE_KEY, Arm, undeclared
 from workflow.lib.discussion import load_discussion
 from workflow.lib.files import digest_of
 from workflow.lib.ground_truth import Experiment, load_set
 from workflow.lib.settings import Method, Settings, load_methods, load_settings
 from workflow.lib.spec import Hypothesis, load_hypothesis
 
-ENGINE_KEY = "engine"
 EMBEDDED_KERNELS = Path("configs/kernels/h100/analytic.yaml")
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One arm under one method, resolved to everything that is not a fact of the experiment."""
-
-    name: str
-    steptime: StepTimeOptions
-    engine: Mapping[str, Any]
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """Every option with its value, dotted, defaults included."""
-        engine = {f"{ENGINE_KEY}.{key}": value for key, value in self.engine.items()}
-        return _flat(self.steptime.model_dump(mode="json")) | engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +195,6 @@ def engine_options(arm: Arm, experiment: Experiment, source: str) -> EngineOptio
     return parse(EngineOptions, {**known, **arm.engine}, source=source)
 
 
-def differences(one: Arm, other: Arm) -> dict[str, tuple[Any, Any]]:
-    """Return every option in which two arms differ, with both values (None where absent)."""
-    left, right = one.configuration, other.configuration
-    keys = [key for key in dict.fromkeys([*left, *right]) if left.get(key) != right.get(key)]
-    return {key: (left.get(key), right.get(key)) for key in keys}
-
-
 def _resolve(spec: Hypothesis, method: Method, arm: str) -> Arm:
     """Overlay base, method and arm, in this order; nested records are replaced as a whole."""
     source = f"hypotheses/{spec.id}/hypothesis.yaml: arms.{arm} (method {method.id})"
@@ -259,38 +236,11 @@ def _check(spec: Hypothesis, laboratory: Laboratory) -> None:
         require_runnable(laboratory.model(experiment.model), experiment.tensor_parallel)
         laboratory.hardware(experiment.hardware)
     for method in spec.methods:
-        problems += _undeclared(spec, laboratory.arms(spec.id, method), method)
+        problems += undeclared(spec.varied, laboratory.arms(spec.id, method), f"method {method}")
     if problems:
         raise config_error(source, list(dict.fromkeys(problems)))
-
-
-def _undeclared(spec: Hypothesis, arms: tuple[Arm, ...], method: str) -> Iterator[str]:
-    """Yield breaches of rule ED-1: arms that vary something undeclared, or declare what none varies."""
-    varied: set[str] = set()
-    for arm in arms[1:]:
-        for key, (old, new) in differences(arms[0], arm).items():
-            declared = [name for name in spec.varied if key == name or key.startswith(f"{name}.")]
-            varied.update(declared)
-            if not declared:
-                yield (
-                    f"arms.{arm.name}: '{key}' differs from {arms[0].name} ({old!r} -> {new!r}, method {method}) "
-                    f"but is not in varied [{', '.join(spec.varied)}]; declare it, or make the arms equal (rule ED-1)"
-                )
-    for name in spec.varied:
-        if name not in varied:
-            yield f"varied: '{name}' differs between no two arms; {suggest(name, arms[0].configuration)}"
 
 
 def _digest(method: Method, arm: Arm) -> str:
     rules = method.model_dump(mode="json", include={"workload", "definitions"})
     return digest_of({"arm": arm.configuration, "method": rules})
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, entry in value.items():
-        if isinstance(entry, Mapping) and entry:
-            flat |= _flat(entry, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = entry
-    return flat

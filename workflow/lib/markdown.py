@@ -35,6 +35,21 @@ def ms(value: float | None) -> str:
     return MISSING if value is None else f"{value:.1f}"
 
 
+def quantity(value: float | None, unit: str) -> str:
+    """Format a number in its unit: differences in pp carry their sign, flags read yes or no."""
+    if value is None:
+        return MISSING
+    if unit == "pp":
+        return pp(value)
+    if unit == "flag":
+        return "yes" if value else "no"
+    if unit == "count":
+        return f"{value:,.0f}"
+    if unit in ("pct", "us", "ms"):
+        return f"{_signless_zero(value):,.1f} {'%' if unit == 'pct' else unit}"
+    return f"{value:.4g}" if unit in ("ratio", "mfu") else f"{value:.4g} {unit}"
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Format a table with padded columns; the first `left` columns are left-aligned, the rest right."""
     cells = [[_cell(text) for text in line] for line in (header, *rows)]

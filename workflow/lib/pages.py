@@ -15,9 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from simulator.errors import ConfigError
 from workflow.lib import tables
+from workflow.lib.arms import differences
 from workflow.lib.audit import audit_table, design_table
 from workflow.lib.figures import predicted_versus_measured, signed_errors
-from workflow.lib.laboratory import Laboratory, differences
+from workflow.lib.laboratory import Laboratory
 from workflow.lib.markdown import ms, pct, pp, signed_pct, table
 from workflow.lib.report import MethodReport, Report, changes
 from workflow.lib.scope import scope_of

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -44,21 +44,17 @@ class Evidence(StrictModel):
     confidence: Text
 
 
-class Hypothesis(StrictModel):
-    """One claim, the arms that test it and the criteria that judge it.
+class Claim(StrictModel):
+    """What every hypothesis says, whatever it is judged by: the claim and the arms that test it.
 
     Attributes
     ----------
     base
         Step-time options common to all arms; a method may override them, an arm overrides both.
     arms
-        Named overlays on the base; the first arm is the reference of every delta.
+        Named overlays on the base; the first arm is the reference of every difference.
     varied
         Dotted option names in which the arms may differ, and no others (rule ED-1).
-    criteria
-        Decide the status; exactly the ones marked `decisive` (by default the first) can refute.
-    controls
-        Evaluated and reported beside the criteria; a failed control takes "clean" away.
     resolutions
         How each status is resolved, where the default of `workflow.lib.verdict` does not fit.
     """
@@ -73,15 +69,10 @@ class Hypothesis(StrictModel):
     type: EvidenceType = EvidenceType.DETERMINISTIC
     tier: Annotated[int, Field(ge=0, le=2)]
     rounds: Count = 1
-    methods: Annotated[tuple[Name, ...], Field(min_length=1)]
-    ground_truth: GroundTruthChoice
     references: tuple[Name, ...] = ()
     base: dict[str, Any] = Field(default_factory=dict)
     arms: Annotated[dict[Name, dict[str, Any]], Field(min_length=2)]
     varied: Annotated[tuple[Text, ...], Field(min_length=1)]
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
-    criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)]
-    controls: tuple[Criterion, ...] = ()
     vanishing: Text | None = None
     resolutions: dict[Status, Resolution] = Field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
@@ -90,8 +81,27 @@ class Hypothesis(StrictModel):
 
     @property
     def reference_arm(self) -> str:
-        """The arm every delta is taken against."""
+        """The arm every difference is taken against."""
         return next(iter(self.arms))
+
+
+class Hypothesis(Claim):
+    """A claim that is judged against measured ground truth.
+
+    Attributes
+    ----------
+    criteria
+        Decide the status; exactly the ones marked `decisive` (by default the first) can refute.
+    controls
+        Evaluated and reported beside the criteria; a failed control takes "clean" away.
+    """
+
+    kind: Literal["validation"] = "validation"
+    methods: Annotated[tuple[Name, ...], Field(min_length=1)]
+    ground_truth: GroundTruthChoice
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
+    criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)]
+    controls: tuple[Criterion, ...] = ()
 
     @property
     def judged(self) -> tuple[Criterion, ...]:

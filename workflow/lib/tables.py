@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workflow.lib.markdown import MISSING, ms, pct, pp, signed_pct, table
+from workflow.lib.markdown import MISSING, ms, pct, pp, quantity, signed_pct, table
 from workflow.lib.published import Comparison
 from workflow.lib.scoring import Scores, mean
 from workflow.lib.verdict import Verdict
@@ -119,8 +119,8 @@ def criteria(verdict: Verdict) -> str:
                     f"{role}, decisive" if outcome.decisive and role == "criterion" else role,
                     outcome.statement,
                     f"**{outcome.result}**",
-                    pp(outcome.observed),
-                    pp(outcome.margin),
+                    quantity(outcome.observed, outcome.unit),
+                    quantity(outcome.margin, outcome.unit),
                     f"{interval.low:+.1f} to {interval.high:+.1f} pp" if interval else MISSING,
                     outcome.detail,
                 ]
