@@ -214,6 +214,7 @@ def test_sampled_tables_have_the_grid_of_the_reference_tables(shared_dir):
 
 
 def test_kernels_are_imported_without_numpy():
-    code = "import sys, simulator.kernels.audit_render, simulator.kernels.fit, simulator.kernels.tabulated; print('numpy' in sys.modules)"
+    modules = "simulator.kernels.audit_render, simulator.kernels.fit, simulator.kernels.tabulated"
+    code = f"import sys, {modules}; print('numpy' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
