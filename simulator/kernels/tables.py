@@ -35,6 +35,11 @@ _PREFILL_NAME = re.compile(r"([0-9]{1,6})-([0-9]{1,6})-([0-9]{1,6})\.csv")
 _DECODE_NAME = re.compile(r"([0-9]{1,6})-([0-9]{1,6})-([0-9]{1,6})-tp([0-9]{1,4})\.csv")
 _MAX_SHOWN = 40
 
+# Microseconds; the column has nanosecond resolution, and no single kernel runs for a day.
+LATENCY_RANGE_US = (0.001, 86_400e6)
+# Dimensionless; peaks of one generation of GPUs differ by far less, so more is no MFU by any denominator.
+LARGEST_MFU = 1000.0
+
 
 @dataclass(frozen=True, slots=True)
 class GemmRow:
@@ -254,18 +259,22 @@ class _Cells:
             self._refuse(column, "a whole number of at least 1")
         return int(text)
 
-    def positive(self, column: str) -> float:
-        """Read a finite number above 0."""
-        value = self._finite(column)
+    def latency_us(self) -> float:
+        """Read a latency in microseconds."""
+        value = self._finite("latency_us")
         if value <= 0:
-            self._refuse(column, "above 0")
+            self._refuse("latency_us", "above 0")
+        if not LATENCY_RANGE_US[0] <= value <= LATENCY_RANGE_US[1]:
+            self._refuse("latency_us", "between {:g} and {:g} microseconds".format(*LATENCY_RANGE_US))
         return value
 
-    def non_negative(self, column: str) -> float:
-        """Read a finite number of at least 0."""
-        value = self._finite(column)
+    def mfu(self) -> float:
+        """Read an MFU, of whatever denominator."""
+        value = self._finite("mfu")
         if value < 0:
-            self._refuse(column, "at least 0")
+            self._refuse("mfu", "at least 0")
+        if value > LARGEST_MFU:
+            self._refuse("mfu", f"at most {LARGEST_MFU:g}")
         return value
 
     def word(self, column: str) -> str:
@@ -295,18 +304,18 @@ def _cells(path: Path, line: int, text: str, columns: tuple[str, ...]) -> _Cells
 
 def _gemm_row(cells: _Cells) -> GemmRow:
     sizes = (cells.count("m"), cells.count("k"), cells.count("n"))
-    return GemmRow(*sizes, cells.positive("latency_us"), cells.non_negative("mfu"), cells.line)
+    return GemmRow(*sizes, cells.latency_us(), cells.mfu(), cells.line)
 
 
 def _prefill_row(cells: _Cells) -> PrefillRow:
-    timing = (cells.positive("latency_us"), cells.non_negative("mfu"))
+    timing = (cells.latency_us(), cells.mfu())
     return PrefillRow(cells.word("dtype"), cells.count("seq_len"), *timing, cells.line)
 
 
 def _decode_row(cells: _Cells) -> DecodeRow:
     types = (cells.word("dtype"), cells.word("kv_dtype"))
     sizes = (cells.count("batch_size"), cells.count("kv_len"))
-    return DecodeRow(*types, *sizes, cells.positive("latency_us"), cells.non_negative("mfu"), cells.line)
+    return DecodeRow(*types, *sizes, cells.latency_us(), cells.mfu(), cells.line)
 
 
 def _refuse_duplicates(path: Path, rows: Sequence[Row]) -> None:
