@@ -5,21 +5,15 @@ The discussion is a template too: its numbers come through `v` (see `workflow.li
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
-
-from simulator.errors import ConfigError
 from workflow.lib import tables
 from workflow.lib.arms import differences
 from workflow.lib.audit import audit_table, design_table
 from workflow.lib.figures import predicted_versus_measured, signed_errors
 from workflow.lib.laboratory import Laboratory
-from workflow.lib.markdown import ms, pct, pp, signed_pct, table
+from workflow.lib.markdown import pct, pp, table
+from workflow.lib.rendering import render, render_text
 from workflow.lib.report import MethodReport, Report, changes
 from workflow.lib.scope import scope_of
 from workflow.lib.scoring import numbers_text
@@ -44,8 +38,8 @@ def render_report(laboratory: Laboratory, report: Report) -> dict[str, str]:
     if report.published is not None:
         page = {"cells": tables.reproduction_cells(report.comparisons), "source": report.published.source}
         page["summary"] = tables.reproduction_summary(report.comparisons)
-        files["reproduction.md"] = _render("reproduction.md.j2", {"spec": report.spec, **page})
-    files["FINDINGS.md"] = _render("findings.md.j2", context)
+        files["reproduction.md"] = render("reproduction.md.j2", {"spec": report.spec, **page})
+    files["FINDINGS.md"] = render("findings.md.j2", context)
     return files
 
 
@@ -66,7 +60,7 @@ def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
     values = {"v": report.values}
 
     def text(template: str, where: str) -> str:
-        return _render_text(template, values, f"{source}/{where}")
+        return render_text(template, values, f"{source}/{where}")
 
     sections = laboratory.discussions[spec.id]
     return {
@@ -111,35 +105,6 @@ def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
             left=3,
         ),
     }
-
-
-def _render_text(template: str, values: Mapping[str, Any], source: str) -> str:
-    try:
-        return _environment().from_string(template).render(**values).strip()
-    except (TemplateError, ConfigError) as error:
-        raise ConfigError(f"{source}: {error}") from None
-
-
-def _render(name: str, context: Mapping[str, Any]) -> str:
-    text = _environment().get_template(name).render(**context)
-    text = re.sub(r"\n{3,}", "\n\n", text)
-    return "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    loader = FileSystemLoader(Path(__file__).parent.parent / "templates")
-    environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, trim_blocks=True)
-    environment.filters.update(pct=pct, pp=pp, ms=ms, signed_pct=signed_pct, ratio=_ratio, bullets=_bullets)
-    return environment
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {' '.join(line.split())}" for line in lines)
-
-
-def _ratio(value: float) -> str:
-    return f"{value * 100:.0f} %"
 
 
 def _method_line(one: MethodReport) -> str:

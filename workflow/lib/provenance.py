@@ -20,7 +20,7 @@ def simulator_sources(root: Path) -> list[Path]:
 
 def laboratory_sources(root: Path) -> list[Path]:
     """Return every source file a report depends on inside `workflow`."""
-    return sorted([*(root / "workflow" / "lib").rglob("*.py"), *(root / "workflow" / "templates").glob("*.j2")])
+    return sorted([*(root / "workflow" / "lib").rglob("*.py"), *(root / "workflow" / "templates").rglob("*.j2")])
 
 
 def run_inputs(laboratory: Laboratory, hypothesis: str, method: str, experiment: str) -> list[Path]:
