@@ -8,7 +8,7 @@ exist, arms that differ in something undeclared (rule ED-1).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +23,12 @@ from simulator.metrics import DEFINITIONS
 from simulator.model import Model, load_model, require_runnable
 from simulator.steptime.kernel_choice import choose_kernels
 from simulator.steptime.options import StepTimeOptions, parse_options
-from simulator.validation import config_error, parse, suggest
+from simulator.validation import config_error, parse, read_yaml, suggest
 from workflow.lib.arms import ENGINE_KEY, Arm, undeclared
 from workflow.lib.discussion import load_discussion
 from workflow.lib.files import digest_of
-from workflow.lib.ground_truth import Experiment, load_set
+from workflow.lib.ground_truth import VOCABULARY_FILE, Experiment, load_set
+from workflow.lib.published import Published, load_published
 from workflow.lib.settings import Method, Settings, load_methods, load_settings
 from workflow.lib.spec import Hypothesis, load_hypothesis
 
@@ -62,6 +63,7 @@ class Laboratory:
         self.hypotheses = hypotheses
         self.tables_folder = tables_folder
         self.discussions: dict[str, dict[str, str]] = {}
+        self.published: dict[str, Published | None] = {}
         self._sets: dict[str, tuple[Experiment, ...]] = {}
         self._arms: dict[tuple[str, str], tuple[Arm, ...]] = {}
         self._runs: dict[str, dict[tuple[str, str, str], Run]] = {}
@@ -70,7 +72,10 @@ class Laboratory:
         """Return the measured experiments of a hypothesis, in the set's order."""
         name = self.hypotheses[hypothesis].ground_truth.set
         if name not in self._sets:
-            self._sets[name] = load_set(self.root, name)
+            try:
+                self._sets[name] = load_set(self.root, name)
+            except ConfigError as error:
+                raise ConfigError(f"{error} (ground_truth.set of hypotheses/{hypothesis}/hypothesis.yaml)") from None
         return self._sets[name]
 
     def arms(self, hypothesis: str, method: str) -> tuple[Arm, ...]:
@@ -185,6 +190,7 @@ def load_laboratory(root: Path, tables_folder: Path | None = None) -> Laboratory
     for path, hypothesis in zip(paths, hypotheses, strict=True):
         _check(hypothesis, laboratory)
         laboratory.discussions[hypothesis.id] = load_discussion(hypothesis, path.parent, root)
+        laboratory.published[hypothesis.id] = _published(hypothesis, path.parent / "published", root)
     return laboratory
 
 
@@ -235,10 +241,39 @@ def _check(spec: Hypothesis, laboratory: Laboratory) -> None:
     for experiment in laboratory.experiments(spec.id):
         require_runnable(laboratory.model(experiment.model), experiment.tensor_parallel)
         laboratory.hardware(experiment.hardware)
+    problems += _unknown_groups(spec, laboratory.root)
     for method in spec.methods:
         problems += undeclared(spec.varied, laboratory.arms(spec.id, method), f"method {method}")
     if problems:
         raise config_error(source, list(dict.fromkeys(problems)))
+
+
+def _unknown_groups(spec: Hypothesis, root: Path) -> Iterator[str]:
+    """Yield groups of a criterion that no experiment can belong to: they would pass for not measured."""
+    words = read_yaml(root / "ground_truth" / VOCABULARY_FILE)
+    for criterion in spec.judged:
+        if criterion.kind != "improvement_order":
+            continue
+        known = words["families" if criterion.by == "family" else "workloads"]
+        for group in criterion.groups:
+            if group not in known:
+                yield f"criteria.{criterion.id}.groups: unknown {criterion.by} '{group}'; {suggest(group, known)}"
+
+
+def _published(spec: Hypothesis, folder: Path, root: Path) -> Published | None:
+    """Read the published tables and check that the hypothesis has the method and the arms they name."""
+    published = load_published(folder)
+    if published is None:
+        return None
+    problems = []
+    method = published.source.method
+    if method not in spec.methods:
+        problems.append(f"method: unknown method '{method}'; {suggest(method, spec.methods)}")
+    arms = dict.fromkeys(cell.arm for cell in published.cells)
+    problems += [f"*.csv: unknown arm '{arm}'; {suggest(arm, spec.arms)}" for arm in arms if arm not in spec.arms]
+    if problems:
+        raise config_error((folder / "source.yaml").relative_to(root).as_posix(), problems)
+    return published
 
 
 def _digest(method: Method, arm: Arm) -> str:

@@ -21,7 +21,6 @@ from workflow.lib import provenance
 from workflow.lib.files import hash_list, json_text, write_text
 from workflow.lib.laboratory import Laboratory, load_laboratory
 from workflow.lib.pages import render_report, report_files
-from workflow.lib.published import load_published
 from workflow.lib.report import Report, build_report
 from workflow.lib.results import read_rows
 from workflow.lib.scoring import errors_text, numbers_text
@@ -217,7 +216,7 @@ def _say_published(lab: Laboratory, hypothesis: str) -> None:
 
 def _report(lab: Laboratory, hypothesis: str) -> Report:
     rows = read_rows(Path(path) for path in run_paths(lab, hypothesis))
-    return build_report(lab, hypothesis, rows, load_published(lab.root / "hypotheses" / hypothesis / "published"))
+    return build_report(lab, hypothesis, rows, lab.published[hypothesis])
 
 
 def _summary(report: Report) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from simulator.validation import Count, NonNegative, StrictModel, parse, read_yaml
+from simulator.validation import Count, NonNegative, StrictModel, config_error, parse, read_yaml
 from workflow.lib.vocabulary import Metric
 
 
@@ -133,10 +133,13 @@ def load_methods(root: Path) -> dict[str, Method]:
     Raises
     ------
     ConfigError
-        Naming file and key.
+        Naming file and key; also when an id is not the file's name, which the method's files go by.
     """
     methods = {}
     for path in sorted((root / "configs" / "methods").glob("*.yaml")):
-        method = parse(Method, read_yaml(path), source=str(path.relative_to(root)))
+        source = path.relative_to(root).as_posix()
+        method = parse(Method, read_yaml(path), source=source)
+        if method.id != path.stem:
+            raise config_error(source, [f"id: must be the file's name '{path.stem}' (got '{method.id}')"])
         methods[method.id] = method
     return methods

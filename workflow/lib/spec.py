@@ -8,13 +8,14 @@ Cross-checks that need the rest of the laboratory (experiments, methods, resolve
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from simulator.validation import Count, StrictModel, config_error, parse, read_yaml, suggest
+from workflow.lib.arms import ENGINE_KEY
 from workflow.lib.criteria import Criterion
 from workflow.lib.vocabulary import EvidenceType, Family, FindingType, Metric, Purpose, Resolution, Status
 
@@ -83,6 +84,18 @@ class Claim(StrictModel):
     def reference_arm(self) -> str:
         """The arm every difference is taken against."""
         return next(iter(self.arms))
+
+    @model_validator(mode="after")
+    def _engine_options_are_mappings(self) -> Claim:
+        given = {"base": self.base, **{f"arms.{name}": arm for name, arm in self.arms.items()}}
+        problems = [
+            f"{where}.{ENGINE_KEY}: must be a mapping of engine options to values"
+            for where, options in given.items()
+            if not isinstance(options.get(ENGINE_KEY, {}), Mapping)
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
 
 class Hypothesis(Claim):
