@@ -6,15 +6,11 @@ import random
 
 import pytest
 
-from simulator.engine.records import Request, RequestState, StepRecord
+from simulator.engine.records import Request, RequestState
 from tests.simulator.engine.test_loop import by_id, request, serve
 
 # Two requests of 8 + 8 tokens in 6 blocks of 4 tokens: they need 4 blocks each at the end.
 PAIR = (request("a", 8, 9), request("b", 8, 9))
-
-
-def step_of_preemption(steps: tuple[StepRecord, ...]) -> int:
-    return next(place for place, step in enumerate(steps) if len(step.decode) == 1)
 
 
 def test_the_request_admitted_last_is_preempted_and_the_other_goes_on() -> None:
@@ -39,10 +35,11 @@ def test_the_first_token_of_a_preempted_request_keeps_its_time() -> None:
 
 
 def test_no_request_is_admitted_in_a_step_that_preempts() -> None:
-    steps = serve([*PAIR, request("c", 1, 1, at=300)], kv_blocks=6).steps
-    place = step_of_preemption(steps)
+    # The blocks freed would hold the first chunk of b's second try at once.
+    steps = serve(PAIR, kv_blocks=6, token_budget=4, prefix_caching=False).steps
+    place = next(place for place, step in enumerate(steps[:-1]) if len(step.decode) == 1 and step.waiting)
     assert not steps[place].prefill
-    assert steps[place].waiting == 2
+    assert steps[place + 1].prefill == (("b", 0, 3),)
 
 
 def test_a_preempted_request_goes_before_those_that_waited() -> None:

@@ -101,14 +101,16 @@ def test_cached_but_free_blocks_count_when_a_request_is_admitted() -> None:
 
 def test_an_older_copy_is_found_until_it_is_gone_then_the_next_one() -> None:
     cache = KvCache(4, 4, prefix_caching=True)
-    first, second, third = (BlockTable("g", 1) for _ in range(3))
-    for table in (first, second):
+    first, second, third, seeker = (BlockTable("g", 1) for _ in range(4))
+    for table in (first, second, third):
         cache.take(1)
         cache.name_shared(table, 4)
     cache.release(first, 4)
-    assert cache.find(third, 1).free_blocks == 1
-    cache.take(3)
-    found = cache.find(third, 1)
+    cache.release(third, 4)
+    assert cache.find(seeker, 1).free_blocks == 1
+    cache.take(2)
+    # The second copy is held, the third is free.
+    found = cache.find(seeker, 1)
     assert (found.blocks, found.free_blocks) == (1, 0)
 
 
@@ -123,6 +125,18 @@ def test_a_run_that_is_cut_is_freed_completely_by_those_who_held_all_of_it() -> 
     cache.release(part, 8)
     assert cache.free_blocks == 10
     assert cache.find(BlockTable("g", 5), 5).blocks == 5
+
+
+def test_a_run_that_was_cut_is_still_forgotten_from_its_end() -> None:
+    cache = KvCache(5, 4, prefix_caching=True)
+    whole, part = BlockTable("g", 5), BlockTable("g", 2)
+    cache.take(5)
+    cache.name_shared(whole, 20)
+    cache.claim(part, cache.find(part, 2))
+    cache.release(part, 8)
+    cache.release(whole, 20)
+    cache.take(3)
+    assert cache.find(BlockTable("g", 5), 5).blocks == 2
 
 
 def test_a_beginning_claimed_from_a_free_run_leaves_the_rest_in_its_place() -> None:
