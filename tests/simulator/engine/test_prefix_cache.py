@@ -87,6 +87,18 @@ def test_the_least_recently_used_prefix_is_forgotten_first() -> None:
     assert (result["new again"], result["old again"]) == (8, 0)
 
 
+def test_of_requests_that_finish_together_the_one_admitted_first_is_forgotten_first() -> None:
+    requests = [
+        shared("a", 8, 8, group="a"),
+        shared("b", 8, 8, group="b"),
+        request("filler", 12, 1, at=400),
+        shared("b again", 9, 8, at=600, group="b"),
+        shared("a again", 9, 8, at=800, group="a"),
+    ]
+    result = cached(serve(requests, kv_blocks=5))
+    assert (result["b again"], result["a again"]) == (8, 0)
+
+
 def test_the_end_of_a_prefix_is_forgotten_before_its_beginning() -> None:
     requests = [shared("a", 16, 16), request("filler", 8, 1, at=200), shared("b", 17, 16, at=400)]
     assert cached(serve(requests, kv_blocks=5))["b"] == 12
