@@ -44,13 +44,18 @@ ENGINE_KEYS = {
     "horizon": "horizon_us",
 }
 
+WHOLE_NUMBERS = frozenset({*ENGINE_KEYS, "tp"})
+
 # How the requests were drawn, what came out, and settings without any effect on one server.
-WITHOUT_EFFECT = frozenset(
-    """case comment description log metrics name note notes num_requests output_tokens output_tokens_max
-    output_tokens_min output_tokens_stdev prefix_tokens prompt_tokens prompt_tokens_max prompt_tokens_min
-    prompt_tokens_stdev rate results_path roofline routing routing_policy seed upstream_summary workload
-    workload_spec gpu_memory_utilization max_model_len vllm_version""".split()
-)
+# fmt: off
+WITHOUT_EFFECT = frozenset({
+    "case", "comment", "description", "gpu_memory_utilization", "log", "max_model_len", "metrics", "name", "note",
+    "notes", "num_requests", "output_tokens", "output_tokens_max", "output_tokens_min", "output_tokens_stdev",
+    "prefix_tokens", "prompt_tokens", "prompt_tokens_max", "prompt_tokens_min", "prompt_tokens_stdev", "rate",
+    "results_path", "roofline", "routing", "routing_policy", "seed", "upstream_summary", "vllm_version",
+    "workload", "workload_spec",
+})
+# fmt: on
 
 # Values that leave a run as it is; any other one asks for something this engine does not do.
 ONLY_VALUES: Mapping[str, tuple[Any, ...]] = {
@@ -180,11 +185,11 @@ def read_case(folder: Path) -> RecordedCase:
     data = read_json(path)
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must be an object of keys and values, got {type(data).__name__}")
-    config = {key.replace("-", "_"): value for key, value in data.items()}
-    if len(config) < len(data):
-        raise ConfigError(f"{path}: a key is given twice, once with '-' and once with '_'")
+    config = _by_name(data, str(path))
     _refuse_other_values(config, str(path))
-    case = known_part(CaseFile, _numbers_from_text(config), source=str(path))
+    idle = WITHOUT_EFFECT | ONLY_VALUES.keys()
+    asked = {key: _plain_number(key, value) for key, value in config.items() if key not in idle}
+    case = known_part(CaseFile, asked, source=str(path))
     alpha = _alpha(case, str(path))
     linear = _is_linear(case, str(path))
     return RecordedCase(
@@ -196,7 +201,7 @@ def read_case(folder: Path) -> RecordedCase:
         options=_engine_options(case),
         output_processing_us=alpha.output_delay_us(),
         requests=_requests(folder, alpha),
-        unknown_keys=tuple(sorted(config.keys() - CaseFile.model_fields.keys() - WITHOUT_EFFECT - ONLY_VALUES.keys())),
+        unknown_keys=tuple(sorted(asked.keys() - CaseFile.model_fields.keys())),
     )
 
 
@@ -210,14 +215,21 @@ def _refuse_other_values(config: Mapping[str, Any], source: str) -> None:
         raise UnsupportedError(str(config_error(source, problems)))
 
 
-def _numbers_from_text(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn numbers given as text into numbers, where a number is wanted."""
-    wanted = {*ENGINE_KEYS, "tp"}
-    return {key: _number_or_same(value) if key in wanted else value for key, value in config.items()}
+def _by_name(data: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Write keys with `_` where a command line has `-`, and leave out those without a value."""
+    config = {key.replace("-", "_"): value for key, value in data.items() if value is not None}
+    if len(config) < sum(value is not None for value in data.values()):
+        raise ConfigError(f"{source}: a key is given twice, once with '-' and once with '_'")
+    return config
 
 
-def _number_or_same(value: Any) -> Any:
-    number = _number(value) if isinstance(value, str) else None
+def _plain_number(key: str, value: Any) -> Any:
+    """Turn a whole number given as text or as 1.0 into one, where a whole number is wanted."""
+    if key not in WHOLE_NUMBERS:
+        return value
+    number = _number(value) if isinstance(value, str) else value
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
     return value if number is None else number
 
 

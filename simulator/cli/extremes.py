@@ -69,6 +69,7 @@ def _warnings(uses: Iterable[LookupUse], flag: str, verb: str) -> Iterator[str]:
         if getattr(use, flag):
             flagged.setdefault((use.kernel, use.table), []).append(use)
     for (kernel, table), found in flagged.items():
-        questions = sorted({use.asked for use in found})
-        more = f" and {len(questions) - 1} other size(s)" if len(questions) > 1 else ""
-        yield f"{kernel} at {questions[0]}{more} {verb} {table}"
+        farthest = max(found, key=lambda use: (use.distance, use.asked))
+        others = len({use.asked for use in found}) - 1
+        more = f" and {others} other size(s)" if others else ""
+        yield f"{kernel} at {farthest.asked}{more} {verb} {table}"

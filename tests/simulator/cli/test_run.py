@@ -1,0 +1,163 @@
+"""`run`: one simulation from flags, from a file, or both."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from simulator.cli.why import typical_step
+from simulator.engine.records import StepRecord
+from tests.simulator.cli.support import SMALL, SMALL_RUN, invoke, refused
+
+YAML = """\
+model: llama-2-7b-hf
+tensor_parallel: 2
+steptime: {family: mfu_roofline, bandwidth_efficiency: 0.8}
+engine: {kv_blocks: 900}
+workload:
+  requests: 3
+  arrivals: {kind: closed_loop, concurrency: 1}
+  prompt: {kind: constant, tokens: 100}
+  output: {kind: constant, tokens: 4}
+seed: 7
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(YAML)
+    return path
+
+
+def test_a_run_reports_metrics_counters_kernels_and_seed():
+    report = invoke(*SMALL).json
+    assert report["requests"]["completed"] == report["requests"]["total"] == 4
+    assert report["metrics"]["ttft_mean"]["unit"] == "ms"
+    assert report["metrics"]["ttft_mean"]["value"] > 0
+    assert report["counters"]["decode_tokens"] == 4 * 4
+    assert report["kernels"].startswith("analytic kernels h100")
+    assert (report["hardware"], report["tensor_parallel"], report["seed"]) == ("h100-sxm", 1, 42)
+
+
+def test_the_same_command_gives_the_same_bytes():
+    command = [*SMALL_RUN, "--prompt-tokens", "70,35,2,200", "--output-tokens", "21,8,1,50", "--explain"]
+    assert invoke(*command).out == invoke(*command).out
+
+
+def test_a_file_describes_the_whole_run(config):
+    report = invoke("run", "--config", config).json
+    assert (report["tensor_parallel"], report["seed"], report["requests"]["completed"]) == (2, 7, 3)
+    assert report["kernels"] == "constant MFU (prefill 0.65, decode 0.12)"
+
+
+def test_a_flag_wins_over_the_file_and_set_wins_over_both(config):
+    report = invoke("run", "--config", config, "--tp", 1, "--seed", 5, "--set", "seed=6").json
+    assert (report["tensor_parallel"], report["seed"]) == (1, 6)
+
+
+def test_a_trace_named_in_a_file_is_found_beside_it_and_one_named_by_a_flag_in_the_working_directory(
+    config, tmp_path, monkeypatch
+):
+    (tmp_path / "trace.csv").write_text("arrival_us,prompt_tokens,output_tokens\n0,10,2\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "trace.csv").write_text("arrival_us,prompt_tokens,output_tokens\n0,10,2\n5,10,2\n")
+    config.write_text("model: llama-2-7b-hf\nworkload: {trace: {file: trace.csv}}\n")
+    monkeypatch.chdir(elsewhere)
+    assert invoke("run", "--config", config).json["requests"]["total"] == 1
+    assert invoke("run", "--config", config, "--trace", "trace.csv").json["requests"]["total"] == 2
+
+
+def test_kernels_may_be_embedded_tabulated_or_a_folder_of_tables(tables):
+    names = [invoke(*SMALL, "--kernels", which).json["kernels"] for which in ("embedded", "tabulated", tables)]
+    assert [name.split(" kernels")[0].split(" tables")[0] for name in names] == [
+        "analytic",
+        "tabulated analytic",
+        "measured",
+    ]
+
+
+def test_the_requests_file_has_one_row_each_and_empty_cells_for_what_never_happened(tmp_path):
+    path = tmp_path / "requests.csv"
+    invoke(*SMALL, "--kv-blocks", 2, "--requests", path)
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert {row["state"] for row in rows} == {"dropped_unservable"}
+    assert {row["ttft_us"] for row in rows} == {row["e2e_us"] for row in rows} == {""}
+
+
+def test_the_requests_file_may_be_json_lines(tmp_path):
+    path = tmp_path / "requests.jsonl"
+    invoke(*SMALL, "--requests", path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["id"] for row in rows] == [f"request_{number}" for number in range(4)]
+    assert all(row["e2e_us"] > row["ttft_us"] > 0 for row in rows)
+
+
+def test_the_step_log_accounts_for_every_step_and_microsecond(tmp_path):
+    path = tmp_path / "steps.jsonl"
+    counters = invoke(*SMALL, "--steps", path).json["counters"]
+    steps = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(steps) == counters["steps"]
+    assert sum(step["duration_us"] for step in steps) == sum(
+        counters[kind] for kind in ("prefill_us", "decode_us", "mixed_us")
+    )
+
+
+def test_an_explanation_has_shares_that_add_up_and_at_most_five_lines():
+    outcome = invoke(*SMALL, "--explain")
+    explanation = outcome.json["explanation"]
+    assert sum(explanation["bottlenecks"]["time_share"].values()) == pytest.approx(1)
+    assert set(explanation["bottlenecks"]["phases"]) == {"prefill", "decode"}
+    why = explanation["typical_step"]["why"]
+    assert 1 < len(why) <= 5
+    assert f"{explanation['typical_step']['duration_us'] / 1000:.3f} ms" in why[0]
+    assert outcome.err.splitlines()[: len(why)] == why
+
+
+def test_the_typical_step_is_the_median_of_the_kind_that_takes_most_time():
+    def step(start_us, duration_us, *, prefill=()):
+        return StepRecord(start_us, duration_us, prefill, () if prefill else (("a", 1),), 0, 1)
+
+    chunk = (("a", 0, 10),)
+    steps = [step(0, 50, prefill=chunk), step(50, 10), step(60, 30), step(90, 20)]
+    assert typical_step(steps).duration_us == 20
+    assert typical_step([*steps, step(110, 500, prefill=chunk)]).duration_us == 50
+
+
+def test_a_run_that_serves_nothing_is_explained_as_nothing():
+    report = invoke(*SMALL, "--kv-blocks", 2, "--explain").json
+    assert report["explanation"] == {"bottlenecks": None, "typical_step": None}
+    assert report["metrics"]["ttft_mean"]["value"] is None
+
+
+def test_kv_blocks_beyond_the_memory_are_pointed_out():
+    command = ["run", "--model", "llama-2-7b-hf", "--num-requests", 60, "--rate", 1e6]
+    report = invoke(*command, "--prompt-tokens", 3000, "--output-tokens", 2, "--token-budget", 200_000).json
+    assert any("more than the 80 GiB" in warning for warning in report["warnings"])
+
+
+def test_every_help_page_has_an_example_and_exits_with_0():
+    for command in ("run", "price", "lookup", "replay", "audit"):
+        outcome = invoke(command, "--help")
+        assert outcome.code == 0
+        assert "example:" in outcome.out
+        assert f"python -m simulator {command}" in outcome.out
+
+
+def test_a_reader_that_goes_away_is_no_crash(project_root):
+    command = [sys.executable, "-m", "simulator", *map(str, SMALL)]
+    running = subprocess.Popen(command, cwd=project_root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running.stdout.close()
+    message = running.stderr.read()
+    running.stderr.close()
+    assert running.wait() == 141
+    assert message == b""
+
+
+def test_a_wrong_flag_exits_with_2():
+    assert "unrecognized arguments" in refused(*SMALL, "--frobnicate")
