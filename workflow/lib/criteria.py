@@ -119,8 +119,8 @@ def _improvement(criterion: Improvement, scores: Scores, bootstrap: Callable[...
         return _not_measured(criterion, statement, "no experiment was scored on both arms")
     observed = mean(gains)
     passed = observed >= criterion.at_least_pp
-    worse = sum(gain < 0 for gain in gains)
-    detail = f"{len(gains) - worse} of {len(gains)} experiments improve, from {min(gains):+.1f} to {max(gains):+.1f} pp"
+    better = sum(gain > 0 for gain in gains)
+    detail = f"{better} of {len(gains)} experiments improve, from {min(gains):+.1f} to {max(gains):+.1f} pp"
     return _decided(criterion, statement, passed, observed, criterion.at_least_pp, bootstrap(gains), detail)
 
 

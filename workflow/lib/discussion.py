@@ -19,8 +19,8 @@ FILE = "discussion.md"
 SECTIONS = ("Root Cause Analysis", "Devil's Advocate", "Implications for Users", "Parameters and Generality")
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|`[^`]*`", re.DOTALL)
 # A decimal number, or a number with a unit of results. "100 %" is a whole, not a result, and names
-# such as Llama-2-7B or Qwen2.5 are not preceded by a blank.
-_RESULT = re.compile(r"(?<![\w.-])(?:\d+\.\d+|(?!100\s?%)\d+\s?(?:%|pp\b|ms\b|us\b))")
+# such as Llama-3.1-8B or Qwen2.5 continue a word; a minus sign does not.
+_RESULT = re.compile(r"(?<![\w.])(?<![A-Za-z]-)(?:\d+\.\d+|(?!100\s?(?:%|percent))\d+\s?(?:%|percent|pp\b|ms\b|us\b))")
 
 
 def load_discussion(spec: Hypothesis, folder: Path, root: Path) -> dict[str, str]:
