@@ -108,7 +108,7 @@ def load_published(folder: Path) -> Published | None:
         return None
     source_path = folder / "source.yaml"
     source = parse(Source, read_yaml(source_path), source=str(source_path))
-    cells = tuple(cell for path in sorted(folder.glob("*.csv")) for cell in _cells(path))
+    cells = tuple(cell for path in sorted(folder.glob("*.csv")) for cell in load_cells(path))
     return Published(source, cells)
 
 
@@ -119,7 +119,14 @@ def reproduce(
     return tuple(_compare(cell, published.source, scores, reference_arm, tolerances) for cell in published.cells)
 
 
-def _cells(path: Path) -> Iterator[Cell]:
+def load_cells(path: Path) -> Iterator[Cell]:
+    """Read one file of printed cells.
+
+    Raises
+    ------
+    ConfigError
+        Naming file and line of a malformed cell.
+    """
     with path.open(encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream)
         if tuple(reader.fieldnames or ()) != COLUMNS:
