@@ -2,7 +2,7 @@
 
 `compare_reports` takes the folder as found and the freshly regenerated one, changes neither, and
 returns what differs. Numbers may differ by the tolerances of `configs/lab.yaml`; figures may differ
-in coordinates by less than what an eye can see; everything else must be equal.
+in coordinates by less than what an eye can see, not in their labels; everything else must be equal.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ KEY_COLUMNS = [column for column in NUMBER_COLUMNS if column != "value"]
 # Half a typographic point is invisible; different libraries place text by fractions of one.
 FIGURE_TOLERANCE_POINTS = 0.5
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_LABEL = re.compile(r"<text[^>]*>([^<]*)</text>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _compare_text(name: str, old: str, new: str) -> list[Difference]:
 def _compare_figures(name: str, old: str, new: str) -> list[Difference]:
     if old == new:
         return []
-    if _NUMBER.sub("#", old) != _NUMBER.sub("#", new):
+    if _NUMBER.sub("#", old) != _NUMBER.sub("#", new) or _LABEL.findall(old) != _LABEL.findall(new):
         return [Difference(name, "figure", "is drawn differently")]
     pairs = zip(_NUMBER.findall(old), _NUMBER.findall(new), strict=True)
     largest = max(abs(float(before) - float(after)) for before, after in pairs)

@@ -32,7 +32,7 @@ def pp(value: float | None, bold_above: float | None = None) -> str:
 
 def ms(value: float | None) -> str:
     """Format a latency in milliseconds."""
-    return MISSING if value is None else f"{value:.1f}"
+    return MISSING if value is None else f"{_signless_zero(value):.1f}"
 
 
 def quantity(value: float | None, unit: str) -> str:

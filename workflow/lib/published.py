@@ -9,6 +9,7 @@ roundings are carried as an interval, so "not reproduced" means no admissible un
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,9 @@ def load_cells(path: Path) -> Iterator[Cell]:
 
 
 def _cell(row: Mapping[str, str]) -> Cell:
-    return Cell(
+    if set(row) != set(COLUMNS):
+        raise ValueError(f"more than {len(COLUMNS)} values")
+    cell = Cell(
         row["table"],
         row["arm"],
         Scope(row["scope"]),
@@ -150,6 +153,13 @@ def _cell(row: Mapping[str, str]) -> Cell:
         row["unit"],
         int(row["decimals"]),
     )
+    if not math.isfinite(cell.value):
+        raise ValueError(f"value: must be a finite number (got {row['value']!r})")
+    if cell.unit not in Tolerances.model_fields:
+        raise ValueError(f"unit: unknown unit '{cell.unit}'; allowed: {', '.join(Tolerances.model_fields)}")
+    if cell.decimals < 0:
+        raise ValueError(f"decimals: must be 0 or more (got {cell.decimals})")
+    return cell
 
 
 def _compare(cell: Cell, source: Source, scores: Scores, reference: str, tolerances: Tolerances) -> Comparison:
