@@ -1,160 +1,232 @@
-"""Speed of the serving engine: `python -m benchmarks.engine [--plain]`.
+"""Speed of the simulator: `python -m benchmarks.engine [--kernels DIR]`.
 
-Prints one line per workload: wall time, what it may cost, steps, microseconds per step, and how many times
-longer the plain engine of the tests takes in the same process. The plain engine is given the first
-requests of each workload only (`--plain N`) and the ratio is per step; it is quadratic in places, so the
-ratio is a lower bound for the whole workload.
+Prints one line per workload: best and median wall time of several runs, the limit, steps, microseconds per
+step and per request, and how many times longer the plain engine of the tests takes for the same requests in
+the same process (a stated fraction of the workload, because it is quadratic in places). Then import time and
+peak memory, each in a process of its own.
 
-The step time is a parameter of every function here, so the same workloads can be timed with any model.
+What is timed is everything from validated options to results: a step-time model is built anew for every run,
+so no step's price is remembered from one run to the next; requests, model files and kernel tables are there.
+Step times are those of the embedded kernels, and with `--kernels DIR` also those of measured tables; the
+published H1 matrix is also timed with the step time it was published with.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import random
 import resource
+import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from simulator.engine.loop import run
-from simulator.engine.options import EngineOptions
-from simulator.engine.records import Request
+from benchmarks.workloads import OPTIONS, Run, Workload, workloads
+from simulator.engine.loop import run as run_engine
+from simulator.hardware import Hardware, load_hardware
+from simulator.kernels.analytic import load_analytic
+from simulator.kernels.measured import MeasuredKernels
+from simulator.kernels.tables import load_tables
+from simulator.model import Model, load_model
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
+from simulator.steptime.build import build_step_time
+from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions
+from simulator.steptime.presets import upstream_options
 
-# Blocks a Llama-2-7B has on one 80 GB GPU are a few thousand; enough here that nothing is preempted,
-# so that the plain engine, which searches its free list, is not hindered by their number.
-OPTIONS = EngineOptions(kv_blocks=20_000)
-SEED = 20_240_601
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs"
+IMPORT_LIMIT_S = 0.15
+MEMORY_LIMIT_MIB = 300
+IMPORT_REPEATS = 7
+LARGEST = "100,000 chat requests at 100/s"
 
-
-class MemoryStub:
-    """Step time of a memory-bound 7B model: weights once per step, KV read per token of context."""
-
-    kv_breakpoints: tuple[int, ...] = ()
-    # 13.5 GB of weights at 3.35 TB/s, and 0.5 MiB of KV per token at the same rate.
-    _weights_us = 4000.0
-    _us_per_past_token = 0.156
-    # 2 x 6.7e9 FLOP per token at 600 TFLOPS.
-    _us_per_prefill_token = 22.0
-
-    def price(self, sums: BatchSums) -> int:
-        """Return the step's duration in microseconds."""
-        memory_us = self._weights_us + self._us_per_past_token * sums.decode_past_tokens
-        compute_us = 0.0
-        for past_tokens, new_tokens in sums.prefill:
-            memory_us += self._us_per_past_token * past_tokens
-            compute_us += self._us_per_prefill_token * new_tokens
-        return round(max(memory_us, compute_us))
-
-    def explain(self, batch: Batch) -> object:
-        """Say nothing: this stub only has a duration."""
-        raise NotImplementedError
+StepTimeOf = Callable[[Run], StepTimeModel]
 
 
 @dataclass(frozen=True)
-class Workload:
-    """One thing to time: a name, a limit in seconds, and the runs it consists of."""
+class Timing:
+    """Wall times of the repetitions of one workload, and the steps of one."""
 
-    name: str
-    limit_s: float
-    runs: Sequence[Sequence[Request]]
-    concurrency: int | None = None
+    seconds: Sequence[float]
+    steps: int
+
+    @property
+    def best_s(self) -> float:
+        """The run that was disturbed least."""
+        return min(self.seconds)
 
 
-def _clipped(random_numbers: random.Random, mean: float, spread: float, lowest: int, highest: int) -> int:
-    return min(max(round(random_numbers.gauss(mean, spread)), lowest), highest)
+@cache
+def _model(name: str) -> Model:
+    return load_model(CONFIGS / "models" / f"{name}.json")
 
 
-def chat(count: int, rate_per_s: float, seed: int = SEED) -> list[Request]:
-    """Chat: 284 shared prompt tokens, a short tail of its own, long answers."""
-    numbers = random.Random(seed)
-    return [
-        Request(
-            id=f"request_{index}",
-            arrival_us=int(index * 1e6 / rate_per_s),
-            prompt_tokens=284 + _clipped(numbers, 70, 35, 2, 200),
-            output_tokens=_clipped(numbers, 215, 80, 1, 512),
-            prefix_group="system",
-            prefix_tokens=284,
+@cache
+def _hardware() -> Hardware:
+    return load_hardware(CONFIGS / "hardware" / "h100-sxm.yaml")
+
+
+def embedded() -> StepTimeOf:
+    """Return step times from the embedded kernels."""
+    kernels = load_analytic(CONFIGS / "kernels" / "h100" / "analytic.yaml")
+
+    def of(run: Run) -> StepTimeModel:
+        options = MfuRooflineOptions(
+            family="mfu_roofline",
+            bandwidth_efficiency=run.bandwidth_efficiency,
+            mfu=KernelMfuOptions(kind="kernels"),
         )
-        for index in range(count)
-    ]
+        return build_step_time(options, _model(run.model), _hardware(), run.tensor_parallel, kernels)
+
+    return of
 
 
-def code(count: int, rate_per_s: float, seed: int = SEED) -> list[Request]:
-    """Code: long prompts without a common beginning, mostly short answers."""
-    numbers = random.Random(seed)
-    return [
-        Request(
-            id=f"request_{index}",
-            arrival_us=int(index * 1e6 / rate_per_s),
-            prompt_tokens=_clipped(numbers, 2048, 500, 100, 4096),
-            output_tokens=_clipped(numbers, 28, 80, 1, 512),
+def measured(folder: Path) -> StepTimeOf:
+    """Return step times from measured tables, priced as upstream prices them."""
+    kernels = MeasuredKernels(load_tables(folder))
+
+    def of(run: Run) -> StepTimeModel:
+        options = upstream_options(run.bandwidth_efficiency)
+        return build_step_time(options, _model(run.model), _hardware(), run.tensor_parallel, kernels)
+
+    return of
+
+
+def memory_alone() -> StepTimeOf:
+    """Return step times of memory traffic alone, as the published H1 was computed."""
+
+    def of(run: Run) -> StepTimeModel:
+        options = MfuRooflineOptions(
+            family="mfu_roofline",
+            bandwidth_efficiency=run.bandwidth_efficiency,
+            compute_term=False,
+            phase_combination="weighted_average",
         )
-        for index in range(count)
-    ]
+        return build_step_time(options, _model(run.model), _hardware(), run.tensor_parallel)
+
+    return of
 
 
-def workloads() -> list[Workload]:
-    """Return everything that has a limit, and the smaller sizes that show linear time."""
-    closed = [chat(50, 1, seed) if seed % 2 else code(50, 1, seed) for seed in range(26)]
-    return [
-        Workload("26 runs of 50 requests, one client", 0.1, closed, concurrency=1),
-        Workload("1,000 chat requests at 100/s", 0.02, [chat(1_000, 100)]),
-        Workload("10,000 chat requests at 100/s", 0.2, [chat(10_000, 100)]),
-        Workload("100,000 chat requests at 100/s", 2.0, [chat(100_000, 100)]),
-        Workload("10,000 code requests at 20/s", 0.25, [code(10_000, 20)]),
-    ]
-
-
-def measure(workload: Workload, step_time: Callable[[], StepTimeModel], repeats: int) -> tuple[float, int]:
-    """Return the best wall time of `repeats` and the number of steps."""
-    best_s, steps = float("inf"), 0
+def time_workload(runs: Sequence[Run], step_time: StepTimeOf, repeats: int) -> Timing:
+    """Serve all runs, several times."""
+    seconds, steps = [], 0
     for _ in range(repeats):
         gc.collect()
         start = time.perf_counter()
-        results = [run(requests, step_time(), OPTIONS, concurrency=workload.concurrency) for requests in workload.runs]
-        best_s = min(best_s, time.perf_counter() - start)
+        results = [run_engine(run.requests, step_time(run), OPTIONS) for run in runs]
+        seconds.append(time.perf_counter() - start)
         steps = sum(result.counters.steps for result in results)
-    return best_s, steps
+    return Timing(seconds, steps)
 
 
-def plain_us_per_step(workload: Workload, step_time: StepTimeModel, count: int) -> float:
-    """Return what a step costs the plain engine, over the first `count` requests."""
+def plain_ratio(workload: Workload, step_time: StepTimeOf) -> tuple[float, str]:
+    """Return how many times longer the plain engine takes, and for which part of the workload."""
     from tests.reference_engine import serve
 
+    chosen = workload.runs[:: max(1, len(workload.runs) // workload.plain_runs)][: workload.plain_runs]
+    part = [Run(run.requests[: workload.plain_requests], run.model, run.tensor_parallel) for run in chosen]
+    start = time.perf_counter()
+    for run in part:
+        serve(list(run.requests), OPTIONS, _price_of(step_time(run)), None)
+    plain_s = time.perf_counter() - start
+    fast_s = time_workload(part, step_time, repeats=3).best_s
+    return plain_s / fast_s, f"{len(part)} run(s) of {len(part[0].requests)} requests"
+
+
+def _price_of(step_time: StepTimeModel) -> Callable[[list[tuple[int, int]], list[int]], int]:
     def price(prefill: list[tuple[int, int]], decode: list[int]) -> int:
         return step_time.price(BatchSums.of(Batch(tuple(prefill), tuple(decode)), step_time.kv_breakpoints))
 
-    requests = list(workload.runs[0][:count])
-    start = time.perf_counter()
-    steps = len(serve(requests, OPTIONS, price, workload.concurrency)["steps"])
-    return 1e6 * (time.perf_counter() - start) / steps
+    return price
 
 
-def main() -> None:
-    """Time every workload and print the table."""
+def report(name: str, timed: Sequence[Workload], step_time: StepTimeOf, arguments: argparse.Namespace) -> bool:
+    """Print one table and return whether every limit was met."""
+    print(f"step times: {name}")
+    print(
+        f"{'workload':32s} {'best s':>8s} {'median s':>9s} {'limit s':>8s} {'steps':>8s} {'us/step':>8s} {'us/req':>7s}"
+    )
+    met = True
+    for workload in timed:
+        timing = time_workload(workload.runs, step_time, arguments.repeats)
+        met &= workload.limit_s is None or timing.best_s <= workload.limit_s
+        print(_row(workload, timing), end="")
+        if not arguments.no_plain:
+            ratio, part = plain_ratio(workload, step_time)
+            print(f"   plain engine: {ratio:.0f}x ({part})", end="")
+        print(flush=True)
+    return met
+
+
+def _row(workload: Workload, timing: Timing) -> str:
+    requests = sum(len(run.requests) for run in workload.runs)
+    limit = "-" if workload.limit_s is None else f"{workload.limit_s:.3f}"
+    return (
+        f"{workload.name:32s} {timing.best_s:8.3f} {statistics.median(timing.seconds):9.3f} {limit:>8s} "
+        f"{timing.steps:8d} {1e6 * timing.best_s / timing.steps:8.2f} {1e6 * timing.best_s / requests:7.1f}"
+    )
+
+
+def import_seconds(statement: str) -> list[float]:
+    """Return what an import costs in fresh processes, start of the interpreter left out."""
+    code = f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
+    return [float(_fresh(["-c", code])) for _ in range(IMPORT_REPEATS)]
+
+
+def _fresh(arguments: Sequence[str]) -> str:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def peak_memory_mib() -> float:
+    """Return the most memory this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure_memory() -> None:
+    """Serve the largest workload and print the peak memory in MiB; run in a process of its own."""
+    largest = next(workload for workload in workloads() if workload.name == LARGEST)
+    time_workload(largest.runs, embedded(), repeats=1)
+    print(peak_memory_mib())
+
+
+def report_process() -> bool:
+    """Print import time and peak memory, and return whether both limits were met."""
+    met = True
+    for statement in ("import simulator", "from simulator import run, build_step_time"):
+        seconds = import_seconds(statement)
+        met &= min(seconds) <= IMPORT_LIMIT_S
+        median_s = statistics.median(seconds)
+        print(f"{statement}: best {min(seconds):.3f} s, median {median_s:.3f} s, limit {IMPORT_LIMIT_S} s")
+    mib = float(_fresh(["-m", "benchmarks.engine", "--memory"]))
+    print(f"peak memory of a process with {LARGEST}: {mib:.0f} MiB, limit {MEMORY_LIMIT_MIB} MiB")
+    return met and mib <= MEMORY_LIMIT_MIB
+
+
+def main() -> int:
+    """Time everything and print it; exit code 1 where a limit was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, help="runs per workload; the best counts (default 3)")
-    parser.add_argument("--plain", type=int, default=300, help="requests given to the plain engine; 0: leave it out")
+    parser.add_argument("--kernels", type=Path, metavar="DIR", help="also time with these measured tables")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="runs per workload (default 5)")
+    parser.add_argument("--no-plain", action="store_true", help="leave the plain engine out")
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    print(f"{'workload':38s} {'s':>8s} {'limit s':>8s} {'steps':>9s} {'us/step':>8s} {'plain/fast':>10s}")
-    for workload in workloads():
-        best_s, steps = measure(workload, MemoryStub, arguments.repeats)
-        us_per_step = 1e6 * best_s / steps
-        ratio = plain_us_per_step(workload, MemoryStub(), arguments.plain) / us_per_step if arguments.plain else 0.0
-        row = f"{workload.name:38s} {best_s:8.3f} {workload.limit_s:8.3f} {steps:9d} {us_per_step:8.2f}"
-        print(f"{row} {ratio:9.0f}x" if ratio else row, flush=True)
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory of this process: {peak_mib:.0f} MiB")
+    if arguments.memory:
+        measure_memory()
+        return 0
+    timed = workloads()
+    met = report("memory traffic alone, as H1 was published", timed[:1], memory_alone(), arguments)
+    met &= report("embedded kernels", timed, embedded(), arguments)
+    if arguments.kernels is not None:
+        name = f"measured tables, upstream's options ({arguments.kernels.name})"
+        met &= report(name, timed, measured(arguments.kernels), arguments)
+    met &= report_process()
+    return 0 if met else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
