@@ -6,16 +6,25 @@ weighed by their time, and one typical step explained in at most five lines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from simulator.engine.records import StepRecord
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
+from simulator.steptime.cost import MICROSECONDS, LookupUse, PhaseCost, StepCost
 from simulator.steptime.shares import BottleneckMeter
 
 # Explaining a step costs up to a millisecond; of longer runs, evenly spaced steps stand for the rest.
 MAX_EXPLAINED_STEPS = 1000
+
+US_PER_MS = 1000
+IN_WORDS = {
+    "gemm": "matrix multiplication",
+    "attention": "attention",
+    "vector": "work on the vector units",
+    "memory": "memory traffic",
+}
 
 
 def explain_run(step_time: StepTimeModel, steps: Sequence[StepRecord]) -> dict[str, Any]:
@@ -34,7 +43,7 @@ def explain_run(step_time: StepTimeModel, steps: Sequence[StepRecord]) -> dict[s
             "start_us": typical.start_us,
             "duration_us": typical.duration_us,
             "bottleneck": cost.bottleneck,
-            "why": cost.text().splitlines(),
+            "why": list(_why(typical, steps, cost)),
         },
     }
 
@@ -61,6 +70,57 @@ def batch_of(step: StepRecord) -> Batch:
     return Batch(
         prefill=tuple((past, new) for _, past, new in step.prefill), decode=tuple(past for _, past in step.decode)
     )
+
+
+def _why(typical: StepRecord, steps: Sequence[StepRecord], cost: StepCost) -> Iterator[str]:
+    """Answer why the typical step takes that long, in at most five lines."""
+    alike = [step.duration_us for step in steps if kind_of(step) == kind_of(typical)]
+    share = sum(alike) / sum(step.duration_us for step in steps)
+    yield (
+        f"A typical step takes {typical.duration_us / US_PER_MS:.3f} ms: the median of {len(alike)} {kind_of(typical)} "
+        f"step(s), which are {share:.0%} of the run's time."
+    )
+    yield from (_phase_line(name, phase) for name, phase in cost.phases())
+    yield _sum_line(cost)
+    if cost.lookups:
+        yield _kernel_line(cost.lookups)
+
+
+def _phase_line(name: str, phase: PhaseCost) -> str:
+    served = f"{phase.requests} request(s), {phase.new_tokens:,} new tokens, {phase.past_tokens:,} already cached"
+    moved = (
+        f"{phase.bytes / 1e9:.2f} GB per GPU (weights {phase.weight_bytes / 1e9:.2f}, KV {phase.kv_bytes / 1e9:.2f})"
+    )
+    vector = f" + vector units {_ms(phase.vector_s)}" if phase.vector_s else ""
+    return (
+        f"{name.capitalize()} of {served}: matrix multiplication {_ms(phase.gemm_s)} + attention "
+        f"{_ms(phase.attention_s)}{vector} ms, or {_ms(phase.memory_s)} ms to move {moved}; "
+        f"counted {_ms(phase.seconds)} ms, bound by {IN_WORDS.get(phase.bottleneck, phase.bottleneck)}."
+    )
+
+
+def _sum_line(cost: StepCost) -> str:
+    if not cost.phases():
+        return f"A {cost.family} step time has no parts: {cost.notes[0] if cost.notes else 'nothing was scheduled'}."
+    both = " by the rule '" + cost.branch.replace("_", " ") + "'" if cost.prefill and cost.decode else ""
+    parts = [f"{_ms(cost.combined_s)} ms of work{both}"]
+    parts += [f"{cost.communication_us / US_PER_MS:.3f} ms all-reduce"] if cost.communication_us else []
+    parts += [f"{cost.overhead_us / US_PER_MS:.3f} ms overhead"] if cost.overhead_us else []
+    return f"In all: {' + '.join(parts)} = {cost.total_us / US_PER_MS:.3f} ms, dominated by {cost.bottleneck}."
+
+
+def _kernel_line(lookups: Sequence[LookupUse]) -> str:
+    outside = [use for use in lookups if use.extrapolated]
+    example = f", for instance {outside[0].kernel} at {outside[0].asked}" if outside else ""
+    borrowed = sum(use.fallback for use in lookups)
+    return (
+        f"This rests on {len(lookups)} kernel answer(s), {len(outside)} outside what was measured or fitted{example}; "
+        f"{borrowed} borrowed from another row."
+    )
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * MICROSECONDS / US_PER_MS:.3f}"
 
 
 def _sample(steps: Sequence[StepRecord]) -> Sequence[StepRecord]:
