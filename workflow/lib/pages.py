@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from workflow.lib import tables
-from workflow.lib.arms import differences
 from workflow.lib.audit import audit_table, design_table
+from workflow.lib.claim_tables import difference_table, evidence_table, findings_table
 from workflow.lib.figures import predicted_versus_measured, signed_errors
 from workflow.lib.laboratory import Laboratory
 from workflow.lib.markdown import pct, pp, table
@@ -78,7 +78,7 @@ def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
         "reference": spec.reference_arm,
         "bold_above_pp": laboratory.settings.bold_above_pp,
         "summary_table": _summary(report),
-        "diff_table": _difference_table(laboratory, report),
+        "diff_table": difference_table(laboratory.arms(spec.id, report.headline.method.id)),
         "experiments": report.experiments,
         "experiment_table": _experiment_table(report),
         "criteria_statements": [_statement(one) for one in report.headline.verdict.criteria],
@@ -88,22 +88,8 @@ def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
         "changes": _changes_text(report) if len(report.methods) > 1 else "",
         "reproduction": _reproduction(laboratory, report),
         "discussion": {name: text(body, f"discussion.md: {name}") for name, body in sections.items()},
-        "findings_table": table(
-            ["Finding", "Type", "Action"],
-            [
-                [text(one.finding, f"hypothesis.yaml: findings.{index}"), one.type.value, text(one.action, "action")]
-                for index, one in enumerate(spec.findings)
-            ],
-            left=3,
-        ),
-        "evidence_table": table(
-            ["Metric", "Value", "Confidence"],
-            [
-                [one.metric, text(one.value, f"hypothesis.yaml: evidence.{i}"), text(one.confidence, f"evidence.{i}")]
-                for i, one in enumerate(spec.evidence)
-            ],
-            left=3,
-        ),
+        "findings_table": findings_table(spec, text),
+        "evidence_table": evidence_table(spec, text),
     }
 
 
@@ -132,22 +118,6 @@ def _summary(report: Report) -> str:
             cells += [*(pct(error) for error in errors), pp(gain, bold_above=one.layout.bold_above_pp)]
         rows.append(cells)
     return table(header, rows, left=2)
-
-
-def _difference_table(laboratory: Laboratory, report: Report) -> str:
-    arms = laboratory.arms(report.spec.id, report.headline.method.id)
-    found = {arm.name: differences(arms[0], arm) for arm in arms[1:]}
-    keys = list(dict.fromkeys(key for one in found.values() for key in one))
-    rows = []
-    for key in keys:
-        base = arms[0].configuration.get(key)
-        others = [found[arm.name].get(key, (base, base))[1] for arm in arms[1:]]
-        rows.append([f"`{key}`", *(_shown(value) for value in (base, *others))])
-    return table(["Option", *(arm.name for arm in arms)], rows)
-
-
-def _shown(value: object) -> str:
-    return "not set" if value is None else str(value)
 
 
 def _experiment_table(report: Report) -> str:
