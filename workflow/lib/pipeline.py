@@ -33,6 +33,8 @@ PAGE = "FINDINGS.md"
 VERDICT_FILE = "verdict.json"
 # Similarity from which a word counts as a misspelt target; options and numbers lie far below.
 MISSPELT = 0.7
+# Name of the rule that publishes one hypothesis, before its id.
+REPORT_RULE = "report_"
 SCHEDULER_CHATTER = ("Select jobs to execute", "Execute ", "Using shell", "Assuming unrestricted")
 SIMULATOR_HASHES = f"{RESULTS}/inputs/simulator.sha256"
 LABORATORY_HASHES = f"{RESULTS}/inputs/laboratory.sha256"
@@ -54,7 +56,8 @@ def open_laboratory(root: Path) -> Laboratory:
 def refuse_misspelt_targets(lab: Laboratory, arguments: Iterable[str]) -> None:
     """Refuse a word on the command line that is nearly, but not quite, a hypothesis.
 
-    Snakemake itself only says that no rule produces it.
+    Snakemake itself only says that no rule produces it. Options, files and the job names that
+    Snakemake passes to processes of its own (`rule:wildcards`) are not words.
 
     Raises
     ------
@@ -62,7 +65,10 @@ def refuse_misspelt_targets(lab: Laboratory, arguments: Iterable[str]) -> None:
         Naming the hypothesis that was probably meant.
     """
     known = [*lab.hypotheses, "all", "check"]
+    rules = {f"{REPORT_RULE}{hypothesis}" for hypothesis in lab.hypotheses}
     for word in arguments:
+        if not word.isidentifier() or word in rules:
+            continue
         near = difflib.get_close_matches(word, known, n=1, cutoff=MISSPELT)
         if near and word not in known:
             raise ConfigError(f"unknown target '{word}'; did you mean '{near[0]}'? allowed: {', '.join(known)}")

@@ -29,7 +29,7 @@ for hypothesis in LAB.hypotheses:
 
     rule:
         name:
-            f"report_{hypothesis}"
+            f"{pipeline.REPORT_RULE}{hypothesis}"
         input:
             f"results/{hypothesis}/report/FINDINGS.md",
         output:
