@@ -28,7 +28,8 @@ def render_text(template: str, values: Mapping[str, Any], source: str) -> str:
     """
     try:
         return _environment().from_string(template).render(**values).strip()
-    except (TemplateError, ConfigError) as error:
+    except (TemplateError, ConfigError, TypeError) as error:
+        # TypeError: a question of `v` with a wrong number of arguments.
         raise ConfigError(f"{source}: {error}") from None
 
 

@@ -7,14 +7,17 @@ failed; text never falls back to a default.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from simulator.errors import ConfigError
+from simulator.validation import suggest
 from workflow.lib.criteria import Outcome
 from workflow.lib.results import Row
 from workflow.lib.scoring import Number, Scores
 from workflow.lib.verdict import Verdict
 from workflow.lib.vocabulary import Metric, RowStatus, Scope, Statistic
+
+Entry = TypeVar("Entry")
 
 
 class Values:
@@ -29,9 +32,10 @@ class Values:
         arms: Sequence[str],
         options: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        self._numbers = {
-            (n.method, n.arm, n.scope.value, n.key, n.metric.value, n.statistic.value): n.value for n in numbers
-        }
+        self._numbers: dict[tuple[str, ...], list[float]] = {}
+        for n in numbers:
+            key = (n.method, n.arm, n.scope.value, n.key, n.metric.value, n.statistic.value)
+            self._numbers.setdefault(key, []).append(n.value)
         self._scores = scores
         self._verdicts = verdicts
         self._rows = rows
@@ -66,12 +70,12 @@ class Values:
 
     def improving(self, method: str, metric: str, arm: str | None = None) -> int:
         """Return how many experiments an arm improves."""
-        gains = self._scores[method].gains(Metric(metric), arm or self._arms[-1], self._arms[0])
+        gains = self._of(self._scores, method).gains(_metric(metric), arm or self._arms[-1], self._arms[0])
         return sum(gain.value > 0 for gain in gains)
 
     def count(self, method: str, metric: str, arm: str | None = None) -> int:
         """Return how many experiments were scored."""
-        return len(self._scores[method].select(arm or self._arms[-1], Metric(metric)))
+        return len(self._of(self._scores, method).select(arm or self._arms[-1], _metric(metric)))
 
     def observed(self, method: str, criterion: str) -> float:
         """Return what a criterion observed, percentage points."""
@@ -86,17 +90,20 @@ class Values:
 
     def status(self, method: str) -> str:
         """Return the status of the claim under one method."""
-        return self._verdicts[method].status.value
+        return self._of(self._verdicts, method).status.value
 
     def max_rate(self, method: str, kind: str) -> float:
         """Return the largest rate any step of any run implies, as a share of the GPU's peak.
 
         `kind` is `flops` (per GPU, against the dense peak) or `bytes` (against peak bandwidth).
         """
-        return max(row["peak_shares"][kind] for row in self._rows[method] if row["status"] == RowStatus.OK)
+        scored = [row["peak_shares"] for row in self._of(self._rows, method) if row["status"] == RowStatus.OK]
+        if not scored or kind not in scored[0]:
+            raise ConfigError(f"max_rate({method!r}, {kind!r}): no run has such a rate; kinds: flops, bytes")
+        return max(shares[kind] for shares in scored)
 
     def _outcome(self, method: str, criterion: str) -> Outcome:
-        verdict = self._verdicts[method]
+        verdict = self._of(self._verdicts, method)
         for outcome in (*verdict.criteria, *verdict.controls):
             if outcome.id == criterion:
                 return outcome
@@ -104,6 +111,20 @@ class Values:
 
     def _number(self, *identity: Any) -> float:
         key = tuple(str(part) for part in identity)
-        if key not in self._numbers:
+        found = self._numbers.get(key, [])
+        if not found:
             raise ConfigError(f"no number {', '.join(key)}; see numbers.csv for what there is")
-        return self._numbers[key]
+        if len(found) > 1:
+            raise ConfigError(f"{len(found)} load points have a number {', '.join(key)}; prose cannot name one of them")
+        return found[0]
+
+    def _of(self, by_method: Mapping[str, Entry], method: str) -> Entry:
+        if method not in by_method:
+            raise ConfigError(f"no method '{method}' in this hypothesis; {suggest(method, by_method)}")
+        return by_method[method]
+
+
+def _metric(name: str) -> Metric:
+    if name not in list(Metric):
+        raise ConfigError(f"no metric '{name}'; {suggest(name, list(Metric))}")
+    return Metric(name)
