@@ -14,25 +14,25 @@ MISSING = "–"
 
 def pct(value: float | None) -> str:
     """Format a percentage."""
-    return MISSING if value is None else f"{_signless_zero(value):.1f} %"
+    return MISSING if value is None else f"{signless_zero(value):.1f} %"
 
 
 def signed_pct(value: float | None) -> str:
     """Format a signed percentage."""
-    return MISSING if value is None else f"{_signless_zero(value):+.1f} %"
+    return MISSING if value is None else f"{signless_zero(value):+.1f} %"
 
 
 def pp(value: float | None, bold_above: float | None = None) -> str:
     """Format a gain in percentage points, bold where its size exceeds `bold_above`."""
     if value is None:
         return MISSING
-    text = f"{_signless_zero(value):+.1f} pp"
+    text = f"{signless_zero(value):+.1f} pp"
     return f"**{text}**" if bold_above is not None and abs(value) > bold_above else text
 
 
 def ms(value: float | None) -> str:
     """Format a latency in milliseconds."""
-    return MISSING if value is None else f"{_signless_zero(value):.1f}"
+    return MISSING if value is None else f"{signless_zero(value):.1f}"
 
 
 def quantity(value: float | None, unit: str) -> str:
@@ -46,7 +46,7 @@ def quantity(value: float | None, unit: str) -> str:
     if unit == "count":
         return f"{value:,.0f}"
     if unit in ("pct", "us", "ms"):
-        return f"{_signless_zero(value):,.1f} {'%' if unit == 'pct' else unit}"
+        return f"{signless_zero(value):,.1f} {'%' if unit == 'pct' else unit}"
     return f"{value:.4g}" if unit in ("ratio", "mfu") else f"{value:.4g} {unit}"
 
 
@@ -70,6 +70,6 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _signless_zero(value: float) -> float:
-    """Print -0.04 as 0.0, not as -0.0."""
-    return 0.0 if round(value, 1) == 0 else value
+def signless_zero(value: float, decimals: int = 1) -> float:
+    """Return 0.0 for what rounds to it, so that -0.04 prints as 0.0, not as -0.0."""
+    return 0.0 if round(value, decimals) == 0 else value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workflow.lib.markdown import MISSING, ms, pct, pp, quantity, signed_pct, table
+from workflow.lib.markdown import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
 from workflow.lib.published import Comparison
 from workflow.lib.scoring import Scores, mean
 from workflow.lib.verdict import Verdict
@@ -95,13 +95,19 @@ class Tables:
         for metric in self.metrics:
             errors = [scores.mape(arm, metric, lambda row: row.group(scope) == key) for arm in self.arms]
             cells.append(pct(errors[0]))
-            for error in errors[1:]:
-                cells += [pct(error), self._gain(errors[0], error)]
-        members = {(row.experiment, row.load_point) for row in scores.rows if row.group(scope) == key}
+            for arm, error in zip(self.arms[1:], errors[1:], strict=True):
+                cells += [pct(error), pp(_mean_gain(scores, metric, arm, self.arms[0], scope, key), self.bold_above_pp)]
+        members = {(row.experiment, row.load_point) for row in scores.rows if row.group(scope) == key and row.is_scored}
         return [label, str(len(members)), *cells]
 
     def _gain(self, base: float | None, error: float | None) -> str:
         return pp(base - error if base is not None and error is not None else None, self.bold_above_pp)
+
+
+def _mean_gain(scores: Scores, metric: Metric, of: str, over: str, scope: Scope, key: str) -> float | None:
+    """Return the mean gain of one group over the runs scored on both arms, as numbers.csv has it."""
+    gains = [gain.value for gain in scores.gains(metric, of, over) if gain.row.group(scope) == key]
+    return mean(gains) if gains else None
 
 
 _SCOPE_TITLES = {Scope.WORKLOAD: "Workload", Scope.FAMILY: "Model family", Scope.TP: "TP"}
@@ -158,7 +164,7 @@ def reproduction_cells(comparisons: Sequence[Comparison]) -> str:
                 cell.statistic.value,
                 f"{cell.value:.{cell.decimals}f}",
                 MISSING if comparison.regenerated is None else f"{comparison.regenerated:.{cell.decimals + 1}f}",
-                MISSING if comparison.difference is None else f"{comparison.difference:+.{cell.decimals + 1}f}",
+                _difference(comparison),
                 cell.unit,
                 verdict,
             ]
@@ -167,10 +173,17 @@ def reproduction_cells(comparisons: Sequence[Comparison]) -> str:
     return table(header, rows, left=5)
 
 
+def _difference(comparison: Comparison) -> str:
+    """Return regenerated minus published, with one digit more than was printed."""
+    if comparison.difference is None:
+        return MISSING
+    decimals = comparison.cell.decimals + 1
+    return f"{signless_zero(comparison.difference, decimals):+.{decimals}f}"
+
+
 def overall_gain(scores: Scores, metric: Metric, of: str, over: str) -> float | None:
     """Return the mean gain over all experiments, or None."""
-    gains = [gain.value for gain in scores.gains(metric, of, over)]
-    return mean(gains) if gains else None
+    return _mean_gain(scores, metric, of, over, Scope.OVERALL, "all")
 
 
 def _runs(scores: Scores) -> list[tuple[str, str, str]]:
