@@ -63,7 +63,7 @@ def input_objects() -> Iterator[tuple[int, dict[str, Any]]]:
     Raises
     ------
     ConfigError
-        At the first line that is not one JSON object, naming it.
+        At the first line that is not one JSON object, naming it, or if there is no input to read.
     """
     for number, line in enumerate(_input_lines(), start=1):
         if line.strip():
@@ -75,11 +75,16 @@ def where(line: int) -> str:
     return f"{STANDARD_INPUT}:{line}"
 
 
-def _input_lines() -> Iterable[bytes | str]:
-    return getattr(sys.stdin, "buffer", sys.stdin)
+def _input_lines() -> Iterator[bytes]:
+    if sys.stdin is None:  # closed by the caller
+        return
+    try:
+        yield from sys.stdin.buffer
+    except OSError as error:
+        raise ConfigError(f"{STANDARD_INPUT}: cannot be read: {error.strerror}") from None
 
 
-def _object(line: bytes | str, number: int) -> dict[str, Any]:
+def _object(line: bytes, number: int) -> dict[str, Any]:
     try:
         value = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a number of thousands of digits

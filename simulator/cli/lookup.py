@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 
 from simulator.cli.catalogue import configs_folder, find_tables
-from simulator.cli.price import answer_lines
+from simulator.cli.price import Answer, answer_lines
 from simulator.cli.upstream import ModelName, TensorParallel, Tokens, known_part, upstream_model
 from simulator.errors import ConfigError
 from simulator.kernels.base import Kernels, Lookup
@@ -56,9 +56,7 @@ def command(arguments: Namespace) -> int:
     return answer_lines(asker(kernels, configs_folder(arguments.configs), origin=arguments.origin))
 
 
-def asker(
-    kernels: Kernels, configs: Path, *, origin: bool = False
-) -> Callable[[Mapping[str, Any], str], dict[str, Any]]:
+def asker(kernels: Kernels, configs: Path, *, origin: bool = False) -> Answer:
     """Return the function that answers one record."""
 
     def ask(record: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -35,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_standard_output()
         return EXIT_BROKEN_PIPE
+    except OSError as error:  # standard output is full or closed; files name themselves in a ConfigError
+        sys.stderr.write(f"error: standard output: cannot be written: {error.strerror}\n")
+        _discard_standard_output()
+        return EXIT_FAILURE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED

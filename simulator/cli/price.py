@@ -40,6 +40,9 @@ Entries = Annotated[tuple[Entry, ...], Field(max_length=MAX_REQUESTS)]
 
 BUILT_MODELS = 256
 
+# From a record and the name of its line to the record with its answer.
+Answer = Callable[[Mapping[str, Any], str], dict[str, Any]]
+
 
 class StepInput(ModelName):
     """The keys of a recorded step that determine its duration.
@@ -76,7 +79,7 @@ def price_lines(kernels: Kernels, configs: Path) -> int:
     return answer_lines(pricer(kernels, configs))
 
 
-def answer_lines(answer: Callable[[Mapping[str, Any], str], dict[str, Any]]) -> int:
+def answer_lines(answer: Answer) -> int:
     """Write one answer per input line, as soon as it is known.
 
     Raises
@@ -87,14 +90,23 @@ def answer_lines(answer: Callable[[Mapping[str, Any], str], dict[str, Any]]) -> 
     written = 0
     try:
         for line, record in input_objects():
-            emit(answer(record, where(line)))
+            emit(_placed(answer, record, where(line)))
             written += 1
     except RooflineLabError as error:
         raise type(error)(f"{error}\nstopped there; {written} record(s) before it were answered") from None
     return 0
 
 
-def pricer(kernels: Kernels, configs: Path) -> Callable[[Mapping[str, Any], str], dict[str, Any]]:
+def _placed(answer: Answer, record: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Answer one record; every refusal names its line."""
+    try:
+        return answer(record, source)
+    except RooflineLabError as error:
+        text = str(error)
+        raise type(error)(text if text.startswith(source) else f"{source}: {text}") from None
+
+
+def pricer(kernels: Kernels, configs: Path) -> Answer:
     """Return the function that answers one record; step-time models are built once and remembered."""
     warned: set[str] = set()
 
@@ -110,10 +122,7 @@ def pricer(kernels: Kernels, configs: Path) -> Callable[[Mapping[str, Any], str]
         step = known_part(StepInput, record, source=source)
         efficiency = upstream_bandwidth_efficiency(step.bw_eff, source=source)
         peaks = (step.tflops_peak, step.bw_peak_tbs, efficiency, step.per_layer_overhead)
-        try:
-            step_time: BuiltStepTime = built(step.model, step.tp, *peaks)
-        except RooflineLabError as error:
-            raise type(error)(f"{source}: {error}") from None
+        step_time: BuiltStepTime = built(step.model, step.tp, *peaks)
         for warning in step_time.warnings:
             if warning not in warned:
                 warned.add(warning)

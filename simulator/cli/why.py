@@ -15,8 +15,8 @@ from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import MICROSECONDS, LookupUse, PhaseCost, StepCost
 from simulator.steptime.shares import BottleneckMeter
 
-# Explaining a step costs up to a millisecond; of longer runs, evenly spaced steps stand for the rest.
-MAX_EXPLAINED_STEPS = 1000
+# Explaining a step costs up to a few milliseconds; of longer runs, evenly spaced steps stand for the rest.
+MAX_EXPLAINED_STEPS = 400
 
 US_PER_MS = 1000
 IN_WORDS = {
