@@ -30,7 +30,15 @@ PARAMETERS = {
     "qwen3-14b": 14.77e9,
     "qwen2.5-7b-instruct": 7.62e9,
     "llama-3.1-8b": 8.03e9,
+    "llama-3.1-70b-instruct": 70.55e9,
+    "mistral-nemo-instruct-2407": 12.25e9,
+    "yi-34b": 34.39e9,
 }
+# Mixtures of experts, with the parameters of one token's path.
+MIXTURES = {"mixtral-8x7b-v0.1": (46.70e9, 12.88e9), "llama-4-scout-17b-16e-instruct-fp8": (107.77e9, 17.17e9)}
+
+# What the loader has to say about a model of the project.
+WARNED = {"mistral-nemo-instruct-2407": "head_dim 128 differs from hidden_size / num_attention_heads = 160"}
 
 
 def names(paths):
@@ -43,7 +51,7 @@ def test_every_model_loads_under_its_own_name_and_says_its_source(path):
     assert model.id == path.stem
     assert model.name
     assert "Hugging Face" in model.source
-    assert model.warnings == ()
+    assert [WARNED.get(model.id, "nothing") in warning for warning in model.warnings] == [True] * (model.id in WARNED)
 
 
 @pytest.mark.parametrize("path", MODELS, ids=names(MODELS))
@@ -60,6 +68,22 @@ def test_the_shape_adds_up_to_the_published_number_of_parameters(identifier):
     embeddings = (1 if model.tie_word_embeddings else 2) * model.vocab_size * model.hidden_size
     total = model.num_hidden_layers * layer + embeddings
     assert total == pytest.approx(PARAMETERS[identifier], rel=0.001)
+
+
+@pytest.mark.parametrize("identifier", sorted(MIXTURES))
+def test_a_mixture_of_experts_has_the_published_total_and_active_parameters(identifier):
+    """Llama-4-Scout's 109 and 17 billion include its vision part of less than a billion."""
+    model = load_model(CONFIGS / "models" / f"{identifier}.json")
+    attention = 2 * model.hidden_size * model.query_width + 2 * model.hidden_size * model.kv_width
+    expert = 3 * model.hidden_size * model.expert_width
+    embeddings = 2 * model.vocab_size * model.hidden_size
+
+    def total(experts):
+        return model.num_hidden_layers * (attention + (experts + model.n_shared_experts) * expert) + embeddings
+
+    assert (total(model.num_local_experts), total(model.num_experts_per_tok)) == pytest.approx(
+        MIXTURES[identifier], rel=0.002
+    )
 
 
 def test_a_model_file_without_a_source_is_refused(tmp_path):
