@@ -17,7 +17,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from simulator.errors import ConfigError, RooflineLabError
-from workflow.lib import project_pages, provenance
+from workflow.lib import provenance
 from workflow.lib.files import hash_list, json_text, write_text
 from workflow.lib.laboratory import Laboratory, load_laboratory
 from workflow.lib.pages import render_report, report_files
@@ -64,7 +64,7 @@ def refuse_misspelt_targets(lab: Laboratory, arguments: Iterable[str]) -> None:
     ConfigError
         Naming the hypothesis that was probably meant.
     """
-    known = [*lab.hypotheses, *project_pages.PAGES, "all", "check"]
+    known = [*lab.hypotheses, "all", "check"]
     rules = {f"{REPORT_RULE}{hypothesis}" for hypothesis in lab.hypotheses}
     for word in arguments:
         if not word.isidentifier() or word in rules:
@@ -128,20 +128,13 @@ def report_paths(lab: Laboratory, hypothesis: str) -> list[str]:
 
 
 def all_reports(lab: Laboratory) -> list[str]:
-    """Return every committed file of every report, and the pages about all of them."""
-    reports = [path for hypothesis in lab.hypotheses for path in report_paths(lab, hypothesis)]
-    return [*reports, *project_pages.published_paths()]
+    """Return every committed file of every report."""
+    return [path for hypothesis in lab.hypotheses for path in report_paths(lab, hypothesis)]
 
 
 def regenerated_pages(lab: Laboratory) -> list[str]:
-    """Return the regenerated page of every hypothesis, and the pages about all of them."""
-    findings = [f"{RESULTS}/{hypothesis}/report/{PAGE}" for hypothesis in lab.hypotheses]
-    return [*findings, *project_pages.regenerated_paths()]
-
-
-def verdict_paths(lab: Laboratory) -> list[str]:
-    """Return the verdict of every hypothesis."""
-    return [f"{RESULTS}/{hypothesis}/{VERDICT_FILE}" for hypothesis in lab.hypotheses]
+    """Return the regenerated page of every hypothesis."""
+    return [f"{RESULTS}/{hypothesis}/report/{PAGE}" for hypothesis in lab.hypotheses]
 
 
 # --- jobs -------------------------------------------------------------------------------------
@@ -188,7 +181,7 @@ def check_job(lab: Laboratory) -> None:
         Naming every row that differs.
     """
     # Imported here because pandas costs a quarter of a second that only a check needs.
-    from workflow.lib.compare import Difference, compare_pages, compare_reports
+    from workflow.lib.compare import Difference, compare_reports
 
     tolerances = lab.settings.check.tolerance
     found: list[Difference] = []
@@ -205,10 +198,6 @@ def check_job(lab: Laboratory) -> None:
         )
         _say(f"check {hypothesis}: the committed report {verdict}{stale}")
         _say_published(lab, hypothesis)
-    for page in project_pages.PAGES.values():
-        differences = compare_pages(page, lab.root / REPORTS, project_pages.REGENERATED)
-        found += [Difference(f"{REPORTS}/{page}", one.where, one.what) for one in differences]
-        _say(f"check {page}: the committed page {'differs' if differences else 'comes out again'}")
     if found:
         listed = "\n".join(f"  {one}" for one in found)
         raise WorkflowError(
