@@ -2,6 +2,7 @@
 
 snakemake                       every finding
 snakemake h1_bw_efficiency      one finding (`snakemake --list-target-rules` lists them)
+snakemake errata index          the errata of the published findings, and the index of all findings
 snakemake check                 do all committed reports still come out?
 
 Everything is loaded and validated here, before any job runs; the rules below only say which file is
@@ -16,7 +17,7 @@ from snakemake.utils import min_version
 min_version("9.18")
 
 from simulator.errors import RooflineLabError
-from workflow.lib import pipeline
+from workflow.lib import pipeline, project_pages
 
 pipeline.hush_scheduler()
 try:
@@ -28,6 +29,7 @@ except RooflineLabError as error:
 
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/errata.smk"
 include: "workflow/rules/check.smk"
 
 

@@ -41,7 +41,7 @@ class Difference:
 def compare_reports(found: Path, regenerated: Path, tolerances: Tolerances) -> list[Difference]:
     """Return every difference between a committed report folder and a regenerated one."""
     names = sorted(_files(found) | _files(regenerated))
-    return [difference for name in names for difference in _compare_file(name, found, regenerated, tolerances)]
+    return [difference for name in names for difference in compare_file(name, found, regenerated, tolerances)]
 
 
 def compare_numbers(found: str, regenerated: str, tolerances: Tolerances) -> list[Difference]:
@@ -96,7 +96,8 @@ def _files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def _compare_file(name: str, found: Path, regenerated: Path, tolerances: Tolerances) -> list[Difference]:
+def compare_file(name: str, found: Path, regenerated: Path, tolerances: Tolerances) -> list[Difference]:
+    """Return every difference of one file of a committed folder and the regenerated one."""
     if not (found / name).is_file():
         return [Difference(name, "file", "is regenerated, but missing from the report")]
     if not (regenerated / name).is_file():

@@ -17,7 +17,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from simulator.errors import ConfigError, RooflineLabError
-from workflow.lib import provenance
+from workflow.lib import project_pages, provenance
 from workflow.lib.files import hash_list, json_text, write_text
 from workflow.lib.laboratory import Laboratory, load_laboratory
 from workflow.lib.pages import render_report, report_files
@@ -64,7 +64,7 @@ def refuse_misspelt_targets(lab: Laboratory, arguments: Iterable[str]) -> None:
     ConfigError
         Naming the hypothesis that was probably meant.
     """
-    known = [*lab.hypotheses, "all", "check"]
+    known = [*lab.hypotheses, *project_pages.PAGES, "all", "check"]
     rules = {f"{REPORT_RULE}{hypothesis}" for hypothesis in lab.hypotheses}
     for word in arguments:
         if not word.isidentifier() or word in rules:
@@ -128,13 +128,20 @@ def report_paths(lab: Laboratory, hypothesis: str) -> list[str]:
 
 
 def all_reports(lab: Laboratory) -> list[str]:
-    """Return every committed file of every report."""
-    return [path for hypothesis in lab.hypotheses for path in report_paths(lab, hypothesis)]
+    """Return every committed file of every report, and the pages about all of them."""
+    reports = [path for hypothesis in lab.hypotheses for path in report_paths(lab, hypothesis)]
+    return [*reports, *project_pages.published_paths()]
 
 
 def regenerated_pages(lab: Laboratory) -> list[str]:
-    """Return the regenerated page of every hypothesis."""
-    return [f"{RESULTS}/{hypothesis}/report/{PAGE}" for hypothesis in lab.hypotheses]
+    """Return the regenerated page of every hypothesis, and the pages about all of them."""
+    findings = [f"{RESULTS}/{hypothesis}/report/{PAGE}" for hypothesis in lab.hypotheses]
+    return [*findings, *project_pages.regenerated_paths()]
+
+
+def verdict_paths(lab: Laboratory) -> list[str]:
+    """Return the verdict of every hypothesis."""
+    return [f"{RESULTS}/{hypothesis}/{VERDICT_FILE}" for hypothesis in lab.hypotheses]
 
 
 # --- jobs -------------------------------------------------------------------------------------
@@ -181,7 +188,7 @@ def check_job(lab: Laboratory) -> None:
         Naming every row that differs.
     """
     # Imported here because pandas costs a quarter of a second that only a check needs.
-    from workflow.lib.compare import Difference, compare_reports
+    from workflow.lib.compare import Difference, compare_file, compare_reports
 
     tolerances = lab.settings.check.tolerance
     found: list[Difference] = []
@@ -198,6 +205,10 @@ def check_job(lab: Laboratory) -> None:
         )
         _say(f"check {hypothesis}: the committed report {verdict}{stale}")
         _say_published(lab, hypothesis)
+    for page in project_pages.PAGES.values():
+        differences = compare_file(page, lab.root / REPORTS, project_pages.REGENERATED, tolerances)
+        found += [Difference(f"{REPORTS}/{page}", one.where, one.what) for one in differences]
+        _say(f"check {page}: the committed page {'differs' if differences else 'comes out again'}")
     if found:
         listed = "\n".join(f"  {one}" for one in found)
         raise WorkflowError(
@@ -236,7 +247,16 @@ def _summary(report: Report) -> dict[str, Any]:
             errors = [one.scores.mape(arm, metric) for arm in arms]
             parts.append(f"{metric.label} " + " -> ".join("n/a" if e is None else f"{e:.1f}" for e in errors) + " %")
         result = ", ".join(parts)
-        lines.append({"method": one.method.id, "status": one.verdict.status.value, "result": result})
+        lines.append(
+            {
+                "method": one.method.id,
+                "status": one.verdict.status.value,
+                "reason": one.verdict.reason,
+                "result": result,
+                "criteria": {each.id: each.result.value for each in (*one.verdict.criteria, *one.verdict.controls)},
+                "errors": {metric.value: {arm: one.scores.mape(arm, metric) for arm in arms} for metric in metrics},
+            }
+        )
     counts = {one.value: sum(c.verdict is one for c in report.comparisons) for one in Reproduction}
     return {"methods": lines, "reproduction": counts if report.comparisons else {}}
 

@@ -1,0 +1,65 @@
+"""Pages about the whole project rather than one hypothesis: the index and the errata.
+
+Like a hypothesis' page, each is regenerated into `results/project/` and only published from there,
+so that a check can compare it with the committed one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workflow.lib.errata.documents import input_files
+from workflow.lib.errata.evaluation import evaluate_documents
+from workflow.lib.errata.page import errata_page
+from workflow.lib.files import write_text
+from workflow.lib.index import index_page
+from workflow.lib.laboratory import Laboratory
+
+REGENERATED = Path("results/project")
+PUBLISHED = Path("reports")
+ERRATA_PAGE = "errata.md"
+INDEX_PAGE = "README.md"
+# Rule names, by page: `snakemake errata`, `snakemake index`.
+PAGES: Mapping[str, str] = {"errata": ERRATA_PAGE, "index": INDEX_PAGE}
+
+
+def published_paths() -> list[str]:
+    """Return the committed page of each kind."""
+    return [(PUBLISHED / name).as_posix() for name in PAGES.values()]
+
+
+def regenerated_paths() -> list[str]:
+    """Return the regenerated page of each kind."""
+    return [(REGENERATED / name).as_posix() for name in PAGES.values()]
+
+
+def errata_inputs(laboratory: Laboratory) -> list[str]:
+    """Return the data files the errata depend on."""
+    root = laboratory.root
+    configured = [*(root / "configs").rglob("*.json"), *(root / "configs").rglob("*.yaml")]
+    measured = list((root / "ground_truth").rglob("*.yaml"))
+    paths = [*input_files(root), *configured, *measured]
+    return sorted(path.relative_to(root).as_posix() for path in paths)
+
+
+def errata_job(laboratory: Laboratory, output: str) -> None:
+    """Check every published document against its tables."""
+    write_text(Path(output), errata_page(evaluate_documents(laboratory)))
+
+
+def index_job(laboratory: Laboratory, verdicts: list[str], output: str) -> None:
+    """List every hypothesis with what it concludes."""
+    read = {Path(path).parent.name: _verdict(Path(path)) for path in verdicts}
+    write_text(Path(output), index_page(laboratory, read))
+
+
+def publish_job(source: str, output: str) -> None:
+    """Copy a regenerated page into reports/."""
+    write_text(Path(output), Path(source).read_text(encoding="utf-8"))
+
+
+def _verdict(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
