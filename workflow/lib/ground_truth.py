@@ -183,7 +183,7 @@ def _load_point_problems(experiment: Experiment) -> Iterator[str]:
         except ConfigError as error:
             yield f"load_points.{position}: {error}"
             continue
-        for problem in problems_of(point.measured, mean_output_tokens):
+        for problem in problems_of(point.measured, mean_output_tokens, _half_token(experiment, point)):
             yield f"load_points.{position}.measured.{problem}"
 
 
@@ -204,3 +204,9 @@ def _recording_problems(experiment: Experiment) -> Iterator[str]:
                 f"{REQUESTS_FILE}: {completed[point.id]} completed requests of load point '{point.id}', but its "
                 f"requests.completed is {point.requests.completed}; record all of them or none"
             )
+
+
+def _half_token(experiment: Experiment, point: LoadPoint) -> float:
+    """Return how far a constant length that stands for a mean may be rounded."""
+    recorded = experiment.measured_requests(point.id)
+    return 0.5 if experiment.workload.output.kind == "constant" and not recorded else 0.0

@@ -1,0 +1,108 @@
+"""`python -m workflow import`: the command line of the readers.
+
+Contract: `add_import_command` adds the command; its function prints what was written and converted,
+and returns 0. Expected failures are `RooflineLabError`s for the caller to print.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from simulator.errors import ConfigError
+from workflow.lib.readers import READERS, Written, import_experiment
+from workflow.lib.readers.measured_csv import import_csv
+from workflow.lib.readers.naming import DEFAULT_HARDWARE, DEFAULT_WORKLOAD, Names
+
+EPILOG = """examples:
+  python -m workflow import guidellm results/ --out ground_truth/my-run
+  python -m workflow import inference-perf run/ --out ground_truth/my-run --hardware h100-sxm --workload codegen
+  python -m workflow import vllm-bench result.json --out ground_truth/my-run --model llama-3.1-8b
+  python -m workflow import --from-csv measured_runs.csv --out ground_truth
+
+docs/importing.md explains what each reader converts and what every quality flag means.
+"""
+
+
+def add_import_command(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `import` to the subcommands of a parser; the parsed `run` takes the arguments and returns 0."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "import",
+        help="write measurements of GuideLLM, inference-perf or vllm bench serve as an experiment",
+        description="Convert measurements to ground_truth/<id>/experiment.yaml, and say what was converted.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("tool", nargs="?", choices=tuple(READERS), help="what wrote the files")
+    parser.add_argument("path", nargs="?", type=Path, help="its file or folder")
+    parser.add_argument("--out", type=Path, required=True, help="ground_truth/<id>, which must not exist yet")
+    parser.add_argument("--from-csv", type=Path, metavar="FILE", help="read a table of measured runs instead")
+    parser.add_argument("--experiment", help="with --from-csv: only this experiment_id")
+    parser.add_argument("--year", type=int, help="with --from-csv: year of runs whose id names no year")
+    parser.add_argument("--model", help="name in configs/models, if the files name none that is there")
+    parser.add_argument("--hardware", help=f"name in configs/hardware (default: as stated, else {DEFAULT_HARDWARE})")
+    parser.add_argument("--tensor-parallel", type=int, metavar="N", help="GPUs of the instance (default: as stated)")
+    parser.add_argument("--family", help="word of ground_truth/vocabulary.yaml (default: that of the model)")
+    parser.add_argument("--workload", help=f"word of ground_truth/vocabulary.yaml (default: {DEFAULT_WORKLOAD})")
+    parser.add_argument("--client-offset-ms", type=float, metavar="MS", help="time between client and engine")
+    parser.add_argument("--source", help="public document the figures are in (default: the names of the files)")
+    parser.add_argument("--licence", help="on what terms the figures are used")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Import as the arguments say, print what was done, and return 0.
+
+    Raises
+    ------
+    ConfigError
+        If arguments contradict each other, or the files cannot be imported.
+    """
+    written = list(_imported(arguments))
+    for one in written:
+        _report(one)
+    return 0
+
+
+def _imported(arguments: argparse.Namespace) -> Iterator[Written]:
+    names = _names(arguments)
+    if arguments.from_csv is not None:
+        if arguments.tool or arguments.path:
+            raise ConfigError("import: --from-csv stands instead of a tool and its path; give one of both")
+        yield from import_csv(arguments.from_csv, arguments.out, names, arguments.experiment, arguments.year)
+    elif arguments.tool is None or arguments.path is None:
+        raise ConfigError(f"import: give a tool ({', '.join(READERS)}) and its path, or --from-csv FILE")
+    else:
+        yield import_experiment(arguments.tool, arguments.path, arguments.out, names)
+
+
+def _names(arguments: argparse.Namespace) -> Names:
+    offset = arguments.client_offset_ms
+    if offset is not None and not 0 <= offset < float("inf"):
+        raise ConfigError(f"--client-offset-ms: must be 0 or greater, got {offset:g}")
+    if arguments.tensor_parallel is not None and arguments.tensor_parallel < 1:
+        raise ConfigError(f"--tensor-parallel: must be 1 or greater, got {arguments.tensor_parallel}")
+    return Names(
+        model=arguments.model,
+        hardware=arguments.hardware,
+        family=arguments.family,
+        workload=arguments.workload,
+        tensor_parallel=arguments.tensor_parallel,
+        client_offset_ms=offset,
+        document=arguments.source,
+        licence=arguments.licence,
+    )
+
+
+def _report(written: Written) -> None:
+    experiment = written.experiment
+    points = len(experiment.load_points)
+    lines = [
+        f"{written.folder}: {experiment.model} on {experiment.hardware}, load points: {points}",
+        *(f"  - {sentence}" for sentence in written.sentences),
+        f"  To use it, name '{experiment.id}' in a set of ground_truth/sets.yaml.",
+    ]
+    print("\n".join(lines))  # noqa: T201 - the command's output

@@ -1,0 +1,162 @@
+"""JSON files of any size, read value by value in bounded memory.
+
+Contract: `stream_values` yields every value of a file with its place. It goes into the containers
+that `descend` names and decodes everything else whole, so that memory is bounded by the largest
+such value (at most `MAX_VALUE_CHARACTERS`), never by the file. A file that is not JSON, breaks off
+or has NaN or Infinity for a number raises one `ConfigError` with file and position.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from simulator.errors import ConfigError
+
+CHUNK_CHARACTERS = 1 << 18
+MAX_VALUE_CHARACTERS = 1 << 26
+
+Place = tuple[str | int, ...]
+Pattern = tuple[str, ...]
+
+# In a pattern: any position of a list.
+EACH = "*"
+
+
+class _NotANumberError(Exception):
+    """NaN or Infinity; no ValueError, as those mean that more of the file is needed."""
+
+
+def stream_values(path: Path, descend: frozenset[Pattern]) -> Iterator[tuple[Place, Any]]:
+    """Yield (place, value) in file order.
+
+    Parameters
+    ----------
+    path
+        The file.
+    descend
+        Containers to go into: `()` is the whole file, `("a", "*")` every entry of the list `a`.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is not JSON, or holds a single value too large to decode.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            yield from _Reader(path, stream, descend).values()
+    except (OSError, UnicodeError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+
+
+class _Reader:
+    def __init__(self, path: Path, stream: TextIO, descend: frozenset[Pattern]) -> None:
+        self._path = path
+        self._stream = stream
+        self._descend = descend
+        self._decoder = json.JSONDecoder(parse_constant=_refuse)
+        self._buffer = ""
+        self._position = 0
+        self._consumed = 0
+        self._at_end = False
+
+    def values(self) -> Iterator[tuple[Place, Any]]:
+        yield from self._walk((), ())
+        if self._peek():
+            self._fail("there is more behind the end of the value")
+
+    def _walk(self, place: Place, pattern: Pattern) -> Iterator[tuple[Place, Any]]:
+        opening = self._peek()
+        if pattern in self._descend and opening == "{":
+            yield from self._object(place, pattern)
+        elif pattern in self._descend and opening == "[":
+            yield from self._array(place, pattern)
+        else:
+            yield place, self._value()
+
+    def _object(self, place: Place, pattern: Pattern) -> Iterator[tuple[Place, Any]]:
+        self._position += 1
+        if self._take("}"):
+            return
+        while True:
+            if self._peek() != '"':
+                self._fail("a key in double quotes is expected")
+            key = self._value()
+            if not self._take(":"):
+                self._fail(f"a colon is expected after the key '{key[:40]}'")
+            yield from self._walk((*place, key), (*pattern, key))
+            if self._take("}"):
+                return
+            if not self._take(","):
+                self._fail("a comma or a closing brace is expected")
+
+    def _array(self, place: Place, pattern: Pattern) -> Iterator[tuple[Place, Any]]:
+        self._position += 1
+        if self._take("]"):
+            return
+        index = 0
+        while True:
+            yield from self._walk((*place, index), (*pattern, EACH))
+            index += 1
+            if self._take("]"):
+                return
+            if not self._take(","):
+                self._fail("a comma or a closing bracket is expected")
+
+    def _take(self, character: str) -> bool:
+        if self._peek() != character:
+            return False
+        self._position += 1
+        return True
+
+    def _peek(self) -> str:
+        """Return the next character that is not white space; empty at the end of the file."""
+        while True:
+            while self._position < len(self._buffer):
+                character = self._buffer[self._position]
+                if character not in " \t\n\r":
+                    return character
+                self._position += 1
+            if self._at_end:
+                return ""
+            self._read(CHUNK_CHARACTERS)
+
+    def _value(self) -> Any:
+        while True:
+            problem = "the file ends where a value is expected"
+            try:
+                value, end = self._decoder.raw_decode(self._buffer, self._position)
+                # What reaches the end of the buffer may go on behind it, as the digits of a number do.
+                if end < len(self._buffer) or self._at_end:
+                    self._position = end
+                    return value
+            except _NotANumberError as error:
+                self._fail(f"{error} is not a number")
+            except RecursionError:
+                self._fail("values are nested too deeply")
+            except ValueError as error:
+                problem = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            if self._at_end:
+                self._fail(problem)
+            pending = len(self._buffer) - self._position
+            if pending > MAX_VALUE_CHARACTERS:
+                self._fail(f"a single value is longer than {MAX_VALUE_CHARACTERS} characters, or broken ({problem})")
+            self._read(max(CHUNK_CHARACTERS, pending))
+
+    def _read(self, characters: int) -> None:
+        self._consumed += self._position
+        more = self._stream.read(characters)
+        self._buffer = self._buffer[self._position :] + more
+        self._position = 0
+        self._at_end = not more
+
+    def _fail(self, problem: str) -> NoReturn:
+        place = self._consumed + self._position + 1
+        broken_off = "; is the file complete?" if self._at_end else ""
+        raise ConfigError(f"{self._path}: not valid JSON at character {place}: {problem}{broken_off}")
+
+
+def _refuse(name: str) -> NoReturn:
+    raise _NotANumberError(name)
