@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field, Strict
 
 from simulator.cli.catalogue import find_model, model_ids
-from simulator.errors import ConfigError
+from simulator.errors import ConfigError, UnsupportedError
 from simulator.model import Model
 from simulator.validation import StrictModel, parse, suggest
 
@@ -84,9 +84,14 @@ def upstream_model(name: str, configs: Path, source: str = "model") -> Model:
     ------
     ConfigError
         If there is no such model.
+    UnsupportedError
+        If upstream's formulas do not describe it.
     """
     ids = model_ids(configs)
     chosen = next((one for one in (name, name.lower().rsplit("/", 1)[-1]) if one in ids), None)
     if chosen is None:
         raise ConfigError(f"{source}: unknown id '{name}'; {suggest(name, ids)}")
-    return find_model(chosen, configs).model_copy(update={"head_dim": None})
+    model = find_model(chosen, configs)
+    if model.num_local_experts or model.quantization is not None:
+        raise UnsupportedError(f"{source}: '{chosen}' has experts or quantized weights, which upstream does not price")
+    return model.model_copy(update={"head_dim": None})

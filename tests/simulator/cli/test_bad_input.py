@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -176,6 +177,21 @@ def test_other_keys_of_a_record_come_back_unchanged(tables):
     answer = invoke("price", "--kernels", tables, stdin=json_lines({**STEP, "case": "mine", "step_us": -1})).lines[0]
     assert answer["case"] == "mine"
     assert answer["step_us"] > 0
+
+
+def test_recorded_steps_are_priced_as_upstream_sees_the_model(tables, tmp_path, project_root):
+    own = tmp_path / "configs"
+    shutil.copytree(project_root / "configs" / "models", own / "models")
+    plain = json.loads((own / "models" / "llama-2-7b-hf.json").read_text())
+    (own / "models" / "wide-heads.json").write_text(json.dumps({**plain, "head_dim": 256}))
+    (own / "models" / "experts.json").write_text(
+        json.dumps({**plain, "num_local_experts": 8, "num_experts_per_tok": 2})
+    )
+    command = ("price", "--kernels", tables, "--configs", own)
+    priced = [invoke(*command, stdin=json_lines({**STEP, "model": name})) for name in ("llama-2-7b-hf", "wide-heads")]
+    assert priced[0].lines[0]["step_us"] == priced[1].lines[0]["step_us"]
+    assert "experts or quantized" in refused(*command, stdin=json_lines({**STEP, "model": "experts"}))
+    assert invoke(*command, stdin=json_lines({**STEP, "model": "meta-llama/Llama-2-7b-HF"})).code == 0
 
 
 def test_an_unknown_question_is_refused_with_the_nearest_one(tables):
