@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HYPOTHESIS = "h1_bw_efficiency"
 # What the laboratory reads, and nothing that it writes.
 INPUTS = ("configs", "ground_truth", "hypotheses")
-SOURCES = (*INPUTS, "profiles", "simulator", "workflow", "Snakefile", "requirements.lock")
+SOURCES = (*INPUTS, "documents", "profiles", "simulator", "workflow", "Snakefile", "requirements.lock")
 
 
 def error_row(arm="baseline", experiment="one", error_pct=-10.0, measured=100.0, **changes):

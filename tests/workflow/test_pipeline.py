@@ -51,7 +51,7 @@ def pristine(tmp_path_factory):
 def built(pristine, tmp_path_factory):
     """Return a small project in which everything was made once; read only."""
     project = clone(pristine, tmp_path_factory.mktemp("built") / "project")
-    succeed(project, HYPOTHESIS, "--cores", "1")
+    succeed(project, "--cores", "1")
     return project
 
 
@@ -99,7 +99,7 @@ def test_a_second_time_there_is_nothing_to_be_done(project):
 
 def test_other_cores_another_hash_seed_and_another_place_give_the_same_bytes(pristine, built, tmp_path):
     other = clone(pristine, tmp_path / "another place")
-    succeed(other, HYPOTHESIS, "--cores", "2", hash_seed="4242")
+    succeed(other, "--cores", "2", hash_seed="4242")
     assert contents(other / "reports") == contents(built / "reports")
     assert contents(other / "results") == contents(built / "results")
 
@@ -280,7 +280,7 @@ def test_a_killed_run_leaves_no_half_report_and_resumes_to_the_same_bytes(pristi
     assert process.returncode == -signal.SIGKILL
     page = project / PAGE
     assert not page.exists() or page.read_bytes() == (built / PAGE).read_bytes()
-    succeed(project, HYPOTHESIS)
+    succeed(project)
     assert contents(project / "reports") == contents(built / "reports")
     assert contents(project / RUNS) == contents(built / RUNS)
 
