@@ -117,18 +117,19 @@ class CountClaim(_Claim):
 
 
 class ExtremumClaim(_Claim):
-    """The largest or smallest value is this, or is found where a condition holds."""
+    """The largest or smallest value is this, or is found in a named row or where a condition holds."""
 
     kind: Literal["extremum"]
     value: Expression
     which: Literal["largest", "smallest"]
     claimed: Number | None = None
     at: Expression | None = None
+    at_row: str | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> ExtremumClaim:
-        if self.claimed is None and self.at is None:
-            raise ValueError("give claimed, at, or both")
+        if self.claimed is None and self.at is None and self.at_row is None:
+            raise ValueError("give claimed, at or at_row")
         return self
 
     def judge(self, names: Mapping[str, Any]) -> Judgement:
@@ -143,7 +144,10 @@ class ExtremumClaim(_Claim):
             verdicts.append(top.meets(as_interval(self.claimed)))
         if self.at is not None:
             verdicts.append(_all_or_some([truths(self.at, names)[row] for row in extreme]))
-        said = " ".join(part for part in (_said(self.claimed), self.at and f"where `{self.at}`") if part)
+        if self.at_row is not None:
+            verdicts.append(_all_or_some([row == self.at_row for row in extreme]))
+        place = self.at_row and f"at {self.at_row}", self.at and f"where `{self.at}`"
+        said = " ".join(part for part in (_said(self.claimed), *place) if part)
         return Judgement(_verdict(verdicts), said, f"{shown(top)} ({', '.join(extreme)})")
 
 
