@@ -4,6 +4,7 @@ snakemake                       every finding
 snakemake h1_bw_efficiency      one finding (`snakemake --list-target-rules` lists them)
 snakemake errata index          the errata of the published findings, and the index of all findings
 snakemake check                 do all committed reports still come out?
+snakemake --config kernels=DIR  the synthetic findings on a folder of measured kernel tables, into results/measured/
 
 Everything is loaded and validated here, before any job runs; the rules below only say which file is
 made from which.
@@ -21,13 +22,14 @@ from workflow.lib import pipeline, project_pages
 
 pipeline.hush_scheduler()
 try:
-    LAB = pipeline.open_laboratory(Path(workflow.basedir))
+    LAB = pipeline.open_laboratory(Path(workflow.basedir), config.get("kernels"))
     pipeline.refuse_misspelt_targets(LAB, sys.argv[1:])
 except RooflineLabError as error:
     raise pipeline.user_error(error) from None
 
 
 include: "workflow/rules/simulate.smk"
+include: "workflow/rules/synthetic.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/errata.smk"
 include: "workflow/rules/check.smk"
@@ -41,7 +43,7 @@ rule all:
         "All findings are up to date in reports/."
 
 
-for hypothesis in LAB.hypotheses:
+for hypothesis in pipeline.names(LAB):
 
     rule:
         name:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from simulator.errors import ConfigError
 from simulator.validation import config_error
-from workflow.lib.spec import Hypothesis
+from workflow.lib.spec import Claim
 
 FILE = "discussion.md"
 SECTIONS = ("Root Cause Analysis", "Devil's Advocate", "Implications for Users", "Parameters and Generality")
@@ -23,7 +23,7 @@ _EXPRESSION = re.compile(r"\{\{.*?\}\}|`[^`]*`", re.DOTALL)
 _RESULT = re.compile(r"(?<![\w.])(?<![A-Za-z]-)(?:\d+\.\d+|(?!100\s?(?:%|percent))\d+\s?(?:%|percent|pp\b|ms\b|us\b))")
 
 
-def load_discussion(spec: Hypothesis, folder: Path, root: Path) -> dict[str, str]:
+def load_discussion(spec: Claim, folder: Path, root: Path) -> dict[str, str]:
     """Read the sections of one discussion and check every text of the hypothesis.
 
     Raises
@@ -56,7 +56,7 @@ def _split(text: str) -> dict[str, str]:
     return {title.strip(): body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def _typed(spec: Hypothesis, sections: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _typed(spec: Claim, sections: dict[str, str]) -> Iterator[tuple[str, str]]:
     texts = dict(sections)
     texts |= {f"findings.{i}": f"{one.finding} {one.action}" for i, one in enumerate(spec.findings)}
     texts |= {f"evidence.{i}": f"{one.value} {one.confidence}" for i, one in enumerate(spec.evidence)}

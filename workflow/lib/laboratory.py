@@ -8,10 +8,12 @@ exist, arms that differ in something undeclared (rule ED-1).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
@@ -30,7 +32,9 @@ from workflow.lib.files import digest_of
 from workflow.lib.ground_truth import VOCABULARY_FILE, Experiment, load_set
 from workflow.lib.published import Published, load_published
 from workflow.lib.settings import Method, Settings, load_methods, load_settings
-from workflow.lib.spec import Hypothesis, load_hypothesis
+from workflow.lib.spec import Claim, Hypothesis, kind_of, load_hypothesis
+from workflow.lib.synthetic.resolve import check_synthetic, known_number
+from workflow.lib.synthetic.spec import SyntheticHypothesis
 
 EMBEDDED_KERNELS = Path("configs/kernels/h100/analytic.yaml")
 
@@ -56,12 +60,14 @@ class Laboratory:
         methods: Mapping[str, Method],
         hypotheses: Mapping[str, Hypothesis],
         tables_folder: Path | None = None,
+        synthetic: Mapping[str, SyntheticHypothesis] = MappingProxyType({}),
     ) -> None:
         self.root = root
         self.settings = settings
         self.methods = methods
         self.hypotheses = hypotheses
         self.tables_folder = tables_folder
+        self.synthetic = synthetic
         self.discussions: dict[str, dict[str, str]] = {}
         self.published: dict[str, Published | None] = {}
         self._sets: dict[str, tuple[Experiment, ...]] = {}
@@ -126,7 +132,27 @@ class Laboratory:
         """Return a GPU by id, read once."""
         return self._hardware[identifier]
 
-    def kernels(self, steptime: StepTimeOptions, hardware: str) -> Kernels | None:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every hypothesis of either kind, numbers in their natural order."""
+        return tuple(sorted([*self.hypotheses, *self.synthetic], key=_natural))
+
+    @property
+    def model_ids(self) -> tuple[str, ...]:
+        """Models that are described."""
+        return tuple(self._models)
+
+    @property
+    def hardware_ids(self) -> tuple[str, ...]:
+        """GPUs that are described."""
+        return tuple(self._hardware)
+
+    @cached_property
+    def tables_hash(self) -> str:
+        """Content hash of the measured tables, or empty without a folder of them."""
+        return self._tables.sha256 if self._tables is not None else ""
+
+    def kernels(self, steptime: StepTimeOptions, hardware: str | Hardware) -> Kernels | None:
         """Return the kernels a step-time model's options ask for, or None where they need none.
 
         Raises
@@ -136,7 +162,8 @@ class Laboratory:
         UnsupportedError
             If the kernels of one GPU cannot answer for another.
         """
-        return choose_kernels(steptime, self.hardware(hardware), embedded=self._embedded, tables=self._tables)
+        gpu = hardware if isinstance(hardware, Hardware) else self.hardware(hardware)
+        return choose_kernels(steptime, gpu, embedded=self._embedded, tables=self._tables)
 
     def model_file(self, identifier: str) -> Path:
         """Return where a model is described."""
@@ -182,16 +209,39 @@ def load_laboratory(root: Path, tables_folder: Path | None = None) -> Laboratory
     paths = sorted((root / "hypotheses").glob("*/hypothesis.yaml"))
     if not paths:
         raise ConfigError("hypotheses/: no */hypothesis.yaml found; add a folder with one")
+    kinds = {path: kind_of(path, root) for path in paths}
+    synthetic_paths = [path for path in paths if kinds[path] == "synthetic"]
+    paths = [path for path in paths if kinds[path] != "synthetic"]
     hypotheses = [load_hypothesis(path, root) for path in paths]
+    synthetic = {path.parent.name: load_hypothesis(path, root, SyntheticHypothesis) for path in synthetic_paths}
     methods = load_methods(root)
     _check_methods(methods)
     by_id = {one.id: one for one in hypotheses}
-    laboratory = Laboratory(root, load_settings(root), methods, by_id, tables_folder)
+    laboratory = Laboratory(root, load_settings(root), methods, by_id, tables_folder, synthetic)
     for path, hypothesis in zip(paths, hypotheses, strict=True):
         _check(hypothesis, laboratory)
         laboratory.discussions[hypothesis.id] = load_discussion(hypothesis, path.parent, root)
         laboratory.published[hypothesis.id] = _published(hypothesis, path.parent / "published", root)
+    for path, claim in zip(synthetic_paths, synthetic.values(), strict=True):
+        check_references(claim, laboratory)
+        check_synthetic(claim, laboratory)
+        laboratory.discussions[claim.id] = load_discussion(claim, path.parent, root)
+        laboratory.published[claim.id] = load_published(path.parent / "published", known_number(claim))
     return laboratory
+
+
+def check_references(spec: Claim, laboratory: Laboratory) -> None:
+    """Refuse a reference to a hypothesis that does not exist."""
+    unknown = [name for name in spec.references if name not in laboratory.names]
+    if unknown:
+        told = [f"references: unknown hypothesis '{name}'; {suggest(name, laboratory.names)}" for name in unknown]
+        raise config_error(f"hypotheses/{spec.id}/hypothesis.yaml", told)
+
+
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Sort h2 before h10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((int(part), "") if part.isdigit() else (0, part) for part in parts)
 
 
 def engine_options(arm: Arm, experiment: Experiment, source: str) -> EngineOptions:
@@ -231,13 +281,9 @@ def _check(spec: Hypothesis, laboratory: Laboratory) -> None:
         for name in spec.methods
         if name not in laboratory.methods
     ]
-    problems += [
-        f"references: unknown hypothesis '{name}'; {suggest(name, laboratory.hypotheses)}"
-        for name in spec.references
-        if name not in laboratory.hypotheses
-    ]
     if problems:
         raise config_error(source, problems)
+    check_references(spec, laboratory)
     for experiment in laboratory.experiments(spec.id):
         require_runnable(laboratory.model(experiment.model), experiment.tensor_parallel)
         laboratory.hardware(experiment.hardware)

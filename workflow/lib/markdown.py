@@ -47,7 +47,8 @@ def quantity(value: float | None, unit: str) -> str:
         return f"{value:,.0f}"
     if unit in ("pct", "us", "ms"):
         return f"{signless_zero(value):,.1f} {'%' if unit == 'pct' else unit}"
-    return f"{value:.4g}" if unit in ("ratio", "mfu") else f"{value:.4g} {unit}"
+    words = {"ratio": "", "mfu": "", "gflop": " GFLOP", "gb": " GB"}
+    return f"{value:.4g}{words.get(unit, f' {unit}')}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

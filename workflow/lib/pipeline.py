@@ -25,6 +25,8 @@ from workflow.lib.report import Report, build_report
 from workflow.lib.results import read_rows
 from workflow.lib.scoring import errors_text, numbers_text
 from workflow.lib.simulate import simulate
+from workflow.lib.synthetic import jobs as synthetic
+from workflow.lib.synthetic.pages import render_row_report, row_report_files
 from workflow.lib.vocabulary import Reproduction
 
 RESULTS = Path("results")
@@ -40,15 +42,22 @@ SIMULATOR_HASHES = f"{RESULTS}/inputs/simulator.sha256"
 LABORATORY_HASHES = f"{RESULTS}/inputs/laboratory.sha256"
 
 
-def open_laboratory(root: Path) -> Laboratory:
+def open_laboratory(root: Path, tables_folder: str | None = None) -> Laboratory:
     """Load and validate the project, and record what jobs depend on.
+
+    Parameters
+    ----------
+    root
+        The project.
+    tables_folder
+        Folder of measured kernel tables (`--config kernels=DIR`), if the user has some.
 
     Raises
     ------
     RooflineLabError
         Naming file, key and remedy of whatever is wrong.
     """
-    lab = load_laboratory(root)
+    lab = load_laboratory(root, Path(tables_folder).resolve() if tables_folder else None)
     record_inputs(lab)
     return lab
 
@@ -64,9 +73,14 @@ def refuse_misspelt_targets(lab: Laboratory, arguments: Iterable[str]) -> None:
     ConfigError
         Naming the hypothesis that was probably meant.
     """
-    known = [*lab.hypotheses, *project_pages.PAGES, "all", "check"]
-    rules = {f"{REPORT_RULE}{hypothesis}" for hypothesis in lab.hypotheses}
+    known = [*names(lab), *project_pages.PAGES, "all", "check"]
+    rules = {f"{REPORT_RULE}{hypothesis}" for hypothesis in names(lab)}
     for word in arguments:
+        if lab.tables_folder is not None and word in ("check", *project_pages.PAGES, *lab.hypotheses):
+            raise ConfigError(
+                f"'{word}' cannot be run with measured kernel tables: reports/ and measured experiments always use the "
+                "kernels the project ships; leave --config kernels=... away"
+            )
         if not word.isidentifier() or word in rules:
             continue
         near = difflib.get_close_matches(word, known, n=1, cutoff=MISSPELT)
@@ -84,6 +98,16 @@ def user_error(error: RooflineLabError) -> WorkflowError:
     return WorkflowError(str(error))
 
 
+def names(lab: Laboratory) -> tuple[str, ...]:
+    """Return the hypotheses that can be asked for: on measured tables only the synthetic ones."""
+    return lab.names if lab.tables_folder is None else tuple(name for name in lab.names if name in lab.synthetic)
+
+
+def one_of(hypotheses: Iterable[str]) -> str:
+    """Return a pattern that matches exactly these hypotheses, and nothing if there are none."""
+    return "|".join(hypotheses) or "(?!)"
+
+
 # --- paths ------------------------------------------------------------------------------------
 
 
@@ -96,7 +120,10 @@ def record_inputs(lab: Laboratory) -> None:
     sources = [*provenance.laboratory_sources(lab.root), lab.root / "configs" / "lab.yaml"]
     _write_if_changed(Path(SIMULATOR_HASHES), hash_list(provenance.simulator_sources(lab.root), lab.root))
     _write_if_changed(Path(LABORATORY_HASHES), hash_list(sources, lab.root))
-    for hypothesis in lab.hypotheses:
+    for hypothesis in lab.synthetic:
+        for path, text in synthetic.arm_files(lab, hypothesis).items():
+            _write_if_changed(path, text)
+    for hypothesis in lab.hypotheses if lab.tables_folder is None else ():
         for run in lab.runs(hypothesis):
             arm = RESULTS / hypothesis / "arms" / run.method.id / f"{run.arm.name}.json"
             _write_if_changed(arm, json_text({"configuration": run.arm.configuration, "digest": run.digest}))
@@ -106,6 +133,11 @@ def run_inputs(lab: Laboratory, wildcards: Any) -> list[str]:
     """Return the data files of one run."""
     found = provenance.run_inputs(lab, wildcards.hypothesis, wildcards.method, wildcards.experiment)
     return _relative(lab, found)
+
+
+def synthetic_inputs(lab: Laboratory, hypothesis: str) -> list[str]:
+    """Return the data files the arms of one synthetic hypothesis depend on."""
+    return _relative(lab, synthetic.data_files(lab, hypothesis))
 
 
 def run_paths(lab: Laboratory, hypothesis: str) -> list[str]:
@@ -118,30 +150,41 @@ def run_paths(lab: Laboratory, hypothesis: str) -> list[str]:
 
 def author_files(lab: Laboratory, hypothesis: str) -> list[str]:
     """Return the author's files of one hypothesis and the methods it uses."""
-    methods = [lab.root / "configs" / "methods" / f"{one}.yaml" for one in lab.hypotheses[hypothesis].methods]
+    used = lab.hypotheses[hypothesis].methods if hypothesis in lab.hypotheses else ()
+    methods = [lab.root / "configs" / "methods" / f"{one}.yaml" for one in used]
     return _relative(lab, [*provenance.hypothesis_files(lab.root, hypothesis), *methods])
 
 
 def report_paths(lab: Laboratory, hypothesis: str) -> list[str]:
-    """Return every committed file of one report."""
-    return [f"{REPORTS}/{hypothesis}/{name}" for name in report_files(lab, hypothesis)]
+    """Return every committed file of one report; on measured tables, the page that is never committed."""
+    if lab.tables_folder is not None:
+        return [page_path(lab, hypothesis)]
+    return [f"{REPORTS}/{hypothesis}/{name}" for name in _report_files(lab, hypothesis)]
 
 
 def all_reports(lab: Laboratory) -> list[str]:
     """Return every committed file of every report, and the pages about all of them."""
-    reports = [path for hypothesis in lab.hypotheses for path in report_paths(lab, hypothesis)]
+    reports = [path for hypothesis in names(lab) for path in report_paths(lab, hypothesis)]
+    if lab.tables_folder is not None:
+        return reports
     return [*reports, *project_pages.published_paths()]
 
 
 def regenerated_pages(lab: Laboratory) -> list[str]:
     """Return the regenerated page of every hypothesis, and the pages about all of them."""
-    findings = [f"{RESULTS}/{hypothesis}/report/{PAGE}" for hypothesis in lab.hypotheses]
+    findings = [page_path(lab, hypothesis) for hypothesis in lab.names]
     return [*findings, *project_pages.regenerated_paths()]
+
+
+def page_path(lab: Laboratory, hypothesis: str) -> str:
+    """Return the regenerated page of one hypothesis."""
+    folder = synthetic.results_folder(lab) if hypothesis in lab.synthetic else RESULTS
+    return f"{folder}/{hypothesis}/report/{PAGE}"
 
 
 def verdict_paths(lab: Laboratory) -> list[str]:
     """Return the verdict of every hypothesis."""
-    return [f"{RESULTS}/{hypothesis}/{VERDICT_FILE}" for hypothesis in lab.hypotheses]
+    return [f"{RESULTS}/{hypothesis}/{VERDICT_FILE}" for hypothesis in lab.names]
 
 
 # --- jobs -------------------------------------------------------------------------------------
@@ -171,10 +214,30 @@ def render_job(lab: Laboratory, hypothesis: str) -> None:
     _replace_folder(RESULTS / hypothesis / "report", files, last=PAGE)
 
 
+def evaluate_job(lab: Laboratory, wildcards: Any, output: str) -> None:
+    """Evaluate one arm of a synthetic hypothesis at every point."""
+    text = synthetic.evaluate_arm(lab, wildcards.hypothesis, wildcards.method, wildcards.arm)
+    write_text(Path(output), text)
+
+
+def score_rows_job(lab: Laboratory, hypothesis: str) -> None:
+    """Work out rows, numbers and criteria of a synthetic hypothesis; the verdict is written last."""
+    folder = synthetic.results_folder(lab) / hypothesis
+    for name, text in synthetic.score_files(synthetic.read_report(lab, hypothesis)).items():
+        write_text(folder / name, text)
+
+
+def render_rows_job(lab: Laboratory, hypothesis: str) -> None:
+    """Render the page of a synthetic hypothesis; the page itself is written last."""
+    files = render_row_report(lab, synthetic.read_report(lab, hypothesis))
+    files = {"provenance.json": synthetic.provenance_text(lab, hypothesis), **files}
+    _replace_folder(synthetic.results_folder(lab) / hypothesis / "report", files, last=PAGE)
+
+
 def report_job(lab: Laboratory, hypothesis: str) -> None:
     """Publish a regenerated page: copy it into reports/, FINDINGS.md last."""
     source = RESULTS / hypothesis / "report"
-    files = {name: (source / name).read_text(encoding="utf-8") for name in report_files(lab, hypothesis)}
+    files = {name: (source / name).read_text(encoding="utf-8") for name in _report_files(lab, hypothesis)}
     _replace_folder(REPORTS / hypothesis, files, last=PAGE)
     say_conclusion(hypothesis)
 
@@ -192,7 +255,7 @@ def check_job(lab: Laboratory) -> None:
 
     tolerances = lab.settings.check.tolerance
     found: list[Difference] = []
-    for hypothesis in lab.hypotheses:
+    for hypothesis in lab.names:
         regenerated = RESULTS / hypothesis / "report"
         committed = lab.root / REPORTS / hypothesis
         differences = compare_reports(committed, regenerated, tolerances)
@@ -223,6 +286,10 @@ def say_conclusion(hypothesis: str) -> None:
     for line in summary["methods"]:
         _say(f"{hypothesis}: {line['method']}: {line['status']} ({line['result']})")
     _say(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
+
+
+def _report_files(lab: Laboratory, hypothesis: str) -> list[str]:
+    return (row_report_files if hypothesis in lab.synthetic else report_files)(lab, hypothesis)
 
 
 def _say_published(lab: Laboratory, hypothesis: str) -> None:

@@ -52,18 +52,21 @@ def provenance_text(laboratory: Laboratory, hypothesis: str) -> str:
         for path in run_inputs(laboratory, hypothesis, method, one.id)
     }
     methods = [root / "configs" / "methods" / f"{method}.yaml" for method in spec.methods]
-    return json_text(
-        {
-            "hypothesis": hypothesis,
-            "runs": {method: laboratory.arm_digests(hypothesis, method) for method in spec.methods},
-            "hashes": {
-                "hypothesis": digest_of_files(hypothesis_files(root, hypothesis), root),
-                "methods": digest_of_files(methods, root),
-                "measurements, models, hardware": digest_of_files(data, root),
-                "simulator": digest_of_files(simulator_sources(root), root),
-                "laboratory": digest_of_files(laboratory_sources(root), root),
-                "lab.yaml": digest_of_files([root / "configs" / "lab.yaml"], root),
-                "requirements.lock": digest_of_files([root / "requirements.lock"], root),
-            },
-        }
-    )
+    hashes = {
+        "hypothesis": digest_of_files(hypothesis_files(root, hypothesis), root),
+        "methods": digest_of_files(methods, root),
+        "measurements, models, hardware": digest_of_files(data, root),
+        **code_hashes(root),
+    }
+    runs = {method: laboratory.arm_digests(hypothesis, method) for method in spec.methods}
+    return json_text({"hypothesis": hypothesis, "runs": runs, "hashes": hashes})
+
+
+def code_hashes(root: Path) -> dict[str, str]:
+    """Return content hashes of what every report is made with."""
+    return {
+        "simulator": digest_of_files(simulator_sources(root), root),
+        "laboratory": digest_of_files(laboratory_sources(root), root),
+        "lab.yaml": digest_of_files([root / "configs" / "lab.yaml"], root),
+        "requirements.lock": digest_of_files([root / "requirements.lock"], root),
+    }

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from simulator.errors import ConfigError
 from simulator.validation import StrictModel, parse, read_yaml
@@ -43,7 +44,7 @@ class Source(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One printed number."""
+    """One printed number; `metric` is a column or a summary where the hypothesis is synthetic."""
 
     table: str
     arm: str
@@ -97,8 +98,13 @@ class Published:
     cells: tuple[Cell, ...]
 
 
-def load_published(folder: Path) -> Published | None:
+def load_published(folder: Path, metric: Callable[[str], Any] = Metric) -> Published | None:
     """Read the published tables of one hypothesis, or None if there are none.
+
+    Parameters
+    ----------
+    metric
+        Validates the word in the column `metric`; a synthetic hypothesis names its own.
 
     Raises
     ------
@@ -109,7 +115,7 @@ def load_published(folder: Path) -> Published | None:
         return None
     source_path = folder / "source.yaml"
     source = parse(Source, read_yaml(source_path), source=str(source_path))
-    cells = tuple(cell for path in sorted(folder.glob("*.csv")) for cell in load_cells(path))
+    cells = tuple(cell for path in sorted(folder.glob("*.csv")) for cell in load_cells(path, metric))
     return Published(source, cells)
 
 
@@ -120,7 +126,7 @@ def reproduce(
     return tuple(_compare(cell, published.source, scores, reference_arm, tolerances) for cell in published.cells)
 
 
-def load_cells(path: Path) -> Iterator[Cell]:
+def load_cells(path: Path, metric: Callable[[str], Any] = Metric) -> Iterator[Cell]:
     """Read one file of printed cells.
 
     Raises
@@ -134,12 +140,12 @@ def load_cells(path: Path) -> Iterator[Cell]:
             raise ConfigError(f"{path}:1: the header must be {','.join(COLUMNS)}")
         for line, row in enumerate(reader, start=2):
             try:
-                yield _cell(row)
+                yield _cell(row, metric)
             except (ValueError, TypeError) as error:
                 raise ConfigError(f"{path}:{line}: {error}") from None
 
 
-def _cell(row: Mapping[str, str]) -> Cell:
+def _cell(row: Mapping[str, str], metric: Callable[[str], Any]) -> Cell:
     if set(row) != set(COLUMNS):
         raise ValueError(f"more than {len(COLUMNS)} values")
     cell = Cell(
@@ -147,7 +153,7 @@ def _cell(row: Mapping[str, str]) -> Cell:
         row["arm"],
         Scope(row["scope"]),
         row["key"],
-        Metric(row["metric"]),
+        metric(row["metric"]),
         Statistic(row["statistic"]),
         float(row["value"]),
         row["unit"],

@@ -22,6 +22,13 @@ class Tolerances(StrictModel):
     ms: NonNegative
     pct: NonNegative
     pp: NonNegative
+    us: NonNegative
+    ratio: NonNegative
+    mfu: NonNegative
+    count: NonNegative
+    flag: NonNegative
+    gflop: NonNegative
+    gb: NonNegative
 
     def of(self, unit: str) -> float:
         """Return the tolerance for `unit`."""

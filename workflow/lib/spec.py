@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -43,6 +43,9 @@ class Evidence(StrictModel):
     metric: Text
     value: Text
     confidence: Text
+
+
+KINDS = ("validation", "synthetic")
 
 
 class Claim(StrictModel):
@@ -129,8 +132,27 @@ class Hypothesis(Claim):
         return self
 
 
-def load_hypothesis(path: Path, root: Path) -> Hypothesis:
-    """Read one hypothesis.
+AnyClaim = TypeVar("AnyClaim", bound=Claim)
+
+
+def kind_of(path: Path, root: Path) -> str:
+    """Return the kind one hypothesis file says it is; without a word, `validation`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such kind.
+    """
+    data = read_yaml(path)
+    kind = data.get("kind", KINDS[0]) if isinstance(data, dict) else KINDS[0]
+    if kind not in KINDS:
+        source = path.relative_to(root).as_posix()
+        raise config_error(source, [f"kind: unknown kind {kind!r}; {suggest(str(kind), KINDS)}"])
+    return str(kind)
+
+
+def load_hypothesis(path: Path, root: Path, record: type[AnyClaim] = Hypothesis) -> AnyClaim:  # type: ignore[assignment]
+    """Read one hypothesis of the kind `record` describes.
 
     Raises
     ------
@@ -138,7 +160,7 @@ def load_hypothesis(path: Path, root: Path) -> Hypothesis:
         Naming the file and every wrong key; also when the id is not the folder's name.
     """
     source = path.relative_to(root).as_posix()
-    hypothesis = parse(Hypothesis, read_yaml(path), source=source)
+    hypothesis = parse(record, read_yaml(path), source=source)
     if hypothesis.id != path.parent.name:
         raise config_error(source, [f"id: must be the folder's name '{path.parent.name}' (got '{hypothesis.id}')"])
     return hypothesis

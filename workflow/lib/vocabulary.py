@@ -126,8 +126,10 @@ class Metric(StrEnum):
 
 
 class Scope(StrEnum):
-    """Over which runs a number was aggregated."""
+    """Over which runs, or rows of generated points, a number was aggregated."""
 
+    ROW = "row"
+    SWEEP = "sweep"
     EXPERIMENT = "experiment"
     WORKLOAD = "workload"
     FAMILY = "family"
@@ -143,6 +145,19 @@ class Statistic(StrEnum):
     MAPE = "mape"
     SIGNED_ERROR = "signed_error"
     DELTA = "delta"
+    VALUE = "value"
+    POINTS = "points"
+    COUNT = "count"
+    SHARE = "share"
+    MIN = "min"
+    MAX = "max"
+    MEAN = "mean"
+    SUM = "sum"
+    DISTINCT = "distinct"
+    JUMPS = "jumps"
+    LARGEST_JUMP = "largest_jump"
+    LONGEST_FLAT = "longest_flat"
+    BREAKS = "breaks"
 
 
 FAMILY_LABELS = {

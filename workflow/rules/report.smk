@@ -2,6 +2,8 @@
 
 
 rule score:
+    wildcard_constraints:
+        hypothesis=pipeline.one_of(LAB.hypotheses),
     input:
         runs=lambda wildcards: pipeline.run_paths(LAB, wildcards.hypothesis),
         criteria="hypotheses/{hypothesis}/hypothesis.yaml",
@@ -15,6 +17,8 @@ rule score:
 
 
 rule render:
+    wildcard_constraints:
+        hypothesis=pipeline.one_of(LAB.hypotheses),
     input:
         scores=rules.score.output,
         author=lambda wildcards: pipeline.author_files(LAB, wildcards.hypothesis),
@@ -25,7 +29,7 @@ rule render:
         pipeline.render_job(LAB, wildcards.hypothesis)
 
 
-for hypothesis in LAB.hypotheses:
+for hypothesis in LAB.names if LAB.tables_folder is None else ():
 
     rule:
         name:

@@ -1,0 +1,47 @@
+# Synthetic hypotheses: one job per (hypothesis, kernels, arm), then scores, then the page; the rule that publishes a
+# page stands in report.smk. With a folder of measured tables everything goes to results/measured/.
+
+ROWS = str(pipeline.synthetic.results_folder(LAB))
+SYNTHETIC = pipeline.one_of(LAB.synthetic)
+
+
+rule evaluate:
+    input:
+        simulator=pipeline.SIMULATOR_HASHES,
+        laboratory=pipeline.LABORATORY_HASHES,
+        arm=f"{ROWS}/{{hypothesis}}/arms/{{method}}/{{arm}}.json",
+        data=lambda wildcards: pipeline.synthetic_inputs(LAB, wildcards.hypothesis),
+    output:
+        f"{ROWS}/{{hypothesis}}/rows/{{method}}/{{arm}}.jsonl",
+    wildcard_constraints:
+        hypothesis=SYNTHETIC,
+    run:
+        pipeline.evaluate_job(LAB, wildcards, output[0])
+
+
+rule score_rows:
+    input:
+        rows=lambda wildcards: pipeline.synthetic.row_paths(LAB, wildcards.hypothesis),
+        criteria="hypotheses/{hypothesis}/hypothesis.yaml",
+        laboratory=pipeline.LABORATORY_HASHES,
+    output:
+        f"{ROWS}/{{hypothesis}}/rows.csv",
+        f"{ROWS}/{{hypothesis}}/numbers.csv",
+        f"{ROWS}/{{hypothesis}}/verdict.json",
+    wildcard_constraints:
+        hypothesis=SYNTHETIC,
+    run:
+        pipeline.score_rows_job(LAB, wildcards.hypothesis)
+
+
+rule render_rows:
+    input:
+        scores=rules.score_rows.output,
+        author=lambda wildcards: pipeline.author_files(LAB, wildcards.hypothesis),
+        laboratory=pipeline.LABORATORY_HASHES,
+    output:
+        f"{ROWS}/{{hypothesis}}/report/FINDINGS.md",
+    wildcard_constraints:
+        hypothesis=SYNTHETIC,
+    run:
+        pipeline.render_rows_job(LAB, wildcards.hypothesis)
