@@ -17,6 +17,7 @@ from pydantic import Field, StringConstraints, model_validator
 from simulator.validation import Count, StrictModel, config_error, parse, read_yaml, suggest
 from workflow.lib.arms import ENGINE_KEY
 from workflow.lib.criteria import Criterion
+from workflow.lib.mechanism import Expectation, Mechanism
 from workflow.lib.vocabulary import EvidenceType, Family, FindingType, Metric, Purpose, Resolution, Status
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -30,11 +31,15 @@ class GroundTruthChoice(StrictModel):
 
 
 class Finding(StrictModel):
-    """One row of the findings table; `finding` and `action` are templates over the results."""
+    """One row of the findings table; `finding` and `action` are templates over the results.
+
+    A finding of type Surprise carries an `expectation` computed from first principles (rule RCV-2).
+    """
 
     finding: Text
     type: FindingType
     action: Text
+    expectation: Expectation | None = None
 
 
 class Evidence(StrictModel):
@@ -110,6 +115,8 @@ class Hypothesis(Claim):
         Decide the status; exactly the ones marked `decisive` (by default the first) can refute.
     controls
         Evaluated and reported beside the criteria; a failed control takes "clean" away.
+    mechanisms
+        Causal statements with predicted directions, cited code and controls (rules RCV-1, 3 and 4).
     """
 
     kind: Literal["validation"] = "validation"
@@ -118,6 +125,7 @@ class Hypothesis(Claim):
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
     criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)]
     controls: tuple[Criterion, ...] = ()
+    mechanisms: tuple[Mechanism, ...] = ()
 
     @property
     def judged(self) -> tuple[Criterion, ...]:
@@ -177,9 +185,22 @@ def _inconsistencies(hypothesis: Hypothesis) -> Iterator[str]:
         for arm in criterion.arms:
             if arm not in hypothesis.arms:
                 yield f"criteria.{criterion.id}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
+    yield from _unfounded_mechanisms(hypothesis)
     for name, values in (("methods", hypothesis.methods), ("metrics", hypothesis.metrics)):
         if len(set(values)) != len(values):
             yield f"{name}: an entry is given twice"
+
+
+def _unfounded_mechanisms(hypothesis: Hypothesis) -> Iterator[str]:
+    """Yield what a causal statement names and the hypothesis lacks."""
+    for index, mechanism in enumerate(hypothesis.mechanisms):
+        named = [mechanism.of, mechanism.over]
+        named += [mechanism.control.arm, mechanism.control.over] if mechanism.control is not None else []
+        for arm in dict.fromkeys(named):
+            if arm not in hypothesis.arms:
+                yield f"mechanisms.{index}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
+        if mechanism.metric not in hypothesis.metrics:
+            yield f"mechanisms.{index}.metric: '{mechanism.metric}' is not in metrics"
 
 
 def is_path_like(target: str) -> bool:
