@@ -38,9 +38,9 @@ def test_a_prediction_that_is_too_slow_has_a_positive_error():
 
 
 def test_a_row_belongs_to_one_group_at_every_scope():
-    row = error_row(experiment="e", workload="code", family="Big", tensor_parallel=4)
+    row = error_row(experiment="e", workload="code", family="Big", tensor_parallel=4, side="test")
     groups = [row.group(scope) for scope in Scope]
-    assert groups == ["e", "code", "Big", "4", "all"]
+    assert groups == ["e", "code", "Big", "4", "synchronous", "test", "all"]
 
 
 # --- aggregates -------------------------------------------------------------------------------------

@@ -105,17 +105,21 @@ def _statement(outcome: Any) -> str:
 
 
 def _summary(report: Report) -> str:
-    """One line per method: status and overall errors."""
+    """One line per method: status, overall errors and gains; over the test experiments where there is a split."""
+    reference, *others = report.spec.arms
     header = ["Method", "Status"]
     for metric in report.spec.metrics:
-        header += [f"{metric.label} {arm}" for arm in report.spec.arms] + ["gain"]
+        header.append(f"{metric.label} {reference}")
+        for arm in others:
+            header += [f"{metric.label} {arm}", "gain"]
     rows = []
     for one in report.methods:
         cells = [one.method.title, one.verdict.status.value]
         for metric in report.spec.metrics:
-            errors = [one.scores.mape(arm, metric) for arm in report.spec.arms]
-            gain = tables.overall_gain(one.scores, metric, tuple(report.spec.arms)[-1], report.spec.reference_arm)
-            cells += [*(pct(error) for error in errors), pp(gain, bold_above=one.layout.bold_above_pp)]
+            cells.append(pct(one.judging.mape(reference, metric)))
+            for arm in others:
+                gain = tables.overall_gain(one.judging, metric, arm, reference)
+                cells += [pct(one.judging.mape(arm, metric)), pp(gain, bold_above=one.layout.bold_above_pp)]
         rows.append(cells)
     return table(header, rows, left=2)
 

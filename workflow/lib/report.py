@@ -10,16 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from workflow.lib import tables
-from workflow.lib.criteria import bootstrapper, evaluate
+from workflow.lib import evidence_tables, tables
+from workflow.lib.criteria import evaluate
 from workflow.lib.ground_truth import Experiment
+from workflow.lib.identity import ExplainedCriterion, Identity, explain_criteria, identities
 from workflow.lib.laboratory import Arm, Laboratory
 from workflow.lib.published import Comparison, Published, reproduce
 from workflow.lib.results import Row, error_rows
 from workflow.lib.scoring import Number, Scores, numbers_of
-from workflow.lib.settings import Method
+from workflow.lib.settings import Method, Settings
 from workflow.lib.spec import Hypothesis
 from workflow.lib.tables import Tables
+from workflow.lib.uncertainty import Uncertainty
 from workflow.lib.values import Values
 from workflow.lib.verdict import Verdict, judge
 from workflow.lib.vocabulary import RowStatus, Scope
@@ -36,6 +38,13 @@ class MethodReport:
     scores: Scores
     verdict: Verdict
     layout: Tables
+    identities: tuple[Identity, ...]
+    explained: tuple[ExplainedCriterion, ...]
+
+    @property
+    def judging(self) -> Scores:
+        """The scores aggregates are taken over: all, or the test experiments where there is a split."""
+        return self.scores.where(lambda row: row.counts_at(Scope.OVERALL))
 
     @property
     def definitions(self) -> str:
@@ -59,17 +68,28 @@ class MethodReport:
     @property
     def workload_table(self) -> str:
         """Errors and gains by workload."""
-        return self.layout.aggregates(self.scores, Scope.WORKLOAD)
+        return self.layout.aggregates(self.judging, Scope.WORKLOAD)
 
     @property
     def family_table(self) -> str:
         """Errors and gains by model family."""
-        return self.layout.aggregates(self.scores, Scope.FAMILY)
+        return self.layout.aggregates(self.judging, Scope.FAMILY)
 
     @property
     def tp_table(self) -> str:
         """Errors and gains by TP."""
-        return self.layout.aggregates(self.scores, Scope.TP)
+        return self.layout.aggregates(self.judging, Scope.TP)
+
+    @property
+    def load_point_table(self) -> str:
+        """Errors and gains by load point; empty where there is only one."""
+        points = {row.load_point for row in self.scores.rows}
+        return self.layout.aggregates(self.judging, Scope.LOAD_POINT) if len(points) > 1 else ""
+
+    @property
+    def split_table(self) -> str:
+        """Errors and gains on the train and on the test experiments; empty without a split."""
+        return self.layout.aggregates(self.scores, Scope.SPLIT) if self.spec.split else ""
 
     @property
     def signed_table(self) -> str:
@@ -91,6 +111,27 @@ class MethodReport:
     def criteria_table(self) -> str:
         """Criteria and controls with results."""
         return tables.criteria(self.verdict)
+
+    @property
+    def uncertainty_table(self) -> str:
+        """How sure each criterion is."""
+        return evidence_tables.uncertainty(self.verdict)
+
+    @property
+    def identity_table(self) -> str:
+        """Which arms are a constant multiple of the reference."""
+        return evidence_tables.identities(self.identities)
+
+    @property
+    def explained_gain_table(self) -> str:
+        """Per experiment: gain, and gain by the constant multiple alone."""
+        judged = {criterion.metric for criterion in self.spec.judged}
+        return evidence_tables.explained_gains([one for one in self.identities if one.metric in judged])
+
+    @property
+    def explained_criteria_table(self) -> str:
+        """Criteria beside what the constant multiple alone gives."""
+        return evidence_tables.explained_criteria(self.explained)
 
     @property
     def unscored(self) -> str:
@@ -130,6 +171,7 @@ class Report:
             {one.method.id: one.rows for one in self.methods},
             tuple(self.spec.arms),
             {arm.name: arm.configuration for arm in self.headline.arms},
+            {one.method.id: one.identities for one in self.methods},
         )
 
 
@@ -153,17 +195,31 @@ def build_report(laboratory: Laboratory, hypothesis: str, rows: Sequence[Row], p
 
 def _method_report(laboratory: Laboratory, spec: Hypothesis, name: str, rows: Sequence[Row]) -> MethodReport:
     own = tuple(row for row in rows if row["method"] == name)
-    scores = Scores(error_rows(own, spec.metrics))
-    settings = laboratory.settings
-    bootstrap = bootstrapper(settings.bootstrap.resamples, settings.bootstrap.level_pct, settings.seeds.bootstrap)
+    scores = Scores(error_rows(own, spec.metrics, spec.split))
+    settings, arms = laboratory.settings, laboratory.arms(spec.id, name)
+    uncertainty = _uncertainty(settings)
     verdict = judge(
         name,
-        [evaluate(one, scores, bootstrap) for one in spec.criteria],
-        [evaluate(one, scores, bootstrap) for one in spec.controls],
+        [evaluate(one, scores, uncertainty) for one in spec.criteria],
+        [evaluate(one, scores, uncertainty) for one in spec.controls],
         spec.resolutions,
     )
+    found = identities(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
+    explained = explain_criteria(spec.judged, scores, found, spec.reference_arm, uncertainty)
     layout = Tables(tuple(spec.arms), spec.metrics, settings.bold_above_pp)
-    return MethodReport(spec, laboratory.methods[name], laboratory.arms(spec.id, name), own, scores, verdict, layout)
+    return MethodReport(spec, laboratory.methods[name], arms, own, scores, verdict, layout, found, explained)
+
+
+def _uncertainty(settings: Settings) -> Uncertainty:
+    return Uncertainty(
+        settings.bootstrap.resamples,
+        settings.bootstrap.level_pct,
+        settings.seeds.bootstrap,
+        permutations=settings.testing.permutations,
+        permutation_seed=settings.seeds.permutation,
+        power=settings.testing.power,
+        trim_pct=settings.testing.trim_pct,
+    )
 
 
 def changes(report: Report) -> Mapping[str, list[str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow.lib.scoring import ErrorRow
+from workflow.lib.split import Split
 from workflow.lib.vocabulary import Metric, RowStatus
 
 Row = Mapping[str, Any]
@@ -25,15 +26,16 @@ def read_rows(paths: Iterable[Path]) -> list[Row]:
     return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def error_rows(rows: Iterable[Row], metrics: Iterable[Metric]) -> Iterator[ErrorRow]:
-    """Yield one error row per line and metric."""
+def error_rows(rows: Iterable[Row], metrics: Iterable[Metric], split: Split | None = None) -> Iterator[ErrorRow]:
+    """Yield one error row per line and metric, each with its side of the split."""
     wanted = tuple(metrics)
     for row in rows:
+        side = split.side_of(row["experiment"]) if split else ""
         for metric in wanted:
-            yield _error_row(row, metric)
+            yield _error_row(row, metric, side)
 
 
-def _error_row(row: Row, metric: Metric) -> ErrorRow:
+def _error_row(row: Row, metric: Metric, side: str) -> ErrorRow:
     entry = row["metrics"].get(metric.value, {})
     predicted, measured = entry.get("predicted"), entry.get("measured")
     status, reason = RowStatus(row["status"]), row["reason"]
@@ -55,4 +57,5 @@ def _error_row(row: Row, metric: Metric) -> ErrorRow:
         half_digit_ms=entry.get("half_digit_ms", 0.0),
         status=status,
         reason=reason,
+        side=side,
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from workflow.lib.ground_truth import Experiment
 from workflow.lib.laboratory import Laboratory
 from workflow.lib.report import Report
+from workflow.lib.settings import Settings
+from workflow.lib.uncertainty import CLUSTER
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class ReportScope:
     ground_truth: str
     seeds: str
     bootstrap: str
+    statistics: str
+    held_out: str
     data_date: str
     assumed: tuple[str, ...]
     runs: int
@@ -40,13 +44,39 @@ def scope_of(laboratory: Laboratory, report: Report) -> ReportScope:
         ground_truth=_sources(experiments),
         seeds=f"bootstrap {settings.seeds.bootstrap}; the simulation itself draws nothing at random",
         bootstrap=(
-            f"{settings.bootstrap.level_pct:g} % percentile bootstrap intervals over experiments "
+            f"{settings.bootstrap.level_pct:g} % percentile bootstrap intervals over model families "
             f"({settings.bootstrap.resamples} resamples)"
         ),
+        statistics=_statistics(settings),
+        held_out=_held_out(report),
         data_date=_dates(experiments),
         assumed=tuple(_assumptions(experiments)),
         runs=len(report.methods) * len(report.spec.arms) * len(experiments),
     )
+
+
+def _statistics(settings: Settings) -> str:
+    level = settings.bootstrap.level_pct
+    return (
+        f"Interval: {level:g} % percentile bootstrap; the cluster that is drawn is the {CLUSTER}. p: two-sided "
+        "permutation test over experiments (signs of paired differences, labels of groups), exact unless marked as "
+        "drawn. "
+        f"Distinguishable from zero: the interval excludes zero and p is at most {(100 - level) / 100:g}. Experiments "
+        "needed: n = ((z(1 - α/2) + z(power)) · s / effect)², for two groups n per group with s² = s₁² + s₂², at power "
+        f"{settings.testing.power:g} and for the effect the criterion claims, or the observed one where it claims a "
+        "mere direction. Median and trimmed mean decide nothing"
+    )
+
+
+def _held_out(report: Report) -> str:
+    split = report.spec.split
+    if split is None:
+        return "No experiment was held out; nothing was fitted."
+    shared = split.families_on_both_sides(report.experiments)
+    text = f"{len(split.train)} experiments chose, {len(split.test)} others judge."
+    if shared:
+        text += f" The test is not independent: {', '.join(shared)} are on both sides. {split.shared_families}"
+    return text
 
 
 def _listed(values: Iterable[str]) -> str:

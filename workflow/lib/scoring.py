@@ -50,6 +50,8 @@ class ErrorRow:
         Means in ms; None where the row has no number, see `status` and `reason`.
     half_digit_ms
         Half of the last printed digit of the measured figures this row rests on.
+    side
+        `train` or `test` where the hypothesis splits its experiments, else empty.
     """
 
     method: str
@@ -66,6 +68,7 @@ class ErrorRow:
     half_digit_ms: float
     status: RowStatus
     reason: str = ""
+    side: str = ""
 
     @property
     def is_scored(self) -> bool:
@@ -92,6 +95,13 @@ class ErrorRow:
         assert self.predicted is not None, "only scored rows have an error"
         return (self.predicted - measured) / measured * PERCENT
 
+    def counts_at(self, scope: Scope) -> bool:
+        """Whether the row enters aggregates at `scope`: train rows count only as the side they are on.
+
+        What a value was chosen by must not lower the error it is reported with.
+        """
+        return bool(self.side) if scope is Scope.SPLIT else self.side != "train"
+
     def group(self, scope: Scope) -> str:
         """Return the key of the group this row belongs to at `scope`."""
         keys = {
@@ -99,6 +109,8 @@ class ErrorRow:
             Scope.WORKLOAD: self.workload,
             Scope.FAMILY: self.family,
             Scope.TP: str(self.tensor_parallel),
+            Scope.LOAD_POINT: self.load_point,
+            Scope.SPLIT: self.side,
             Scope.OVERALL: "all",
         }
         return keys[scope]
@@ -112,7 +124,7 @@ class Gain:
     value: float
 
     def group(self, by: str) -> str:
-        """Return the experiment's workload or family."""
+        """Return the key of the group at a scope given by name."""
         return self.row.group(Scope(by))
 
 
@@ -158,6 +170,19 @@ class Scores:
     def select(self, arm: str, metric: Metric) -> tuple[ErrorRow, ...]:
         """Return the scored rows of one arm and metric, in matrix order."""
         return tuple(row for row in self.rows if row.arm == arm and row.metric == metric and row.is_scored)
+
+    def where(self, keep: Callable[[ErrorRow], bool]) -> Scores:
+        """Return the scores of some rows alone."""
+        return Scores(row for row in self.rows if keep(row))
+
+    def ratios(self, metric: Metric, of: str, over: str) -> dict[tuple[str, str], float]:
+        """Return prediction of arm `of` over that of arm `over`, by experiment and load point."""
+        found = {}
+        for row in self.select(of, metric):
+            other = self.row(over, row.experiment, metric, row.load_point)
+            if other is not None and other.is_scored and row.predicted is not None and other.predicted:
+                found[row.experiment, row.load_point] = row.predicted / other.predicted
+        return found
 
     def unscored(self) -> tuple[ErrorRow, ...]:
         """Return the rows that have no number."""
@@ -252,9 +277,11 @@ def _row_numbers(row: ErrorRow, scores: Scores, reference: str) -> list[Number]:
 
 def _aggregate_numbers(scores: Scores, arm: str, metric: Metric, reference: str) -> list[Number]:
     found = []
-    for scope in (Scope.WORKLOAD, Scope.FAMILY, Scope.TP, Scope.OVERALL):
+    for scope in (Scope.WORKLOAD, Scope.FAMILY, Scope.TP, Scope.OVERALL, Scope.SPLIT):
         groups: dict[tuple[str, str, str], list[ErrorRow]] = {}
         for row in scores.select(arm, metric):
+            if not row.counts_at(scope):
+                continue
             groups.setdefault((row.method, row.load_point, row.group(scope)), []).append(row)
         for (method, load_point, key), rows in groups.items():
             where = (method, arm, load_point, scope, key, metric)

@@ -1,18 +1,30 @@
-"""Uncertainty of means over few experiments, by a seeded percentile bootstrap.
+"""Uncertainty of means over few experiments: bootstrap intervals, permutation tests, sample sizes.
 
-The unit of resampling is the experiment, never the request: experiments are what a claim
-generalises over. Interval ends are percentiles of resampled means (linear interpolation).
+The unit is the experiment, never the request: experiments are what a claim generalises over. Where
+clusters are named (the model family of each experiment), whole clusters are resampled, because
+experiments on one model share its errors; interval ends are percentiles of resampled means
+(linear interpolation). Permutation tests are exact up to `EXACT_LIMIT` arrangements, seeded beyond.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 MIN_SAMPLE = 2
+# Arrangements up to which a permutation test visits all of them: 2**16 takes some milliseconds.
+EXACT_LIMIT = 65_536
+# Differences of float sums this small, relative to the sample, are ties, not evidence.
+TIE = 1e-9
+PERCENT = 100.0
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,31 +36,179 @@ class Interval:
     level_pct: float
 
 
-def bootstrap_mean(sample: Sequence[float], *, resamples: int, level_pct: float, seed: int) -> Interval | None:
-    """Return the interval of the mean of `sample`, or None below two experiments."""
+@dataclass(frozen=True, slots=True)
+class PValue:
+    """A two-sided permutation p-value and over how many arrangements it was taken."""
+
+    value: float
+    arrangements: int
+    exact: bool
+
+
+def bootstrap_mean(
+    sample: Sequence[float], *, resamples: int, level_pct: float, seed: int, clusters: Sequence[str] | None = None
+) -> Interval | None:
+    """Return the interval of the mean of `sample`, or None below two experiments.
+
+    Parameters
+    ----------
+    clusters
+        Cluster of each value; whole clusters are drawn. With fewer than two clusters, or without
+        any, the values themselves are drawn.
+    """
     if len(sample) < MIN_SAMPLE:
         return None
-    return _interval(_resampled_means(sample, resamples, np.random.default_rng(seed)), level_pct)
+    generator = np.random.default_rng(seed)
+    if clusters is None or len(set(clusters)) < MIN_SAMPLE:
+        return _interval(_resampled_means(sample, resamples, generator), level_pct)
+    names = sorted(set(clusters))
+    picks = generator.integers(0, len(names), size=(resamples, len(names)))
+    return _interval(_cluster_means(sample, clusters, names, picks), level_pct)
 
 
 def bootstrap_difference(
-    first: Sequence[float], second: Sequence[float], *, resamples: int, level_pct: float, seed: int
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    resamples: int,
+    level_pct: float,
+    seed: int,
+    clusters: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> Interval | None:
-    """Return the interval of mean(first) - mean(second), resampled within each group."""
+    """Return the interval of mean(first) - mean(second), or None below two experiments in a group.
+
+    Without clusters the groups are resampled independently. With clusters (one sequence per group)
+    the same clusters are drawn for both, since one model is measured in both groups; a draw that
+    leaves a group empty is dropped.
+    """
     if min(len(first), len(second)) < MIN_SAMPLE:
         return None
     generator = np.random.default_rng(seed)
-    means = _resampled_means(first, resamples, generator) - _resampled_means(second, resamples, generator)
-    return _interval(means, level_pct)
+    if clusters is None or len({*clusters[0], *clusters[1]}) < MIN_SAMPLE:
+        means = _resampled_means(first, resamples, generator) - _resampled_means(second, resamples, generator)
+        return _interval(means, level_pct)
+    names = sorted({*clusters[0], *clusters[1]})
+    picks = generator.integers(0, len(names), size=(resamples, len(names)))
+    means = _cluster_means(first, clusters[0], names, picks) - _cluster_means(second, clusters[1], names, picks)
+    kept = means[np.isfinite(means)]
+    return _interval(kept, level_pct) if len(kept) else None
 
 
-def _resampled_means(sample: Sequence[float], resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:
+def sign_flip_p(differences: Sequence[float], *, draws: int, seed: int) -> PValue | None:
+    """Test whether paired differences have mean zero, by flipping their signs.
+
+    Exact over all 2**n sign patterns where these are at most `EXACT_LIMIT`, else over `draws`
+    seeded patterns and the observed one. None below two pairs.
+    """
+    if len(differences) < MIN_SAMPLE:
+        return None
+    values = np.sort(np.asarray(differences, dtype=np.float64))
+    count = len(values)
+    if 2**count <= EXACT_LIMIT:
+        patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
+        return _p_value(np.abs((1.0 - 2.0 * patterns) @ values), abs(values.sum()), values, exact=True)
+    signs = np.random.default_rng(seed).integers(0, 2, size=(draws, count)) * 2.0 - 1.0
+    sums = np.append(np.abs(signs @ values), abs(values.sum()))
+    return _p_value(sums, abs(values.sum()), values, exact=False)
+
+
+def label_swap_p(first: Sequence[float], second: Sequence[float], *, draws: int, seed: int) -> PValue | None:
+    """Test whether two groups have the same mean, by exchanging the labels of their members.
+
+    Exact over all assignments where these are at most `EXACT_LIMIT`, else seeded. None where a
+    group is empty or both have one member.
+    """
+    if not first or not second or len(first) + len(second) <= MIN_SAMPLE:
+        return None
+    values = np.sort(np.asarray([*first, *second], dtype=np.float64))
+    size, total = len(first), len(values)
+    observed = abs(_mean(first) - _mean(second))
+    if math.comb(total, size) <= EXACT_LIMIT:
+        chosen = np.array(list(combinations(range(total), size)))
+        exact = True
+    else:
+        generator = np.random.default_rng(seed)
+        chosen = np.array([generator.permutation(total)[:size] for _ in range(draws)])
+        exact = False
+    sums = values[chosen].sum(axis=1)
+    differences = np.abs(sums / size - (values.sum() - sums) / (total - size))
+    if not exact:
+        differences = np.append(differences, observed)
+    return _p_value(differences, observed, values, exact=exact)
+
+
+def pairs_needed(effect: float, deviation: float, *, level_pct: float, power: float) -> int | None:
+    """Return how many paired experiments detect a mean difference of `effect`.
+
+    n = ((z(1 - alpha/2) + z(power)) * s / effect)**2, rounded up, at least 2; s is the standard
+    deviation of the paired differences. Normal approximation; None without an effect.
+    """
+    return _needed(effect, deviation**2, level_pct, power)
+
+
+def per_group_needed(
+    effect: float, first_deviation: float, second_deviation: float, *, level_pct: float, power: float
+) -> int | None:
+    """Return how many experiments per group detect a difference of `effect` between two groups.
+
+    n = (z(1 - alpha/2) + z(power))**2 * (s1**2 + s2**2) / effect**2, rounded up, at least 2.
+    """
+    return _needed(effect, first_deviation**2 + second_deviation**2, level_pct, power)
+
+
+def deviation(sample: Sequence[float]) -> float | None:
+    """Return the sample standard deviation (n - 1), or None below two values."""
+    return float(np.std(np.sort(np.asarray(sample)), ddof=1)) if len(sample) >= MIN_SAMPLE else None
+
+
+def median(sample: Sequence[float]) -> float:
+    """Return the median of a non-empty sample."""
+    return float(np.median(np.asarray(sample, dtype=np.float64)))
+
+
+def trimmed_mean(sample: Sequence[float], trim_pct: float) -> float:
+    """Return the mean without the lowest and the highest `trim_pct` percent, rounded down to whole values."""
+    cut = int(len(sample) * trim_pct / PERCENT)
+    kept = sorted(sample)[cut : len(sample) - cut]
+    return math.fsum(kept) / len(kept)
+
+
+def _needed(effect: float, variance: float, level_pct: float, power: float) -> int | None:
+    if effect == 0:
+        return None
+    normal = NormalDist()
+    factor = normal.inv_cdf(0.5 + level_pct / PERCENT / 2) + normal.inv_cdf(power)
+    return max(MIN_SAMPLE, math.ceil(factor**2 * variance / effect**2 - TIE))
+
+
+def _p_value(statistics: Floats, observed: float, values: Floats, *, exact: bool) -> PValue:
+    slack = TIE * (1.0 + float(np.abs(values).sum()))
+    return PValue(float(np.mean(statistics >= observed - slack)), len(statistics), exact)
+
+
+def _mean(sample: Sequence[float]) -> float:
+    return math.fsum(sample) / len(sample)
+
+
+def _resampled_means(sample: Sequence[float], resamples: int, generator: np.random.Generator) -> Floats:
     values = np.sort(np.asarray(sample, dtype=np.float64))
     picks = generator.integers(0, len(values), size=(resamples, len(values)))
     return values[picks].mean(axis=1)
 
 
-def _interval(means: NDArray[np.float64], level_pct: float) -> Interval:
-    tail = (100.0 - level_pct) / 2.0
-    low, high = np.percentile(means, [tail, 100.0 - tail])
+def _cluster_means(
+    sample: Sequence[float], clusters: Sequence[str], names: Sequence[str], picks: NDArray[np.int64]
+) -> Floats:
+    """Return the mean over the values of the picked clusters, per row of `picks`; NaN where there are none."""
+    pairs = list(zip(sample, clusters, strict=True))
+    sums = np.array([math.fsum(value for value, cluster in pairs if cluster == name) for name in names])
+    counts = np.array([sum(cluster == name for _, cluster in pairs) for name in names])
+    drawn = counts[picks].sum(axis=1)
+    empty = np.full(len(drawn), np.nan)
+    return np.divide(sums[picks].sum(axis=1), drawn, out=empty, where=drawn > 0)
+
+
+def _interval(means: Floats, level_pct: float) -> Interval:
+    tail = (PERCENT - level_pct) / 2.0
+    low, high = np.percentile(means, [tail, PERCENT - tail])
     return Interval(float(low), float(high), level_pct)

@@ -6,7 +6,7 @@ order of the hypothesis, then the gain over the first arm.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from workflow.lib.markdown import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
 from workflow.lib.published import Comparison
@@ -14,9 +14,16 @@ from workflow.lib.scoring import Scores, mean
 from workflow.lib.verdict import Verdict
 from workflow.lib.vocabulary import Metric, Reproduction, Scope
 
+# Arms up to which one table holds all metrics.
+FEW_ARMS = 2
+
 
 class Tables:
-    """Tables of one hypothesis: which arms and metrics, and from where on a gain is bold."""
+    """Tables of one hypothesis: which arms and metrics, and from where on a gain is bold.
+
+    With more than two arms a table of all metrics would be too wide to read, so that every metric
+    gets its own.
+    """
 
     def __init__(self, arms: Sequence[str], metrics: Sequence[Metric], bold_above_pp: float) -> None:
         self.arms = tuple(arms)
@@ -25,43 +32,60 @@ class Tables:
 
     def errors(self, scores: Scores) -> str:
         """Return error and gain per experiment."""
-        header = ["Experiment", "Workload", *self._error_header()]
-        rows = []
-        for name, load_point, workload in _runs(scores):
-            cells = [cell for metric in self.metrics for cell in self._error_cells(scores, name, metric, load_point)]
-            rows.append([name, workload, *cells])
-        return table(header, rows, left=2)
+
+        def build(metrics: Sequence[Metric]) -> str:
+            rows = []
+            for name, load_point, workload in _runs(scores):
+                cells = [cell for metric in metrics for cell in self._error_cells(scores, name, metric, load_point)]
+                rows.append([_label(scores, name, load_point), workload, *cells])
+            return table(["Experiment", "Workload", *self._error_header(metrics)], rows, left=2)
+
+        return self._by_metric(build)
 
     def aggregates(self, scores: Scores, scope: Scope) -> str:
         """Return error and gain per group, with the overall row last."""
         groups = list(dict.fromkeys(row.group(scope) for row in scores.rows))
-        rows = [self._aggregate(scores, group, scope, group) for group in groups]
-        rows.append(self._aggregate(scores, "**overall**", Scope.OVERALL, "all"))
-        return table([_SCOPE_TITLES[scope], "n", *self._error_header()], rows)
+
+        def build(metrics: Sequence[Metric]) -> str:
+            rows = [self._aggregate(scores, group, scope, group, metrics) for group in groups]
+            if scope is not Scope.SPLIT:
+                rows.append(self._aggregate(scores, "**overall**", Scope.OVERALL, "all", metrics))
+            return table([_SCOPE_TITLES[scope], "n", *self._error_header(metrics)], rows)
+
+        return self._by_metric(build)
 
     def latencies(self, scores: Scores) -> str:
         """Return measured and predicted means in ms per experiment."""
-        header = ["Experiment"]
-        for metric in self.metrics:
-            header += [f"measured {metric.label} [ms]", *(f"{arm} {metric.label} [ms]" for arm in self.arms)]
-        rows = []
-        for name, load_point, _ in _runs(scores):
-            cells = [name]
-            for metric in self.metrics:
-                found = [scores.row(arm, name, metric, load_point) for arm in self.arms]
-                measured = next((row.measured for row in found if row is not None), None)
-                cells += [ms(measured), *(ms(row.predicted if row else None) for row in found)]
-            rows.append(cells)
-        return table(header, rows)
+
+        def build(metrics: Sequence[Metric]) -> str:
+            header = ["Experiment"]
+            for metric in metrics:
+                header += [f"measured {metric.label} [ms]", *(f"{arm} {metric.label} [ms]" for arm in self.arms)]
+            rows = []
+            for name, load_point, _ in _runs(scores):
+                cells = [_label(scores, name, load_point)]
+                for metric in metrics:
+                    found = [scores.row(arm, name, metric, load_point) for arm in self.arms]
+                    measured = next((row.measured for row in found if row is not None), None)
+                    cells += [ms(measured), *(ms(row.predicted if row else None) for row in found)]
+                rows.append(cells)
+            return table(header, rows)
+
+        return self._by_metric(build)
 
     def signed_errors(self, scores: Scores) -> str:
         """Return the signed error per experiment and arm."""
-        header = ["Experiment", *(f"{arm} {metric.label}" for metric in self.metrics for arm in self.arms)]
-        rows = []
-        for name, load_point, _ in _runs(scores):
-            found = [scores.row(arm, name, metric, load_point) for metric in self.metrics for arm in self.arms]
-            rows.append([name, *(signed_pct(row.signed_error_pct if row and row.is_scored else None) for row in found)])
-        return table(header, rows)
+
+        def build(metrics: Sequence[Metric]) -> str:
+            header = ["Experiment", *(f"{arm} {metric.label}" for metric in metrics for arm in self.arms)]
+            rows = []
+            for name, load_point, _ in _runs(scores):
+                found = [scores.row(arm, name, metric, load_point) for metric in metrics for arm in self.arms]
+                errors = (row.signed_error_pct if row and row.is_scored else None for row in found)
+                rows.append([_label(scores, name, load_point), *map(signed_pct, errors)])
+            return table(header, rows)
+
+        return self._by_metric(build)
 
     def tp_scaling(self, scores: Scores, metric: Metric) -> str:
         """Return the gain of every later arm along TP, per model and workload; empty if nowhere measured."""
@@ -72,9 +96,14 @@ class Tables:
                     rows.append([series.label, arm, str(tensor_parallel), pp(value, self.bold_above_pp)])
         return table(["Model and workload", "Arm", "TP", f"{metric.label} gain"], rows, left=2) if rows else ""
 
-    def _error_header(self) -> list[str]:
+    def _by_metric(self, build: Callable[[Sequence[Metric]], str]) -> str:
+        if len(self.arms) <= FEW_ARMS or len(self.metrics) == 1:
+            return build(self.metrics)
+        return "\n\n".join(f"*{metric.label}*\n\n{build((metric,))}" for metric in self.metrics)
+
+    def _error_header(self, metrics: Sequence[Metric]) -> list[str]:
         header = []
-        for metric in self.metrics:
+        for metric in metrics:
             header.append(f"{self.arms[0]} {metric.label}")
             for arm in self.arms[1:]:
                 header += [f"{arm} {metric.label}", "gain"]
@@ -90,9 +119,9 @@ class Tables:
             cells += [pct(error), self._gain(base, error)]
         return cells
 
-    def _aggregate(self, scores: Scores, label: str, scope: Scope, key: str) -> list[str]:
+    def _aggregate(self, scores: Scores, label: str, scope: Scope, key: str, metrics: Sequence[Metric]) -> list[str]:
         cells: list[str] = []
-        for metric in self.metrics:
+        for metric in metrics:
             errors = [scores.mape(arm, metric, lambda row: row.group(scope) == key) for arm in self.arms]
             cells.append(pct(errors[0]))
             for arm, error in zip(self.arms[1:], errors[1:], strict=True):
@@ -110,7 +139,13 @@ def _mean_gain(scores: Scores, metric: Metric, of: str, over: str, scope: Scope,
     return mean(gains) if gains else None
 
 
-_SCOPE_TITLES = {Scope.WORKLOAD: "Workload", Scope.FAMILY: "Model family", Scope.TP: "TP"}
+_SCOPE_TITLES = {
+    Scope.WORKLOAD: "Workload",
+    Scope.FAMILY: "Model family",
+    Scope.TP: "TP",
+    Scope.LOAD_POINT: "Load point",
+    Scope.SPLIT: "Side",
+}
 
 
 def criteria(verdict: Verdict) -> str:
@@ -118,7 +153,6 @@ def criteria(verdict: Verdict) -> str:
     rows = []
     for role, outcomes in (("criterion", verdict.criteria), ("control", verdict.controls)):
         for outcome in outcomes:
-            interval = outcome.interval
             rows.append(
                 [
                     outcome.id,
@@ -127,12 +161,10 @@ def criteria(verdict: Verdict) -> str:
                     f"**{outcome.result}**",
                     quantity(outcome.observed, outcome.unit),
                     quantity(outcome.margin, outcome.unit),
-                    f"{interval.low:+.1f} to {interval.high:+.1f} pp" if interval else MISSING,
                     outcome.detail,
                 ]
             )
-    header = ["Id", "Role", "Statement", "Result", "Observed", "Margin", "Interval", "Detail"]
-    return table(header, rows, left=4)
+    return table(["Id", "Role", "Statement", "Result", "Observed", "Margin", "Detail"], rows, left=4)
 
 
 def reproduction_summary(comparisons: Sequence[Comparison]) -> str:
@@ -184,6 +216,12 @@ def _difference(comparison: Comparison) -> str:
 def overall_gain(scores: Scores, metric: Metric, of: str, over: str) -> float | None:
     """Return the mean gain over all experiments, or None."""
     return _mean_gain(scores, metric, of, over, Scope.OVERALL, "all")
+
+
+def _label(scores: Scores, experiment: str, load_point: str) -> str:
+    """Return the experiment, with its load point where it has several."""
+    points = {row.load_point for row in scores.rows if row.experiment == experiment}
+    return f"{experiment}, {load_point}" if len(points) > 1 else experiment
 
 
 def _runs(scores: Scores) -> list[tuple[str, str, str]]:

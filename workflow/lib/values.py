@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from simulator.errors import ConfigError
 from simulator.validation import suggest
 from workflow.lib.criteria import Outcome
+from workflow.lib.identity import Identity
 from workflow.lib.results import Row
 from workflow.lib.scoring import Number, Scores
 from workflow.lib.verdict import Verdict
@@ -31,6 +32,7 @@ class Values:
         rows: Mapping[str, Sequence[Row]],
         arms: Sequence[str],
         options: Mapping[str, Mapping[str, Any]],
+        identities: Mapping[str, Sequence[Identity]] | None = None,
     ) -> None:
         self._numbers: dict[tuple[str, ...], list[float]] = {}
         for n in numbers:
@@ -41,6 +43,7 @@ class Values:
         self._rows = rows
         self._arms = tuple(arms)
         self._options = options
+        self._identities = identities or {}
 
     def mape(self, method: str, arm: str, metric: str, scope: str = "overall", key: str = "all") -> float:
         """Return a mean error, percent."""
@@ -88,6 +91,31 @@ class Values:
         """Return PASS, FAIL or NOT MEASURED."""
         return self._outcome(method, criterion).result.value
 
+    def p_value(self, method: str, criterion: str) -> float:
+        """Return the permutation p-value of a criterion's difference."""
+        evidence = self._outcome(method, criterion).evidence
+        if evidence is None or evidence.p_value is None:
+            raise ConfigError(f"p_value({method!r}, {criterion!r}): the criterion has no permutation test")
+        return evidence.p_value.value
+
+    def needed(self, method: str, criterion: str) -> int:
+        """Return how many experiments (per group) detect the effect a criterion claims."""
+        evidence = self._outcome(method, criterion).evidence
+        if evidence is None or evidence.needed is None:
+            raise ConfigError(f"needed({method!r}, {criterion!r}): the criterion has no sample size")
+        return evidence.needed
+
+    def factor(self, method: str, metric: str, arm: str | None = None) -> float:
+        """Return by how much an arm's predictions exceed the first arm's, as one factor."""
+        return self._identity(method, metric, arm).scale
+
+    def explained(self, method: str, metric: str, arm: str | None = None) -> float:
+        """Return the share of an arm's gains that a constant factor accounts for, percent."""
+        found = self._identity(method, metric, arm)
+        if not found.is_constant_multiple or found.explained_pct is None:
+            raise ConfigError(f"explained({method!r}, {metric!r}): the arm is no constant multiple of the first one")
+        return found.explained_pct
+
     def status(self, method: str) -> str:
         """Return the status of the claim under one method."""
         return self._of(self._verdicts, method).status.value
@@ -101,6 +129,13 @@ class Values:
         if not scored or kind not in scored[0]:
             raise ConfigError(f"max_rate({method!r}, {kind!r}): no run has such a rate; kinds: flops, bytes")
         return max(shares[kind] for shares in scored)
+
+    def _identity(self, method: str, metric: str, arm: str | None) -> Identity:
+        wanted = (arm or self._arms[-1], _metric(metric))
+        for one in self._of(self._identities, method):
+            if (one.arm, one.metric) == wanted:
+                return one
+        raise ConfigError(f"no arm '{wanted[0]}' with predictions of {metric} beside the first arm's")
 
     def _outcome(self, method: str, criterion: str) -> Outcome:
         verdict = self._of(self._verdicts, method)

@@ -1,0 +1,156 @@
+"""How sure one can be of a criterion: interval, p-value, sample size and robust variants of one sample.
+
+`Uncertainty` binds the laboratory's settings to `workflow.lib.statistics`, so that every criterion is
+treated the same way. The cluster of an experiment is its model family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from workflow.lib.scoring import Gain, mean
+from workflow.lib.statistics import (
+    Interval,
+    PValue,
+    bootstrap_difference,
+    bootstrap_mean,
+    deviation,
+    label_swap_p,
+    median,
+    pairs_needed,
+    per_group_needed,
+    sign_flip_p,
+    trimmed_mean,
+)
+
+CLUSTER = "model family"
+# Fewest clusters from which whole-family sign flips could ever reach p <= 5 %: 2 / 2**6 < 0.05.
+FEWEST_CONCLUSIVE_CLUSTERS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the sample behind a criterion can tell.
+
+    Attributes
+    ----------
+    sizes
+        Experiments in the sample, or in each of its two groups.
+    clusters
+        Model families among them.
+    claimed
+        The effect the criterion claims, in its unit; where it claims none but a direction, the one
+        observed.
+    needed
+        Experiments (per group) that detect the claimed effect; None if there is no effect.
+    robust
+        (name, value) of the same quantity by median and by trimmed mean.
+    against_zero
+        Whether zero is what the difference has to be told from.
+    """
+
+    sizes: tuple[int, ...]
+    clusters: int
+    interval: Interval | None
+    p_value: PValue | None
+    claimed: float
+    needed: int | None
+    robust: tuple[tuple[str, float], ...]
+    against_zero: bool = True
+
+    @property
+    def is_distinguishable(self) -> bool | None:
+        """Whether interval and permutation test both tell the difference from zero; None if unknown."""
+        if self.interval is None or self.p_value is None:
+            return None
+        alpha = 1.0 - self.interval.level_pct / 100.0
+        return not self.interval.low <= 0.0 <= self.interval.high and self.p_value.value <= alpha
+
+
+class Uncertainty:
+    """The laboratory's statistics; callable as the bootstrap of one sample or of a difference."""
+
+    def __init__(
+        self,
+        resamples: int,
+        level_pct: float,
+        seed: int,
+        *,
+        permutations: int = 10_000,
+        permutation_seed: int = 0,
+        power: float = 0.8,
+        trim_pct: float = 20.0,
+    ) -> None:
+        self.level_pct = level_pct
+        self.power = power
+        self.trim_pct = trim_pct
+        self._bootstrap = {"resamples": resamples, "seed": seed}
+        self._permute = {"draws": permutations, "seed": permutation_seed}
+
+    def of_gains(self, gains: Sequence[Gain], claimed: float) -> Evidence:
+        """Describe a mean gain; `claimed` is the gain the criterion asks for, 0 for a mere direction."""
+        values = [gain.value for gain in gains]
+        families = [gain.row.family for gain in gains]
+        spread = deviation(values)
+        effect = claimed or mean(values)
+        return Evidence(
+            sizes=(len(values),),
+            clusters=len(set(families)),
+            interval=bootstrap_mean(
+                values,
+                resamples=self._bootstrap["resamples"],
+                level_pct=self.level_pct,
+                seed=self._bootstrap["seed"],
+                clusters=families,
+            ),
+            p_value=sign_flip_p(values, **self._permute),
+            claimed=effect,
+            needed=None if spread is None else pairs_needed(effect, spread, level_pct=self.level_pct, power=self.power),
+            robust=self._robust(lambda centre: centre(values)),
+        )
+
+    def of_groups(self, first: Sequence[Gain], second: Sequence[Gain], claimed: float) -> Evidence:
+        """Describe the difference between the mean gains of two groups."""
+        values = [[gain.value for gain in group] for group in (first, second)]
+        families = tuple([gain.row.family for gain in group] for group in (first, second))
+        spreads = [deviation(group) for group in values]
+        effect = claimed or mean(values[0]) - mean(values[1])
+        needed = None
+        if spreads[0] is not None and spreads[1] is not None:
+            needed = per_group_needed(effect, spreads[0], spreads[1], level_pct=self.level_pct, power=self.power)
+        return Evidence(
+            sizes=(len(first), len(second)),
+            clusters=len({*families[0], *families[1]}),
+            interval=bootstrap_difference(
+                values[0],
+                values[1],
+                resamples=self._bootstrap["resamples"],
+                level_pct=self.level_pct,
+                seed=self._bootstrap["seed"],
+                clusters=(families[0], families[1]),
+            ),
+            p_value=label_swap_p(values[0], values[1], **self._permute),
+            claimed=effect,
+            needed=needed,
+            robust=self._robust(lambda centre: centre(values[0]) - centre(values[1])),
+        )
+
+    def of_errors(self, errors: Sequence[float], families: Sequence[str]) -> Evidence:
+        """Describe a mean error, which is compared with a limit and never with zero."""
+        interval = bootstrap_mean(
+            errors,
+            resamples=self._bootstrap["resamples"],
+            level_pct=self.level_pct,
+            seed=self._bootstrap["seed"],
+            clusters=families,
+        )
+        robust = self._robust(lambda centre: centre(errors))
+        return Evidence((len(errors),), len(set(families)), interval, None, 0.0, None, robust, against_zero=False)
+
+    def _robust(self, quantity: Callable[[Callable[[Sequence[float]], float]], float]) -> tuple[tuple[str, float], ...]:
+        trimmed = f"{self.trim_pct:g} % trimmed mean"
+        return (
+            ("median", quantity(median)),
+            (trimmed, quantity(lambda sample: trimmed_mean(sample, self.trim_pct))),
+        )
