@@ -287,23 +287,24 @@ def _check(spec: Hypothesis, laboratory: Laboratory) -> None:
     for experiment in laboratory.experiments(spec.id):
         require_runnable(laboratory.model(experiment.model), experiment.tensor_parallel)
         laboratory.hardware(experiment.hardware)
-    problems += _unknown_groups(spec, laboratory.root)
+    problems += _unknown_groups(spec, laboratory)
+    if spec.split is not None:
+        problems += spec.split.problems(laboratory.experiments(spec.id))
     for method in spec.methods:
         problems += undeclared(spec.varied, laboratory.arms(spec.id, method), f"method {method}")
     if problems:
         raise config_error(source, list(dict.fromkeys(problems)))
 
 
-def _unknown_groups(spec: Hypothesis, root: Path) -> Iterator[str]:
+def _unknown_groups(spec: Hypothesis, laboratory: Laboratory) -> Iterator[str]:
     """Yield groups of a criterion that no experiment can belong to: they would pass for not measured."""
-    words = read_yaml(root / "ground_truth" / VOCABULARY_FILE)
+    words = read_yaml(laboratory.root / "ground_truth" / VOCABULARY_FILE)
+    experiments = [one.id for one in laboratory.experiments(spec.id)]
+    known = {"family": words["families"], "workload": words["workloads"], "experiment": experiments}
     for criterion in spec.judged:
-        if criterion.kind != "improvement_order":
-            continue
-        known = words["families" if criterion.by == "family" else "workloads"]
-        for group in criterion.groups:
-            if group not in known:
-                yield f"criteria.{criterion.id}.groups: unknown {criterion.by} '{group}'; {suggest(group, known)}"
+        for kind, name in criterion.named_groups:
+            if name not in known[kind]:
+                yield f"criteria.{criterion.id}.groups: unknown {kind} '{name}'; {suggest(name, known[kind])}"
 
 
 def _published(spec: Hypothesis, folder: Path, root: Path) -> Published | None:

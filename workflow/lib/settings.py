@@ -40,6 +40,7 @@ class Seeds(StrictModel):
 
     workload: int
     bootstrap: int
+    permutation: int
 
 
 class Bootstrap(StrictModel):
@@ -47,6 +48,24 @@ class Bootstrap(StrictModel):
 
     resamples: Count
     level_pct: Annotated[float, Field(gt=50, lt=100)]
+
+
+class Testing(StrictModel):
+    """Permutation tests, sample sizes and robust variants.
+
+    Attributes
+    ----------
+    permutations
+        Seeded rearrangements where there are too many to visit all.
+    power
+        Chance of detecting an effect of the claimed size that a sample size is computed for.
+    trim_pct
+        Share of experiments a trimmed mean leaves out at either end, percent.
+    """
+
+    permutations: Count
+    power: Annotated[float, Field(gt=0.5, lt=1)]
+    trim_pct: Annotated[float, Field(ge=0, lt=50)]
 
 
 class Tolerance(StrictModel):
@@ -60,6 +79,7 @@ class Settings(StrictModel):
 
     seeds: Seeds
     bootstrap: Bootstrap
+    testing: Testing
     bold_above_pp: NonNegative
     check: Tolerance
     reproduction: Tolerance

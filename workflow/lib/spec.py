@@ -16,8 +16,10 @@ from pydantic import Field, StringConstraints, model_validator
 
 from simulator.validation import Count, StrictModel, config_error, parse, read_yaml, suggest
 from workflow.lib.arms import ENGINE_KEY
-from workflow.lib.criteria import Criterion
+from workflow.lib.criterion_kinds import Criterion, TestGap
 from workflow.lib.mechanism import Expectation, Mechanism
+from workflow.lib.split import TEST, Split
+from workflow.lib.sweep import Sweep
 from workflow.lib.vocabulary import EvidenceType, Family, FindingType, Metric, Purpose, Resolution, Status
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -117,6 +119,14 @@ class Hypothesis(Claim):
         Evaluated and reported beside the criteria; a failed control takes "clean" away.
     mechanisms
         Causal statements with predicted directions, cited code and controls (rules RCV-1, 3 and 4).
+    adopts
+        The arm later hypotheses build on; None if nothing is adopted. With `references` it makes the
+        chain of cumulative corrections.
+    split
+        Experiments that may choose a parameter and those that judge it; all aggregates are then over
+        the test experiments.
+    sweep
+        The search of one arm's option on the train experiments.
     """
 
     kind: Literal["validation"] = "validation"
@@ -126,6 +136,9 @@ class Hypothesis(Claim):
     criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)]
     controls: tuple[Criterion, ...] = ()
     mechanisms: tuple[Mechanism, ...] = ()
+    adopts: Name | None = None
+    split: Split | None = None
+    sweep: Sweep | None = None
 
     @property
     def judged(self) -> tuple[Criterion, ...]:
@@ -185,10 +198,40 @@ def _inconsistencies(hypothesis: Hypothesis) -> Iterator[str]:
         for arm in criterion.arms:
             if arm not in hypothesis.arms:
                 yield f"criteria.{criterion.id}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
+    yield from _unfounded(hypothesis)
     yield from _unfounded_mechanisms(hypothesis)
     for name, values in (("methods", hypothesis.methods), ("metrics", hypothesis.metrics)):
         if len(set(values)) != len(values):
             yield f"{name}: an entry is given twice"
+
+
+def _unfounded(hypothesis: Hypothesis) -> Iterator[str]:
+    """Yield what names an arm or a side of a split that is not there."""
+    if hypothesis.adopts is not None and hypothesis.adopts not in hypothesis.arms:
+        yield f"adopts: unknown arm '{hypothesis.adopts}'; {suggest(hypothesis.adopts, hypothesis.arms)}"
+    for criterion in hypothesis.judged:
+        if hypothesis.split is None and (criterion.on is not None or isinstance(criterion, TestGap)):
+            yield f"criteria.{criterion.id}: train and test are not defined; add a split"
+    if hypothesis.sweep is not None:
+        yield from _unfounded_sweep(hypothesis, hypothesis.sweep)
+
+
+def _unfounded_sweep(hypothesis: Hypothesis, sweep: Sweep) -> Iterator[str]:
+    """Yield what a sweep lacks, and criteria that judge its arm by what chose it."""
+    if sweep.arm not in hypothesis.arms:
+        yield f"sweep.arm: unknown arm '{sweep.arm}'; {suggest(sweep.arm, hypothesis.arms)}"
+    elif sweep.arm == hypothesis.reference_arm:
+        yield f"sweep.arm: '{sweep.arm}' is the first arm, the reference of every difference; sweep another one"
+    if hypothesis.split is None:
+        yield "sweep: a chosen value can only be judged by experiments that did not choose it; add a split"
+    if sweep.select.metric not in hypothesis.metrics:
+        yield f"sweep.select.metric: '{sweep.select.metric}' is not in metrics"
+    for criterion in hypothesis.judged:
+        if sweep.arm in criterion.arms and criterion.on != TEST and not isinstance(criterion, TestGap):
+            yield (
+                f"criteria.{criterion.id}: the value of arm '{sweep.arm}' is chosen on the train experiments, so its "
+                "error there is no result; add `on: test`"
+            )
 
 
 def _unfounded_mechanisms(hypothesis: Hypothesis) -> Iterator[str]:

@@ -134,6 +134,8 @@ class Scope(StrEnum):
     WORKLOAD = "workload"
     FAMILY = "family"
     TP = "tp"
+    LOAD_POINT = "load_point"
+    SPLIT = "split"
     OVERALL = "overall"
 
 
