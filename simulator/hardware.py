@@ -12,6 +12,7 @@ from pathlib import Path
 from simulator.validation import Positive, StrictModel, parse, read_yaml
 
 TERA = 1e12
+GIGA = 1e9
 
 
 class Quantity(StrictModel):
@@ -37,6 +38,9 @@ class Hardware(StrictModel):
         Peak HBM bandwidth, TB/s per GPU.
     memory_gib
         HBM capacity, GiB per GPU.
+    link_bandwidth_gbs
+        Peak of the links to the other GPUs of a server, GB/s per GPU and direction; absent where
+        nobody stated it, which only collectives priced by bytes need.
     """
 
     id: str
@@ -45,6 +49,12 @@ class Hardware(StrictModel):
     dense_fp8_tflops: Quantity | None = None
     memory_bandwidth_tbs: Quantity
     memory_gib: Quantity
+    link_bandwidth_gbs: Quantity | None = None
+
+    @property
+    def link_bandwidth(self) -> float | None:
+        """Peak bytes/s to other GPUs, per GPU and direction, or None."""
+        return self.link_bandwidth_gbs.value * GIGA if self.link_bandwidth_gbs else None
 
     @property
     def peak_flops(self) -> float:

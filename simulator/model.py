@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from simulator.errors import ConfigError, UnsupportedError
-from simulator.validation import Count, NonNegativeInt, StrictModel, config_error, parse, read_json
+from simulator.validation import Count, Efficiency, NonNegativeInt, StrictModel, config_error, parse, read_json
 
 SUPPORTED_ARCHITECTURES = frozenset(
     {
@@ -80,6 +80,28 @@ BYTES_PER_VALUE = {"bfloat16": 2, "float16": 2, "float32": 4}
 FP8_BYTES = 1
 
 
+class GenerationDefaults(StrictModel):
+    """How tokens are sampled where a request does not say, from Hugging Face's `generation_config.json`.
+
+    Attributes
+    ----------
+    top_p, top_k
+        Sampling only among the most likely tokens: those that add up to `top_p`, the first `top_k`.
+        None (or 1.0, 0): all tokens, which needs no sorting of the vocabulary.
+    source
+        Where the two are stated.
+    """
+
+    top_p: Efficiency | None = None
+    top_k: NonNegativeInt | None = None
+    source: str
+
+    @property
+    def truncates(self) -> bool:
+        """Whether unlikely tokens are cut off, for which a server sorts every request's logits."""
+        return (self.top_p or 1.0) < 1.0 or bool(self.top_k)
+
+
 class Model(StrictModel):
     """Shape of one decoder-only transformer.
 
@@ -100,6 +122,8 @@ class Model(StrictModel):
         Type of activations and KV cache, and of the weights unless quantized.
     quantization
         `fp8`: weights have one byte and GEMMs run on the FP8 units; KV cache stays `torch_dtype`.
+    generation_config
+        How a server samples from this model by default; None where not stated.
     """
 
     id: str
@@ -124,6 +148,7 @@ class Model(StrictModel):
     n_shared_experts: NonNegativeInt = 0
     moe_intermediate_size: Count | None = None
     quantization: Literal["fp8"] | None = None
+    generation_config: GenerationDefaults | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Model:

@@ -20,6 +20,7 @@ UNITS = {
     "dense_fp8_tflops": "TFLOPS",
     "memory_bandwidth_tbs": "TB/s",
     "memory_gib": "GiB",
+    "link_bandwidth_gbs": "GB/s",
 }
 
 # Number of parameters as the models' publishers state it; the shape must add up to it.

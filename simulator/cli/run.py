@@ -26,16 +26,13 @@ from simulator.steptime.base import StepTimeModel
 from simulator.steptime.build import BuiltStepTime, build_step_time
 from simulator.steptime.kernel_choice import choose_kernels
 from simulator.steptime.options import (
+    AnyOptions,
     ConstantMfuOptions,
     KernelMfuOptions,
-    LinearOptions,
     MfuRooflineOptions,
     parse_options,
 )
-from simulator.steptime.v1_parameters import CalibratedRooflineOptions
 from simulator.workload.build import Workload, build_workload
-
-AnyOptions = MfuRooflineOptions | CalibratedRooflineOptions | LinearOptions
 
 GIB = 2**30
 # Longer than any context window; the engine keeps one counter per position in a block.

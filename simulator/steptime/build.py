@@ -18,8 +18,10 @@ from simulator.steptime.attention import build_attention
 from simulator.steptime.gemm import PhaseGemm, gemm_peak
 from simulator.steptime.linear import Linear
 from simulator.steptime.memory import kv_bandwidth, phase_memory, weight_bandwidths
-from simulator.steptime.options import ConstantMfuOptions, LinearOptions, MfuRooflineOptions
+from simulator.steptime.options import AnyOptions, ConstantMfuOptions, MfuRooflineOptions
 from simulator.steptime.overhead import all_reduce_us, build_overhead
+from simulator.steptime.physics import CalibratedPhysics
+from simulator.steptime.physics_options import CalibratedPhysicsOptions
 from simulator.steptime.rates import MeteredStepTime
 from simulator.steptime.roofline import MfuRoofline, RooflineParts
 from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, attention_shape
@@ -37,7 +39,7 @@ class BuiltStepTime(MeteredStepTime, Protocol):
 
 
 def build_step_time(
-    options: MfuRooflineOptions | CalibratedRooflineOptions | LinearOptions,
+    options: AnyOptions,
     model: Model,
     hardware: Hardware,
     tensor_parallel: int,
@@ -69,6 +71,8 @@ def build_step_time(
         return CalibratedRoofline(
             options, model, hardware, tensor_parallel, (*warnings, *parameter_warnings(options, hardware))
         )
+    if isinstance(options, CalibratedPhysicsOptions):
+        return CalibratedPhysics(options, model, hardware, tensor_parallel, warnings)
     return Linear(options, model, hardware, tensor_parallel, warnings)
 
 

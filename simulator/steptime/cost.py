@@ -100,6 +100,15 @@ class PhaseCost:
 
 
 @dataclass(frozen=True, slots=True)
+class Term:
+    """One additive part of a step that is not split into phases: microseconds, and what they pay for."""
+
+    name: str
+    us: float
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepCost:
     """One engine step, explained.
 
@@ -119,6 +128,8 @@ class StepCost:
         Kernel efficiencies used.
     notes
         Extrapolations, substitutions and other things a reader should know.
+    terms
+        For a model without phases: all parts of the duration before rounding, largest first.
     """
 
     family: str
@@ -132,10 +143,13 @@ class StepCost:
     overhead_us: float = 0.0
     lookups: tuple[LookupUse, ...] = ()
     notes: tuple[str, ...] = ()
+    terms: tuple[Term, ...] = ()
 
     @property
     def bottleneck(self) -> str:
-        """The phase and component that dominate, or `overhead`."""
+        """The phase and component that dominate, or `overhead`; the largest term where there are terms."""
+        if self.terms:
+            return self.terms[0].name
         beside_us = self.communication_us + self.overhead_us
         if beside_us >= self.combined_s * MICROSECONDS:
             return "overhead" if self.overhead_us >= self.communication_us else "communication"
@@ -155,6 +169,8 @@ class StepCost:
         """Explain the duration in at most five lines."""
         lines = [self._headline()]
         lines += [_phase_line(name, phase) for name, phase in self.phases()]
+        if self.terms:
+            lines.append(_term_line(self.terms))
         if self.lookups:
             lines.append(_lookup_line(self.lookups))
         if self.notes:
@@ -185,6 +201,11 @@ def _phase_line(name: str, phase: PhaseCost) -> str:
         f"{phase.seconds * 1e3:.3f} ms, {phase.bottleneck}-bound: compute {phase.compute_s * 1e3:.3f} ms ({compute}), "
         f"memory {phase.memory_s * 1e3:.3f} ms ({volume} at {_rate(phase)} per GPU)"
     )
+
+
+def _term_line(terms: tuple[Term, ...]) -> str:
+    shown = ", ".join(f"{term.name} {term.us / 1e3:.3f} ms ({term.what})" for term in terms if term.us)
+    return f"  terms: {shown}"
 
 
 def _lookup_line(lookups: tuple[LookupUse, ...]) -> str:

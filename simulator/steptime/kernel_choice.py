@@ -13,12 +13,11 @@ from simulator.kernels.base import Kernels
 from simulator.kernels.measured import MeasuredKernels
 from simulator.kernels.tables import KernelTables
 from simulator.kernels.tabulated import tabulated_kernels
-from simulator.steptime.options import KernelMfuOptions, LinearOptions, MfuRooflineOptions
-from simulator.steptime.v1_parameters import CalibratedRooflineOptions
+from simulator.steptime.options import AnyOptions, KernelMfuOptions, MfuRooflineOptions
 
 
 def choose_kernels(
-    options: MfuRooflineOptions | CalibratedRooflineOptions | LinearOptions,
+    options: AnyOptions,
     hardware: Hardware,
     *,
     embedded: AnalyticKernels | None = None,

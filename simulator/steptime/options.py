@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from simulator.errors import ConfigError
 from simulator.kernels.base import GUIDE_MFU_DECODE, GUIDE_MFU_PREFILL
 from simulator.kernels.policies import Policy
+from simulator.steptime.physics_options import CalibratedPhysicsOptions
 from simulator.steptime.v1_parameters import CalibratedRooflineOptions
 from simulator.validation import Count, Efficiency, Finite, NonNegative, Positive, StrictModel, parse, suggest
 
@@ -290,20 +291,18 @@ class LinearOptions(StrictModel):
     decode_us_per_token: Finite
 
 
-StepTimeOptions = Annotated[
-    MfuRooflineOptions | CalibratedRooflineOptions | LinearOptions, Field(discriminator="family")
-]
+AnyOptions = MfuRooflineOptions | CalibratedRooflineOptions | CalibratedPhysicsOptions | LinearOptions
+StepTimeOptions = Annotated[AnyOptions, Field(discriminator="family")]
 
-FAMILIES: dict[str, type[MfuRooflineOptions] | type[CalibratedRooflineOptions] | type[LinearOptions]] = {
+FAMILIES: dict[str, type[AnyOptions]] = {
     "mfu_roofline": MfuRooflineOptions,
     "calibrated_roofline": CalibratedRooflineOptions,
+    "calibrated_physics": CalibratedPhysicsOptions,
     "linear": LinearOptions,
 }
 
 
-def parse_options(
-    data: Mapping[str, object], *, source: str
-) -> MfuRooflineOptions | CalibratedRooflineOptions | LinearOptions:
+def parse_options(data: Mapping[str, object], *, source: str) -> AnyOptions:
     """Validate the options of one step-time model.
 
     Raises

@@ -57,7 +57,7 @@ def test_a_wrong_or_contradictory_option_is_one_clear_error(options, message):
 
 @pytest.mark.parametrize("family", [None, "mfu_rooflin", 3])
 def test_an_unknown_family_lists_the_known_ones(family):
-    with pytest.raises(ConfigError, match="allowed: calibrated_roofline, linear, mfu_roofline"):
+    with pytest.raises(ConfigError, match="allowed: calibrated_physics, calibrated_roofline, linear, mfu_roofline"):
         parse_options({"family": family}, source="arm")
 
 

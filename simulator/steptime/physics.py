@@ -1,0 +1,255 @@
+"""The calibrated physical model: one step is one pass over the weights plus what surrounds it.
+
+    layers    = p-norm(weight bytes / bandwidth, GEMM FLOPs / peak), both over TP
+    head      = max(bytes of the LM head / bandwidth, its FLOPs / peak), over TP
+    attention = KV bytes of the decodes / bandwidth
+                + sum over prefill chunks of max(causal FLOPs / peak, KV bytes / bandwidth), over TP
+    launches  = layers * layer_us, in proportion to the kernels of a layer; not divided by TP
+    sampling  = vocabulary * (per step + per request), where the model cuts off unlikely tokens
+    collectives = 2 * layers * (latency + bytes / link bandwidth), where TP > 1
+    duration  = all of these + step_us + requests * request_us, in whole us, at least 1
+
+Weights are loaded once for all tokens of a step, prefill and decode together; of a mixture of
+experts, as many experts as those tokens are expected to visit. Attention follows the GEMMs, so the
+two add up. Everything but attention depends on two counts and is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simulator.errors import ConfigError
+from simulator.hardware import Hardware
+from simulator.model import Model
+from simulator.steptime.batch import Batch, BatchSums
+from simulator.steptime.cost import MICROSECONDS, StepCost, Term
+from simulator.steptime.gemm import gemm_peak
+from simulator.steptime.options import PhaseFactors
+from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER
+from simulator.steptime.physics_options import CalibratedPhysicsOptions
+from simulator.steptime.rounding import whole_us
+from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, gemm_flops_per_token
+
+# Kernels of one layer as vLLM 0.11 to 0.15 launches them (its model definitions, fused by
+# torch.compile). Dense BF16: two norms, QKV, rotation, cache write, attention, O, gate-and-up,
+# activation, down.
+DENSE_KERNELS = 10
+# Routed experts on top of those, whose three feed-forward kernels become grouped ones: router, top-k,
+# two to sort tokens by expert, one to undo it, the weighted sum.
+ROUTED_EXTRA_KERNELS = 6
+# Experts every token visits: gate-and-up, activation, down, and the sum with the routed ones.
+SHARED_EXPERT_EXTRA_KERNELS = 4
+# FP8 weights with scales found at run time: activations are converted ahead of QKV, O, gate-and-up, down.
+FP8_EXTRA_KERNELS = 4
+
+# A memory of prices beyond this is dropped, so that a long run cannot grow without bound.
+MEMO_LIMIT = 200_000
+
+KILO = 1000.0
+
+
+def kernels_per_layer(model: Model) -> int:
+    """Count the kernels of one layer."""
+    routed = ROUTED_EXTRA_KERNELS if model.num_local_experts else 0
+    shared = SHARED_EXPERT_EXTRA_KERNELS if model.n_shared_experts else 0
+    converted = FP8_EXTRA_KERNELS if model.quantization == "fp8" else 0
+    return DENSE_KERNELS + routed + shared + converted
+
+
+def rounded_corner(one_s: float, other_s: float, sharpness: float) -> float:
+    """Join two times that overlap: the p-norm, between their maximum and their sum."""
+    longer, shorter = (one_s, other_s) if one_s >= other_s else (other_s, one_s)
+    if not longer:
+        return 0.0
+    return longer * (1.0 + (shorter / longer) ** sharpness) ** (1.0 / sharpness)
+
+
+class CalibratedPhysics:
+    """The calibrated physical model of one model, GPU and TP degree; see the module for its formula.
+
+    Raises
+    ------
+    ConfigError
+        If collectives are to be priced by bytes and the GPU's link bandwidth is not stated.
+    UnsupportedError
+        If the weights are FP8 and the GPU has no FP8 units.
+    """
+
+    kv_breakpoints: tuple[int, ...] = ()
+
+    def __init__(
+        self,
+        options: CalibratedPhysicsOptions,
+        model: Model,
+        hardware: Hardware,
+        tp: int,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        self.options = options
+        self.model = model
+        self.tp = tp
+        self.warnings = (*warnings, *_assumptions(options, model))
+        self.peak_flops = gemm_peak(model, hardware)
+        self.peak_bandwidth = hardware.peak_bandwidth
+        self.work = _work_count(model, tp)
+        self._weights = Weights(model)
+        self._weight_rate = hardware.peak_bandwidth * options.weight_bandwidth_efficiency * tp
+        self._gemm_rate = self.peak_flops * options.gemm_efficiency * tp
+        self._head_rate = hardware.peak_flops * options.gemm_efficiency * tp
+        self._gemm_flops = gemm_flops_per_token(model)
+        self._head_elements = model.hidden_size * model.vocab_size
+        self._bind_attention(options, model, hardware)
+        self._launch_us = model.num_hidden_layers * options.layer_us * kernels_per_layer(model) / DENSE_KERNELS
+        self._collective_us = _collective_us(options, model, hardware, tp)
+        self._sampling_us = _sampling_us(options, model)
+        self._memo: dict[tuple[int, int], float] = {}
+
+    def _bind_attention(self, options: CalibratedPhysicsOptions, model: Model, hardware: Hardware) -> None:
+        """Set seconds per KV token read, and per FLOP-bearing pair of a new token and one it attends to."""
+        layers = model.num_hidden_layers
+        kv_bytes = 2 * layers * model.kv_width * model.activation_bytes
+        flops = 4 * layers * model.query_width
+        self._kv_token_s = kv_bytes / (hardware.peak_bandwidth * options.kv_bandwidth_efficiency * self.tp)
+        self._pair_s = flops / (hardware.peak_flops * options.attention_efficiency * self.tp)
+        self._decode_us_per_token = max(self._kv_token_s, self._pair_s) * MICROSECONDS
+
+    def price(self, sums: BatchSums) -> int:
+        """Return the step's duration in whole microseconds, at least 1."""
+        duration_us = self.duration_us(sums)
+        return int(duration_us + 0.5) if duration_us > 1.0 else 1
+
+    def duration_us(self, sums: BatchSums) -> float:
+        """Return the duration before rounding."""
+        rows = tokens = sums.decode_count
+        attention_us = self._decode_us_per_token * (sums.decode_past_tokens + rows)
+        if sums.prefill:
+            rows += len(sums.prefill)
+            tokens += sum(new for _, new in sums.prefill)
+            attention_us += self.prefill_attention_us(sums.prefill)
+        beside_us = self._memo.get((tokens, rows))
+        if beside_us is None:
+            beside_us = self._remember(tokens, rows)
+        return attention_us + beside_us
+
+    def prefill_attention_us(self, chunks: Sequence[tuple[int, int]]) -> float:
+        """Return microseconds of prefill attention; each chunk is bound by arithmetic or by reading its KV."""
+        kv_s, pair_s = self._kv_token_s, self._pair_s
+        return MICROSECONDS * sum(max(pair_s * new * (past + new / 2), kv_s * (past + new)) for past, new in chunks)
+
+    def beside_attention(self, tokens: int, rows: int) -> dict[str, float]:
+        """Return microseconds of everything that depends on new tokens and requests alone, by name."""
+        options = self.options
+        if not tokens:
+            return {"step": options.step_us}
+        return {
+            "layers": self.layers_us(tokens),
+            "head": self.head_us(rows),
+            "launches": self._launch_us,
+            "sampling": self._sampling_us[0] + self._sampling_us[1] * rows,
+            "collectives": self._collective_us[0] + self._collective_us[1] * tokens,
+            "step": options.step_us,
+            "requests": options.request_us * rows,
+        }
+
+    def layers_us(self, tokens: int) -> float:
+        """Return microseconds of all layers' GEMMs."""
+        memory_s = self._weights.bytes(tokens) / self._weight_rate
+        arithmetic_s = self._gemm_flops * tokens / self._gemm_rate
+        return rounded_corner(memory_s, arithmetic_s, self.options.corner_sharpness) * MICROSECONDS
+
+    def head_us(self, rows: int) -> float:
+        """Return microseconds of the projection to the vocabulary, whose weights are never quantized."""
+        memory_s = self._head_elements * self.model.activation_bytes / self._weight_rate
+        return max(memory_s, 2 * self._head_elements * rows / self._head_rate) * MICROSECONDS
+
+    def explain(self, batch: Batch) -> StepCost:
+        """Return the same duration with everything it is made of."""
+        sums = BatchSums.of(batch)
+        tokens = len(batch.decode) + sum(new for _, new in batch.prefill)
+        rows = len(batch.decode) + len(batch.prefill)
+        parts = {
+            "decode attention": self._decode_us_per_token * (sums.decode_past_tokens + len(batch.decode)),
+            "prefill attention": self.prefill_attention_us(batch.prefill),
+            **self.beside_attention(tokens, rows),
+        }
+        unrounded_us = self.duration_us(sums)
+        what = self._in_words(tokens, rows, sums.decode_past_tokens)
+        terms = [Term(name, us, what[name]) for name, us in parts.items()]
+        return StepCost(
+            family="calibrated_physics",
+            total_us=whole_us(unrounded_us),
+            unrounded_us=max(unrounded_us, 1.0),
+            combined_s=sum(us for name, us in parts.items() if name in ON_THE_GPU) / MICROSECONDS,
+            branch="one_pass",
+            communication_us=parts.get("collectives", 0.0),
+            overhead_us=sum(us for name, us in parts.items() if name in BESIDE_THE_WORK),
+            notes=self.warnings,
+            terms=tuple(sorted(terms, key=lambda term: (-term.us, term.name))),
+        )
+
+    def _remember(self, tokens: int, rows: int) -> float:
+        if len(self._memo) >= MEMO_LIMIT:
+            self._memo.clear()
+        beside_us = self._memo[tokens, rows] = sum(self.beside_attention(tokens, rows).values())
+        return beside_us
+
+    def _in_words(self, tokens: int, rows: int, past_tokens: int) -> dict[str, str]:
+        gigabytes = self._weights.bytes(tokens) / self.tp / 1e9
+        layers, kernels = self.model.num_hidden_layers, kernels_per_layer(self.model)
+        return {
+            "layers": f"{tokens} tokens through {gigabytes:.2f} GB of weights per GPU",
+            "head": f"{rows} rows to {self.model.vocab_size} logits",
+            "decode attention": f"{past_tokens} past tokens",
+            "prefill attention": "chunks one by one",
+            "launches": f"{layers} layers of {kernels} kernels, on every GPU",
+            "sampling": f"{rows} requests",
+            "collectives": f"{ALL_REDUCES_PER_LAYER} per layer over {self.tp} GPUs",
+            "step": "once",
+            "requests": f"{rows} requests",
+        }
+
+
+ON_THE_GPU = ("layers", "head", "decode attention", "prefill attention")
+BESIDE_THE_WORK = ("launches", "sampling", "step", "requests")
+
+
+def _assumptions(options: CalibratedPhysicsOptions, model: Model) -> tuple[str, ...]:
+    prices_sampling = options.sampling_us_per_kilotoken or options.sampling_us_per_kilotoken_request
+    if model.generation_config is None and prices_sampling:
+        return (f"{model.id}: generation_config is not stated; sampling is priced as if no token were cut off",)
+    return ()
+
+
+def _work_count(model: Model, tp: int) -> WorkCount:
+    """Count the work no server can avoid: weights once, every KV byte, no activations."""
+    whole, none = PhaseFactors(prefill=1.0, decode=1.0), PhaseFactors(prefill=0.0, decode=0.0)
+    return WorkCount(model, tp, Weights(model, lm_head=True), DynamicTraffic(model, whole, none), lm_head=True)
+
+
+def _collective_us(options: CalibratedPhysicsOptions, model: Model, hardware: Hardware, tp: int) -> tuple[float, float]:
+    """Microseconds of a step's all-reduces: at no bytes, and per new token.
+
+    A ring moves 2 * (tp - 1) / tp of the message through every GPU's link.
+    """
+    if tp == 1:
+        return 0.0, 0.0
+    if hardware.link_bandwidth is None:
+        raise ConfigError(
+            f"hardware {hardware.id}: link_bandwidth_gbs is missing, which collectives over {tp} GPUs need; "
+            "add the data sheet's figure per direction"
+        )
+    count = ALL_REDUCES_PER_LAYER * model.num_hidden_layers
+    token_bytes = 2 * (tp - 1) / tp * model.hidden_size * model.activation_bytes
+    per_token_s = token_bytes / (hardware.link_bandwidth * options.link_efficiency)
+    return count * options.all_reduce_us, count * per_token_s * MICROSECONDS
+
+
+def _sampling_us(options: CalibratedPhysicsOptions, model: Model) -> tuple[float, float]:
+    """Microseconds of cutting off unlikely tokens: per step, and per request in it."""
+    if model.generation_config is None or not model.generation_config.truncates:
+        return 0.0, 0.0
+    thousands = model.vocab_size / KILO
+    return (
+        options.sampling_us_per_kilotoken * thousands,
+        options.sampling_us_per_kilotoken_request * thousands,
+    )
