@@ -80,18 +80,21 @@ class _Engine:
         # A request that needs more than this could not complete even if it had the server to itself.
         self._capacity_tokens = options.kv_blocks * options.block_tokens
         self._busy_until_step_end = options.idle_until == "step_end"
+        self._ahead = options.schedule_ahead
+        # Arrivals after this time are not known to the step formed next.
+        self._seen_us = 0
 
     def serve(self) -> None:
         """Run step after step until nothing is left to do or the horizon is passed."""
         scheduler, arrivals, horizon_us = self._scheduler, self._arrivals, self._options.horizon_us
         while horizon_us is None or self._now_us <= horizon_us:
             next_us = arrivals.next_us
-            if next_us is not None and next_us <= self._now_us:
-                self._queue_arrivals(self._now_us)
+            if next_us is not None and next_us <= self._seen_us:
+                self._queue_arrivals(self._seen_us)
             if scheduler.running or scheduler.waiting:
                 self._next_steps()
             elif arrivals.next_us is not None:
-                self._now_us = max(self._now_us, arrivals.next_us)
+                self._now_us = self._seen_us = max(self._now_us, arrivals.next_us)
             else:
                 return
         self._queue_arrivals(horizon_us)
@@ -188,7 +191,8 @@ class _Engine:
         until_us = self._next_interruption_us()
         start_us = self._now_us
         past = live.base + decoding.step
-        limit_us = None if until_us is None else until_us - start_us
+        # An arrival already due that this step does not know of yet lets one step pass.
+        limit_us = None if until_us is None else max(1, until_us - start_us)
         durations_us = self._solo.durations_us(past, decoding.steps_to_finish(), limit_us)
         if tally.recording:
             self._record_alone(live, durations_us)
@@ -231,6 +235,7 @@ class _Engine:
             self._arrivals.release(end_us)
         idle = not scheduler.running and not scheduler.waiting
         self._now_us = start_us if idle and not self._busy_until_step_end else end_us
+        self._seen_us = start_us if self._ahead and not idle else self._now_us
 
 
 def _rank(live: Live) -> int:

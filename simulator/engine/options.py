@@ -41,6 +41,10 @@ class EngineOptions(StrictModel):
     full_prefix_hit
         A prompt found wholly in the prefix cache: `recompute_last_block` computes its last block
         again, as a server must to obtain logits; `admit_empty` schedules no token.
+    schedule_ahead
+        The server composes the next step when a step starts, not when it ends (vLLM's asynchronous
+        scheduling, the default from 0.14 on): what arrives during a step waits for the one after the
+        next, and no time passes between steps.
     """
 
     token_budget: Count = 2048
@@ -54,3 +58,4 @@ class EngineOptions(StrictModel):
     idle_until: Literal["step_end", "step_start"] = "step_end"
     cached_prefix_context: Literal["counted", "ignored"] = "counted"
     full_prefix_hit: Literal["recompute_last_block", "admit_empty"] = "recompute_last_block"
+    schedule_ahead: bool = False

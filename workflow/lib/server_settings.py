@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import StringConstraints, model_validator
@@ -14,7 +15,17 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 REQUIRED = ("token_budget", "prefix_caching", "client_offset_ms")
 
 # Settings that are options of the simulated engine, under the same name.
-ENGINE_SETTINGS = ("token_budget", "max_running", "block_tokens", "kv_blocks", "prefix_caching")
+ENGINE_SETTINGS = ("token_budget", "max_running", "block_tokens", "kv_blocks", "prefix_caching", "schedule_ahead")
+
+# vLLM schedules asynchronously by default from this version on (its release notes of 0.14.0).
+SCHEDULES_AHEAD_FROM = (0, 14)
+_VLLM_VERSION = re.compile(r"\bvLLM v?(\d+)\.(\d+)", re.IGNORECASE)
+
+
+def schedules_ahead(software: str | None) -> bool:
+    """Say whether a serving software composes the next step while one runs; unknown software does not."""
+    found = _VLLM_VERSION.search(software or "")
+    return found is not None and (int(found[1]), int(found[2])) >= SCHEDULES_AHEAD_FROM
 
 
 class ServerSettings(StrictModel):
@@ -36,6 +47,8 @@ class ServerSettings(StrictModel):
         KV blocks in host memory; 0 without offloading. Not simulated.
     max_model_len_tokens
         Longest prompt plus answer. Not simulated.
+    schedule_ahead
+        Whether the server composes the next step while one runs; where not stated, the software's default.
     software
         Serving software with its version.
     """
@@ -48,6 +61,7 @@ class ServerSettings(StrictModel):
     kv_blocks: Count | None = None
     cpu_kv_blocks: NonNegativeInt | None = None
     max_model_len_tokens: Count | None = None
+    schedule_ahead: bool | None = None
     software: Text | None = None
 
 
@@ -65,8 +79,11 @@ class Server(StrictModel):
 
     @property
     def engine_settings(self) -> dict[str, Any]:
-        """The settings an engine takes, by option name; only those that are stated."""
-        return self.settings.model_dump(include=set(ENGINE_SETTINGS), exclude_none=True)
+        """The settings an engine takes, by option name; only those that are stated or follow from the software."""
+        settings = self.settings
+        stated = settings.model_dump(include=set(ENGINE_SETTINGS), exclude_none=True)
+        default = {"schedule_ahead": True} if schedules_ahead(settings.software) else {}
+        return {**default, **stated}
 
     @model_validator(mode="after")
     def _each_setting_once(self) -> Self:
