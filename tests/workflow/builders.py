@@ -14,6 +14,7 @@ import yaml
 
 from workflow.lib.criteria import Outcome
 from workflow.lib.scoring import ErrorRow
+from workflow.lib.settings import Tolerances
 from workflow.lib.vocabulary import CriterionResult, Metric, RowStatus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +61,11 @@ def pair(experiment, before_pct, after_pct, **changes):
 def outcome(identifier="a", result=CriterionResult.PASS, *, decisive=False):
     """Return one evaluated criterion."""
     return Outcome(identifier, "statement", result, 1.0, 0.0, 1.0, None, "detail", decisive)
+
+
+def tolerances(default=0.0, **units):
+    """Return tolerances of `default` for every unit that is not given."""
+    return Tolerances(**{name: default for name in Tolerances.model_fields} | units)
 
 
 def copy_project(target, names=INPUTS):

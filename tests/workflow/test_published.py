@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from simulator.errors import ConfigError
-from tests.workflow.builders import error_row, pair
+from tests.workflow.builders import error_row, pair, tolerances
 from workflow.lib.published import COLUMNS, Cell, NotReproducible, Published, Source, load_published, reproduce
 from workflow.lib.scoring import Scores
-from workflow.lib.settings import Tolerances
 from workflow.lib.vocabulary import Metric, Reproduction, Scope, Statistic
 
-TOLERANCES = Tolerances(ms=0.1, pct=0.1, pp=0.1)
+TOLERANCES = tolerances(0.1)
 UNITS = {Statistic.MAPE: "pct", Statistic.SIGNED_ERROR: "pct", Statistic.DELTA: "pp"}
 REASON = "its inputs were never published"
 
@@ -20,10 +19,10 @@ def cell(statistic, value, scope=Scope.EXPERIMENT, key="one", arm="treatment", d
     return Cell("t", arm, scope, key, Metric.TPOT_MEAN, statistic, value, UNITS.get(statistic, "ms"), decimals)
 
 
-def compared(one, rows, not_reproducible=(), tolerances=TOLERANCES):
+def compared(one, rows, not_reproducible=(), allowed=TOLERANCES):
     """Compare one published cell with rows."""
     source = Source(document="d", date="2026-01-01", method="m", not_reproducible=not_reproducible)
-    (found,) = reproduce(Published(source, (one,)), Scores(rows), "baseline", tolerances)
+    (found,) = reproduce(Published(source, (one,)), Scores(rows), "baseline", allowed)
     return found
 
 
@@ -64,8 +63,8 @@ def test_more_printed_digits_ask_for_more():
 
 
 def test_the_tolerance_is_the_one_of_the_cells_unit():
-    tight = Tolerances(ms=0.0, pct=5.0, pp=5.0)
-    found = compared(cell(Statistic.PREDICTED, 4.8), predicted(4.86), tolerances=tight)
+    tight = tolerances(5.0, ms=0.0)
+    found = compared(cell(Statistic.PREDICTED, 4.8), predicted(4.86), allowed=tight)
     assert found.verdict is Reproduction.NOT_REPRODUCED
 
 
