@@ -119,6 +119,8 @@ class Hypothesis(Claim):
         Evaluated and reported beside the criteria; a failed control takes "clean" away.
     mechanisms
         Causal statements with predicted directions, cited code and controls (rules RCV-1, 3 and 4).
+    differs
+        Options in which the first arm may differ from the arm a referenced hypothesis adopts (rule ED-6).
     adopts
         The arm later hypotheses build on; None if nothing is adopted. With `references` it makes the
         chain of cumulative corrections.
@@ -136,6 +138,7 @@ class Hypothesis(Claim):
     criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)]
     controls: tuple[Criterion, ...] = ()
     mechanisms: tuple[Mechanism, ...] = ()
+    differs: dict[Name, tuple[Text, ...]] = Field(default_factory=dict)
     adopts: Name | None = None
     split: Split | None = None
     sweep: Sweep | None = None
@@ -200,6 +203,9 @@ def _inconsistencies(hypothesis: Hypothesis) -> Iterator[str]:
                 yield f"criteria.{criterion.id}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
     yield from _unfounded(hypothesis)
     yield from _unfounded_mechanisms(hypothesis)
+    for name in hypothesis.differs:
+        if name not in hypothesis.references:
+            yield f"differs: '{name}' is not in references"
     for name, values in (("methods", hypothesis.methods), ("metrics", hypothesis.metrics)):
         if len(set(values)) != len(values):
             yield f"{name}: an entry is given twice"
