@@ -92,7 +92,7 @@ def test_decode_is_bound_by_bandwidth_so_its_time_scales_with_the_efficiency(by_
     assert after / before == pytest.approx(1 / 0.82, rel=2e-3)
 
 
-def test_prefill_time_falls_with_tp_and_stays_below_linear_scaling(by_run):
+def test_prefill_time_falls_with_tp_as_its_work_is_divided(by_run):
     times = [
         predicted_ms(by_run["corrected", "baseline", f"jan30-llama2-7b-tp{tp}-codesweep"], "ttft_mean")
         for tp in (1, 2, 4)
