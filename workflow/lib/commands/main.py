@@ -1,0 +1,74 @@
+"""Entry point: choose the command, turn expected failures into one message and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from simulator.errors import RooflineLabError
+from workflow.lib.commands.lint import add_lint_command
+from workflow.lib.commands.new import add_new_command
+from workflow.lib.readers.command import add_import_command
+
+EXIT_FAILURE = 2
+# 128 + signal number, as shells report a process that a signal ended.
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+EPILOG = """examples:
+  python -m workflow new my_claim              a hypothesis that runs, to be filled in
+  python -m workflow lint                      do all hypotheses keep the experiment standards?
+  python -m workflow import guidellm results/ --out ground_truth/my-run
+
+Findings themselves are made by Snakemake: `snakemake --list-target-rules` lists what there is.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="python -m workflow",
+        description="Work on the laboratory: start hypotheses, check the standards, import measurements.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", metavar="command", required=True)
+    for add in (add_new_command, add_lint_command, add_import_command):
+        add(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; None takes those of the process.
+    """
+    try:
+        code = _guarded(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Point standard output at nothing, so that the interpreter's last flush cannot fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _guarded(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = parser().parse_args(argv)
+        code: int = arguments.run(arguments)
+    except SystemExit as leaving:  # argparse: 0 after --help, 2 after a wrong flag
+        return leaving.code if isinstance(leaving.code, int) else EXIT_FAILURE
+    except RooflineLabError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"error: {error}\n")
+        return EXIT_FAILURE
+    return code

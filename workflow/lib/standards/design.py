@@ -1,0 +1,157 @@
+"""Design rules ED-1 to ED-6: the experiment is a fair test of its claim."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from workflow.lib.arms import Arm, differences, undeclared
+from workflow.lib.files import digest_of_files
+from workflow.lib.ground_truth import EXPERIMENT_FILE
+from workflow.lib.provenance import hypothesis_files
+from workflow.lib.spec import Hypothesis
+from workflow.lib.standards.rules import Breach, Findings, findings
+from workflow.lib.standards.subject import Subject
+from workflow.lib.vocabulary import EvidenceType
+
+VANISHING_KINDS = frozenset({"vanishes", "vanishes_at"})
+SEEDS_OF_A_STATISTICAL_CLAIM = 3
+DIGEST = re.compile(r"^[0-9a-f]{16}$")
+# Hashes every provenance record must hold, whatever the kind of hypothesis.
+RECORDED = ("hypothesis", "simulator", "laboratory", "lab.yaml", "requirements.lock")
+
+
+def one_dimension(subject: Subject) -> Findings:
+    """ED-1: arms differ only in what is declared to vary, under every method."""
+    breaches = [
+        Breach(f"{subject.file}: varied", problem, "declare the option in `varied`, or make the arms equal")
+        for method, arms in subject.arms.items()
+        for problem in undeclared(subject.spec.varied, arms, f"method {method}")
+    ]
+    arms = sum(len(each) for each in subject.arms.values())
+    return findings(f"{arms} resolved arms differ only in {', '.join(subject.spec.varied)}", breaches)
+
+
+def vanishing_regime(subject: Subject) -> Findings:
+    """ED-2: the effect is also looked for where it should vanish."""
+    judged = getattr(subject.spec, "judged", ())
+    tests = [one.id for one in judged if getattr(one, "kind", "") in VANISHING_KINDS]
+    if tests:
+        missing = [
+            Breach(subject.page_file, f"`{row['Id']}` was not measured", "give the regime load points or experiments")
+            for table in subject.criteria()
+            for row in table
+            if row["Id"] in tests and "NOT MEASURED" in row["Result"]
+        ]
+        return findings(f"tested by {', '.join(tests)}", missing)
+    if subject.spec.vanishing:
+        return findings(
+            "no regime is run", notes=["no arm runs where the effect should vanish; the page says why (`vanishing`)"]
+        )
+    breach = Breach(
+        f"{subject.file}: controls",
+        "no criterion or control looks where the effect should vanish",
+        "add one of kind `vanishes`, or say under `vanishing` why there is no such regime",
+    )
+    return findings("nothing tests a vanishing effect", [breach])
+
+
+def preconditions(subject: Subject) -> Findings:
+    """ED-3: what a run needs is checked before it."""
+    spec = subject.measured
+    if spec is None:
+        return findings("models, hardware and points were resolved when the laboratory was opened")
+    laboratory = subject.laboratory
+    checked = 0
+    breaches = []
+    for experiment in laboratory.experiments(spec.id):
+        needed = [
+            laboratory.root / "ground_truth" / experiment.id / EXPERIMENT_FILE,
+            laboratory.model_file(experiment.model),
+            laboratory.hardware_file(experiment.hardware),
+        ]
+        checked += len(needed)
+        breaches += [
+            Breach(
+                f"{subject.file}: ground_truth.set",
+                f"{path.relative_to(laboratory.root).as_posix()} is missing",
+                "add the file, or take the experiment out of the set",
+            )
+            for path in needed
+            if not path.is_file()
+        ]
+    return findings(f"{checked} files of {len(laboratory.experiments(spec.id))} experiments are there", breaches)
+
+
+def seeds(subject: Subject) -> Findings:
+    """ED-4: seeds are stated, and a statistical claim has at least three."""
+    settings = subject.laboratory.settings.seeds.model_dump()
+    breaches = []
+    if (
+        subject.spec.type is not EvidenceType.DETERMINISTIC
+        and len(set(settings.values())) < SEEDS_OF_A_STATISTICAL_CLAIM
+    ):
+        breaches.append(
+            Breach(
+                f"{subject.file}: type",
+                f"'{subject.spec.type}' is a statistical claim, and configs/lab.yaml has fewer than three seeds",
+                "make the claim deterministic, or repeat it with seeds 42, 123 and 456",
+            )
+        )
+    if subject.page and "Seeds:" not in subject.page:
+        breaches.append(Breach(subject.page_file, "the page states no seeds", "regenerate it with `snakemake`"))
+    return findings("seeds " + ", ".join(f"{name} {value}" for name, value in settings.items()), breaches)
+
+
+def reproducible(subject: Subject) -> Findings:
+    """ED-5: the report records the content of everything it was made from, and its author's files are unchanged."""
+    record = subject.provenance
+    where = f"reports/{subject.id}/provenance.json"
+    if not record:
+        return findings("no record", [Breach(where, "is missing", "run `snakemake` and commit reports/")])
+    hashes = record.get("hashes", {})
+    breaches = [
+        Breach(where, f"has no content hash of '{name}'", "run `snakemake` and commit reports/")
+        for name in RECORDED
+        if not DIGEST.match(str(hashes.get(name, "")))
+    ]
+    root = subject.laboratory.root
+    if hashes.get("hypothesis") != digest_of_files(hypothesis_files(root, subject.id), root):
+        breaches.append(
+            Breach(where, "the author's files changed after the report", "run `snakemake` and commit reports/")
+        )
+    return findings(f"{len(hashes)} content hashes recorded", breaches)
+
+
+def difference_to_references(subject: Subject) -> Findings:
+    """ED-6: the starting arm is the arm a referenced hypothesis ends with, or the differences are declared."""
+    spec = subject.measured
+    if not subject.spec.references:
+        return findings("no earlier hypothesis is referenced")
+    if spec is None:
+        return findings("compared with no configuration: the claim is about single steps")
+    compared = [name for name in spec.references if name in subject.laboratory.hypotheses]
+    breaches = [breach for name in compared for breach in _undeclared_differences(subject, spec, name)]
+    return findings(f"compared with {', '.join(compared) or 'none'}", breaches)
+
+
+def _undeclared_differences(subject: Subject, spec: Hypothesis, name: str) -> Iterator[Breach]:
+    other = subject.laboratory.hypotheses[name]
+    declared = spec.differs.get(name, ())
+    for method in spec.methods:
+        if method not in other.methods:
+            continue
+        theirs = _arm(subject.laboratory.arms(name, method), other.adopts or other.reference_arm)
+        mine = subject.laboratory.arms(spec.id, method)[0]
+        for key, (old, new) in differences(theirs, mine).items():
+            if any(key == one or key.startswith(f"{one}.") for one in declared):
+                continue
+            yield Breach(
+                f"{subject.file}: differs.{name}",
+                f"'{key}' is {new!r} in {mine.name}, {old!r} in {theirs.name} of {name} (method {method})",
+                "make them equal, or declare the option there",
+            )
+
+
+def _arm(arms: tuple[Arm, ...], name: str) -> Arm:
+    return next(arm for arm in arms if arm.name == name)
