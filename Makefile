@@ -18,7 +18,7 @@ help:
 	@echo "make test       create the environment if missing, run the tests"
 	@echo "make check      regenerate everything into results/ and compare with reports/ as found"
 	@echo "make setup      only create the environment (.venv)"
-	@echo "make lint       ruff and snakefmt"
+	@echo "make lint       ruff, snakefmt and the experiment standards"
 	@echo "make bench      how fast it is"
 
 setup: $(READY)
@@ -41,6 +41,7 @@ check: $(READY)
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile workflow/rules
+	@$(BIN)/python -m workflow lint
 
 # Needs uv; pins every dependency for all supported Python versions at once.
 lock:
