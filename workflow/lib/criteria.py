@@ -59,7 +59,8 @@ def evaluate(criterion: Any, scores: Scores, uncertainty: Uncertainty) -> Outcom
 def _improvement(criterion: Improvement, scores: Scores, uncertainty: Uncertainty) -> Outcome:
     gains = scores.gains(criterion.metric, criterion.of, criterion.over)
     asked = criterion.at_least_pp
-    statement = f"{criterion.metric.label} error falls by at least {asked:g} pp ({criterion.of} over {criterion.over})"
+    change = f"falls by at least {asked:g} pp" if asked >= 0 else f"rises by at most {-asked:g} pp"
+    statement = f"{criterion.metric.label} error {change} ({criterion.of} over {criterion.over})"
     if not gains:
         return not_measured(criterion, statement, "no experiment was scored on both arms")
     evidence = uncertainty.of_gains(gains, asked)

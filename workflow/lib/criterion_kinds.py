@@ -22,21 +22,31 @@ OTHERS = "*"
 
 
 class Where(StrictModel):
-    """Rows a criterion looks at: all given keys must match; a key left out matches everything."""
+    """Rows a criterion looks at: all given keys must match; a key left out matches everything.
+
+    Attributes
+    ----------
+    except_load_point
+        Load points left out.
+    """
 
     experiment: Names | None = None
     workload: Names | None = None
     family: Names | None = None
     tensor_parallel: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
     load_point: Names | None = None
+    except_load_point: Names | None = None
 
     def matches(self, row: ErrorRow) -> bool:
         """Say whether a row is one of them."""
-        return all(getattr(row, key) in allowed for key, allowed in self._given())
+        left_out = self.except_load_point or ()
+        keys = ((key, allowed) for key, allowed in self._given() if key != "except_load_point")
+        return row.load_point not in left_out and all(getattr(row, key) in allowed for key, allowed in keys)
 
     def __str__(self) -> str:
         """Return the condition in words."""
-        return "; ".join(f"{key.replace('_', ' ')} {', '.join(map(str, names))}" for key, names in self._given())
+        words = {"tensor_parallel": "TP", "load_point": "load point", "except_load_point": "every load point but"}
+        return "; ".join(f"{words.get(key, key)} {', '.join(map(str, names))}" for key, names in self._given())
 
     def _given(self) -> Iterator[tuple[str, tuple[object, ...]]]:
         for key in type(self).model_fields:

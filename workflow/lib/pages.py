@@ -13,6 +13,8 @@ from workflow.lib.claim_tables import difference_table, evidence_table, findings
 from workflow.lib.figures import predicted_versus_measured, signed_errors
 from workflow.lib.laboratory import Laboratory
 from workflow.lib.markdown import pct, pp, table
+from workflow.lib.overhead_table import OPTION, overhead_table
+from workflow.lib.published import NotReproducible
 from workflow.lib.rendering import render, render_text
 from workflow.lib.report import MethodReport, Report, changes
 from workflow.lib.scope import scope_of
@@ -32,7 +34,7 @@ def render_report(laboratory: Laboratory, report: Report) -> dict[str, str]:
     files = {"numbers.csv": numbers_text(report.numbers)}
     for metric in report.spec.metrics:
         panels = {one.method.title: one.scores for one in report.methods}
-        arms = tuple(report.spec.arms)
+        arms = report.spec.shown_arms
         files[f"figures/{metric.value}_predicted_vs_measured.svg"] = predicted_versus_measured(metric, arms, panels)
         files[f"figures/{metric.value}_signed_errors.svg"] = signed_errors(metric, arms, panels)
     if report.published is not None:
@@ -79,6 +81,7 @@ def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
         "bold_above_pp": laboratory.settings.bold_above_pp,
         "summary_table": _summary(report),
         "diff_table": difference_table(laboratory.arms(spec.id, report.headline.method.id)),
+        "overhead_table": _overheads(laboratory, report),
         "experiments": report.experiments,
         "experiment_table": _experiment_table(report),
         "criteria_statements": [_statement(one) for one in report.headline.verdict.criteria],
@@ -106,7 +109,7 @@ def _statement(outcome: Any) -> str:
 
 def _summary(report: Report) -> str:
     """One line per method: status, overall errors and gains; over the test experiments where there is a split."""
-    reference, *others = report.spec.arms
+    reference, *others = report.spec.shown_arms
     header = ["Method", "Status"]
     for metric in report.spec.metrics:
         header.append(f"{metric.label} {reference}")
@@ -122,6 +125,12 @@ def _summary(report: Report) -> str:
                 cells += [pct(one.judging.mape(arm, metric)), pp(gain, bold_above=one.layout.bold_above_pp)]
         rows.append(cells)
     return table(header, rows, left=2)
+
+
+def _overheads(laboratory: Laboratory, report: Report) -> str:
+    if not any(name.split(".")[0] == OPTION for name in report.spec.varied):
+        return ""
+    return overhead_table(laboratory, report.experiments, report.headline.arms)
 
 
 def _experiment_table(report: Report) -> str:
@@ -147,6 +156,11 @@ def _changes_text(report: Report) -> str:
     return "\n".join(lines)
 
 
+def _not_reproducible(group: NotReproducible) -> str:
+    where = f"every {group.scope.value.replace('_', ' ')}" if group.key == "*" else f"`{group.key}`"
+    return f"{where}{f' of table {group.table}' if group.table else ''}: {group.reason}"
+
+
 def _reproduction(laboratory: Laboratory, report: Report) -> dict[str, Any] | None:
     if report.published is None:
         return None
@@ -156,6 +170,6 @@ def _reproduction(laboratory: Laboratory, report: Report) -> dict[str, Any] | No
         "source": report.published.source,
         "summary": tables.reproduction_summary(report.comparisons),
         "tolerance": f"{tolerance.ms:g} ms, {tolerance.pct:g} % or {tolerance.pp:g} pp",
-        "reasons": [f"`{one.key}`: {one.reason}" for one in report.published.source.not_reproducible],
+        "reasons": [_not_reproducible(one) for one in report.published.source.not_reproducible],
         "missed": len(missed),
     }

@@ -305,13 +305,13 @@ def _report(lab: Laboratory, hypothesis: str) -> Report:
 
 
 def _summary(report: Report) -> dict[str, Any]:
-    arms = tuple(report.spec.arms)
+    arms = report.spec.shown_arms
     metrics = report.spec.metrics
     lines = []
     for one in report.methods:
         parts = []
         for metric in metrics:
-            errors = [one.scores.mape(arm, metric) for arm in arms]
+            errors = [one.judging.mape(arm, metric) for arm in arms]
             parts.append(f"{metric.label} " + " -> ".join("n/a" if e is None else f"{e:.1f}" for e in errors) + " %")
         result = ", ".join(parts)
         lines.append(
@@ -321,7 +321,9 @@ def _summary(report: Report) -> dict[str, Any]:
                 "reason": one.verdict.reason,
                 "result": result,
                 "criteria": {each.id: each.result.value for each in (*one.verdict.criteria, *one.verdict.controls)},
-                "errors": {metric.value: {arm: one.scores.mape(arm, metric) for arm in arms} for metric in metrics},
+                "errors": {
+                    metric.value: {arm: one.judging.mape(arm, metric) for arm in report.spec.arms} for metric in metrics
+                },
             }
         )
     counts = {one.value: sum(c.verdict is one for c in report.comparisons) for one in Reproduction}

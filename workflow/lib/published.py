@@ -25,11 +25,29 @@ COLUMNS = ("table", "arm", "scope", "key", "metric", "statistic", "value", "unit
 
 
 class NotReproducible(StrictModel):
-    """A group of published cells whose inputs were never published."""
+    """A group of published cells whose inputs were never published.
+
+    Attributes
+    ----------
+    key
+        The group's key; `*` is every group at this scope.
+    table
+        Only cells of this table; None means all tables.
+    """
 
     scope: Scope
     key: str
     reason: str
+    table: str | None = None
+
+    def covers(self, cell: Cell) -> bool:
+        """Whether a cell belongs to the group; what was measured is known even so."""
+        return (
+            self.scope is cell.scope
+            and self.key in (cell.key, "*")
+            and self.table in (cell.table, None)
+            and cell.statistic is not Statistic.MEASURED
+        )
 
 
 class Source(StrictModel):
@@ -170,7 +188,7 @@ def _cell(row: Mapping[str, str], metric: Callable[[str], Any]) -> Cell:
 
 def _compare(cell: Cell, source: Source, scores: Scores, reference: str, tolerances: Tolerances) -> Comparison:
     for group in source.not_reproducible:
-        if (cell.scope, cell.key) == (group.scope, group.key) and cell.statistic is not Statistic.MEASURED:
+        if group.covers(cell):
             regenerated = _value(cell, scores, reference, 0.0)
             return Comparison(cell, regenerated, None, None, False, Reproduction.NOT_REPRODUCIBLE, group.reason)
     values = [_value(cell, scores, reference, shift) for shift in (-1.0, 0.0, 1.0)]

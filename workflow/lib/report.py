@@ -92,6 +92,13 @@ class MethodReport:
         return self.layout.aggregates(self.scores, Scope.SPLIT) if self.spec.split else ""
 
     @property
+    def control_arms_table(self) -> str:
+        """Overall errors of every arm; empty where the tables per experiment show them all."""
+        if len(self.spec.arms) == len(self.spec.shown_arms):
+            return ""
+        return tables.overall(self.judging, tuple(self.spec.arms), self.spec.metrics)
+
+    @property
     def signed_table(self) -> str:
         """Signed errors per experiment."""
         return self.layout.signed_errors(self.scores)
@@ -206,7 +213,7 @@ def _method_report(laboratory: Laboratory, spec: Hypothesis, name: str, rows: Se
     )
     found = identities(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
     explained = explain_criteria(spec.judged, scores, found, spec.reference_arm, uncertainty)
-    layout = Tables(tuple(spec.arms), spec.metrics, settings.bold_above_pp)
+    layout = Tables(spec.shown_arms, spec.metrics, settings.bold_above_pp)
     return MethodReport(spec, laboratory.methods[name], arms, own, scores, verdict, layout, found, explained)
 
 

@@ -144,6 +144,12 @@ class Hypothesis(Claim):
     sweep: Sweep | None = None
 
     @property
+    def shown_arms(self) -> tuple[str, ...]:
+        """The reference and every arm a criterion names: those of figures and tables per experiment."""
+        named = {self.reference_arm, *(arm for criterion in self.criteria for arm in criterion.arms)}
+        return tuple(arm for arm in self.arms if arm in named)
+
+    @property
     def judged(self) -> tuple[Criterion, ...]:
         """Criteria and controls, in report order."""
         return (*self.criteria, *self.controls)

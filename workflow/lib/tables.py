@@ -213,6 +213,12 @@ def _difference(comparison: Comparison) -> str:
     return f"{signless_zero(comparison.difference, decimals):+.{decimals}f}"
 
 
+def overall(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:
+    """Return the overall error of every arm, one arm per line."""
+    rows = [[arm, *(pct(scores.mape(arm, metric)) for metric in metrics)] for arm in arms]
+    return table(["Arm", *(metric.label for metric in metrics)], rows)
+
+
 def overall_gain(scores: Scores, metric: Metric, of: str, over: str) -> float | None:
     """Return the mean gain over all experiments, or None."""
     return _mean_gain(scores, metric, of, over, Scope.OVERALL, "all")
