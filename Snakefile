@@ -29,6 +29,7 @@ except RooflineLabError as error:
 
 
 include: "workflow/rules/simulate.smk"
+include: "workflow/rules/sweep.smk"
 include: "workflow/rules/synthetic.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/errata.smk"
@@ -38,6 +39,7 @@ include: "workflow/rules/check.smk"
 rule all:
     default_target: True
     input:
+        pipeline.regenerated(LAB, pipeline.names(LAB)),
         pipeline.all_reports(LAB),
     message:
         "All findings are up to date in reports/."
@@ -49,4 +51,5 @@ for hypothesis in pipeline.names(LAB):
         name:
             hypothesis
         input:
+            pipeline.regenerated(LAB, [hypothesis]),
             pipeline.report_paths(LAB, hypothesis),

@@ -44,7 +44,7 @@ def _parts(hypothesis: str) -> Iterator[tuple[str, Callable[[], object]]]:
 
     lab = pipeline.open_laboratory(ROOT)
     runs = lab.runs(hypothesis)
-    rows = read_rows(ROOT / path for path in pipeline.run_paths(lab, hypothesis))
+    rows = read_rows(zip((ROOT / path for path in pipeline.run_paths(lab, hypothesis)), runs, strict=True))
     published = load_published(ROOT / "hypotheses" / hypothesis / "published")
     report = build_report(lab, hypothesis, rows, published)
     panels = {one.method.title: one.scores for one in report.methods}

@@ -8,6 +8,9 @@ belong to a step-time model's options.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
 
 from simulator.validation import Positive, StrictModel, parse, read_yaml
 
@@ -19,8 +22,35 @@ class Quantity(StrictModel):
     """One figure of a data sheet."""
 
     value: Positive
-    unit: str
     source: str
+
+
+class Tflops(Quantity):
+    """A compute peak; the range holds every data-centre GPU from 2016 on with two orders to spare."""
+
+    value: Annotated[float, Strict(), Field(gt=0, le=1e5, allow_inf_nan=False)]
+    unit: Literal["TFLOPS"]
+
+
+class TerabytesPerSecond(Quantity):
+    """A memory bandwidth; beyond 100 TB/s a figure is in another unit."""
+
+    value: Annotated[float, Strict(), Field(gt=0, le=100, allow_inf_nan=False)]
+    unit: Literal["TB/s"]
+
+
+class Gibibytes(Quantity):
+    """A memory size; beyond 10,000 GiB a figure is in another unit."""
+
+    value: Annotated[float, Strict(), Field(gt=0, le=1e4, allow_inf_nan=False)]
+    unit: Literal["GiB"]
+
+
+class GigabytesPerSecond(Quantity):
+    """A link bandwidth; beyond 100,000 GB/s a figure is in another unit."""
+
+    value: Annotated[float, Strict(), Field(gt=0, le=1e5, allow_inf_nan=False)]
+    unit: Literal["GB/s"]
 
 
 class Hardware(StrictModel):
@@ -45,11 +75,11 @@ class Hardware(StrictModel):
 
     id: str
     name: str
-    dense_bf16_tflops: Quantity
-    dense_fp8_tflops: Quantity | None = None
-    memory_bandwidth_tbs: Quantity
-    memory_gib: Quantity
-    link_bandwidth_gbs: Quantity | None = None
+    dense_bf16_tflops: Tflops
+    dense_fp8_tflops: Tflops | None = None
+    memory_bandwidth_tbs: TerabytesPerSecond
+    memory_gib: Gibibytes
+    link_bandwidth_gbs: GigabytesPerSecond | None = None
 
     @property
     def link_bandwidth(self) -> float | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from simulator.errors import ConfigError
 from simulator.validation import config_error
+from workflow.lib.rendering import syntax_problem
 from workflow.lib.spec import Claim
 
 FILE = "discussion.md"
@@ -46,6 +47,11 @@ def load_discussion(spec: Claim, folder: Path, root: Path) -> dict[str, str]:
         f"{where}: '{number}' is typed by hand; take it from the results with {{{{ v... }}}}"
         for where, number in _typed(spec, sections)
     ]
+    problems += [
+        f"{where}: {problem}"
+        for where, text in _texts(spec, sections).items()
+        if (problem := syntax_problem(text)) is not None
+    ]
     if problems:
         raise config_error(source, problems)
     return sections
@@ -56,10 +62,15 @@ def _split(text: str) -> dict[str, str]:
     return {title.strip(): body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def _typed(spec: Claim, sections: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _texts(spec: Claim, sections: dict[str, str]) -> dict[str, str]:
+    """Return every text an author wrote, by where it stands."""
     texts = dict(sections)
     texts |= {f"findings.{i}": f"{one.finding} {one.action}" for i, one in enumerate(spec.findings)}
     texts |= {f"evidence.{i}": f"{one.value} {one.confidence}" for i, one in enumerate(spec.evidence)}
-    for where, text in texts.items():
+    return texts
+
+
+def _typed(spec: Claim, sections: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for where, text in _texts(spec, sections).items():
         for match in _RESULT.finditer(_EXPRESSION.sub("", text)):
             yield where, match.group().strip()

@@ -7,9 +7,10 @@ here and leave every decision to the pure modules.
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from snakemake.logging import logger
 from simulator.errors import ConfigError, RooflineLabError
 from workflow.lib import project_pages, provenance
 from workflow.lib.files import hash_list, json_text, write_text
-from workflow.lib.laboratory import Laboratory, load_laboratory
+from workflow.lib.laboratory import Laboratory, Run, load_laboratory
 from workflow.lib.pages import render_report, report_files
 from workflow.lib.report import Report, build_report
 from workflow.lib.results import read_rows
 from workflow.lib.scoring import errors_text, numbers_text
 from workflow.lib.simulate import simulate
+from workflow.lib.sweep import COARSE
+from workflow.lib.sweeps import simulate_chosen, simulate_values, stage_values, train_experiments
 from workflow.lib.synthetic import jobs as synthetic
 from workflow.lib.synthetic.pages import render_row_report, row_report_files
 from workflow.lib.vocabulary import Reproduction
@@ -125,8 +128,7 @@ def record_inputs(lab: Laboratory) -> None:
             _write_if_changed(path, text)
     for hypothesis in lab.hypotheses if lab.tables_folder is None else ():
         for run in lab.runs(hypothesis):
-            arm = RESULTS / hypothesis / "arms" / run.method.id / f"{run.arm.name}.json"
-            _write_if_changed(arm, json_text({"configuration": run.arm.configuration, "digest": run.digest}))
+            _write_if_changed(Path(_arm_file(run)), json_text(_arm_record(lab, run)))
 
 
 def run_inputs(lab: Laboratory, wildcards: Any) -> list[str]:
@@ -148,11 +150,67 @@ def run_paths(lab: Laboratory, hypothesis: str) -> list[str]:
     ]
 
 
+def sweep_paths(lab: Laboratory, hypothesis: str) -> list[str]:
+    """Return the result files of a hypothesis' sweep under all its methods; none without a sweep."""
+    methods = lab.hypotheses[hypothesis].methods
+    return [path for method in methods for path in _stage_paths(lab, hypothesis, method, None)]
+
+
+def sweep_paths_of(lab: Laboratory, wildcards: Any) -> list[str]:
+    """Return the sweep results that choose the value of an arm; none for any other arm."""
+    sweep = lab.hypotheses[wildcards.hypothesis].sweep
+    if sweep is None or sweep.arm != wildcards.arm:
+        return []
+    return _stage_paths(lab, wildcards.hypothesis, wildcards.method, None)
+
+
+def earlier_sweep_paths(lab: Laboratory, wildcards: Any) -> list[str]:
+    """Return the results a stage of a sweep depends on: none for the first."""
+    return [] if wildcards.stage == COARSE else _stage_paths(lab, wildcards.hypothesis, wildcards.method, COARSE)
+
+
+def swept_arm_file(lab: Laboratory, wildcards: Any) -> str:
+    """Return the file that records the swept arm and its sweep."""
+    sweep = lab.hypotheses[wildcards.hypothesis].sweep
+    name = sweep.arm if sweep is not None else ""
+    return f"{RESULTS}/{wildcards.hypothesis}/arms/{wildcards.method}/{name}.json"
+
+
+def _stage_paths(lab: Laboratory, hypothesis: str, method: str, only: str | None) -> list[str]:
+    sweep = lab.hypotheses[hypothesis].sweep
+    if sweep is None:
+        return []
+    stages = sweep.stages if only is None else (only,)
+    experiments = train_experiments(lab, hypothesis)
+    return [
+        f"{RESULTS}/{hypothesis}/sweep/{method}/{stage}/{experiment}.jsonl"
+        for stage in stages
+        for experiment in experiments
+    ]
+
+
+def _arm_file(run: Run) -> str:
+    return f"{RESULTS}/{run.hypothesis}/arms/{run.method.id}/{run.arm.name}.json"
+
+
+def _arm_record(lab: Laboratory, run: Run) -> dict[str, Any]:
+    record: dict[str, Any] = {"configuration": run.arm.configuration, "digest": run.digest}
+    spec = lab.hypotheses[run.hypothesis]
+    if spec.sweep is not None and spec.split is not None and spec.sweep.arm == run.arm.name:
+        record |= {"sweep": spec.sweep.model_dump(mode="json"), "train": spec.split.train}
+    return record
+
+
 def author_files(lab: Laboratory, hypothesis: str) -> list[str]:
     """Return the author's files of one hypothesis and the methods it uses."""
     used = lab.hypotheses[hypothesis].methods if hypothesis in lab.hypotheses else ()
     methods = [lab.root / "configs" / "methods" / f"{one}.yaml" for one in used]
     return _relative(lab, [*provenance.hypothesis_files(lab.root, hypothesis), *methods])
+
+
+def judging_files(lab: Laboratory, hypothesis: str) -> list[str]:
+    """Return what scores are judged by: criteria, methods and published tables, but not the prose."""
+    return [path for path in author_files(lab, hypothesis) if not path.endswith(".md")]
 
 
 def report_paths(lab: Laboratory, hypothesis: str) -> list[str]:
@@ -176,6 +234,16 @@ def regenerated_pages(lab: Laboratory) -> list[str]:
     return [*findings, *project_pages.regenerated_paths()]
 
 
+def regenerated(lab: Laboratory, hypotheses: Iterable[str]) -> list[str]:
+    """Return verdict and page of some hypotheses in results/.
+
+    Targets ask for them beside the committed files: after a failed job those are older than their inputs but still
+    there, and Snakemake would call a stale report up to date.
+    """
+    pages = [page_path(lab, hypothesis) for hypothesis in hypotheses]
+    return [*(str(Path(page).parents[1] / VERDICT_FILE) for page in pages), *pages]
+
+
 def page_path(lab: Laboratory, hypothesis: str) -> str:
     """Return the regenerated page of one hypothesis."""
     folder = synthetic.results_folder(lab) if hypothesis in lab.synthetic else RESULTS
@@ -190,12 +258,36 @@ def verdict_paths(lab: Laboratory) -> list[str]:
 # --- jobs -------------------------------------------------------------------------------------
 
 
-def simulate_job(lab: Laboratory, wildcards: Any, output: str) -> None:
-    """Simulate one experiment under one method and arm."""
+def _clean_errors(job: Callable[..., None]) -> Callable[..., None]:
+    """Let an expected error of a job reach the user as a message, an unexpected one with its traceback."""
+
+    @functools.wraps(job)
+    def guarded(*arguments: Any) -> None:
+        try:
+            job(*arguments)
+        except RooflineLabError as error:
+            raise user_error(error) from None
+
+    return guarded
+
+
+@_clean_errors
+def simulate_job(lab: Laboratory, wildcards: Any, sweep: Iterable[str], output: str) -> None:
+    """Simulate one experiment under one method and arm; a swept arm takes the value its sweep chooses."""
     run = lab.run(wildcards.hypothesis, wildcards.method, wildcards.arm, wildcards.experiment)
-    write_text(Path(output), simulate(lab, run))
+    rows = read_rows(Path(path) for path in sweep)
+    write_text(Path(output), simulate_chosen(lab, run, rows) if rows else simulate(lab, run))
 
 
+def sweep_job(lab: Laboratory, wildcards: Any, earlier: Iterable[str], output: str) -> None:
+    """Simulate one experiment at every value of one stage of a sweep."""
+    hypothesis, method = wildcards.hypothesis, wildcards.method
+    rows = read_rows(Path(path) for path in earlier)
+    values = stage_values(lab, hypothesis, method, wildcards.stage, rows)
+    write_text(Path(output), simulate_values(lab, hypothesis, method, wildcards.experiment, values))
+
+
+@_clean_errors
 def score_job(lab: Laboratory, hypothesis: str) -> None:
     """Compare every run with its measurement and judge the criteria; the verdict is written last."""
     folder = RESULTS / hypothesis
@@ -207,6 +299,7 @@ def score_job(lab: Laboratory, hypothesis: str) -> None:
     write_text(folder / VERDICT_FILE, json_text(_summary(report)))
 
 
+@_clean_errors
 def render_job(lab: Laboratory, hypothesis: str) -> None:
     """Render the page of one hypothesis into results/; the page itself is written last."""
     files = render_report(lab, _report(lab, hypothesis))
@@ -214,12 +307,14 @@ def render_job(lab: Laboratory, hypothesis: str) -> None:
     _replace_folder(RESULTS / hypothesis / "report", files, last=PAGE)
 
 
+@_clean_errors
 def evaluate_job(lab: Laboratory, wildcards: Any, output: str) -> None:
     """Evaluate one arm of a synthetic hypothesis at every point."""
     text = synthetic.evaluate_arm(lab, wildcards.hypothesis, wildcards.method, wildcards.arm)
     write_text(Path(output), text)
 
 
+@_clean_errors
 def score_rows_job(lab: Laboratory, hypothesis: str) -> None:
     """Work out rows, numbers and criteria of a synthetic hypothesis; the verdict is written last."""
     folder = synthetic.results_folder(lab) / hypothesis
@@ -227,6 +322,7 @@ def score_rows_job(lab: Laboratory, hypothesis: str) -> None:
         write_text(folder / name, text)
 
 
+@_clean_errors
 def render_rows_job(lab: Laboratory, hypothesis: str) -> None:
     """Render the page of a synthetic hypothesis; the page itself is written last."""
     files = render_row_report(lab, synthetic.read_report(lab, hypothesis))
@@ -234,6 +330,7 @@ def render_rows_job(lab: Laboratory, hypothesis: str) -> None:
     _replace_folder(synthetic.results_folder(lab) / hypothesis / "report", files, last=PAGE)
 
 
+@_clean_errors
 def report_job(lab: Laboratory, hypothesis: str) -> None:
     """Publish a regenerated page: copy it into reports/, FINDINGS.md last."""
     source = RESULTS / hypothesis / "report"
@@ -242,6 +339,7 @@ def report_job(lab: Laboratory, hypothesis: str) -> None:
     say_conclusion(hypothesis)
 
 
+@_clean_errors
 def check_job(lab: Laboratory) -> None:
     """Compare every regenerated report with the committed one and with what was once published.
 
@@ -268,6 +366,10 @@ def check_job(lab: Laboratory) -> None:
         )
         _say(f"check {hypothesis}: the committed report {verdict}{stale}")
         _say_published(lab, hypothesis)
+    found += [
+        Difference(f"{REPORTS}/{name}", "folder", "belongs to no hypothesis; delete it")
+        for name in sorted({path.name for path in (lab.root / REPORTS).iterdir()} - set(_committed_names(lab)))
+    ]
     for page in project_pages.PAGES.values():
         differences = compare_file(page, lab.root / REPORTS, project_pages.REGENERATED, tolerances)
         found += [Difference(f"{REPORTS}/{page}", one.where, one.what) for one in differences]
@@ -292,6 +394,11 @@ def _report_files(lab: Laboratory, hypothesis: str) -> list[str]:
     return (row_report_files if hypothesis in lab.synthetic else report_files)(lab, hypothesis)
 
 
+def _committed_names(lab: Laboratory) -> list[str]:
+    """Return what may stand in reports/."""
+    return [*lab.names, *(Path(path).parts[1] for path in project_pages.published_paths())]
+
+
 def _say_published(lab: Laboratory, hypothesis: str) -> None:
     summary = json.loads((RESULTS / hypothesis / VERDICT_FILE).read_text(encoding="utf-8"))
     if counts := summary["reproduction"]:
@@ -300,7 +407,8 @@ def _say_published(lab: Laboratory, hypothesis: str) -> None:
 
 
 def _report(lab: Laboratory, hypothesis: str) -> Report:
-    rows = read_rows(Path(path) for path in run_paths(lab, hypothesis))
+    files = zip(map(Path, run_paths(lab, hypothesis)), lab.runs(hypothesis), strict=True)
+    rows = read_rows(files)
     return build_report(lab, hypothesis, rows, lab.published[hypothesis])
 
 

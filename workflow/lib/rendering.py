@@ -28,9 +28,18 @@ def render_text(template: str, values: Mapping[str, Any], source: str) -> str:
     """
     try:
         return _environment().from_string(template).render(**values).strip()
-    except (TemplateError, ConfigError, TypeError) as error:
-        # TypeError: a question of `v` with a wrong number of arguments.
+    except (TemplateError, ConfigError, TypeError, ValueError) as error:
+        # TypeError, ValueError: a question of `v` with wrong arguments, or a filter given something else than a number.
         raise ConfigError(f"{source}: {error}") from None
+
+
+def syntax_problem(template: str) -> str | None:
+    """Return what is wrong with a template before anything is known to put into it, or None."""
+    try:
+        _environment().from_string(template)
+    except TemplateError as error:
+        return f"not a template: {error}"
+    return None
 
 
 def render(name: str, context: Mapping[str, Any]) -> str:

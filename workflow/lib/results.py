@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from simulator.errors import ConfigError
+from workflow.lib.laboratory import Run
 from workflow.lib.scoring import ErrorRow
 from workflow.lib.split import Split
 from workflow.lib.vocabulary import Metric, RowStatus
@@ -21,9 +23,41 @@ NO_PREDICTION = "no completed request has this metric"
 NO_MEASUREMENT = "the ground truth does not have this metric"
 
 
-def read_rows(paths: Iterable[Path]) -> list[Row]:
-    """Read result lines in the order of `paths`."""
-    return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+def read_rows(files: Iterable[tuple[Path, Run]]) -> list[Row]:
+    """Read the result lines of a run matrix, in its order.
+
+    Parameters
+    ----------
+    files
+        Each result file with the run it must hold: one line per load point of its experiment.
+
+    Raises
+    ------
+    ConfigError
+        If a file is damaged, of another run or configuration, or lacks a load point. A missing line would silently
+        change every mean.
+    """
+    return [row for path, run in files for row in _read_run(path, run)]
+
+
+def _read_run(path: Path, run: Run) -> list[Row]:
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        found = [_identity(row) for row in rows]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise _damaged(path, f"cannot be read ({error})") from None
+    place = (run.hypothesis, run.method.id, run.arm.name, run.experiment.id, run.digest)
+    if found != [(*place, point.id) for point in run.experiment.load_points]:
+        raise _damaged(path, "does not hold the load points of this run and configuration")
+    return rows
+
+
+def _identity(row: Row) -> tuple[str, ...]:
+    return tuple(row[key] for key in ("hypothesis", "method", "arm", "experiment", "digest", "load_point"))
+
+
+def _damaged(path: Path, what: str) -> ConfigError:
+    return ConfigError(f"{path}: {what}; delete it and run snakemake again")
 
 
 def error_rows(rows: Iterable[Row], metrics: Iterable[Metric], split: Split | None = None) -> Iterator[ErrorRow]:

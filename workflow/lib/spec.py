@@ -25,6 +25,25 @@ from workflow.lib.vocabulary import EvidenceType, Family, FindingType, Metric, P
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
+# Targets and rules of the pipeline; a hypothesis becomes a rule of its own name.
+RESERVED_IDS = frozenset(
+    {
+        "all",
+        "check",
+        "calibrate",
+        "calibration",
+        "errata",
+        "index",
+        "inputs",
+        "project",
+        "measured",
+        "simulate",
+        "score",
+    }
+    | {"render", "evaluate", "score_rows", "render_rows", "sweep"}
+)
+RESERVED_PREFIXES = ("report_", "regenerate_", "calibrate_")
+
 
 class GroundTruthChoice(StrictModel):
     """Which measured experiments the arms are compared with."""
@@ -191,6 +210,8 @@ def load_hypothesis(path: Path, root: Path, record: type[AnyClaim] = Hypothesis)
     """
     source = path.relative_to(root).as_posix()
     hypothesis = parse(record, read_yaml(path), source=source)
+    if hypothesis.id in RESERVED_IDS or hypothesis.id.startswith(RESERVED_PREFIXES):
+        raise config_error(source, [f"id: '{hypothesis.id}' is the name of a command or rule; choose another id"])
     if hypothesis.id != path.parent.name:
         raise config_error(source, [f"id: must be the folder's name '{path.parent.name}' (got '{hypothesis.id}')"])
     return hypothesis

@@ -2,29 +2,30 @@
 
 
 rule score:
-    wildcard_constraints:
-        hypothesis=pipeline.one_of(LAB.hypotheses),
     input:
         runs=lambda wildcards: pipeline.run_paths(LAB, wildcards.hypothesis),
-        criteria="hypotheses/{hypothesis}/hypothesis.yaml",
+        sweep=lambda wildcards: pipeline.sweep_paths(LAB, wildcards.hypothesis),
+        judged_by=lambda wildcards: pipeline.judging_files(LAB, wildcards.hypothesis),
         laboratory=pipeline.LABORATORY_HASHES,
     output:
         "results/{hypothesis}/errors.csv",
         "results/{hypothesis}/numbers.csv",
         "results/{hypothesis}/verdict.json",
+    wildcard_constraints:
+        hypothesis=pipeline.one_of(LAB.hypotheses),
     run:
         pipeline.score_job(LAB, wildcards.hypothesis)
 
 
 rule render:
-    wildcard_constraints:
-        hypothesis=pipeline.one_of(LAB.hypotheses),
     input:
         scores=rules.score.output,
         author=lambda wildcards: pipeline.author_files(LAB, wildcards.hypothesis),
         laboratory=pipeline.LABORATORY_HASHES,
     output:
         "results/{hypothesis}/report/FINDINGS.md",
+    wildcard_constraints:
+        hypothesis=pipeline.one_of(LAB.hypotheses),
     run:
         pipeline.render_job(LAB, wildcards.hypothesis)
 

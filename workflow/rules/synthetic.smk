@@ -22,7 +22,7 @@ rule evaluate:
 rule score_rows:
     input:
         rows=lambda wildcards: pipeline.synthetic.row_paths(LAB, wildcards.hypothesis),
-        criteria="hypotheses/{hypothesis}/hypothesis.yaml",
+        judged_by=lambda wildcards: pipeline.judging_files(LAB, wildcards.hypothesis),
         laboratory=pipeline.LABORATORY_HASHES,
     output:
         f"{ROWS}/{{hypothesis}}/rows.csv",

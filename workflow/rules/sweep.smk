@@ -1,0 +1,14 @@
+# One job per (sweep, experiment) and stage. Only train experiments are searched; the rule `simulate` then runs the
+# swept arm with the chosen value, for every experiment.
+
+
+rule sweep:
+    input:
+        simulator=pipeline.SIMULATOR_HASHES,
+        arm=lambda wildcards: pipeline.swept_arm_file(LAB, wildcards),
+        earlier=lambda wildcards: pipeline.earlier_sweep_paths(LAB, wildcards),
+        data=lambda wildcards: pipeline.run_inputs(LAB, wildcards),
+    output:
+        "results/{hypothesis}/sweep/{method}/{stage}/{experiment}.jsonl",
+    run:
+        pipeline.sweep_job(LAB, wildcards, list(input.earlier), output[0])
