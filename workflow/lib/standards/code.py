@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workflow.lib.laboratory import Laboratory
 from workflow.lib.standards.rules import Breach, Findings, findings
-from workflow.lib.standards.subject import Subject, file_of
+from workflow.lib.standards.subject import Subject, file_of, tables
 
 PACKAGES = ("simulator", "workflow")
 EXITS = frozenset({"exit", "quit", "sys.exit", "os._exit", "os.abort"})
@@ -37,6 +37,12 @@ def no_silent_loss(subject: Subject) -> Findings:
     if spec is None or not subject.numbers:
         return findings("nothing to count")
     there = {(row["method"], row["arm"], row["load_point"], row["key"], row["metric"]) for row in subject.numbers}
+    named = {
+        (row["Experiment"], row["Arm"], row["Load point"])
+        for rows in tables(subject.page)
+        for row in rows
+        if {"Experiment", "Arm", "Load point", "Reason"} <= set(row)
+    }
     breaches = []
     runs = [
         (method, arm, point.id, experiment.id, metric.value)
@@ -47,7 +53,7 @@ def no_silent_loss(subject: Subject) -> Findings:
         for metric in spec.metrics
     ]
     for run in runs:
-        if run not in there and not _is_named(subject.page, run[1], run[3]):
+        if run not in there and (run[3], run[1], run[2]) not in named:
             breaches.append(
                 Breach(
                     f"reports/{subject.id}/numbers.csv",
@@ -104,10 +110,6 @@ def held_by_tests(rule: str) -> Callable[[Laboratory], Findings]:
 
 def _has_tests(path: Path) -> bool:
     return path.is_file() and "def test_" in path.read_text(encoding="utf-8")
-
-
-def _is_named(page: str, arm: str, experiment: str) -> bool:
-    return any(line.startswith(f"| {experiment} ") and f" {arm} " in line for line in page.splitlines())
 
 
 def _over_sources(

@@ -1,0 +1,144 @@
+"""The laboratory's command line: new hypotheses run at once, breaches and bad input have exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.workflow.builders import HYPOTHESIS, ROOT, SOURCES, copy_project, replace_text
+from workflow.lib.commands.main import main
+from workflow.lib.laboratory import load_laboratory
+
+LINTED = ("configs", "ground_truth", "hypotheses", "simulator", "reports", "Snakefile", "workflow")
+
+
+@pytest.fixture
+def copied(tmp_path):
+    return copy_project(tmp_path / "project", LINTED)
+
+
+def outcome(capsys, *arguments):
+    """Return exit code, standard output and standard error of one command."""
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["new", "--help"], ["lint", "--help"], ["import", "--help"]])
+def test_every_command_explains_itself_with_examples(capsys, arguments):
+    code, out, _ = outcome(capsys, *arguments)
+    assert code == 0
+    assert "examples:" in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["new"], ["lint", "--unknown"]])
+def test_a_wrong_command_line_ends_with_2_and_no_traceback(capsys, arguments):
+    code, _, err = outcome(capsys, *arguments)
+    assert code == 2
+    assert "usage:" in err
+
+
+# --- new --------------------------------------------------------------------------------------
+
+
+def test_a_new_hypothesis_is_valid_as_it_stands(capsys, copied):
+    code, out, _ = outcome(capsys, "new", "toy_claim", "--title", 'A "quoted": title', "--root", copied)
+    assert code == 0
+    assert "snakemake toy_claim" in out
+    spec = load_laboratory(copied).hypotheses["toy_claim"]
+    assert spec.title == 'A "quoted": title'
+
+
+def test_every_key_of_a_new_hypothesis_has_a_comment_near_it(copied, capsys):
+    outcome(capsys, "new", "toy_claim", "--root", copied)
+    text = (copied / "hypotheses" / "toy_claim" / "hypothesis.yaml").read_text(encoding="utf-8")
+    assert sum("#" in line for line in text.splitlines()) >= 20
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Toy", "must begin with a letter"),
+        ("2fast", "must begin with a letter"),
+        ("../escape", "must begin with a letter"),
+        ("check", "name of a rule"),
+        ("errata", "name of a rule"),
+        (HYPOTHESIS, "exists already"),
+    ],
+)
+def test_an_id_that_cannot_be_used_is_refused(capsys, copied, name, words):
+    code, _, err = outcome(capsys, "new", name, "--root", copied)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert words in err
+
+
+def test_outside_a_project_nothing_is_written(capsys, tmp_path):
+    code, _, err = outcome(capsys, "new", "toy_claim", "--root", tmp_path)
+    assert code == 2
+    assert "run this in the project's folder" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_hypothesis_runs_with_snakemake_at_once(tmp_path):
+    project = copy_project(tmp_path / "project", SOURCES)
+    # The newcomer's own hypothesis is what is run; the others are only checked for their form.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    run = {"cwd": project, "capture_output": True, "text": True, "check": False, "env": environment, "timeout": 120}
+    made = subprocess.run([sys.executable, "-m", "workflow", "new", "toy_claim"], **run)
+    assert made.returncode == 0, made.stderr
+    done = subprocess.run([sys.executable, "-m", "snakemake", "toy_claim"], **run)
+    assert done.returncode == 0, done.stderr
+    page = (project / "reports" / "toy_claim" / "FINDINGS.md").read_text(encoding="utf-8")
+    assert "# Toy claim" in page
+    assert "**Status:** Confirmed" in page
+
+
+# --- lint -------------------------------------------------------------------------------------
+
+
+def test_lint_of_a_good_hypothesis_ends_with_0_and_counts(capsys, copied):
+    code, out, _ = outcome(capsys, "lint", HYPOTHESIS, "--root", copied)
+    assert code == 0, out
+    assert "0 breaches" in out
+
+
+def test_lint_of_a_breach_ends_with_1_and_one_line(capsys, copied):
+    discussion = copied / "hypotheses" / HYPOTHESIS / "discussion.md"
+    replace_text(discussion, "`simulator/steptime/`", "`simulator/gone.py`")
+    code, out, _ = outcome(capsys, "lint", HYPOTHESIS, "--root", copied)
+    assert code == 1
+    assert any(line.startswith(f"RCV-1 {HYPOTHESIS} ") and "simulator/gone.py" in line for line in out.splitlines())
+
+
+def test_lint_of_an_unknown_hypothesis_says_which_was_meant(capsys, copied):
+    code, _, err = outcome(capsys, "lint", "h1_bw_eficiency", "--root", copied)
+    assert code == 2
+    assert f"did you mean '{HYPOTHESIS}'" in err
+
+
+def test_lint_of_a_project_that_does_not_load_says_why_without_a_traceback(capsys, copied):
+    (copied / "hypotheses" / HYPOTHESIS / "hypothesis.yaml").write_text("id: [", encoding="utf-8")
+    code, _, err = outcome(capsys, "lint", "--root", copied)
+    assert code == 2
+    assert "not valid YAML" in err
+    assert "Traceback" not in err
+
+
+def test_lint_lists_its_rules_and_what_it_looked_at(capsys, copied):
+    code, out, _ = outcome(capsys, "lint", "--rules")
+    assert code == 0
+    assert "RCV-3" in out
+    code, out, _ = outcome(capsys, "lint", HYPOTHESIS, "--verbose", "--root", copied)
+    assert "ED-1 h1_bw_efficiency looked at:" in out
+
+
+def test_the_commands_run_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "workflow", "lint", "--rules"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("| Rule")
