@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 MISSING = "–"
+# Percentages below `SMALL` would print as zero; those below `NOTHING` are rounding of floats.
+SMALL = 0.05
+NOTHING = 5e-5
 
 
 def pct(value: float | None) -> str:
@@ -45,6 +48,8 @@ def quantity(value: float | None, unit: str) -> str:
         return "yes" if value else "no"
     if unit == "count":
         return f"{value:,.0f}"
+    if unit == "pct" and NOTHING < abs(value) < SMALL:
+        return f"{value:.2g} %"
     if unit in ("pct", "us", "ms"):
         return f"{signless_zero(value):,.1f} {'%' if unit == 'pct' else unit}"
     words = {"ratio": "", "mfu": "", "gflop": " GFLOP", "gb": " GB"}

@@ -54,10 +54,11 @@ def _lines(figure: Figure, spec: SyntheticHypothesis, table: RowTable) -> str:
             _draw_lines(axes, figure, spec, table, sweep)
             axes.set_title(spec.sweep(sweep).title if len(panels) > 1 else figure.title)
             axes.set_xlabel(figure.x.label)
-            _scale(axes, figure.x, "x")
-        _share(panels, "y")
+            axes.set(xscale="log" if figure.x.log else "linear", yscale="log" if figure.y.log else "linear")
+        _share(panels)
         for axes in panels:
-            _scale(axes, figure.y, "y")
+            _plain_ticks(axes, figure.x, "x")
+            _plain_ticks(axes, figure.y, "y")
             axes.grid(color=GRID, linewidth=0.5)
         for axes in panels[1:]:
             axes.set_yticklabels([])
@@ -135,24 +136,25 @@ def _draw_bars(axes: Axes, figure: Figure, spec: SyntheticHypothesis, rows: Sequ
         axes.axvline(figure.mark.value, color=EDGE, linewidth=1.0, linestyle="--", label=figure.mark.label)
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.set(title=figure.title, ylim=(len(rows) - 0.4, -0.6))
-    _scale(axes, figure.x, "x")
+    axes.set_xscale("log" if figure.x.log else "linear")
+    _plain_ticks(axes, figure.x, "x")
     axes.set_xlabel(figure.x.label)
     axes.grid(axis="x", color=GRID, linewidth=0.5)
 
 
-def _share(panels: Sequence[Axes], axis: str) -> None:
-    limits = [getattr(axes, f"get_{axis}lim")() for axes in panels]
+def _share(panels: Sequence[Axes]) -> None:
+    """Give all panels one vertical range."""
+    limits = [axes.get_ylim() for axes in panels]
     for axes in panels:
-        axes.set(**{f"{axis}lim": (min(low for low, _ in limits), max(high for _, high in limits))})
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
-def _scale(axes: Axes, axis: FigureAxis, name: str) -> None:
-    """Make one axis logarithmic with plain numbers on it, where asked for."""
+def _plain_ticks(axes: Axes, axis: FigureAxis, name: str) -> None:
+    """Label a logarithmic axis with plain numbers."""
     from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
     if not axis.log:
         return
-    axes.set(**{f"{name}scale": "log"})
     ruler = axes.xaxis if name == "x" else axes.yaxis
     low, high = axes.get_xlim() if name == "x" else axes.get_ylim()
     ticks = log_ticks(low, high)

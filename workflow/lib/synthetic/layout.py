@@ -12,6 +12,10 @@ from workflow.lib.synthetic.rows import RowTable
 from workflow.lib.synthetic.spec import Axis, KernelQuestion, Range, Sweep, SyntheticHypothesis
 from workflow.lib.synthetic.summaries import summarise, sweeps_of
 
+# Microseconds; a float this near a whole number is one.
+WHOLE = 1e-6
+# Below every printed digit; also keeps a minus sign away from zero.
+NOTHING = 5e-5
 UNIT_LABELS = {"us": "us", "pct": "%", "gflop": "GFLOP", "gb": "GB"}
 
 
@@ -21,10 +25,12 @@ def number(value: float | None, unit: str) -> str:
         return MISSING
     if unit == "flag":
         return "yes" if value else "no"
+    if abs(value) < NOTHING:
+        value = 0.0
     if unit == "count":
         return f"{value:,.0f}"
     if unit == "us":
-        return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+        return f"{value:,.0f}" if abs(value - round(value)) < WHOLE else f"{value:,.1f}"
     return {"pct": f"{value:.2f}", "ratio": f"{value:.4f}", "mfu": f"{value:.4f}"}.get(unit, f"{value:,.4g}")
 
 

@@ -85,7 +85,11 @@ def compare(published: Published, method: str, numbers: Sequence[RowNumber]) -> 
     comes out is reproduced, and one that does not is not reproducible here.
     """
     known = {one.identity: one.value for one in numbers if one.method == method}
-    return tuple(_comparison(cell, method, known.get(_identity(cell))) for cell in published.cells)
+    hidden = {(one.scope, one.key): one.reason for one in published.source.not_reproducible}
+    return tuple(
+        _comparison(cell, method, known.get(_identity(cell)), hidden.get((cell.scope, cell.key), ""))
+        for cell in published.cells
+    )
 
 
 def arm_of(spec: SyntheticHypothesis, column: Column) -> str:
@@ -137,7 +141,9 @@ def _identity(cell: Cell) -> tuple[str, ...]:
     return (cell.scope.value, cell.key, str(cell.metric), cell.statistic.value)
 
 
-def _comparison(cell: Cell, method: str, value: float | None) -> Comparison:
+def _comparison(cell: Cell, method: str, value: float | None, hidden: str) -> Comparison:
+    if hidden:
+        return Comparison(cell, value, value, value, False, Reproduction.NOT_REPRODUCIBLE, hidden)
     if value is None:
         return Comparison(cell, None, None, None, False, Reproduction.NOT_REPRODUCED, NO_SUCH_NUMBER)
     fits = abs(value - cell.value) <= cell.half_digit * (1 + 1e-9)

@@ -52,6 +52,10 @@ class RowTable:
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows = tuple(rows)
         self._by_key = {row.key: row for row in self.rows}
+        self._by_sweep: dict[str, list[Row]] = {}
+        for row in self.rows:
+            self._by_sweep.setdefault(row.sweep, []).append(row)
+        self._selected: dict[tuple[object, ...], tuple[Row, ...]] = {}
 
     def row(self, key: str) -> Row | None:
         """Return one row, or None."""
@@ -59,21 +63,26 @@ class RowTable:
 
     def of_sweep(self, sweep: str) -> tuple[Row, ...]:
         """Return the rows of one sweep."""
-        return tuple(row for row in self.rows if row.sweep == sweep)
+        return tuple(self._by_sweep.get(sweep, ()))
 
     def select(self, columns: Sequence[str], sweeps: Sequence[str] = (), where: str | None = None) -> tuple[Row, ...]:
         """Return the rows that have a number in every one of `columns` and satisfy `where`."""
-        chosen = [
-            row
-            for row in self.rows
-            if (not sweeps or row.sweep in sweeps) and all(row.cells.get(name) is not None for name in columns)
-        ]
-        if where is None:
-            return tuple(chosen)
-        condition = formula(where)
-        # A name that a row's sweep does not have excludes the row: the condition is not about it.
-        concerned = (row for row in chosen if all(row.has(name) for name in condition.names))
-        return tuple(row for row in concerned if condition(row.value))
+        asked = (tuple(columns), tuple(sweeps), where)
+        if asked not in self._selected:
+            self._selected[asked] = tuple(self._select(columns, sweeps or tuple(self._by_sweep), where))
+        return self._selected[asked]
+
+    def _select(self, columns: Sequence[str], sweeps: Sequence[str], where: str | None) -> Iterator[Row]:
+        condition = formula(where) if where is not None else None
+        for row in self.rows if len(sweeps) == len(self._by_sweep) else self._in(sweeps):
+            if any(row.cells.get(name) is None for name in columns):
+                continue
+            # A name that a row's sweep does not have excludes the row: the condition is not about it.
+            if condition is None or (all(row.has(name) for name in condition.names) and condition(row.value)):
+                yield row
+
+    def _in(self, sweeps: Sequence[str]) -> Iterator[Row]:
+        return (row for name, rows in self._by_sweep.items() if name in sweeps for row in rows)
 
     def unmeasured(self) -> tuple[Row, ...]:
         """Return the rows an arm could not price."""

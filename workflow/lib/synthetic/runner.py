@@ -64,12 +64,9 @@ class _Worker:
         self._arm = arm
         self._hardware: Hardware = hardware_of(laboratory, spec)
         self._kernels: Kernels | None = laboratory.kernels(arm.steptime, self._hardware)
+        # What answers, for the report; the name of a table folder holds a hash of all its rows.
+        self.kernels_name = self._kernels.name if self._kernels is not None else "constant efficiencies"
         self._built: dict[tuple[str, int], BuiltStepTime] = {}
-
-    @property
-    def kernels_name(self) -> str:
-        """What answers, for the report."""
-        return self._kernels.name if self._kernels is not None else "constant efficiencies"
 
     def values(
         self, sweep: Sweep, point: Point, wanted: Mapping[str, tuple[str, ...]]

@@ -90,6 +90,8 @@ class Summary(StrictModel):
 
     def unit(self, column_unit: str) -> str:
         """Return the unit of the result, given the column's."""
+        if column_unit == "flag" and self.kind in ("mean", "sum"):
+            return "ratio" if self.kind == "mean" else "count"
         if self.kind in ("min", "max", "mean", "sum"):
             return column_unit
         return "pct" if self.kind in ("largest_jump", "share") else "count"
