@@ -128,3 +128,19 @@ def test_an_impossible_bandwidth_is_refused_with_field_and_value(tmp_path, value
     path.write_text(text.replace("value: 3.35", f"value: {value}"), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"h100-sxm\.yaml: memory_bandwidth_tbs\.value: .*\(got"):
         load_hardware(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("unit: TB/s", "unit: GB/s", "memory_bandwidth_tbs.unit"),
+        ("value: 3.35", "value: 3350", "memory_bandwidth_tbs.value"),
+        ("unit: TFLOPS", "unit: PFLOPS", "dense_bf16_tflops.unit"),
+    ],
+)
+def test_a_data_sheet_figure_in_another_unit_is_refused(project_root, tmp_path, old, new, told):
+    text = (project_root / "configs" / "hardware" / "h100-sxm.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "h100-sxm.yaml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ConfigError, match=told):
+        load_hardware(path)

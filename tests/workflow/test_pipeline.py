@@ -291,3 +291,64 @@ def _wait_for(condition, process, patience_s=60.0):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline, "the run made no progress"
         time.sleep(0.002)
+
+
+# --- nothing stale, nothing missing -----------------------------------------------------------------
+
+
+def test_a_report_whose_page_failed_is_not_up_to_date_the_next_time(project):
+    """A failed page must fail again, not leave the old report to pass for the new one."""
+    replace_text(project / SPEC, "bandwidth_efficiency: 0.82", "bandwidth_efficiency: 0.80")
+    replace_text(project / SPEC, "v.max_rate('as_published', 'flops')", "v.max_rate('as_publihsed', 'flops')")
+    for _ in range(2):
+        done = snakemake(project)
+        assert_user_error(done)
+        assert "as_publihsed" in done.stdout
+
+
+def test_an_emptied_run_file_is_refused_instead_of_shrinking_the_sample(project):
+    """A run without a line would silently change every mean."""
+    damaged = project / RUNS / "corrected" / "treatment" / f"{EXPERIMENTS[0]}.jsonl"
+    damaged.write_text("", encoding="utf-8")
+    done = snakemake(project)
+    assert_user_error(done)
+    assert damaged.name in done.stdout
+    assert "delete it and run snakemake again" in done.stdout
+
+
+def test_a_report_folder_without_a_hypothesis_fails_the_check(project):
+    (project / "reports" / "abandoned").mkdir()
+    (project / "reports" / "abandoned" / "FINDINGS.md").write_text("old", encoding="utf-8")
+    done = snakemake(project, "check")
+    assert_user_error(done)
+    assert "reports/abandoned" in done.stdout
+
+
+def test_a_changed_published_number_is_counted_by_the_next_check(project):
+    table = project / "hypotheses" / HYPOTHESIS / "published" / "absolute.csv"
+    replace_text(table, "ttft_mean,predicted,3.9,", "ttft_mean,predicted,9.9,")
+    before = snakemake(project, "check").stdout
+    replace_text(table, "ttft_mean,predicted,9.9,", "ttft_mean,predicted,3.9,")
+    after = snakemake(project, "check").stdout
+    told = [next(line for line in text.splitlines() if "published numbers" in line) for text in (before, after)]
+    assert told[0] != told[1]
+
+
+def test_a_syntax_error_in_the_discussion_is_told_before_any_run(project):
+    page = project / "hypotheses" / HYPOTHESIS / "discussion.md"
+    page.write_text(page.read_text(encoding="utf-8") + "\n{{ v.mape( }}\n", encoding="utf-8")
+    before = snapshot(project)
+    done = snakemake(project)
+    assert_user_error(done)
+    assert "not a template" in done.stdout
+    assert remade(project, before, "results") == set()
+
+
+@pytest.mark.parametrize("name", ["check", "all", "report_mine"])
+def test_a_hypothesis_named_like_a_rule_is_refused(project, name):
+    folder = project / "hypotheses" / name
+    (project / "hypotheses" / HYPOTHESIS).rename(folder)
+    replace_text(folder / "hypothesis.yaml", f"id: {HYPOTHESIS}", f"id: {name}")
+    done = snakemake(project, "-n")
+    assert_user_error(done)
+    assert "is the name of a command or rule" in done.stdout
