@@ -120,5 +120,11 @@ def _assumed_of(experiment: Experiment) -> Iterator[str]:
     if experiment.workload.note:
         yield f"request lengths: {experiment.workload.note}"
     for point in experiment.load_points:
+        shortest = sum(request.prompt_tokens == 1 for request in experiment.completed_workload(point.id).requests)
+        if shortest:
+            yield (
+                f"{shortest} of {point.requests.completed} prompts are empty after the tokens the client takes off; "
+                "each is simulated as one token, the least a server can prefill"
+            )
         if point.requests.lost_positions:
             yield f"{point.requests.completed} of {point.requests.sent} requests completed. {point.requests.basis}"
