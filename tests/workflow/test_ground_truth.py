@@ -228,7 +228,8 @@ def test_microseconds_where_milliseconds_are_meant_are_refused(project):
 
 def test_another_unit_than_milliseconds_is_refused(project):
     message = damage(project, lambda content: measured(content)["e2e_mean"].update(unit="s"))
-    assert ": load_points.0.measured.e2e_mean.unit: Input should be 'ms', '1/s', 'tokens/s' or 'tokens' (got 's')" in message
+    assert ": load_points.0.measured.e2e_mean.unit: Input should be 'ms', '1/s', " in message
+    assert "(got 's')" in message
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -8.1, 0.0, "8.1", True, None])

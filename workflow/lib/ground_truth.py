@@ -22,6 +22,7 @@ from pydantic import Field
 from simulator.errors import ConfigError
 from simulator.validation import StrictModel, config_error, parse, read_yaml, suggest
 from workflow.lib.experiment import Experiment, Replay, SentWorkload, Source
+from workflow.lib.files import json_text, write_text
 from workflow.lib.load_point import Id, LoadPoint, RequestCounts, Saturation, SendingRate, Text
 from workflow.lib.measured import Measured, problems_of
 from workflow.lib.measured_requests import REQUESTS_FILE
@@ -43,9 +44,11 @@ __all__ = [
     "json_schema",
     "load_experiment",
     "load_set",
+    "write_schema",
 ]
 
 EXPERIMENT_FILE = "experiment.yaml"
+SCHEMA_FILE = "experiment.schema.json"
 SETS_FILE = "sets.yaml"
 VOCABULARY_FILE = "vocabulary.yaml"
 
@@ -66,7 +69,7 @@ def load_experiment(folder: Path) -> Experiment:
     root = folder.parent.parent
     path = folder / EXPERIMENT_FILE
     return experiment_from(
-        _document(path), source=path.relative_to(root).as_posix(), name=folder.name, folder=folder, root=root
+        read_yaml(path), source=path.relative_to(root).as_posix(), name=folder.name, folder=folder, root=root
     )
 
 
@@ -96,6 +99,11 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Experiment.model_json_schema()}
 
 
+def write_schema(root: Path) -> None:
+    """Write the schema to where the experiments of a project name it."""
+    write_text(root / "ground_truth" / SCHEMA_FILE, json_text(json_schema()))
+
+
 def load_set(root: Path, name: str) -> tuple[Experiment, ...]:
     """Read the experiments of one set, in the set's order.
 
@@ -112,7 +120,7 @@ def load_set(root: Path, name: str) -> tuple[Experiment, ...]:
         If the set or one of its experiments is unknown, listed twice or malformed.
     """
     folder = root / "ground_truth"
-    sets = parse(_Sets, _document(folder / SETS_FILE), source=f"ground_truth/{SETS_FILE}").sets
+    sets = parse(_Sets, read_yaml(folder / SETS_FILE), source=f"ground_truth/{SETS_FILE}").sets
     if name not in sets:
         raise ConfigError(f"ground_truth/{SETS_FILE}: unknown set '{name}'; {suggest(name, sets)}")
     members = sets[name].experiments
@@ -140,19 +148,12 @@ class _Vocabulary(StrictModel):
     workloads: dict[Text, Text]
 
 
-def _document(path: Path) -> object:
-    try:
-        return read_yaml(path)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # from values YAML cannot build
-        raise ConfigError(f"{path}: a value cannot be read: {' '.join(str(error).split())[:200]}") from None
-
-
 def _reference_problems(experiment: Experiment, name: str, root: Path) -> Iterator[str]:
     """Yield names that nothing in the project answers to."""
     if experiment.id != name:
         yield f"id: must be the folder's name '{name}' (got '{experiment.id}')"
     path = root / "ground_truth" / VOCABULARY_FILE
-    words = parse(_Vocabulary, _document(path), source=f"ground_truth/{VOCABULARY_FILE}")
+    words = parse(_Vocabulary, read_yaml(path), source=f"ground_truth/{VOCABULARY_FILE}")
     named: tuple[tuple[str, str, Iterable[str]], ...] = (
         ("family", experiment.family, words.families),
         ("workload.name", experiment.workload.name, words.workloads),
@@ -210,3 +211,7 @@ def _half_token(experiment: Experiment, point: LoadPoint) -> float:
     """Return how far a constant length that stands for a mean may be rounded."""
     recorded = experiment.measured_requests(point.id)
     return 0.5 if experiment.workload.output.kind == "constant" and not recorded else 0.0
+
+
+if __name__ == "__main__":
+    write_schema(Path())

@@ -17,6 +17,7 @@ from simulator.workload.arrivals import (
     Poisson,
     RecordedArrivals,
 )
+from simulator.workload.build import RequestCount
 from workflow.lib.measured import Measured
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -42,7 +43,7 @@ class RequestCounts(StrictModel):
         How this is known.
     """
 
-    sent: Count
+    sent: RequestCount
     completed: Count
     failed: NonNegativeInt | None = None
     lost_positions: tuple[NonNegativeInt, ...] | Literal["unknown"] = ()

@@ -8,6 +8,7 @@ means right.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -25,6 +26,8 @@ MEAN_TOLERANCE_TOKENS = 0.001
 # Prompts of a pool, where the source says that prompts repeat but not how many there are: the
 # default of the client that measured the other runs of the same collection, 10 x 10.
 DEFAULT_POOL = 100
+
+_MAX_REQUESTS = re.compile(r"\bmax-requests (\d{1,6})\b")
 
 
 def pool_prompts(row: Row) -> int | None:
@@ -127,25 +130,31 @@ def _drawn(row: Row) -> dict[str, Any] | None:
     completed = row["num_success"]
     if not completed or row["prompt_len_mean_tok"] is None or row["output_len_mean_tok"] is None:
         return None
-    for sent in range(completed, completed + completed // 4 + 1):
+    for sent in _possibly_sent(row, completed):
         prompts, outputs = (_draws(row, side, sent) for side in ("prompt", "out"))
         shortest = [position for position, tokens in enumerate(prompts) if tokens == row["wl_prompt_min_tok"]]
         lost = shortest if len(shortest) == sent - completed else []
         kept = [position for position in range(sent) if position not in lost]
+        if len(kept) != completed:
+            continue
         means = [fmean(lengths[position] for position in kept) for lengths in (prompts, outputs)]
         shift = ((row["wl_prefix_tok"] or 0) - 2) if row["wl_prefix_tok"] else 0
         measured = (row["prompt_len_mean_tok"] - shift, row["output_len_mean_tok"])
-        if len(kept) == completed and all(
-            abs(a - b) <= MEAN_TOLERANCE_TOKENS for a, b in zip(means, measured, strict=True)
-        ):
+        if all(abs(a - b) <= MEAN_TOLERANCE_TOKENS for a, b in zip(means, measured, strict=True)):
             return _explained(sent, completed, lost)
     return None
+
+
+def _possibly_sent(row: Row, completed: int) -> list[int]:
+    """Return how many requests may have been sent: the number the notes state, else a few more than answered."""
+    stated = _MAX_REQUESTS.search(row["notes"])
+    return [int(stated.group(1))] if stated else list(range(completed, completed + completed // 4 + 1))
 
 
 def _explained(sent: int, completed: int, lost: Sequence[int]) -> dict[str, Any]:
     basis = f"Not published; {sent} draws from the client's seed give the measured mean lengths"
     if lost:
-        basis += f" when the {len(lost)} with the shortest possible prompt are left out"
+        basis += f" without those {len(lost)} whose prompt is the shortest possible"
     return {"sent": sent, "completed": completed, "lost_positions": list(lost), "basis": basis + "."}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from simulator.errors import ConfigError
 from simulator.validation import parse
+from simulator.workload.build import MAX_REQUESTS
 from workflow.lib.measured_requests import MeasuredRequest
 from workflow.lib.readers.imported import (
     MS_PER_S,
@@ -126,6 +127,8 @@ class Point:
         self.sent = totals.successful + totals.errored + totals.incomplete
         if not self.completed:
             raise ConfigError(f"{source}: metrics.request_totals.successful: 0; without an answer nothing is measured")
+        if self.sent > MAX_REQUESTS:
+            raise ConfigError(f"{source}: metrics.request_totals: {self.sent}, but at most {MAX_REQUESTS} are read")
         if self.benchmark.end_time <= self.benchmark.start_time:
             raise ConfigError(f"{source}: end_time is not after start_time; the report is damaged")
         run_s = self.benchmark.end_time - self.benchmark.start_time

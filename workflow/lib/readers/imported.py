@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from simulator.errors import ConfigError
 from simulator.metrics import mean, percentile
-from simulator.validation import NonNegative
 from workflow.lib.measured import DEFINITIONS, KINDS, UNITS
 from workflow.lib.measured_requests import MeasuredRequest, listed, problems_with
 from workflow.lib.measurement_lint import Finding
@@ -35,9 +34,12 @@ class Foreign(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
 
-WholeNumber = Annotated[int, Strict(), Field(ge=0)]
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Latency = NonNegative
+# Beyond any count of tokens or bytes and any time in any unit; keeps a damaged file from overflowing.
+LARGEST = 10**12
+
+WholeNumber = Annotated[int, Strict(), Field(ge=0, le=LARGEST)]
+Number = Annotated[float, Strict(), Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Latency = Annotated[float, Strict(), Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from workflow.lib.readers.imported import MS_PER_S, Imported, Notes, figures, sa
 from workflow.lib.readers.inference_perf_report import LoadSummary, Stage, Summary, read_stages
 from workflow.lib.readers.inference_perf_requests import Recorded, read_requests
 from workflow.lib.readers.inference_perf_workload import Profile, read_profile
-from workflow.lib.readers.surroundings import Surroundings, look_around
+from workflow.lib.readers.surroundings import look_around
 
 TOOL = "inference-perf"
 RESULTS_FOLDER = "results"
@@ -49,17 +49,11 @@ def read(path: Path) -> Imported:
     profile = read_profile(results, run)
     around = look_around(run)
     recorded = read_requests(results, profile, stages)
-    return _imported(run, stages, profile, around, recorded)
-
-
-def _imported(
-    run: Path, stages: Sequence[Stage], profile: Profile, around: Surroundings, recorded: Recorded
-) -> Imported:
     notes = Notes()
     _look_at_requests(recorded, notes)
     points = [_load_point(stage, stages, profile, recorded, notes) for stage in stages]
     _look_at_run(stages, profile, notes)
-    measured_on, basis = _day_of_run(run)
+    measured_on, basis = _day_of_run(run, results, stages)
     files = [stage.file for stage in stages] + [profile.file]
     return Imported(
         tool=TOOL,
@@ -213,7 +207,7 @@ def _mean_prompt_tokens(stages: Sequence[Stage]) -> float:
     return sum(stage.prompt_len_mean * stage.completed for stage in stages) / count
 
 
-def _day_of_run(run: Path) -> tuple[date, str]:
+def _day_of_run(run: Path, results: Path, stages: Sequence[Stage]) -> tuple[date, str]:
     """Return the day in the folder's name, else the day the first metrics file was written."""
     match = _DAY.search(run.resolve().name)
     if match:
@@ -221,6 +215,5 @@ def _day_of_run(run: Path) -> tuple[date, str]:
             return date(*(int(part) for part in match.groups())), "From the name of the folder."
         except ValueError:  # a 31st of a month that has none
             pass
-    files = sorted((run / RESULTS_FOLDER if (run / RESULTS_FOLDER).is_dir() else run).glob("stage_*.json"))
-    written = datetime.fromtimestamp(files[0].stat().st_mtime, UTC).date()
+    written = datetime.fromtimestamp((results / stages[0].file).stat().st_mtime, UTC).date()
     return written, "Day on which the results file was last written; the tool records no date."

@@ -18,6 +18,9 @@ from simulator.errors import ConfigError
 CHUNK_CHARACTERS = 1 << 18
 MAX_VALUE_CHARACTERS = 1 << 26
 
+# Longest beginning of a number's next part that is no number yet, such as `e-`.
+NUMBER_TAIL_CHARACTERS = 2
+
 Place = tuple[str | int, ...]
 Pattern = tuple[str, ...]
 
@@ -128,8 +131,8 @@ class _Reader:
             problem = "the file ends where a value is expected"
             try:
                 value, end = self._decoder.raw_decode(self._buffer, self._position)
-                # What reaches the end of the buffer may go on behind it, as the digits of a number do.
-                if end < len(self._buffer) or self._at_end:
+                # What reaches the end of the buffer may go on behind it, as a number does: `0`, `0.`, `0.2e-`.
+                if end + NUMBER_TAIL_CHARACTERS < len(self._buffer) or self._at_end:
                     self._position = end
                     return value
             except _NotANumberError as error:

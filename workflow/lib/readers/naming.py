@@ -73,7 +73,7 @@ def resolve(found: Imported, names: Names, root: Path) -> Resolved:
     ConfigError
         If no model of `configs` or no family of the vocabulary fits.
     """
-    model = names.model or _model(found.model_name, root)
+    model = _known(names.model, root) if names.model else _model(found.model_name, root)
     hardware = names.hardware or _hardware(found.hardware, root)
     tensor_parallel = names.tensor_parallel or found.tensor_parallel
     known, assumed = _settings(found, names)
@@ -94,6 +94,13 @@ def resolve(found: Imported, names: Names, root: Path) -> Resolved:
         assumed=assumed,
         flags=(lint.Finding(Flag.SETTING_ASSUMED, text).quality("noted"),) if guesses else (),
     )
+
+
+def _known(model: str, root: Path) -> str:
+    known = [path.stem for path in sorted((root / "configs" / "models").glob("*.json"))]
+    if model not in known:
+        raise ConfigError(f"--model: unknown model '{model}'; {suggest(model, known)}")
+    return model
 
 
 def _model(name: str | None, root: Path) -> str:

@@ -107,10 +107,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     ConfigError
         If it cannot be read or is something else.
     """
-    try:
-        content = read_yaml(path)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # from values YAML cannot build
-        raise ConfigError(f"{path}: a value cannot be read: {' '.join(str(error).split())[:200]}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"{path}: must be a mapping of names to values")
     return content

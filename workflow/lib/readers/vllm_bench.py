@@ -22,6 +22,7 @@ from workflow.lib import measurement_lint as lint
 from workflow.lib.measured_requests import MeasuredRequest
 from workflow.lib.quality_flags import Flag
 from workflow.lib.readers.imported import (
+    LARGEST,
     MS_PER_S,
     US_PER_S,
     Foreign,
@@ -145,19 +146,19 @@ def read(path: Path) -> Imported:
 def _streamed(file: Path) -> _File:
     content = _File()
     for place, value in stream_values(file, DESCEND):
-        if not place:
+        if not place or not isinstance(place[0], str):
             raise ConfigError(f"{file}: not a result of vllm bench serve: the file is no JSON object")
         if place[0] == "itls":
             content.decode_s.append(_sum_of_gaps(file, place, value))
         elif place[0] not in SKIPPED:
-            content.values[str(place[0])] = value
+            content.values[place[0]] = value
     return content
 
 
 def _sum_of_gaps(file: Path, place: tuple[str | int, ...], value: object) -> float:
     gaps = value if isinstance(value, list) else [value]
     for gap in gaps:
-        if isinstance(gap, bool) or not isinstance(gap, int | float) or not 0 <= gap < math.inf:
+        if isinstance(gap, bool) or not isinstance(gap, int | float) or not 0 <= gap <= LARGEST:
             where = ".".join(map(str, place))
             raise ConfigError(f"{file}: {where}: must be a list of seconds, 0 or greater, got {gap!r:.40}")
     return math.fsum(gaps)

@@ -1,0 +1,234 @@
+"""Result files of each tool, as small as they can be, formed from one list of requests.
+
+Every latency follows from the request, so that a test knows what a reader has to find.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+
+import yaml
+
+from simulator.metrics import mean, percentile
+
+START_S = 1_768_918_269.0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request: when it is sent, lengths, and latencies in seconds."""
+
+    start_s: float
+    prompt: int
+    output: int
+    ttft_s: float
+    gap_s: float
+
+    @property
+    def e2e_s(self):
+        return self.ttft_s + self.gap_s * (self.output - 1)
+
+
+def sent(count=20, every_s=1.0, ttft_s=0.05, gap_s=0.01):
+    """Return requests of varied length; the time between tokens is the same for all."""
+    source = random.Random(5)
+    return [
+        Sent(position * every_s, source.randint(100, 900), source.randint(10, 60), ttft_s + 0.0001 * position, gap_s)
+        for position in range(count)
+    ]
+
+
+def summary(values):
+    ranks = {f"p{rank:02d}": percentile(values, rank) for rank in (50, 90, 95, 99)}
+    return {"successful": {"mean": mean(values), "max": max(values), "percentiles": ranks}}
+
+
+def guidellm_request(position, one):
+    return {
+        "request_id": f"request-{position}",
+        "response_id": f"cmpl-{position}",
+        "output": "text " * 20,
+        "prompt_tokens": one.prompt,
+        "output_tokens": one.output,
+        "request_start_time": START_S + one.start_s,
+        "request_latency": one.e2e_s,
+        "time_to_first_token_ms": one.ttft_s * 1000,
+    }
+
+
+def guidellm_benchmark(requests, strategy, index=0, recorded=None):
+    tokens = [one.output for one in requests]
+    begin_s = min(one.start_s for one in requests)
+    return {
+        "config": {"run_index": index, "strategy": strategy},
+        "metrics": {
+            "request_totals": {"successful": len(requests), "errored": 0, "incomplete": 0},
+            "request_latency": summary([one.e2e_s for one in requests]),
+            "time_to_first_token_ms": summary([one.ttft_s * 1000 for one in requests]),
+            "time_per_output_token_ms": {
+                "successful": summary([one.e2e_s * 1000 / one.output for one in requests])["successful"]
+                | {"mean": sum(one.e2e_s for one in requests) * 1000 / sum(tokens)}
+            },
+            "inter_token_latency_ms": summary([one.gap_s * 1000 for one in requests]),
+            "prompt_token_count": summary([one.prompt for one in requests]),
+            "output_token_count": summary(tokens),
+        },
+        "requests": {
+            "successful": [guidellm_request(*entry) for entry in list(enumerate(requests))[:recorded]],
+            "errored": [],
+            "incomplete": [],
+            "total": None,
+        },
+        "start_time": START_S + begin_s,
+        "end_time": START_S + max(one.start_s + one.e2e_s for one in requests),
+    }
+
+
+def guidellm_report(benchmarks, version=1, data=None, seed=42):
+    description = data or {"prompt_tokens": 500, "output_tokens": 30}
+    if version == 1:
+        arguments = {"args": {"data": [str(description)], "random_seed": seed}}
+    else:
+        spec = {"data": [{"kind": "synthetic_text", **description}], "seed": {"kind": "static", "value": seed}}
+        arguments = {"config": {"spec": spec}, "conclusions": []}
+    return {"metadata": {"version": version, "guidellm_version": "0.0"}, **arguments, "benchmarks": benchmarks}
+
+
+def write_guidellm(folder, report=None, model="meta-llama/Llama-2-7b-hf"):
+    folder.mkdir(parents=True, exist_ok=True)
+    content = report or guidellm_report([guidellm_benchmark(sent(), {"type_": "constant", "rate": 1.0})])
+    (folder / "benchmarks.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "exp-config.yaml").write_text(f"model: {model}\ntensor_parallelism: 1\n", encoding="utf-8")
+    return folder
+
+
+def distribution(values):
+    ranks = {f"p{rank:g}": percentile(values, rank) for rank in (75, 90, 95, 99, 99.9)}
+    return {"mean": mean(values), "min": min(values), "median": percentile(values, 50), "max": max(values)} | ranks
+
+
+def inference_perf_stage(requests, tokens, *, stream_lines=True, failures=0, rate=1.0):
+    """Return stage metrics; `stream_lines` counts 2 N + 2 events per request, as old clients do."""
+    e2e = [one.e2e_s for one in requests]
+    gaps = [one.gap_s for one in requests for _ in range(one.output - 1)]
+    tpot = [one.gap_s for one in requests]
+    if stream_lines:
+        tpot = [one.gap_s * (one.output - 1) / (2 * one.output + 1) for one in requests]
+        gaps += [5e-6] * (len(gaps) + 3 * len(requests))
+    run_s = max(one.start_s + one.e2e_s for one in requests) - requests[0].start_s
+    return {
+        "load_summary": {
+            "count": len(requests) + failures,
+            "requested_rate": rate,
+            "achieved_rate": (len(requests) + failures) / run_s,
+        },
+        "successes": {
+            "count": len(requests),
+            "latency": {
+                "request_latency": distribution(e2e),
+                "time_to_first_token": distribution([one.ttft_s for one in requests]),
+                "time_per_output_token": distribution(tpot),
+                "inter_token_latency": distribution(gaps),
+            },
+            "throughput": {"requests_per_sec": len(requests) / run_s},
+            "prompt_len": distribution([one.prompt for one in requests]),
+            "output_len": distribution([float(tokens) for _ in requests]),
+        },
+        "failures": {"count": failures, "request_latency": None},
+    }
+
+
+def pooled(count=300, prompts=10, output=50, every_s=1.0):
+    """Return requests of one output length that cycle through a few prompts."""
+    lengths = [random.Random(9 + entry).randint(100, 900) for entry in range(prompts)]
+    return [
+        Sent(position * every_s, lengths[position % prompts], output, 0.03 + 0.00001 * (position % 7), 0.01)
+        for position in range(count)
+    ]
+
+
+def inference_perf_config(output=50, groups=(5, 2), names=("num_groups", "num_prompts_per_group"), load="constant"):
+    shared = {names[0]: groups[0], names[1]: groups[1], "output_len": output, "question_len": 400}
+    return {
+        "data": {"type": "shared_prefix", "shared_prefix": shared},
+        "load": {"type": load},
+        "server": {"ignore_eos": True, "model_name": "meta-llama/Llama-2-7b-hf"},
+    }
+
+
+def write_inference_perf(folder, stages=None, config=None, profile=None):
+    results = folder / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    for number, stage in enumerate(stages or [inference_perf_stage(pooled(), 40)]):
+        (results / f"stage_{number}_lifecycle_metrics.json").write_text(json.dumps(stage), encoding="utf-8")
+    if config is not False:
+        (results / "config.yaml").write_text(yaml.safe_dump(config or inference_perf_config()), encoding="utf-8")
+    if profile:
+        (folder / "profile.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
+    return folder
+
+
+def per_request(requests, begin_s=1000.0):
+    return [
+        {
+            "start_time": begin_s + one.start_s,
+            "end_time": begin_s + one.start_s + one.e2e_s,
+            "request": "a long prompt " * 10,
+            "info": {
+                "input_tokens": one.prompt,
+                "output_tokens": one.output - 3,
+                "output_token_times": [begin_s + one.start_s + one.ttft_s],
+            },
+            "error": None,
+        }
+        for one in requests
+    ]
+
+
+def vllm_result(requests, *, detailed=False, rate=1.0, start_times=True, **changes):
+    e2e_ms = [one.e2e_s * 1000 for one in requests]
+    ttft_ms = [one.ttft_s * 1000 for one in requests]
+    tpot_ms = [one.gap_s * 1000 for one in requests]
+    duration = max(one.start_s + one.e2e_s for one in requests)
+    result = {
+        "date": "20260131-142500",
+        "backend": "vllm",
+        "model_id": "meta-llama/Llama-2-7b-hf",
+        "num_prompts": len(requests),
+        "request_rate": rate,
+        "burstiness": 1.0,
+        "max_concurrency": None,
+        "duration": duration,
+        "completed": len(requests),
+        "total_input_tokens": sum(one.prompt for one in requests),
+        "total_output_tokens": sum(one.output for one in requests),
+        "request_throughput": len(requests) / duration,
+        "output_throughput": sum(one.output for one in requests) / duration,
+    }
+    for name, values in (("ttft", ttft_ms), ("tpot", tpot_ms), ("itl", tpot_ms), ("e2el", e2e_ms)):
+        result |= {
+            f"mean_{name}_ms": mean(values),
+            f"median_{name}_ms": percentile(values, 50),
+            f"p99_{name}_ms": percentile(values, 99),
+        }
+    if detailed:
+        result |= {
+            "input_lens": [one.prompt for one in requests],
+            "output_lens": [one.output for one in requests],
+            "ttfts": [one.ttft_s for one in requests],
+            "itls": [[one.gap_s] * (one.output - 1) for one in requests],
+            "generated_texts": ["text"] * len(requests),
+            "errors": [""] * len(requests),
+        }
+        if start_times:
+            result["start_times"] = [5000.0 + one.start_s for one in requests]
+    return result | changes
+
+
+def write_vllm(folder, result=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "result.json"
+    path.write_text(json.dumps(result or vllm_result(sent())), encoding="utf-8")
+    return path
