@@ -201,8 +201,9 @@ class AnalyticAttention:
         self._peaks = kernels.peaks
         self._prefill = kernels.curves.prefill_attention
         self._decode_kind = decode_kind(shape)
-        self._decode: DecodeCurve = getattr(kernels.curves, self._decode_kind)
-        self._eager = kernels.launch == "eager"
+        decode: DecodeCurve = getattr(kernels.curves, self._decode_kind)
+        line = curves.decode_line(decode, self._peaks, shape, tp, eager=kernels.launch == "eager")
+        self._fixed_s, self._per_token_s, self._floor_s = line.fixed_s, line.per_token_s, line.floor_s
         self._spans = kernels.figures.spans
 
     def prefill_seconds(self, past_tokens: int, new_tokens: int) -> float:
@@ -215,7 +216,9 @@ class AnalyticAttention:
         """Return seconds of one decode batch; an empty one takes no time."""
         if batch == 0:
             return 0.0
-        return curves.decode_seconds(self._decode, self._peaks, self._shape, self._tp, kv_sum, eager=self._eager)
+        # `DecodeLine.at` in place: the one call here that a simulation makes in every step.
+        seconds = self._fixed_s + self._per_token_s * kv_sum
+        return seconds if seconds > self._floor_s else self._floor_s
 
     def prefill_mfu(self, seq_len: float) -> float:
         """Return causal FLOPs over seconds over the BF16 peak, of one sequence of at least one token."""

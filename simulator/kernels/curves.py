@@ -64,6 +64,20 @@ class Peaks:
         return self.bf16_flops if dtype == "bf16" else self.fp8_flops
 
 
+@dataclass(frozen=True, slots=True)
+class DecodeLine:
+    """A decode curve with everything but the KV tokens filled in: seconds, and seconds per KV token."""
+
+    fixed_s: float
+    per_token_s: float
+    floor_s: float
+
+    def at(self, kv_sum: float) -> float:
+        """Return seconds of one batch with `kv_sum` KV tokens in all."""
+        seconds = self.fixed_s + self.per_token_s * kv_sum
+        return seconds if seconds > self.floor_s else self.floor_s
+
+
 def gemm_bytes(m: float, k: float, n: float, dtype: Dtype) -> float:
     """Bytes of one pass over both inputs and the BF16 output."""
     return (m * k + k * n) * INPUT_BYTES[dtype] + m * n * OUTPUT_BYTES
@@ -91,6 +105,10 @@ def decode_seconds(
     curve: DecodeCurve, peaks: Peaks, shape: AttentionShape, tp: int, kv_sum: float, *, eager: bool
 ) -> float:
     """Return seconds of one decode batch with `kv_sum` KV tokens in all."""
-    reading = decode_kv_bytes(shape, tp, kv_sum) / (curve.bandwidth_efficiency * peaks.bandwidth)
-    seconds = curve.fixed_us * MICRO + reading
-    return max(seconds, curve.launch_floor_us * MICRO) if eager else seconds
+    return decode_line(curve, peaks, shape, tp, eager=eager).at(kv_sum)
+
+
+def decode_line(curve: DecodeCurve, peaks: Peaks, shape: AttentionShape, tp: int, *, eager: bool) -> DecodeLine:
+    """Return the decode curve of one shape and TP degree, for whoever asks often."""
+    per_token_s = decode_kv_bytes(shape, tp, 1.0) / (curve.bandwidth_efficiency * peaks.bandwidth)
+    return DecodeLine(curve.fixed_us * MICRO, per_token_s, curve.launch_floor_us * MICRO if eager else 0.0)

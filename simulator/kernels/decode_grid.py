@@ -9,14 +9,36 @@ it is not linear in kv, is flagged; there the caller asks request by request.
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import dataclass
 
 from simulator.kernels.base import PiecewiseLinear
 from simulator.kernels.conventions import MICRO
 from simulator.kernels.policies import MFU_FLOOR, Answer, Policy, mix, outside, segment
 from simulator.kernels.tables import DecodeRow, Table
 
-# Curves kept; one per batch size a run has seen (vLLM's default cap is 256 running requests).
-CURVES_LIMIT = 4096
+# Batch sizes whose curve or cross-section is kept (vLLM's default cap is 256 running requests).
+BATCHES_LIMIT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _CrossSection:
+    """What a question about one batch size needs of the grid.
+
+    `low`, `high` are the MFUs per KV length of the neighbouring batch sizes, the target `across` of
+    the way between them. `usable` has, per KV length, the row the fallback would choose there:
+    (KV length, squared distance in batch size, position, MFU).
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    across: float
+    usable: tuple[tuple[int, int, int, float], ...]
+
+    def fallback(self, kv_len: float) -> float:
+        """Return the MFU of the nearest usable row, as `DecodeGrid._fallback` does."""
+        if not self.usable:
+            return MFU_FLOOR
+        return min([(gap + (kv - kv_len) ** 2, position, mfu) for kv, gap, position, mfu in self.usable])[2]
 
 
 class DecodeGrid:
@@ -45,6 +67,17 @@ class DecodeGrid:
         self._usable = _usable_by_batch(table.rows)
         self._seconds = self._filled_latencies()
         self._curves: dict[int, PiecewiseLinear] = {}
+        self._sections: dict[int, _CrossSection] = {}
+
+    def value(self, batch: int, kv_len: float) -> float:
+        """Return the same MFU as `answer` does, without the rows and so much sooner."""
+        if self._policy != "interpolated":
+            return self.answer(batch, kv_len).value
+        section = self._sections.get(batch) or self._cut(batch)
+        low, high, along = segment(self.kv_lens, kv_len)
+        at_low = mix(section.low[low], section.low[high], along)
+        found = mix(at_low, mix(section.high[low], section.high[high], along), section.across)
+        return found if found >= MFU_FLOOR else section.fallback(kv_len)
 
     def answer(self, batch: int, kv_len: float) -> Answer:
         """Return the MFU with the rows it came from."""
@@ -57,7 +90,7 @@ class DecodeGrid:
         """Return the MFU over kv for one batch size."""
         known = self._curves.get(batch)
         if known is None:
-            if len(self._curves) >= CURVES_LIMIT:
+            if len(self._curves) >= BATCHES_LIMIT:
                 self._curves.clear()
             known = self._curves[batch] = self._make_curve(batch)
         return known
@@ -79,6 +112,23 @@ class DecodeGrid:
         inner = [self._sloped_piece(interval, levels) for interval in range(1, len(self.kv_lens))]
         edges = [(level, 0.0, level >= MFU_FLOOR) for level in (levels[0], levels[-1])]
         return self._pieces([edges[0], *inner, edges[1]])
+
+    def _cut(self, batch: int) -> _CrossSection:
+        if len(self._sections) >= BATCHES_LIMIT:
+            self._sections.clear()
+        low, high, across = segment(self.batches, batch)
+        nearest: dict[int, tuple[int, int]] = {}
+        for position, row in enumerate(self._rows):
+            rank, best = ((row.batch_size - batch) ** 2, position), nearest.get(row.kv_len)
+            if row.mfu >= MFU_FLOOR and (best is None or rank < best):
+                nearest[row.kv_len] = rank
+        section = self._sections[batch] = _CrossSection(
+            tuple(self._cell(low, place) for place in range(len(self.kv_lens))),
+            tuple(self._cell(high, place) for place in range(len(self.kv_lens))),
+            across,
+            tuple((kv, gap, position, self._rows[position].mfu) for kv, (gap, position) in nearest.items()),
+        )
+        return section
 
     def _flat_piece(self, batch: int, interval: int) -> tuple[float, float, bool]:
         """Describe `nearest` between two grid lengths: flat where the row just below exists and is not zero."""

@@ -137,7 +137,7 @@ class MeasuredAttention:
 
     def decode_mfu(self, batch: int, kv_len: float) -> float:
         """Return the MFU of a batch with equal KV lengths."""
-        return self._grid.answer(batch, kv_len).value
+        return self._grid.value(batch, kv_len)
 
     def decode_mfu_curve(self, batch: int) -> PiecewiseLinear:
         """Return the MFU over KV length for one batch size."""

@@ -22,6 +22,8 @@ from simulator.steptime.gemm import compute_speedup
 from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions
 
 DecodeSeconds = Callable[[BatchSums], float]
+# Seconds of a batch of one, by its past tokens.
+LoneSeconds = Callable[[int], float]
 PrefillSeconds = Callable[[Sequence[tuple[int, int]]], float]
 
 # Remembered answers per attention model, so that a long run cannot grow without bound.
@@ -34,17 +36,20 @@ LARGEST_BUCKET = 65536
 
 def bucket_tokens(context: int) -> int:
     """Round a context up to its bucket: the smallest power of two from 512 to 65536 that holds it."""
-    bucket = SMALLEST_BUCKET
-    while bucket < context and bucket < LARGEST_BUCKET:
-        bucket *= 2
-    return bucket
+    if context <= SMALLEST_BUCKET:
+        return SMALLEST_BUCKET
+    return LARGEST_BUCKET if context > LARGEST_BUCKET else 1 << (context - 1).bit_length()
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionTerm:
-    """Attention seconds of both phases, and the KV lengths at which the decode formula changes."""
+    """Attention seconds of both phases, and the KV lengths at which the decode formula changes.
+
+    `lone_decode` answers what `decode` answers for a single request.
+    """
 
     decode: DecodeSeconds
+    lone_decode: LoneSeconds
     prefill: PrefillSeconds
     kv_breakpoints: tuple[int, ...]
     kernels: AttentionKernels
@@ -56,32 +61,43 @@ def build_attention(
     """Choose the decode aggregation and the prefill rule."""
     layers = model.num_hidden_layers
     if isinstance(options.mfu, KernelMfuOptions) and options.mfu.style == "seconds":
-        return AttentionTerm(_decode_in_seconds(kernels, layers), _prefill_in_seconds(kernels, layers), (), kernels)
+        decode, lone = _decode_in_seconds(kernels, layers)
+        return AttentionTerm(decode, lone, _prefill_in_seconds(kernels, layers), (), kernels)
     flops_per_context = 4.0 * model.query_width * layers
     decode_scale = flops_per_context / hardware.peak_flops / compute_speedup(options, tp, "decode")
     prefill_rate = (
         hardware.peak_flops * compute_speedup(options, tp, "prefill") * options.causal_divisor_on(hardware.id)
     )
     prefill = _prefill_by_mfu(options, kernels, flops_per_context / prefill_rate)
-    decode, breakpoints = _decode_by_mfu(options, kernels, decode_scale)
-    return AttentionTerm(decode, prefill, breakpoints, kernels)
+    lone = _lone_by_mfu(options, kernels, decode_scale)
+    decode, breakpoints = _decode_by_mfu(options, kernels, decode_scale, lone)
+    return AttentionTerm(decode, lone, prefill, breakpoints, kernels)
+
+
+def _lone_by_mfu(options: MfuRooflineOptions, kernels: AttentionKernels, scale: float) -> LoneSeconds:
+    """One request: its FLOPs at its own MFU, whatever the aggregation."""
+    if isinstance(kernels, ConstantAttention) and options.decode_attention != "max_kv":
+        seconds_per_token = scale / kernels.constants.decode
+        return lambda past: seconds_per_token * past
+    mfu = kernels.decode_mfu
+    return lambda past: scale * past / mfu(1, past) if past else 0.0
 
 
 def _decode_by_mfu(
-    options: MfuRooflineOptions, kernels: AttentionKernels, scale: float
+    options: MfuRooflineOptions, kernels: AttentionKernels, scale: float, lone: LoneSeconds
 ) -> tuple[DecodeSeconds, tuple[int, ...]]:
     if isinstance(kernels, ConstantAttention) and options.decode_attention != "max_kv":
         seconds_per_token = scale / kernels.constants.decode
         return lambda sums: seconds_per_token * sums.decode_past_tokens, ()
     match options.decode_attention:
         case "flops_weighted":
-            return FlopsWeighted(kernels, scale), tuple(kernels.kv_breakpoints)
+            return FlopsWeighted(kernels, scale, lone), tuple(kernels.kv_breakpoints)
         case "max_kv":
             return _at_longest(kernels, scale, padded=True), ()
         case "sum_at_max_kv":
             return _at_longest(kernels, scale, padded=False), ()
         case "per_request":
-            return _per_request(kernels, scale), ()
+            return _per_request(lone), ()
         case "kv_buckets":
             return _by_kv_bucket(kernels, scale), options.kv_bucket_edges
     raise AssertionError(f"decode attention without a formula: {options.decode_attention}")
@@ -100,13 +116,16 @@ class FlopsWeighted:
         Bound attention kernels.
     scale
         Seconds per past token at MFU 1.
+    lone
+        Answers for a batch of one.
     """
 
-    __slots__ = ("_breakpoints", "_curves", "_kernels", "_points", "_scale")
+    __slots__ = ("_breakpoints", "_curves", "_kernels", "_lone", "_points", "_scale")
 
-    def __init__(self, kernels: AttentionKernels, scale: float) -> None:
+    def __init__(self, kernels: AttentionKernels, scale: float, lone: LoneSeconds) -> None:
         self._kernels = kernels
         self._scale = scale
+        self._lone = lone
         self._breakpoints = tuple(kernels.kv_breakpoints)
         self._curves: dict[int, tuple[tuple[float, ...], tuple[float, ...], tuple[bool, ...] | None]] = {}
         self._points: dict[tuple[int, int], float] = {}
@@ -116,6 +135,8 @@ class FlopsWeighted:
         past = sums.decode_past_tokens
         if not past:
             return 0.0
+        if sums.decode_count == 1:
+            return self._lone(past)
         curve = self._curves.get(sums.decode_count)
         if curve is None:
             curve = self._bind(sums.decode_count)
@@ -162,16 +183,16 @@ def _at_longest(kernels: AttentionKernels, scale: float, *, padded: bool) -> Dec
     return seconds
 
 
-def _per_request(kernels: AttentionKernels, scale: float) -> DecodeSeconds:
+def _per_request(lone: LoneSeconds) -> DecodeSeconds:
     """Every request as a batch of one, one after the other."""
-    memo: dict[int, float] = {0: 0.0}
+    memo: dict[int, float] = {}
 
     def seconds(sums: BatchSums) -> float:
         total = 0.0
         for past in sums.decode_pasts():
             each = memo.get(past)
             if each is None:
-                each = memo[past] = scale * past / kernels.decode_mfu(1, past)
+                each = memo[past] = lone(past)
             total += each
         return total
 
@@ -222,11 +243,13 @@ def _prefill_by_mfu(options: MfuRooflineOptions, kernels: AttentionKernels, scal
     return seconds
 
 
-def _decode_in_seconds(kernels: AttentionKernels, layers: int) -> DecodeSeconds:
-    def seconds(sums: BatchSums) -> float:
-        return layers * kernels.decode_seconds(sums.decode_count, sums.decode_past_tokens)
+def _decode_in_seconds(kernels: AttentionKernels, layers: int) -> tuple[DecodeSeconds, LoneSeconds]:
+    of_batch = kernels.decode_seconds
 
-    return seconds
+    def seconds(sums: BatchSums) -> float:
+        return layers * of_batch(sums.decode_count, sums.decode_past_tokens)
+
+    return seconds, lambda past: layers * of_batch(1, past)
 
 
 def _prefill_in_seconds(kernels: AttentionKernels, layers: int) -> PrefillSeconds:

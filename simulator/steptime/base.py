@@ -1,12 +1,14 @@
 """The two calls every step-time model offers.
 
 `price` is all the engine's loop ever calls; `explain` answers "why does this step cost that?".
-Both rest on the same formulas, and a test holds them together for every model.
+Both rest on the same formulas, and a test holds them together for every model. A model may offer a third,
+`price_lone`, which only saves time.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import StepCost
@@ -26,4 +28,13 @@ class StepTimeModel(Protocol):
 
     def explain(self, batch: Batch) -> StepCost:
         """Return the same duration with everything it is made of."""
+        ...
+
+
+@runtime_checkable
+class PricesLoneDecodes(Protocol):
+    """A step-time model that prices many steps of one lone decode request in a single call."""
+
+    def price_lone(self, pasts: Iterable[int]) -> list[int]:
+        """Return what `price` returns for a step of nothing but one decode, by its past tokens."""
         ...

@@ -11,11 +11,10 @@ both attentions, one load of the weights). A step without requests costs its ove
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from simulator.steptime.attention import AttentionTerm, bucket_tokens
+from simulator.steptime.attention import MEMO_LIMIT, AttentionTerm, bucket_tokens
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.combination import COMBINATIONS
 from simulator.steptime.cost import MICROSECONDS, StepCost
@@ -48,7 +47,8 @@ class RooflineParts:
     warnings: tuple[str, ...] = ()
 
 
-class _DecodeConstants(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _DecodeConstants:
     """What a pure decode phase of one batch size costs besides its KV lengths.
 
     `memory_s` and `kv_s` are at zero past tokens, `kv_s_per_token` is per past token; `beside_us`
@@ -62,6 +62,17 @@ class _DecodeConstants(NamedTuple):
     gemm_s: float
     beside_us: float
 
+    def phase_seconds(self, past_tokens: int, attention_s: float) -> float:
+        """Return the longer of compute and memory time."""
+        compute_s = self.gemm_s + attention_s
+        memory_s = self.memory_s + self.kv_s_per_token * past_tokens
+        return compute_s if compute_s > memory_s else memory_s
+
+    def component_seconds(self, past_tokens: int, attention_s: float) -> float:
+        """Return the sum of GEMMs, attention or its KV traffic, and activations."""
+        kv_s = self.kv_s + self.kv_s_per_token * past_tokens
+        return self.gemm_s + max(attention_s, kv_s) + self.activation_s
+
 
 class MfuRoofline:
     """The MFU roofline; see the module for its formula."""
@@ -72,8 +83,11 @@ class MfuRoofline:
         self._per_component = parts.options.per_component_roofline
         self._combine = COMBINATIONS.get(parts.options.phase_combination)
         self._breakpoints = parts.attention.kv_breakpoints if self._compute else ()
-        self._attention_s = parts.attention.decode
+        self._attention_s = parts.attention.decode if self._compute else _no_time
+        self._lone_attention_s = parts.attention.lone_decode if self._compute else _no_time
+        self._in_components = self._compute and self._per_component
         self._by_count: dict[int, _DecodeConstants] = {}
+        self._lone_prefills: dict[tuple[int, int], float] = {}
 
     @property
     def kv_breakpoints(self) -> tuple[int, ...]:
@@ -104,6 +118,14 @@ class MfuRoofline:
         duration_us = self.duration_us(sums)
         return int(duration_us + 0.5) if duration_us > 1.0 else 1
 
+    def price_lone(self, pasts: Iterable[int]) -> list[int]:
+        """Return what `price` returns for steps of a single decode request, by its past tokens."""
+        constants = self._by_count.get(1) or self._bind(1)
+        phase_s = constants.component_seconds if self._in_components else constants.phase_seconds
+        attention_s, beside_us = self._lone_attention_s, constants.beside_us
+        durations_us = [phase_s(past, attention_s(past)) * MICROSECONDS + beside_us for past in pasts]
+        return [int(duration_us + 0.5) if duration_us > 1.0 else 1 for duration_us in durations_us]
+
     def duration_us(self, sums: BatchSums) -> float:
         """Return the duration before rounding."""
         count, chunks = sums.decode_count, sums.prefill
@@ -124,15 +146,9 @@ class MfuRoofline:
     def decode_seconds(self, sums: BatchSums) -> float:
         """Return seconds of the decode phase."""
         constants = self._by_count.get(sums.decode_count) or self._bind(sums.decode_count)
-        kv_read_s = constants.kv_s_per_token * sums.decode_past_tokens
-        if not self._compute:
-            return constants.memory_s + kv_read_s
-        if self._per_component:
-            attention_s = max(self._attention_s(sums), constants.kv_s + kv_read_s)
-            return constants.gemm_s + attention_s + constants.activation_s
-        compute_s = constants.gemm_s + self._attention_s(sums)
-        memory_s = constants.memory_s + kv_read_s
-        return compute_s if compute_s > memory_s else memory_s
+        if self._in_components:
+            return constants.component_seconds(sums.decode_past_tokens, self._attention_s(sums))
+        return constants.phase_seconds(sums.decode_past_tokens, self._attention_s(sums))
 
     def _bind(self, count: int) -> _DecodeConstants:
         """Price everything about a decode batch of `count` requests that no KV length changes."""
@@ -149,9 +165,20 @@ class MfuRoofline:
         return constants
 
     def prefill_seconds(self, chunks: Sequence[tuple[int, int]]) -> float:
-        """Return seconds of the prefill phase."""
+        """Return seconds of the prefill phase; those of a single chunk are remembered."""
+        if len(chunks) > 1:
+            return self._prefill_seconds(chunks)
+        memo, chunk = self._lone_prefills, chunks[0]
+        seconds = memo.get(chunk)
+        if seconds is None:
+            if len(memo) >= MEMO_LIMIT:
+                memo.clear()
+            seconds = memo[chunk] = self._prefill_seconds(chunks)
+        return seconds
+
+    def _prefill_seconds(self, chunks: Sequence[tuple[int, int]]) -> float:
         parts, requests = self.parts, len(chunks)
-        tokens = sum(new for _, new in chunks)
+        tokens = chunks[0][1] if requests == 1 else sum([new for _, new in chunks])
         kv, activations = parts.traffic.prefill(chunks)
         memory = parts.prefill_memory(parts.weights.bytes(tokens), kv, activations, requests)
         if not self._compute:
@@ -166,16 +193,16 @@ class MfuRoofline:
         """Return GEMM seconds of the prefill phase, LM head included."""
         gemm = self.parts.prefill_gemm
         if self.parts.options.prefill_gemm == "per_bucket":
-            layers = sum(gemm.layers(tokens) for _, tokens in tokens_by_bucket(chunks))
+            layers = sum([gemm.layers(tokens) for _, tokens in tokens_by_bucket(chunks)])
         else:
-            layers = gemm.layers(sum(new for _, new in chunks))
+            layers = gemm.layers(sum([new for _, new in chunks]))
         return layers + gemm.head(len(chunks))
 
     def mixed_seconds(self, sums: BatchSums) -> float:
         """Return seconds of a step with both phases."""
         if self._combine is None:
             return self._additive(sums)
-        tokens = sum(new for _, new in sums.prefill)
+        tokens = sum([new for _, new in sums.prefill])
         return self._combine(self.prefill_seconds(sums.prefill), self.decode_seconds(sums), tokens, sums.decode_count)
 
     def _additive(self, sums: BatchSums) -> float:
@@ -202,8 +229,16 @@ class MfuRoofline:
         return gemm + max(attention, memory(0.0, kv, 0.0, requests)) + memory(0.0, 0.0, activations, requests)
 
 
+def _no_time(question: object) -> float:
+    """Stand in for attention where memory traffic alone is priced."""
+    return 0.0
+
+
 def tokens_by_bucket(chunks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return (bucket, new tokens) of every prefill bucket, shortest first."""
+    if len(chunks) == 1:
+        past, new = chunks[0]
+        return [(bucket_tokens(past + new), new)]
     tokens: dict[int, int] = {}
     for past, new in chunks:
         bucket = bucket_tokens(past + new)

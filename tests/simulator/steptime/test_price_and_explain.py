@@ -86,6 +86,15 @@ def test_price_from_sums_is_the_total_that_explain_itemises(name, batch, tp, mix
         assert phase.seconds > 0
 
 
+@pytest.mark.parametrize("name", [name for name in VARIANTS if "family" not in VARIANTS[name]])
+@settings(max_examples=25, deadline=None)
+@given(pasts=st.lists(lengths, max_size=8), tp=st.sampled_from([1, 2]))
+def test_lone_decodes_priced_together_cost_what_each_costs_alone(name, pasts, tp):
+    built = step_time(VARIANTS[name], tp=tp, kernels=BentKernels())
+    one_by_one = [built.price(BatchSums.of(Batch(decode=(past,)), built.kv_breakpoints)) for past in pasts]
+    assert built.price_lone(pasts) == one_by_one
+
+
 def plain_roofline_us(batch: Batch, shape, kernels, tp: int) -> float:
     """Return the default roofline on tables written out request by request, with nothing shared but the kernels."""
     d, layers, width = shape.hidden_size, shape.num_hidden_layers, shape.intermediate_size
@@ -176,7 +185,7 @@ def test_running_sums_answer_for_a_batch_whose_intervals_are_all_straight_withou
 
     sums.decode_pasts = visited
     assert built.price(sums) > 1
-    bent = BatchSums.of(Batch(decode=(700,)), built.kv_breakpoints)
+    bent = BatchSums.of(Batch(decode=(700, 710)), built.kv_breakpoints)
     bent.decode_pasts = visited
     with pytest.raises(AssertionError, match="a sum would have sufficed"):
         built.price(bent)
