@@ -18,7 +18,7 @@ from snakemake.utils import min_version
 min_version("9.18")
 
 from simulator.errors import RooflineLabError
-from workflow.lib import pipeline, project_pages
+from workflow.lib import pipeline, project_pages, sweep_jobs
 
 pipeline.hush_scheduler()
 try:

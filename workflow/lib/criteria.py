@@ -51,8 +51,8 @@ def evaluate(criterion: Any, scores: Scores, uncertainty: Uncertainty) -> Outcom
     chosen = scores
     if criterion.where is not None:
         chosen = chosen.where(criterion.where.matches)
-    if criterion.on is not None:
-        chosen = chosen.where(lambda row: row.side == criterion.on)
+    if criterion.side is not None:
+        chosen = chosen.where(lambda row: row.side == criterion.side)
     return _EVALUATORS[type(criterion)](criterion, chosen, uncertainty)
 
 

@@ -1,7 +1,7 @@
 """What a criterion may say: typed kinds, written in `hypothesis.yaml` before a run.
 
 Gains follow one sign convention: error of arm `over` minus error of arm `of`, in percentage points,
-positive = `of` is better. `where` narrows a criterion to some rows; `on` to one side of a split.
+positive = `of` is better. `where` narrows a criterion to some rows; `side` to one side of a split.
 `workflow.lib.criteria` evaluates them.
 """
 
@@ -62,7 +62,7 @@ class _Judged(StrictModel):
     ----------
     decisive
         Whether its failure refutes the claim.
-    on
+    side
         `train` or `test`: look at one side of the hypothesis' split only.
     """
 
@@ -70,7 +70,7 @@ class _Judged(StrictModel):
     metric: Metric = Metric.TPOT_MEAN
     decisive: bool = False
     where: Where | None = None
-    on: Literal["train", "test"] | None = None
+    side: Literal["train", "test"] | None = None
 
     @property
     def arms(self) -> tuple[str, ...]:

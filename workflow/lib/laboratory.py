@@ -92,6 +92,19 @@ class Laboratory:
             self._arms[key] = tuple(_resolve(spec, self.methods[method], name) for name in spec.arms)
         return self._arms[key]
 
+    def swept_arm(self, hypothesis: str, method: str, value: float) -> tuple[Arm, str]:
+        """Return the swept arm of a hypothesis at one value, with the digest of its configuration.
+
+        Raises
+        ------
+        ConfigError
+            If the option cannot take the value.
+        """
+        spec = self.hypotheses[hypothesis]
+        assert spec.sweep is not None, "only asked where a sweep is described"
+        arm = _resolve(spec, self.methods[method], spec.sweep.arm, value)
+        return arm, _digest(self.methods[method], arm)
+
     def runs(self, hypothesis: str) -> tuple[Run, ...]:
         """Return the run matrix: methods x arms x experiments."""
         return tuple(self._matrix(hypothesis).values())
@@ -251,10 +264,15 @@ def engine_options(arm: Arm, experiment: Experiment, source: str) -> EngineOptio
     return parse(EngineOptions, {**known, **arm.engine}, source=source)
 
 
-def _resolve(spec: Hypothesis, method: Method, arm: str) -> Arm:
-    """Overlay base, method and arm, in this order; nested records are replaced as a whole."""
+def _resolve(spec: Hypothesis, method: Method, arm: str, value: float | None = None) -> Arm:
+    """Overlay base, method and arm, in this order; nested records are replaced as a whole.
+
+    `value` is that of the swept option; where none is given, the swept arm has the first one.
+    """
     source = f"hypotheses/{spec.id}/hypothesis.yaml: arms.{arm} (method {method.id})"
     steptime = {**spec.base, **method.steptime, **spec.arms[arm]}
+    if spec.sweep is not None and spec.sweep.arm == arm:
+        steptime = spec.sweep.overlay(steptime, spec.sweep.start if value is None else value)
     engine = {**spec.base.get(ENGINE_KEY, {}), **method.engine, **spec.arms[arm].get(ENGINE_KEY, {})}
     steptime.pop(ENGINE_KEY, None)
     options = parse_options(steptime, source=source)
@@ -291,6 +309,8 @@ def _check(spec: Hypothesis, laboratory: Laboratory) -> None:
     if spec.split is not None:
         problems += spec.split.problems(laboratory.experiments(spec.id))
     for method in spec.methods:
+        if spec.sweep is not None:
+            laboratory.swept_arm(spec.id, method, spec.sweep.stop)
         problems += undeclared(spec.varied, laboratory.arms(spec.id, method), f"method {method}")
     if problems:
         raise config_error(source, list(dict.fromkeys(problems)))

@@ -105,7 +105,7 @@ def not_measured(criterion: Any, statement: str, reason: str, unit: str = "pp") 
 
 
 def _narrowed(criterion: Any) -> str:
-    parts = [f"on the {criterion.on} experiments"] if criterion.on else []
+    parts = [f"on the {criterion.side} experiments"] if criterion.side else []
     if criterion.where is not None and not isinstance(criterion, Vanishes):
         parts.append(f"at {criterion.where}")
     return f" ({', '.join(parts)})" if parts else ""

@@ -80,7 +80,7 @@ def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
         "reference": spec.reference_arm,
         "bold_above_pp": laboratory.settings.bold_above_pp,
         "summary_table": _summary(report),
-        "diff_table": difference_table(laboratory.arms(spec.id, report.headline.method.id)),
+        "diff_table": difference_table(report.headline.arms),
         "overhead_table": _overheads(laboratory, report),
         "experiments": report.experiments,
         "experiment_table": _experiment_table(report),

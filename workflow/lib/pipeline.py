@@ -18,16 +18,13 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from simulator.errors import ConfigError, RooflineLabError
-from workflow.lib import project_pages, provenance
+from workflow.lib import project_pages, provenance, sweep_jobs
 from workflow.lib.files import hash_list, json_text, write_text
-from workflow.lib.laboratory import Laboratory, Run, load_laboratory
+from workflow.lib.laboratory import Laboratory, load_laboratory
 from workflow.lib.pages import render_report, report_files
 from workflow.lib.report import Report, build_report
-from workflow.lib.results import read_rows
+from workflow.lib.results import read_lines, read_rows
 from workflow.lib.scoring import errors_text, numbers_text
-from workflow.lib.simulate import simulate
-from workflow.lib.sweep import COARSE
-from workflow.lib.sweeps import simulate_chosen, simulate_values, stage_values, train_experiments
 from workflow.lib.synthetic import jobs as synthetic
 from workflow.lib.synthetic.pages import render_row_report, row_report_files
 from workflow.lib.vocabulary import Reproduction
@@ -128,7 +125,8 @@ def record_inputs(lab: Laboratory) -> None:
             _write_if_changed(path, text)
     for hypothesis in lab.hypotheses if lab.tables_folder is None else ():
         for run in lab.runs(hypothesis):
-            _write_if_changed(Path(_arm_file(run)), json_text(_arm_record(lab, run)))
+            arm = RESULTS / hypothesis / "arms" / run.method.id / f"{run.arm.name}.json"
+            _write_if_changed(arm, json_text(sweep_jobs.arm_record(lab, run)))
 
 
 def run_inputs(lab: Laboratory, wildcards: Any) -> list[str]:
@@ -148,57 +146,6 @@ def run_paths(lab: Laboratory, hypothesis: str) -> list[str]:
         f"{RESULTS}/{hypothesis}/runs/{run.method.id}/{run.arm.name}/{run.experiment.id}.jsonl"
         for run in lab.runs(hypothesis)
     ]
-
-
-def sweep_paths(lab: Laboratory, hypothesis: str) -> list[str]:
-    """Return the result files of a hypothesis' sweep under all its methods; none without a sweep."""
-    methods = lab.hypotheses[hypothesis].methods
-    return [path for method in methods for path in _stage_paths(lab, hypothesis, method, None)]
-
-
-def sweep_paths_of(lab: Laboratory, wildcards: Any) -> list[str]:
-    """Return the sweep results that choose the value of an arm; none for any other arm."""
-    sweep = lab.hypotheses[wildcards.hypothesis].sweep
-    if sweep is None or sweep.arm != wildcards.arm:
-        return []
-    return _stage_paths(lab, wildcards.hypothesis, wildcards.method, None)
-
-
-def earlier_sweep_paths(lab: Laboratory, wildcards: Any) -> list[str]:
-    """Return the results a stage of a sweep depends on: none for the first."""
-    return [] if wildcards.stage == COARSE else _stage_paths(lab, wildcards.hypothesis, wildcards.method, COARSE)
-
-
-def swept_arm_file(lab: Laboratory, wildcards: Any) -> str:
-    """Return the file that records the swept arm and its sweep."""
-    sweep = lab.hypotheses[wildcards.hypothesis].sweep
-    name = sweep.arm if sweep is not None else ""
-    return f"{RESULTS}/{wildcards.hypothesis}/arms/{wildcards.method}/{name}.json"
-
-
-def _stage_paths(lab: Laboratory, hypothesis: str, method: str, only: str | None) -> list[str]:
-    sweep = lab.hypotheses[hypothesis].sweep
-    if sweep is None:
-        return []
-    stages = sweep.stages if only is None else (only,)
-    experiments = train_experiments(lab, hypothesis)
-    return [
-        f"{RESULTS}/{hypothesis}/sweep/{method}/{stage}/{experiment}.jsonl"
-        for stage in stages
-        for experiment in experiments
-    ]
-
-
-def _arm_file(run: Run) -> str:
-    return f"{RESULTS}/{run.hypothesis}/arms/{run.method.id}/{run.arm.name}.json"
-
-
-def _arm_record(lab: Laboratory, run: Run) -> dict[str, Any]:
-    record: dict[str, Any] = {"configuration": run.arm.configuration, "digest": run.digest}
-    spec = lab.hypotheses[run.hypothesis]
-    if spec.sweep is not None and spec.split is not None and spec.sweep.arm == run.arm.name:
-        record |= {"sweep": spec.sweep.model_dump(mode="json"), "train": spec.split.train}
-    return record
 
 
 def author_files(lab: Laboratory, hypothesis: str) -> list[str]:
@@ -272,21 +219,6 @@ def _clean_errors(job: Callable[..., None]) -> Callable[..., None]:
 
 
 @_clean_errors
-def simulate_job(lab: Laboratory, wildcards: Any, sweep: Iterable[str], output: str) -> None:
-    """Simulate one experiment under one method and arm; a swept arm takes the value its sweep chooses."""
-    run = lab.run(wildcards.hypothesis, wildcards.method, wildcards.arm, wildcards.experiment)
-    rows = read_rows(Path(path) for path in sweep)
-    write_text(Path(output), simulate_chosen(lab, run, rows) if rows else simulate(lab, run))
-
-
-def sweep_job(lab: Laboratory, wildcards: Any, earlier: Iterable[str], output: str) -> None:
-    """Simulate one experiment at every value of one stage of a sweep."""
-    hypothesis, method = wildcards.hypothesis, wildcards.method
-    rows = read_rows(Path(path) for path in earlier)
-    values = stage_values(lab, hypothesis, method, wildcards.stage, rows)
-    write_text(Path(output), simulate_values(lab, hypothesis, method, wildcards.experiment, values))
-
-
 @_clean_errors
 def score_job(lab: Laboratory, hypothesis: str) -> None:
     """Compare every run with its measurement and judge the criteria; the verdict is written last."""
@@ -407,9 +339,10 @@ def _say_published(lab: Laboratory, hypothesis: str) -> None:
 
 
 def _report(lab: Laboratory, hypothesis: str) -> Report:
-    files = zip(map(Path, run_paths(lab, hypothesis)), lab.runs(hypothesis), strict=True)
-    rows = read_rows(files)
-    return build_report(lab, hypothesis, rows, lab.published[hypothesis])
+    swept = read_lines(map(Path, sweep_jobs.sweep_paths(lab, hypothesis)))
+    runs = (sweep_jobs.carried_out(lab, run, swept) for run in lab.runs(hypothesis))
+    rows = read_rows(zip(map(Path, run_paths(lab, hypothesis)), runs, strict=True))
+    return build_report(lab, hypothesis, rows, lab.published[hypothesis], swept)
 
 
 def _summary(report: Report) -> dict[str, Any]:

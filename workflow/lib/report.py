@@ -20,6 +20,8 @@ from workflow.lib.results import Row, error_rows
 from workflow.lib.scoring import Number, Scores, numbers_of
 from workflow.lib.settings import Method, Settings
 from workflow.lib.spec import Hypothesis
+from workflow.lib.sweep import Search
+from workflow.lib.sweeps import search
 from workflow.lib.tables import Tables
 from workflow.lib.uncertainty import Uncertainty
 from workflow.lib.values import Values
@@ -40,6 +42,12 @@ class MethodReport:
     layout: Tables
     identities: tuple[Identity, ...]
     explained: tuple[ExplainedCriterion, ...]
+    search: Search | None = None
+
+    @property
+    def sweep_table(self) -> str:
+        """Error on the train experiments by value of the swept option; empty without a sweep."""
+        return tables.sweep(self.search) if self.search else ""
 
     @property
     def judging(self) -> Scores:
@@ -179,19 +187,28 @@ class Report:
             tuple(self.spec.arms),
             {arm.name: arm.configuration for arm in self.headline.arms},
             {one.method.id: one.identities for one in self.methods},
+            {one.method.id: one.search.chosen for one in self.methods if one.search},
         )
 
 
-def build_report(laboratory: Laboratory, hypothesis: str, rows: Sequence[Row], published: Published | None) -> Report:
+def build_report(
+    laboratory: Laboratory,
+    hypothesis: str,
+    rows: Sequence[Row],
+    published: Published | None,
+    swept: Sequence[Row] = (),
+) -> Report:
     """Score, judge and compare everything one hypothesis simulated.
 
     Parameters
     ----------
     rows
         Result lines of the whole run matrix, in matrix order.
+    swept
+        Result lines of its sweep, if it has one.
     """
     spec = laboratory.hypotheses[hypothesis]
-    methods = tuple(_method_report(laboratory, spec, name, rows) for name in spec.methods)
+    methods = tuple(_method_report(laboratory, spec, name, rows, swept) for name in spec.methods)
     comparisons: tuple[Comparison, ...] = ()
     if published is not None:
         scores = {one.method.id: one.scores for one in methods}[published.source.method]
@@ -200,10 +217,16 @@ def build_report(laboratory: Laboratory, hypothesis: str, rows: Sequence[Row], p
     return Report(spec, laboratory.experiments(hypothesis), methods, published, comparisons)
 
 
-def _method_report(laboratory: Laboratory, spec: Hypothesis, name: str, rows: Sequence[Row]) -> MethodReport:
+def _method_report(
+    laboratory: Laboratory, spec: Hypothesis, name: str, rows: Sequence[Row], swept: Sequence[Row]
+) -> MethodReport:
     own = tuple(row for row in rows if row["method"] == name)
     scores = Scores(error_rows(own, spec.metrics, spec.split))
     settings, arms = laboratory.settings, laboratory.arms(spec.id, name)
+    found_value = search(laboratory, spec.id, name, swept) if swept else None
+    if found_value is not None:
+        chosen, _ = laboratory.swept_arm(spec.id, name, found_value.chosen)
+        arms = tuple(chosen if arm.name == chosen.name else arm for arm in arms)
     uncertainty = _uncertainty(settings)
     verdict = judge(
         name,
@@ -214,7 +237,8 @@ def _method_report(laboratory: Laboratory, spec: Hypothesis, name: str, rows: Se
     found = identities(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
     explained = explain_criteria(spec.judged, scores, found, spec.reference_arm, uncertainty)
     layout = Tables(spec.shown_arms, spec.metrics, settings.bold_above_pp)
-    return MethodReport(spec, laboratory.methods[name], arms, own, scores, verdict, layout, found, explained)
+    method = laboratory.methods[name]
+    return MethodReport(spec, method, arms, own, scores, verdict, layout, found, explained, found_value)
 
 
 def _uncertainty(settings: Settings) -> Uncertainty:

@@ -40,6 +40,23 @@ def read_rows(files: Iterable[tuple[Path, Run]]) -> list[Row]:
     return [row for path, run in files for row in _read_run(path, run)]
 
 
+def read_lines(paths: Iterable[Path]) -> list[Row]:
+    """Read the lines of result files that no run of the matrix owns, those of a sweep.
+
+    Raises
+    ------
+    ConfigError
+        If a file is damaged.
+    """
+    rows = []
+    for path in paths:
+        try:
+            rows += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise _damaged(path, f"cannot be read ({error})") from None
+    return rows
+
+
 def _read_run(path: Path, run: Run) -> list[Row]:
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -243,7 +243,7 @@ def _unfounded(hypothesis: Hypothesis) -> Iterator[str]:
     if hypothesis.adopts is not None and hypothesis.adopts not in hypothesis.arms:
         yield f"adopts: unknown arm '{hypothesis.adopts}'; {suggest(hypothesis.adopts, hypothesis.arms)}"
     for criterion in hypothesis.judged:
-        if hypothesis.split is None and (criterion.on is not None or isinstance(criterion, TestGap)):
+        if hypothesis.split is None and (criterion.side is not None or isinstance(criterion, TestGap)):
             yield f"criteria.{criterion.id}: train and test are not defined; add a split"
     if hypothesis.sweep is not None:
         yield from _unfounded_sweep(hypothesis, hypothesis.sweep)
@@ -260,10 +260,10 @@ def _unfounded_sweep(hypothesis: Hypothesis, sweep: Sweep) -> Iterator[str]:
     if sweep.select.metric not in hypothesis.metrics:
         yield f"sweep.select.metric: '{sweep.select.metric}' is not in metrics"
     for criterion in hypothesis.judged:
-        if sweep.arm in criterion.arms and criterion.on != TEST and not isinstance(criterion, TestGap):
+        if sweep.arm in criterion.arms and criterion.side != TEST and not isinstance(criterion, TestGap):
             yield (
                 f"criteria.{criterion.id}: the value of arm '{sweep.arm}' is chosen on the train experiments, so its "
-                "error there is no result; add `on: test`"
+                "error there is no result; add `side: test`"
             )
 
 

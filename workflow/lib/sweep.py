@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints, model_validator
@@ -38,7 +39,7 @@ class Selection(StrictModel):
     """By which error the best value is chosen, and on which experiments."""
 
     metric: Metric
-    on: Literal["train"]
+    side: Literal["train"]
 
 
 class Sweep(StrictModel):
@@ -92,6 +93,23 @@ class Sweep(StrictModel):
     def overlay(self, options: Mapping[str, Any], value: float) -> dict[str, Any]:
         """Return an arm's options with the swept one set."""
         return _with(options, self.option.split("."), value)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What one method's sweep found.
+
+    Attributes
+    ----------
+    errors
+        Mean error on the train experiments by value, percent.
+    chosen
+        The value with the lowest one.
+    """
+
+    sweep: Sweep
+    errors: Mapping[float, float]
+    chosen: float
 
 
 def curve(rows: Sequence[tuple[float, ErrorRow]], metric: Metric) -> dict[float, float]:

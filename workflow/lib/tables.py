@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from workflow.lib.markdown import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
 from workflow.lib.published import Comparison
 from workflow.lib.scoring import Scores, mean
+from workflow.lib.sweep import Search
 from workflow.lib.verdict import Verdict
 from workflow.lib.vocabulary import Metric, Reproduction, Scope
 
@@ -211,6 +212,16 @@ def _difference(comparison: Comparison) -> str:
         return MISSING
     decimals = comparison.cell.decimals + 1
     return f"{signless_zero(comparison.difference, decimals):+.{decimals}f}"
+
+
+def sweep(search: Search) -> str:
+    """Return the mean error on the train experiments by value; the chosen one is bold."""
+    metric = search.sweep.select.metric.label
+    rows = []
+    for value, error in search.errors.items():
+        cells = [f"{value:g}", pct(error)]
+        rows.append([f"**{cell}**" for cell in cells] if value == search.chosen else cells)
+    return table([f"`{search.sweep.option}`", f"{metric} error on train"], rows, left=0)
 
 
 def overall(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:

@@ -33,6 +33,7 @@ class Values:
         arms: Sequence[str],
         options: Mapping[str, Mapping[str, Any]],
         identities: Mapping[str, Sequence[Identity]] | None = None,
+        chosen: Mapping[str, float] | None = None,
     ) -> None:
         self._numbers: dict[tuple[str, ...], list[float]] = {}
         for n in numbers:
@@ -44,6 +45,7 @@ class Values:
         self._arms = tuple(arms)
         self._options = options
         self._identities = identities or {}
+        self._chosen = chosen or {}
 
     def mape(self, method: str, arm: str, metric: str, scope: str = "overall", key: str = "all") -> float:
         """Return a mean error, percent."""
@@ -115,6 +117,10 @@ class Values:
         if not found.is_constant_multiple or found.explained_pct is None:
             raise ConfigError(f"explained({method!r}, {metric!r}): the arm is no constant multiple of the first one")
         return found.explained_pct
+
+    def chosen(self, method: str) -> float:
+        """Return the value a sweep chose, in the option's unit."""
+        return self._of(self._chosen, method)
 
     def status(self, method: str) -> str:
         """Return the status of the claim under one method."""

@@ -4,7 +4,7 @@
 rule score:
     input:
         runs=lambda wildcards: pipeline.run_paths(LAB, wildcards.hypothesis),
-        sweep=lambda wildcards: pipeline.sweep_paths(LAB, wildcards.hypothesis),
+        sweep=lambda wildcards: sweep_jobs.sweep_paths(LAB, wildcards.hypothesis),
         judged_by=lambda wildcards: pipeline.judging_files(LAB, wildcards.hypothesis),
         laboratory=pipeline.LABORATORY_HASHES,
     output:

@@ -7,9 +7,9 @@ rule simulate:
     input:
         simulator=pipeline.SIMULATOR_HASHES,
         arm="results/{hypothesis}/arms/{method}/{arm}.json",
-        sweep=lambda wildcards: pipeline.sweep_paths_of(LAB, wildcards),
+        sweep=lambda wildcards: sweep_jobs.sweep_paths_of(LAB, wildcards),
         data=lambda wildcards: pipeline.run_inputs(LAB, wildcards),
     output:
         "results/{hypothesis}/runs/{method}/{arm}/{experiment}.jsonl",
     run:
-        pipeline.simulate_job(LAB, wildcards, list(input.sweep), output[0])
+        sweep_jobs.simulate_job(LAB, wildcards, list(input.sweep), output[0])

@@ -5,10 +5,10 @@
 rule sweep:
     input:
         simulator=pipeline.SIMULATOR_HASHES,
-        arm=lambda wildcards: pipeline.swept_arm_file(LAB, wildcards),
-        earlier=lambda wildcards: pipeline.earlier_sweep_paths(LAB, wildcards),
+        arm=lambda wildcards: sweep_jobs.swept_arm_file(LAB, wildcards),
+        earlier=lambda wildcards: sweep_jobs.earlier_sweep_paths(LAB, wildcards),
         data=lambda wildcards: pipeline.run_inputs(LAB, wildcards),
     output:
         "results/{hypothesis}/sweep/{method}/{stage}/{experiment}.jsonl",
     run:
-        pipeline.sweep_job(LAB, wildcards, list(input.earlier), output[0])
+        sweep_jobs.sweep_job(LAB, wildcards, list(input.earlier), output[0])
