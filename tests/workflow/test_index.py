@@ -7,7 +7,7 @@ import copy
 import pytest
 import yaml
 
-from tests.workflow.builders import HYPOTHESIS, copy_project
+from tests.workflow.builders import HYPOTHESIS, copy_project, edit_yaml
 from workflow.lib.index import correction_chain, index_page
 from workflow.lib.laboratory import load_laboratory
 from workflow.lib.vocabulary import Metric
@@ -33,11 +33,13 @@ def verdict(*lines):
 def chained(tmp_path):
     """Return a laboratory in which `next_one` starts from what H1 ends with."""
     root = copy_project(tmp_path / "project")
+    edit_yaml(root / "hypotheses" / HYPOTHESIS / "hypothesis.yaml", lambda spec: spec.update(adopts="treatment"))
     folder = root / "hypotheses" / "next_one"
     folder.mkdir()
     spec = yaml.safe_load((root / "hypotheses" / HYPOTHESIS / "hypothesis.yaml").read_text(encoding="utf-8"))
     spec |= {"id": "next_one", "title": "The next | one", "aliases": ["N1"], "references": [HYPOTHESIS]}
     spec["base"]["bandwidth_efficiency"] = 0.82
+    spec["adopts"] = "treatment"
     spec["arms"] = {"baseline": {}, "treatment": {"overhead": {"kind": "fixed", "us": 100.0}}}
     spec |= {"varied": ["overhead"], "findings": [], "mechanisms": []}
     (folder / "hypothesis.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
@@ -112,3 +114,15 @@ def test_a_number_that_was_not_measured_is_a_dash_not_a_zero(chained, verdicts):
     page = index_page(chained, verdicts)
     chain = next(text for text in page.splitlines() if text.startswith("| raw"))
     assert chain.rstrip(" |").endswith("–")
+
+
+def test_a_hypothesis_that_adopts_nothing_ends_the_chain(chained, verdicts):
+    changed = chained.hypotheses["next_one"].model_copy(update={"adopts": None})
+    chained.hypotheses["next_one"] = changed
+    assert errors_of(correction_chain(chained, "as_published", verdicts)) == [47.7, 36.1]
+
+
+def test_a_hypothesis_that_starts_elsewhere_does_not_continue_the_chain(chained, verdicts):
+    changed = chained.hypotheses["next_one"].model_copy(update={"references": ()})
+    chained.hypotheses["next_one"] = changed
+    assert len(correction_chain(chained, "as_published", verdicts)) == 2  # raw and one of the two

@@ -11,6 +11,7 @@ from typing import Any
 
 from workflow.lib.laboratory import Laboratory
 from workflow.lib.markdown import MISSING, pct, table
+from workflow.lib.spec import Claim
 from workflow.lib.vocabulary import Metric, Status
 
 # A correction is built upon only where its claim was not refuted.
@@ -54,7 +55,7 @@ def index_page(laboratory: Laboratory, verdicts: Mapping[str, Mapping[str, Any]]
         "## How corrections add up",
         "",
         "Overall errors as one correction after the other is applied. A step starts from the arm that the step before",
-        "it ends with, and a refuted correction is not built upon.",
+        "it adopts (`adopts` in its hypothesis), and nothing is built on a refuted claim.",
     ]
     for method in laboratory.methods:
         links = correction_chain(laboratory, method, verdicts)
@@ -66,31 +67,35 @@ def index_page(laboratory: Laboratory, verdicts: Mapping[str, Mapping[str, Any]]
 def correction_chain(
     laboratory: Laboratory, method: str, verdicts: Mapping[str, Mapping[str, Any]]
 ) -> tuple[ChainLink, ...]:
-    """Return the longest chain of hypotheses, each starting from the arm the one before ends with.
+    """Return the longest chain of hypotheses, each starting from the arm the one before adopts.
 
-    A hypothesis continues another when its first arm resolves to the same configuration as the
-    other's last arm under this method.
+    A hypothesis continues one of its `references` when its first arm resolves to the configuration
+    of the arm that one `adopts`, under this method. Nothing is built on a refuted claim.
     """
-    usable = [name for name in laboratory.hypotheses if _chained(laboratory, name, method, verdicts)]
-    digests = {name: list(laboratory.arm_digests(name, method).values()) for name in usable}
+    usable = [name for name in laboratory.hypotheses if _is_adopted(laboratory, name, method, verdicts)]
 
-    def continued(name: str, seen: tuple[str, ...]) -> tuple[str, ...]:
-        if not _is_adopted(verdicts[name], method):
-            return (name,)
-        following = [other for other in usable if other not in seen and digests[other][0] == digests[name][-1]]
-        tails = [continued(other, (*seen, other)) for other in following]
-        adopted = [tail for tail in tails if _is_adopted(verdicts[tail[0]], method)]
-        return (name, *max(adopted, key=len, default=()))
+    def chain_from(name: str) -> tuple[str, ...]:
+        following = [other for other in usable if _continues(laboratory, other, name, method)]
+        return (name, *max((chain_from(other) for other in following), key=len, default=()))
 
-    starts = [name for name in usable if not any(digests[name][0] == digests[o][-1] for o in usable if o != name)]
-    chains = [continued(name, (name,)) for name in starts if _is_adopted(verdicts[name], method)]
-    longest = max(chains, key=len, default=())
+    starts = [name for name in usable if not any(_continues(laboratory, name, other, method) for other in usable)]
+    longest = max((chain_from(name) for name in starts), key=len, default=())
     return tuple(_links(laboratory, method, longest, verdicts))
+
+
+def _continues(laboratory: Laboratory, name: str, earlier: str, method: str) -> bool:
+    if earlier not in laboratory.hypotheses[name].references:
+        return False
+    spec = laboratory.hypotheses[earlier]
+    mine, theirs = (laboratory.arm_digests(one, method) for one in (name, earlier))
+    return mine[laboratory.hypotheses[name].reference_arm] == theirs[spec.adopts or spec.reference_arm]
 
 
 def _overview(laboratory: Laboratory, verdicts: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
-    for name, spec in laboratory.hypotheses.items():
+    specs: Mapping[str, Claim] = {**laboratory.hypotheses, **laboratory.synthetic}
+    for name in laboratory.names:
+        spec = specs[name]
         aliases = f" ({', '.join(spec.aliases)})" if spec.aliases else ""
         needs = ", ".join(f"[{one}]({one}/FINDINGS.md)" for one in spec.references) or MISSING
         for position, line in enumerate(verdicts[name]["methods"]):
@@ -131,18 +136,14 @@ def _changes_of(name: str, methods: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _chained(laboratory: Laboratory, name: str, method: str, verdicts: Mapping[str, Mapping[str, Any]]) -> bool:
-    line = _line(verdicts[name], method)
-    return line is not None and bool(line.get("errors"))
-
-
 def _line(verdict: Mapping[str, Any], method: str) -> Mapping[str, Any] | None:
     return next((line for line in verdict["methods"] if line["method"] == method), None)
 
 
-def _is_adopted(verdict: Mapping[str, Any], method: str) -> bool:
-    line = _line(verdict, method)
-    return line is not None and line["status"] in ADOPTED
+def _is_adopted(laboratory: Laboratory, name: str, method: str, verdicts: Mapping[str, Mapping[str, Any]]) -> bool:
+    line = _line(verdicts[name], method)
+    adopts = laboratory.hypotheses[name].adopts
+    return adopts is not None and line is not None and line["status"] in ADOPTED and bool(line.get("errors"))
 
 
 def _links(
@@ -152,11 +153,11 @@ def _links(
     for position, name in enumerate(chain):
         line = _line(verdicts[name], method) or {}
         errors: Mapping[str, Mapping[str, float | None]] = line["errors"]
-        arms = list(laboratory.hypotheses[name].arms)
+        spec = laboratory.hypotheses[name]
         if position == 0:
-            links.append(ChainLink("raw", _errors(errors, arms[0])))
+            links.append(ChainLink("raw", _errors(errors, spec.reference_arm)))
         label = " + ".join(f"`{one}`" for one in chain[: position + 1])
-        links.append(ChainLink(label, _errors(errors, arms[-1])))
+        links.append(ChainLink(label, _errors(errors, spec.adopts or spec.reference_arm)))
     return links
 
 

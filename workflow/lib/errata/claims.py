@@ -32,8 +32,9 @@ from pydantic import Field, model_validator
 from simulator.errors import ConfigError
 from simulator.validation import Finite, StrictModel
 from workflow.lib import vocabulary
-from workflow.lib.errata.expression import Truth, counted, evaluate, numbers, scalar, truths
-from workflow.lib.errata.interval import Interval, printed, shown
+from workflow.lib.errata.expression import evaluate, numbers, scalar, truths
+from workflow.lib.errata.functions import counted
+from workflow.lib.errata.interval import Interval, Truth, printed, shown
 
 # How many rows a sentence names before it only counts the rest.
 MOST_NAMED = 4

@@ -184,14 +184,20 @@ def _long_tables(folder: Path) -> dict[str, dict[str, dict[str, Interval]]]:
     """Return printed cells as tables: table, column, row."""
     tables: dict[str, dict[str, dict[str, Interval]]] = {}
     for path in sorted(folder.glob("*.csv")):
-        for cell in load_cells(path):
+        for cell in load_cells(path, str):
             column = tables.setdefault(cell.table, {}).setdefault(_column_name(cell), {})
-            column[cell.key] = printed(f"{cell.value:.{cell.decimals}f}")
+            column[cell.key] = _printed_cell(cell)
     return tables
 
 
+def _printed_cell(cell: Cell) -> Interval:
+    if cell.unit == "count" and cell.decimals == 0:
+        return Interval.exact(cell.value)
+    return printed(f"{cell.value:.{cell.decimals}f}")
+
+
 def _column_name(cell: Cell) -> str:
-    metric = cell.metric.value.removesuffix("_mean")
+    metric = cell.metric.removesuffix("_mean")
     if cell.statistic is Statistic.MEASURED:
         return f"measured_{metric}"
     suffix = {Statistic.DELTA: "_gain", Statistic.SIGNED_ERROR: "_signed"}.get(cell.statistic, "")

@@ -94,7 +94,7 @@ def _inconsistent(cells: Sequence[CellCheck]) -> Iterator[str]:
         yield ""
     for cell in bad:
         yield (
-            f"- **{cell.row}** ({cell.group}, `{cell.rule}`): printed {shown(cell.printed)}, "
+            f"- **{cell.row or cell.rule}** ({cell.group}, `{cell.rule}`): printed {shown(cell.printed)}, "
             f"the other cells give {shown(cell.follows)}"
         )
 
