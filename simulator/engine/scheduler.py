@@ -197,19 +197,20 @@ class Scheduler:
 
     def _admit(self, now_us: int, budget: int) -> int:
         """Admit from the head of the queue; return the budget left."""
-        while budget > 0 and self.waiting and len(self.running) < self._max_running:
-            live = self.waiting[0]
-            limit = (live.target_tokens - self._last_token_needed) // self._block_tokens
-            found = self.kv.find(live.table, limit)
-            cached = found.blocks * self._block_tokens
-            new_tokens = self._chunk(live.target_tokens - cached, budget)
-            blocks = self._new_blocks(cached, new_tokens)
-            if blocks + found.free_blocks > self.kv.free_blocks:
+        waiting, running, kv, block_tokens = self.waiting, self.running, self.kv, self._block_tokens
+        while budget > 0 and waiting and len(running) < self._max_running:
+            live = waiting[0]
+            found = kv.find(live.table, (live.target_tokens - self._last_token_needed) // block_tokens)
+            cached = found.blocks * block_tokens
+            new_tokens = min(live.target_tokens - cached, self._longest_chunk, budget)
+            blocks = -(-new_tokens // block_tokens)
+            if blocks + found.free_blocks > kv.free_blocks:
                 break
-            self.waiting.popleft()
+            waiting.popleft()
             self._start(live, now_us, found)
-            self.kv.take(blocks)
-            self.kv.name_shared(live.table, cached + new_tokens)
+            kv.take(blocks)
+            if live.table.shared_blocks:
+                kv.name_shared(live.table, cached + new_tokens)
             self.chunks.append((live, cached if self._cached_context_counts else 0, new_tokens))
             budget -= new_tokens
         return budget
@@ -223,12 +224,6 @@ class Scheduler:
         live.scheduled_us = now_us
         self.running[live] = None
         self.hit_blocks += found.blocks
-
-    def _chunk(self, tokens: int, budget: int) -> int:
-        """Return how many of the tokens still to be computed one step takes on."""
-        if tokens > self._longest_chunk:
-            tokens = self._longest_chunk
-        return tokens if tokens < budget else budget
 
     def _new_blocks(self, past_tokens: int, new_tokens: int) -> int:
         block_tokens = self._block_tokens

@@ -75,8 +75,9 @@ class DecodeGrid:
             return self.answer(batch, kv_len).value
         section = self._sections.get(batch) or self._cut(batch)
         low, high, along = segment(self.kv_lens, kv_len)
-        at_low = mix(section.low[low], section.low[high], along)
-        found = mix(at_low, mix(section.high[low], section.high[high], along), section.across)
+        found = mix(section.low[low], section.low[high], along)
+        if section.across:
+            found = mix(found, mix(section.high[low], section.high[high], along), section.across)
         return found if found >= MFU_FLOOR else section.fallback(kv_len)
 
     def answer(self, batch: int, kv_len: float) -> Answer:

@@ -130,7 +130,8 @@ class MfuRoofline:
         """Return the duration before rounding."""
         count, chunks = sums.decode_count, sums.prefill
         if not chunks and count:
-            return self.decode_seconds(sums) * MICROSECONDS + self._by_count[count].beside_us
+            constants = self._by_count.get(count) or self._bind(count)
+            return self._decode_phase(constants, sums) * MICROSECONDS + constants.beside_us
         overhead_us = self.parts.overhead(len(chunks), count)
         if not chunks:
             return overhead_us
@@ -145,7 +146,9 @@ class MfuRoofline:
 
     def decode_seconds(self, sums: BatchSums) -> float:
         """Return seconds of the decode phase."""
-        constants = self._by_count.get(sums.decode_count) or self._bind(sums.decode_count)
+        return self._decode_phase(self._by_count.get(sums.decode_count) or self._bind(sums.decode_count), sums)
+
+    def _decode_phase(self, constants: _DecodeConstants, sums: BatchSums) -> float:
         if self._in_components:
             return constants.component_seconds(sums.decode_past_tokens, self._attention_s(sums))
         return constants.phase_seconds(sums.decode_past_tokens, self._attention_s(sums))
