@@ -58,11 +58,12 @@ class Layout:
     left: float
     gap: float
     legend_lines: int
+    right: float = 0.15
 
     @property
     def width(self) -> float:
         """Inches."""
-        return self.left + self.panels * PANEL_WIDTH + (self.panels - 1) * self.gap + 0.15
+        return self.left + self.panels * PANEL_WIDTH + (self.panels - 1) * self.gap + self.right
 
     @property
     def bottom(self) -> float:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LINE_HEIGHT = 2.7
+# Inches beside the last panel: half of a tick label at its very edge.
+RIGHT = 0.32
 LINE_STYLES = ("-", "--", ":", "-.")
 LINE_GREYS = (EDGE, "#1f6fa8", "#7a7a7a", "#4d4d4d")
 # More points than this are drawn without markers, which would only blur the line.
@@ -48,7 +50,7 @@ def _lines(figure: Figure, spec: SyntheticHypothesis, table: RowTable) -> str:
     assert figure.along is not None  # the record itself demands both for lines
     assert figure.y is not None
     entries = len(_labels(figure, spec, table)) + (figure.mark is not None)
-    layout = Layout(len(figure.sweeps), LINE_HEIGHT, SCATTER_LEFT, GAP, -(-entries // LEGEND_COLUMNS))
+    layout = Layout(len(figure.sweeps), LINE_HEIGHT, SCATTER_LEFT, GAP, -(-entries // LEGEND_COLUMNS), RIGHT)
     with drawn(layout) as (paper, panels):
         for axes, sweep in zip(panels, figure.sweeps, strict=True):
             _draw_lines(axes, figure, spec, table, sweep)
