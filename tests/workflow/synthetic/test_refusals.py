@@ -50,6 +50,7 @@ def arms(**half):
         ({"setup": {"model": "llama-3.1-8b", "hardware": "h1000"}}, "setup.hardware: unknown GPU 'h1000'"),
         ({"kernels": ["measured"]}, "kernels"),
         ({"kind": "synthethic"}, "unknown kind 'synthethic'; did you mean 'synthetic'?"),
+        ({"vanishes_by": "doubled"}, "vanishes_by: unknown 'doubled'; did you mean 'doubles'?"),
         ({"references": ["h99"]}, "unknown hypothesis 'h99'"),
         ({"sweeps": [TOY["sweeps"][0] | {"where": "requests > 4"}]}, "has no point"),
         ({"sweeps": [TOY["sweeps"][0] | {"axes": {"requests": [1, 1]}}]}, "the same axis values"),

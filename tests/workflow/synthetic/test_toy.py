@@ -8,7 +8,10 @@ import io
 import pytest
 
 from simulator.errors import ConfigError
+from simulator.kernels.analytic import load_analytic
+from simulator.kernels.tabulated import tabulate, write_tables
 from tests.workflow.synthetic.toys import TOY, run, toy
+from workflow.lib.laboratory import EMBEDDED_KERNELS
 from workflow.lib.synthetic.jobs import row_paths, score_files
 from workflow.lib.synthetic.pages import render_row_report, row_report_files
 from workflow.lib.vocabulary import CriterionResult, Status
@@ -94,6 +97,17 @@ def test_text_that_asks_for_what_is_not_there_is_an_error_of_the_page(bench):
         laboratory = bench.load(toy(findings=[finding]))
         with pytest.raises(ConfigError, match=r"findings\.0"):
             render_row_report(laboratory, run(laboratory, TOY["id"]))
+
+
+def test_measured_tables_answer_for_the_tabulated_kernels_and_nobody_for_the_embedded_ones(bench, tmp_path):
+    kernels = load_analytic(bench.root / EMBEDDED_KERNELS)
+    write_tables(tabulate(kernels), tmp_path / "tables")
+    base = {"family": "mfu_roofline", "mfu": {"kind": "kernels", "style": "mfu"}}
+    bench.add(toy(base=base, kernels=["tabulated", "embedded"]))
+    values = run(bench.load(tables_folder=tmp_path / "tables"), TOY["id"]).values
+    assert values.summary("largest", on="tabulated") == values.summary("largest")
+    assert values.summary("largest", on="embedded") is None
+    assert values.result("doubles", on="embedded") == "not run"
 
 
 def test_there_is_one_job_per_kernels_and_arm(bench):

@@ -249,6 +249,8 @@ class SyntheticHypothesis(Claim):
     ----------
     kernels
         Which kernels price the steps; the last one gives the page its status.
+    vanishes_by
+        The criterion or control that looks where the effect should vanish (rule ED-2).
     """
 
     kind: Literal["synthetic"]
@@ -259,6 +261,7 @@ class SyntheticHypothesis(Claim):
     summaries: tuple[Summary, ...] = ()
     criteria: Annotated[tuple[RowCriterion, ...], Field(min_length=1)]
     controls: tuple[RowCriterion, ...] = ()
+    vanishes_by: Name | None = None
     figures: tuple[Figure, ...] = ()
 
     @property
@@ -307,6 +310,8 @@ def _unknown(spec: SyntheticHypothesis) -> Iterator[str]:
     used += [(f"criteria.{one.id}.of", one.summaries, summaries) for one in spec.judged]
     used += [(f"figures.{one.id}.sweeps", one.sweeps, sweeps) for one in spec.figures]
     used += [(f"figures.{one.id}.columns", one.columns, columns) for one in spec.figures]
+    if spec.vanishes_by is not None:
+        used.append(("vanishes_by", (spec.vanishes_by,), [one.id for one in spec.judged]))
     for where, names, known in used:
         for name in names:
             if name not in known:

@@ -1,8 +1,8 @@
 """The numbers prose may quote about a synthetic hypothesis.
 
-Every call takes `on`, the kernels meant; by default those that give the page its status. Kernels that
-were not run in this session (the embedded ones, say, where measured tables are given) answer None,
-which prints as a dash; anything that does not exist at all is an error of the page.
+Every call takes `on`, the kernels meant; by default those that give the page its status. Where measured
+tables are given they answer for the tabulated kernels; the embedded ones were not run then and answer
+None, which prints as a dash. Anything that does not exist at all is an error of the page.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from simulator.validation import suggest
 from workflow.lib.criteria import Outcome
 from workflow.lib.published import Published
 from workflow.lib.synthetic.numbers import EVERYTHING
+from workflow.lib.synthetic.resolve import MEASURED
 from workflow.lib.synthetic.rows import RowTable
 from workflow.lib.synthetic.spec import SyntheticHypothesis
 from workflow.lib.synthetic.summaries import summarise
@@ -94,7 +95,7 @@ class RowValues:
     def _checked(self, on: str | None) -> str:
         if on is not None and on not in (*self._spec.kernels, *self._tables):
             raise ConfigError(f"no kernels '{on}' in this hypothesis; {suggest(on, self._spec.kernels)}")
-        return on or self._headline
+        return MEASURED if on == "tabulated" and MEASURED in self._tables else on or self._headline
 
     def _table(self, on: str | None) -> RowTable | None:
         return self._tables.get(self._checked(on))
