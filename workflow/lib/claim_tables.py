@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from workflow.lib.arms import Arm, differences
+from workflow.lib.expectations import finding_text
 from workflow.lib.markdown import table
 from workflow.lib.spec import Claim
 
@@ -27,7 +28,7 @@ def difference_table(arms: Sequence[Arm]) -> str:
 def findings_table(spec: Claim, text: Text) -> str:
     """Return the author's findings."""
     rows = [
-        [text(one.finding, f"hypothesis.yaml: findings.{index}"), one.type.value, text(one.action, "action")]
+        [finding_text(one, index, text), one.type.value, text(one.action, "action")]
         for index, one in enumerate(spec.findings)
     ]
     return table(["Finding", "Type", "Action"], rows, left=3)

@@ -43,6 +43,10 @@ class Mechanism(StrictModel):
         Where in the code it happens: `path` or `path:line`.
     control
         The arm that disables the mechanism and nothing else.
+    methods
+        Methods under which it is claimed; None means all.
+    contradicted
+        The numbers contradict this cause; it is kept to show that. The lint then demands that they do.
     """
 
     statement: Text
@@ -53,6 +57,12 @@ class Mechanism(StrictModel):
     predicts: Annotated[dict[str, Direction], Field(min_length=1)]
     cites: Annotated[tuple[Text, ...], Field(min_length=1)]
     control: MechanismControl | None = None
+    methods: tuple[str, ...] | None = None
+    contradicted: bool = False
+
+    def is_claimed_for(self, method: str) -> bool:
+        """Say whether the cause is claimed under a method."""
+        return self.methods is None or method in self.methods
 
 
 class Expectation(StrictModel):

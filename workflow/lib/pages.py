@@ -10,6 +10,7 @@ from typing import Any
 from workflow.lib import tables
 from workflow.lib.audit import audit_table, design_table
 from workflow.lib.claim_tables import difference_table, evidence_table, findings_table
+from workflow.lib.expectations import expectation_files, expectation_names
 from workflow.lib.figures import predicted_versus_measured, signed_errors
 from workflow.lib.laboratory import Laboratory
 from workflow.lib.markdown import pct, pp, table
@@ -41,6 +42,9 @@ def render_report(laboratory: Laboratory, report: Report) -> dict[str, str]:
         page = {"cells": tables.reproduction_cells(report.comparisons), "source": report.published.source}
         page["summary"] = tables.reproduction_summary(report.comparisons)
         files["reproduction.md"] = render("reproduction.md.j2", {"spec": report.spec, **page})
+    source = f"hypotheses/{report.spec.id}"
+    values = {"v": report.values}
+    files |= expectation_files(report.spec, lambda text, where: render_text(text, values, f"{source}/{where}"))
     files["FINDINGS.md"] = render("findings.md.j2", context)
     return files
 
@@ -48,7 +52,7 @@ def render_report(laboratory: Laboratory, report: Report) -> dict[str, str]:
 def report_files(laboratory: Laboratory, hypothesis: str) -> list[str]:
     """Return the names of all files a report of this hypothesis has, FINDINGS.md last."""
     spec = laboratory.hypotheses[hypothesis]
-    names = ["numbers.csv", "provenance.json"]
+    names = ["numbers.csv", "provenance.json", *expectation_names(spec)]
     for metric in spec.metrics:
         names += [f"figures/{metric.value}_predicted_vs_measured.svg", f"figures/{metric.value}_signed_errors.svg"]
     if (laboratory.root / "hypotheses" / hypothesis / "published").is_dir():

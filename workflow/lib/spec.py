@@ -275,6 +275,9 @@ def _unfounded_mechanisms(hypothesis: Hypothesis) -> Iterator[str]:
         for arm in dict.fromkeys(named):
             if arm not in hypothesis.arms:
                 yield f"mechanisms.{index}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
+        for method in mechanism.methods or ():
+            if method not in hypothesis.methods:
+                yield f"mechanisms.{index}.methods: '{method}' is not in methods"
         if mechanism.metric not in hypothesis.metrics:
             yield f"mechanisms.{index}.metric: '{mechanism.metric}' is not in metrics"
 

@@ -96,7 +96,7 @@ def seeds(subject: Subject) -> Findings:
                 f"make the claim deterministic, or repeat it with at least {SEEDS_OF_A_STATISTICAL_CLAIM} seeds",
             )
         )
-    if subject.page and "Seeds:" not in subject.page:
+    if subject.measured is not None and subject.page and "Seeds:" not in subject.page:
         breaches.append(Breach(subject.page_file, "the page states no seeds", "regenerate it with `snakemake`"))
     return findings("seeds " + ", ".join(f"{name} {value}" for name, value in settings.items()), breaches)
 
@@ -136,19 +136,20 @@ def difference_to_references(subject: Subject) -> Findings:
 def _undeclared_differences(subject: Subject, spec: Hypothesis, name: str) -> Iterator[Breach]:
     other = subject.laboratory.hypotheses[name]
     declared = spec.differs.get(name, ())
-    for method in spec.methods:
-        if method not in other.methods:
-            continue
+    found: dict[str, list[str]] = {}
+    for method in (one for one in spec.methods if one in other.methods):
         theirs = _arm(subject.laboratory.arms(name, method), other.adopts or other.reference_arm)
         mine = subject.laboratory.arms(spec.id, method)[0]
-        for key, (old, new) in differences(theirs, mine).items():
-            if any(key == one or key.startswith(f"{one}.") for one in declared):
-                continue
-            yield Breach(
-                f"{subject.file}: differs.{name}",
-                f"'{key}' is {new!r} in {mine.name}, {old!r} in {theirs.name} of {name} (method {method})",
-                "make them equal, or declare the option there",
-            )
+        for key in differences(theirs, mine):
+            if not any(key == one or key.startswith(f"{one}.") for one in declared):
+                found.setdefault(key.partition(".")[0], []).append(method)
+    for option, methods in found.items():
+        yield Breach(
+            f"{subject.file}: differs.{name}",
+            f"'{option}' of {spec.reference_arm} is not that of {other.adopts or other.reference_arm} of {name} "
+            f"(method {', '.join(dict.fromkeys(methods))})",
+            "make them equal, or declare the option there",
+        )
 
 
 def _arm(arms: tuple[Arm, ...], name: str) -> Arm:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow.lib.arms import Arm
+from workflow.lib.expectations import FILE as EXPECTATIONS_FILE
 from workflow.lib.laboratory import Laboratory
 from workflow.lib.spec import Claim, Hypothesis
 from workflow.lib.synthetic.resolve import methods_of, resolve_arms
@@ -71,6 +72,13 @@ class Subject:
         text = self._report("provenance.json")
         found: Mapping[str, Any] = json.loads(text) if text else {}
         return found
+
+    @cached_property
+    def expectations(self) -> Mapping[int, Mapping[str, Any]]:
+        """Committed expectations by the position of their finding."""
+        text = self._report(EXPECTATIONS_FILE)
+        found: list[Mapping[str, Any]] = json.loads(text) if text else []
+        return {one["finding"]: one for one in found}
 
     @cached_property
     def numbers(self) -> tuple[Row, ...]:

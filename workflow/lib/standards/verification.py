@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, TemplateError
-
-from simulator.errors import ConfigError
 from workflow.lib.arms import differences
-from workflow.lib.mechanism import Expectation, Mechanism, MechanismControl
-from workflow.lib.scoring import Number
+from workflow.lib.mechanism import Mechanism, MechanismControl
 from workflow.lib.standards.rules import Breach, Findings, findings
 from workflow.lib.standards.subject import Subject, file_of
-from workflow.lib.values import Values
-from workflow.lib.vocabulary import FindingType, Metric, Scope, Statistic
+from workflow.lib.vocabulary import FindingType
 
 CAUSES = "Root Cause Analysis"
 OBJECTIONS = "Devil's Advocate"
@@ -59,19 +53,14 @@ def expectations(subject: Subject) -> Findings:
                 Breach(where, "a Surprise without an `expectation`", "add words, expected, observed and within")
             )
         else:
-            breaches += _unmet(subject, f"{where}.expectation", finding.expectation)
+            breaches += _unmet(subject, f"{where}.expectation", index)
     return findings(f"{len(surprises)} surprises", breaches)
 
 
 def directions(subject: Subject) -> Findings:
     """RCV-3: every mechanism predicts the direction that is seen, group by group."""
     mechanisms = _mechanisms(subject)
-    breaches = [
-        breach
-        for index, one in enumerate(mechanisms)
-        for method in subject.arms
-        for breach in _wrong_directions(subject, f"{subject.file}: mechanisms.{index}.predicts", one, method)
-    ]
+    breaches = [breach for index, one in enumerate(mechanisms) for breach in _directions(subject, index, one)]
     notes = []
     if subject.measured is not None and not mechanisms:
         notes.append("no mechanism is stated, so no predicted direction could be checked (`mechanisms`)")
@@ -87,8 +76,9 @@ def controls(subject: Subject) -> Findings:
         if one.control is None:
             notes.append(f"mechanism {index} has no control arm that disables it alone (`mechanisms.{index}.control`)")
             continue
-        for method in subject.arms:
-            breaches += _bad_control(subject, where, one, one.control, method)
+        if not one.contradicted:
+            for method in _methods(subject, one):
+                breaches += _bad_control(subject, where, one, one.control, method)
     return findings("control arms of all mechanisms", breaches, notes)
 
 
@@ -126,6 +116,10 @@ def _mechanisms(subject: Subject) -> tuple[Mechanism, ...]:
     return subject.measured.mechanisms if subject.measured is not None else ()
 
 
+def _methods(subject: Subject, mechanism: Mechanism) -> list[str]:
+    return [method for method in subject.arms if mechanism.is_claimed_for(method)]
+
+
 def _split(citation: str) -> tuple[str, str]:
     path, _, line = citation.partition(":")
     return path, line.partition("-")[0]
@@ -142,51 +136,44 @@ def _missing(subject: Subject, where: str, path: str, line: str) -> Iterator[Bre
             yield Breach(where, f"cites `{path}:{line}`, but the file ends at line {len(lines)}", "correct the line")
 
 
-def _unmet(subject: Subject, where: str, expectation: Expectation) -> Iterator[Breach]:
-    values = _values(subject)
-    try:
-        expected = _number(expectation.expected, values)
-        observed = _number(expectation.observed, values)
-    except (ConfigError, TemplateError, ValueError) as error:
-        yield Breach(where, f"cannot be computed ({error})", "correct the templates")
-        return
-    if abs(expected - observed) > expectation.within:
+def _unmet(subject: Subject, where: str, index: int) -> Iterator[Breach]:
+    computed = subject.expectations.get(index)
+    if computed is None:
+        yield Breach(where, "was not computed yet", "run `snakemake` and commit reports/")
+    elif computed["expected"] is None or computed["observed"] is None:
+        yield Breach(where, "asks for something that was not run", "ask for kernels or arms of this hypothesis")
+    elif abs(computed["expected"] - computed["observed"]) > computed["within"]:
         yield Breach(
             where,
-            f"{expectation.words}: expected {expected:.4g}, observed {observed:.4g}, more than "
-            f"{expectation.within:g} apart",
-            "the surprise is not explained; correct the expectation or say so",
+            f"expected {computed['expected']:.4g}, observed {computed['observed']:.4g}, more than "
+            f"{computed['within']:g} apart ({computed['words']})",
+            "the surprise is not explained; correct the expectation",
         )
 
 
-def _number(template: str, values: Values) -> float:
-    return float(_environment().from_string(template).render(v=values))
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    return Environment(undefined=StrictUndefined, autoescape=False)
-
-
-def _values(subject: Subject) -> Values:
-    """Return what templates may quote, from the committed numbers alone."""
-    numbers = [
-        Number(
-            method=row["method"],
-            arm=row["arm"],
-            load_point=row["load_point"],
-            scope=Scope(row["scope"]),
-            key=row["key"],
-            metric=Metric(row["metric"]),
-            statistic=Statistic(row["statistic"]),
-            value=float(row["value"]),
-            unit=row["unit"],
-        )
-        for row in subject.numbers
+def _directions(subject: Subject, index: int, mechanism: Mechanism) -> list[Breach]:
+    where = f"{subject.file}: mechanisms.{index}"
+    wrong = [
+        breach
+        for method in _methods(subject, mechanism)
+        for breach in _wrong_directions(subject, f"{where}.predicts", mechanism, method)
     ]
-    arms = next(iter(reversed(subject.arms.values())))
-    options: Mapping[str, Mapping[str, Any]] = {arm.name: arm.configuration for arm in arms}
-    return Values(numbers, {}, {}, {}, tuple(subject.spec.arms), options)
+    if not mechanism.contradicted:
+        return wrong
+    if wrong or _effects(subject, mechanism):
+        return []
+    return [Breach(f"{where}.contradicted", "every predicted direction is seen", "drop `contradicted`")]
+
+
+def _effects(subject: Subject, mechanism: Mechanism) -> list[Breach]:
+    """Return the breaches of a mechanism's control, if it has one."""
+    if mechanism.control is None:
+        return []
+    return [
+        breach
+        for method in _methods(subject, mechanism)
+        for breach in _bad_control(subject, f"{subject.file}: mechanisms", mechanism, mechanism.control, method)
+    ]
 
 
 def _wrong_directions(subject: Subject, where: str, mechanism: Mechanism, method: str) -> Iterator[Breach]:

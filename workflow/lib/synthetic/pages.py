@@ -7,6 +7,7 @@ from typing import Any
 
 from workflow.lib import tables
 from workflow.lib.claim_tables import difference_table, evidence_table, findings_table
+from workflow.lib.expectations import expectation_files, expectation_names
 from workflow.lib.laboratory import Laboratory
 from workflow.lib.markdown import quantity, table
 from workflow.lib.rendering import render, render_text
@@ -44,6 +45,9 @@ def render_row_report(laboratory: Laboratory, report: RowReport) -> dict[str, st
         page = {"cells": reproduction_cells(report.comparisons), "source": report.published.source}
         page["summary"] = tables.reproduction_summary(report.comparisons)
         files["reproduction.md"] = render("reproduction.md.j2", {"spec": report.spec, **page})
+    source = f"hypotheses/{report.spec.id}"
+    values = {"v": report.values}
+    files |= expectation_files(report.spec, lambda text, where: render_text(text, values, f"{source}/{where}"))
     files[PAGE] = render("synthetic.md.j2", _context(laboratory, report))
     return files
 
@@ -51,7 +55,8 @@ def render_row_report(laboratory: Laboratory, report: RowReport) -> dict[str, st
 def row_report_files(laboratory: Laboratory, hypothesis: str) -> list[str]:
     """Return the names of all files a report of this hypothesis has, FINDINGS.md last."""
     spec = laboratory.synthetic[hypothesis]
-    names = ["numbers.csv", "provenance.json", *(f"figures/{one.id}.svg" for one in spec.figures)]
+    names = ["numbers.csv", "provenance.json", *expectation_names(spec)]
+    names += [f"figures/{one.id}.svg" for one in spec.figures]
     if laboratory.published[hypothesis] is not None:
         names.append("reproduction.md")
     return [*names, PAGE]
