@@ -2,7 +2,7 @@
 
 Contract: `ExtremesWatch` is itself a step-time model and passes every price on unchanged. It keeps the
 step with the most decodes and the one with the most prefill tokens; after the run both, and the longest
-context served, are explained, and what lies outside becomes one warning per kernel.
+context served, are explained, and what lies outside becomes one warning.
 """
 
 from __future__ import annotations
@@ -44,9 +44,13 @@ class ExtremesWatch:
         return self.step_time.explain(batch)
 
     def warnings(self, results: Iterable[RequestResult]) -> list[str]:
-        """Return one warning per kernel that was asked outside its range, or answered from another row."""
+        """Return one warning for all kernels asked outside their range, and one for each answered from another row."""
         uses = [use for batch in self._batches(results) for use in self.step_time.explain(batch).lookups]
-        return [*_warnings(uses, "extrapolated", "lies outside"), *_warnings(uses, "fallback", "is near zero in")]
+        outside, near_zero = list(_flagged(uses, "extrapolated")), _flagged(uses, "fallback")
+        return [
+            *([f"outside the sizes the kernels are known for: {'; '.join(outside)}"] if outside else []),
+            *(f"{found} is near zero there; the nearest usable row answers" for found in near_zero),
+        ]
 
     def _batches(self, results: Iterable[RequestResult]) -> Iterator[Batch]:
         if self._largest_prefill.prefill:
@@ -63,7 +67,8 @@ def _last_context(result: RequestResult) -> int:
     return result.prompt_tokens + result.output_tokens - 2 if result.completed_us and result.output_tokens > 1 else 0
 
 
-def _warnings(uses: Iterable[LookupUse], flag: str, verb: str) -> Iterator[str]:
+def _flagged(uses: Iterable[LookupUse], flag: str) -> Iterator[str]:
+    """Name the farthest question of each table among those flagged."""
     flagged: dict[tuple[str, str], list[LookupUse]] = {}
     for use in uses:
         if getattr(use, flag):
@@ -71,5 +76,5 @@ def _warnings(uses: Iterable[LookupUse], flag: str, verb: str) -> Iterator[str]:
     for (kernel, table), found in flagged.items():
         farthest = max(found, key=lambda use: (use.distance, use.asked))
         others = len({use.asked for use in found}) - 1
-        more = f" and {others} other size(s)" if others else ""
-        yield f"{kernel} at {farthest.asked}{more} {verb} {table}"
+        more = f" and {others} more" if others else ""
+        yield f"{kernel} at {farthest.asked}{more} ({table})"

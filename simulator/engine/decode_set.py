@@ -14,6 +14,9 @@ from heapq import heappop, heappush
 from simulator.engine.state import Live
 from simulator.steptime.batch import BatchSums
 
+# Longest block (tokens) with a counter per position: a list is quicker, a dict is as small as what is in use.
+LONGEST_LISTED_BLOCK = 4096
+
 # Step number by which an event takes place, admission rank, number of the membership it belongs to.
 Event = tuple[int, int, int, Live]
 
@@ -34,7 +37,7 @@ class DecodeSet:
         self.step = 0
         self._breakpoints = kv_breakpoints
         self._block_tokens = block_tokens
-        self._by_residue = [0] * block_tokens
+        self._by_residue = _zero_counts(block_tokens)
         self._finishes: list[Event] = []
         self._crossings: list[Event] = []
         self._memberships = 0
@@ -141,3 +144,14 @@ class DecodeSet:
         next_tokens = self._breakpoints[interval]
         if next_tokens <= live.final_tokens:
             heappush(self._crossings, (next_tokens - live.base, live.rank, live.membership, live))
+
+
+class _SparseCounts(dict[int, int]):
+    """Counters that are zero until used; reading one does not create it."""
+
+    def __missing__(self, place: int) -> int:
+        return 0
+
+
+def _zero_counts(size: int) -> list[int] | _SparseCounts:
+    return [0] * size if size <= LONGEST_LISTED_BLOCK else _SparseCounts()

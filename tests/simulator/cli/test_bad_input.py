@@ -90,7 +90,7 @@ def test_a_batch_beyond_the_table_is_priced_and_flagged(tables):
     command = ["run", "--model", "llama-2-7b-hf", "--kernels", tables, "--set", "steptime.mfu.style=mfu"]
     outcome = invoke(*command, *crowd, *SMALL_LENGTHS)
     assert outcome.code == 0
-    assert any(re.search(r"batch_size [56]\d\d,.* lies outside", warning) for warning in outcome.json["warnings"])
+    assert any(re.search(r"outside the sizes .*batch_size [56]\d\d,", warning) for warning in outcome.json["warnings"])
     priced = invoke("price", "--kernels", tables, stdin=json_lines({**STEP, "decode": [[200, 1]] * 600}))
     assert any("batch_size 600" in use for use in priced.lines[0]["outside_tables"])
 
