@@ -67,7 +67,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _sub(commands: argparse._SubParsersAction, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+def _sub(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, example: str
+) -> argparse.ArgumentParser:
     sub: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,

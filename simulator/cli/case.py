@@ -278,7 +278,7 @@ def _engine_options(case: CaseFile) -> EngineOptions:
     limits = {ours: getattr(case, theirs) for theirs, ours in ENGINE_KEYS.items()}
     return EngineOptions(
         **limits,
-        scheduler=SCHEDULERS[case.scheduler],  # type: ignore[arg-type]
+        scheduler=SCHEDULERS[case.scheduler],
         idle_until="step_start",
         cached_prefix_context="ignored",
         full_prefix_hit="admit_empty",

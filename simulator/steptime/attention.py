@@ -141,7 +141,7 @@ class FlopsWeighted:
         if curve is None:
             curve = self._bind(sums.decode_count)
         intercepts, slopes, bent = curve
-        weighted = sum(map(mul, intercepts, sums.pasts)) + sum(map(mul, slopes, sums.squares))
+        weighted: float = sum(map(mul, intercepts, sums.pasts)) + sum(map(mul, slopes, sums.squares))
         if bent is not None and any(compress(sums.counts, bent)):
             weighted += self._visited(sums, bent)
         return self._scale * past * past / weighted

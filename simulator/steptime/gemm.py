@@ -50,7 +50,7 @@ def layer_matrices(model: Model, *, fused_qkv: bool = False) -> tuple[Matrix, ..
     """Weights every token passes through in each layer."""
     d, q, kv = model.hidden_size, model.query_width, model.kv_width
     if fused_qkv:
-        attention = (Matrix(d, q + 2 * kv, 1, "outputs"), Matrix(q, d, 1, "inputs"))
+        attention: tuple[Matrix, ...] = (Matrix(d, q + 2 * kv, 1, "outputs"), Matrix(q, d, 1, "inputs"))
     else:
         attention = (Matrix(d, q, 1, "outputs"), Matrix(d, kv, 2, "outputs"), Matrix(q, d, 1, "inputs"))
     shared = model.n_shared_experts if model.num_local_experts else 1
@@ -175,7 +175,7 @@ def compute_speedup(options: MfuRooflineOptions, tp: int, phase: Phase) -> float
     """Return by how much TP divides compute time."""
     rule = options.tensor_parallel
     if isinstance(rule, ExponentTensorParallel):
-        return tp ** (rule.prefill if phase == "prefill" else rule.decode)
+        return float(tp ** (rule.prefill if phase == "prefill" else rule.decode))
     return float(tp)
 
 
