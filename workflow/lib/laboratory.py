@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
@@ -70,6 +71,8 @@ class Laboratory:
         self.synthetic = synthetic
         self.discussions: dict[str, dict[str, str]] = {}
         self.published: dict[str, Published | None] = {}
+        # What was simulated so far, by method, configuration, experiment and load point: hypotheses share arms.
+        self.outcomes: dict[tuple[str, ...], dict[str, Any]] = {}
         self._sets: dict[str, tuple[Experiment, ...]] = {}
         self._arms: dict[tuple[str, str], tuple[Arm, ...]] = {}
         self._runs: dict[str, dict[tuple[str, str, str], Run]] = {}

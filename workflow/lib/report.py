@@ -223,7 +223,8 @@ def _method_report(
     own = tuple(row for row in rows if row["method"] == name)
     scores = Scores(error_rows(own, spec.metrics, spec.split))
     settings, arms = laboratory.settings, laboratory.arms(spec.id, name)
-    found_value = search(laboratory, spec.id, name, swept) if swept else None
+    searched = [row for row in swept if row["method"] == name]
+    found_value = search(laboratory, spec.id, name, searched) if searched else None
     if found_value is not None:
         chosen, _ = laboratory.swept_arm(spec.id, name, found_value.chosen)
         arms = tuple(chosen if arm.name == chosen.name else arm for arm in arms)
