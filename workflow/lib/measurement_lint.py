@@ -63,6 +63,7 @@ __all__ = [
 PERIOD_MATCH = 0.9
 PERIOD_ABOVE_CHANCE = 0.5
 MIN_REPEATING = 20
+MAX_PERIOD = 5000
 
 # Exponential gaps have a coefficient of variation of 1; evenly spaced ones of 0. Standard error of
 # the estimate for n gaps is about 1 / sqrt(n), hence at least a hundred gaps.
@@ -131,7 +132,7 @@ def prompts_repeat(prompt_tokens: Sequence[int]) -> Finding | None:
     import numpy as np
 
     lengths = np.asarray(prompt_tokens)
-    for period in range(2, count // 2 + 1):
+    for period in range(2, min(count // 2, MAX_PERIOD) + 1):
         match = float(np.mean(lengths[period:] == lengths[:-period]))
         if match >= PERIOD_MATCH:
             return Finding(
@@ -164,7 +165,8 @@ def lengths_from_seed(recorded: Sequence[int], drawn: Sequence[int]) -> Finding 
 
 def _shifts(recorded: Sequence[int], drawn: Sequence[int]) -> list[int]:
     """Return the small shifts that the longest recorded length allows, those nearest to zero first."""
-    allowed = {max(recorded) - tokens for tokens in drawn}
+    longest = max(recorded)
+    allowed = {longest - tokens for tokens in drawn}
     return sorted((one for one in allowed if abs(one) <= MAX_SHIFT_TOKENS), key=lambda shift: (abs(shift), shift))
 
 
