@@ -326,8 +326,10 @@ def test_figures_for_a_part_of_the_answers_are_found():
 # --- flags ------------------------------------------------------------------------------------
 
 
-def test_every_flag_has_a_meaning():
+def test_every_flag_has_a_meaning_and_is_documented(project_root):
     assert set(MEANINGS) == set(Flag)
+    text = (project_root / "docs" / "importing.md").read_text(encoding="utf-8")
+    assert [flag for flag in Flag if f"\n| `{flag}` |" not in text] == []
 
 
 def test_reports_print_each_text_once_with_its_experiments():
