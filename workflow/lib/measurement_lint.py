@@ -30,6 +30,7 @@ from workflow.lib.definition_lint import (
 from workflow.lib.quality_flags import Flag
 
 if TYPE_CHECKING:
+    from numpy import float64
     from numpy.typing import NDArray
 
 __all__ = [
@@ -349,7 +350,7 @@ def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
     return float(np.corrcoef(_array(one), _array(other))[0, 1])
 
 
-def _array(values: Sequence[float]) -> NDArray:
+def _array(values: Sequence[float]) -> NDArray[float64]:
     import numpy as np
 
     return np.asarray(values, dtype=float)

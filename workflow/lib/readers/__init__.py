@@ -114,7 +114,7 @@ def write_experiment(found: Imported, out: Path, root: Path, names: Names) -> Wr
 
 def yaml_text(content: Mapping[str, Any]) -> str:
     """Format the content of an `experiment.yaml`, one line per figure."""
-    text = yaml.dump(_compact(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=LINE_CHARACTERS)
+    text: str = yaml.dump(_compact(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=LINE_CHARACTERS)
     return SCHEMA_LINE + text
 
 

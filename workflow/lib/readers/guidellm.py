@@ -90,7 +90,7 @@ def _draws_wanted(point: Point) -> GuideLlmWorkload.Observed:
 def _load_point(point: Point, workload: GuideLlmWorkload, notes: Notes) -> dict[str, Any]:
     arrivals = _arrivals(point)
     requested = arrivals.get("rate_per_s")
-    begin_s = point.benchmark.start_time + (1 / requested if arrivals["kind"] == "constant_rate" else 0.0)
+    begin_s = point.benchmark.start_time + (1 / requested if requested and arrivals["kind"] == "constant_rate" else 0.0)
     duration_s = point.benchmark.end_time - begin_s
     if duration_s <= 0:
         raise ConfigError(f"{point.source}: the run ended before its first request was due; the report is damaged")

@@ -76,9 +76,8 @@ class GuideLlmWorkload:
 
 def synthetic_settings(report: Mapping[str, Any], profile: Mapping[str, Any]) -> Settings | None:
     """Return how lengths were drawn, from a report of version 1 or 2, else from the client's profile."""
-    arguments = report.get("args") if isinstance(report.get("args"), Mapping) else {}
-    config = report.get("config") if isinstance(report.get("config"), Mapping) else {}
-    spec = config.get("spec") if isinstance(config.get("spec"), Mapping) else {}
+    arguments = _mapping(report.get("args"))
+    spec = _mapping(_mapping(report.get("config")).get("spec"))
     seed = spec.get("seed")
     seeds = (
         arguments.get("random_seed"),
@@ -125,6 +124,10 @@ def reconstruct(
         else "Mean lengths of the report.",
     }
     return GuideLlmWorkload(description, prefix_tokens)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _description(given: object) -> dict[str, Any] | None:

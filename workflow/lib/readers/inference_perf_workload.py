@@ -182,8 +182,9 @@ def _differences(profile: Profile, asked: Mapping[str, Any]) -> tuple[lint.Findi
         )
         data = asked.get("data")
         wanted = data.get("shared_prefix") if isinstance(data, Mapping) else None
-        groups = [wanted.get(key) for key in NEW_KEYS] if isinstance(wanted, Mapping) else []
-        if groups and all(isinstance(one, int) for one in groups) and groups[0] * groups[1] != profile.pool:
+        given = [wanted.get(key) for key in NEW_KEYS] if isinstance(wanted, Mapping) else []
+        groups = [one for one in given if isinstance(one, int)]
+        if len(groups) == len(NEW_KEYS) and groups[0] * groups[1] != profile.pool:
             text += f" The profile asked for {groups[0]} x {groups[1]} prompts, which this client did not understand."
         findings.append(lint.Finding(Flag.PROMPTS_REPEAT, text, float(profile.pool)))
     return tuple(findings)

@@ -156,7 +156,7 @@ def _streamed(file: Path) -> _File:
 
 
 def _sum_of_gaps(file: Path, place: tuple[str | int, ...], value: object) -> float:
-    gaps = value if isinstance(value, list) else [value]
+    gaps: list[Any] = value if isinstance(value, list) else [value]
     for gap in gaps:
         if isinstance(gap, bool) or not isinstance(gap, int | float) or not 0 <= gap <= LARGEST:
             where = ".".join(map(str, place))
