@@ -6,7 +6,9 @@ the same process (a stated fraction of the workload, because it is quadratic in 
 peak memory, each in a process of its own.
 
 What is timed is everything from validated options to results: a step-time model is built anew for every run,
-so no step's price is remembered from one run to the next; requests, model files and kernel tables are there.
+so no step's price is remembered from one run to the next; requests, model files and kernel tables are there,
+and measured tables remember efficiencies they were asked for as long as they are kept, so the first
+repetition with them takes longest.
 Step times are those of the embedded kernels, and with `--kernels DIR` also those of measured tables; the
 published H1 matrix is also timed with the step time it was published with.
 """
