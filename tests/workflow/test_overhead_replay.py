@@ -7,6 +7,7 @@ step time with that term is held to the published cells here.
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -21,6 +22,7 @@ from simulator.steptime.kernel_choice import choose_kernels
 from simulator.steptime.options import KernelMfuOptions
 from simulator.steptime.overhead import per_phase
 from workflow.lib.laboratory import engine_options
+from workflow.lib.overhead_table import overhead_parts_us
 from workflow.lib.results import error_rows
 from workflow.lib.simulate import simulate, workload_of
 from workflow.lib.vocabulary import Metric
@@ -159,3 +161,19 @@ def test_the_fixed_arm_comes_out_except_for_code_on_the_smallest_model(lab):
     found = beyond_close({name: row.ape_pct for name, row in rows.items()}, published_errors(lab))
     assert sorted(found) == [f"jan30-llama2-7b-tp{tp}-codesweep" for tp in (1, 2, 4)]
     assert all(difference < 0 for difference in found.values())
+
+
+def test_the_overheads_of_every_model_and_tp_are_the_published_ones(lab):
+    path = lab.root / "hypotheses" / SCALED / "published" / "errata" / "overheads.csv"
+    with path.open(encoding="utf-8", newline="") as stream:
+        published = {
+            (row["layers"], row["tp"], row["decode_us"], row["prefill_us"], row["mixed_us"])
+            for row in csv.DictReader(stream)
+        }
+    scaled = next(arm for arm in lab.arms(SCALED, METHOD) if arm.name == "scaled")
+    found = set()
+    for one in lab.experiments(SCALED):
+        model = lab.model(one.model)
+        parts = overhead_parts_us(scaled.steptime, model, one.tensor_parallel)
+        found.add((str(model.num_hidden_layers), str(one.tensor_parallel), *(f"{part:g}" for part in parts)))
+    assert found == published

@@ -28,6 +28,7 @@ from simulator.steptime.kernel_choice import choose_kernels
 from simulator.steptime.options import StepTimeOptions, parse_options
 from simulator.validation import config_error, parse, read_yaml, suggest
 from workflow.lib.arms import ENGINE_KEY, Arm, undeclared
+from workflow.lib.catalogue import check_catalogue
 from workflow.lib.discussion import load_discussion
 from workflow.lib.files import digest_of
 from workflow.lib.ground_truth import VOCABULARY_FILE, Experiment, load_set
@@ -233,6 +234,7 @@ def load_laboratory(root: Path, tables_folder: Path | None = None) -> Laboratory
     methods = load_methods(root)
     _check_methods(methods)
     by_id = {one.id: one for one in hypotheses}
+    check_catalogue([*hypotheses, *synthetic.values()])
     laboratory = Laboratory(root, load_settings(root), methods, by_id, tables_folder, synthetic)
     for path, hypothesis in zip(paths, hypotheses, strict=True):
         _check(hypothesis, laboratory)
