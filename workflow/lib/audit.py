@@ -63,6 +63,7 @@ def _method_audit(one: MethodReport) -> list[list[str]]:
             f"{len(scored)} of {len(one.rows)}",
         ]
     ]
+    scored = [row for row in scored if "peak_shares" in row]
     for kind, label in (("flops", "FLOP rate"), ("bytes", "byte rate")):
         if not scored:
             continue

@@ -19,6 +19,8 @@ from workflow.lib.vocabulary import Metric, Scope
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 # Every group but the other one that is named.
 OTHERS = "*"
+# Keys of a condition that are no field of a row.
+NOT_A_FIELD = ("except_load_point",)
 
 
 class Where(StrictModel):
@@ -28,6 +30,10 @@ class Where(StrictModel):
     ----------
     except_load_point
         Load points left out.
+    strategy
+        Kinds of load, such as `synchronous`, `constant`, `throughput` or `stage`.
+    at_least_per_s
+        Only load points with at least so many requests per second.
     """
 
     experiment: Names | None = None
@@ -36,22 +42,29 @@ class Where(StrictModel):
     tensor_parallel: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
     load_point: Names | None = None
     except_load_point: Names | None = None
+    strategy: Names | None = None
+    at_least_per_s: Positive | None = None
 
     def matches(self, row: ErrorRow) -> bool:
         """Say whether a row is one of them."""
-        left_out = self.except_load_point or ()
-        keys = ((key, allowed) for key, allowed in self._given() if key != "except_load_point")
-        return row.load_point not in left_out and all(getattr(row, key) in allowed for key, allowed in keys)
+        if row.load_point in (self.except_load_point or ()):
+            return False
+        if self.at_least_per_s is not None and (row.rate_per_s or 0.0) < self.at_least_per_s:
+            return False
+        return all(getattr(row, key) in allowed for key, allowed in self._given() if key not in NOT_A_FIELD)
 
     def __str__(self) -> str:
         """Return the condition in words."""
         words = {"tensor_parallel": "TP", "load_point": "load point", "except_load_point": "every load point but"}
-        return "; ".join(f"{words.get(key, key)} {', '.join(map(str, names))}" for key, names in self._given())
+        parts = [f"{words.get(key, key)} {', '.join(map(str, names))}" for key, names in self._given()]
+        if self.at_least_per_s is not None:
+            parts.append(f"{self.at_least_per_s:g} requests per second or more")
+        return "; ".join(parts)
 
     def _given(self) -> Iterator[tuple[str, tuple[object, ...]]]:
         for key in type(self).model_fields:
             allowed = getattr(self, key)
-            if allowed is not None:
+            if allowed is not None and key != "at_least_per_s":
                 yield key, allowed
 
 
@@ -116,7 +129,7 @@ class ImprovementOrder(_TwoArms):
     """The first group gains more than the second, by more than so much."""
 
     kind: Literal["improvement_order"]
-    by: Literal["workload", "family", "load_point"] = "workload"
+    by: Literal["workload", "family", "load_point", "strategy"] = "workload"
     groups: Annotated[tuple[str, str], Field()]
     more_than_pp: NonNegative = 0.0
 
@@ -124,7 +137,7 @@ class ImprovementOrder(_TwoArms):
     def named_groups(self) -> Iterator[tuple[str, str]]:
         """The two groups, and what `where` names."""
         yield from super().named_groups
-        yield from ((self.by, name) for name in self.groups if self.by != "load_point" and name != OTHERS)
+        yield from ((self.by, name) for name in self.groups if self.by in ("workload", "family") and name != OTHERS)
 
     def members(self, row: ErrorRow) -> tuple[bool, bool]:
         """Say whether a row is in the first and in the second group."""

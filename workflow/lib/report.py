@@ -15,6 +15,7 @@ from workflow.lib.criteria import evaluate
 from workflow.lib.ground_truth import Experiment
 from workflow.lib.identity import ExplainedCriterion, Identity, explain_criteria, identities
 from workflow.lib.laboratory import Arm, Laboratory
+from workflow.lib.load_tables import load_sections
 from workflow.lib.published import Comparison, Published, reproduce
 from workflow.lib.results import Row, error_rows
 from workflow.lib.scoring import Number, Scores, numbers_of
@@ -93,6 +94,11 @@ class MethodReport:
         """Errors and gains by load point; empty where there is only one."""
         points = {row.load_point for row in self.scores.rows}
         return self.layout.aggregates(self.judging, Scope.LOAD_POINT) if len(points) > 1 else ""
+
+    @property
+    def load_section(self) -> str:
+        """How errors go with load; empty where load points were not replayed."""
+        return load_sections(self.rows, self.judging, self.spec.shown_arms, self.spec.metrics)
 
     @property
     def split_table(self) -> str:

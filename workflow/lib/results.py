@@ -20,6 +20,7 @@ from workflow.lib.vocabulary import Metric, RowStatus
 Row = Mapping[str, Any]
 
 NO_PREDICTION = "no completed request has this metric"
+SATURATED = "the server was saturated, so latencies depend on when the run ended; judged by throughput"
 NO_MEASUREMENT = "the ground truth does not have this metric"
 
 
@@ -90,6 +91,9 @@ def _error_row(row: Row, metric: Metric, side: str) -> ErrorRow:
     entry = row["metrics"].get(metric.value, {})
     predicted, measured = entry.get("predicted"), entry.get("measured")
     status, reason = RowStatus(row["status"]), row["reason"]
+    load = row.get("load", {})
+    if status is RowStatus.OK and load.get("saturated", {}).get("measured"):
+        status, reason = RowStatus.SATURATED, SATURATED
     if status is RowStatus.OK and (predicted is None or measured is None):
         status = RowStatus.NOT_MEASURED
         reason = NO_PREDICTION if predicted is None else NO_MEASUREMENT
@@ -109,4 +113,12 @@ def _error_row(row: Row, metric: Metric, side: str) -> ErrorRow:
         status=status,
         reason=reason,
         side=side,
+        strategy=load.get("strategy", ""),
+        rate_per_s=load.get("achieved_per_s") or load.get("requested_per_s"),
+        mixed_share=_mixed_share(row) if load else None,
     )
+
+
+def _mixed_share(row: Row) -> float:
+    counters = row["counters"]
+    return counters["mixed_steps"] / counters["steps"] if counters["steps"] else 0.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from workflow.lib.ground_truth import Experiment
 from workflow.lib.laboratory import Laboratory
+from workflow.lib.quality_flags import flag_lines
 from workflow.lib.report import Report
 from workflow.lib.settings import Settings
 from workflow.lib.uncertainty import CLUSTER
@@ -28,6 +29,7 @@ class ReportScope:
     held_out: str
     data_date: str
     assumed: tuple[str, ...]
+    flags: tuple[str, ...]
     runs: int
 
 
@@ -51,6 +53,7 @@ def scope_of(laboratory: Laboratory, report: Report) -> ReportScope:
         held_out=_held_out(report),
         data_date=_dates(experiments),
         assumed=tuple(_assumptions(experiments)),
+        flags=flag_lines(experiments),
         runs=len(report.methods) * len(report.spec.arms) * len(experiments),
     )
 

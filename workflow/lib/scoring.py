@@ -52,6 +52,10 @@ class ErrorRow:
         Half of the last printed digit of the measured figures this row rests on.
     side
         `train` or `test` where the hypothesis splits its experiments, else empty.
+    strategy, rate_per_s
+        Kind of load, and requests completed (else sent) per second; only where load points were replayed.
+    mixed_share
+        Simulated steps that hold both phases, as a fraction of all steps.
     """
 
     method: str
@@ -69,6 +73,9 @@ class ErrorRow:
     status: RowStatus
     reason: str = ""
     side: str = ""
+    strategy: str = ""
+    rate_per_s: float | None = None
+    mixed_share: float | None = None
 
     @property
     def is_scored(self) -> bool:
@@ -110,6 +117,7 @@ class ErrorRow:
             Scope.FAMILY: self.family,
             Scope.TP: str(self.tensor_parallel),
             Scope.LOAD_POINT: self.load_point,
+            Scope.STRATEGY: self.strategy,
             Scope.SPLIT: self.side,
             Scope.OVERALL: "all",
         }

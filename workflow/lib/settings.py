@@ -97,6 +97,7 @@ class Arrivals(StrEnum):
 
     RECORDED_INTERVALS = "recorded_intervals"
     CLOSED_LOOP = "closed_loop"
+    AS_MEASURED = "as_measured"
 
 
 class MeasuredDefinition(StrEnum):
@@ -107,10 +108,20 @@ class MeasuredDefinition(StrEnum):
 
 
 class WorkloadRule(StrictModel):
-    """How a recorded workload becomes simulated requests."""
+    """How a recorded workload becomes simulated requests.
+
+    `as_measured` arrivals take everything else as measured too: repeated prompts, every stated limit of the server,
+    and the side the latencies were taken on.
+    """
 
     lengths: Lengths
     arrivals: Arrivals
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> WorkloadRule:
+        if self.arrivals is Arrivals.AS_MEASURED and self.lengths is not Lengths.REGENERATED:
+            raise ValueError("arrivals as_measured need lengths regenerated: both are the recorded run's")
+        return self
 
 
 class Definition(StrictModel):

@@ -14,7 +14,9 @@ from typing import Any
 from simulator.engine.loop import run as run_engine
 from simulator.engine.records import Request, RunResult
 from simulator.errors import UnsupportedError
-from simulator.metrics import MetricOptions, measure
+from simulator.metrics import measure
+from simulator.request_times import MetricOptions
+from simulator.steptime.branches import BranchMeter
 from simulator.steptime.build import build_step_time
 from simulator.steptime.options import ConstantMfuOptions, MfuRooflineOptions, StepTimeOptions
 from simulator.steptime.rates import RateMeter
@@ -23,6 +25,7 @@ from workflow.lib.ground_truth import Experiment
 from workflow.lib.laboratory import Laboratory, Run, engine_options
 from workflow.lib.recorded import Recorded
 from workflow.lib.settings import Arrivals, Definition, Lengths, MeasuredDefinition
+from workflow.lib.under_load import load_record
 from workflow.lib.vocabulary import Metric, RowStatus
 
 US_PER_MS = 1000.0
@@ -58,10 +61,11 @@ def _row(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, Any]:
 
 def _once(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, Any]:
     """Simulate what no other hypothesis has: arms of one configuration give one result under one method."""
+    as_measured = run.method.workload.arrivals is Arrivals.AS_MEASURED
     key = (run.method.id, run.digest, run.experiment.id, load_point)
     known = laboratory.outcomes.get(key)
     if known is None:
-        known = laboratory.outcomes[key] = _simulated(laboratory, run, load_point)
+        known = laboratory.outcomes[key] = (_replayed if as_measured else _simulated)(laboratory, run, load_point)
     return known
 
 
@@ -75,13 +79,39 @@ def _simulated(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, A
     workload = workload_of(laboratory, run, load_point)
     options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}")
     result = run_engine(workload.requests, meter, options, concurrency=workload.concurrency)
+    seen = MetricOptions(client_offset_us=round((experiment.server.settings.client_offset_ms or 0.0) * US_PER_MS))
     return {
         "status": RowStatus.OK.value,
         "reason": "",
-        "metrics": _metrics(run.method.definitions, experiment, load_point, result),
+        "metrics": _metrics(run.method.definitions, experiment, load_point, result, seen),
         "requests": len(workload.requests),
         "counters": dataclasses.asdict(result.counters),
         "peak_shares": {"flops": meter.compute_share, "bytes": meter.bandwidth_share},
+        "kernels": _kernels_in_words(run.arm.steptime),
+    }
+
+
+def _replayed(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, Any]:
+    """Simulate one load point as it was measured; what the load did is recorded beside the latencies."""
+    experiment = run.experiment
+    point, server = experiment.point(load_point), experiment.server.settings
+    hardware = laboratory.hardware(experiment.hardware)
+    kernels = laboratory.kernels(run.arm.steptime, experiment.hardware)
+    model = laboratory.model(experiment.model)
+    meter = BranchMeter(build_step_time(run.arm.steptime, model, hardware, experiment.tensor_parallel, kernels))
+    options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}", as_stated=True)
+    replay = experiment.replay(load_point, seed=laboratory.settings.seeds.workload)
+    result = run_engine(replay.workload.requests, meter, options, concurrency=replay.workload.concurrency)
+    at_client = experiment.side_of(load_point) == "client"
+    offset_us = round((server.client_offset_ms or 0.0) * US_PER_MS) if at_client else 0
+    seen = MetricOptions(client_offset_us=offset_us, skip_first=replay.warm_up)
+    return {
+        "status": RowStatus.OK.value,
+        "reason": "",
+        "metrics": _metrics(run.method.definitions, experiment, load_point, result, seen),
+        "requests": len(replay.workload.requests) - replay.warm_up,
+        "counters": dataclasses.asdict(result.counters),
+        "load": load_record(experiment, point, result, seen, meter.mixed),
         "kernels": _kernels_in_words(run.arm.steptime),
     }
 
@@ -120,10 +150,12 @@ def workload_of(laboratory: Laboratory, run: Run, load_point: str) -> Workload:
 
 
 def _metrics(
-    definitions: Mapping[Metric, Definition], experiment: Experiment, load_point: str, result: RunResult
+    definitions: Mapping[Metric, Definition],
+    experiment: Experiment,
+    load_point: str,
+    result: RunResult,
+    options: MetricOptions,
 ) -> dict[str, Any]:
-    offset_us = round((experiment.server.settings.client_offset_ms or 0.0) * US_PER_MS)
-    options = MetricOptions(client_offset_us=offset_us)
     return {
         metric.value: {
             "predicted": measure(one.predicted, result.requests, options),
@@ -134,10 +166,11 @@ def _metrics(
 
 
 def _measured(metric: Metric, definition: Definition, experiment: Experiment, load_point: str) -> dict[str, Any]:
-    if definition.measured is MeasuredDefinition.ITL_FROM_MEANS:
+    figures = experiment.point(load_point).measured
+    if definition.measured is MeasuredDefinition.ITL_FROM_MEANS and {"ttft_mean", "e2e_mean"} <= figures.keys():
         half_digit_ms = experiment.measured_itl_half_digit_ms(load_point)
         return {"measured": experiment.measured_itl_ms(load_point), "half_digit_ms": half_digit_ms}
-    figure = experiment.point(load_point).measured.get(metric.value)
-    if figure is None:
+    figure = figures.get(metric.value)
+    if figure is None or definition.measured is MeasuredDefinition.ITL_FROM_MEANS:
         return {"measured": None, "half_digit_ms": 0.0}
     return {"measured": figure.value, "half_digit_ms": figure.half_digit}

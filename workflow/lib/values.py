@@ -131,7 +131,8 @@ class Values:
 
         `kind` is `flops` (per GPU, against the dense peak) or `bytes` (against peak bandwidth).
         """
-        scored = [row["peak_shares"] for row in self._of(self._rows, method) if row["status"] == RowStatus.OK]
+        done = [row for row in self._of(self._rows, method) if row["status"] == RowStatus.OK]
+        scored = [row["peak_shares"] for row in done if "peak_shares" in row]
         if not scored or kind not in scored[0]:
             raise ConfigError(f"max_rate({method!r}, {kind!r}): no run has such a rate; kinds: flops, bytes")
         return max(shares[kind] for shares in scored)

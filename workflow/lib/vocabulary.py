@@ -102,6 +102,7 @@ class RowStatus(StrEnum):
     OK = "ok"
     UNSUPPORTED = "unsupported"
     NOT_MEASURED = "not_measured"
+    SATURATED = "saturated"
 
 
 class Reproduction(StrEnum):
@@ -135,6 +136,7 @@ class Scope(StrEnum):
     FAMILY = "family"
     TP = "tp"
     LOAD_POINT = "load_point"
+    STRATEGY = "strategy"
     SPLIT = "split"
     OVERALL = "overall"
 

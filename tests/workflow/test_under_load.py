@@ -1,0 +1,180 @@
+"""Load points are replayed as measured, scored by stage, and a saturated one by its throughput alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from simulator.engine.options import EngineOptions
+from simulator.steptime.batch import Batch, BatchSums
+from simulator.steptime.branches import BranchMeter
+from tests.workflow.builders import ROOT, error_row
+from workflow.lib.criterion_kinds import Where
+from workflow.lib.distances import kolmogorov_smirnov, quantile_difference
+from workflow.lib.laboratory import engine_options, load_laboratory
+from workflow.lib.load_tables import conditions, load_sections, means, saturation, statistics, unavailable
+from workflow.lib.results import SATURATED, error_rows
+from workflow.lib.scoring import Scores
+from workflow.lib.simulate import simulate
+from workflow.lib.under_load import strategy_of
+from workflow.lib.vocabulary import Metric, RowStatus
+
+HYPOTHESIS = "h7b_mixed_max_end_to_end"
+SWEEP = "jan21-llama7b-train-1"
+METRICS = (Metric.TTFT_MEAN, Metric.TPOT_MEAN, Metric.E2E_MEAN)
+
+
+@pytest.fixture(scope="module")
+def laboratory():
+    return load_laboratory(ROOT)
+
+
+@pytest.fixture(scope="module")
+def rows(laboratory):
+    runs = [laboratory.run(HYPOTHESIS, "multi_rate", arm, SWEEP) for arm in ("weighted", "longer")]
+    return [json.loads(line) for run in runs for line in simulate(laboratory, run).splitlines()]
+
+
+@pytest.fixture(scope="module")
+def scores(rows):
+    return Scores(error_rows(rows, METRICS))
+
+
+class FixedTime:
+    kv_breakpoints = ()
+
+    def price(self, sums):
+        return 7
+
+    def explain(self, batch):
+        return batch
+
+
+def test_every_load_point_of_the_sweep_is_a_row_with_its_kind_and_rate(rows, laboratory):
+    points = laboratory.run(HYPOTHESIS, "multi_rate", "longer", SWEEP).experiment.load_points
+    longer = [row for row in rows if row["arm"] == "longer"]
+    assert [row["load_point"] for row in longer] == [point.id for point in points]
+    assert {row["load"]["strategy"] for row in longer} == {"synchronous", "constant", "throughput"}
+    assert [row["requests"] for row in longer] == [point.requests.completed for point in points]
+
+
+def test_irregular_arrivals_of_a_constant_load_point_stay_in_their_strategy(laboratory):
+    experiment = laboratory.run(HYPOTHESIS, "multi_rate", "longer", SWEEP).experiment
+    point = experiment.point("constant_0.538")
+    assert point.strategy == "recorded"
+    assert strategy_of(point) == "constant"
+
+
+def test_one_request_at_a_time_mixes_no_step_and_a_burst_mixes_some(rows):
+    mixed = {row["load_point"]: row["counters"]["mixed_steps"] for row in rows if row["arm"] == "longer"}
+    assert mixed["synchronous"] == 0
+    assert mixed["throughput"] > 0
+
+
+def test_branch_counts_add_up_to_the_mixed_steps(rows):
+    for row in rows:
+        assert sum(row["load"]["branches"].values()) == row["counters"]["mixed_steps"], row["load_point"]
+
+
+def test_the_server_has_all_stated_limits(laboratory):
+    run = laboratory.run(HYPOTHESIS, "multi_rate", "longer", SWEEP)
+    stated = engine_options(run.arm, run.experiment, "test", as_stated=True)
+    assert stated == EngineOptions(**run.experiment.server.engine_settings)
+    assert stated.kv_blocks == run.experiment.server.known.kv_blocks
+    assert engine_options(run.arm, run.experiment, "test").kv_blocks == EngineOptions().kv_blocks
+
+
+def test_a_saturated_load_point_has_no_latency_error_but_a_throughput(rows, scores):
+    found = [row for row in scores.rows if row.load_point == "throughput"]
+    assert {row.status for row in found} == {RowStatus.SATURATED}
+    assert {row.reason for row in found} == {SATURATED}
+    assert not [row for row in scores.select("longer", Metric.E2E_MEAN) if row.load_point == "throughput"]
+    table = saturation(rows, ["longer"])
+    assert "| longer | yes" in table
+    assert "%" in table.splitlines()[2]
+
+
+def test_saturation_is_predicted_by_the_rule_that_judges_measurements(rows):
+    for row in rows:
+        saturated = row["load"]["saturated"]
+        assert saturated["predicted"] == saturated["measured"], row["load_point"]
+
+
+def test_every_measured_figure_is_there_with_a_prediction_or_a_reason(rows, laboratory):
+    experiment = laboratory.run(HYPOTHESIS, "multi_rate", "longer", SWEEP).experiment
+    for row in rows:
+        figures = row["load"]["figures"]
+        assert figures.keys() == experiment.point(row["load_point"]).measured.keys()
+        for name, figure in figures.items():
+            assert (figure["predicted"] is None) == bool(figure["reason"]), name
+
+
+def test_percentiles_are_scored_where_they_were_measured(rows):
+    table = statistics(rows, ["weighted", "longer"])
+    for statistic in ("mean", "p50", "p90", "p99"):
+        assert f"| TTFT    | {statistic}" in table
+    assert unavailable(rows, "longer") == ""
+
+
+def test_a_figure_that_was_not_measured_is_a_line_with_its_reason(rows):
+    poorer = []
+    for row in rows:
+        figures = {name: one for name, one in row["load"]["figures"].items() if name != "e2e_p99"}
+        poorer.append({**row, "load": {**row["load"], "figures": figures}})
+    table = unavailable(poorer, "longer")
+    assert "not_measured" in table
+    assert "the ground truth does not have it" in table
+    assert "11 of 11" in table
+
+
+def test_a_report_without_load_points_has_no_load_section():
+    assert load_sections([{"arm": "a"}], Scores([error_row()]), ["a"], METRICS) == ""
+
+
+def test_means_over_experiments_weigh_each_experiment_once():
+    rows = [error_row("a", "one", 10.0, load_point=str(n), metric=Metric.E2E_MEAN) for n in range(9)]
+    rows += [error_row("a", "two", 30.0, family="Large", metric=Metric.E2E_MEAN)]
+    rows += [error_row("a", "three", 50.0, family="Large", metric=Metric.E2E_MEAN)]
+    table = means(Scores(rows), ["a"], [Metric.E2E_MEAN])
+    points, experiments, families = (line.split("|")[2].strip() for line in table.splitlines()[2:])
+    assert (points, experiments, families) == ("15.5 %", "30.0 %", "25.0 %")
+
+
+def test_the_table_of_conditions_has_one_line_per_load_point(rows):
+    assert len(conditions(rows, "longer").splitlines()) == 2 + 12
+
+
+def test_a_condition_narrows_rows_by_rate_and_strategy():
+    slow = error_row(rate_per_s=3.9, strategy="stage")
+    fast = error_row(rate_per_s=4.0, strategy="stage")
+    alone = error_row(strategy="synchronous")
+    assert [Where(at_least_per_s=4).matches(row) for row in (slow, fast, alone)] == [False, True, False]
+    assert [Where(strategy=("stage",)).matches(row) for row in (slow, fast, alone)] == [True, True, False]
+    assert str(Where(at_least_per_s=4)) == "4 requests per second or more"
+
+
+def test_the_meter_counts_branches_and_changes_no_price():
+    meter = BranchMeter(FixedTime())
+    batches = [
+        Batch(prefill=((0, 500),), decode=(10,)),
+        Batch(prefill=((0, 16),), decode=(10,) * 60),
+        Batch(prefill=((0, 16),), decode=(10,) * 8),
+        Batch(prefill=((0, 16),)),
+        Batch(decode=(10,)),
+    ]
+    assert [meter.price(BatchSums.of(batch)) for batch in batches] == [7] * 5
+    assert meter.mixed == {"prefill_dominates": 1, "decode_dominates": 1, "by_tokens": 1}
+    assert meter.price_lone([1, 2, 3]) == [7, 7, 7]
+
+
+def test_equal_samples_have_no_distance_and_disjoint_ones_the_largest():
+    assert kolmogorov_smirnov([1.0, 2.0, 3.0], [3.0, 1.0, 2.0]) == 0.0
+    assert kolmogorov_smirnov([1.0, 2.0], [5.0, 6.0]) == 1.0
+    assert kolmogorov_smirnov([1.0, 2.0, 3.0, 4.0], [3.0, 4.0, 5.0, 6.0]) == 0.5
+
+
+def test_a_sample_twice_as_long_differs_by_its_own_size_at_every_quantile():
+    sample = [float(value) for value in range(1, 50)]
+    assert quantile_difference([2 * value for value in sample], sample) == pytest.approx(1.0)
+    assert quantile_difference(sample, sample) == 0.0
