@@ -94,11 +94,19 @@ def parse_yaml(text: str, *, source: str) -> Any:
 def read_json(path: Path) -> Any:
     """Read one JSON file; syntax errors are a `ConfigError` with line and column."""
     try:
-        return json.loads(_text(path))
+        return json.loads(_text(path), object_pairs_hook=_unique_keys)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets a thousand deep
         raise ConfigError(f"{path}: not valid JSON: {error}") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object, except that a key given twice is an error instead of the last one winning."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        raise ValueError(f"key '{next(key for key in keys if keys.count(key) > 1)}' is given twice")
+    return dict(pairs)
 
 
 def _text(path: Path) -> str:

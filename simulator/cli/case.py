@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, field_validator
+from pydantic import BeforeValidator, Field, Strict, field_validator
 
 from simulator.cli.upstream import (
     BandwidthShare,
@@ -52,7 +52,7 @@ WITHOUT_EFFECT = frozenset({
     "case", "comment", "description", "gpu_memory_utilization", "log", "max_model_len", "metrics", "name", "note",
     "notes", "num_requests", "output_tokens", "output_tokens_max", "output_tokens_min", "output_tokens_stdev",
     "prefix_tokens", "prompt_tokens", "prompt_tokens_max", "prompt_tokens_min", "prompt_tokens_stdev", "rate",
-    "results_path", "roofline", "routing", "routing_policy", "seed", "upstream_summary", "vllm_version",
+    "results_path", "routing", "routing_policy", "seed", "upstream_summary", "vllm_version",
     "workload", "workload_spec",
 })
 # fmt: on
@@ -109,6 +109,13 @@ class HardwareConfig(StrictModel):
     MemoryGiB: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
+def _without_unknown(value: Any) -> Any:
+    """Drop parameters of other upstream models, which have no effect on this one; misspelt ones are refused."""
+    if not isinstance(value, dict):
+        return value
+    return known_part(HardwareConfig, value, source="hardware_config")
+
+
 Coefficients = Annotated[tuple[Finite, Finite, Finite], Field(strict=False)]
 
 
@@ -118,8 +125,9 @@ class CaseFile(StrictModel):
     model: str | None = None
     hardware: str = "H100"
     tp: TensorParallel = 1
-    hardware_config: HardwareConfig | None = None
+    hardware_config: Annotated[HardwareConfig | None, BeforeValidator(_without_unknown)] = None
     steptime: Literal["mfu roofline", "linear alpha/beta"] | None = None
+    roofline: bool | None = None
     total_kv_blocks: Count = 1_000_000
     block_size_in_tokens: Annotated[int, Strict(), Field(ge=1, le=1_000_000)] = 16
     max_num_running_reqs: Count = 256
@@ -248,12 +256,20 @@ def _alpha(case: CaseFile, source: str) -> AlphaModel:
 
 
 def _is_linear(case: CaseFile, source: str) -> bool:
-    """Say which step time was recorded; without a word about it, coefficients other than 0 mean linear."""
-    if case.steptime is None:
-        return case.beta_coeffs is not None and any(case.beta_coeffs)
-    if case.steptime == "linear alpha/beta" and case.beta_coeffs is None:
+    """Say which step time was recorded.
+
+    Without a word about it, upstream's rule holds: the roofline if asked for, else linear where any coefficient is
+    not 0, else the roofline.
+    """
+    if case.steptime is not None:
+        linear = case.steptime == "linear alpha/beta"
+        if linear and case.roofline:
+            raise ConfigError(f"{source}: roofline: true contradicts steptime 'linear alpha/beta'; drop one of them")
+    else:
+        linear = not case.roofline and any((*(case.alpha_coeffs or ()), *(case.beta_coeffs or ())))
+    if linear and case.beta_coeffs is None:
         raise ConfigError(f"{source}: beta_coeffs: missing; a linear step time needs them")
-    return case.steptime == "linear alpha/beta"
+    return linear
 
 
 def _required_model(case: CaseFile, source: str) -> str:
