@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from simulator.engine.records import RequestResult, RequestState, RunResult
 from simulator.errors import InvariantError, UnsupportedError
-from simulator.validation import NonNegativeInt, Positive, StrictModel
+from simulator.validation import NonNegative, NonNegativeInt, Positive, StrictModel
 
 
 class MetricOptions(StrictModel):
@@ -22,8 +22,9 @@ class MetricOptions(StrictModel):
     output_processing_us
         Time from the end of a step until its token is delivered (a2 of the alpha model); it does
         not delay the engine.
-    client_offset_us
-        Added to TTFT and E2E where the other side was measured at the client.
+    client_offset_us, client_us_per_prompt_token
+        Added to TTFT and E2E where the other side was measured at the client: per request, and for
+        each token of its prompt.
     skip_first
         Leave out this many requests (in the order given), to keep warm-up out of percentiles.
     ttft_limit_ms, tpot_limit_ms
@@ -32,6 +33,7 @@ class MetricOptions(StrictModel):
 
     output_processing_us: NonNegativeInt = 0
     client_offset_us: NonNegativeInt = 0
+    client_us_per_prompt_token: NonNegative = 0.0
     skip_first: NonNegativeInt = 0
     ttft_limit_ms: Positive | None = None
     tpot_limit_ms: Positive | None = None
@@ -47,12 +49,12 @@ def generated_tokens(result: RequestResult) -> int:
 
 def ttft_us(result: RequestResult, options: MetricOptions = DEFAULT) -> int:
     """Return the time to first token."""
-    return reached_us(result, "first_token_us") - result.arrival_us + _delivery_us(options)
+    return reached_us(result, "first_token_us") - result.arrival_us + _delivery_us(result, options)
 
 
 def e2e_us(result: RequestResult, options: MetricOptions = DEFAULT) -> int:
     """Return arrival to delivery of the last token."""
-    return reached_us(result, "completed_us") - result.arrival_us + _delivery_us(options)
+    return reached_us(result, "completed_us") - result.arrival_us + _delivery_us(result, options)
 
 
 def e2e_processing_per_token_us(result: RequestResult, options: MetricOptions = DEFAULT) -> int:
@@ -105,8 +107,11 @@ def _per_further_token(result: RequestResult, duration_us: int) -> float | None:
     return duration_us / further if further else None
 
 
-def _delivery_us(options: MetricOptions) -> int:
-    return options.output_processing_us + options.client_offset_us
+def _delivery_us(result: RequestResult, options: MetricOptions) -> int:
+    constant_us = options.output_processing_us + options.client_offset_us
+    if not options.client_us_per_prompt_token:
+        return constant_us
+    return constant_us + round(options.client_us_per_prompt_token * result.prompt_tokens)
 
 
 def reached_us(result: RequestResult, field: str) -> int:

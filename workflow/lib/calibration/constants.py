@@ -1,0 +1,182 @@
+"""The constants a calibration may determine: meaning, unit, range and where a fit starts.
+
+Contract: `CONSTANTS` lists every one in the order of the parameter vector. A range is physical (no
+efficiency above 1, no negative cost) and wide enough that an answer inside it comes from the data; a fit
+that ends on one of its ends is a finding. Starts are rules of thumb from outside the data; a constant
+that no data of a fold speaks about keeps its start.
+
+Efficiencies are searched by their inverse, because times are linear in that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.steptime.physics_options import CalibratedPhysicsOptions
+
+Where = Literal["step", "client"]
+Vector = NDArray[np.float64]
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """One constant of the model.
+
+    Attributes
+    ----------
+    where
+        `step`: an option of the step-time model; `client`: time outside the engine.
+    low, high
+        Range of the search.
+    start, spread
+        First value of a fit, and how far it is trusted: the fit treats the start as one more
+        observation with this standard deviation, which only matters where the data say little.
+    inverse
+        Whether times grow with 1 / value.
+    """
+
+    name: str
+    where: Where
+    unit: str
+    low: float
+    high: float
+    start: float
+    spread: float
+    meaning: str
+    start_source: str
+    inverse: bool = False
+
+    def at(self, position: float) -> float:
+        """Return the value at a position in [-1, 1] of the range."""
+        low, high = (1 / self.high, 1 / self.low) if self.inverse else (self.low, self.high)
+        value = low + (position + 1) / 2 * (high - low)
+        return 1 / value if self.inverse else value
+
+    def position(self, value: float) -> float:
+        """Return the position of a value; the inverse of `at`."""
+        low, high = (1 / self.high, 1 / self.low) if self.inverse else (self.low, self.high)
+        return 2 * ((1 / value if self.inverse else value) - low) / (high - low) - 1
+
+
+def _cost(name: str, high: float, start: float, spread: float, meaning: str, why: str) -> Constant:
+    return Constant(name, "step", "us", 0.0, high, start, spread, meaning, why)
+
+
+def _efficiency(name: str, low: float, high: float, start: float, spread: float, meaning: str, why: str) -> Constant:
+    return Constant(name, "step", "1", low, high, start, spread, meaning, why, inverse=True)
+
+
+def _client(name: str, high: float, start: float, spread: float, meaning: str, why: str) -> Constant:
+    return Constant(name, "client", "us", 0.0, high, start, spread, meaning, why)
+
+
+CONSTANTS: tuple[Constant, ...] = (
+    _efficiency(
+        "weight_bandwidth_efficiency",
+        *(0.8, 1.0, 0.9, 0.05),
+        "sustained over peak HBM bandwidth while weights are read",
+        "copy benchmarks reach about nine tenths of peak",
+    ),
+    _efficiency(
+        "kv_bandwidth_efficiency",
+        *(0.7, 1.0, 0.93, 0.05),
+        "sustained over peak HBM bandwidth while the KV cache is read",
+        "decode-attention kernel tables, multi-head curve",
+    ),
+    _efficiency(
+        "gemm_efficiency",
+        *(0.45, 0.9, 0.64, 0.06),
+        "sustained over peak FLOP/s in large GEMMs",
+        "GEMM kernel table, fitted curve",
+    ),
+    _cost(
+        "layer_us",
+        *(100.0, 50.0, 20.0),
+        "launches and tails of the kernels of one dense BF16 layer, on every GPU",
+        "ten kernels of about 5 us",
+    ),
+    _cost("step_us", 500.0, 50.0, 100.0, "fixed cost of a step", "upstream's calibration guide for the H100"),
+    _cost("request_us", 30.0, 5.0, 5.0, "cost of each request in a step", "some us of bookkeeping"),
+    _cost("all_reduce_us", 15.0, 5.0, 3.0, "latency of one all-reduce beside its bytes", "one kernel"),
+    _efficiency(
+        "link_efficiency",
+        *(0.12, 1.0, 0.5, 0.2),
+        "sustained over peak link bandwidth in all-reduces",
+        "half the data sheet, as collectives of megabytes reach",
+    ),
+    _cost(
+        "sampling_us_per_kilotoken",
+        *(12.0, 2.0, 3.0),
+        "cutting off unlikely tokens: per step and 1000 vocabulary entries",
+        "a few passes of one thread block over 1000 logits",
+    ),
+    _cost(
+        "sampling_us_per_kilotoken_request",
+        *(0.3, 0.05, 0.1),
+        "the same, added by each request in the step",
+        "as above, shared by more than a hundred thread blocks",
+    ),
+    _client(
+        "guidellm_request_us",
+        *(20_000.0, 6000.0, 3000.0),
+        "API and GuideLLM client, per request",
+        "client minus server of one recorded run, less its prompt",
+    ),
+    _client(
+        "inference_perf_request_us",
+        *(20_000.0, 6000.0, 3000.0),
+        "API and inference-perf client, per request",
+        "as for GuideLLM",
+    ),
+    _client(
+        "client_us_per_prompt_token",
+        *(20.0, 2.0, 3.0),
+        "tokenising and transferring a prompt, per token",
+        "half a million tokens per second",
+    ),
+)
+
+# Not searched, because step times hardly tell it from the GEMMs: the prefill-attention curve fitted to
+# kernel tables (configs/kernels/h100/analytic.yaml).
+FIXED: Mapping[str, float] = {"attention_efficiency": 0.72}
+FIXED_SOURCE = "prefill-attention curve of configs/kernels/h100/analytic.yaml"
+
+STEP_CONSTANTS: tuple[Constant, ...] = tuple(one for one in CONSTANTS if one.where == "step")
+
+
+def starts() -> dict[str, float]:
+    """Return where a fit begins."""
+    return {one.name: one.start for one in CONSTANTS}
+
+
+def at(positions: Vector) -> dict[str, float]:
+    """Return the constants at positions in [-1, 1], shape (constants,)."""
+    return {one.name: one.at(float(place)) for one, place in zip(CONSTANTS, positions, strict=True)}
+
+
+def positions(values: Values) -> Vector:
+    """Return the positions of constants, shape (constants,); the inverse of `at`."""
+    return np.array([one.position(values[one.name]) for one in CONSTANTS])
+
+
+def spreads() -> Vector:
+    """Return the spread of every start in positions, shape (constants,)."""
+    up = (one.position(min(one.start + one.spread, one.high)) - one.position(one.start) for one in CONSTANTS)
+    return np.abs(np.array([step if step else 1.0 for step in up]))
+
+
+def options_of(values: Values) -> CalibratedPhysicsOptions:
+    """Return the step-time options that a set of constants means."""
+    step = {one.name: values[one.name] for one in STEP_CONSTANTS}
+    return CalibratedPhysicsOptions(family="calibrated_physics", **step, **FIXED)
+
+
+def data_sheet() -> dict[str, float]:
+    """Return the constants of an uncalibrated prediction: peak rates, no cost beside the work."""
+    return {one.name: 1.0 if one.inverse else 0.0 for one in CONSTANTS}

@@ -1,0 +1,87 @@
+"""Files of `snakemake calibrate`: what each job reads and writes.
+
+Imports nothing heavy, because every Snakemake run loads this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from workflow.lib.calibration.plan import FOLDER, PLANS, load_plan, plan_names
+from workflow.lib.files import digest_of_files, hash_list, write_text
+from workflow.lib.ground_truth import load_set
+from workflow.lib.provenance import simulator_sources
+
+RESULTS = Path("results/calibration")
+REPORTS = Path("reports/calibration")
+PAGE = "CALIBRATION.md"
+FIGURES = ("held_out.svg", "learning_curve.svg", "sweep.svg")
+SOURCES_HASHES = f"{RESULTS}/sources.sha256"
+
+
+def record_sources(root: Path) -> None:
+    """Write the hashes of all code a calibration depends on; untouched where nothing changed."""
+    found = [*simulator_sources(root), *sorted((root / "workflow" / "lib" / "calibration").glob("*.py"))]
+    text, path = hash_list(found, root), root / SOURCES_HASHES
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def train_experiments(root: Path, name: str) -> list[str]:
+    """Return the experiments a calibration is fitted to."""
+    return experiments_of(root, load_plan(root, name).train_sets)
+
+
+def judged_experiments(root: Path, name: str) -> list[str]:
+    """Return every experiment a calibration is judged on."""
+    plan = load_plan(root, name)
+    return experiments_of(root, (*plan.train_sets, *plan.judged_sets))
+
+
+def experiment_files(root: Path, experiment: str) -> list[str]:
+    """Return the data of one experiment."""
+    folder = root / "ground_truth" / experiment
+    return [path.relative_to(root).as_posix() for path in sorted(folder.iterdir()) if path.is_file()]
+
+
+def shared_files(root: Path, name: str) -> list[str]:
+    """Return the data all experiments of a calibration share: plan, sets, models, GPUs."""
+    found = [
+        root / PLANS / f"{name}.yaml",
+        root / "ground_truth" / "sets.yaml",
+        *sorted((root / "configs" / "models").glob("*.json")),
+        *sorted((root / "configs" / "hardware").glob("*.yaml")),
+    ]
+    return [path.relative_to(root).as_posix() for path in found]
+
+
+def surface_paths(root: Path, name: str) -> list[str]:
+    """Return the surface file of every experiment that is fitted to."""
+    return [f"{RESULTS}/{name}/surfaces/{one}.json" for one in train_experiments(root, name)]
+
+
+def judged_paths(root: Path, name: str) -> list[str]:
+    """Return the judgement of every experiment."""
+    return [f"{RESULTS}/{name}/judged/{one}.json" for one in judged_experiments(root, name)]
+
+
+def published_paths(name: str) -> list[str]:
+    """Return the committed files of one calibration."""
+    return [f"{FOLDER}/{name}.yaml", *(f"{REPORTS}/{name}/{file}" for file in (PAGE, "predictions.csv", *FIGURES))]
+
+
+def all_published(root: Path) -> list[str]:
+    """Return the committed files of every calibration."""
+    return [path for name in plan_names(root) for path in published_paths(name)]
+
+
+def data_digest(root: Path, name: str) -> str:
+    """Return a hash of all measured data a calibration rests on."""
+    files = [root / path for one in train_experiments(root, name) for path in experiment_files(root, one)]
+    return digest_of_files([*files, *(root / path for path in shared_files(root, name))], root)
+
+
+def experiments_of(root: Path, sets: Iterable[str]) -> list[str]:
+    """Return the ids of all experiments of some sets, each once."""
+    return list(dict.fromkeys(one.id for name in sets for one in load_set(root, name)))

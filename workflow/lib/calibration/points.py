@@ -1,0 +1,166 @@
+"""The load points a calibration is fitted to or judged on, ready to be simulated again and again.
+
+Contract: `load_points` gives every load point of some sets that was not saturated, once, in the sets'
+order. A point knows its measured means and predicts them from a step-time model. Where only its first
+`limit` requests are simulated, cold ones (the first round of a prompt pool) still count as much as in
+the whole run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from simulator.engine.loop import run as run_engine
+from simulator.engine.options import EngineOptions
+from simulator.engine.records import Request, RequestResult
+from simulator.errors import ConfigError
+from simulator.hardware import Hardware, load_hardware
+from simulator.model import Model, load_model
+from simulator.request_times import completed, decode_time_us, generated_tokens, ttft_us
+from simulator.steptime.build import build_step_time
+from simulator.workload.prefixes import PromptPool
+from workflow.lib.calibration.client import ClientTime, client_time
+from workflow.lib.calibration.constants import Values, options_of
+from workflow.lib.experiment import Experiment
+from workflow.lib.ground_truth import load_set
+from workflow.lib.load_point import LoadPoint
+
+METRICS = ("ttft", "itl", "e2e")
+
+
+class EngineMeans(NamedTuple):
+    """Means over requests: TTFT and decode time in us, tokens after the first, prompt tokens."""
+
+    ttft_us: float
+    decode_us: float
+    gaps: float
+    prompt_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measured load point.
+
+    Attributes
+    ----------
+    requests, warm_up, concurrency
+        What the engine is given; the first `warm_up` requests only fill the prefix cache.
+    cold, cold_share
+        How many of the others come first and find nothing in the cache, and their share of the
+        whole measured run.
+    measured
+        Mean TTFT, ITL and E2E in ms.
+    """
+
+    experiment: Experiment
+    load_point: LoadPoint
+    model: Model
+    hardware: Hardware
+    engine: EngineOptions
+    requests: tuple[Request, ...]
+    warm_up: int
+    concurrency: int | None
+    cold: int
+    cold_share: float
+    measured: tuple[float, float, float]
+
+    @property
+    def name(self) -> str:
+        """Experiment and load point."""
+        return f"{self.experiment.id}/{self.load_point.id}"
+
+    @property
+    def family(self) -> str:
+        """Model family; what is held out together."""
+        return self.experiment.family
+
+    @property
+    def mixture(self) -> bool:
+        """Whether the model routes tokens to experts."""
+        return bool(self.model.num_local_experts)
+
+    def run(self, values: Values) -> tuple[RequestResult, ...]:
+        """Return what became of the measured requests when a step costs what `values` say."""
+        step_time = build_step_time(options_of(values), self.model, self.hardware, self.experiment.tensor_parallel)
+        return run_engine(self.requests, step_time, self.engine, concurrency=self.concurrency).requests[self.warm_up :]
+
+    def engine_means(self, values: Values) -> EngineMeans:
+        """Return predicted means as the engine sees them."""
+        return self._means(self.run(values))
+
+    def client(self, values: Values) -> ClientTime:
+        """Return what the measured figures contain beside the engine's time."""
+        return client_time(values, self.experiment.tool, self.experiment.side_of(self.load_point.id))
+
+    def _means(self, results: Sequence[RequestResult]) -> EngineMeans:
+        """Weight cold requests by their share of the whole run."""
+        parts = [(self.cold_share, results[: self.cold]), (1.0 - self.cold_share, results[self.cold :])]
+        known = [(share, means) for share, part in parts if (means := _plain_means(part)) is not None]
+        total = sum(share for share, _ in known)
+        if not total:
+            raise ConfigError(f"{self.name}: no request completes; the load is beyond what this server can do")
+        return EngineMeans(*(sum(share / total * one[field] for share, one in known) for field in range(4)))
+
+
+def _plain_means(results: Sequence[RequestResult]) -> EngineMeans | None:
+    done = completed(results)
+    if not done:
+        return None
+    count = len(done)
+    return EngineMeans(
+        sum(map(ttft_us, done)) / count,
+        sum(map(decode_time_us, done)) / count,
+        sum(generated_tokens(one) - 1 for one in done) / count,
+        sum(one.prompt_tokens for one in done) / count,
+    )
+
+
+def load_points(root: Path, sets: Iterable[str], limit: int | None, seed: int) -> tuple[Point, ...]:
+    """Return every load point of `sets` that is not known to be saturated, each experiment once.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    limit
+        Requests simulated per load point; None simulates all.
+    seed
+        Of random arrivals that were not recorded.
+    """
+    experiments = {one.id: one for name in sets for one in load_set(root, name)}
+    return tuple(
+        point_of(root, experiment, load_point, limit, seed)
+        for experiment in experiments.values()
+        for load_point in experiment.load_points
+        if not load_point.saturated
+    )
+
+
+def point_of(root: Path, experiment: Experiment, load_point: LoadPoint, limit: int | None, seed: int) -> Point:
+    """Prepare one load point."""
+    replay = experiment.replay(load_point.id, seed)
+    warm_up = replay.warm_up
+    requests = replay.workload.requests[: None if limit is None else warm_up + limit]
+    prefix = experiment.workload.prefix
+    pool = prefix.prompts if isinstance(prefix, PromptPool) and not load_point.prompts_seen_before else 0
+    measured = load_point.measured
+    return Point(
+        experiment=experiment,
+        load_point=load_point,
+        model=load_model(root / "configs" / "models" / f"{experiment.model}.json"),
+        hardware=load_hardware(root / "configs" / "hardware" / f"{experiment.hardware}.yaml"),
+        engine=EngineOptions(**experiment.server.engine_settings),
+        requests=requests,
+        warm_up=warm_up,
+        concurrency=replay.workload.concurrency,
+        cold=pool,
+        cold_share=pool / load_point.requests.sent,
+        measured=(
+            measured["ttft_mean"].value,
+            experiment.measured_itl_ms(load_point.id),
+            measured["e2e_mean"].value,
+        ),
+    )

@@ -1,0 +1,74 @@
+"""How far a fit carries: folds, resamples of families, correlations, a learning curve.
+
+Contract: pure functions of a `Problem`. The unit of every split is the model family, never a
+request, a load point or an experiment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from workflow.lib.calibration.constants import CONSTANTS, Vector
+from workflow.lib.calibration.fit import Fit, Problem, fit
+
+
+def families_of(problem: Problem) -> tuple[str, ...]:
+    """Return every family once, sorted."""
+    return tuple(sorted(set(problem.families)))
+
+
+def resamples(problem: Problem, count: int, seed: int) -> Vector:
+    """Return constants fitted to families drawn with replacement, shape (count, constants)."""
+    families = families_of(problem)
+    members = {name: [i for i, one in enumerate(problem.families) if one == name] for name in families}
+    generator = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        drawn = generator.choice(len(families), size=len(families))
+        fitted = fit(problem.take([i for place in drawn for i in members[families[place]]]))
+        rows.append([fitted.values[one.name] for one in CONSTANTS])
+    return np.array(rows)
+
+
+def intervals(samples: Vector, level_pct: float = 95.0) -> list[tuple[float, float]]:
+    """Return the percentile interval of every constant."""
+    tail = (100.0 - level_pct) / 2
+    ends = np.percentile(samples, [tail, 100.0 - tail], axis=0)
+    return [(float(low), float(high)) for low, high in ends.T]
+
+
+def correlations(fitted: Fit) -> Vector:
+    """Return how the uncertainties of two constants go together, shape (constants, constants).
+
+    From the inverse of J^T J at the solution, starts included as observations.
+    """
+    jacobian = fitted.solution.jacobian
+    covariance = np.linalg.inv(jacobian.T @ jacobian)
+    deviations = np.sqrt(np.diag(covariance))
+    # Positions of efficiencies run against their values.
+    signs = np.array([-1.0 if one.inverse else 1.0 for one in CONSTANTS])
+    return covariance / np.outer(deviations, deviations) * np.outer(signs, signs)
+
+
+def learning_curve(problem: Problem, subsets: int, seed: int) -> Iterator[tuple[int, list[list[float]]]]:
+    """Yield, per number of families in a fit, the mean absolute errors of all others.
+
+    Each entry holds one row per random subset: mean absolute relative error of TTFT, ITL and E2E over the
+    load points of the families left out.
+    """
+    families = families_of(problem)
+    generator = np.random.default_rng(seed)
+    for size in range(1, len(families)):
+        rows = []
+        for _ in range(subsets):
+            chosen = frozenset(families[i] for i in generator.choice(len(families), size=size, replace=False))
+            place = fit(problem.of_families(chosen)).solution.x
+            rows.append(np.abs(problem.without(chosen).errors(place)).mean(axis=0).tolist())
+        yield size, rows
+
+
+def folds(problem: Problem, groups: Sequence[frozenset[str]]) -> dict[frozenset[str], Fit]:
+    """Return one fit per group of families, to all others."""
+    return {group: fit(problem.without(group)) for group in groups}
