@@ -19,6 +19,9 @@ min_version("9.18")
 
 from simulator.errors import RooflineLabError
 from workflow.lib import pipeline, project_pages, sweep_jobs
+from workflow.lib.calibration import paths as calibration
+from workflow.lib.calibration.plan import plan_names as calibration_names
+from workflow.lib.files import write_text
 
 pipeline.hush_scheduler()
 try:
@@ -33,6 +36,7 @@ include: "workflow/rules/sweep.smk"
 include: "workflow/rules/synthetic.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/errata.smk"
+include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/check.smk"
 
 
