@@ -35,7 +35,7 @@ FLOORS = {
 }
 FORBIDDEN_IN_THE_SIMULATOR = {"workflow", "snakemake", "pandas", "matplotlib", "jinja2", "numba", "scipy"}
 # Command lines, and the one function through which jobs say how far they are.
-MAY_PRINT = re.compile(r"^simulator/cli/|/(__main__|command)\.py$|^workflow/lib/pipeline\.py$")
+MAY_PRINT = re.compile(r"^simulator/cli/|^workflow/lib/commands/|/(__main__|command)\.py$|^workflow/lib/pipeline\.py$")
 
 
 def sources(*packages):

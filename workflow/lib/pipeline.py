@@ -150,7 +150,7 @@ def run_paths(lab: Laboratory, hypothesis: str) -> list[str]:
 
 def author_files(lab: Laboratory, hypothesis: str) -> list[str]:
     """Return the author's files of one hypothesis and the methods it uses."""
-    used = lab.hypotheses[hypothesis].methods if hypothesis in lab.hypotheses else ()
+    used = lab.hypotheses[hypothesis].all_methods if hypothesis in lab.hypotheses else ()
     methods = [lab.root / "configs" / "methods" / f"{one}.yaml" for one in used]
     return _relative(lab, [*provenance.hypothesis_files(lab.root, hypothesis), *methods])
 
@@ -229,6 +229,12 @@ def score_job(lab: Laboratory, hypothesis: str) -> None:
     write_text(folder / "errors.csv", errors_text(rows))
     write_text(folder / "numbers.csv", numbers_text(report.numbers))
     write_text(folder / VERDICT_FILE, json_text(_summary(report)))
+
+
+@_clean_errors
+def errata_job(lab: Laboratory, output: str) -> None:
+    """Check every published document against its tables."""
+    project_pages.errata_job(lab, output)
 
 
 @_clean_errors

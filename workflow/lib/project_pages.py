@@ -11,9 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from snakemake.exceptions import WorkflowError
-
-from simulator.errors import RooflineLabError
 from workflow.lib.errata.documents import input_files
 from workflow.lib.errata.evaluation import evaluate_documents
 from workflow.lib.errata.page import errata_page
@@ -53,14 +50,10 @@ def errata_job(laboratory: Laboratory, output: str) -> None:
 
     Raises
     ------
-    WorkflowError
-        If a claim or a table is malformed; Snakemake prints it without a traceback.
+    ConfigError
+        If a claim or a table is malformed.
     """
-    try:
-        page = errata_page(evaluate_documents(laboratory))
-    except RooflineLabError as error:
-        raise WorkflowError(str(error)) from None
-    write_text(Path(output), page)
+    write_text(Path(output), errata_page(evaluate_documents(laboratory)))
 
 
 def index_job(laboratory: Laboratory, verdicts: list[str], output: str) -> None:

@@ -9,7 +9,7 @@ rule regenerate_errata:
     output:
         "results/project/errata.md",
     run:
-        project_pages.errata_job(LAB, output[0])
+        pipeline.errata_job(LAB, output[0])
 
 
 rule regenerate_index:

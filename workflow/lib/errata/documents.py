@@ -157,7 +157,7 @@ def _document(laboratory: Laboratory, path: Path) -> Document:
     twice = sorted({one for one in ids if ids.count(one) > 1})
     if twice:
         raise config_error(source, [f"claims: id '{one}' is used twice" for one in twice])
-    tables = {
+    tables: dict[str, Mapping[str, Any]] = {
         **_long_tables(path.parent),
         **{one.stem: _wide_table(one) for one in sorted(path.parent.glob("errata/*.csv"))},
         "figures": {name: _number(value) for name, value in file.figures.items()},

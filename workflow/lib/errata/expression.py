@@ -102,11 +102,13 @@ def numbers(text: str, names: Mapping[str, Any]) -> dict[str, Interval]:
     value = evaluate(text, names)
     if isinstance(value, Interval):
         return {"": value}
-    if not isinstance(value, Mapping) or not all(isinstance(entry, Interval) for entry in value.values()):
+    entries = value if isinstance(value, Mapping) else {}
+    found = {row: entry for row, entry in entries.items() if isinstance(entry, Interval)}
+    if not isinstance(value, Mapping) or len(found) != len(value):
         raise ConfigError(f"'{text}': must be numbers, not {kind_of(value)}")
     if not value:
         raise ConfigError(f"'{text}': selects no row")
-    return dict(value)
+    return found
 
 
 def truths(text: str, names: Mapping[str, Any]) -> dict[str, Truth]:
@@ -116,7 +118,7 @@ def truths(text: str, names: Mapping[str, Any]) -> dict[str, Truth]:
         raise ConfigError(f"'{text}': must be a condition on rows, not {kind_of(value)}")
     if not value:
         raise ConfigError(f"'{text}': has no row")
-    return dict(value)
+    return {row: truth_of(entry) for row, entry in value.items()}
 
 
 def _node(node: ast.expr, names: Mapping[str, Any]) -> Value:
@@ -135,9 +137,10 @@ def _constant(node: ast.Constant, names: Mapping[str, Any]) -> Value:
 
 
 def _name(node: ast.Name | ast.Attribute, names: Mapping[str, Any]) -> Value:
-    found = _lookup(node, names)
+    found: Any = _lookup(node, names)
     if not isinstance(found, Mapping) or not any(isinstance(entry, Mapping) for entry in found.values()):
-        return found
+        value: Value = found
+        return value
     raise ConfigError(f"'{ast.unparse(node)}' is a table; name one of its columns: {', '.join(sorted(found))}")
 
 
@@ -193,7 +196,8 @@ def _boolean(node: ast.BoolOp, names: Mapping[str, Any]) -> Value:
 def _select(node: ast.Subscript, names: Mapping[str, Any]) -> Value:
     column, index = column_of(_node(node.value, names)), _node(node.slice, names)
     if isinstance(index, str):
-        return entry_of(index, column, "row")
+        entry: Value = entry_of(index, column, "row")
+        return entry
     chosen = column_of(index)
     missing = [row for row in column if row not in chosen]
     if missing:

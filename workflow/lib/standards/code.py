@@ -149,15 +149,15 @@ def _is_unordered(node: ast.expr) -> bool:
 def _loose_records(tree: ast.Module, name: str) -> Iterator[tuple[int, str, str]]:
     if name == STRICT_RECORD:
         return
-    for node in ast.walk(tree):
-        derived = isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "BaseModel" for base in node.bases)
+    for node in (one for one in ast.walk(tree) if isinstance(one, ast.ClassDef)):
+        derived = any(ast.unparse(base) == "BaseModel" for base in node.bases)
         if derived and "extra=" not in ast.unparse(node):
             yield node.lineno, f"'{node.name}' accepts unknown keys", "derive it from simulator.validation.StrictModel"
 
 
 def _exits(tree: ast.Module, name: str) -> Iterator[tuple[int, str, str]]:
     guarded = {id(each) for node in ast.walk(tree) if _is_entry_point(node) for each in ast.walk(node)}
-    for node in ast.walk(tree):
+    for node in (one for one in ast.walk(tree) if isinstance(one, ast.Call | ast.Raise)):
         if id(node) in guarded:
             continue
         ends = (isinstance(node, ast.Call) and _called(node) in EXITS) or (
@@ -172,8 +172,8 @@ def _is_entry_point(node: ast.AST) -> bool:
 
 
 def _endless_loops(tree: ast.Module, name: str) -> Iterator[tuple[int, str, str]]:
-    for node in ast.walk(tree):
-        endless = isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and bool(node.test.value)
+    for node in (one for one in ast.walk(tree) if isinstance(one, ast.While)):
+        endless = isinstance(node.test, ast.Constant) and bool(node.test.value)
         if endless and not any(isinstance(one, ast.Break | ast.Return | ast.Raise) for one in ast.walk(node)):
             yield node.lineno, "a loop without a way out", "bound it, or return, break or raise"
 

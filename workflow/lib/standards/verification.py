@@ -204,12 +204,13 @@ def _direction(share: float) -> str:
 
 
 def _group(experiment: Any, by: str) -> str:
-    return {
+    groups = {
         "workload": experiment.workload.name,
         "family": experiment.family,
         "tp": str(experiment.tensor_parallel),
         "experiment": experiment.id,
-    }[by]
+    }
+    return str(groups[by])
 
 
 def _bad_control(
