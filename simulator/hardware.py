@@ -22,6 +22,7 @@ class Quantity(StrictModel):
     """One figure of a data sheet."""
 
     value: Positive
+    unit: str
     source: str
 
 

@@ -26,14 +26,11 @@ VALUES_LIMIT = 100_000
 class _CrossSection:
     """What a question about one batch size needs of the grid.
 
-    `low`, `high` are the MFUs per KV length of the neighbouring batch sizes, the target `across` of
-    the way between them. `usable` has, per KV length, the row the fallback would choose there:
-    (KV length, squared distance in batch size, position, MFU).
+    `levels` are the MFUs per KV length at that batch size. `usable` has, per KV length, the row the
+    fallback would choose there: (KV length, squared distance in batch size, position, MFU).
     """
 
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    across: float
+    levels: tuple[float, ...]
     usable: tuple[tuple[int, int, int, float], ...]
 
     def fallback(self, kv_len: float) -> float:
@@ -86,9 +83,7 @@ class DecodeGrid:
             return self.answer(batch, kv_len).value
         section = self._sections.get(batch) or self._cut(batch)
         low, high, along = segment(self.kv_lens, kv_len)
-        found = mix(section.low[low], section.low[high], along)
-        if section.across:
-            found = mix(found, mix(section.high[low], section.high[high], along), section.across)
+        found = mix(section.levels[low], section.levels[high], along)
         return found if found >= MFU_FLOOR else section.fallback(kv_len)
 
     def answer(self, batch: int, kv_len: float) -> Answer:
@@ -128,16 +123,13 @@ class DecodeGrid:
     def _cut(self, batch: int) -> _CrossSection:
         if len(self._sections) >= BATCHES_LIMIT:
             self._sections.clear()
-        low, high, across = segment(self.batches, batch)
         nearest: dict[int, tuple[int, int]] = {}
         for position, row in enumerate(self._rows):
             rank, best = ((row.batch_size - batch) ** 2, position), nearest.get(row.kv_len)
             if row.mfu >= MFU_FLOOR and (best is None or rank < best):
                 nearest[row.kv_len] = rank
         section = self._sections[batch] = _CrossSection(
-            tuple(self._cell(low, place) for place in range(len(self.kv_lens))),
-            tuple(self._cell(high, place) for place in range(len(self.kv_lens))),
-            across,
+            tuple(self._level(batch, place) for place in range(len(self.kv_lens))),
             tuple((kv, gap, position, self._rows[position].mfu) for kv, (gap, position) in nearest.items()),
         )
         return section
@@ -165,11 +157,13 @@ class DecodeGrid:
         return 0.0 if position is None else self._rows[position].mfu
 
     def _bilinear(self, batch: int, kv_len: float) -> float:
-        batch_low, batch_high, across = segment(self.batches, batch)
         kv_low, kv_high, along = segment(self.kv_lens, kv_len)
-        low = mix(self._cell(batch_low, kv_low), self._cell(batch_low, kv_high), along)
-        high = mix(self._cell(batch_high, kv_low), self._cell(batch_high, kv_high), along)
-        return mix(low, high, across)
+        return mix(self._level(batch, kv_low), self._level(batch, kv_high), along)
+
+    def _level(self, batch: int, kv_place: int) -> float:
+        """Return the MFU at one grid length, mixed across batch sizes first, as upstream does to the last bit."""
+        batch_low, batch_high, across = segment(self.batches, batch)
+        return mix(self._cell(batch_low, kv_place), self._cell(batch_high, kv_place), across)
 
     def _interpolated(self, batch: int, kv_len: float) -> Answer:
         rows, holes = self._corners(batch, kv_len)
