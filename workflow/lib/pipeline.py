@@ -218,7 +218,9 @@ def _clean_errors(job: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-@_clean_errors
+errata_job = _clean_errors(project_pages.errata_job)
+
+
 @_clean_errors
 def score_job(lab: Laboratory, hypothesis: str) -> None:
     """Compare every run with its measurement and judge the criteria; the verdict is written last."""
@@ -229,12 +231,6 @@ def score_job(lab: Laboratory, hypothesis: str) -> None:
     write_text(folder / "errors.csv", errors_text(rows))
     write_text(folder / "numbers.csv", numbers_text(report.numbers))
     write_text(folder / VERDICT_FILE, json_text(_summary(report)))
-
-
-@_clean_errors
-def errata_job(lab: Laboratory, output: str) -> None:
-    """Check every published document against its tables."""
-    project_pages.errata_job(lab, output)
 
 
 @_clean_errors
