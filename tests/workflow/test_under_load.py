@@ -7,21 +7,27 @@ import json
 import pytest
 
 from simulator.engine.options import EngineOptions
+from simulator.errors import ConfigError
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.branches import BranchMeter
+from simulator.validation import parse, read_yaml
 from tests.workflow.builders import ROOT, error_row
 from workflow.lib.criterion_kinds import Where
 from workflow.lib.distances import kolmogorov_smirnov, quantile_difference
 from workflow.lib.laboratory import engine_options, load_laboratory
 from workflow.lib.load_tables import conditions, load_sections, means, saturation, statistics, unavailable
+from workflow.lib.report import build_report
 from workflow.lib.results import SATURATED, error_rows
 from workflow.lib.scoring import Scores
 from workflow.lib.simulate import simulate
+from workflow.lib.spec import Hypothesis
 from workflow.lib.under_load import strategy_of
 from workflow.lib.vocabulary import Metric, RowStatus
 
 HYPOTHESIS = "h7b_mixed_max_end_to_end"
 SWEEP = "jan21-llama7b-train-1"
+# The overhead per layer and the longer phase, by two names.
+SAME = ((HYPOTHESIS, "longer"), ("hg1_overhead_grid", "per_layer_100"))
 METRICS = (Metric.TTFT_MEAN, Metric.TPOT_MEAN, Metric.E2E_MEAN)
 
 
@@ -178,3 +184,36 @@ def test_a_sample_twice_as_long_differs_by_its_own_size_at_every_quantile():
     sample = [float(value) for value in range(1, 50)]
     assert quantile_difference([2 * value for value in sample], sample) == pytest.approx(1.0)
     assert quantile_difference(sample, sample) == 0.0
+
+
+def beyond(**changes):
+    path = ROOT / "hypotheses" / "hg1_overhead_grid" / "hypothesis.yaml"
+    data = read_yaml(path)
+    data["beyond"] = {**data["beyond"], **changes}
+    return parse(Hypothesis, data, source="test")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms": ["baseline", "per_layer_10"]}, "did you mean 'per_layer_100'"),
+        ({"arms": ["baseline", "optimum"]}, "name arms whose options are fixed"),
+        ({"method": "corrected"}, "further experiments need a method of their own"),
+    ],
+)
+def test_experiments_beyond_are_refused_where_they_would_not_be_comparable(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        beyond(**changes)
+
+
+def test_experiments_beyond_are_run_but_enter_no_score(laboratory):
+    runs = [run for run in laboratory.runs("h1_bw_efficiency") if run.method.id == "multi_rate"]
+    assert {run.arm.name for run in runs} == {"baseline", "treatment"}
+    assert {run.experiment.id for run in runs} == {one.id for one in laboratory.beyond("h1_bw_efficiency")}
+    decisive = build_report(laboratory, "h1_bw_efficiency", [], None)
+    assert [one.method.id for one in decisive.methods] == ["as_published", "corrected"]
+
+
+def test_hypotheses_that_share_a_configuration_share_its_runs(laboratory):
+    shared = {laboratory.run(name, "multi_rate", arm, SWEEP).digest for name, arm in SAME}
+    assert len(shared) == 1

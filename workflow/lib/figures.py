@@ -108,7 +108,7 @@ def _log_axes(axes: Axes, low: float, high: float) -> None:
 def _bars(axes: Axes, title: str, metric: Metric, arms: Sequence[str], scores: Scores, names: Sequence[str]) -> None:
     thickness = 0.8 / len(arms)
     for index, arm in enumerate(arms):
-        by_name = {row.experiment: row for row in scores.select(arm, metric)}
+        by_name = {_name(row): row for row in scores.select(arm, metric)}
         chosen = [(place, by_name[name]) for place, name in enumerate(names) if name in by_name]
         axes.barh(
             [place - 0.4 + thickness * (index + 0.5) for place, _ in chosen],
@@ -129,4 +129,9 @@ def _bars(axes: Axes, title: str, metric: Metric, arms: Sequence[str], scores: S
 
 def _experiments(methods: Mapping[str, Scores], arms: Sequence[str], metric: Metric) -> list[str]:
     rows: list[ErrorRow] = [row for scores in methods.values() for arm in arms for row in scores.select(arm, metric)]
-    return list(dict.fromkeys(row.experiment for row in rows))
+    return list(dict.fromkeys(map(_name, rows)))
+
+
+def _name(row: ErrorRow) -> str:
+    """Name a bar: replayed load points one by one, as an experiment has several."""
+    return f"{row.experiment}, {row.load_point}" if row.strategy else row.experiment

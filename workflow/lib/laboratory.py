@@ -80,12 +80,19 @@ class Laboratory:
 
     def experiments(self, hypothesis: str) -> tuple[Experiment, ...]:
         """Return the measured experiments of a hypothesis, in the set's order."""
-        name = self.hypotheses[hypothesis].ground_truth.set
+        return self._set(hypothesis, self.hypotheses[hypothesis].ground_truth.set, "ground_truth.set")
+
+    def beyond(self, hypothesis: str) -> tuple[Experiment, ...]:
+        """Return the experiments of a hypothesis that decide nothing, in their set's order; mostly none."""
+        extra = self.hypotheses[hypothesis].beyond
+        return () if extra is None else self._set(hypothesis, extra.set, "beyond.set")
+
+    def _set(self, hypothesis: str, name: str, key: str) -> tuple[Experiment, ...]:
         if name not in self._sets:
             try:
                 self._sets[name] = load_set(self.root, name)
             except ConfigError as error:
-                raise ConfigError(f"{error} (ground_truth.set of hypotheses/{hypothesis}/hypothesis.yaml)") from None
+                raise ConfigError(f"{error} ({key} of hypotheses/{hypothesis}/hypothesis.yaml)") from None
         return self._sets[name]
 
     def arms(self, hypothesis: str, method: str) -> tuple[Arm, ...]:
@@ -110,7 +117,7 @@ class Laboratory:
         return arm, _digest(self.methods[method], arm)
 
     def runs(self, hypothesis: str) -> tuple[Run, ...]:
-        """Return the run matrix: methods x arms x experiments."""
+        """Return the run matrix: methods x arms x experiments, and behind it the runs beyond."""
         return tuple(self._matrix(hypothesis).values())
 
     def run(self, hypothesis: str, method: str, arm: str, experiment: str) -> Run:
@@ -138,8 +145,20 @@ class Laboratory:
                 for arm in self.arms(hypothesis, method)
                 for digest in (_digest(self.methods[method], arm),)
                 for experiment in self.experiments(hypothesis)
-            }
+            } | self._beyond_matrix(hypothesis)
         return self._runs[hypothesis]
+
+    def _beyond_matrix(self, hypothesis: str) -> dict[tuple[str, str, str], Run]:
+        extra = self.hypotheses[hypothesis].beyond
+        if extra is None:
+            return {}
+        method, arms = self.methods[extra.method], {arm.name: arm for arm in self.arms(hypothesis, extra.method)}
+        return {
+            (method.id, name, experiment.id): Run(hypothesis, method, arms[name], experiment, digest)
+            for name in extra.arms
+            for digest in (_digest(method, arms[name]),)
+            for experiment in self.beyond(hypothesis)
+        }
 
     def model(self, identifier: str) -> Model:
         """Return a model by id, read once."""
@@ -307,13 +326,13 @@ def _check(spec: Hypothesis, laboratory: Laboratory) -> None:
     source = f"hypotheses/{spec.id}/hypothesis.yaml"
     problems = [
         f"methods: unknown method '{name}'; {suggest(name, laboratory.methods)}"
-        for name in spec.methods
+        for name in spec.all_methods
         if name not in laboratory.methods
     ]
     if problems:
         raise config_error(source, problems)
     check_references(spec, laboratory)
-    for experiment in laboratory.experiments(spec.id):
+    for experiment in (*laboratory.experiments(spec.id), *laboratory.beyond(spec.id)):
         require_runnable(laboratory.model(experiment.model), experiment.tensor_parallel)
         laboratory.hardware(experiment.hardware)
     problems += _unknown_groups(spec, laboratory)

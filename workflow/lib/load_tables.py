@@ -7,8 +7,9 @@ mean of its load points) and over model families (each the mean of its experimen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from workflow.lib.markdown import MISSING, pct, pp, table
 from workflow.lib.results import Row
@@ -33,6 +34,7 @@ def load_sections(rows: Sequence[Row], scores: Scores, arms: Sequence[str], metr
         ("By share of mixed steps", _grouped("Mixed steps", scores, arms, metrics, _mixed_classes(scores, arms[0]))),
         ("Means three ways", means(scores, arms, metrics)),
         ("Mean and percentiles (error over load points that are not saturated)", statistics(rows, arms)),
+        (f"Every load point, {arms[-1]} (measured / predicted, ms)", stages(rows, arms[-1])),
         ("Figures that were not measured or cannot be compared", unavailable(rows, arms[0])),
         ("Saturation and throughput", saturation(rows, arms)),
         ("Distance of distributions over single requests", distances(rows, arms)),
@@ -72,6 +74,23 @@ def statistics(rows: Sequence[Row], arms: Sequence[str]) -> str:
     for arm in arms[1:]:
         header += [arm, "gain"]
     return table(header, lines, left=2) if lines else ""
+
+
+def stages(rows: Sequence[Row], arm: str) -> str:
+    """Return measured and predicted latencies of every load point that is not saturated."""
+    lines = []
+    for row in _replayed(rows, arm):
+        for latency in () if row["load"]["saturated"]["measured"] else LATENCIES:
+            cells = [_pair(row["load"]["figures"].get(f"{latency}_{statistic}")) for statistic in STATISTICS]
+            lines.append([f"{row['experiment']}, {row['load_point']}", latency.upper(), *cells])
+    return table(["Load point", "Latency", *STATISTICS], lines, left=2) if lines else ""
+
+
+def _pair(figure: Mapping[str, Any] | None) -> str:
+    if figure is None:
+        return MISSING
+    predicted = figure["predicted"]
+    return f"{figure['measured']:.1f} / {MISSING if predicted is None else f'{predicted:.1f}'}"
 
 
 def unavailable(rows: Sequence[Row], arm: str) -> str:

@@ -87,6 +87,7 @@ def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
         "diff_table": difference_table(report.headline.arms),
         "overhead_table": _overheads(laboratory, report),
         "experiments": report.experiments,
+        "report_beyond": _beyond(laboratory, report),
         "experiment_table": _experiment_table(report),
         "criteria_statements": [_statement(one) for one in report.headline.verdict.criteria],
         "design_table": design_table(laboratory, report),
@@ -98,6 +99,12 @@ def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
         "findings_table": findings_table(spec, text),
         "evidence_table": evidence_table(spec, text),
     }
+
+
+def _beyond(laboratory: Laboratory, report: Report) -> dict[str, Any]:
+    extra = report.spec.beyond
+    summary = "" if extra is None else laboratory.methods[extra.method].summary.strip()
+    return {"section": report.beyond_section, "experiments": report.beyond, "summary": summary}
 
 
 def _method_line(one: MethodReport) -> str:

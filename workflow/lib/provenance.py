@@ -26,7 +26,8 @@ def laboratory_sources(root: Path) -> list[Path]:
 def run_inputs(laboratory: Laboratory, hypothesis: str, method: str, experiment: str) -> list[Path]:
     """Return the data files one simulated run depends on."""
     root = laboratory.root
-    found = {one.id: one for one in laboratory.experiments(hypothesis)}[experiment]
+    known = (*laboratory.experiments(hypothesis), *laboratory.beyond(hypothesis))
+    found = {one.id: one for one in known}[experiment]
     return [
         root / "ground_truth" / experiment / EXPERIMENT_FILE,
         laboratory.model_file(found.model),
@@ -47,18 +48,17 @@ def provenance_text(laboratory: Laboratory, hypothesis: str) -> str:
     spec = laboratory.hypotheses[hypothesis]
     data = {
         path
-        for method in spec.methods
-        for one in laboratory.experiments(hypothesis)
-        for path in run_inputs(laboratory, hypothesis, method, one.id)
+        for run in laboratory.runs(hypothesis)
+        for path in run_inputs(laboratory, hypothesis, run.method.id, run.experiment.id)
     }
-    methods = [root / "configs" / "methods" / f"{method}.yaml" for method in spec.methods]
+    methods = [root / "configs" / "methods" / f"{method}.yaml" for method in spec.all_methods]
     hashes = {
         "hypothesis": digest_of_files(hypothesis_files(root, hypothesis), root),
         "methods": digest_of_files(methods, root),
         "measurements, models, hardware": digest_of_files(data, root),
         **code_hashes(root),
     }
-    runs = {method: laboratory.arm_digests(hypothesis, method) for method in spec.methods}
+    runs = {method: laboratory.arm_digests(hypothesis, method) for method in spec.all_methods}
     return json_text({"hypothesis": hypothesis, "runs": runs, "hashes": hashes})
 
 

@@ -169,6 +169,8 @@ class Report:
     methods: tuple[MethodReport, ...]
     published: Published | None
     comparisons: tuple[Comparison, ...]
+    beyond: tuple[Experiment, ...] = ()
+    beyond_section: str = ""
 
     @property
     def headline(self) -> MethodReport:
@@ -220,7 +222,16 @@ def build_report(
         scores = {one.method.id: one.scores for one in methods}[published.source.method]
         tolerance = laboratory.settings.reproduction.tolerance
         comparisons = reproduce(published, scores, spec.reference_arm, tolerance)
-    return Report(spec, laboratory.experiments(hypothesis), methods, published, comparisons)
+    beyond = laboratory.beyond(hypothesis)
+    section = _beyond_section(spec, rows) if beyond else ""
+    return Report(spec, laboratory.experiments(hypothesis), methods, published, comparisons, beyond, section)
+
+
+def _beyond_section(spec: Hypothesis, rows: Sequence[Row]) -> str:
+    """Score the runs that decide nothing."""
+    assert spec.beyond is not None, "only asked where there are such runs"
+    own = [row for row in rows if row["method"] == spec.beyond.method]
+    return load_sections(own, Scores(error_rows(own, spec.metrics)), spec.beyond.arms, spec.metrics)
 
 
 def _method_report(

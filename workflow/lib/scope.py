@@ -53,7 +53,7 @@ def scope_of(laboratory: Laboratory, report: Report) -> ReportScope:
         held_out=_held_out(report),
         data_date=_dates(experiments),
         assumed=tuple(_assumptions(experiments)),
-        flags=flag_lines(experiments),
+        flags=flag_lines((*experiments, *report.beyond)),
         runs=len(report.methods) * len(report.spec.arms) * len(experiments),
     )
 

@@ -51,6 +51,22 @@ class GroundTruthChoice(StrictModel):
     set: Text
 
 
+class Beyond(StrictModel):
+    """Experiments beyond those the claim is judged by, as an extra section that decides nothing.
+
+    Attributes
+    ----------
+    set, method
+        Which experiments, and how they are run.
+    arms
+        Which arms, the reference of every difference first.
+    """
+
+    set: Text
+    method: Name
+    arms: Annotated[tuple[Name, ...], Field(min_length=2)]
+
+
 class Finding(StrictModel):
     """One row of the findings table; `finding` and `action` are templates over the results.
 
@@ -148,6 +164,8 @@ class Hypothesis(Claim):
         the test experiments.
     sweep
         The search of one arm's option on the train experiments.
+    beyond
+        Further experiments, reported beside those that decide.
     """
 
     kind: Literal["validation"] = "validation"
@@ -161,6 +179,12 @@ class Hypothesis(Claim):
     adopts: Name | None = None
     split: Split | None = None
     sweep: Sweep | None = None
+    beyond: Beyond | None = None
+
+    @property
+    def all_methods(self) -> tuple[str, ...]:
+        """The methods that decide, and the one of the experiments beyond."""
+        return self.methods if self.beyond is None else (*self.methods, self.beyond.method)
 
     @property
     def shown_arms(self) -> tuple[str, ...]:
@@ -245,8 +269,21 @@ def _unfounded(hypothesis: Hypothesis) -> Iterator[str]:
     for criterion in hypothesis.judged:
         if hypothesis.split is None and (criterion.side is not None or isinstance(criterion, TestGap)):
             yield f"criteria.{criterion.id}: train and test are not defined; add a split"
+    if hypothesis.beyond is not None:
+        yield from _unfounded_beyond(hypothesis, hypothesis.beyond)
     if hypothesis.sweep is not None:
         yield from _unfounded_sweep(hypothesis, hypothesis.sweep)
+
+
+def _unfounded_beyond(hypothesis: Hypothesis, beyond: Beyond) -> Iterator[str]:
+    """Yield arms that cannot be run on further experiments, and a method that decides already."""
+    for arm in beyond.arms:
+        if arm not in hypothesis.arms:
+            yield f"beyond.arms: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
+        elif hypothesis.sweep is not None and arm == hypothesis.sweep.arm:
+            yield f"beyond.arms: the value of arm '{arm}' depends on the method; name arms whose options are fixed"
+    if beyond.method in hypothesis.methods:
+        yield f"beyond.method: '{beyond.method}' is one of methods; further experiments need a method of their own"
 
 
 def _unfounded_sweep(hypothesis: Hypothesis, sweep: Sweep) -> Iterator[str]:
