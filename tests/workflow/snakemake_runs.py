@@ -21,12 +21,13 @@ PAGE = f"reports/{HYPOTHESIS}/FINDINGS.md"
 def small_project(target):
     """Copy the project with a single hypothesis on two experiments, without any result.
 
-    Claims about published tables are left out: they are about all experiments.
+    Claims about published tables are left out: they are about all experiments; so are the experiments beyond.
     """
     copy_project(target, [name for name in SOURCES if name not in ("hypotheses", "documents")])
     without_claims = shutil.ignore_patterns("claims.yaml", "errata")
     shutil.copytree(ROOT / "hypotheses" / HYPOTHESIS, target / "hypotheses" / HYPOTHESIS, ignore=without_claims)
     edit_yaml(target / "ground_truth" / "sets.yaml", _keep_two)
+    edit_yaml(target / "hypotheses" / HYPOTHESIS / "hypothesis.yaml", lambda spec: spec.pop("beyond"))
     return target
 
 
