@@ -15,12 +15,12 @@ from workflow.lib.figures import predicted_versus_measured, signed_errors
 from workflow.lib.laboratory import Laboratory
 from workflow.lib.markdown import pct, pp, table
 from workflow.lib.overhead_table import OPTION, overhead_table
-from workflow.lib.published import NotReproducible
+from workflow.lib.published import Comparison, NotReproducible
 from workflow.lib.rendering import render, render_text
 from workflow.lib.report import MethodReport, Report, changes
 from workflow.lib.scope import scope_of
 from workflow.lib.scoring import numbers_text
-from workflow.lib.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Reproduction
+from workflow.lib.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Metric, Reproduction
 
 
 def render_report(laboratory: Laboratory, report: Report) -> dict[str, str]:
@@ -182,5 +182,13 @@ def _reproduction(laboratory: Laboratory, report: Report) -> dict[str, Any] | No
         "summary": tables.reproduction_summary(report.comparisons),
         "tolerance": f"{tolerance.ms:g} ms, {tolerance.pct:g} % or {tolerance.pp:g} pp",
         "reasons": [_not_reproducible(one) for one in report.published.source.not_reproducible],
-        "missed": len(missed),
+        "missed": [_missed(one) for one in missed],
     }
+
+
+def _missed(one: Comparison) -> str:
+    cell = one.cell
+    regenerated = "nothing" if one.regenerated is None else f"{one.regenerated:.{cell.decimals + 1}f}"
+    label = cell.metric.label if isinstance(cell.metric, Metric) else cell.metric
+    what = f"`{cell.key}`, {cell.arm}, {label}, {cell.statistic.value}"
+    return f"{what}: published {cell.value:.{cell.decimals}f} {cell.unit}, regenerated {regenerated} ({one.reason})"

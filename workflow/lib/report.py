@@ -118,6 +118,11 @@ class MethodReport:
         return self.layout.signed_errors(self.scores)
 
     @property
+    def gap_table(self) -> str:
+        """What each prediction lacks, in ms."""
+        return self.layout.gaps(self.scores)
+
+    @property
     def latency_table(self) -> str:
         """Measured and predicted latencies."""
         return self.layout.latencies(self.scores)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from simulator.hardware import Hardware
 from workflow.lib.ground_truth import Experiment
 from workflow.lib.laboratory import Laboratory
 from workflow.lib.quality_flags import flag_lines
@@ -18,6 +19,7 @@ class ReportScope:
     """Operating point of one report, ready to print."""
 
     hardware: str
+    peaks: str
     models: str
     tensor_parallel: str
     workloads: str
@@ -39,6 +41,7 @@ def scope_of(laboratory: Laboratory, report: Report) -> ReportScope:
     settings = laboratory.settings
     return ReportScope(
         hardware=_listed(laboratory.hardware(one.hardware).name for one in experiments),
+        peaks=_listed(_peaks(laboratory.hardware(one.hardware)) for one in experiments),
         models=_listed(f"`{one.model}`" for one in experiments),
         tensor_parallel=_listed(str(one.tensor_parallel) for one in experiments),
         workloads=_listed(one.workload.name for one in experiments),
@@ -80,6 +83,11 @@ def _held_out(report: Report) -> str:
     if shared:
         text += f" The test is not independent: {', '.join(shared)} are on both sides. {split.shared_families}"
     return text
+
+
+def _peaks(hardware: Hardware) -> str:
+    flops, bandwidth = hardware.dense_bf16_tflops, hardware.memory_bandwidth_tbs
+    return f"{hardware.id}: {flops.value:g} {flops.unit} dense BF16, {bandwidth.value:g} {bandwidth.unit}"
 
 
 def _listed(values: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from workflow.lib.markdown import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
 from workflow.lib.published import Comparison
-from workflow.lib.scoring import Scores, mean
+from workflow.lib.scoring import ErrorRow, Scores, mean
 from workflow.lib.sweep import Search
 from workflow.lib.verdict import Verdict
 from workflow.lib.vocabulary import Metric, Reproduction, Scope
@@ -52,6 +52,19 @@ class Tables:
             if scope is not Scope.SPLIT:
                 rows.append(self._aggregate(scores, "**overall**", Scope.OVERALL, "all", metrics))
             return table([_SCOPE_TITLES[scope], "n", *self._error_header(metrics)], rows)
+
+        return self._by_metric(build)
+
+    def gaps(self, scores: Scores) -> str:
+        """Return measured minus predicted means in ms per experiment; positive: predicted too fast."""
+
+        def build(metrics: Sequence[Metric]) -> str:
+            header = ["Experiment", *(f"{arm} {metric.label} [ms]" for metric in metrics for arm in self.arms)]
+            rows = []
+            for name, load_point, _ in _runs(scores):
+                found = [scores.row(arm, name, metric, load_point) for metric in metrics for arm in self.arms]
+                rows.append([_label(scores, name, load_point), *(_gap(row) for row in found)])
+            return table(header, rows)
 
         return self._by_metric(build)
 
@@ -253,3 +266,9 @@ def unscored(scores: Scores) -> str:
         for row in scores.unscored()
     ]
     return table(["Experiment", "Arm", "Load point", "Metric", "Status", "Reason"], rows, left=6) if rows else ""
+
+
+def _gap(row: ErrorRow | None) -> str:
+    if row is None or row.predicted is None or row.measured is None:
+        return MISSING
+    return f"{row.measured - row.predicted:+.1f}"
