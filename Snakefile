@@ -21,7 +21,6 @@ from simulator.errors import RooflineLabError
 from workflow.lib import pipeline, project_pages, sweep_jobs
 from workflow.lib.calibration import paths as calibration
 from workflow.lib.calibration.plan import plan_names as calibration_names
-from workflow.lib.files import write_text
 
 pipeline.hush_scheduler()
 try:

@@ -27,8 +27,15 @@ def small_project(target):
     without_claims = shutil.ignore_patterns("claims.yaml", "errata")
     shutil.copytree(ROOT / "hypotheses" / HYPOTHESIS, target / "hypotheses" / HYPOTHESIS, ignore=without_claims)
     edit_yaml(target / "ground_truth" / "sets.yaml", _keep_two)
-    edit_yaml(target / "hypotheses" / HYPOTHESIS / "hypothesis.yaml", lambda spec: spec.pop("beyond"))
+    _drop_line(target / "hypotheses" / HYPOTHESIS / "hypothesis.yaml", "beyond: ")
     return target
+
+
+def _drop_line(path, start):
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(start)]
+    assert len(kept) == len(lines) - 1, f"one line of {path} must start with {start!r}"
+    path.write_text("".join(kept), encoding="utf-8")
 
 
 def _keep_two(sets):

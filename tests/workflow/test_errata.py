@@ -134,7 +134,8 @@ def names(documents, experiments):
 
 # --- intervals --------------------------------------------------------------------------------
 
-finite = st.floats(-1e6, 1e6)
+# As printed numbers are: a few decimals, nothing a division could overflow.
+finite = st.integers(-(10**9), 10**9).map(lambda thousandths: thousandths / 1000)
 
 
 @st.composite

@@ -240,7 +240,7 @@ def test_a_misspelt_target_suggests_the_right_one_and_runs_nothing(project):
 
 def test_a_misspelt_key_is_one_clear_message_before_any_job(pristine, tmp_path):
     project = clone(pristine, tmp_path / "project")
-    replace_text(project / SPEC, "metrics: [", "metrcis: [")
+    replace_text(project / SPEC, "\nmetrics:", "\nmetrcis:")
     done = snakemake(project, HYPOTHESIS)
     assert_user_error(done)
     assert f"{SPEC}: " in done.stdout

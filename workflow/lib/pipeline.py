@@ -31,6 +31,8 @@ from workflow.lib.vocabulary import Reproduction
 
 RESULTS = Path("results")
 REPORTS = Path("reports")
+# Written by `snakemake calibrate`, which no check repeats.
+CALIBRATION_REPORTS = "calibration"
 PAGE = "FINDINGS.md"
 VERDICT_FILE = "verdict.json"
 # Similarity from which a word counts as a misspelt target; options and numbers lie far below.
@@ -330,7 +332,7 @@ def _report_files(lab: Laboratory, hypothesis: str) -> list[str]:
 
 def _committed_names(lab: Laboratory) -> list[str]:
     """Return what may stand in reports/."""
-    return [*lab.names, *(Path(path).parts[1] for path in project_pages.published_paths())]
+    return [*lab.names, CALIBRATION_REPORTS, *(Path(path).parts[1] for path in project_pages.published_paths())]
 
 
 def _say_published(lab: Laboratory, hypothesis: str) -> None:

@@ -39,7 +39,7 @@ def regenerated_paths() -> list[str]:
 def errata_inputs(laboratory: Laboratory) -> list[str]:
     """Return the data files the errata depend on."""
     root = laboratory.root
-    configured = [*(root / "configs").rglob("*.json"), *(root / "configs").rglob("*.yaml")]
+    configured = [*(root / "configs" / "models").glob("*.json"), *(root / "configs" / "hardware").glob("*.yaml")]
     measured = list((root / "ground_truth").rglob("*.yaml"))
     paths = [*input_files(root), *configured, *measured]
     return sorted(path.relative_to(root).as_posix() for path in paths)

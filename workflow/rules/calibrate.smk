@@ -16,9 +16,7 @@ rule calibration_surface:
     output:
         "results/calibration/{name}/surfaces/{experiment}.json",
     run:
-        from workflow.lib.calibration import jobs
-
-        write_text(Path(output[0]), jobs.surface_job(LAB.root, wildcards.name, wildcards.experiment))
+        calibration.surface_job(LAB.root, wildcards.name, wildcards.experiment, output[0])
 
 
 rule calibration_fit:
@@ -27,9 +25,7 @@ rule calibration_fit:
     output:
         "results/calibration/{name}/fit.json",
     run:
-        from workflow.lib.calibration import jobs
-
-        write_text(Path(output[0]), jobs.fit_job(LAB.root, wildcards.name, list(input.surfaces)))
+        calibration.fit_job(LAB.root, wildcards.name, input.surfaces, output[0])
 
 
 rule calibration_judgement:
@@ -39,9 +35,7 @@ rule calibration_judgement:
     output:
         "results/calibration/{name}/judged/{experiment}.json",
     run:
-        from workflow.lib.calibration import jobs
-
-        write_text(Path(output[0]), jobs.judge_job(LAB.root, wildcards.name, wildcards.experiment, input.fit))
+        calibration.judge_job(LAB.root, wildcards.name, wildcards.experiment, input.fit, output[0])
 
 
 for name in calibration_names(LAB.root):
@@ -51,13 +45,9 @@ for name in calibration_names(LAB.root):
             f"calibration_report_{name}"
         input:
             fit=f"results/calibration/{name}/fit.json",
-            judged=calibration.judged_paths(LAB.root, name),
+            judged=lambda wildcards, name=name: calibration.judged_paths(LAB.root, name),
             template="workflow/templates/calibration.md.j2",
         output:
             calibration.published_paths(name),
-        params:
-            name=name,
         run:
-            from workflow.lib.calibration.report import publish
-
-            publish(LAB.root, params.name, input.fit, list(input.judged))
+            calibration.publish_job(LAB.root, output[0], input.fit, input.judged)

@@ -76,6 +76,34 @@ def all_published(root: Path) -> list[str]:
     return [path for name in plan_names(root) for path in published_paths(name)]
 
 
+def surface_job(root: Path, name: str, experiment: str, output: str) -> None:
+    """Simulate one experiment over the constants a calibration may choose from."""
+    from workflow.lib.calibration import jobs
+
+    write_text(Path(output), jobs.surface_job(root, name, experiment))
+
+
+def fit_job(root: Path, name: str, surfaces: Iterable[str], output: str) -> None:
+    """Fit the constants of one calibration."""
+    from workflow.lib.calibration import jobs
+
+    write_text(Path(output), jobs.fit_job(root, name, list(surfaces)))
+
+
+def judge_job(root: Path, name: str, experiment: str, fit: str, output: str) -> None:
+    """Judge a fit on one experiment."""
+    from workflow.lib.calibration import jobs
+
+    write_text(Path(output), jobs.judge_job(root, name, experiment, fit))
+
+
+def publish_job(root: Path, parameters: str, fit: str, judged: Iterable[str]) -> None:
+    """Write the parameter file, whose stem names the calibration, and its report."""
+    from workflow.lib.calibration.report import publish
+
+    publish(root, Path(parameters).stem, fit, list(judged))
+
+
 def data_digest(root: Path, name: str) -> str:
     """Return a hash of all measured data a calibration rests on."""
     files = [root / path for one in train_experiments(root, name) for path in experiment_files(root, one)]
