@@ -37,8 +37,13 @@ def test_positions_and_values_are_inverse_to_each_other():
 
 def test_every_option_of_the_model_is_searched_or_fixed():
     options = set(CalibratedPhysicsOptions.model_fields) - {"family", "corner_sharpness"}
-    assert options == {one.name for one in STEP_CONSTANTS} | set(FIXED)
-    assert options_of(starts()).layer_us == 50.0
+    assert options == {one.name.removeprefix("host_") for one in STEP_CONSTANTS} | set(FIXED)
+    assert options_of(starts(), schedule_ahead=False).layer_us == 50.0
+
+
+def test_a_server_that_schedules_ahead_hides_its_host_time():
+    waiting, ahead = (options_of(starts(), schedule_ahead=flag) for flag in (False, True))
+    assert (waiting.step_us, ahead.step_us) == (starts()["host_step_us"], 0.0)
 
 
 def test_trust_in_a_start_is_finite_and_positive():

@@ -12,7 +12,15 @@ from workflow.lib.calibration.constants import CONSTANTS, STEP_CONSTANTS, at, po
 from workflow.lib.calibration.fit import NAMES, fit, problem_of
 from workflow.lib.calibration.points import load_points
 from workflow.lib.calibration.surface import Stack, surface_of
-from workflow.lib.calibration.validation import correlations, families_of, intervals, learning_curve, resamples
+from workflow.lib.calibration.validation import (
+    TERMS,
+    ablations,
+    correlations,
+    families_of,
+    intervals,
+    learning_curve,
+    resamples,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = {"ttft": 0.5, "itl": 1.0, "e2e": 1.0}
@@ -145,3 +153,27 @@ def test_a_learning_curve_has_every_size_but_all(problem):
 def test_names_follow_the_order_of_the_vector():
     assert tuple(at(np.zeros(len(CONSTANTS)))) == NAMES
     assert NAMES[: len(STEP_CONSTANTS)] == tuple(one.name for one in STEP_CONSTANTS)
+
+
+def test_a_shortened_run_arrives_at_the_rate_of_the_whole():
+    whole = load_points(ROOT, ["inference_perf_stages"], None, seed=1)[1]
+    short = load_points(ROOT, ["inference_perf_stages"], 300, seed=1)[1]
+    rates = []
+    for point in (whole, short):
+        arrivals = [one.arrival_us for one in point.requests[point.warm_up :]]
+        rates.append((len(arrivals) - 1) / (arrivals[-1] - arrivals[0]))
+    assert short.warm_up == whole.warm_up
+    assert rates[1] == pytest.approx(rates[0], rel=1e-6)
+
+
+def test_a_term_left_out_is_ideal_and_the_rest_is_fitted_anew(problem):
+    whole, without = fit(problem), fit(problem, ideal=("layer_us", "gemm_efficiency"))
+    assert (without.values["layer_us"], without.values["gemm_efficiency"]) == (0.0, pytest.approx(0.9))
+    assert without.solution.loss > 100 * whole.solution.loss
+
+
+def test_leaving_out_a_term_the_data_contain_costs_accuracy_on_unseen_families(problem):
+    errors = ablations(replace(problem, scatter=1e-4))
+    assert errors["launches per layer"][1] > 3 * errors[""][1]
+    assert errors["client and API"][0] > 3 * errors[""][0]
+    assert set(errors) == {"", *TERMS}

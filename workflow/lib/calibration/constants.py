@@ -101,7 +101,12 @@ CONSTANTS: tuple[Constant, ...] = (
         "launches and tails of the kernels of one dense BF16 layer, on every GPU",
         "ten kernels of about 5 us",
     ),
-    _cost("step_us", 500.0, 50.0, 100.0, "fixed cost of a step", "upstream's calibration guide for the H100"),
+    _cost(
+        "host_step_us",
+        *(1500.0, 50.0, 200.0),
+        "host time between two steps, which a server that schedules ahead hides behind the step that runs",
+        "upstream's calibration guide for the H100",
+    ),
     _cost("request_us", 30.0, 5.0, 5.0, "cost of each request in a step", "some us of bookkeeping"),
     _cost("all_reduce_us", 15.0, 5.0, 3.0, "latency of one all-reduce beside its bytes", "one kernel"),
     _efficiency(
@@ -142,11 +147,15 @@ CONSTANTS: tuple[Constant, ...] = (
     ),
 )
 
+# Becomes the model's `step_us` where the server does not schedule ahead.
+HOST_STEP = "host_step_us"
+
 # Not searched, because step times hardly tell it from the GEMMs: the prefill-attention curve fitted to
 # kernel tables (configs/kernels/h100/analytic.yaml).
 FIXED: Mapping[str, float] = {"attention_efficiency": 0.72}
 FIXED_SOURCE = "prefill-attention curve of configs/kernels/h100/analytic.yaml"
 
+BY_NAME: Mapping[str, Constant] = {one.name: one for one in CONSTANTS}
 STEP_CONSTANTS: tuple[Constant, ...] = tuple(one for one in CONSTANTS if one.where == "step")
 
 
@@ -171,10 +180,15 @@ def spreads() -> Vector:
     return np.abs(np.array([step if step else 1.0 for step in up]))
 
 
-def options_of(values: Values) -> CalibratedPhysicsOptions:
-    """Return the step-time options that a set of constants means."""
-    step = {one.name: values[one.name] for one in STEP_CONSTANTS}
-    return CalibratedPhysicsOptions(family="calibrated_physics", **step, **FIXED)
+def options_of(values: Values, *, schedule_ahead: bool) -> CalibratedPhysicsOptions:
+    """Return the step-time options that a set of constants means on a server.
+
+    A server that composes the next step while one runs (`EngineOptions.schedule_ahead`) spends its
+    host time then; any other lets the GPU wait for it.
+    """
+    step = {one.name: values[one.name] for one in STEP_CONSTANTS if one.name != HOST_STEP}
+    step_us = 0.0 if schedule_ahead else values[HOST_STEP]
+    return CalibratedPhysicsOptions(family="calibrated_physics", step_us=step_us, **step, **FIXED)
 
 
 def data_sheet() -> dict[str, float]:

@@ -8,7 +8,7 @@ reports an answer checks it against the engine itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -127,9 +127,19 @@ def problem_of(
     )
 
 
-def fit(problem: Problem) -> Fit:
-    """Fit all constants, from their starts."""
-    solution = minimise(problem.residuals, positions(starts()))
+def fit(problem: Problem, ideal: Collection[str] = ()) -> Fit:
+    """Fit all constants from their starts, except those `ideal` names, which cost nothing or run at peak."""
+    kept = np.array([name not in ideal for name in NAMES])
+    # Position -1 is the ideal end of every range: no cost, or all of the peak.
+    place = np.where(kept, positions(starts()), -1.0)
+
+    def whole(free: Vector) -> Vector:
+        full = place.copy()
+        full[kept] = free
+        return full
+
+    found = minimise(lambda free: problem.residuals(whole(free)), place[kept])
+    solution = replace(found, x=whole(found.x))
     return Fit(at(solution.x), solution)
 
 

@@ -18,7 +18,14 @@ from workflow.lib.calibration.paths import experiments_of
 from workflow.lib.calibration.plan import Plan, load_plan
 from workflow.lib.calibration.points import Point, load_points
 from workflow.lib.calibration.surface import Surface, surface_of
-from workflow.lib.calibration.validation import correlations, families_of, intervals, learning_curve, resamples
+from workflow.lib.calibration.validation import (
+    ablations,
+    correlations,
+    families_of,
+    intervals,
+    learning_curve,
+    resamples,
+)
 from workflow.lib.files import json_text
 
 # Digits a constant is kept with: far below its uncertainty, far above the noise of linear algebra.
@@ -57,6 +64,7 @@ def fit_job(root: Path, name: str, surface_files: Iterable[str]) -> str:
                 {"families": size, "errors": rows}
                 for size, rows in learning_curve(problem, plan.learning_curve_subsets, plan.seed)
             ],
+            "ablations": ablations(problem),
             "surface_errors": {
                 name: {"ttft": one.ttft_error, "decode": one.decode_error} for name, one in sorted(surfaces.items())
             },

@@ -102,6 +102,16 @@ def constants_table(fitted: dict[str, Any]) -> str:
     return table(header, lines, left=len(header))
 
 
+def ablation_table(fitted: dict[str, Any]) -> str:
+    """List the held-out errors without one term each, most needed first."""
+    found = dict(fitted["ablations"])
+    whole = found.pop("")
+    ranked = sorted(found.items(), key=lambda entry: (-entry[1][1], entry[0]))
+    lines = [["all terms", *(pct(100.0 * value) for value in whole)]]
+    lines += [[f"without {name}", *(pct(100.0 * value) for value in errors)] for name, errors in ranked]
+    return table(["terms", *METRIC_LABELS], lines)
+
+
 def pairs_table(fitted: dict[str, Any]) -> str:
     """List the pairs of constants that go together."""
     matrix = fitted["correlations"]

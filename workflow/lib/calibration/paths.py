@@ -46,14 +46,13 @@ def experiment_files(root: Path, experiment: str) -> list[str]:
 
 
 def shared_files(root: Path, name: str) -> list[str]:
-    """Return the data all experiments of a calibration share: plan, sets, models, GPUs."""
-    found = [
-        root / PLANS / f"{name}.yaml",
-        root / "ground_truth" / "sets.yaml",
-        *sorted((root / "configs" / "models").glob("*.json")),
-        *sorted((root / "configs" / "hardware").glob("*.yaml")),
-    ]
-    return [path.relative_to(root).as_posix() for path in found]
+    """Return what all experiments of a calibration share: the plan, and the models and GPUs that ran."""
+    plan = load_plan(root, name)
+    ran = [one for wanted in (*plan.train_sets, *plan.judged_sets) for one in load_set(root, wanted)]
+    found = {f"{PLANS.as_posix()}/{name}.yaml"}
+    found |= {f"configs/models/{one.model}.json" for one in ran}
+    found |= {f"configs/hardware/{one.hardware}.yaml" for one in ran}
+    return sorted(found)
 
 
 def surface_paths(root: Path, name: str) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from simulator.engine.options import EngineOptions
 from simulator.request_times import MetricOptions
 from simulator.steptime.physics_options import CalibratedPhysicsOptions
 from simulator.validation import Finite, StrictModel, config_error, parse, read_yaml, suggest
@@ -72,10 +73,9 @@ class Calibration(StrictModel):
         """The constants by name."""
         return {name: one.value for name, one in self.constants.items()}
 
-    @property
-    def options(self) -> CalibratedPhysicsOptions:
-        """The step-time model these constants mean."""
-        return options_of(self.values)
+    def options(self, engine: EngineOptions) -> CalibratedPhysicsOptions:
+        """Return the step-time model these constants mean on a server."""
+        return options_of(self.values, schedule_ahead=engine.schedule_ahead)
 
     def metric_options(self, tool: Tool, side: Side) -> MetricOptions:
         """Return how engine times become what `tool` measured on `side`."""

@@ -17,6 +17,7 @@ import yaml
 from workflow.lib.calibration.constants import BY_NAME, CONSTANTS, FIXED, FIXED_SOURCE
 from workflow.lib.calibration.drawings import held_out, learning, sweep
 from workflow.lib.calibration.page_tables import (
+    ablation_table,
     by_family,
     by_group,
     constants_table,
@@ -111,6 +112,7 @@ def page_text(root: Path, name: str, plan: Plan, fitted: dict[str, Any], rows: S
             "constants": constants_table(fitted),
             "fixed": f"{', '.join(f'{one} = {value:g}' for one, value in FIXED.items())} ({FIXED_SOURCE})",
             "bounds": bounds_text(fitted),
+            "ablation": ablation_table(fitted),
             "pairs": pairs_table(fitted),
             "correlation": correlation_table(fitted),
             "learning": learning_table(fitted),

@@ -6,7 +6,7 @@ request, a load point or an experiment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
@@ -69,6 +69,29 @@ def learning_curve(problem: Problem, subsets: int, seed: int) -> Iterator[tuple[
         yield size, rows
 
 
-def folds(problem: Problem, groups: Sequence[frozenset[str]]) -> dict[frozenset[str], Fit]:
-    """Return one fit per group of families, to all others."""
-    return {group: fit(problem.without(group)) for group in groups}
+def held_out_errors(problem: Problem, ideal: Collection[str] = ()) -> list[float]:
+    """Return the mean absolute errors of TTFT, ITL and E2E when every family is predicted from the others."""
+    errors = []
+    for family in families_of(problem):
+        group = frozenset([family])
+        errors.append(np.abs(problem.of_families(group).errors(fit(problem.without(group), ideal).solution.x)))
+    return np.concatenate(errors).mean(axis=0).tolist()
+
+
+# Constants that are one physical statement, and what their absence would mean.
+TERMS: Mapping[str, tuple[str, ...]] = {
+    "bandwidth below peak": ("weight_bandwidth_efficiency", "kv_bandwidth_efficiency"),
+    "GEMMs below peak": ("gemm_efficiency",),
+    "launches per layer": ("layer_us",),
+    "host time between steps": ("host_step_us",),
+    "cost per request in a step": ("request_us",),
+    "collectives beyond the link's peak": ("all_reduce_us", "link_efficiency"),
+    "cutting off unlikely tokens": ("sampling_us_per_kilotoken", "sampling_us_per_kilotoken_request"),
+    "client and API": ("guidellm_request_us", "inference_perf_request_us", "client_us_per_prompt_token"),
+    "client time per prompt token": ("client_us_per_prompt_token",),
+}
+
+
+def ablations(problem: Problem) -> dict[str, list[float]]:
+    """Return the held-out errors with every term, under the empty name, and without one term each."""
+    return {"": held_out_errors(problem)} | {name: held_out_errors(problem, left) for name, left in TERMS.items()}
