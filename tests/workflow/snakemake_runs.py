@@ -21,21 +21,13 @@ PAGE = f"reports/{HYPOTHESIS}/FINDINGS.md"
 def small_project(target):
     """Copy the project with a single hypothesis on two experiments, without any result.
 
-    Claims about published tables are left out: they are about all experiments; so are the experiments beyond.
+    Claims about published tables are left out: they are about all experiments.
     """
     copy_project(target, [name for name in SOURCES if name not in ("hypotheses", "documents")])
     without_claims = shutil.ignore_patterns("claims.yaml", "errata")
     shutil.copytree(ROOT / "hypotheses" / HYPOTHESIS, target / "hypotheses" / HYPOTHESIS, ignore=without_claims)
     edit_yaml(target / "ground_truth" / "sets.yaml", _keep_two)
-    _drop_line(target / "hypotheses" / HYPOTHESIS / "hypothesis.yaml", "beyond: ")
     return target
-
-
-def _drop_line(path, start):
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if not line.startswith(start)]
-    assert len(kept) == len(lines) - 1, f"one line of {path} must start with {start!r}"
-    path.write_text("".join(kept), encoding="utf-8")
 
 
 def _keep_two(sets):

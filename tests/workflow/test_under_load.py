@@ -207,10 +207,11 @@ def test_experiments_beyond_are_refused_where_they_would_not_be_comparable(chang
 
 
 def test_experiments_beyond_are_run_but_enter_no_score(laboratory):
-    runs = [run for run in laboratory.runs("h1_bw_efficiency") if run.method.id == "multi_rate"]
-    assert {run.arm.name for run in runs} == {"baseline", "treatment"}
-    assert {run.experiment.id for run in runs} == {one.id for one in laboratory.beyond("h1_bw_efficiency")}
-    decisive = build_report(laboratory, "h1_bw_efficiency", [], None)
+    name = "h2b_scaled_overhead"
+    runs = [run for run in laboratory.runs(name) if run.method.id == "multi_rate"]
+    assert {run.arm.name for run in runs} == {"baseline", "fixed", "scaled"}
+    assert {run.experiment.id for run in runs} == {one.id for one in laboratory.beyond(name)}
+    decisive = build_report(laboratory, name, [], None)
     assert [one.method.id for one in decisive.methods] == ["as_published", "corrected"]
 
 
