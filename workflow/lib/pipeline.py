@@ -126,7 +126,7 @@ def record_inputs(lab: Laboratory) -> None:
         for path, text in synthetic.arm_files(lab, hypothesis).items():
             _write_if_changed(path, text)
     for hypothesis in lab.hypotheses if lab.tables_folder is None else ():
-        for run in lab.runs(hypothesis):
+        for run in {(one.method.id, one.arm.name): one for one in lab.runs(hypothesis)}.values():
             arm = RESULTS / hypothesis / "arms" / run.method.id / f"{run.arm.name}.json"
             _write_if_changed(arm, json_text(sweep_jobs.arm_record(lab, run)))
 

@@ -36,7 +36,7 @@ def render_text(template: str, values: Mapping[str, Any], source: str) -> str:
 def syntax_problem(template: str) -> str | None:
     """Return what is wrong with a template before anything is known to put into it, or None."""
     try:
-        _environment().from_string(template)
+        _environment().parse(template)
     except TemplateError as error:
         return f"not a template: {error}"
     return None
