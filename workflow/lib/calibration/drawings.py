@@ -35,7 +35,7 @@ def held_out(rows: Sequence[Row]) -> str:
         "dense, under load": [row for row in rows if row.strategy != "synchronous" and not row.mixture],
         "mixture of experts, under load": [row for row in rows if row.strategy != "synchronous" and row.mixture],
     }
-    with drawn(Layout(len(MEANS), PANEL_WIDTH, SCATTER_LEFT, SCATTER_LEFT, 2)) as (figure, panels):
+    with drawn(Layout(len(MEANS), PANEL_WIDTH, SCATTER_LEFT, SCATTER_LEFT, 1, right=0.35)) as (figure, panels):
         for axes, metric in zip(panels, MEANS, strict=True):
             _scatter(axes, metric, groups)
         legend(figure, panels[0], 4)
