@@ -12,7 +12,7 @@ rule calibration_surface:
     input:
         lambda wildcards: calibration.experiment_files(LAB.root, wildcards.experiment),
         lambda wildcards: calibration.shared_files(LAB.root, wildcards.name),
-        sources=calibration.SOURCES_HASHES,
+        sources=calibration.SURFACE_SOURCES,
     output:
         "results/calibration/{name}/surfaces/{experiment}.json",
     run:
@@ -22,6 +22,7 @@ rule calibration_surface:
 rule calibration_fit:
     input:
         surfaces=lambda wildcards: calibration.surface_paths(LAB.root, wildcards.name),
+        sources=calibration.SOURCES,
     output:
         "results/calibration/{name}/fit.json",
     run:
@@ -47,6 +48,7 @@ for name in calibration_names(LAB.root):
             fit=f"results/calibration/{name}/fit.json",
             judged=lambda wildcards, name=name: calibration.judged_paths(LAB.root, name),
             template="workflow/templates/calibration.md.j2",
+            discussion=calibration.discussion(LAB.root, name),
         output:
             calibration.published_paths(name),
         run:

@@ -20,6 +20,7 @@ from workflow.lib.calibration.validation import (
     intervals,
     learning_curve,
     resamples,
+    start_dependence,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -177,3 +178,9 @@ def test_leaving_out_a_term_the_data_contain_costs_accuracy_on_unseen_families(p
     assert errors["launches per layer"][1] > 3 * errors[""][1]
     assert errors["client and API"][0] > 3 * errors[""][0]
     assert set(errors) == {"", *TERMS}
+
+
+def test_distrusted_starts_leave_the_answer_to_the_data(problem):
+    entries = start_dependence(replace(problem, scatter=0.03))
+    assert [entry["divisor"] for entry in entries] == [1.0, 3.0, 10.0]
+    assert entries[-1]["errors"][1] < entries[0]["errors"][1]

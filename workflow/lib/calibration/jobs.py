@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from workflow.lib.calibration.constants import CONSTANTS, data_sheet
+from workflow.lib.calibration.constants import CONSTANTS, data_sheet, starts
 from workflow.lib.calibration.fit import NAMES, Fit, Problem, fit, problem_of
 from workflow.lib.calibration.judge import judge_point
 from workflow.lib.calibration.paths import experiments_of
@@ -25,6 +25,7 @@ from workflow.lib.calibration.validation import (
     intervals,
     learning_curve,
     resamples,
+    start_dependence,
 )
 from workflow.lib.files import json_text
 
@@ -65,6 +66,8 @@ def fit_job(root: Path, name: str, surface_files: Iterable[str]) -> str:
                 for size, rows in learning_curve(problem, plan.learning_curve_subsets, plan.seed)
             ],
             "ablations": ablations(problem),
+            "start_dependence": start_dependence(problem),
+            "synchronous_start_dependence": start_dependence(alone),
             "surface_errors": {
                 name: {"ttft": one.ttft_error, "decode": one.decode_error} for name, one in sorted(surfaces.items())
             },
@@ -93,6 +96,7 @@ def _variants(fitted: dict[str, Any], family: str, synchronous: bool) -> Iterato
         yield "synchronous_held_out", fitted["synchronous_held_out"][family]["values"]
         yield "synchronous_lineage_held_out", fitted["synchronous_lineage_held_out"][family]["values"]
     yield "in_sample", fitted["in_sample"]["values"]
+    yield "starts", starts()
     yield "data_sheet", data_sheet()
 
 

@@ -16,6 +16,7 @@ VARIANTS = {
     "held_out": "held out",
     "lineage_held_out": "lineage held out",
     "in_sample": "in sample",
+    "starts": "starts, nothing fitted",
     "data_sheet": "data sheet only",
 }
 ALONE = {"synchronous_held_out": "held out", "synchronous_lineage_held_out": "lineage held out"}
@@ -110,6 +111,17 @@ def ablation_table(fitted: dict[str, Any]) -> str:
     lines = [["all terms", *(pct(100.0 * value) for value in whole)]]
     lines += [[f"without {name}", *(pct(100.0 * value) for value in errors)] for name, errors in ranked]
     return table(["terms", *METRIC_LABELS], lines)
+
+
+def start_table(fitted: dict[str, Any]) -> str:
+    """List the held-out errors when starts are trusted ever less."""
+    sources = (("all client load points", "start_dependence"), ("synchronous alone", "synchronous_start_dependence"))
+    lines = []
+    for label, key in sources:
+        for entry in fitted[key]:
+            trust = "as planned" if entry["divisor"] == 1 else f"{entry['divisor']:g} times less"
+            lines.append([label, trust, *(pct(100.0 * value) for value in entry["errors"])])
+    return table(["load points", "starts trusted", *METRIC_LABELS], lines, left=2)
 
 
 def pairs_table(fitted: dict[str, Any]) -> str:

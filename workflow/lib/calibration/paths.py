@@ -17,13 +17,22 @@ RESULTS = Path("results/calibration")
 REPORTS = Path("reports/calibration")
 PAGE = "CALIBRATION.md"
 FIGURES = ("held_out.svg", "learning_curve.svg", "sweep.svg")
-SOURCES_HASHES = f"{RESULTS}/sources.sha256"
+SOURCES = f"{RESULTS}/sources.sha256"
+SURFACE_SOURCES = f"{RESULTS}/surface_sources.sha256"
+# Modules a response surface depends on; surfaces take most of the time, and a new table needs none.
+SURFACE_MODULES = ("constants.py", "points.py", "surface.py")
 
 
 def record_sources(root: Path) -> None:
-    """Write the hashes of all code a calibration depends on; untouched where nothing changed."""
-    found = [*simulator_sources(root), *sorted((root / "workflow" / "lib" / "calibration").glob("*.py"))]
-    text, path = hash_list(found, root), root / SOURCES_HASHES
+    """Write the hashes of the code each stage depends on; untouched where nothing changed."""
+    package = root / "workflow" / "lib" / "calibration"
+    simulator = simulator_sources(root)
+    _record(root, SURFACE_SOURCES, [*simulator, *(package / name for name in SURFACE_MODULES)])
+    _record(root, SOURCES, [*simulator, *sorted(package.glob("*.py"))])
+
+
+def _record(root: Path, file: str, sources: list[Path]) -> None:
+    text, path = hash_list(sources, root), root / file
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 
@@ -53,6 +62,12 @@ def shared_files(root: Path, name: str) -> list[str]:
     found |= {f"configs/models/{one.model}.json" for one in ran}
     found |= {f"configs/hardware/{one.hardware}.yaml" for one in ran}
     return sorted(found)
+
+
+def discussion(root: Path, name: str) -> list[str]:
+    """Return the author's text for the report, if there is one."""
+    path = PLANS / f"{name}.md"
+    return [path.as_posix()] if (root / path).exists() else []
 
 
 def surface_paths(root: Path, name: str) -> list[str]:

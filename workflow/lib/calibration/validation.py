@@ -7,6 +7,8 @@ request, a load point or an experiment.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -95,3 +97,15 @@ TERMS: Mapping[str, tuple[str, ...]] = {
 def ablations(problem: Problem) -> dict[str, list[float]]:
     """Return the held-out errors with every term, under the empty name, and without one term each."""
     return {"": held_out_errors(problem)} | {name: held_out_errors(problem, left) for name, left in TERMS.items()}
+
+
+# By how much less the starts are trusted in turn.
+DISTRUST = (1.0, 3.0, 10.0)
+
+
+def start_dependence(problem: Problem) -> list[dict[str, Any]]:
+    """Return the held-out errors when starts are trusted ever less: what the data say without them."""
+    return [
+        {"divisor": divisor, "errors": held_out_errors(replace(problem, scatter=problem.scatter / divisor))}
+        for divisor in DISTRUST
+    ]
