@@ -71,6 +71,14 @@ def test_calibrating_beats_the_data_sheet_tenfold_in_itl(predictions):
     assert errors(predictions, "data_sheet", "itl", client) > 10 * errors(predictions, "held_out", "itl", client)
 
 
+def test_every_family_that_was_fitted_to_has_constants_from_the_others(calibration):
+    assert set(calibration.held_out) == set(calibration.trained_on.families)
+    assert set(calibration.trained_on.models.values()) == set(calibration.trained_on.families)
+    for values in calibration.held_out.values():
+        assert set(values) == set(calibration.values)
+        assert values != calibration.values
+
+
 def test_every_plan_is_published():
     assert NAME in plan_names(ROOT)
     assert [path for path in all_published(ROOT) if not (ROOT / path).is_file()] == []
@@ -97,6 +105,8 @@ def test_predictions_outside_the_calibration_are_flagged(calibration):
         (lambda content: content["constants"].update(layer_ms=content["constants"]["layer_us"]), "did you mean"),
         (lambda content: content.pop("trained_on"), "trained_on: missing"),
         (lambda content: content["constants"]["layer_us"].update(value="43"), "constants.layer_us.value"),
+        (lambda content: content["constants"]["gemm_efficiency"].update(value=1.2), "gemm_efficiency: 1.2 is outside"),
+        (lambda content: content["held_out"]["Yi-34B"].pop("layer_us"), "held_out.Yi-34B.layer_us: missing"),
     ],
 )
 def test_a_damaged_file_is_refused_with_the_key(tmp_path, change, message):

@@ -8,15 +8,18 @@ where a prediction leaves what was calibrated on.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
+
+from pydantic import Field
 
 from simulator.engine.options import EngineOptions
 from simulator.request_times import MetricOptions
 from simulator.steptime.physics_options import CalibratedPhysicsOptions
-from simulator.validation import Finite, StrictModel, config_error, parse, read_yaml, suggest
+from simulator.validation import Count, Finite, StrictModel, config_error, parse, read_yaml, suggest
 from workflow.lib.calibration.client import client_time
-from workflow.lib.calibration.constants import CONSTANTS, options_of
+from workflow.lib.calibration.constants import BY_NAME, Values, options_of
 from workflow.lib.experiment import Tool
 from workflow.lib.load_point import Side, Text
 
@@ -48,18 +51,35 @@ class Constant(StrictModel):
 
 
 class TrainedOn(StrictModel):
-    """What the constants rest on."""
+    """What the constants rest on.
+
+    Attributes
+    ----------
+    models
+        Family of every model that was fitted to, so that a model is recognised under another family's name.
+    tensor_parallel
+        Degrees that were fitted to; empty where a file does not say.
+    """
 
     sets: tuple[Text, ...]
     experiments: int
     load_points: int
     families: tuple[Text, ...]
+    models: dict[Text, Text] = Field(default={})
     hardware: tuple[Text, ...]
+    tensor_parallel: tuple[Count, ...] = ()
     data_sha256: Text
 
 
 class Calibration(StrictModel):
-    """The content of `configs/calibration/<name>.yaml`."""
+    """The content of `configs/calibration/<name>.yaml`.
+
+    Attributes
+    ----------
+    held_out
+        Family -> constants fitted to all other families: what a family that was fitted to is predicted
+        with where a prediction shall be a test. Empty in files that do not keep them.
+    """
 
     name: Text
     title: Text
@@ -67,6 +87,7 @@ class Calibration(StrictModel):
     trained_on: TrainedOn
     constants: dict[Text, Constant]
     fixed: dict[Text, Finite]
+    held_out: dict[Text, dict[Text, Finite]] = Field(default={})
 
     @property
     def values(self) -> dict[str, float]:
@@ -103,12 +124,20 @@ def load_calibration(path: Path) -> Calibration:
         Naming file and every wrong key; a constant that is missing or unknown is one.
     """
     calibration = parse(Calibration, read_yaml(path), source=str(path))
-    known = {one.name for one in CONSTANTS}
-    problems = [f"constants.{name}: missing; it is required" for name in sorted(known - set(calibration.constants))]
-    problems += [
-        f"constants.{name}: unknown constant; {suggest(name, known)}"
-        for name in sorted(set(calibration.constants) - known)
-    ]
+    vectors = {"constants": calibration.values}
+    vectors |= {f"held_out.{family}": values for family, values in calibration.held_out.items()}
+    problems = [problem for key, values in vectors.items() for problem in _problems(key, values)]
     if problems:
         raise config_error(str(path), problems)
     return calibration
+
+
+def _problems(key: str, values: Values) -> Iterator[str]:
+    """Yield constants that are missing, unknown or outside their physical range."""
+    for name in sorted(BY_NAME.keys() - values.keys()):
+        yield f"{key}.{name}: missing; it is required"
+    for name in sorted(values):
+        if name not in BY_NAME:
+            yield f"{key}.{name}: unknown constant; {suggest(name, BY_NAME)}"
+        elif not BY_NAME[name].low <= values[name] <= BY_NAME[name].high:
+            yield f"{key}.{name}: {values[name]:g} is outside {BY_NAME[name].low:g} to {BY_NAME[name].high:g}"
