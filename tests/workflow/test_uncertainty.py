@@ -94,6 +94,29 @@ def test_too_few_experiments_have_no_test():
     assert label_swap_p([1.0], [2.0], **DRAWS) is None
 
 
+def test_load_points_of_one_experiment_flip_together_and_are_one_piece_of_evidence():
+    gains, experiments = [1.0] * 12, ["sweep"] * 10 + ["a", "b"]
+    apart, together = sign_flip_p(gains, **DRAWS), sign_flip_p(gains, **DRAWS, blocks=experiments)
+    assert apart.value == pytest.approx(2 / 2**12)
+    assert (together.value, together.arrangements) == (pytest.approx(2 / 2**3), 2**3)
+    assert sign_flip_p([1.0, 2.0], **DRAWS, blocks=["sweep", "sweep"]) is None
+
+
+def test_load_points_of_one_experiment_change_their_label_together():
+    first, second = [5.0, 6.0, 7.0, 5.0], [1.0, 1.0]
+    together = label_swap_p(first, second, **DRAWS, blocks=(["s", "s", "s", "a"], ["b", "c"]))
+    assert together.arrangements == 6
+    assert together.value == pytest.approx(2 / 6)  # the observed labels, and all of them exchanged
+    assert label_swap_p(first, second, **DRAWS).arrangements == 15
+
+
+def test_a_block_per_value_is_no_blocking():
+    sample = [3.0, -1.0, 4.0, 1.0, 5.0]
+    assert sign_flip_p(sample, **DRAWS, blocks=list("abcde")) == sign_flip_p(sample, **DRAWS)
+    plain = label_swap_p(sample[:2], sample[2:], **DRAWS)
+    assert label_swap_p(sample[:2], sample[2:], **DRAWS, blocks=(list("ab"), list("cde"))) == plain
+
+
 # --- sample sizes, robust means -----------------------------------------------------------------
 
 

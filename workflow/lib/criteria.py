@@ -110,7 +110,7 @@ def _below(criterion: Below, scores: Scores, uncertainty: Uncertainty) -> Outcom
     if not rows:
         return not_measured(criterion, statement, "no experiment was scored", unit="pct")
     errors = [row.ape_pct for row in rows]
-    evidence = uncertainty.of_errors(errors, [row.family for row in rows])
+    evidence = uncertainty.of_errors(errors, rows)
     detail = f"{sum(error < limit for error in errors)} of {len(errors)} experiments below it"
     return decide(
         criterion,
@@ -232,7 +232,7 @@ def _sign_of_error(criterion: SignOfError, scores: Scores, uncertainty: Uncertai
         return not_measured(criterion, statement, "no experiment was scored", unit="pct")
     sign = -1.0 if criterion.expect == "too_fast" else 1.0
     errors = [row.signed_error_pct for row in rows]
-    evidence = uncertainty.of_errors(errors, [row.family for row in rows])
+    evidence = uncertainty.of_errors(errors, rows)
     detail = f"{sum(sign * error > 0 for error in errors)} of {len(errors)} experiments {words}"
     return decide(
         criterion,

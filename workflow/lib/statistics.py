@@ -3,7 +3,8 @@
 The unit is the experiment, never the request: experiments are what a claim generalises over. Where
 clusters are named (the model family of each experiment), whole clusters are resampled, because
 experiments on one model share its errors; interval ends are percentiles of resampled means
-(linear interpolation). Permutation tests are exact up to `EXACT_LIMIT` arrangements, seeded beyond.
+(linear interpolation). Permutation tests are exact up to `EXACT_LIMIT` arrangements, seeded beyond;
+several values of one experiment are permuted as one block.
 """
 
 from __future__ import annotations
@@ -94,47 +95,64 @@ def bootstrap_difference(
     return _interval(kept, level_pct) if len(kept) else None
 
 
-def sign_flip_p(differences: Sequence[float], *, draws: int, seed: int) -> PValue | None:
+def sign_flip_p(
+    differences: Sequence[float], *, draws: int, seed: int, blocks: Sequence[str] | None = None
+) -> PValue | None:
     """Test whether paired differences have mean zero, by flipping their signs.
 
     Exact over all 2**n sign patterns where these are at most `EXACT_LIMIT`, else over `draws`
     seeded patterns and the observed one. None below two pairs.
+
+    Parameters
+    ----------
+    blocks
+        Block of each difference; signs flip for whole blocks (the load points of one experiment), since
+        what made one of them come out as it did made the others.
     """
-    if len(differences) < MIN_SAMPLE:
+    sums = _by_block(differences, blocks)
+    if len(sums) < MIN_SAMPLE:
         return None
-    values = np.sort(np.asarray(differences, dtype=np.float64))
+    values = np.sort(np.asarray([total for total, _ in sums], dtype=np.float64))
     count = len(values)
     if 2**count <= EXACT_LIMIT:
         patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
         return _p_value(np.abs((1.0 - 2.0 * patterns) @ values), abs(values.sum()), values, exact=True)
     signs = np.random.default_rng(seed).integers(0, 2, size=(draws, count)) * 2.0 - 1.0
-    sums = np.append(np.abs(signs @ values), abs(values.sum()))
-    return _p_value(sums, abs(values.sum()), values, exact=False)
+    flipped = np.append(np.abs(signs @ values), abs(values.sum()))
+    return _p_value(flipped, abs(values.sum()), values, exact=False)
 
 
-def label_swap_p(first: Sequence[float], second: Sequence[float], *, draws: int, seed: int) -> PValue | None:
+def label_swap_p(
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    draws: int,
+    seed: int,
+    blocks: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> PValue | None:
     """Test whether two groups have the same mean, by exchanging the labels of their members.
 
     Exact over all assignments where these are at most `EXACT_LIMIT`, else seeded. None where a
-    group is empty or both have one member.
+    group is empty or both have one member. With `blocks` (one sequence per group) the members of one
+    block and group change their label together.
     """
-    if not first or not second or len(first) + len(second) <= MIN_SAMPLE:
+    groups = [_by_block(group, blocks[side] if blocks else None) for side, group in enumerate((first, second))]
+    size, total = len(groups[0]), len(groups[0]) + len(groups[1])
+    if not all(groups) or total <= MIN_SAMPLE:
         return None
-    values = np.sort(np.asarray([*first, *second], dtype=np.float64))
-    size, total = len(first), len(values)
-    observed = abs(_mean(first) - _mean(second))
-    if math.comb(total, size) <= EXACT_LIMIT:
+    sums, counts = (np.array(column, dtype=np.float64) for column in zip(*sorted(groups[0] + groups[1]), strict=True))
+    exact = math.comb(total, size) <= EXACT_LIMIT
+    if exact:
         chosen = np.array(list(combinations(range(total), size)))
-        exact = True
     else:
         generator = np.random.default_rng(seed)
         chosen = np.array([generator.permutation(total)[:size] for _ in range(draws)])
-        exact = False
-    sums = values[chosen].sum(axis=1)
-    differences = np.abs(sums / size - (values.sum() - sums) / (total - size))
+    inside, members = sums[chosen].sum(axis=1), counts[chosen].sum(axis=1)
+    differences = np.abs(inside / members - (sums.sum() - inside) / (counts.sum() - members))
+    observed = abs(_mean(first) - _mean(second))
     if not exact:
         differences = np.append(differences, observed)
-    return _p_value(differences, observed, values, exact=exact)
+    return _p_value(differences, observed, sums, exact=exact)
 
 
 def pairs_needed(effect: float, deviation: float, *, level_pct: float, power: float) -> int | None:
@@ -184,6 +202,15 @@ def _needed(effect: float, variance: float, level_pct: float, power: float) -> i
 def _p_value(statistics: Floats, observed: float, values: Floats, *, exact: bool) -> PValue:
     slack = TIE * (1.0 + float(np.abs(values).sum()))
     return PValue(float(np.mean(statistics >= observed - slack)), len(statistics), exact)
+
+
+def _by_block(sample: Sequence[float], blocks: Sequence[str] | None) -> list[tuple[float, int]]:
+    """Return sum and number of values of every block, in the order of the blocks' names."""
+    if blocks is None:
+        return [(value, 1) for value in sample]
+    pairs = list(zip(sample, blocks, strict=True))
+    members = ([value for value, block in pairs if block == name] for name in sorted(set(blocks)))
+    return [(math.fsum(values), len(values)) for values in members]
 
 
 def _mean(sample: Sequence[float]) -> float:

@@ -1,7 +1,8 @@
 """How sure one can be of a criterion: interval, p-value, sample size and robust variants of one sample.
 
 `Uncertainty` binds the laboratory's settings to `workflow.lib.statistics`, so that every criterion is
-treated the same way. The cluster of an experiment is its model family.
+treated the same way. The cluster of an experiment is its model family; the load points of one experiment
+are permuted together and count as one experiment.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from workflow.lib.scoring import Gain, mean
+from workflow.lib.scoring import ErrorRow, Gain, mean
 from workflow.lib.statistics import (
     Interval,
     PValue,
@@ -92,10 +93,10 @@ class Uncertainty:
         """Describe a mean gain; `claimed` is the gain the criterion asks for, 0 for a mere direction."""
         values = [gain.value for gain in gains]
         families = [gain.row.family for gain in gains]
-        spread = deviation(values)
+        spread = deviation(_per_experiment(gains))
         effect = claimed or mean(values)
         return Evidence(
-            sizes=(len(values),),
+            sizes=(len(_blocks(gains)),),
             clusters=len(set(families)),
             interval=bootstrap_mean(
                 values,
@@ -104,7 +105,7 @@ class Uncertainty:
                 seed=self._bootstrap["seed"],
                 clusters=families,
             ),
-            p_value=sign_flip_p(values, **self._permute),
+            p_value=sign_flip_p(values, blocks=[gain.row.experiment for gain in gains], **self._permute),
             claimed=effect,
             needed=None if spread is None else pairs_needed(effect, spread, level_pct=self.level_pct, power=self.power),
             robust=self._robust(lambda centre: centre(values)),
@@ -114,13 +115,14 @@ class Uncertainty:
         """Describe the difference between the mean gains of two groups."""
         values = [[gain.value for gain in group] for group in (first, second)]
         families = tuple([gain.row.family for gain in group] for group in (first, second))
-        spreads = [deviation(group) for group in values]
+        blocks = ([gain.row.experiment for gain in first], [gain.row.experiment for gain in second])
+        spreads = [deviation(_per_experiment(group)) for group in (first, second)]
         effect = claimed or mean(values[0]) - mean(values[1])
         needed = None
         if spreads[0] is not None and spreads[1] is not None:
             needed = per_group_needed(effect, spreads[0], spreads[1], level_pct=self.level_pct, power=self.power)
         return Evidence(
-            sizes=(len(first), len(second)),
+            sizes=(len(_blocks(first)), len(_blocks(second))),
             clusters=len({*families[0], *families[1]}),
             interval=bootstrap_difference(
                 values[0],
@@ -130,14 +132,16 @@ class Uncertainty:
                 seed=self._bootstrap["seed"],
                 clusters=(families[0], families[1]),
             ),
-            p_value=label_swap_p(values[0], values[1], **self._permute),
+            p_value=label_swap_p(values[0], values[1], blocks=blocks, **self._permute),
             claimed=effect,
             needed=needed,
             robust=self._robust(lambda centre: centre(values[0]) - centre(values[1])),
         )
 
-    def of_errors(self, errors: Sequence[float], families: Sequence[str]) -> Evidence:
-        """Describe a mean error, which is compared with a limit and never with zero."""
+    def of_errors(self, errors: Sequence[float], rows: Sequence[ErrorRow]) -> Evidence:
+        """Describe the mean of one error per row, which is compared with a limit and never with zero."""
+        families = [row.family for row in rows]
+        experiments = len({row.experiment for row in rows})
         interval = bootstrap_mean(
             errors,
             resamples=self._bootstrap["resamples"],
@@ -146,7 +150,7 @@ class Uncertainty:
             clusters=families,
         )
         robust = self._robust(lambda centre: centre(errors))
-        return Evidence((len(errors),), len(set(families)), interval, None, 0.0, None, robust, against_zero=False)
+        return Evidence((experiments,), len(set(families)), interval, None, 0.0, None, robust, against_zero=False)
 
     def _robust(self, quantity: Callable[[Callable[[Sequence[float]], float]], float]) -> tuple[tuple[str, float], ...]:
         trimmed = f"{self.trim_pct:g} % trimmed mean"
@@ -154,3 +158,15 @@ class Uncertainty:
             ("median", quantity(median)),
             (trimmed, quantity(lambda sample: trimmed_mean(sample, self.trim_pct))),
         )
+
+
+def _blocks(gains: Sequence[Gain]) -> dict[str, list[float]]:
+    """Return the gains of each experiment, one per load point."""
+    found: dict[str, list[float]] = {}
+    for gain in gains:
+        found.setdefault(gain.row.experiment, []).append(gain.value)
+    return found
+
+
+def _per_experiment(gains: Sequence[Gain]) -> list[float]:
+    return [mean(values) for values in _blocks(gains).values()]
