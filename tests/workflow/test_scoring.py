@@ -104,11 +104,23 @@ def test_the_same_rows_in_another_order_give_the_same_text():
     assert numbers_text(numbers_of(Scores(rows[::-1]), ARMS, [TPOT])) == text
 
 
-def test_load_points_are_never_averaged_into_one_number():
+def test_load_points_are_aggregated_apart_and_their_mean_says_that_it_is_over_all():
     rows = [error_row(load_point="low", error_pct=-10), error_row(load_point="high", error_pct=-50)]
     numbers = numbers_of(Scores(rows), ("baseline",), [TPOT])
     overall = {n.load_point: n.value for n in numbers if (n.scope, n.statistic) == (Scope.OVERALL, Statistic.MAPE)}
-    assert overall == {"low": pytest.approx(10.0), "high": pytest.approx(50.0)}
+    assert overall == {"low": pytest.approx(10.0), "high": pytest.approx(50.0), "all": pytest.approx(30.0)}
+
+
+def test_load_points_are_aggregated_by_strategy():
+    rows = [
+        error_row(load_point="a", strategy="constant", error_pct=-10),
+        error_row(load_point="b", strategy="constant", error_pct=-20),
+        error_row(load_point="c", strategy="synchronous", error_pct=-60),
+    ]
+    numbers = numbers_of(Scores(rows), ("baseline",), [TPOT])
+    found = {n.key: n.value for n in numbers if (n.scope, n.statistic) == (Scope.STRATEGY, Statistic.MAPE)}
+    assert found == {"constant": pytest.approx(15.0), "synchronous": pytest.approx(60.0)}
+    assert {n.load_point for n in numbers if n.scope is Scope.STRATEGY} == {"all"}
 
 
 def test_gains_along_tp_need_one_model_and_workload_at_two_or_more_tp():

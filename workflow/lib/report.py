@@ -15,12 +15,13 @@ from workflow.lib.criteria import evaluate
 from workflow.lib.ground_truth import Experiment
 from workflow.lib.identity import ExplainedCriterion, Identity, explain_criteria, identities
 from workflow.lib.laboratory import Arm, Laboratory
+from workflow.lib.load_numbers import load_numbers
 from workflow.lib.load_tables import load_sections
 from workflow.lib.published import Comparison, Published, reproduce
 from workflow.lib.results import Row, error_rows
 from workflow.lib.scoring import Number, Scores, numbers_of
 from workflow.lib.settings import Method, Settings
-from workflow.lib.spec import Hypothesis
+from workflow.lib.spec import Beyond, Hypothesis
 from workflow.lib.sweep import Search
 from workflow.lib.sweeps import search
 from workflow.lib.tables import Tables
@@ -176,6 +177,7 @@ class Report:
     comparisons: tuple[Comparison, ...]
     beyond: tuple[Experiment, ...] = ()
     beyond_section: str = ""
+    beyond_numbers: tuple[Number, ...] = ()
 
     @property
     def headline(self) -> MethodReport:
@@ -187,6 +189,8 @@ class Report:
         """Every number of the hypothesis, in the order of `numbers.csv`."""
         arms = tuple(self.spec.arms)
         found = [number for one in self.methods for number in numbers_of(one.scores, arms, self.spec.metrics)]
+        found += [number for one in self.methods for number in load_numbers(one.rows)]
+        found += self.beyond_numbers
         return tuple(sorted(found, key=lambda number: number.identity))
 
     @cached_property
@@ -228,15 +232,16 @@ def build_report(
         tolerance = laboratory.settings.reproduction.tolerance
         comparisons = reproduce(published, scores, spec.reference_arm, tolerance)
     beyond = laboratory.beyond(hypothesis)
-    section = _beyond_section(spec, rows) if beyond else ""
-    return Report(spec, laboratory.experiments(hypothesis), methods, published, comparisons, beyond, section)
+    section, numbers = _beyond(spec, spec.beyond, rows) if spec.beyond else ("", ())
+    return Report(spec, laboratory.experiments(hypothesis), methods, published, comparisons, beyond, section, numbers)
 
 
-def _beyond_section(spec: Hypothesis, rows: Sequence[Row]) -> str:
-    """Score the runs that decide nothing."""
-    assert spec.beyond is not None, "only asked where there are such runs"
-    own = [row for row in rows if row["method"] == spec.beyond.method]
-    return load_sections(own, Scores(error_rows(own, spec.metrics)), spec.beyond.arms, spec.metrics)
+def _beyond(spec: Hypothesis, beyond: Beyond, rows: Sequence[Row]) -> tuple[str, tuple[Number, ...]]:
+    """Score the runs that decide nothing: their tables, and their numbers."""
+    own = [row for row in rows if row["method"] == beyond.method]
+    scores = Scores(error_rows(own, spec.metrics))
+    numbers = (*numbers_of(scores, beyond.arms, spec.metrics), *load_numbers(own))
+    return load_sections(own, scores, beyond.arms, spec.metrics), numbers
 
 
 def _method_report(

@@ -65,8 +65,8 @@ def _statistics(settings: Settings) -> str:
     level = settings.bootstrap.level_pct
     return (
         f"Interval: {level:g} % percentile bootstrap; the cluster that is drawn is the {CLUSTER}. p: two-sided "
-        "permutation test over experiments (signs of paired differences, labels of groups; load points of one experiment "
-        "move together), exact unless marked as drawn. "
+        "permutation test over experiments (signs of paired differences, labels of groups; load points of one "
+        "experiment move together), exact unless marked as drawn. "
         f"Distinguishable from zero: the interval excludes zero and p is at most {(100 - level) / 100:g}. Experiments "
         "needed: n = ((z(1 - α/2) + z(power)) · s / effect)², for two groups n per group with s² = s₁² + s₂², at power "
         f"{settings.testing.power:g} and for the effect the criterion claims, or the observed one where it claims a "

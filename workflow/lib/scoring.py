@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from workflow.lib.files import csv_text
-from workflow.lib.vocabulary import Metric, RowStatus, Scope, Statistic
+from workflow.lib.vocabulary import LoadFigure, Metric, RowStatus, Scope, Statistic
 
 NUMBER_COLUMNS = ("method", "arm", "load_point", "scope", "key", "metric", "statistic", "value", "unit")
 ERROR_COLUMNS = (
@@ -32,6 +32,9 @@ ERROR_COLUMNS = (
     "reason",
 )
 VALUE_DECIMALS = 6
+# What stands for the load point in numbers taken over all of them.
+ALL_LOAD_POINTS = "all"
+AGGREGATES = (Scope.WORKLOAD, Scope.FAMILY, Scope.TP, Scope.OVERALL, Scope.SPLIT, Scope.STRATEGY)
 PERCENT = 100.0
 
 
@@ -154,7 +157,7 @@ class Number:
     load_point: str
     scope: Scope
     key: str
-    metric: Metric
+    metric: Metric | LoadFigure
     statistic: Statistic
     value: float
     unit: str
@@ -284,23 +287,28 @@ def _row_numbers(row: ErrorRow, scores: Scores, reference: str) -> list[Number]:
 
 
 def _aggregate_numbers(scores: Scores, arm: str, metric: Metric, reference: str) -> list[Number]:
+    gains = {(one.row.experiment, one.row.load_point): one.value for one in scores.gains(metric, arm, reference)}
     found = []
-    for scope in (Scope.WORKLOAD, Scope.FAMILY, Scope.TP, Scope.OVERALL, Scope.SPLIT):
-        groups: dict[tuple[str, str, str], list[ErrorRow]] = {}
-        for row in scores.select(arm, metric):
+    for (scope, *place), rows in _groups(scores.select(arm, metric)).items():
+        where = (rows[0].method, arm, place[0], scope, place[1], metric)
+        found.append(Number(*where, Statistic.MAPE, mean([row.ape_pct for row in rows]), "pct"))
+        found.append(Number(*where, Statistic.SIGNED_ERROR, mean([row.signed_error_pct for row in rows]), "pct"))
+        own = [gains[key] for row in rows if (key := (row.experiment, row.load_point)) in gains]
+        if arm != reference and own:
+            found.append(Number(*where, Statistic.DELTA, mean(own), "pp"))
+    return found
+
+
+def _groups(rows: Sequence[ErrorRow]) -> dict[tuple[Scope, str, str], list[ErrorRow]]:
+    """Group rows by scope, load point and key; by all load points together too, where there are several."""
+    several = len({row.load_point for row in rows}) > 1
+    groups: dict[tuple[Scope, str, str], list[ErrorRow]] = {}
+    for scope in AGGREGATES:
+        for row in rows:
             if not row.counts_at(scope):
                 continue
-            groups.setdefault((row.method, row.load_point, row.group(scope)), []).append(row)
-        for (method, load_point, key), rows in groups.items():
-            where = (method, arm, load_point, scope, key, metric)
-            found.append(Number(*where, Statistic.MAPE, mean([row.ape_pct for row in rows]), "pct"))
-            found.append(Number(*where, Statistic.SIGNED_ERROR, mean([row.signed_error_pct for row in rows]), "pct"))
-            members = {(row.experiment, row.load_point) for row in rows}
-            gains = [
-                gain.value
-                for gain in scores.gains(metric, arm, reference)
-                if (gain.row.experiment, gain.row.load_point) in members
-            ]
-            if arm != reference and gains:
-                found.append(Number(*where, Statistic.DELTA, mean(gains), "pp"))
-    return found
+            if scope is not Scope.STRATEGY:
+                groups.setdefault((scope, row.load_point, row.group(scope)), []).append(row)
+            if several:
+                groups.setdefault((scope, ALL_LOAD_POINTS, row.group(scope)), []).append(row)
+    return groups

@@ -29,6 +29,7 @@ class Tolerances(StrictModel):
     flag: NonNegative
     gflop: NonNegative
     gb: NonNegative
+    per_s: NonNegative
 
     def of(self, unit: str) -> float:
         """Return the tolerance for `unit`."""

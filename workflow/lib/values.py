@@ -14,7 +14,7 @@ from simulator.validation import suggest
 from workflow.lib.criteria import Outcome
 from workflow.lib.identity import Identity
 from workflow.lib.results import Row
-from workflow.lib.scoring import Number, Scores
+from workflow.lib.scoring import ALL_LOAD_POINTS, Number, Scores
 from workflow.lib.verdict import Verdict
 from workflow.lib.vocabulary import Metric, RowStatus, Scope, Statistic
 
@@ -36,8 +36,12 @@ class Values:
         chosen: Mapping[str, float] | None = None,
     ) -> None:
         self._numbers: dict[tuple[str, ...], list[float]] = {}
+        # Where there are several load points, a name without one means all of them together.
+        self._over_all: dict[tuple[str, ...], float] = {}
         for n in numbers:
             key = (n.method, n.arm, n.scope.value, n.key, n.metric.value, n.statistic.value)
+            if n.load_point == ALL_LOAD_POINTS:
+                self._over_all[key] = n.value
             self._numbers.setdefault(key, []).append(n.value)
         self._scores = scores
         self._verdicts = verdicts
@@ -153,7 +157,7 @@ class Values:
 
     def _number(self, *identity: Any) -> float:
         key = tuple(str(part) for part in identity)
-        found = self._numbers.get(key, [])
+        found = [self._over_all[key]] if key in self._over_all else self._numbers.get(key, [])
         if not found:
             raise ConfigError(f"no number {', '.join(key)}; see numbers.csv for what there is")
         if len(found) > 1:

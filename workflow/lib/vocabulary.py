@@ -126,6 +126,26 @@ class Metric(StrEnum):
         return {Metric.TTFT_MEAN: "TTFT", Metric.TPOT_MEAN: "TPOT", Metric.E2E_MEAN: "E2E"}[self]
 
 
+class LoadFigure(StrEnum):
+    """What numbers.csv says of one load point beyond the means of latencies."""
+
+    TTFT_P50 = "ttft_p50"
+    TTFT_P90 = "ttft_p90"
+    TTFT_P99 = "ttft_p99"
+    TPOT_P50 = "tpot_p50"
+    TPOT_P90 = "tpot_p90"
+    TPOT_P99 = "tpot_p99"
+    E2E_P50 = "e2e_p50"
+    E2E_P90 = "e2e_p90"
+    E2E_P99 = "e2e_p99"
+    REQUEST_THROUGHPUT = "request_throughput"
+    SATURATED = "saturated"
+    MIXED_STEPS = "mixed_steps"
+    PREFILL_DOMINATES = "prefill_dominates"
+    DECODE_DOMINATES = "decode_dominates"
+    BY_TOKENS = "by_tokens"
+
+
 class Scope(StrEnum):
     """Over which runs, or rows of generated points, a number was aggregated."""
 
