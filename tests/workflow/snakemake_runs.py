@@ -13,13 +13,15 @@ from tests.workflow.builders import HYPOTHESIS, ROOT, SOURCES, copy_project, edi
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 EXPERIMENTS = ("jan30-llama2-7b-tp1-chatsweep", "jan30-llama2-7b-tp1-codesweep")
+# The rate sweep, of the load points that decide nothing.
+SWEEP = "jan21-llama7b-train-1"
 TIMEOUT_S = 120
 RUNS = f"results/{HYPOTHESIS}/runs"
 PAGE = f"reports/{HYPOTHESIS}/FINDINGS.md"
 
 
 def small_project(target):
-    """Copy the project with a single hypothesis on two experiments, without any result.
+    """Copy the project with a single hypothesis on two experiments and the rate sweep, without any result.
 
     Claims about published tables are left out: they are about all experiments.
     """
@@ -31,7 +33,8 @@ def small_project(target):
 
 
 def _keep_two(sets):
-    sets["sets"] = {"synchronous_13": {**sets["sets"]["synchronous_13"], "experiments": list(EXPERIMENTS)}}
+    kept = {"synchronous_13": list(EXPERIMENTS), "load_points_of_dense_models": [SWEEP]}
+    sets["sets"] = {name: {**sets["sets"][name], "experiments": experiments} for name, experiments in kept.items()}
 
 
 def clone(built, target):

@@ -18,6 +18,7 @@ from tests.workflow.snakemake_runs import (
     PAGE,
     RUNS,
     SNAKEMAKE,
+    SWEEP,
     clone,
     contents,
     environment,
@@ -36,7 +37,7 @@ ALL_RUNS = {
     for method in ("as_published", "corrected")
     for arm in ("baseline", "treatment")
     for experiment in EXPERIMENTS
-}
+} | {f"multi_rate/{arm}/{SWEEP}.jsonl" for arm in ("baseline", "treatment")}
 # Files that only say what runs depend on; they are made when the project is read.
 RECORDS = ("inputs/", f"{HYPOTHESIS}/arms/")
 
