@@ -29,6 +29,7 @@ FLOORS = {
     "simulator.request_times": 5,
     "simulator.conversions": 5,
     "simulator.metrics": 6,
+    "simulator.occupancy": 6,
     "simulator.cli": 7,
     "simulator.__main__": 8,
     "workflow": 9,

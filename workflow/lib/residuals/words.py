@@ -1,0 +1,94 @@
+"""Constants and suggestions in words: what a fitted term means in units a person can judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workflow.lib.markdown import MISSING, pct
+from workflow.lib.residuals.ranking import Suggestion
+from workflow.lib.residuals.record import LABELS
+from workflow.lib.residuals.terms import BY_NAME
+
+US_PER_MS = 1000.0
+# Rivals named in a sentence; a longer list says the data do not decide.
+NAMED = 3
+
+
+def constant_text(one: Suggestion) -> str:
+    """Return the constant with its unit, and what a rate implies."""
+    if one.constant is None:
+        return MISSING
+    scale, unit = _scale(one)
+    implied = implied_text(one)
+    return f"{one.constant * scale:.3g} {unit}{f' ({implied})' if implied else ''}"
+
+
+def interval_text(one: Suggestion) -> str:
+    """Return the interval of the constant, in the unit of `constant_text`."""
+    if one.low is None or one.high is None:
+        return MISSING
+    scale, _ = _scale(one)
+    return f"{one.low * scale:.3g} to {one.high * scale:.3g}"
+
+
+def implied_text(one: Suggestion) -> str:
+    """Return what share of the peak a rate comes out at, and from which; empty for a cost."""
+    if one.term.kind != "rate" or not one.constant or one.spent is None:
+        return ""
+    now = f"{1 / (one.spent + one.constant):.2f} of peak"
+    return f"{now} instead of {1 / one.spent:.2f}" if one.spent else now
+
+
+def sentence(ranked: Sequence[Suggestion], metric: str) -> str:
+    """Return the suggestion for the next hypothesis, or why there is none."""
+    best = next((one for one in ranked if one.constant is not None), None)
+    if best is None:
+        return f"No term can be fitted: {ranked[0].reason if ranked else 'there are no candidates'}."
+    label = LABELS[metric]
+    if best.held_out is None:
+        return (
+            f"All {best.points} load points are of one model family, so no term can be judged on another; fitted, "
+            f"{_what(best)} does most for {label} ({pct(best.mape_before)} to {pct(best.mape_after)})."
+        )
+    told = f"{label} error {pct(best.mape_before)} to {pct(best.held_out)} on families it was not fitted to"
+    if not best.beyond_noise:
+        return (
+            f"No single term lowers the error on unseen families beyond noise. The best is {_what(best)}: {told}, "
+            f"gain {_gain(best)}.{_alike(best)}"
+        )
+    return f"Next hypothesis: {_what(best)}: {told}, gain {_gain(best)}.{_alike(best)}"
+
+
+def _what(one: Suggestion) -> str:
+    return f"{one.term.label}, {constant_text(one)}"
+
+
+def _gain(one: Suggestion) -> str:
+    assert one.gain_low is not None, "only told where a family was held out"
+    assert one.gain_high is not None, "only told where a family was held out"
+    return f"{one.gain_low:+.1f} to {one.gain_high:+.1f} pp over families"
+
+
+def _alike(one: Suggestion) -> str:
+    """Name what the data cannot decide against."""
+    text = ""
+    if one.tied:
+        text += f" On these load points it cannot be told from {_listed(one.tied)}."
+    if one.rivals:
+        text += f" Not distinguishably worse on unseen families: {_listed(one.rivals)}."
+    return text
+
+
+def _listed(names: Sequence[str]) -> str:
+    labels = [BY_NAME[name].label if name in BY_NAME else name for name in names]
+    rest = len(labels) - NAMED
+    return "; ".join(labels[:NAMED]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def _scale(one: Suggestion) -> tuple[float, str]:
+    """Return the factor to the printed unit, and that unit: ms instead of thousands of us."""
+    unit = one.term.unit
+    if unit == "us" or unit.startswith("us "):
+        in_ms = one.constant is not None and abs(one.constant) >= US_PER_MS
+        return (1 / US_PER_MS, unit.replace("us", "ms", 1)) if in_ms else (1.0, unit)
+    return 1.0, unit
