@@ -1,4 +1,4 @@
-"""The suggestion of the next term: a planted one is found with its constant, and what cannot be known is not claimed."""
+"""The suggestion of the next term: a planted one is found, and what cannot be known is not claimed."""
 
 from __future__ import annotations
 
