@@ -84,9 +84,24 @@ class DecodeSet:
             if live.membership == membership:
                 self._cross(live)
 
+    def advance_by(self, steps: int) -> None:
+        """Let every member compute `steps` tokens, none of which passes a breakpoint."""
+        sums = self.sums
+        sums.decode_past_tokens += steps * sums.decode_count
+        for interval in self._occupied:
+            count = sums.counts[interval]
+            # (p + n)^2 = p^2 + 2 n p + n^2, summed over the interval's requests.
+            sums.squares[interval] += steps * (2 * sums.pasts[interval] + steps * count)
+            sums.pasts[interval] += steps * count
+        self.step += steps
+
     def new_blocks(self) -> int:
         """Return how many members need a new KV block in the coming step: those whose blocks are full."""
-        return self._by_residue[-self.step % self._block_tokens]
+        return self.full_blocks(0)
+
+    def full_blocks(self, steps: int) -> int:
+        """Return how many members will need a new KV block after `steps` more steps."""
+        return self._by_residue[-(self.step + steps) % self._block_tokens]
 
     def steps_to_finish(self) -> int:
         """Return after how many steps the next member finishes.

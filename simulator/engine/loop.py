@@ -8,7 +8,7 @@ that touches no request. Rules of a step: `simulator.engine.scheduler`.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from simulator.engine.arrivals import Arrivals, ClosedLoop, OpenLoop, check_concurrency, check_requests
@@ -18,9 +18,11 @@ from simulator.engine.scheduler import Scheduler
 from simulator.engine.solo import SoloCosts
 from simulator.engine.state import Live
 from simulator.engine.tally import Tally
-from simulator.steptime.base import StepTimeModel
+from simulator.steptime.base import PricesDecodes, StepTimeModel
 
 DEFAULT_OPTIONS = EngineOptions()
+# Later than any arrival or horizon.
+NEVER_US = 1 << 63
 
 
 def run(
@@ -90,6 +92,8 @@ class _Engine:
         self._requests = requests
         self._arrivals = arrivals
         self._price = step_time.price
+        by_past_tokens = isinstance(step_time, PricesDecodes) and not step_time.kv_breakpoints and not tally.recording
+        self._decode_price = step_time.decode_price if by_past_tokens else _unknown_price
         self._options = options
         self._tally = tally
         self._scheduler = Scheduler(options, step_time.kv_breakpoints)
@@ -179,6 +183,41 @@ class _Engine:
 
     def _decode_together(self) -> None:
         """Decode until a request finishes, another arrives, KV blocks run out or the horizon is passed."""
+        price_of = self._decode_price(self._scheduler.decoding.sums.decode_count)
+        if price_of is None:
+            self._decode_by_sums()
+        else:
+            self._decode_by_past_tokens(price_of)
+
+    def _decode_by_past_tokens(self, price_of: Callable[[int], int]) -> None:
+        """Decode as `_decode_by_sums` does; the sums and the KV cache are brought up to date at the end."""
+        decoding, kv = self._scheduler.decoding, self._scheduler.kv
+        next_us = self._next_interruption_us()
+        until_us = NEVER_US if next_us is None else next_us
+        steps, full_at = decoding.steps_to_finish(), decoding.full_blocks
+        count, past, free = decoding.sums.decode_count, decoding.sums.decode_past_tokens, kv.free_blocks
+        start_us = now_us = self._now_us
+        taken = needed = 0
+        while True:
+            duration_us = price_of(past)
+            past += count
+            now_us += duration_us
+            taken += 1
+            if taken == steps or now_us >= until_us:
+                break
+            blocks = full_at(taken)
+            if blocks:
+                if needed + blocks > free:
+                    break
+                needed += blocks
+        decoding.advance_by(taken)
+        kv.take(needed)
+        self._tally.decode_stretch(taken, taken * count, now_us - start_us, now_us, kv.used_blocks)
+        done = decoding.take_finished() if taken == steps else []
+        self._end_step(now_us - duration_us, duration_us, done)
+
+    def _decode_by_sums(self) -> None:
+        """Decode one step after the other, each priced by the running sums."""
         scheduler, decoding, price, tally = self._scheduler, self._scheduler.decoding, self._price, self._tally
         sums, kv = decoding.sums, scheduler.kv
         until_us = self._next_interruption_us()
@@ -255,6 +294,10 @@ class _Engine:
         idle = not scheduler.running and not scheduler.waiting
         self._now_us = start_us if idle and not self._busy_until_step_end else end_us
         self._seen_us = start_us if self._ahead and not idle else self._now_us
+
+
+def _unknown_price(count: int) -> None:
+    """Answer for a model whose decodes must be priced by their sums."""
 
 
 def _rank(live: Live) -> int:

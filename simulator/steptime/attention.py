@@ -45,7 +45,8 @@ def bucket_tokens(context: int) -> int:
 class AttentionTerm:
     """Attention seconds of both phases, and the KV lengths at which the decode formula changes.
 
-    `lone_decode` answers what `decode` answers for a single request.
+    `lone_decode` answers what `decode` answers for a single request. `decode_s_per_token` is set where
+    `decode` is that constant times all past tokens.
     """
 
     decode: DecodeSeconds
@@ -53,6 +54,7 @@ class AttentionTerm:
     prefill: PrefillSeconds
     kv_breakpoints: tuple[int, ...]
     kernels: AttentionKernels
+    decode_s_per_token: float | None = None
 
 
 def build_attention(
@@ -71,13 +73,19 @@ def build_attention(
     prefill = _prefill_by_mfu(options, kernels, flops_per_context / prefill_rate)
     lone = _lone_by_mfu(options, kernels, decode_scale)
     decode, breakpoints = _decode_by_mfu(options, kernels, decode_scale, lone)
-    return AttentionTerm(decode, lone, prefill, breakpoints, kernels)
+    return AttentionTerm(decode, lone, prefill, breakpoints, kernels, _constant_rate(options, kernels, decode_scale))
+
+
+def _constant_rate(options: MfuRooflineOptions, kernels: AttentionKernels, scale: float) -> float | None:
+    """Return decode seconds per past token where it is the same for every batch, else None."""
+    if isinstance(kernels, ConstantAttention) and options.decode_attention != "max_kv":
+        return scale / kernels.constants.decode
+    return None
 
 
 def _lone_by_mfu(options: MfuRooflineOptions, kernels: AttentionKernels, scale: float) -> LoneSeconds:
     """One request: its FLOPs at its own MFU, whatever the aggregation."""
-    if isinstance(kernels, ConstantAttention) and options.decode_attention != "max_kv":
-        seconds_per_token = scale / kernels.constants.decode
+    if (seconds_per_token := _constant_rate(options, kernels, scale)) is not None:
         return lambda past: seconds_per_token * past
     mfu = kernels.decode_mfu
     return lambda past: scale * past / mfu(1, past) if past else 0.0
@@ -86,8 +94,7 @@ def _lone_by_mfu(options: MfuRooflineOptions, kernels: AttentionKernels, scale: 
 def _decode_by_mfu(
     options: MfuRooflineOptions, kernels: AttentionKernels, scale: float, lone: LoneSeconds
 ) -> tuple[DecodeSeconds, tuple[int, ...]]:
-    if isinstance(kernels, ConstantAttention) and options.decode_attention != "max_kv":
-        seconds_per_token = scale / kernels.constants.decode
+    if (seconds_per_token := _constant_rate(options, kernels, scale)) is not None:
         return lambda sums: seconds_per_token * sums.decode_past_tokens, ()
     match options.decode_attention:
         case "flops_weighted":

@@ -8,9 +8,9 @@ keeps the fast roads of the model it watches.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from simulator.steptime.base import PricesLoneDecodes, StepTimeModel
+from simulator.steptime.base import PricesDecodes, PricesLoneDecodes, StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.combination import branch
 from simulator.steptime.cost import StepCost
@@ -30,11 +30,12 @@ class BranchMeter:
         Mixed steps priced so far, by a name of `BRANCHES`.
     """
 
-    __slots__ = ("mixed", "step_time")
+    __slots__ = ("_decode_price", "mixed", "step_time")
 
     def __init__(self, step_time: StepTimeModel) -> None:
         self.step_time = step_time
         self.mixed: Counter[str] = Counter()
+        self._decode_price = step_time.decode_price if isinstance(step_time, PricesDecodes) else None
 
     @property
     def kv_breakpoints(self) -> tuple[int, ...]:
@@ -55,6 +56,10 @@ class BranchMeter:
             return self.step_time.price_lone(pasts)
         breakpoints = self.kv_breakpoints
         return [self.step_time.price(BatchSums.of(Batch(decode=(past,)), breakpoints)) for past in pasts]
+
+    def decode_price(self, count: int) -> Callable[[int], int] | None:
+        """Return what the watched model offers: a step of decodes alone is not mixed."""
+        return None if self._decode_price is None else self._decode_price(count)
 
     def explain(self, batch: Batch) -> StepCost:
         """Return the watched model's explanation; nothing is counted."""

@@ -16,7 +16,7 @@ two add up. Everything but attention depends on two counts and is remembered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware
@@ -103,6 +103,7 @@ class CalibratedPhysics:
         self._collective_us = _collective_us(options, model, hardware, tp)
         self._sampling_us = _sampling_us(options, model)
         self._memo: dict[tuple[int, int], float] = {}
+        self._decode_prices: dict[int, Callable[[int], int]] = {}
 
     def _bind_attention(self, options: CalibratedPhysicsOptions, model: Model, hardware: Hardware) -> None:
         """Set seconds per KV token read, and per FLOP-bearing pair of a new token and one it attends to."""
@@ -117,6 +118,24 @@ class CalibratedPhysics:
         """Return the step's duration in whole microseconds, at least 1."""
         duration_us = self.duration_us(sums)
         return int(duration_us + 0.5) if duration_us > 1.0 else 1
+
+    def decode_price(self, count: int) -> Callable[[int], int]:
+        """Return what `price` returns for steps of `count` decodes alone, by the sum of their past tokens."""
+        price = self._decode_prices.get(count)
+        if price is None:
+            price = self._decode_prices[count] = self._bind_decodes(count)
+        return price
+
+    def _bind_decodes(self, count: int) -> Callable[[int], int]:
+        known_us = self._memo.get((count, count))
+        beside_us = self._remember(count, count) if known_us is None else known_us
+        us_per_token = self._decode_us_per_token
+
+        def price(past_tokens: int) -> int:
+            duration_us = us_per_token * (past_tokens + count) + beside_us
+            return int(duration_us + 0.5) if duration_us > 1.0 else 1
+
+        return price
 
     def duration_us(self, sums: BatchSums) -> float:
         """Return the duration before rounding."""

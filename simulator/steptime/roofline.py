@@ -11,7 +11,7 @@ both attentions, one load of the weights). A step without requests costs its ove
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from simulator.steptime.attention import MEMO_LIMIT, AttentionTerm, bucket_tokens
@@ -87,6 +87,7 @@ class MfuRoofline:
         self._lone_attention_s = parts.attention.lone_decode if self._compute else _no_time
         self._in_components = self._compute and self._per_component
         self._by_count: dict[int, _DecodeConstants] = {}
+        self._decode_prices: dict[int, Callable[[int], int]] = {}
         self._lone_prefills: dict[tuple[int, int], float] = {}
 
     @property
@@ -125,6 +126,21 @@ class MfuRoofline:
         attention_s, beside_us = self._lone_attention_s, constants.beside_us
         durations_us = [phase_s(past, attention_s(past)) * MICROSECONDS + beside_us for past in pasts]
         return [int(duration_us + 0.5) if duration_us > 1.0 else 1 for duration_us in durations_us]
+
+    def decode_price(self, count: int) -> Callable[[int], int] | None:
+        """Return what `price` returns for steps of `count` decodes alone, by the sum of their past tokens.
+
+        None where decode attention depends on more than that sum.
+        """
+        attention_s = self.parts.attention.decode_s_per_token if self._compute else 0.0
+        if attention_s is None:
+            return None
+        price = self._decode_prices.get(count)
+        if price is None:
+            constants = self._by_count.get(count) or self._bind(count)
+            price = _by_component(constants, attention_s) if self._in_components else _by_phase(constants, attention_s)
+            self._decode_prices[count] = price
+        return price
 
     def duration_us(self, sums: BatchSums) -> float:
         """Return the duration before rounding."""
@@ -230,6 +246,30 @@ class MfuRoofline:
     ) -> float:
         """GEMMs already hold their own weight floor; attention meets its KV traffic here."""
         return gemm + max(attention, memory(0.0, kv, 0.0, requests)) + memory(0.0, 0.0, activations, requests)
+
+
+def _by_phase(constants: _DecodeConstants, attention_s_per_token: float) -> Callable[[int], int]:
+    """Spell out `phase_seconds` and its rounding in one function: it is called once per step."""
+    memory_0_s, kv_s, gemm_s = constants.memory_s, constants.kv_s_per_token, constants.gemm_s
+    beside_us = constants.beside_us
+
+    def price(past_tokens: int) -> int:
+        compute_s = gemm_s + attention_s_per_token * past_tokens
+        memory_s = memory_0_s + kv_s * past_tokens
+        duration_us = (compute_s if compute_s > memory_s else memory_s) * MICROSECONDS + beside_us
+        return int(duration_us + 0.5) if duration_us > 1.0 else 1
+
+    return price
+
+
+def _by_component(constants: _DecodeConstants, attention_s_per_token: float) -> Callable[[int], int]:
+    seconds, beside_us = constants.component_seconds, constants.beside_us
+
+    def price(past_tokens: int) -> int:
+        duration_us = seconds(past_tokens, attention_s_per_token * past_tokens) * MICROSECONDS + beside_us
+        return int(duration_us + 0.5) if duration_us > 1.0 else 1
+
+    return price
 
 
 def _no_time(question: object) -> float:

@@ -95,6 +95,29 @@ def test_lone_decodes_priced_together_cost_what_each_costs_alone(name, pasts, tp
     assert built.price_lone(pasts) == one_by_one
 
 
+BY_PAST_TOKENS = [
+    name
+    for name, options in VARIANTS.items()
+    if "family" not in options and ("mfu" not in options or not options.get("compute_term", True))
+]
+
+
+@pytest.mark.parametrize("name", [*BY_PAST_TOKENS, "physics"])
+@settings(max_examples=25, deadline=None)
+@given(pasts=st.lists(lengths, min_size=1, max_size=8), tp=st.sampled_from([1, 2]), mixture=st.booleans())
+def test_decodes_priced_by_their_past_tokens_cost_what_their_sums_say(name, pasts, tp, mixture):
+    options = {"family": "calibrated_physics"} if name == "physics" else VARIANTS[name]
+    # The stub GPU states no link, which this family needs from two GPUs on.
+    built = step_time(options, of=MIXTURE if mixture else model(), tp=1 if name == "physics" else tp)
+    price = built.decode_price(len(pasts))
+    assert price(sum(pasts)) == built.price(BatchSums.of(Batch(decode=tuple(pasts))))
+
+
+@pytest.mark.parametrize("name", ["tables", "seconds", "max_kv", "kv_buckets", "per_request"])
+def test_kernels_that_know_each_length_are_not_priced_by_past_tokens_alone(name):
+    assert step_time(VARIANTS[name], kernels=BentKernels()).decode_price(4) is None
+
+
 def plain_roofline_us(batch: Batch, shape, kernels, tp: int) -> float:
     """Return the default roofline on tables written out request by request, with nothing shared but the kernels."""
     d, layers, width = shape.hidden_size, shape.num_hidden_layers, shape.intermediate_size
