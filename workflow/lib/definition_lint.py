@@ -22,6 +22,9 @@ DEFINITION_TOLERANCE = 0.02
 # Recorded: 0.003 to 0.004 with blank lines counted; gaps of one token per message: about 0.9.
 EMPTY_GAP_SHARE = 0.05
 
+# Share of answers that must show the same number of stream times; the others lost or gained a line.
+EVENTS_AGREE = 0.9
+
 Convention = Literal["guidellm", "inter_token", "decode_per_token", "stream_lines"]
 
 
@@ -105,6 +108,19 @@ def every_second_gap_is_empty(*, p50: float, p75: float) -> Finding | None:
         f"The median gap between tokens, {p50:.3g} ms, is {p50 / p75:.1%} of the 75th percentile: every second gap "
         "separates two lines of one message.",
         p50 / p75,
+    )
+
+
+def stream_events_counted(events: Sequence[int], tokens: int) -> Finding | None:
+    """Find the same from the number of recorded stream times of each answer: 2 N + 2 of them."""
+    counted = sum(number == 2 * tokens + 2 for number in events)
+    if tokens < 1 or not events or counted < EVENTS_AGREE * len(events):
+        return None
+    return Finding(
+        Flag.STREAM_LINES_COUNTED,
+        f"{counted} of {len(events)} answers have 2 N + 2 = {2 * tokens + 2} recorded times for N = {tokens} tokens: "
+        "one per line of the stream, blank lines included.",
+        (2 * tokens + 1) / max(1, tokens - 1),
     )
 
 

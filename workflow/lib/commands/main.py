@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from simulator.errors import RooflineLabError
+from workflow.lib.commands.inspect import add_inspect_command
 from workflow.lib.commands.lint import add_lint_command
 from workflow.lib.commands.new import add_new_command
 from workflow.lib.readers.command import add_import_command
@@ -20,6 +21,7 @@ EXIT_BROKEN_PIPE = 141
 EPILOG = """examples:
   python -m workflow new my_claim              a hypothesis that runs, to be filled in
   python -m workflow lint                      do all hypotheses keep the experiment standards?
+  python -m workflow inspect results/          figures of a measurement, and the pitfalls they show
   python -m workflow import guidellm results/ --out ground_truth/my-run
 
 Findings themselves are made by Snakemake: `snakemake --list-target-rules` lists what there is.
@@ -35,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
-    for add in (add_new_command, add_lint_command, add_import_command):
+    for add in (add_new_command, add_lint_command, add_inspect_command, add_import_command):
         add(commands)
     return top
 

@@ -7,13 +7,14 @@ and returns 0. Expected failures are `RooflineLabError`s for the caller to print
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from simulator.errors import ConfigError
 from workflow.lib.readers import READERS, Written, import_experiment
-from workflow.lib.readers.measured_csv import import_csv
+from workflow.lib.readers.measured_csv import import_table
+from workflow.lib.readers.measured_csv import read as read_table
 from workflow.lib.readers.naming import DEFAULT_HARDWARE, DEFAULT_WORKLOAD, Names
 
 EPILOG = """examples:
@@ -21,7 +22,9 @@ EPILOG = """examples:
   python -m workflow import inference-perf run/ --out ground_truth/my-run --hardware h100-sxm --workload codegen
   python -m workflow import vllm-bench result.json --out ground_truth/my-run --model llama-3.1-8b
   python -m workflow import --from-csv measured_runs.csv --out ground_truth
+  python -m workflow import --from-csv runs.csv --experiment run-7 --trace run-7.csv.gz --out ground_truth/run-7
 
+python -m workflow inspect PATH shows what the files hold without writing anything.
 docs/importing.md explains what each reader converts and what every quality flag means.
 """
 
@@ -40,6 +43,14 @@ def add_import_command(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="ground_truth/<id>, which must not exist yet")
     parser.add_argument("--from-csv", type=Path, metavar="FILE", help="read a table of measured runs instead")
     parser.add_argument("--experiment", help="with --from-csv: only this experiment_id")
+    parser.add_argument(
+        "--trace",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="request trace (CSV or JSON, .gz too) to replay exactly; may be given several times",
+    )
     parser.add_argument("--year", type=int, help="with --from-csv: year of runs whose id names no year")
     parser.add_argument("--model", help="name in configs/models, if the files name none that is there")
     parser.add_argument("--hardware", help=f"name in configs/hardware (default: as stated, else {DEFAULT_HARDWARE})")
@@ -61,22 +72,21 @@ def run(arguments: argparse.Namespace) -> int:
     ConfigError
         If arguments contradict each other, or the files cannot be imported.
     """
-    written = list(_imported(arguments))
-    for one in written:
+    for one in _imported(arguments):
         _report(one)
     return 0
 
 
-def _imported(arguments: argparse.Namespace) -> Iterator[Written]:
+def _imported(arguments: argparse.Namespace) -> Sequence[Written]:
     names = _names(arguments)
     if arguments.from_csv is not None:
         if arguments.tool or arguments.path:
             raise ConfigError("import: --from-csv stands instead of a tool and its path; give one of both")
-        yield from import_csv(arguments.from_csv, arguments.out, names, arguments.experiment, arguments.year)
-    elif arguments.tool is None or arguments.path is None:
+        found = read_table(arguments.from_csv, arguments.experiment, arguments.year)
+        return import_table(arguments.from_csv, found, arguments.out, names, arguments.trace)
+    if arguments.tool is None or arguments.path is None:
         raise ConfigError(f"import: give a tool ({', '.join(READERS)}) and its path, or --from-csv FILE")
-    else:
-        yield import_experiment(arguments.tool, arguments.path, arguments.out, names)
+    return [import_experiment(arguments.tool, arguments.path, arguments.out, names, arguments.trace)]
 
 
 def _names(arguments: argparse.Namespace) -> Names:

@@ -20,6 +20,7 @@ from workflow.lib.readers.guidellm_report import Point, read_report
 from workflow.lib.readers.guidellm_workload import GuideLlmWorkload, reconstruct, synthetic_settings
 from workflow.lib.readers.imported import (
     MS_PER_S,
+    BothSides,
     Imported,
     Notes,
     day_of,
@@ -41,7 +42,11 @@ def read(path: Path) -> Imported:
     ConfigError
         If it is no GuideLLM report, of an unknown version, incomplete, or without a successful request.
     """
-    file = only_file(path, ("benchmarks.json", "guidellm*.json"), "a GuideLLM report (JSON)")
+    file = only_file(
+        path,
+        ("benchmarks.json", "benchmarks.json.gz", "guidellm*.json", "guidellm*.json.gz"),
+        "a GuideLLM report (JSON)",
+    )
     report, points = read_report(file)
     return _imported(file, report, points, look_around(file.parent))
 
@@ -54,7 +59,8 @@ def _imported(file: Path, report: Mapping[str, Any], points: Sequence[Point], ar
     if not whole:
         notes.converted("Single requests are recorded in part only; figures are those of the report's summaries.")
     requests = tuple(one for point in points for one in point.requests(workload.prefix_tokens)) if whole else ()
-    offset = _client_offset(points, around, notes)
+    both = tuple(_both_sides(points, around))
+    offset = _client_offset(both, notes)
     version = str(report["metadata"].get("guidellm_version", "unknown"))
     return Imported(
         tool=TOOL,
@@ -71,6 +77,7 @@ def _imported(file: Path, report: Mapping[str, Any], points: Sequence[Point], ar
         quality=_quality(points, notes),
         conversions=notes.conversions(),
         requests=requests,
+        both_sides=both,
     )
 
 
@@ -209,11 +216,18 @@ def _look_at_definitions(point: Point, notes: Notes) -> None:
         notes.converted("time_per_output_token_ms contains TTFT and is not used; TPOT is the time between tokens.")
 
 
-def _client_offset(points: Sequence[Point], around: Surroundings, notes: Notes) -> float | None:
-    """Measure the time between client and engine where server spans of the same requests are there."""
-    client = dict(_client_latencies(points))
+def _both_sides(points: Sequence[Point], around: Surroundings) -> Iterator[BothSides]:
+    """Yield the requests that the server's spans tell of too; a span's id has the number of the sample behind it."""
     server = {name.rsplit("-", 1)[0]: latencies for name, latencies in around.spans.items()} | dict(around.spans)
-    finding = lint.client_time_included(client, server)
+    for name, latencies in _client_latencies(points):
+        if name in server:
+            yield BothSides(name, latencies, server[name])
+
+
+def _client_offset(both: Sequence[BothSides], notes: Notes) -> float | None:
+    """Measure the time between client and engine where server spans of the same requests are there."""
+    client = {one.request: one.client for one in both}
+    finding = lint.client_time_included(client, {one.request: one.server for one in both})
     if finding is None:
         notes.flag(lint.Finding(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client."), "noted")
         return None

@@ -43,6 +43,15 @@ Latency = Annotated[float, Strict(), Field(ge=0, le=LARGEST, allow_inf_nan=False
 
 
 @dataclass(frozen=True, slots=True)
+class BothSides:
+    """(TTFT, E2E) in ms of one request, as client and server recorded it."""
+
+    request: str
+    client: tuple[float, float]
+    server: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Imported:
     """One measured experiment as a reader found it, before names of the project are given to it.
 
@@ -66,6 +75,8 @@ class Imported:
         Flags, and one sentence per conversion.
     requests
         Single requests, if all of them are recorded.
+    both_sides
+        Requests that client and server recorded, in order of sending.
     """
 
     tool: str
@@ -88,6 +99,7 @@ class Imported:
     quality: tuple[QualityFlag, ...] = ()
     conversions: tuple[str, ...] = ()
     requests: tuple[MeasuredRequest, ...] = ()
+    both_sides: tuple[BothSides, ...] = ()
 
 
 class Notes:
@@ -231,7 +243,9 @@ def only_file(path: Path, patterns: Sequence[str], wanted: str, ignored: Sequenc
         return path
     if not path.is_dir():
         raise ConfigError(f"{path}: no such file or folder; give {wanted} or its folder")
-    found = sorted({one for pattern in patterns for one in path.glob(pattern) if one.name not in ignored})
+    found = sorted(
+        {one for pattern in patterns for one in path.glob(pattern) if not any(one.match(other) for other in ignored)}
+    )
     if len(found) != 1:
         names = ", ".join(one.name for one in found) or "none"
         raise ConfigError(f"{path}: one file with {wanted} is expected, found {names}; name the file itself")

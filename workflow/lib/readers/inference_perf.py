@@ -50,7 +50,7 @@ def read(path: Path) -> Imported:
     around = look_around(run)
     recorded = read_requests(results, profile, stages)
     notes = Notes()
-    _look_at_requests(recorded, notes)
+    _look_at_requests(recorded, profile, notes)
     points = [_load_point(stage, stages, profile, recorded, notes) for stage in stages]
     _look_at_run(stages, profile, notes)
     measured_on, basis = _day_of_run(run, results, stages)
@@ -175,13 +175,16 @@ def _refuse_unexplained(stage: Stage, gaps: Summary) -> None:
         )
 
 
-def _look_at_requests(recorded: Recorded, notes: Notes) -> None:
+def _look_at_requests(recorded: Recorded, profile: Profile, notes: Notes) -> None:
     if not recorded.requests:
         return
     by_stage: dict[str, list[Any]] = {}
     for one in recorded.requests:
         by_stage.setdefault(one.load_point, []).append(one)
-    notes.flag(lint.prompts_repeat([one.prompt_tokens for one in recorded.requests]), "corrected")
+    repeat = lint.prompts_repeat([one.prompt_tokens for one in recorded.requests])
+    notes.flag(repeat, "corrected" if profile.pool else "noted")
+    for stage, finding in recorded.findings:
+        notes.flag(finding, "corrected" if profile.output_tokens else "noted", stage)
     for stage, requests in by_stage.items():
         notes.flag(lint.constant_is_poisson([one.arrival_us for one in requests]), "corrected", stage)
         notes.flag(lint.cold_start([one.ttft_ms for one in requests if one.ttft_ms is not None]), "noted", stage)

@@ -7,7 +7,7 @@ returns nothing; a file that cannot belong to the stages is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from simulator.errors import ConfigError
 from simulator.validation import parse
 from simulator.workload.prefixes import recognise_pool
+from workflow.lib import measurement_lint as lint
 from workflow.lib.measured_requests import MeasuredRequest
 from workflow.lib.readers.imported import MS_PER_S, US_PER_S, Foreign, Latency, WholeNumber, checked_requests
 from workflow.lib.readers.inference_perf_report import Stage
@@ -55,10 +56,19 @@ class _Request(Foreign):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Requests of all stages, and when each stage began and ended, in seconds."""
+    """Requests of all stages.
+
+    Attributes
+    ----------
+    stages_s
+        When each stage began and ended, in seconds.
+    findings
+        What the client's own counts of tokens and stream times show, by stage.
+    """
 
     requests: tuple[MeasuredRequest, ...] = ()
     stages_s: tuple[tuple[float, float], ...] = ()
+    findings: tuple[tuple[str, lint.Finding], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,8 @@ class _One:
     first_token_s: float | None
     prompt_tokens: int
     output_tokens: int
+    client_tokens: int | None
+    events: int
     failed: bool
 
 
@@ -88,6 +100,7 @@ def read_requests(folder: Path, profile: Profile, stages: Sequence[Stage]) -> Re
         raise ConfigError(f"{path}: {len(found)} requests, but the stages sent {sent}; are the files of one run?")
     requests: list[MeasuredRequest] = []
     times: list[tuple[float, float]] = []
+    findings: list[tuple[str, lint.Finding]] = []
     pool = recognise_pool(profile.pool, [one.prompt_tokens for one in found]) if profile.pool else None
     begin = 0
     for stage in stages:
@@ -95,11 +108,20 @@ def read_requests(folder: Path, profile: Profile, stages: Sequence[Stage]) -> Re
         if sum(not one.failed for one in part) != stage.completed:
             raise ConfigError(f"{path}: successes of {stage.id} differ from {stage.file}; are the files of one run?")
         times.append((part[0].start_s, max(one.end_s for one in part)))
+        findings += [(stage.id, finding) for finding in _of_counts([one for one in part if not one.failed], profile)]
         for position, one in enumerate(part, start=begin):
             prompt = pool[position] if pool else None
             requests.append(_measured(stage.id, position, one, part[0].start_s, prompt))
         begin += stage.load.count
-    return Recorded(checked_requests(str(path), requests), tuple(times))
+    return Recorded(checked_requests(str(path), requests), tuple(times), tuple(findings))
+
+
+def _of_counts(answered: Sequence[_One], profile: Profile) -> Iterator[lint.Finding]:
+    """Yield what the client's counts show: lengths that took no time, times that are no tokens."""
+    counted = [(one.client_tokens, one.end_s - one.start_s) for one in answered if one.client_tokens is not None]
+    unrelated = lint.lengths_unrelated_to_time([tokens for tokens, _ in counted], [time for _, time in counted])
+    events = lint.stream_events_counted([one.events for one in answered if one.events], profile.output_tokens or 0)
+    yield from (finding for finding in (unrelated, events) if finding is not None)
 
 
 def _streamed(path: Path, profile: Profile) -> list[_One]:
@@ -131,6 +153,8 @@ def _one(request: _Request, profile: Profile, source: str) -> _One:
         first_token_s=times[0] if times else None,
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens or 0,
+        client_tokens=info.output_tokens or response.output_tokens,
+        events=len(times),
         failed=request.error is not None,
     )
 

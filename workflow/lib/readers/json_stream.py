@@ -8,7 +8,10 @@ or has NaN or Infinity for a number raises one `ConfigError` with file and posit
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -23,6 +26,11 @@ NUMBER_TAIL_CHARACTERS = 2
 
 Place = tuple[str | int, ...]
 Pattern = tuple[str, ...]
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+# What reading a damaged file raises: no access, no text or a NUL in its name, a compressed file cut off or damaged.
+READ_ERRORS = (OSError, ValueError, EOFError, zlib.error)
 
 # In a pattern: any position of a list.
 EACH = "*"
@@ -48,10 +56,25 @@ def stream_values(path: Path, descend: frozenset[Pattern]) -> Iterator[tuple[Pla
         If the file cannot be read, is not JSON, or holds a single value too large to decode.
     """
     try:
-        with path.open(encoding="utf-8-sig") as stream:
+        with open_text(path) as stream:
             yield from _Reader(path, stream, descend).values()
-    except (OSError, UnicodeError, ValueError) as error:  # ValueError: a NUL in the name
+    except READ_ERRORS as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text file, plain or compressed by gzip, with or without a byte order mark.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be opened; reading it raises one of `READ_ERRORS`.
+    """
+    with path.open("rb") as stream:
+        compressed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    if compressed:
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 class _Reader:

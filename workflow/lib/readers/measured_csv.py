@@ -20,10 +20,12 @@ from simulator.validation import config_error, suggest
 from workflow.lib import measurement_lint as lint
 from workflow.lib.measured_requests import listed
 from workflow.lib.quality_flags import Flag
-from workflow.lib.readers import Written, project_of, write_experiment
+from workflow.lib.readers.csv_figures import FIGURES, corrected_figures, of_whole_run
 from workflow.lib.readers.csv_workload import pool_prompts, sent_workload
 from workflow.lib.readers.imported import Imported, Notes, figures, saturation
 from workflow.lib.readers.naming import Names
+from workflow.lib.readers.trace import traced
+from workflow.lib.readers.writing import Written, project_of, write_all
 
 IDENTITY = ("experiment_id", "stage", "is_summary", "metrics_side", "client_tool", "model_hf_id", "tp")
 WHOLE = ("stage", "is_summary", "tp", "max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size_tok",
@@ -31,23 +33,6 @@ WHOLE = ("stage", "is_summary", "tp", "max_num_seqs", "max_num_batched_tokens", 
          "wl_system_prompt_len_tok", "wl_question_len_tok", "wl_output_len_tok", "wl_effective_unique_prompts",
          "wl_prefix_tok")  # fmt: skip
 
-RANKS = ("mean", "p50", "p90", "p99")
-
-# Figure -> column.
-FIGURES: Mapping[str, str] = {
-    **{
-        f"{kind}_{rank}": f"{kind}_{rank}_ms"
-        for kind in ("ttft", "tpot", "e2e")
-        for rank in ("mean", "p50", "p90", "p99")
-    },
-    "itl_mean": "itl_mean_ms",
-    "itl_p50": "itl_p50_ms",
-    "itl_p90": "itl_p90_ms",
-    "itl_p98": "itl_p98_ms",
-    "queue_time_mean": "queue_mean_ms",
-    "request_throughput": "requests_per_s",
-    "output_token_throughput": "output_tok_per_s",
-}
 LENGTHS = ("mean", "sd", "min", "max")
 NUMBERS = (*FIGURES.values(), "requested_rate_rps", "achieved_rate_rps", "stage_duration_s", "prompt_len_mean_tok",
            "output_len_mean_tok", "output_len_client_retok_mean_tok", "asreported_tpot_mean_ms",
@@ -75,33 +60,31 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 Row = Mapping[str, Any]
 
 
-def import_csv(
-    path: Path, out: Path, names: Names, experiment: str | None = None, year: int | None = None
-) -> Iterator[Written]:
-    """Write the experiments of a table, one folder each.
+def import_table(
+    path: Path, found: Mapping[str, Imported], out: Path, names: Names, traces: Sequence[Path] = ()
+) -> list[Written]:
+    """Write the experiments of a table, one folder each, all of them or none.
 
     Parameters
     ----------
-    path
-        The table.
+    path, found
+        The table, and what was read from it.
     out
         `ground_truth/<id>` for one experiment, or `ground_truth` for all of them under their ids.
-    names, experiment, year
-        What a person says about the runs, the only one wanted, and the year of ids without one.
+    names, traces
+        What a person says about the runs, and request traces of the only one.
 
     Raises
     ------
     ConfigError
-        If the table cannot be read, or one of its experiments exists already.
+        If one of the experiments cannot be written, or exists already.
     """
-    found = read(path, experiment, year)
     alone = (out.absolute().parent / "vocabulary.yaml").is_file()
-    if alone and len(found) > 1:
+    if (alone or traces) and len(found) > 1:
         raise ConfigError(f"--out: {len(found)} experiments in {path}; give --experiment, or {out.parent} as --out")
-    targets = {name: out if alone else out / name for name in found}
-    roots = {name: project_of(target) for name, target in targets.items()}
-    for name, one in found.items():
-        yield write_experiment(one, targets[name], roots[name], names)
+    targets = {(out if alone else out / name): traced(one, traces) for name, one in found.items()}
+    roots = {project_of(target) for target in targets}
+    return write_all(targets, roots.pop(), names)
 
 
 def read(path: Path, experiment: str | None = None, year: int | None = None) -> dict[str, Imported]:
@@ -122,15 +105,23 @@ def read(path: Path, experiment: str | None = None, year: int | None = None) -> 
         Naming file, line and column of every problem.
     """
     groups: dict[str, list[Row]] = {}
+    summaries: dict[str, Row] = {}
     for row in _rows(path):
-        if not row["is_summary"]:
-            groups.setdefault(row["experiment_id"], []).append(row)
+        if row["is_summary"]:
+            summaries[row["experiment_id"]] = row
+            continue
+        stages = groups.setdefault(row["experiment_id"], [])
+        if any(one["stage"] == row["stage"] for one in stages):
+            raise ConfigError(
+                f"{path}: stage: {row['stage']} of '{row['experiment_id']}' is given twice; remove one row"
+            )
+        stages.append(row)
     if experiment is not None and experiment not in groups:
         raise ConfigError(f"{path}: experiment_id: no '{experiment}'; {suggest(experiment, groups)}")
     wanted = groups if experiment is None else {experiment: groups[experiment]}
     if not wanted:
         raise ConfigError(f"{path}: no row that is a stage of a run (is_summary 0)")
-    return {name: _imported(path, name, rows, year) for name, rows in wanted.items()}
+    return {name: _imported(path, name, rows, summaries.get(name), year) for name, rows in wanted.items()}
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -188,7 +179,7 @@ def _number(name: str, text: str) -> float | None:
     return value
 
 
-def _imported(path: Path, name: str, rows: Sequence[Row], year: int | None) -> Imported:
+def _imported(path: Path, name: str, rows: Sequence[Row], summary: Row | None, year: int | None) -> Imported:
     first = rows[0]
     notes = Notes()
     measured_on, basis = _day(name, year)
@@ -197,6 +188,8 @@ def _imported(path: Path, name: str, rows: Sequence[Row], year: int | None) -> I
     if "hardware" in first["assumed_fields"].split(";"):
         text = f"The hardware is not stated by the source; {first['hardware']} is assumed."
         notes.flag(lint.Finding(Flag.SETTING_ASSUMED, text), "noted")
+    if summary is not None:
+        notes.flag(of_whole_run(rows, summary), "noted")
     points = [_load_point(f"{path}: {name}", row, position, lost[position], notes) for position, row in enumerate(rows)]
     return Imported(
         tool=_tool(first["client_tool"]),
@@ -283,6 +276,7 @@ def _measured(row: Row, point: str, notes: Notes) -> dict[str, Any]:
     reported = row["asreported_tpot_mean_ms"]
     if reported and tokens and ttft and e2e:
         notes.flag(lint.stream_lines_counted(ttft=ttft, e2e=e2e, tpot=reported, tokens=tokens), "corrected", point)
+    values |= corrected_figures(row, point, notes)
     counted = row["output_len_client_retok_mean_tok"]
     if counted and tokens:
         notes.flag(lint.output_retokenised(reported=counted, generated=tokens), "corrected", point)

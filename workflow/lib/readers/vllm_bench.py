@@ -11,102 +11,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from simulator.errors import ConfigError
-from simulator.validation import parse
 from workflow.lib import measurement_lint as lint
 from workflow.lib.measured_requests import MeasuredRequest
 from workflow.lib.quality_flags import Flag
 from workflow.lib.readers.imported import (
-    LARGEST,
     MS_PER_S,
     US_PER_S,
-    Foreign,
     Imported,
-    Latency,
     Notes,
-    WholeNumber,
     checked_requests,
     figures,
     only_file,
-    refuse_longer_than_run,
-    refuse_other_tool,
     saturation,
     statistics_of,
 )
-from workflow.lib.readers.json_stream import stream_values
 from workflow.lib.readers.surroundings import look_around
+from workflow.lib.readers.vllm_bench_report import TOOL, One, Result, read_result
 
-TOOL = "vllm-bench"
+__all__ = ["TOOL", "read"]
+
 LOAD_POINT = "bench"
 
-DESCEND = frozenset({(), ("itls",)})
-# Texts, which nothing here needs.
-SKIPPED = ("generated_texts",)
+# How far means of the lists may lie from the scalars, which are formed from the same requests.
+LISTS_TOLERANCE = 0.01
 
 _DATE_FORMATS = ("%Y%m%d-%H%M%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d")
-
-
-class _Result(Foreign):
-    date: str | None = None
-    model_id: str | None = None
-    num_prompts: WholeNumber
-    completed: WholeNumber
-    duration: Latency
-    request_rate: float | str | None = None
-    burstiness: float | None = None
-    max_concurrency: WholeNumber | None = None
-    total_input_tokens: WholeNumber
-    total_output_tokens: WholeNumber
-    request_throughput: Latency
-    output_throughput: Latency
-    mean_ttft_ms: Latency
-    median_ttft_ms: Latency
-    p99_ttft_ms: Latency | None = None
-    mean_tpot_ms: Latency
-    median_tpot_ms: Latency
-    p99_tpot_ms: Latency | None = None
-    mean_itl_ms: Latency | None = None
-    median_itl_ms: Latency | None = None
-    p99_itl_ms: Latency | None = None
-    mean_e2el_ms: Latency | None = None
-    median_e2el_ms: Latency | None = None
-    p99_e2el_ms: Latency | None = None
-
-
-class _Lists(Foreign):
-    input_lens: tuple[WholeNumber, ...] = ()
-    output_lens: tuple[WholeNumber, ...] = ()
-    ttfts: tuple[Latency, ...] = ()
-    start_times: tuple[Latency, ...] = ()
-    errors: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _File:
-    """A result file: scalars and flat lists, and the sum of gaps of each request."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    decode_s: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _One:
-    """One answered request of a detailed file; arrival relative to the first, None if not recorded."""
-
-    arrival_s: float | None
-    prompt_tokens: int
-    output_tokens: int
-    ttft_ms: float
-    e2e_ms: float
-
-    @property
-    def tpot_ms(self) -> float | None:
-        return (self.e2e_ms - self.ttft_ms) / (self.output_tokens - 1) if self.output_tokens > 1 else None
 
 
 def read(path: Path) -> Imported:
@@ -117,12 +52,10 @@ def read(path: Path) -> Imported:
     ConfigError
         If it is not what vLLM's serving benchmark writes, is damaged, or has no successful request.
     """
-    file = only_file(path, ("*.json",), "a result of vllm bench serve (JSON)", ignored=("profile.json",))
-    content = _streamed(file)
-    refuse_other_tool(file, content.values, TOOL)
-    result = parse(_Result, content.values, source=str(file))
-    _check(file, result)
-    singles = _singles(file, parse(_Lists, content.values, source=str(file)), content.decode_s, result)
+    file = only_file(
+        path, ("*.json", "*.json.gz"), "a result of vllm bench serve (JSON)", ignored=("profile.json", "*.pytorch.json")
+    )
+    result, singles = read_result(file)
     notes = Notes()
     around = look_around(file.parent)
     recorded = _recorded(file, singles)
@@ -143,73 +76,7 @@ def read(path: Path) -> Imported:
     )
 
 
-def _streamed(file: Path) -> _File:
-    content = _File()
-    for place, value in stream_values(file, DESCEND):
-        if not place or not isinstance(place[0], str):
-            raise ConfigError(f"{file}: not a result of vllm bench serve: the file is no JSON object")
-        if place[0] == "itls":
-            content.decode_s.append(_sum_of_gaps(file, place, value))
-        elif place[0] not in SKIPPED:
-            content.values[place[0]] = value
-    return content
-
-
-def _sum_of_gaps(file: Path, place: tuple[str | int, ...], value: object) -> float:
-    gaps: list[Any] = value if isinstance(value, list) else [value]
-    for gap in gaps:
-        if isinstance(gap, bool) or not isinstance(gap, int | float) or not 0 <= gap <= LARGEST:
-            where = ".".join(map(str, place))
-            raise ConfigError(f"{file}: {where}: must be a list of seconds, 0 or greater, got {gap!r:.40}")
-    return math.fsum(gaps)
-
-
-def _check(file: Path, result: _Result) -> None:
-    if not result.completed:
-        raise ConfigError(f"{file}: completed: 0; without an answer nothing is measured")
-    if result.completed > result.num_prompts:
-        raise ConfigError(f"{file}: completed: {result.completed} exceeds num_prompts {result.num_prompts}")
-    if not result.duration or not result.total_input_tokens or not result.total_output_tokens:
-        raise ConfigError(f"{file}: duration, total_input_tokens and total_output_tokens must be above 0")
-    for key in ("mean_ttft_ms", "mean_e2el_ms"):
-        refuse_longer_than_run(str(file), key, (getattr(result, key) or 0.0) / MS_PER_S, result.duration)
-    rate = result.completed / result.duration
-    if abs(result.request_throughput / rate - 1) > 0.01:
-        raise ConfigError(
-            f"{file}: duration: {result.completed} requests in {result.duration:g} s are {rate:.4g} per second, but "
-            f"request_throughput is {result.request_throughput:.4g}; is the duration in seconds?"
-        )
-
-
-def _singles(file: Path, lists: _Lists, decode_s: Sequence[float], result: _Result) -> list[_One]:
-    """Return answered requests where the file has them all; a failed one has no output."""
-    if not lists.ttfts or not lists.output_lens or not lists.input_lens or not decode_s:
-        return []
-    counts = {len(lists.ttfts), len(lists.output_lens), len(lists.input_lens), len(decode_s)}
-    if len(counts) != 1 or (lists.start_times and len(lists.start_times) != len(lists.ttfts)):
-        raise ConfigError(f"{file}: input_lens, output_lens, ttfts, itls and start_times differ in length; truncated?")
-    begin_s = min(lists.start_times, default=0.0)
-    failed = [bool(error) for error in lists.errors] or [False] * len(lists.ttfts)
-    if len(failed) != len(lists.ttfts):
-        raise ConfigError(f"{file}: errors: differs in length from ttfts; truncated?")
-    rows = zip(lists.ttfts, decode_s, lists.input_lens, lists.output_lens, failed, strict=True)
-    found = [
-        _One(
-            arrival_s=lists.start_times[position] - begin_s if lists.start_times else None,
-            prompt_tokens=prompt,
-            output_tokens=output,
-            ttft_ms=ttft_s * MS_PER_S,
-            e2e_ms=(ttft_s + gaps_s) * MS_PER_S,
-        )
-        for position, (ttft_s, gaps_s, prompt, output, is_failed) in enumerate(rows)
-        if output and prompt and not is_failed
-    ]
-    if len(found) != result.completed:
-        raise ConfigError(f"{file}: completed: {result.completed}, but the lists have {len(found)} answered requests")
-    return found
-
-
-def _recorded(file: Path, singles: Sequence[_One]) -> tuple[MeasuredRequest, ...]:
+def _recorded(file: Path, singles: Sequence[One]) -> tuple[MeasuredRequest, ...]:
     """Return single requests for replay; only files with `start_times` say when they were sent."""
     if not singles or singles[0].arrival_s is None:
         return ()
@@ -229,7 +96,7 @@ def _recorded(file: Path, singles: Sequence[_One]) -> tuple[MeasuredRequest, ...
     return checked_requests(str(file), requests)
 
 
-def _load_point(file: Path, result: _Result, singles: Sequence[_One], notes: Notes) -> dict[str, Any]:
+def _load_point(file: Path, result: Result, singles: Sequence[One], notes: Notes) -> dict[str, Any]:
     arrivals = _arrivals(file, result)
     requested = arrivals.get("rate_per_s")
     lost: dict[str, Any] = {} if result.completed == result.num_prompts else {"lost_positions": "unknown"}
@@ -249,17 +116,18 @@ def _load_point(file: Path, result: _Result, singles: Sequence[_One], notes: Not
     }
 
 
-def _arrivals(file: Path, result: _Result) -> dict[str, Any]:
-    try:
-        rate = math.inf if result.request_rate is None else float(result.request_rate)
-    except ValueError:
-        rate = math.nan
-    if result.max_concurrency:
-        return {"kind": "closed_loop", "concurrency": result.max_concurrency}
-    if math.isinf(rate) and rate > 0:
-        return {"kind": "burst"}
-    if not rate > 0:
-        raise ConfigError(f"{file}: request_rate: must be a positive number or inf, got {result.request_rate!r:.40}")
+def _arrivals(file: Path, result: Result) -> dict[str, Any]:
+    if result.ramp_up_strategy:
+        raise ConfigError(
+            f"{file}: ramp_up_strategy: '{result.ramp_up_strategy[:40]}'; a rate that rises during the run is no load "
+            "point; run the benchmark once per rate"
+        )
+    rate = _rate(file, result)
+    limit = result.max_concurrency if result.max_concurrency and result.max_concurrency < result.num_prompts else None
+    if math.isinf(rate):
+        return {"kind": "closed_loop", "concurrency": limit} if limit else {"kind": "burst"}
+    if limit and result.request_throughput < lint.KEPT_UP * rate:
+        return {"kind": "closed_loop", "concurrency": limit}
     burstiness = result.burstiness if result.burstiness is not None else 1.0
     if burstiness == 1.0:
         return {"kind": "poisson", "rate_per_s": rate}
@@ -269,7 +137,18 @@ def _arrivals(file: Path, result: _Result) -> dict[str, Any]:
     return {"kind": "gamma", "rate_per_s": rate, "cv": burstiness**-0.5}
 
 
-def _saturation(arrivals: Mapping[str, Any], result: _Result, singles: Sequence[_One]) -> dict[str, str]:
+def _rate(file: Path, result: Result) -> float:
+    """Return requests per second, infinite where everything is sent at once."""
+    try:
+        rate = math.inf if result.request_rate is None else float(result.request_rate)
+    except ValueError:
+        rate = math.nan
+    if not rate > 0:
+        raise ConfigError(f"{file}: request_rate: must be a positive number or inf, got {result.request_rate!r:.40}")
+    return rate
+
+
+def _saturation(arrivals: Mapping[str, Any], result: Result, singles: Sequence[One]) -> dict[str, str]:
     if arrivals["kind"] == "burst":
         return {"state": "saturated", "basis": "Everything is sent at once (request_rate inf)."}
     if arrivals["kind"] == "closed_loop":
@@ -278,7 +157,7 @@ def _saturation(arrivals: Mapping[str, Any], result: _Result, singles: Sequence[
     return saturation(finding, f"{result.request_throughput:.3g} requests per second completed.")
 
 
-def _overload(arrivals: Mapping[str, Any], result: _Result, singles: Sequence[_One]) -> lint.Finding | None:
+def _overload(arrivals: Mapping[str, Any], result: Result, singles: Sequence[One]) -> lint.Finding | None:
     # Sending ended about one answer before the last answer did.
     sending_s = max(result.duration - (result.mean_e2el_ms or 0.0) / MS_PER_S, result.duration / 2)
     return lint.overloaded(
@@ -289,23 +168,15 @@ def _overload(arrivals: Mapping[str, Any], result: _Result, singles: Sequence[_O
     ) or lint.queue_grows([one.ttft_ms for one in singles])
 
 
-def _measured(result: _Result, singles: Sequence[_One], notes: Notes) -> dict[str, Any]:
+def _measured(result: Result, singles: Sequence[One], notes: Notes) -> dict[str, Any]:
     values: dict[str, float | None] = {
-        "ttft_mean": result.mean_ttft_ms,
-        "ttft_p50": result.median_ttft_ms,
-        "ttft_p99": result.p99_ttft_ms,
-        "tpot_mean": result.mean_tpot_ms,
-        "tpot_p50": result.median_tpot_ms,
-        "tpot_p99": result.p99_tpot_ms,
-        "itl_mean": result.mean_itl_ms,
-        "itl_p50": result.median_itl_ms,
-        "itl_p99": result.p99_itl_ms,
-        "e2e_mean": result.mean_e2el_ms,
-        "e2e_p50": result.median_e2el_ms,
-        "e2e_p99": result.p99_e2el_ms,
         "request_throughput": result.request_throughput,
         "output_token_throughput": result.output_throughput,
     }
+    for name, own in (("ttft", "ttft"), ("tpot", "tpot"), ("itl", "itl"), ("e2e", "e2el")):
+        for rank, key in (("mean", "mean"), ("p50", "median"), ("p90", "p90"), ("p99", "p99")):
+            values[f"{name}_{rank}"] = getattr(result, f"{key}_{own}_ms")
+    values |= _corrections(result, notes)
     if singles:
         notes.converted("Lists are in seconds; TTFT, TPOT and E2E are formed from them, in ms.")
         values |= statistics_of("ttft", [one.ttft_ms for one in singles])
@@ -316,7 +187,27 @@ def _measured(result: _Result, singles: Sequence[_One], notes: Notes) -> dict[st
     return figures(values, {"tpot": "inter_token", "itl": "pooled_gaps"})
 
 
-def _workload(result: _Result, recorded: Sequence[MeasuredRequest], notes: Notes) -> dict[str, Any]:
+def _corrections(result: Result, notes: Notes) -> dict[str, float | None]:
+    """Return figures whose definition, by the numbers, is not the one of vLLM's benchmark."""
+    tokens = result.total_output_tokens / result.completed
+    ttft, e2e = result.mean_ttft_ms, result.mean_e2el_ms
+    corrected: dict[str, float | None] = {}
+    if e2e is None:
+        return corrected
+    contains = lint.tpot_includes_ttft(ttft=ttft, e2e=e2e, tpot=result.mean_tpot_ms, tokens=tokens)
+    if contains is not None:
+        notes.flag(contains, "corrected", LOAD_POINT)
+        notes.converted("mean_tpot_ms contains TTFT and is not used; TPOT is the time between tokens.")
+        corrected |= {f"tpot_{rank}": None for rank in ("p50", "p90", "p99")} | {"tpot_mean": contains.value}
+    lines = lint.stream_lines_counted(ttft=ttft, e2e=e2e, tpot=result.mean_itl_ms or 0.0, tokens=tokens)
+    if lines is not None:
+        notes.flag(lines, "corrected", LOAD_POINT)
+        notes.converted("Inter-token latencies counted blank lines of the stream and are left out.")
+        corrected |= {f"itl_{rank}": None for rank in ("mean", "p50", "p90", "p99")}
+    return corrected
+
+
+def _workload(result: Result, recorded: Sequence[MeasuredRequest], notes: Notes) -> dict[str, Any]:
     if not recorded:
         text = "Every request has the mean lengths; when single requests were sent is not recorded."
         notes.flag(lint.Finding(Flag.LENGTHS_UNKNOWN, text), "noted")
@@ -328,12 +219,23 @@ def _workload(result: _Result, recorded: Sequence[MeasuredRequest], notes: Notes
     }
 
 
-def _quality(result: _Result, singles: Sequence[_One], notes: Notes) -> tuple[Any, ...]:
+def _quality(result: Result, singles: Sequence[One], notes: Notes) -> tuple[Any, ...]:
     notes.flag(lint.Finding(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client."), "noted")
     if singles:
-        in_seconds = "Lists of single requests are in seconds, the other figures in ms."
+        ttft, e2e = [one.ttft_ms for one in singles], [one.e2e_ms for one in singles]
+        scalars = {"ttft_mean": result.mean_ttft_ms} | (
+            {"e2e_mean": result.mean_e2el_ms} if result.mean_e2el_ms else {}
+        )
+        of_lists = {"ttft_mean": fmean(ttft), "e2e_mean": fmean(e2e)}
+        in_seconds = (
+            f"ttfts have a mean of {fmean(ttft) / MS_PER_S:.4g}, mean_ttft_ms is {result.mean_ttft_ms:.4g}: lists of "
+            "single requests are in seconds, the other figures in ms."
+        )
         notes.flag(lint.Finding(Flag.SECONDS_CONVERTED, in_seconds), "corrected")
-        notes.flag(lint.cold_start([one.ttft_ms for one in singles]), "noted")
+        notes.flag(lint.figures_contradict(scalars, of_lists, LISTS_TOLERANCE), "noted")
+        notes.flag(lint.cold_start(ttft), "noted")
+        notes.flag(lint.lengths_unrelated_to_time([one.output_tokens for one in singles], e2e), "noted")
+        notes.flag(lint.prompts_repeat([one.prompt_tokens for one in singles]), "noted")
     return notes.quality()
 
 

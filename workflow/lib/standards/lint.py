@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from workflow.lib.laboratory import Laboratory
-from workflow.lib.standards import code, conclusions, design, verification
+from workflow.lib.standards import code, conclusions, design, measurements, verification
 from workflow.lib.standards.rules import PROJECT, Checked, Result, Rule
 from workflow.lib.standards.subject import Subject
 
@@ -30,6 +30,13 @@ HYPOTHESIS_RULES = (
     Rule("R1", "no run is lost silently", _AUTO, code.no_silent_loss),
 )
 PROJECT_RULES = (
+    Rule("GT", "a pitfall that measurements show is one of their quality flags", _AUTO, measurements.pitfalls_flagged),
+    Rule(
+        "PUB",
+        "published errors are means, and agree where their runs are the same",
+        _AUTO,
+        measurements.published_agree,
+    ),
     Rule("R2", "no float is summed in an accidental order", _AUTO, code.ordered_sums),
     Rule("R3", "numeric input is validated", _SEMI, code.held_by_tests("R3")),
     Rule("R6", "library code never ends the process", _AUTO, code.library_never_exits),

@@ -1,0 +1,151 @@
+"""Writing imported experiments: all of an import or nothing.
+
+Contract: `write_all` writes every experiment beside the project's ground truth, checks it as it will
+be read, flags what its figures and requests show, and only then moves all of them to their places.
+An import that fails or is interrupted leaves `ground_truth` as it was.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.errors import ConfigError
+from workflow.lib.experiment import Experiment
+from workflow.lib.experiment_lint import seen_among, seen_in, unflagged
+from workflow.lib.files import write_text
+from workflow.lib.ground_truth import EXPERIMENT_FILE, experiment_from, load_experiment
+from workflow.lib.measured_requests import REQUESTS_FILE, requests_text
+from workflow.lib.quality_flags import QualityFlag
+from workflow.lib.readers.experiment_text import content_of, yaml_text
+from workflow.lib.readers.imported import Imported
+from workflow.lib.readers.naming import Names, resolve
+from workflow.lib.readers.surroundings import read_mapping
+
+GROUND_TRUTH = "ground_truth"
+# Where an import is prepared, beside `ground_truth`, so that moving it is one step.
+WORKSHOP_PREFIX = ".import-"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an import wrote, and the sentences that say what it did."""
+
+    experiment: Experiment
+    folder: Path
+    sentences: tuple[str, ...]
+
+
+def project_of(out: Path) -> Path:
+    """Return the project an experiment is written into.
+
+    Raises
+    ------
+    ConfigError
+        If `out` is no new `ground_truth/<id>` of a project.
+    """
+    out = out.absolute()
+    root = out.parent.parent
+    if out.parent.name != GROUND_TRUTH or not (out.parent / "vocabulary.yaml").is_file():
+        raise ConfigError(f"--out: must be {GROUND_TRUTH}/<id> inside a project, got {out}")
+    if out.exists() or out.is_symlink():
+        raise ConfigError(f"--out: {out} exists already; choose another id, or remove it first")
+    return root
+
+
+def write_all(found: Mapping[Path, Imported], root: Path, names: Names) -> list[Written]:
+    """Write experiments into `ground_truth` of a project.
+
+    Parameters
+    ----------
+    found
+        What a reader found, by the folder it becomes.
+    root
+        The project.
+    names
+        What a person says about all of them.
+
+    Raises
+    ------
+    ConfigError
+        If one of them does not fit together or cannot be written; none is there then.
+    """
+    try:
+        with _workshop(root) as workshop:
+            others = list(_others(root))
+            written = []
+            for out, one in found.items():
+                written.append(_prepared(one, workshop / out.name, out, root, names, others))
+                others.append(written[-1].experiment)
+            _move(workshop, [one.folder for one in written])
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"{root / GROUND_TRUTH}: cannot be written: {error}; nothing was imported") from None
+    return [Written(one.experiment.located(one.folder), one.folder, one.sentences) for one in written]
+
+
+@contextmanager
+def _workshop(root: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(dir=root, prefix=WORKSHOP_PREFIX))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepared(
+    found: Imported, folder: Path, out: Path, root: Path, names: Names, others: Sequence[Experiment]
+) -> Written:
+    """Write one experiment into the workshop, with the flags its own numbers ask for."""
+    content = content_of(found, out.name, names, resolve(found, names, root))
+    folder.mkdir()
+    if found.requests:
+        write_text(folder / REQUESTS_FILE, requests_text(found.requests))
+    experiment = _checked(folder, content, out.name, root)
+    missing = unflagged(experiment, (*seen_in(experiment), *seen_among(experiment, others)))
+    if missing:
+        content["quality"] += [one.quality().model_dump(mode="json", exclude_defaults=True) for one in missing]
+        experiment = _checked(folder, content, out.name, root)
+    return Written(experiment, out, _sentences(found, experiment))
+
+
+def _checked(folder: Path, content: Mapping[str, Any], name: str, root: Path) -> Experiment:
+    """Write the experiment's file and return what a reader of it gets."""
+    write_text(folder / EXPERIMENT_FILE, yaml_text(content))
+    source = f"{GROUND_TRUTH}/{name}/{EXPERIMENT_FILE}"
+    return experiment_from(read_mapping(folder / EXPERIMENT_FILE), source=source, name=name, folder=folder, root=root)
+
+
+def _others(root: Path) -> Iterator[Experiment]:
+    """Yield the experiments of a project; one that is broken is no matter of an import."""
+    for path in sorted((root / GROUND_TRUTH).glob(f"*/{EXPERIMENT_FILE}")):
+        try:
+            yield load_experiment(path.parent)
+        except ConfigError:
+            continue
+
+
+def _move(workshop: Path, targets: Sequence[Path]) -> None:
+    """Move prepared folders to their places, or none of them."""
+    moved: list[Path] = []
+    try:
+        for target in targets:
+            (workshop / target.name).rename(target)
+            moved.append(target)
+    except BaseException:
+        for target in moved:
+            shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def _sentences(found: Imported, experiment: Experiment) -> tuple[str, ...]:
+    flags = [f"{one.flag} ({one.treatment}){_points(one)}: {one.text}" for one in experiment.quality]
+    return (*found.conversions, *flags)
+
+
+def _points(flag: QualityFlag) -> str:
+    return f" [{', '.join(flag.load_points)}]" if flag.load_points else ""
