@@ -131,6 +131,16 @@ def test_a_root_mean_square_is_told_from_a_mean():
     assert lint.kind_of_average([10.0, 10.0], 10.0) is None
 
 
+def test_two_recorded_times_per_token_are_counted_lines():
+    found = lint.stream_events_counted([102] * 19 + [101], 50)
+    assert found.flag is Flag.STREAM_LINES_COUNTED
+    assert found.value == pytest.approx(101 / 49)
+    assert lint.stream_events_counted([50] * 20, 50) is None
+    assert lint.stream_events_counted([102] * 10 + [50] * 10, 50) is None
+    assert lint.stream_events_counted([], 50) is None
+    assert lint.stream_events_counted([2], 0) is None
+
+
 # --- lengths ----------------------------------------------------------------------------------
 
 
@@ -252,6 +262,14 @@ def test_a_first_request_that_is_the_slowest_is_cold():
     assert lint.first_is_slowest(first=1353.1, largest=1353.1, p90=1099.0).value == 1
     assert lint.first_is_slowest(first=1100.0, largest=1100.0, p90=1099.0) is None
     assert lint.first_is_slowest(first=900.0, largest=1353.1, p90=700.0) is None
+
+
+def test_a_tail_longer_than_that_of_a_busier_stage_is_cold():
+    found = lint.cold_first_stage(p90=(63.9, 74.6), p99=(138.6, 79.8), later="stage_1")
+    assert found.value == pytest.approx(138.6 / 79.8)
+    assert lint.cold_first_stage(p90=(28.4, 34.1), p99=(46.0, 50.8), later="stage_1") is None
+    # A first stage that is slower altogether is something else.
+    assert lint.cold_first_stage(p90=(90.0, 74.6), p99=(138.6, 79.8), later="stage_1") is None
 
 
 def test_stages_that_overlap_are_found(shared_dir):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 
 import pytest
 import yaml
@@ -387,6 +389,57 @@ def test_a_rule_held_by_a_test_that_is_gone_is_broken(planted):
 def test_the_projects_own_code_keeps_the_rule(lab, rule):
     [found] = [one.check(lab) for one in PROJECT_RULES if one.id == rule]
     assert found.breaches == ()
+
+
+def project_rule(root, rule):
+    [found] = [one.check(load_laboratory(root)) for one in PROJECT_RULES if one.id == rule]
+    return found
+
+
+def test_a_pitfall_that_is_not_flagged_breaks_gt(audited):
+    path = audited.root / "ground_truth" / "17-llama-4-scout-17b-16e-tp2-general-lite-2-1" / "experiment.yaml"
+    assert project_rule(audited.root, "GT").breaches == ()
+    edit_yaml(path, lambda spec: spec.update(quality=[one for one in spec["quality"] if "cold" not in one["flag"]]))
+    [found] = project_rule(audited.root, "GT").breaches
+    assert "no flag cold_start_included at stage_0, but: 99 % of TTFT are below 138.6 ms" in found.what
+
+
+def test_a_copied_experiment_breaks_gt(audited):
+    folder = audited.root / "ground_truth"
+    (folder / "copy").mkdir()
+    text = (folder / "jan30-llama2-7b-tp1-chatsweep" / "experiment.yaml").read_text(encoding="utf-8")
+    (folder / "copy" / "experiment.yaml").write_text(
+        text.replace("id: jan30-llama2-7b-tp1-chatsweep", "id: copy"), encoding="utf-8"
+    )
+    assert any("equals that of" in one.what for one in project_rule(audited.root, "GT").breaches)
+
+
+def test_an_unreadable_experiment_breaks_gt(audited):
+    (audited.root / "ground_truth" / "broken").mkdir()
+    (audited.root / "ground_truth" / "broken" / "experiment.yaml").write_text("id: broken\n", encoding="utf-8")
+    [found] = project_rule(audited.root, "GT").breaches
+    assert found.where == "ground_truth/broken"
+
+
+def test_two_published_pages_whose_errors_cannot_both_be_right_are_noted(lab):
+    [found] = [one.check(lab) for one in PROJECT_RULES if one.id == "PUB"]
+    [note] = [one for one in found.notes if "h2b_scaled_overhead scaled and hg1_overhead_grid per_layer_100" in one]
+    assert "jan30-llama2-7b-tp4-chatsweep 37.4 and 8.1" in note
+
+
+def test_an_overall_error_that_is_a_root_mean_square_is_noted(audited):
+    path = audited.root / "hypotheses" / "h2b_scaled_overhead" / "published"
+    with (path / "tpot.csv").open(encoding="utf-8") as stream:
+        rows = [one for one in csv.DictReader(stream) if one["arm"] == "scaled" and one["statistic"] == "mape"]
+    training_loss = math.sqrt(math.fsum(float(one["value"]) ** 2 for one in rows) / len(rows))
+    assert not any("root mean square" in one for one in project_rule(audited.root, "PUB").notes)
+    replace_text(
+        path / "overall.csv",
+        "scaled,overall,all,tpot_mean,mape,17.3",
+        f"scaled,overall,all,tpot_mean,mape,{training_loss:.1f}",
+    )
+    [note] = [one for one in project_rule(audited.root, "PUB").notes if "root mean square" in one]
+    assert note.startswith("h2b_scaled_overhead: the published overall tpot_mean error of scaled")
 
 
 def test_the_tests_that_hold_rules_are_there(lab):

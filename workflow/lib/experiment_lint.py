@@ -175,14 +175,14 @@ def _contradictions(experiment: Experiment, other: Experiment) -> Iterator[Seen]
         for twin in other.load_points:
             if (point.arrivals, point.requests.sent) != (twin.arrivals, twin.requests.sent):
                 continue
-            means = [
-                {name: figure.value for name, figure in one.measured.items() if name.endswith("_mean")}
-                for one in (point, twin)
-            ]
-            finding = lint.figures_contradict(*means, SAME_CONFIGURATION)
+            finding = lint.figures_contradict(_means(point), _means(twin), SAME_CONFIGURATION)
             if finding is not None:
                 named = lint.Finding(finding.flag, f"{other.id} has the same configuration. {finding.text}")
                 yield Seen(named, "noted", (point.id,))
+
+
+def _means(point: LoadPoint) -> dict[str, float]:
+    return {name: figure.value for name, figure in point.measured.items() if name.endswith("_mean")}
 
 
 def _present(finding: lint.Finding | None) -> list[lint.Finding]:

@@ -117,6 +117,20 @@ def test_single_requests_are_kept_for_replay_with_the_pool_they_come_from(tmp_pa
     assert flags(found)[Flag.PROMPTS_REPEAT]
 
 
+def test_the_clients_own_counts_of_each_request_are_looked_at(tmp_path):
+    requests = pooled()
+    folder = write_inference_perf(tmp_path, [inference_perf_stage(requests, 40)])
+    records = per_request(requests)
+    for position, one in enumerate(records):
+        one["info"]["output_tokens"] = 20 + (16 * position) % 29
+        one["info"]["output_token_times"] *= 2 * 50 + 2
+        one["end_time"] += 0.001 * (position % 11)
+    (folder / "results" / "per_request_lifecycle_metrics.json").write_text(json.dumps(records), encoding="utf-8")
+    texts = [one.text for one in read(folder).quality]
+    assert any("300 of 300 answers have 2 N + 2 = 102 recorded times for N = 50 tokens" in text for text in texts)
+    assert any("Reported output lengths vary by" in text for text in texts)
+
+
 def test_single_requests_of_another_run_are_refused(tmp_path):
     folder = write_inference_perf(tmp_path)
     path = folder / "results" / "per_request_lifecycle_metrics.json"

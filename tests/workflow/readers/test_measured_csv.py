@@ -67,6 +67,43 @@ def test_an_overloaded_row_is_saturated_and_flagged(tmp_path):
     assert Flag.OVERLOADED in {one.flag for one in found.quality}
 
 
+SECOND = {**ROW, "stage": "1", "requested_rate_rps": "10", "num_requests": "6000", "num_success": "6000"}
+SLOWER = {"ttft_mean_ms": "29.5", "tpot_mean_ms": "8.888", "e2e_mean_ms": "2215.9"}
+
+
+@pytest.mark.parametrize(("e2e_ms", "contradicts"), [("2080.7", False), ("1900.0", True)])
+def test_a_summary_that_is_not_the_mean_of_its_stages_is_flagged(tmp_path, e2e_ms, contradicts):
+    whole = {"stage": "-1", "is_summary": "1", "ttft_mean_ms": "28.0", "tpot_mean_ms": "8.344", "e2e_mean_ms": e2e_ms}
+    found = read(table(tmp_path, ROW, SECOND | SLOWER, ROW | whole))["20260301-mine"]
+    assert (Flag.FIGURES_CONTRADICT in {one.flag for one in found.quality}) == contradicts
+
+
+def test_an_end_to_end_time_in_seconds_is_converted_and_flagged(tmp_path):
+    found = read(table(tmp_path, ROW | {"e2e_mean_ms": "1.81", "e2e_p90_ms": "1.94", "output_len_mean_tok": "247"}))
+    measured = found["20260301-mine"].load_points[0]["measured"]
+    assert (measured["e2e_mean"]["value"], measured["e2e_p90"]["value"]) == (1810.0, 1940.0)
+    assert Flag.SECONDS_CONVERTED in {one.flag for one in found["20260301-mine"].quality}
+
+
+def test_a_time_per_token_that_contains_the_first_is_replaced_and_flagged(tmp_path):
+    row = ROW | {
+        "ttft_mean_ms": "400",
+        "tpot_mean_ms": str(1810 / 247),
+        "tpot_p90_ms": "8",
+        "output_len_mean_tok": "247",
+    }
+    found = read(table(tmp_path, row))["20260301-mine"]
+    measured = found.load_points[0]["measured"]
+    assert measured["tpot_mean"]["value"] == pytest.approx(1410 / 246)
+    assert "tpot_p90" not in measured
+    assert Flag.TPOT_INCLUDES_TTFT in {one.flag for one in found.quality}
+
+
+def test_a_stage_given_twice_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"stage: 0 of '20260301-mine' is given twice"):
+        read(table(tmp_path, ROW, ROW))
+
+
 def test_assumed_fields_are_not_known_settings(tmp_path):
     row = {**ROW, "max_num_seqs": "128", "block_size_tok": "16", "assumed_fields": "block_size_tok;hardware"}
     found = read(table(tmp_path, row))["20260301-mine"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simulator.errors import ConfigError
-from tests.workflow.readers.samples import guidellm_report, sent, vllm_result, write_vllm
+from tests.workflow.readers.samples import guidellm_report, pooled, sent, vllm_result, write_vllm
 from workflow.lib.quality_flags import Flag
 from workflow.lib.readers.vllm_bench import read
 
@@ -69,6 +69,86 @@ def test_failed_requests_are_left_out_of_the_lists(tmp_path):
 )
 def test_every_load_becomes_its_kind_of_arrivals(tmp_path, change, arrivals):
     assert read(write_vllm(tmp_path, vllm_result(sent(), **change))).load_points[0]["arrivals"] == arrivals
+
+
+def test_a_rate_with_a_wide_limit_is_a_rate_and_one_that_was_not_reached_a_loop(tmp_path):
+    kept = read(write_vllm(tmp_path / "a", vllm_result(sent(), max_concurrency=8)))
+    assert kept.load_points[0]["arrivals"] == {"kind": "poisson", "rate_per_s": 1.0}
+    slow = read(write_vllm(tmp_path / "b", vllm_result(sent(every_s=2.0), max_concurrency=8)))
+    assert slow.load_points[0]["arrivals"] == {"kind": "closed_loop", "concurrency": 8}
+    wide = read(write_vllm(tmp_path / "c", vllm_result(sent(), rate="inf", max_concurrency=20)))
+    assert wide.load_points[0]["arrivals"] == {"kind": "burst"}
+
+
+def test_a_rate_that_rises_during_the_run_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"ramp_up_strategy: 'linear'; .* run the benchmark once per rate"):
+        read(write_vllm(tmp_path, vllm_result(sent(), rate="inf", ramp_up_strategy="linear")))
+
+
+def test_a_result_without_time_per_token_names_the_option_that_records_it(tmp_path):
+    result = vllm_result(sent())
+    del result["mean_tpot_ms"]
+    with pytest.raises(
+        ConfigError, match=r"mean_tpot_ms: missing; run the benchmark with --percentile-metrics ttft,tpot"
+    ):
+        read(write_vllm(tmp_path, result))
+
+
+def test_a_result_with_only_the_default_metrics_has_no_end_to_end_time(tmp_path):
+    result = {key: value for key, value in vllm_result(sent()).items() if "e2el" not in key}
+    figures = values(read(write_vllm(tmp_path, result)))
+    assert "e2e_mean" not in figures
+    assert figures["tpot_mean"] == pytest.approx(10.0)
+
+
+def test_percentiles_that_were_asked_for_are_kept(tmp_path):
+    figures = values(read(write_vllm(tmp_path, vllm_result(sent(), p90_ttft_ms=51.8, p90_e2el_ms=600.0))))
+    assert (figures["ttft_p90"], figures["e2e_p90"]) == (51.8, 600.0)
+
+
+def test_the_number_sent_is_that_of_the_lists_or_of_successes_and_failures(tmp_path):
+    small = read(write_vllm(tmp_path / "a", vllm_result(sent(), detailed=True, num_prompts=1000)))
+    assert small.load_points[0]["requests"]["sent"] == 20
+    newer = read(write_vllm(tmp_path / "b", vllm_result(sent(), num_prompts=1000, failed=3)))
+    assert newer.load_points[0]["requests"]["sent"] == 23
+
+
+def test_lists_in_milliseconds_are_refused(tmp_path):
+    result = vllm_result(sent(), detailed=True)
+    result["ttfts"] = [1000 * ttft for ttft in result["ttfts"]]
+    with pytest.raises(
+        ConfigError, match=r"ttfts: a mean of 50.95, but mean_ttft_ms is 50.95; lists must be in seconds"
+    ):
+        read(write_vllm(tmp_path, result))
+
+
+def test_scalars_that_are_not_those_of_the_lists_are_flagged(tmp_path):
+    result = vllm_result(sent(), detailed=True, mean_ttft_ms=60.0)
+    assert Flag.FIGURES_CONTRADICT in flags(read(write_vllm(tmp_path, result)))
+
+
+def test_a_time_per_token_that_contains_the_first_is_corrected(tmp_path):
+    requests = sent(ttft_s=0.4)
+    tokens = sum(one.output for one in requests)
+    own = 1000 * sum(one.e2e_s for one in requests) / tokens
+    found = read(write_vllm(tmp_path, vllm_result(requests, mean_tpot_ms=own)))
+    assert Flag.TPOT_INCLUDES_TTFT in flags(found)
+    assert values(found)["tpot_mean"] == pytest.approx(10.0)
+    assert "tpot_p99" not in values(found)
+
+
+def test_counted_stream_lines_are_left_out(tmp_path):
+    requests = pooled()
+    halved = 1000 * sum(one.gap_s * (one.output - 1) for one in requests) / sum(2 * one.output + 1 for one in requests)
+    found = read(write_vllm(tmp_path, vllm_result(requests, mean_itl_ms=halved)))
+    assert Flag.STREAM_LINES_COUNTED in flags(found)
+    assert not any(name.startswith("itl") for name in values(found))
+
+
+def test_the_copy_for_another_dashboard_is_no_second_result(tmp_path):
+    path = write_vllm(tmp_path)
+    (tmp_path / "result.pytorch.json").write_text("[]", encoding="utf-8")
+    assert values(read(tmp_path)) == values(read(path))
 
 
 @pytest.mark.parametrize(

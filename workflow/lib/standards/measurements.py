@@ -111,13 +111,13 @@ def _impossible(
         }
         if not shares or max(shares.values()) > SAME_PREDICTION:
             continue
-        printed = [{key: value for (name, key), value in side.items() if name == metric} for side in (errors, others)]
-        kept: list[dict[str, float]] = [{}, {}]
+        kept: tuple[dict[str, float], dict[str, float]] = ({}, {})
         for key, share in sorted(shares.items()):
-            pair = [side.get(key) for side in printed]
-            if None not in pair and abs(pair[0] - pair[1]) > share * (100 + max(pair)) + ROUNDING_PCT:
-                for side, value in zip(kept, pair, strict=True):
-                    side[key] = value
+            left, right = errors.get((metric, key)), others.get((metric, key))
+            if left is None or right is None:
+                continue
+            if abs(left - right) > share * (100 + max(left, right)) + ROUNDING_PCT:
+                kept[0][key], kept[1][key] = left, right
         found = lint.figures_contradict(kept[0], kept[1], 0.0)
         if found is not None:
             yield (
