@@ -112,3 +112,17 @@ def log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if len(powers) <= MAX_DECADES_WITH_STEPS else (1,)
     return [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+
+
+def log_log(axes: Axes, low: float, high: float) -> None:
+    """Give both axes of a panel the same logarithmic range, ticks as plain numbers and a grid."""
+    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+
+    ticks = log_ticks(low, high)
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
+        axis.set_major_locator(FixedLocator(ticks))
+        axis.set_ticklabels([f"{tick:g}" for tick in ticks])
+    axes.grid(which="major", color=GRID, linewidth=0.5)

@@ -22,7 +22,7 @@ from workflow.lib.drawing import (
     Layout,
     drawn,
     legend,
-    log_ticks,
+    log_log,
     svg,
 )
 from workflow.lib.scoring import ErrorRow, Scores
@@ -86,23 +86,10 @@ def _scatter(
                 markeredgecolor=EDGE,
                 label=f"{arm}, {workload}",
             )
-    _log_axes(axes, low, high)
+    log_log(axes, low, high)
     axes.set_title(title)
     axes.set_xlabel(f"measured mean {metric.label} [ms]")
     axes.set_ylabel(f"predicted mean {metric.label} [ms]")
-
-
-def _log_axes(axes: Axes, low: float, high: float) -> None:
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
-
-    ticks = log_ticks(low, high)
-    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_locator(NullLocator())
-        axis.set_minor_formatter(NullFormatter())
-        axis.set_major_locator(FixedLocator(ticks))
-        axis.set_ticklabels([f"{tick:g}" for tick in ticks])
-    axes.grid(which="major", color=GRID, linewidth=0.5)
 
 
 def _bars(axes: Axes, title: str, metric: Metric, arms: Sequence[str], scores: Scores, names: Sequence[str]) -> None:

@@ -13,7 +13,8 @@ GPUs are the files of the neighbouring `configs`. docs/ground-truth.md describes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,10 +41,12 @@ __all__ = [
     "Server",
     "ServerSettings",
     "Source",
+    "Words",
     "experiment_from",
     "json_schema",
     "load_experiment",
     "load_set",
+    "words_of",
     "write_schema",
 ]
 
@@ -73,7 +76,37 @@ def load_experiment(folder: Path) -> Experiment:
     )
 
 
-def experiment_from(content: object, *, source: str, name: str, folder: Path, root: Path) -> Experiment:
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What an experiment may name; None allows any word."""
+
+    families: Collection[str] | None = None
+    workloads: Collection[str] | None = None
+    models: Collection[str] | None = None
+    hardware: Collection[str] | None = None
+
+
+def words_of(root: Path) -> Words:
+    """Return the words of a project: its vocabulary, its models and GPUs.
+
+    Raises
+    ------
+    ConfigError
+        If the vocabulary cannot be read.
+    """
+    path = root / "ground_truth" / VOCABULARY_FILE
+    vocabulary = parse(_Vocabulary, read_yaml(path), source=f"ground_truth/{VOCABULARY_FILE}")
+    return Words(
+        families=tuple(vocabulary.families),
+        workloads=tuple(vocabulary.workloads),
+        models=tuple(path.stem for path in (root / "configs" / "models").glob("*.json")),
+        hardware=tuple(path.stem for path in (root / "configs" / "hardware").glob("*.yaml")),
+    )
+
+
+def experiment_from(
+    content: object, *, source: str, name: str, folder: Path, root: Path | None = None, words: Words | None = None
+) -> Experiment:
     """Validate the content of an `experiment.yaml`; see `load_experiment`.
 
     Parameters
@@ -84,11 +117,12 @@ def experiment_from(content: object, *, source: str, name: str, folder: Path, ro
         The id the experiment must have.
     folder
         Where `requests.csv` is looked for.
-    root
-        The project's folder.
+    root, words
+        The project whose words it may use, or those words themselves; without either any word is allowed.
     """
     experiment = parse(Experiment, content, source=source).located(folder)
-    problems = [*_reference_problems(experiment, name, root), *_load_point_problems(experiment)]
+    allowed = words or (words_of(root) if root else Words())
+    problems = [*_reference_problems(experiment, name, allowed), *_load_point_problems(experiment)]
     if problems:
         raise config_error(source, problems)
     return experiment
@@ -148,20 +182,18 @@ class _Vocabulary(StrictModel):
     workloads: dict[Text, Text]
 
 
-def _reference_problems(experiment: Experiment, name: str, root: Path) -> Iterator[str]:
+def _reference_problems(experiment: Experiment, name: str, words: Words) -> Iterator[str]:
     """Yield names that nothing in the project answers to."""
     if experiment.id != name:
         yield f"id: must be the folder's name '{name}' (got '{experiment.id}')"
-    path = root / "ground_truth" / VOCABULARY_FILE
-    words = parse(_Vocabulary, read_yaml(path), source=f"ground_truth/{VOCABULARY_FILE}")
-    named: tuple[tuple[str, str, Iterable[str]], ...] = (
+    named: tuple[tuple[str, str, Collection[str] | None], ...] = (
         ("family", experiment.family, words.families),
         ("workload.name", experiment.workload.name, words.workloads),
-        ("model", experiment.model, [path.stem for path in (root / "configs" / "models").glob("*.json")]),
-        ("hardware", experiment.hardware, [path.stem for path in (root / "configs" / "hardware").glob("*.yaml")]),
+        ("model", experiment.model, words.models),
+        ("hardware", experiment.hardware, words.hardware),
     )
     for key, word, known in named:
-        if word not in known:
+        if known is not None and word not in known:
             yield f"{key}: unknown {key.removesuffix('.name')} '{word}'; {suggest(word, known)}"
 
 

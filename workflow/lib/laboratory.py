@@ -100,7 +100,7 @@ class Laboratory:
         key = (hypothesis, method)
         if key not in self._arms:
             spec = self.hypotheses[hypothesis]
-            self._arms[key] = tuple(_resolve(spec, self.methods[method], name) for name in spec.arms)
+            self._arms[key] = tuple(resolve_arm(spec, self.methods[method], name) for name in spec.arms)
         return self._arms[key]
 
     def swept_arm(self, hypothesis: str, method: str, value: float) -> tuple[Arm, str]:
@@ -113,7 +113,7 @@ class Laboratory:
         """
         spec = self.hypotheses[hypothesis]
         assert spec.sweep is not None, "only asked where a sweep is described"
-        arm = _resolve(spec, self.methods[method], spec.sweep.arm, value)
+        arm = resolve_arm(spec, self.methods[method], spec.sweep.arm, value)
         return arm, _digest(self.methods[method], arm)
 
     def runs(self, hypothesis: str) -> tuple[Run, ...]:
@@ -294,7 +294,7 @@ def engine_options(arm: Arm, experiment: Experiment, source: str, *, as_stated: 
     return parse(EngineOptions, {**known, **arm.engine}, source=source)
 
 
-def _resolve(spec: Hypothesis, method: Method, arm: str, value: float | None = None) -> Arm:
+def resolve_arm(spec: Hypothesis, method: Method, arm: str, value: float | None = None) -> Arm:
     """Overlay base, method and arm, in this order; nested records are replaced as a whole.
 
     `value` is that of the swept option; where none is given, the swept arm has the first one.

@@ -57,10 +57,10 @@ def load_record(
         "strategy": strategy_of(point),
         "requested_per_s": point.rate.requested_per_s if point.rate else None,
         "achieved_per_s": _achieved(point),
-        "saturated": {"measured": point.saturated, "predicted": _queue_grows(done, options)},
+        "saturated": {"measured": point.saturated, "predicted": grows_queue(done, options)},
         "branches": dict(sorted(mixed.items())),
         "figures": _figures(point, result.requests, options),
-        "distances": _distances(experiment.measured_requests(point.id), done, options),
+        "distances": distances_of(experiment.measured_requests(point.id), done, options),
     }
 
 
@@ -77,15 +77,15 @@ def _achieved(point: LoadPoint) -> float | None:
     return point.rate.achieved_per_s if point.rate else None
 
 
-def _queue_grows(done: Sequence[RequestResult], options: MetricOptions) -> bool:
-    """Judge a simulated server as recorded requests are judged."""
+def grows_queue(done: Sequence[RequestResult], options: MetricOptions) -> bool:
+    """Return whether waiting grows through a simulated load point; judged as recorded requests are."""
     return queue_grows([ttft_us(one, options) / US_PER_MS for one in done]) is not None
 
 
 def _figures(point: LoadPoint, requests: Sequence[RequestResult], options: MetricOptions) -> dict[str, Any]:
     found = {}
     for name, figure in point.measured.items():
-        prediction = _prediction(name, figure.definition)
+        prediction = prediction_of(name, figure.definition)
         value = None if prediction is None else measure(prediction, requests, options)
         found[name] = {
             "measured": figure.value,
@@ -96,7 +96,8 @@ def _figures(point: LoadPoint, requests: Sequence[RequestResult], options: Metri
     return found
 
 
-def _prediction(name: str, definition: str) -> str | None:
+def prediction_of(name: str, definition: str) -> str | None:
+    """Return the definition of `simulator.metrics` that predicts a measured figure, or None if there is none."""
     kind = KINDS[name]
     mean, stem = PREDICTIONS.get((kind, definition), ("", ""))
     statistic = name.removeprefix(kind).removeprefix("_")
@@ -104,7 +105,7 @@ def _prediction(name: str, definition: str) -> str | None:
     return wanted if wanted in DEFINITIONS else None
 
 
-def _distances(
+def distances_of(
     measured: Sequence[MeasuredRequest], done: Sequence[RequestResult], options: MetricOptions
 ) -> dict[str, Any]:
     """Compare distributions over requests, where single requests were recorded."""

@@ -16,7 +16,7 @@ from workflow.lib.drawing import (
     Layout,
     drawn,
     legend,
-    log_ticks,
+    log_log,
     svg,
 )
 
@@ -89,8 +89,6 @@ def _label(metric: str) -> str:
 
 
 def _scatter(axes: Axes, metric: str, groups: Mapping[str, Sequence[Row]]) -> None:
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
-
     values = [value for rows in groups.values() for row in rows for value in row.figures[metric]] or [1.0]
     low, high = min(values) / 1.3, max(values) * 1.3
     axes.plot([low, high], [low, high], color=EDGE, linewidth=0.8, label="predicted = measured")
@@ -105,13 +103,7 @@ def _scatter(axes: Axes, metric: str, groups: Mapping[str, Sequence[Row]]) -> No
             markeredgecolor=EDGE,
             label=label,
         )
-    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), title=LABELS[metric])
-    ticks = log_ticks(low, high)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_locator(NullLocator())
-        axis.set_minor_formatter(NullFormatter())
-        axis.set_major_locator(FixedLocator(ticks))
-        axis.set_ticklabels([f"{tick:g}" for tick in ticks])
-    axes.grid(color=GRID, linewidth=0.5)
+    log_log(axes, low, high)
+    axes.set_title(LABELS[metric])
     axes.set_xlabel(f"measured {LABELS[metric]} [ms]")
     axes.set_ylabel(f"predicted {LABELS[metric]} [ms]")

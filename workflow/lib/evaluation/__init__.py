@@ -1,0 +1,1 @@
+"""`python -m workflow evaluate`: a calibration judged on a folder of experiments nobody here has seen."""
