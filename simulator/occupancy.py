@@ -7,11 +7,17 @@ decodes, figures of decoding are None.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from simulator.engine.records import RequestResult
-from simulator.request_times import decode_time_us, generated_tokens, queue_time_us, reached_us
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +56,48 @@ def occupancy(done: Sequence[RequestResult]) -> Occupancy | None:
     # Loaded here because a bare run needs no arrays.
     import numpy as np
 
-    prompts = np.array([one.prompt_tokens for one in done], dtype=float)
-    computed = prompts - np.array([one.cached_tokens for one in done], dtype=float)
-    outputs = np.array([generated_tokens(one) for one in done], dtype=float)
-    begins = np.array([reached_us(one, "first_token_us") for one in done], dtype=float)
-    spans = np.array([decode_time_us(one) for one in done], dtype=float)
-    times = np.concatenate([begins, begins + spans])
-    order = np.argsort(times, kind="stable")
-    signs = np.concatenate([np.ones_like(spans), -np.ones_like(spans)])[order]
-    times = times[order]
-    lengths = np.diff(times, append=times[-1])
-    requests = np.cumsum(signs)
-    # KV tokens of a request grow linearly while it decodes: base + growth * time, so sums are two running sums.
-    growth = np.where(spans > 0, (outputs - 1) / np.where(spans > 0, spans, 1.0), 0.0)
-    base = prompts - growth * (begins - times[0])
-    bases, growths = (np.cumsum(signs * np.concatenate([each, each])[order]) for each in (base, growth))
-    tokens = bases + growths * (times - times[0] + lengths / 2)
-    token_time = float(requests @ lengths)
-    gaps = float(np.sum(outputs - 1))
+    def each(values: Iterable[float | None]) -> NDArray[np.float64]:
+        return np.fromiter(values, dtype=np.float64, count=len(done))
+
+    prompts = each(one.prompt_tokens for one in done)
+    computed = prompts - each(one.cached_tokens for one in done)
+    outputs = np.maximum(each(one.output_tokens for one in done), 1.0)
+    begins = each(one.first_token_us for one in done)
+    ends = each(one.completed_us for one in done)
+    queues = each(one.scheduled_us for one in done) - each(one.arrival_us for one in done)
+    requests, tokens, lengths = _profile(prompts, outputs, begins, ends)
+    token_time, gaps = float(requests @ lengths), float(np.sum(outputs - 1))
     # Others that decode when a prompt is completed; those that begin at the same moment came with it.
-    running = np.searchsorted(np.sort(begins), begins, side="left") - np.searchsorted(
-        np.sort(begins + spans), begins, side="left"
-    )
-    count = len(done)
+    beside = np.searchsorted(np.sort(begins), begins) - np.searchsorted(np.sort(ends), begins)
     return Occupancy(
-        prompt_tokens=float(np.sum(prompts)) / count,
-        computed_tokens=float(np.sum(computed)) / count,
-        output_tokens=float(np.sum(outputs)) / count,
-        queue_us=sum(map(queue_time_us, done)) / count,
+        prompt_tokens=float(np.mean(prompts)),
+        computed_tokens=float(np.mean(computed)),
+        output_tokens=float(np.mean(outputs)),
+        queue_us=float(np.mean(queues)),
         decode_requests=float(requests**2 @ lengths) / token_time if token_time else None,
         decode_kv_tokens=float((requests * tokens) @ lengths) / token_time if token_time else None,
-        prefills_per_gap=float(np.sum(running)) / gaps if gaps else None,
-        prefill_tokens_per_gap=float(running @ computed) / gaps if gaps else None,
-        decodes_beside_prefill=float(np.sum(running)) / count,
+        prefills_per_gap=float(np.sum(beside)) / gaps if gaps else None,
+        prefill_tokens_per_gap=float(beside @ computed) / gaps if gaps else None,
+        decodes_beside_prefill=float(np.mean(beside)),
     )
+
+
+def _profile(prompts: Floats, outputs: Floats, begins: Floats, ends: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return requests that decode, their mean KV tokens, and the length of every stretch between two events.
+
+    KV tokens of a request grow linearly while it decodes, as base + growth * time, so that those of all are two
+    running sums.
+    """
+    import numpy as np
+
+    times = np.concatenate([begins, ends])
+    order = np.argsort(times, kind="stable")
+    signs = np.concatenate([np.ones_like(begins), -np.ones_like(ends)])[order]
+    start = times[order[0]]
+    spans = ends - begins
+    growth = np.where(spans > 0, (outputs - 1) / np.where(spans > 0, spans, 1.0), 0.0)
+    base = prompts - growth * (begins - start)
+    elapsed = times[order] - start
+    lengths = np.diff(elapsed, append=elapsed[-1])
+    bases, growths = (np.cumsum(signs * np.concatenate([one, one])[order]) for one in (base, growth))
+    return np.cumsum(signs), bases + growths * (elapsed + lengths / 2), lengths

@@ -18,6 +18,7 @@ from workflow.lib.overhead_table import OPTION, overhead_table
 from workflow.lib.published import Comparison, NotReproducible
 from workflow.lib.rendering import render, render_text
 from workflow.lib.report import MethodReport, Report, changes
+from workflow.lib.residuals.analysis import analysis_figures
 from workflow.lib.scope import scope_of
 from workflow.lib.scoring import numbers_text
 from workflow.lib.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Metric, Reproduction
@@ -38,6 +39,7 @@ def render_report(laboratory: Laboratory, report: Report) -> dict[str, str]:
         arms = report.spec.shown_arms
         files[f"figures/{metric.value}_predicted_vs_measured.svg"] = predicted_versus_measured(metric, arms, panels)
         files[f"figures/{metric.value}_signed_errors.svg"] = signed_errors(metric, arms, panels)
+    files |= {one.figure_name: one.figure for one in report.analyses}
     if report.published is not None:
         page = {"cells": tables.reproduction_cells(report.comparisons), "source": report.published.source}
         page["summary"] = tables.reproduction_summary(report.comparisons)
@@ -55,6 +57,7 @@ def report_files(laboratory: Laboratory, hypothesis: str) -> list[str]:
     names = ["numbers.csv", "provenance.json", *expectation_names(spec)]
     for metric in spec.metrics:
         names += [f"figures/{metric.value}_predicted_vs_measured.svg", f"figures/{metric.value}_signed_errors.svg"]
+    names += analysis_figures(laboratory, spec)
     if (laboratory.root / "hypotheses" / hypothesis / "published").is_dir():
         names.append("reproduction.md")
     return [*names, "FINDINGS.md"]
@@ -93,6 +96,7 @@ def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
         "design_table": design_table(laboratory, report),
         "audit_table": audit_table(report),
         "scope": scope_of(laboratory, report),
+        "analyses": report.analyses,
         "changes": _changes_text(report) if len(report.methods) > 1 else "",
         "reproduction": _reproduction(laboratory, report),
         "discussion": {name: text(body, f"discussion.md: {name}") for name, body in sections.items()},

@@ -18,6 +18,7 @@ from workflow.lib.laboratory import Arm, Laboratory
 from workflow.lib.load_numbers import load_numbers
 from workflow.lib.load_tables import load_sections
 from workflow.lib.published import Comparison, Published, reproduce
+from workflow.lib.residuals.analysis import Analysis, analyses_of
 from workflow.lib.results import Row, error_rows
 from workflow.lib.scoring import Number, Scores, numbers_of
 from workflow.lib.settings import Method, Settings
@@ -178,6 +179,7 @@ class Report:
     beyond: tuple[Experiment, ...] = ()
     beyond_section: str = ""
     beyond_numbers: tuple[Number, ...] = ()
+    analyses: tuple[Analysis, ...] = ()
 
     @property
     def headline(self) -> MethodReport:
@@ -191,6 +193,7 @@ class Report:
         found = [number for one in self.methods for number in numbers_of(one.scores, arms, self.spec.metrics)]
         found += [number for one in self.methods for number in load_numbers(one.rows)]
         found += self.beyond_numbers
+        found += [number for one in self.analyses for number in one.numbers]
         return tuple(sorted(found, key=lambda number: number.identity))
 
     @cached_property
@@ -233,7 +236,10 @@ def build_report(
         comparisons = reproduce(published, scores, spec.reference_arm, tolerance)
     beyond = laboratory.beyond(hypothesis)
     section, numbers = _beyond(spec, spec.beyond, rows) if spec.beyond else ("", ())
-    return Report(spec, laboratory.experiments(hypothesis), methods, published, comparisons, beyond, section, numbers)
+    analyses = analyses_of(laboratory, spec, {one.method.id: one.arms for one in methods}, rows)
+    return Report(
+        spec, laboratory.experiments(hypothesis), methods, published, comparisons, beyond, section, numbers, analyses
+    )
 
 
 def _beyond(spec: Hypothesis, beyond: Beyond, rows: Sequence[Row]) -> tuple[str, tuple[Number, ...]]:

@@ -15,7 +15,8 @@ from simulator.engine.loop import run as run_engine
 from simulator.engine.records import Request, RunResult
 from simulator.errors import UnsupportedError
 from simulator.metrics import measure
-from simulator.request_times import MetricOptions
+from simulator.occupancy import occupancy
+from simulator.request_times import MetricOptions, completed
 from simulator.steptime.branches import BranchMeter
 from simulator.steptime.build import build_step_time
 from simulator.steptime.options import ConstantMfuOptions, MfuRooflineOptions, StepTimeOptions
@@ -86,6 +87,7 @@ def _simulated(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, A
         "metrics": _metrics(run.method.definitions, experiment, load_point, result, seen),
         "requests": len(workload.requests),
         "counters": dataclasses.asdict(result.counters),
+        "occupancy": _occupancy(result, 0),
         "peak_shares": {"flops": meter.compute_share, "bytes": meter.bandwidth_share},
         "kernels": _kernels_in_words(run.arm.steptime),
     }
@@ -111,9 +113,16 @@ def _replayed(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, An
         "metrics": _metrics(run.method.definitions, experiment, load_point, result, seen),
         "requests": len(replay.workload.requests) - replay.warm_up,
         "counters": dataclasses.asdict(result.counters),
+        "occupancy": _occupancy(result, replay.warm_up),
         "load": load_record(experiment, point, result, seen, meter.mixed),
         "kernels": _kernels_in_words(run.arm.steptime),
     }
+
+
+def _occupancy(result: RunResult, skip_first: int) -> dict[str, float | None] | None:
+    """Return what the requests that count saw of each other; None where none completed."""
+    seen = occupancy(completed(result.requests[skip_first:]))
+    return dataclasses.asdict(seen) if seen else None
 
 
 def _kernels_in_words(options: StepTimeOptions) -> str:

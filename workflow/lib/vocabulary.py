@@ -157,6 +157,8 @@ class Scope(StrEnum):
     TP = "tp"
     LOAD_POINT = "load_point"
     STRATEGY = "strategy"
+    DRIVER = "driver"
+    TERM = "term"
     SPLIT = "split"
     OVERALL = "overall"
 
@@ -169,6 +171,8 @@ class Statistic(StrEnum):
     MAPE = "mape"
     SIGNED_ERROR = "signed_error"
     DELTA = "delta"
+    HELD_OUT = "held_out"
+    RANK_CORRELATION = "rank_correlation"
     VALUE = "value"
     POINTS = "points"
     COUNT = "count"

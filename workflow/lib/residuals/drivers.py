@@ -19,6 +19,8 @@ MIN_POINTS = 4
 MAX_VALUES = 4
 GROUPS = 3
 SHOWN_DIGITS = 3
+# From here on values are whole numbers.
+WHOLE_ABOVE = 100.0
 KILO = 1000.0
 
 
@@ -115,7 +117,7 @@ def groups(residuals: Sequence[Residual], driver: Driver, metrics: Sequence[str]
 
 def _shown(value: float) -> float:
     """Return a value as it is printed, so that what looks the same is one group."""
-    return float(f"{value:.{SHOWN_DIGITS}g}")
+    return float(round(value)) if abs(value) >= WHOLE_ABOVE else float(f"{value:.{SHOWN_DIGITS}g}")
 
 
 def _bounds(distinct: Sequence[float]) -> list[tuple[float, float]]:

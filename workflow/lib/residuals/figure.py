@@ -29,11 +29,12 @@ EMPTY_WIDTH = 320.0
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A range in data, and whether it is drawn by logarithms."""
+    """A range in data, whether it is drawn by logarithms, and its values where they are few."""
 
     low: float
     high: float
     log: bool = False
+    values: tuple[float, ...] = ()
 
     def place(self, value: float) -> float:
         """Return where a value lies, 0 at the low end and 1 at the high end."""
@@ -42,7 +43,9 @@ class Axis:
 
     @property
     def ticks(self) -> list[float]:
-        """Round values inside the range, few enough to be read."""
+        """The values themselves where they are few, else round ones inside the range, few enough to be read."""
+        if 0 < len(self.values) <= MAX_TICKS:
+            return list(self.values)
         found = _log_ticks(self.low, self.high) if self.log else _linear_ticks(self.low, self.high)
         return found if len(found) <= MAX_TICKS + 1 else found[:: -(-len(found) // MAX_TICKS)]
 
@@ -50,11 +53,12 @@ class Axis:
 def axis_of(values: Sequence[float], *, may_be_log: bool) -> Axis:
     """Return an axis that shows all values with some room around them."""
     low, high = min(values), max(values)
+    few = tuple(sorted(set(values)))[: MAX_TICKS + 1] if may_be_log and all(map(float.is_integer, values)) else ()
     if may_be_log and low > 0 and high / low > LOG_ABOVE:
         room = (high / low) ** PADDING
-        return Axis(low / room, high * room, log=True)
+        return Axis(low / room, high * room, log=True, values=few)
     room = (high - low or abs(high) or 1.0) * PADDING
-    return Axis(low - room, high + room)
+    return Axis(low - room, high + room, values=few)
 
 
 def residual_figure(residuals: Iterable[Residual], metrics: Sequence[str] = METRICS) -> str:

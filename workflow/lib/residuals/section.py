@@ -6,14 +6,14 @@ Residuals are (measured - predicted) / measured of means: positive means predict
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from workflow.lib.markdown import MISSING, pct, signed_pct, table
-from workflow.lib.residuals.drivers import DRIVERS, correlation, groups, varies
+from workflow.lib.markdown import MISSING, pct, signed_pct, signless_zero, table
+from workflow.lib.residuals.drivers import DRIVERS, Driver, correlation, groups, varies
 from workflow.lib.residuals.ranking import DEFAULT, Resampling, Suggestion, ranked_terms
 from workflow.lib.residuals.record import LABELS, METRICS, Residual, scored, unscored
-from workflow.lib.residuals.terms import BY_NAME
-from workflow.lib.residuals.words import constant_text, interval_text, sentence
+from workflow.lib.residuals.terms import TERMS
+from workflow.lib.residuals.words import constant_text, interval_text, listed, sentence
 
 FIGURE = "figures/residuals.svg"
 SHOWN_TERMS = 5
@@ -25,6 +25,7 @@ def residual_section(
     metrics: Sequence[str] = METRICS,
     resampling: Resampling = DEFAULT,
     figure: str = FIGURE,
+    ranked: Mapping[str, Sequence[Suggestion]] | None = None,
 ) -> str:
     """Return the section as markdown.
 
@@ -36,64 +37,78 @@ def residual_section(
         Which of `ttft`, `itl` and `e2e`.
     figure
         Where the page finds `residual_figure`.
+    ranked
+        `ranked_terms` of each metric, where the caller has them already.
     """
     chosen = tuple(residuals)
     present = [metric for metric in metrics if scored(chosen, metric)]
     parts = []
     if present:
-        parts += [_correlations(chosen, present), _groups(chosen, present)]
+        parts.append(_drivers(chosen, present))
         parts.append(f"![Signed residuals against what they may go with]({figure})")
-        parts += [_ranking(chosen, metric, resampling) for metric in present]
+        for metric in present:
+            parts.append(
+                _ranking(metric, ranked[metric] if ranked else ranked_terms(chosen, metric, TERMS, resampling))
+            )
     else:
         parts.append(NOTHING_SCORED)
     if missing := _missing(chosen, metrics):
         parts.append(missing)
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(parts)
 
 
-def _correlations(residuals: Sequence[Residual], metrics: Sequence[str]) -> str:
-    rows = []
-    for driver in DRIVERS:
-        found = [correlation(residuals, driver, metric) for metric in metrics]
-        cells = [MISSING if one.value is None else f"{one.value:+.2f}" for one in found]
-        why = "" if varies(residuals, driver) else "does not vary"
-        rows.append([driver.title, *cells, str(max(one.points for one in found)), why])
-    header = ["Driver", *(LABELS[metric] for metric in metrics), "load points", ""]
-    return "Rank correlation (Spearman) of the signed residual with each driver:\n\n" + table(header, rows)
+def _drivers(residuals: Sequence[Residual], metrics: Sequence[str]) -> str:
+    rows = [row for driver in DRIVERS for row in _driver_rows(residuals, driver, metrics)]
+    header = ["Driver", "", *(LABELS[metric] for metric in metrics), "load points"]
+    return (
+        "Signed residuals by driver: Spearman's rank correlation, and means by value (positive: too fast).\n\n"
+        + table(header, rows, left=2)
+    )
 
 
-def _groups(residuals: Sequence[Residual], metrics: Sequence[str]) -> str:
-    rows = [
-        [driver.title, group.label, str(group.points), *(signed_pct(group.mean_pct[metric]) for metric in metrics)]
-        for driver in DRIVERS
-        for group in groups(residuals, driver, metrics)
+def _driver_rows(residuals: Sequence[Residual], driver: Driver, metrics: Sequence[str]) -> list[list[str]]:
+    found = {metric: correlation(residuals, driver, metric) for metric in metrics}
+    points = str(max(one.points for one in found.values()))
+    dashes = [MISSING] * len(metrics)
+    if points == "0":
+        return [[driver.title, "not known", *dashes, points]]
+    if not varies(residuals, driver):
+        return [[driver.title, "does not vary", *dashes, points]]
+    cells = [MISSING if one.value is None else f"{signless_zero(one.value, 2):+.2f}" for one in found.values()]
+    return [
+        [driver.title, "rank correlation", *cells, points],
+        *(
+            ["", group.label, *(signed_pct(group.mean_pct[metric]) for metric in metrics), str(group.points)]
+            for group in groups(residuals, driver, metrics)
+        ),
     ]
-    if not rows:
-        return ""
-    header = ["Driver", "Value", "load points", *(LABELS[metric] for metric in metrics)]
-    return "Mean signed residual by group (positive: predicted too fast):\n\n" + table(header, rows, left=2)
 
 
-def _ranking(residuals: Sequence[Residual], metric: str, resampling: Resampling) -> str:
-    ranked = ranked_terms(residuals, metric, resampling=resampling)
+def _ranking(metric: str, ranked: Sequence[Suggestion]) -> str:
+    """Return the sentence, and the terms that do something; where none does, the first one alone."""
     fitted = [one for one in ranked if one.constant is not None]
-    lines = [_line(place, one) for place, one in enumerate(fitted[:SHOWN_TERMS], start=1)]
-    header = ["", "Term", "Constant", "Interval", "MAPE", "fitted", "held out", "Cannot be told from"]
-    return f"**{LABELS[metric]}.** {sentence(ranked, metric)}\n\n{table(header, lines, left=2)}"
+    shown = [one for one in fitted if one.constant] or fitted[:1]
+    told = f"**{LABELS[metric]}.** {sentence(ranked, metric)}"
+    if not shown:
+        return told
+    lines = [_line(place, one) for place, one in enumerate(shown[:SHOWN_TERMS], start=1)]
+    header = ["", "Term", "Cannot be told from", "Constant", "Interval", "MAPE", "fitted", "held out"]
+    return f"{told}\n\n{table(header, lines, left=3)}"
 
 
 def _line(place: int, one: Suggestion) -> list[str]:
     errors = [pct(one.mape_before), pct(one.mape_after), pct(one.held_out)]
-    tied = ", ".join(BY_NAME[name].label if name in BY_NAME else name for name in one.tied)
-    return [str(place), f"{one.term.label} ({one.term.formula})", constant_text(one), interval_text(one), *errors, tied]
+    term = f"{one.term.label} ({one.term.formula})"
+    return [str(place), term, listed(one.tied), constant_text(one), interval_text(one), *errors]
 
 
 def _missing(residuals: Sequence[Residual], metrics: Sequence[str]) -> str:
-    rows = [
-        [LABELS[metric], str(count), reason]
-        for metric in metrics
-        for reason, count in unscored(residuals, metric).items()
-    ]
-    if not rows:
+    """Return why load points have no residual, metrics with the same reason together."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for metric in metrics:
+        for reason, count in unscored(residuals, metric).items():
+            found.setdefault((reason, count), []).append(LABELS[metric])
+    if not found:
         return ""
-    return "Load points without a residual:\n\n" + table(["Metric", "load points", "Reason"], rows)
+    rows = [[reason, ", ".join(labels), str(count)] for (reason, count), labels in found.items()]
+    return "Load points without a residual:\n\n" + table(["Reason", "Of", "load points"], rows, left=2)

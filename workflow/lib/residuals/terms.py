@@ -187,7 +187,7 @@ TERMS: tuple[Term, ...] = (
     ),
     _each_step(
         "weights",
-        "slower reading of the layers' weights",
+        "reading of the layers' weights",
         "bytes of all layers / peak bandwidth / TP per step",
         "times their time at peak",
         lambda one: one.layer_weight_bytes / one.peak_bandwidth * US,
@@ -195,7 +195,7 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         "kv_bytes",
-        "slower reading of the KV cache",
+        "reading of the KV cache",
         "KV bytes in the step / peak bandwidth / TP",
         "times their time at peak",
         "rate",
@@ -248,7 +248,7 @@ TERMS: tuple[Term, ...] = (
     ),
     _per_prompt_token(
         "prefill_flops",
-        "slower GEMMs of prompts",
+        "GEMMs of prompts",
         "GEMM FLOPs of computed prompt tokens / peak FLOP/s / TP",
         "times their time at peak",
         lambda one: one.flops_per_token / one.peak_flops * US,
@@ -264,7 +264,7 @@ TERMS: tuple[Term, ...] = (
     ),
     _outside(
         "queue",
-        "longer wait for admission",
+        "wait for admission",
         "predicted wait",
         "times the predicted wait",
         lambda one: _times(one.queue_ms, US_PER_MS),

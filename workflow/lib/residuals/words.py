@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workflow.lib.markdown import MISSING, pct
+from workflow.lib.markdown import MISSING, pct, signless_zero
 from workflow.lib.residuals.ranking import Suggestion
 from workflow.lib.residuals.record import LABELS
 from workflow.lib.residuals.terms import BY_NAME
@@ -12,6 +12,8 @@ from workflow.lib.residuals.terms import BY_NAME
 US_PER_MS = 1000.0
 # Rivals named in a sentence; a longer list says the data do not decide.
 NAMED = 3
+# From here on numbers are printed whole.
+THOUSAND = 1000.0
 
 
 def constant_text(one: Suggestion) -> str:
@@ -20,7 +22,8 @@ def constant_text(one: Suggestion) -> str:
         return MISSING
     scale, unit = _scale(one)
     implied = implied_text(one)
-    return f"{one.constant * scale:.3g} {unit}{f' ({implied})' if implied else ''}"
+    bound = ", the least that physics allows" if one.at_bound else ""
+    return f"{_number(one.constant * scale)} {unit}{f' ({implied})' if implied else ''}{bound}"
 
 
 def interval_text(one: Suggestion) -> str:
@@ -28,7 +31,7 @@ def interval_text(one: Suggestion) -> str:
     if one.low is None or one.high is None:
         return MISSING
     scale, _ = _scale(one)
-    return f"{one.low * scale:.3g} to {one.high * scale:.3g}"
+    return f"{_number(one.low * scale)} to {_number(one.high * scale)}"
 
 
 def implied_text(one: Suggestion) -> str:
@@ -73,16 +76,22 @@ def _alike(one: Suggestion) -> str:
     """Name what the data cannot decide against."""
     text = ""
     if one.tied:
-        text += f" On these load points it cannot be told from {_listed(one.tied)}."
+        text += f" On these load points it cannot be told from {listed(one.tied)}."
     if one.rivals:
-        text += f" Not distinguishably worse on unseen families: {_listed(one.rivals)}."
+        text += f" Not distinguishably worse on unseen families: {listed(one.rivals)}."
     return text
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Name the first few terms, and say how many more there are."""
     labels = [BY_NAME[name].label if name in BY_NAME else name for name in names]
     rest = len(labels) - NAMED
     return "; ".join(labels[:NAMED]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def _number(value: float) -> str:
+    """Return three digits, never an exponent for something large."""
+    return f"{value:,.0f}" if abs(value) >= THOUSAND else f"{signless_zero(value, 9):.3g}"
 
 
 def _scale(one: Suggestion) -> tuple[float, str]:

@@ -1,0 +1,62 @@
+"""Residuals of simulated result lines: what a job wrote, back in terms of models, bytes and means.
+
+Contract: `residuals_of` gives one `Residual` per line of one arm. A line that was not simulated or not measured, or of
+which either server was saturated, keeps its reason; a line without occupancy has unknown drivers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from simulator.occupancy import Occupancy
+from workflow.lib.arms import Arm
+from workflow.lib.laboratory import Laboratory
+from workflow.lib.residuals.build import priced_by, residual_of
+from workflow.lib.residuals.record import Figure, Residual
+from workflow.lib.results import Row, error_rows
+from workflow.lib.vocabulary import Metric
+
+# A method that measures the time between tokens calls it by the older name.
+NAMES: Mapping[Metric, str] = MappingProxyType(
+    {Metric.TTFT_MEAN: "ttft", Metric.TPOT_MEAN: "itl", Metric.E2E_MEAN: "e2e"}
+)
+OVERLOADED = "only the simulated server was saturated; no term acts to first order on a queue that grows"
+
+
+def residuals_of(
+    laboratory: Laboratory, rows: Iterable[Row], arm: Arm, metrics: Iterable[Metric]
+) -> tuple[Residual, ...]:
+    """Return the residuals of one arm, in the order of its lines."""
+    wanted = tuple(metrics)
+    return tuple(_residual(laboratory, row, arm, wanted) for row in rows if row["arm"] == arm.name)
+
+
+def _residual(laboratory: Laboratory, row: Row, arm: Arm, metrics: tuple[Metric, ...]) -> Residual:
+    model = laboratory.model(row["model"])
+    seen, load, counters = row.get("occupancy"), row.get("load", {}), row.get("counters", {})
+    overloaded = OVERLOADED if load.get("saturated", {}).get("predicted") else ""
+    figures = {
+        NAMES[one.metric]: Figure(one.measured, one.predicted, one.reason or overloaded)
+        for one in error_rows([row], metrics)
+    }
+    return residual_of(
+        experiment=row["experiment"],
+        load_point=row["load_point"],
+        family=row["family"],
+        model=model,
+        hardware=laboratory.hardware(row["hardware"]),
+        tensor_parallel=row["tensor_parallel"],
+        occupancy=Occupancy(**seen) if seen else None,
+        figures=figures,
+        rate_per_s=load.get("requested_per_s") or load.get("achieved_per_s"),
+        mixed_share=counters["mixed_steps"] / counters["steps"] if counters.get("steps") else None,
+        prefill_steps=_prefill_steps(row, counters),
+        priced=priced_by(arm.steptime, model),
+    )
+
+
+def _prefill_steps(row: Row, counters: Mapping[str, Any]) -> float | None:
+    requests = row.get("requests")
+    return (counters["prefill_steps"] + counters["mixed_steps"]) / requests if requests else None
