@@ -21,6 +21,7 @@ from workflow.lib.report import MethodReport, Report, changes
 from workflow.lib.residuals.analysis import analysis_figures
 from workflow.lib.scope import scope_of
 from workflow.lib.scoring import numbers_text
+from workflow.lib.verdict_file import VERDICT_FILE, verdict_text
 from workflow.lib.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Metric, Reproduction
 
 
@@ -34,6 +35,7 @@ def render_report(laboratory: Laboratory, report: Report) -> dict[str, str]:
     """
     context = _context(laboratory, report)
     files = {"numbers.csv": numbers_text(report.numbers)}
+    files[VERDICT_FILE] = verdict_text((one.method.id, one.verdict, one.scores.unscored()) for one in report.methods)
     for metric in report.spec.metrics:
         panels = {one.method.title: one.scores for one in report.methods}
         arms = report.spec.shown_arms
@@ -54,7 +56,7 @@ def render_report(laboratory: Laboratory, report: Report) -> dict[str, str]:
 def report_files(laboratory: Laboratory, hypothesis: str) -> list[str]:
     """Return the names of all files a report of this hypothesis has, FINDINGS.md last."""
     spec = laboratory.hypotheses[hypothesis]
-    names = ["numbers.csv", "provenance.json", *expectation_names(spec)]
+    names = ["numbers.csv", VERDICT_FILE, "provenance.json", *expectation_names(spec)]
     for metric in spec.metrics:
         names += [f"figures/{metric.value}_predicted_vs_measured.svg", f"figures/{metric.value}_signed_errors.svg"]
     names += analysis_figures(laboratory, spec)

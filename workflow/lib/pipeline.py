@@ -27,6 +27,7 @@ from workflow.lib.results import read_lines, read_rows
 from workflow.lib.scoring import errors_text, numbers_text
 from workflow.lib.synthetic import jobs as synthetic
 from workflow.lib.synthetic.pages import render_row_report, row_report_files
+from workflow.lib.verdict_file import VERDICT_FILE
 from workflow.lib.vocabulary import Reproduction
 
 RESULTS = Path("results")
@@ -34,7 +35,6 @@ REPORTS = Path("reports")
 # Written by `snakemake calibrate`, which no check repeats.
 CALIBRATION_REPORTS = "calibration"
 PAGE = "FINDINGS.md"
-VERDICT_FILE = "verdict.json"
 # Similarity from which a word counts as a misspelt target; options and numbers lie far below.
 MISSPELT = 0.7
 # Name of the rule that publishes one hypothesis, before its id.

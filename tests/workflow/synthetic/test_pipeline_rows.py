@@ -34,7 +34,7 @@ def built(tmp_path_factory):
 
 
 def test_one_target_makes_one_report(built):
-    assert {"FINDINGS.md", "numbers.csv", "provenance.json", "figures/ratio.svg"} == set(
+    assert {"FINDINGS.md", "numbers.csv", "verdict.json", "provenance.json", "figures/ratio.svg"} == set(
         contents(built / "reports" / NAME)
     )
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from simulator.errors import RooflineLabError
+from workflow.lib.commands.compare import add_compare_command
 from workflow.lib.commands.evaluate import add_evaluate_command
 from workflow.lib.commands.inspect import add_inspect_command
 from workflow.lib.commands.lint import add_lint_command
@@ -19,13 +20,21 @@ EXIT_FAILURE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
-COMMANDS = (add_new_command, add_lint_command, add_inspect_command, add_import_command, add_evaluate_command)
+COMMANDS = (
+    add_new_command,
+    add_lint_command,
+    add_inspect_command,
+    add_import_command,
+    add_evaluate_command,
+    add_compare_command,
+)
 EPILOG = """examples:
   python -m workflow new my_claim              a hypothesis that runs, to be filled in
   python -m workflow lint                      do all hypotheses keep the experiment standards?
   python -m workflow inspect results/          figures of a measurement, and the pitfalls they show
   python -m workflow import guidellm results/ --out ground_truth/my-run
   python -m workflow evaluate measurements/ --steptime h100_vllm --out evaluations/mine
+  python -m workflow compare main              what changed in errors and verdicts since main?
 
 Findings themselves are made by Snakemake: `snakemake --list-target-rules` lists what there is.
 """
@@ -35,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     top = argparse.ArgumentParser(
         prog="python -m workflow",
-        description="Work on the laboratory: start hypotheses, check the standards, import and evaluate measurements.",
+        description="Start hypotheses, check the standards, import and evaluate measurements, compare revisions.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -25,6 +25,7 @@ from workflow.lib.synthetic.numbers import numbers_text
 from workflow.lib.synthetic.points import points
 from workflow.lib.synthetic.report import KernelReport, RowReport
 from workflow.lib.synthetic.resolve import MEASURED, hardware_of
+from workflow.lib.verdict_file import VERDICT_FILE, verdict_text
 from workflow.lib.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Reproduction
 
 PAGE = "FINDINGS.md"
@@ -39,6 +40,7 @@ def render_row_report(laboratory: Laboratory, report: RowReport) -> dict[str, st
         If a text asks for a number that is not there.
     """
     files = {"numbers.csv": numbers_text(report.numbers)}
+    files[VERDICT_FILE] = verdict_text((one.method, one.verdict, ()) for one in report.methods)
     for figure in report.spec.figures:
         files[f"figures/{figure.id}.svg"] = draw(figure, report.spec, report.headline.table)
     if report.published is not None:
@@ -55,7 +57,7 @@ def render_row_report(laboratory: Laboratory, report: RowReport) -> dict[str, st
 def row_report_files(laboratory: Laboratory, hypothesis: str) -> list[str]:
     """Return the names of all files a report of this hypothesis has, FINDINGS.md last."""
     spec = laboratory.synthetic[hypothesis]
-    names = ["numbers.csv", "provenance.json", *expectation_names(spec)]
+    names = ["numbers.csv", VERDICT_FILE, "provenance.json", *expectation_names(spec)]
     names += [f"figures/{one.id}.svg" for one in spec.figures]
     if laboratory.published[hypothesis] is not None:
         names.append("reproduction.md")

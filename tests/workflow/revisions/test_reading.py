@@ -1,0 +1,223 @@
+"""Reading reports: nothing is guessed, what is damaged is named by file and line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from simulator.errors import ConfigError
+from tests.conftest import ROOT
+from tests.workflow.revisions.small import (
+    H1,
+    findings_md,
+    key,
+    numbers_csv,
+    synthetic_csv,
+    verdict_json,
+    write_ground_truth,
+    write_report,
+)
+from workflow.lib.revisions.findings import read_page, read_verdict
+from workflow.lib.revisions.measurements import read_figures
+from workflow.lib.revisions.numbers import read_numbers, read_predictions
+from workflow.lib.revisions.reading import read_snapshot
+from workflow.lib.revisions.records import GroupKey, Measurement, ValueKey
+from workflow.lib.revisions.sources import open_source
+
+ROWS = {key("one"): (110.0, 100.0), key("two"): (80.0, 100.0)}
+COMMITTED = sorted((ROOT / "reports").glob("*/numbers.csv"))
+
+
+def read(text):
+    return read_numbers(text.encode(), "x/numbers.csv")
+
+
+def refusal(text):
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    return str(caught.value)
+
+
+# --- numbers.csv ------------------------------------------------------------------------------
+
+
+def test_rows_and_the_overall_error_are_read():
+    found = read(numbers_csv(ROWS))
+    assert {row: (one.predicted, one.measured) for row, one in found.rows.items()} == ROWS
+    assert found.means == {GroupKey("corrected", "treatment", "tpot_mean"): 15.0}
+    assert not found.is_split
+
+
+def test_the_mean_of_several_load_points_is_that_of_their_rows():
+    rows = {key(load_point="slow"): (110.0, 100.0), key(load_point="fast"): (80.0, 100.0)}
+    assert read(numbers_csv(rows)).means == {}
+
+
+def test_numbers_of_generated_points_are_no_rows():
+    found = read(synthetic_csv({"grid/1": 5.0}))
+    assert found.rows == {}
+    assert found.values == {ValueKey("embedded", "all", "row", "grid/1", "step_us", "value"): (5.0, "us")}
+
+
+def test_a_report_with_a_split_is_known_as_one():
+    line = "corrected,treatment,synchronous,split,test,tpot_mean,mape,1.0,pct\n"
+    assert read(numbers_csv(ROWS) + line).is_split
+
+
+def _without_predicted(text):
+    return "\n".join(line for line in text.splitlines() if "two,tpot_mean,predicted" not in line) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda text: "", "line 1: columns must be"),
+        (lambda text: text.replace("statistic", "stat"), "line 1: columns must be"),
+        (lambda text: text.splitlines()[0] + "\n", "holds no number"),
+        (lambda text: text.replace("110.000000", "fast"), "'fast' is not a finite number"),
+        (lambda text: text.replace("110.000000", "nan"), "'nan' is not a finite number"),
+        (lambda text: text.replace("110.000000", "inf"), "'inf' is not a finite number"),
+        (lambda text: text + "corrected,treatment\n", "must have 9 columns"),
+        (lambda text: text + "<<<<<<< HEAD\n", "merge conflict"),
+        (lambda text: text + text.splitlines()[1] + ",more\n", "must have 9 columns"),
+        (lambda text: text + text.splitlines()[1] + "\n", "a second time"),
+        (lambda text: text.replace("100.000000,ms", "0.000000,ms"), "measured must be above 0"),
+        (_without_predicted, "has no predicted value"),
+    ],
+)
+def test_damaged_numbers_are_refused_with_file_and_place(damage, words):
+    message = refusal(damage(numbers_csv(ROWS)))
+    assert message.startswith("x/numbers.csv")
+    assert words in message
+
+
+def test_numbers_that_are_no_text_are_refused():
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        read_numbers(b"method,\xff\xfe", "x/numbers.csv")
+
+
+def test_the_line_of_a_damaged_number_is_named():
+    assert "x/numbers.csv: line 7" in refusal(numbers_csv(ROWS).replace("80.000000", "?"))
+
+
+# --- predictions of a calibration -------------------------------------------------------------
+
+PREDICTIONS = "load_point,family,variant,metric,predicted_ms,measured_ms,error_pct\n"
+
+
+def test_the_predictions_of_a_calibration_are_rows_with_a_variant_for_arm():
+    found = read_predictions((PREDICTIONS + "run/stage_0,F,held_out,e2e_mean,110,100,10\n").encode(), "p")
+    assert list(found.rows) == [key("run", "held_out", "e2e_mean", "calibration", "stage_0")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("variant,metric\n", "has no column load_point"),
+        (PREDICTIONS + 2 * "run/s,F,held_out,e2e_mean,110,100,10\n", "a second time"),
+        (PREDICTIONS + "run/s,F,held_out,e2e_mean,,100,10\n", "not a finite number"),
+    ],
+)
+def test_damaged_predictions_are_refused(text, words):
+    with pytest.raises(ConfigError, match=words):
+        read_predictions(text.encode(), "p")
+
+
+# --- verdicts ---------------------------------------------------------------------------------
+
+CRITERIA = {"improves": "PASS", "vanishes": "NOT MEASURED"}
+UNSCORED = ((key("three"), "saturated"),)
+
+
+def test_a_page_and_its_verdict_file_say_the_same():
+    from_file = read_verdict(verdict_json("Refuted", CRITERIA, unscored=UNSCORED).encode(), "v")
+    assert from_file == read_page(findings_md("Refuted", CRITERIA, UNSCORED))
+    assert from_file[0]["corrected"].criteria == CRITERIA
+    assert from_file[1] == dict(UNSCORED)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_every_committed_page_and_its_verdict_file_say_the_same(path):
+    folder = path.parent
+    rulings, unscored = read_page((folder / "FINDINGS.md").read_text(encoding="utf-8"))
+    assert rulings
+    assert all(ruling.criteria for ruling in rulings.values())
+    assert (rulings, unscored) == read_verdict((folder / "verdict.json").read_bytes(), "v")
+
+
+def test_a_page_without_any_status_has_no_rulings():
+    assert read_page("# Nothing\n\n- **bold**\n") == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"methods": [{"method": "m"}]}', '{"methods": 3}', '{"methods": [3]}', "[" * 100_000],
+)
+def test_a_damaged_verdict_file_is_refused(text):
+    with pytest.raises(ConfigError, match="v: is no verdict"):
+        read_verdict(text.encode(), "v")
+
+
+def test_a_verdict_file_holds_no_number():
+    for path in COMMITTED:
+        json.loads((path.parent / "verdict.json").read_text(encoding="utf-8"), parse_float=pytest.fail)
+
+
+# --- ground truth -----------------------------------------------------------------------------
+
+
+def test_measured_figures_carry_rounding_and_sampling_error(tmp_path):
+    write_ground_truth(tmp_path, tpot_p90={"value": 112.81552, "unit": "ms"}, throughput={"value": 1.0, "unit": "1/s"})
+    content = (tmp_path / "ground_truth/one/experiment.yaml").read_bytes()
+    figures, problem = read_figures(content, "e")
+    assert problem == ""
+    figure = figures[Measurement("one", "synchronous", "tpot_mean")]
+    assert figure.half_digit == pytest.approx(0.05)
+    assert figure.standard_error == pytest.approx(1.0, rel=1e-5)
+    assert len(figures) == 2
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "id: x", "id: x\nload_points: [3]", "\0", "id: x\nload_points: 3"])
+def test_ground_truth_that_cannot_be_read_is_told_and_not_fatal(text):
+    figures, problem = read_figures(text.encode(), "e")
+    assert figures == {}
+    assert problem.startswith("e")
+
+
+def test_every_experiment_of_the_project_can_be_read():
+    for path in sorted((ROOT / "ground_truth").glob("*/experiment.yaml")):
+        figures, problem = read_figures(path.read_bytes(), path.parent.name)
+        assert figures, problem
+
+
+# --- snapshots --------------------------------------------------------------------------------
+
+
+def snapshot_of(folder):
+    return read_snapshot(open_source(str(folder), folder))
+
+
+def test_a_snapshot_holds_reports_figures_and_what_was_skipped(tmp_path):
+    write_report(tmp_path, {"one": 110.0})
+    write_report(tmp_path, {"one": 110.0}, "h2_silent", page="# Nothing\n")
+    (tmp_path / "reports/h3_empty").mkdir()
+    (tmp_path / "reports/h3_empty/FINDINGS.md").write_text("# Nothing\n", encoding="utf-8")
+    (tmp_path / "reports/calibration/gpu").mkdir(parents=True)
+    (tmp_path / "reports/calibration/gpu/predictions.csv").write_text("other\n", encoding="utf-8")
+    write_ground_truth(tmp_path)
+    found = snapshot_of(tmp_path)
+    assert set(found.reports) == {H1, "h2_silent"}
+    assert len(found.figures) == 1
+    assert [
+        words
+        for words in ("h2_silent: no verdict", "h3_empty: has no numbers", "predictions.csv: line 1")
+        if not any(words in one for one in found.skipped)
+    ] == []
+
+
+def test_the_project_itself_can_be_read():
+    found = snapshot_of(ROOT)
+    assert found.skipped == ()
+    assert len(found.reports) == len(COMMITTED) + len(list((ROOT / "reports").glob("*/*/predictions.csv")))
+    assert all(one.rulings for name, one in found.reports.items() if "/" not in name)

@@ -1,0 +1,203 @@
+"""The tables of a comparison, each as header and lines; `comment` decides how many of them fit.
+
+Changes are after minus before: negative is better. Every function returns lines in a stable order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from workflow.lib.markdown import MISSING, pct, quantity, signed_pct, signless_zero
+from workflow.lib.revisions.difference import STATUS, Comparison, Fate, Flip, Group, Row, Values
+from workflow.lib.revisions.noise import Direction
+from workflow.lib.revisions.records import SCORED, Report
+
+# Marks a change that is not the difference of the two means beside it.
+DAGGER = "†"
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """One table before it is cut to size.
+
+    Attributes
+    ----------
+    left
+        Columns aligned to the left.
+    weights
+        Importance of each line: where not all fit, the lightest go. Empty: the last ones go.
+    """
+
+    header: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    left: int
+    weights: tuple[float, ...] = ()
+
+
+def flip_lines(flips: Iterable[Flip]) -> Lines:
+    """Return statuses and criteria with different results on the two sides, statuses first in each method."""
+    cells = tuple(
+        (f"`{one.report}`", f"`{one.method}`", _subject(one), one.before or MISSING, f"**{one.after or MISSING}**")
+        for one in flips
+    )
+    return Lines(("Hypothesis", "Method", "What", "Before", "After"), cells, left=5)
+
+
+def group_lines(groups: Sequence[Group]) -> Lines:
+    """Return mean errors of arms and metrics; columns of what happened nowhere are left out."""
+    optional = [fate for fate in (Fate.NEW, Fate.GONE, Fate.LOST) if any(one.counts.get(fate) for one in groups)]
+    fates = [Fate.WORSE, Fate.BETTER, Fate.SAME, *optional]
+    names = {Fate.LOST: "lost its number"}
+    columns = ("Hypothesis", "Method", "Arm", "Metric", "MAPE before", "after", "change", "p")
+    return Lines(
+        (*columns, *(names.get(fate, fate.value) for fate in fates)),
+        tuple(_group_cells(one, fates) for one in groups),
+        left=4,
+        weights=tuple(_weight(one) for one in groups),
+    )
+
+
+def row_lines(rows: Sequence[Row], direction: Direction) -> Lines:
+    """Return the rows that changed in one direction, the largest change first.
+
+    Arms of several hypotheses that are the same run give the same row: it is shown once, with how many are alike.
+    """
+    sign = -1.0 if direction is Direction.WORSE else 1.0
+    chosen = sorted(
+        (row for row in rows if row.change.direction is direction), key=lambda row: sign * round(row.change.pp, 9)
+    )
+    alike: dict[tuple[object, ...], list[Row]] = {}
+    for row in chosen:
+        key = row.key
+        place = (key.method, key.metric, key.experiment, key.load_point, row.change.before, row.change.after)
+        alike.setdefault(place, []).append(row)
+    header = ("Hypothesis, arm", "Method", "Metric", "Experiment, load point", "measured [ms]")
+    return Lines(
+        (*header, "predicted before", "after", "error before", "after", "change"),
+        tuple(_row_cells(same[0], len(same) - 1) for same in alike.values()),
+        left=4,
+    )
+
+
+def state_lines(comparison: Comparison) -> Lines:
+    """Return the load points where rows came, went, won or lost their number."""
+    counts = Counter(
+        (one.report, one.key.method, one.key.experiment, one.key.load_point, one.before, one.after)
+        for one in comparison.states
+    )
+    cells = tuple(
+        (f"`{report}`", f"`{method}`", f"{experiment}, {load_point}", _state(before), _state(after), str(count))
+        for (report, method, experiment, load_point, before, after), count in counts.items()
+    )
+    return Lines(("Hypothesis", "Method", "Experiment, load point", "Before", "After", "Rows"), cells, left=5)
+
+
+def value_lines(values: Iterable[Values]) -> Lines:
+    """Return how many numbers of generated points differ, and the one that differs most."""
+    cells = tuple(
+        (f"`{one.report}`", *(f"{count:,}" for count in (one.total, one.changed, one.new, one.gone)), _largest(one))
+        for one in values
+    )
+    return Lines(("Hypothesis", "Numbers", "changed", "new", "gone", "Largest relative change"), cells, left=1)
+
+
+def report_lines(reports: Iterable[Report]) -> Lines:
+    """Return reports that stand on one side alone, with what their last method concludes."""
+    cells = tuple(
+        (
+            f"`{one.name}`",
+            list(one.rulings.values())[-1].status if one.rulings else MISSING,
+            f"{len(one.rows):,}",
+            f"{len(one.unscored):,}",
+            f"{len(one.values):,}",
+        )
+        for one in reports
+    )
+    return Lines(("Report", "Status", "Rows", "without a number", "Generated numbers"), cells, left=2)
+
+
+def metric_label(metric: str) -> str:
+    """Return a metric's usual name: `ttft_mean` is TTFT, `e2e_p90` is E2E p90."""
+    kind, _, statistic = metric.rpartition("_")
+    if not kind:
+        return metric
+    return kind.upper() if statistic == "mean" else f"{kind.upper()} {statistic}"
+
+
+def change_text(value: float | None, mark: str = "") -> str:
+    """Format a change of error in percentage points, with two decimals where one would print as zero."""
+    if value is None:
+        return MISSING
+    decimals = 1 if abs(value) >= 1.0 else 2
+    return f"{signless_zero(value, decimals):+.{decimals}f} pp{mark}"
+
+
+def _subject(flip: Flip) -> str:
+    return "**status**" if flip.subject == STATUS else f"`{flip.subject}`"
+
+
+def _group_cells(group: Group, fates: Sequence[Fate]) -> tuple[str, ...]:
+    key = group.key
+    return (
+        f"`{group.report}`",
+        f"`{key.method}`",
+        key.arm,
+        metric_label(key.metric),
+        pct(group.before),
+        pct(group.after),
+        change_text(group.change_pp, "" if group.same_rows else f" {DAGGER}"),
+        MISSING if group.p_value is None else f"{group.p_value:.4f}",
+        *(_count(group.counts.get(fate, 0), bold=fate in (Fate.WORSE, Fate.LOST)) for fate in fates),
+    )
+
+
+def _count(count: int, *, bold: bool) -> str:
+    return f"**{count}**" if bold and count else str(count)
+
+
+def _weight(group: Group) -> float:
+    """Return how much a mean moved; one that came or went weighs as much as its error."""
+    if group.change_pp is not None:
+        return abs(group.change_pp)
+    return group.after or group.before or 0.0
+
+
+def _row_cells(row: Row, alike: int) -> tuple[str, ...]:
+    key, before, after = row.key, row.change.before, row.change.after
+    measured = _ms(after.measured)
+    if row.change.remeasured:
+        measured = f"{_ms(before.measured)} → {measured}"
+    more = f" (and {alike} alike)" if alike else ""
+    return (
+        f"`{row.report}`, {key.arm}{more}",
+        f"`{key.method}`",
+        metric_label(key.metric),
+        f"{key.experiment}, {key.load_point}",
+        measured,
+        _ms(before.predicted),
+        _ms(after.predicted),
+        signed_pct(before.signed_error_pct),
+        signed_pct(after.signed_error_pct),
+        change_text(row.change.pp),
+    )
+
+
+def _ms(value: float) -> str:
+    """Format a latency with what a change of half a percent of it needs."""
+    return f"{value:,.1f}" if abs(value) >= 100.0 else f"{value:.2f}"
+
+
+def _state(state: str | None) -> str:
+    return "not there" if state is None else "scored" if state == SCORED else state.replace("_", " ")
+
+
+def _largest(one: Values) -> str:
+    if one.largest is None:
+        return MISSING
+    key, before, after, unit = one.largest
+    return (
+        f"{key.metric} {key.statistic} at {key.key} ({key.method}, {key.arm}): {quantity(before, unit)} → "
+        f"{quantity(after, unit)}"
+    )

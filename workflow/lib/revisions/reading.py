@@ -1,0 +1,75 @@
+"""From the files of one side to a `Snapshot`: every report, what is known of the measurements, and what was skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from simulator.errors import ConfigError
+from workflow.lib.revisions.findings import Rulings, Unscored, read_page, read_verdict
+from workflow.lib.revisions.measurements import Figures, read_figures
+from workflow.lib.revisions.numbers import read_numbers, read_predictions
+from workflow.lib.revisions.records import Report, Snapshot
+from workflow.lib.revisions.sources import GROUND_TRUTH, NUMBERS, REPORTS, Source
+from workflow.lib.verdict_file import VERDICT_FILE
+
+PAGE = "FINDINGS.md"
+PREDICTIONS = "predictions.csv"
+
+
+def read_snapshot(source: Source) -> Snapshot:
+    """Return everything a source says.
+
+    Raises
+    ------
+    ConfigError
+        If a `numbers.csv` or a `verdict.json` is damaged.
+    """
+    skipped: list[str] = []
+    reports = [*_hypotheses(source, skipped), *_calibrations(source, skipped)]
+    figures: Figures = {}
+    for path in _paths(source, GROUND_TRUTH, "experiment.yaml"):
+        found, problem = read_figures(source.files[path], f"{source.where}{path}")
+        figures |= found
+        skipped += [problem] if problem else []
+    return Snapshot(source.label, {one.name: one for one in reports}, figures, tuple(skipped))
+
+
+def _hypotheses(source: Source, skipped: list[str]) -> Iterator[Report]:
+    names = sorted({path.split("/")[1] for path in source.files if path.startswith(f"{REPORTS}/") and _is_report(path)})
+    for name in names:
+        folder = f"{REPORTS}/{name}"
+        content = source.files.get(f"{folder}/{NUMBERS}")
+        if content is None:
+            skipped.append(f"{source.where}{folder}: has no {NUMBERS}")
+            continue
+        numbers = read_numbers(content, f"{source.where}{folder}/{NUMBERS}")
+        rulings, unscored = _conclusion(source, folder)
+        if not rulings:
+            skipped.append(f"{source.where}{folder}: no verdict can be read from {VERDICT_FILE} or {PAGE}")
+        yield Report(name, numbers.rows, numbers.means, numbers.values, rulings, unscored, numbers.is_split)
+
+
+def _conclusion(source: Source, folder: str) -> tuple[Rulings, Unscored]:
+    verdict = source.files.get(f"{folder}/{VERDICT_FILE}")
+    if verdict is not None:
+        return read_verdict(verdict, f"{source.where}{folder}/{VERDICT_FILE}")
+    return read_page(source.files.get(f"{folder}/{PAGE}", b"").decode("utf-8", errors="replace"))
+
+
+def _calibrations(source: Source, skipped: list[str]) -> Iterator[Report]:
+    for path in _paths(source, REPORTS, PREDICTIONS):
+        try:
+            numbers = read_predictions(source.files[path], f"{source.where}{path}")
+        except ConfigError as error:
+            # Not part of any finding, and its form is younger than this one's.
+            skipped.append(str(error))
+            continue
+        yield Report(path.removeprefix(f"{REPORTS}/").removesuffix(f"/{PREDICTIONS}"), numbers.rows)
+
+
+def _paths(source: Source, folder: str, name: str) -> list[str]:
+    return sorted(path for path in source.files if path.startswith(f"{folder}/") and path.endswith(f"/{name}"))
+
+
+def _is_report(path: str) -> bool:
+    return path.endswith((f"/{NUMBERS}", f"/{PAGE}", f"/{VERDICT_FILE}"))
