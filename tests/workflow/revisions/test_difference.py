@@ -142,7 +142,10 @@ def test_reports_on_one_side_are_new_or_gone_and_enter_no_count():
 def test_generated_numbers_are_counted_and_the_largest_change_named():
     def values(**found):
         return Report(
-            H1, values={ValueKey("m", "all", "row", name, "us", "value"): (v, "us") for name, v in found.items()}
+            H1,
+            values={
+                ValueKey("m", "all", "synthetic", "row", name, "us", "value"): (v, "us") for name, v in found.items()
+            },
         )
 
     (one,) = compared(values(a=1.0, b=100.0, c=5.0, d=7.0), values(a=2.0, b=110.0, c=5.0000001, e=0.0)).values

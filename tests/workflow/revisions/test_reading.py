@@ -57,7 +57,7 @@ def test_the_mean_of_several_load_points_is_that_of_their_rows():
 def test_numbers_of_generated_points_are_no_rows():
     found = read(synthetic_csv({"grid/1": 5.0}))
     assert found.rows == {}
-    assert found.values == {ValueKey("embedded", "all", "row", "grid/1", "step_us", "value"): (5.0, "us")}
+    assert found.values == {ValueKey("embedded", "all", "synthetic", "row", "grid/1", "step_us", "value"): (5.0, "us")}
 
 
 def test_a_report_with_a_split_is_known_as_one():
@@ -65,8 +65,37 @@ def test_a_report_with_a_split_is_known_as_one():
     assert read(numbers_csv(ROWS) + line).is_split
 
 
-def _without_predicted(text):
-    return "\n".join(line for line in text.splitlines() if "two,tpot_mean,predicted" not in line) + "\n"
+def without(text, words):
+    """Return text without the lines that hold some words."""
+    return "".join(line for line in text.splitlines(keepends=True) if words not in line)
+
+
+def test_a_measured_figure_without_prediction_is_a_row_without_a_number():
+    found = read(without(numbers_csv(ROWS), "two,tpot_mean,predicted"))
+    assert list(found.rows) == [key("one")]
+    assert found.unscored == {key("two"): "not_predicted"}
+
+
+def test_the_mean_over_all_load_points_is_read_where_there_is_one():
+    line = "corrected,treatment,{},overall,all,tpot_mean,mape,{},pct\n"
+    text = without(numbers_csv(ROWS), ",overall,")
+    found = read(text + line.format("slow", 1.0) + line.format("fast", 2.0) + line.format("all", 1.7))
+    assert found.means == {GroupKey("corrected", "treatment", "tpot_mean"): 1.7}
+
+
+def test_throughput_has_an_error_shares_and_flags_have_none():
+    place = "corrected,treatment,fast,experiment,one"
+    text = numbers_csv(ROWS) + (
+        f"{place},request_throughput,measured,2.0,per_s\n{place},request_throughput,predicted,1.9,per_s\n"
+        f"{place},saturated,measured,0.0,flag\n{place},mixed_steps,share,12.0,pct\n"
+    )
+    found = read(text)
+    throughput = found.rows[key("one", metric="request_throughput", load_point="fast")]
+    assert (throughput.ape_pct, throughput.unit) == (pytest.approx(5.0), "per_s")
+    assert [(one.metric, one.statistic) for one in found.values] == [
+        ("saturated", "measured"),
+        ("mixed_steps", "share"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +112,7 @@ def _without_predicted(text):
         (lambda text: text + text.splitlines()[1] + ",more\n", "must have 9 columns"),
         (lambda text: text + text.splitlines()[1] + "\n", "a second time"),
         (lambda text: text.replace("100.000000,ms", "0.000000,ms"), "measured must be above 0"),
-        (_without_predicted, "has no predicted value"),
+        (lambda text: without(text, "two,tpot_mean,measured"), "has no measured value"),
     ],
 )
 def test_damaged_numbers_are_refused_with_file_and_place(damage, words):
@@ -175,7 +204,7 @@ def test_measured_figures_carry_rounding_and_sampling_error(tmp_path):
     figure = figures[Measurement("one", "synchronous", "tpot_mean")]
     assert figure.half_digit == pytest.approx(0.05)
     assert figure.standard_error == pytest.approx(1.0, rel=1e-5)
-    assert len(figures) == 2
+    assert len(figures) == 3
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "id: x", "id: x\nload_points: [3]", "\0", "id: x\nload_points: 3"])

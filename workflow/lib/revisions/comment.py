@@ -101,14 +101,17 @@ def _comment(comparison: Comparison, rows: int, threshold_pp: float, cap: int) -
         _folded(f"Mean errors that came or went ({len(moved)})", group_lines(moved), cap),
         _folded("Rows that came, went, won or lost their number", state_lines(comparison), cap),
         _folded("Criteria and methods added or removed", flip_lines(_flips(comparison, flipped=False)), cap),
-        _folded("Numbers of generated points", value_lines(comparison.values), cap, _GENERATED),
+        _folded("Numbers without an error", value_lines(comparison.values), cap, _NO_ERROR),
         _folded_text("How to read this", _reading(comparison, threshold_pp)),
         _folded_text("Not compared", [f"- {one}" for one in _cut(_skipped(comparison), cap)]),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-_GENERATED = "Generated points have no measurement: a number that changes is neither better nor worse."
+_NO_ERROR = (
+    "Generated points have no measurement, and shares of steps none either: a number that changes is neither better "
+    "nor worse."
+)
 
 
 def _flips(comparison: Comparison, *, flipped: bool) -> list[Flip]:
@@ -173,7 +176,7 @@ def _reading(comparison: Comparison, threshold_pp: float) -> list[str]:
         f"within {known}.",
         "- p: two-sided permutation test over experiments that the change is zero.",
     ]
-    if any(not group.same_rows for group in comparison.groups):
+    if any(not group.same_rows and group.change_pp is not None for group in comparison.groups):
         lines.append(f"- {DAGGER} over the rows that have a number on both sides; the means beside it are over all.")
     if unclear := sum(row.change.is_unclear(threshold_pp) for row in comparison.rows):
         lines.append(f"- {unclear:,} rows moved by more than that, but not beyond noise: they count as the same.")

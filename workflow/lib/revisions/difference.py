@@ -1,4 +1,4 @@
-"""What differs between two snapshots: verdicts, mean errors, rows, states of rows, numbers of generated points.
+"""What differs between two snapshots: verdicts, mean errors, rows, states of rows, and numbers that have no error.
 
 Pure. Nothing is dropped: a row, criterion, method or report that stands on one side alone is listed as new or gone,
 and enters no mean change.
@@ -125,7 +125,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Numbers of generated points of one report: how many differ, and which one most."""
+    """Numbers of one report that have no error: how many differ, and which one most."""
 
     report: str
     total: int
@@ -300,18 +300,15 @@ def _mape(report: Report, group: GroupKey, keys: Sequence[RowKey]) -> float | No
 
 
 def _p_value(changes: Mapping[RowKey, float]) -> float | None:
-    """Test the changes of experiments, each the mean over its load points; None where nothing moved."""
-    by_experiment: dict[str, list[float]] = {}
-    for key, pp in changes.items():
-        by_experiment.setdefault(key.experiment, []).append(pp)
-    differences = [mean(values) for _, values in sorted(by_experiment.items())]
-    if all(abs(one) <= SAME for one in differences):
+    """Test the changes; load points of one experiment move together. None where nothing moved."""
+    if all(abs(pp) <= SAME for pp in changes.values()):
         return None
-    found = sign_flip_p(differences, draws=DRAWS, seed=SEED)
+    blocks = [key.experiment for key in changes]
+    found = sign_flip_p(list(changes.values()), draws=DRAWS, seed=SEED, blocks=blocks)
     return None if found is None else found.value
 
 
-# --- generated points -------------------------------------------------------------------------
+# --- numbers without an error -------------------------------------------------------------------------
 
 
 def _values(old: Report, new: Report) -> Values:

@@ -5,6 +5,7 @@ Changes are after minus before: negative is better. Every function returns lines
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from workflow.lib.markdown import MISSING, pct, quantity, signed_pct, signless_zero
 from workflow.lib.revisions.difference import STATUS, Comparison, Fate, Flip, Group, Row, Values
 from workflow.lib.revisions.noise import Direction
+from workflow.lib.revisions.numbers import SYNTHETIC
 from workflow.lib.revisions.records import SCORED, Report
 
 # Marks a change that is not the difference of the two means beside it.
@@ -73,7 +75,7 @@ def row_lines(rows: Sequence[Row], direction: Direction) -> Lines:
         key = row.key
         place = (key.method, key.metric, key.experiment, key.load_point, row.change.before, row.change.after)
         alike.setdefault(place, []).append(row)
-    header = ("Hypothesis, arm", "Method", "Metric", "Experiment, load point", "measured [ms]")
+    header = ("Hypothesis, arm", "Method", "Metric", "Experiment, load point", "measured")
     return Lines(
         (*header, "predicted before", "after", "error before", "after", "change"),
         tuple(_row_cells(same[0], len(same) - 1) for same in alike.values()),
@@ -95,7 +97,7 @@ def state_lines(comparison: Comparison) -> Lines:
 
 
 def value_lines(values: Iterable[Values]) -> Lines:
-    """Return how many numbers of generated points differ, and the one that differs most."""
+    """Return how many numbers without an error differ, and the one that differs most."""
     cells = tuple(
         (f"`{one.report}`", *(f"{count:,}" for count in (one.total, one.changed, one.new, one.gone)), _largest(one))
         for one in values
@@ -115,15 +117,16 @@ def report_lines(reports: Iterable[Report]) -> Lines:
         )
         for one in reports
     )
-    return Lines(("Report", "Status", "Rows", "without a number", "Generated numbers"), cells, left=2)
+    return Lines(("Report", "Status", "Rows", "without a number", "Numbers without an error"), cells, left=2)
 
 
 def metric_label(metric: str) -> str:
     """Return a metric's usual name: `ttft_mean` is TTFT, `e2e_p90` is E2E p90."""
     kind, _, statistic = metric.rpartition("_")
-    if not kind:
-        return metric
-    return kind.upper() if statistic == "mean" else f"{kind.upper()} {statistic}"
+    if not kind or not re.fullmatch(r"mean|p\d+", statistic):
+        return metric.replace("_", " ")
+    name = kind.replace("_", " ") if "_" in kind else kind.upper()
+    return name if statistic == "mean" else f"{name} {statistic}"
 
 
 def change_text(value: float | None, mark: str = "") -> str:
@@ -166,9 +169,9 @@ def _weight(group: Group) -> float:
 
 def _row_cells(row: Row, alike: int) -> tuple[str, ...]:
     key, before, after = row.key, row.change.before, row.change.after
-    measured = _ms(after.measured)
+    measured = f"{_digits(after.measured)} {after.unit.replace('per_', '/')}"
     if row.change.remeasured:
-        measured = f"{_ms(before.measured)} → {measured}"
+        measured = f"{_digits(before.measured)} → {measured}"
     more = f" (and {alike} alike)" if alike else ""
     return (
         f"`{row.report}`, {key.arm}{more}",
@@ -176,16 +179,16 @@ def _row_cells(row: Row, alike: int) -> tuple[str, ...]:
         metric_label(key.metric),
         f"{key.experiment}, {key.load_point}",
         measured,
-        _ms(before.predicted),
-        _ms(after.predicted),
+        _digits(before.predicted),
+        _digits(after.predicted),
         signed_pct(before.signed_error_pct),
         signed_pct(after.signed_error_pct),
         change_text(row.change.pp),
     )
 
 
-def _ms(value: float) -> str:
-    """Format a latency with what a change of half a percent of it needs."""
+def _digits(value: float) -> str:
+    """Format a latency or rate with what a change of half a percent of it needs."""
     return f"{value:,.1f}" if abs(value) >= 100.0 else f"{value:.2f}"
 
 
@@ -197,7 +200,5 @@ def _largest(one: Values) -> str:
     if one.largest is None:
         return MISSING
     key, before, after, unit = one.largest
-    return (
-        f"{key.metric} {key.statistic} at {key.key} ({key.method}, {key.arm}): {quantity(before, unit)} → "
-        f"{quantity(after, unit)}"
-    )
+    place = ", ".join((key.method, key.arm, *([key.load_point] if key.load_point != SYNTHETIC else [])))
+    return f"{key.metric} {key.statistic} at {key.key} ({place}): {quantity(before, unit)} → {quantity(after, unit)}"

@@ -69,8 +69,6 @@ def _figures(data: Mapping[str, Any]) -> Iterator[tuple[Measurement, Figure]]:
         requests = point.get("requests", {}).get("completed")
         for name, figure in measured.items():
             kind, _, statistic = name.rpartition("_")
-            if figure["unit"] != "ms":
-                continue
             siblings = {
                 other.rpartition("_")[2]: float(one["value"])
                 for other, one in measured.items()

@@ -16,8 +16,15 @@ from simulator.errors import ConfigError
 from workflow.lib.revisions.records import GroupKey, RowKey, Scored, ValueKey
 from workflow.lib.scoring import NUMBER_COLUMNS
 
-# Load point that stands for generated points in `numbers.csv` of a synthetic hypothesis.
+# Load points that stand for generated points, and for all load points together.
 SYNTHETIC = "synthetic"
+ALL_LOAD_POINTS = "all"
+# Units of numbers that have an error in percent.
+QUANTITIES = ("ms", "per_s")
+SIDES = ("predicted", "measured")
+# Statistics that follow from the two sides.
+DERIVED = ("mape", "signed_error", "delta")
+NOT_PREDICTED = "not_predicted"
 PREDICTION_COLUMNS = ("load_point", "variant", "metric", "predicted_ms", "measured_ms")
 CALIBRATION_METHOD = "calibration"
 
@@ -29,6 +36,7 @@ class Numbers:
     rows: dict[RowKey, Scored] = field(default_factory=dict)
     means: dict[GroupKey, float] = field(default_factory=dict)
     values: dict[ValueKey, tuple[float, str]] = field(default_factory=dict)
+    unscored: dict[RowKey, str] = field(default_factory=dict)
     is_split: bool = False
 
 
@@ -41,23 +49,44 @@ def read_numbers(content: bytes, source: str) -> Numbers:
         Naming file, line and problem.
     """
     sides: dict[RowKey, dict[str, float]] = {}
-    means: dict[GroupKey, list[float]] = {}
+    units: dict[RowKey, str] = {}
+    means: dict[GroupKey, dict[str, float]] = {}
     found = Numbers()
     for line, cells in _lines(content, source):
         value = _number(cells["value"], f"{source}: line {line}")
-        place = (cells["scope"], cells["statistic"])
-        if cells["load_point"] == SYNTHETIC:
-            key = ValueKey(*(cells[name] for name in ValueKey._fields))
-            found.values[key] = value, cells["unit"]
-        elif cells["scope"] == "experiment" and cells["statistic"] in ("predicted", "measured"):
-            row = RowKey(cells["method"], cells["arm"], cells["metric"], cells["key"], cells["load_point"])
-            sides.setdefault(row, {})[cells["statistic"]] = value
-        elif place == ("overall", "mape"):
-            means.setdefault(GroupKey(cells["method"], cells["arm"], cells["metric"]), []).append(value)
+        row = RowKey(cells["method"], cells["arm"], cells["metric"], cells["key"], cells["load_point"])
+        match _part(cells):
+            case "row":
+                sides.setdefault(row, {})[cells["statistic"]] = value
+                units[row] = cells["unit"]
+            case "value":
+                key = ValueKey(*(cells[name] for name in ValueKey._fields))
+                found.values[key] = value, cells["unit"]
+            case "mean":
+                means.setdefault(row.group, {})[row.load_point] = value
         found.is_split |= cells["scope"] == "split"
-    found.rows = {row: _scored(row, side, source) for row, side in sides.items()}
-    found.means = {group: values[0] for group, values in means.items() if len(values) == 1}
+    found.unscored = {row: NOT_PREDICTED for row, side in sides.items() if "predicted" not in side}
+    found.rows = {row: _scored(row, side, units[row], source) for row, side in sides.items() if "predicted" in side}
+    found.means = {group: mean for group, by in means.items() if (mean := _overall(by)) is not None}
     return found
+
+
+def _part(cells: Mapping[str, str]) -> str:
+    """Return what a line is part of; empty for a mean over some rows, which says nothing new."""
+    if cells["load_point"] == SYNTHETIC:
+        return "value"
+    if cells["scope"] == "overall" and cells["statistic"] == "mape":
+        return "mean"
+    if cells["scope"] != "experiment" or cells["statistic"] in DERIVED:
+        return ""
+    return "row" if cells["statistic"] in SIDES and cells["unit"] in QUANTITIES else "value"
+
+
+def _overall(by_load_point: Mapping[str, float]) -> float | None:
+    """Return the mean over all load points: the one that says so, or the only one."""
+    if len(by_load_point) == 1:
+        return next(iter(by_load_point.values()))
+    return by_load_point.get(ALL_LOAD_POINTS)
 
 
 def read_predictions(content: bytes, source: str) -> Numbers:
@@ -77,8 +106,8 @@ def read_predictions(content: bytes, source: str) -> Numbers:
         key = RowKey(CALIBRATION_METHOD, cells["variant"], cells["metric"], experiment, load_point)
         if key in found.rows:
             raise ConfigError(f"{source}: line {line}: gives {', '.join(key)} a second time")
-        sides = {name: _number(cells[f"{name}_ms"], f"{source}: line {line}") for name in ("predicted", "measured")}
-        found.rows[key] = _scored(key, sides, source)
+        sides = {name: _number(cells[f"{name}_ms"], f"{source}: line {line}") for name in SIDES}
+        found.rows[key] = _scored(key, sides, "ms", source)
     return found
 
 
@@ -132,10 +161,10 @@ def _number(text: str, where: str) -> float:
     return value
 
 
-def _scored(key: RowKey, sides: Mapping[str, float], source: str) -> Scored:
+def _scored(key: RowKey, sides: Mapping[str, float], unit: str, source: str) -> Scored:
     named = f"{source}: {', '.join(key)}"
-    if missing := [name for name in ("predicted", "measured") if name not in sides]:
-        raise ConfigError(f"{named}: has no {missing[0]} value; restore the file or regenerate the report")
+    if "measured" not in sides:
+        raise ConfigError(f"{named}: is predicted, but has no measured value; restore the file or regenerate")
     if sides["measured"] <= 0:
-        raise ConfigError(f"{named}: measured must be above 0 ms, got {sides['measured']:g}")
-    return Scored(sides["predicted"], sides["measured"])
+        raise ConfigError(f"{named}: measured must be above 0, got {sides['measured']:g}")
+    return Scored(sides["predicted"], sides["measured"], unit)

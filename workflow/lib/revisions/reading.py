@@ -43,7 +43,8 @@ def _hypotheses(source: Source, skipped: list[str]) -> Iterator[Report]:
             skipped.append(f"{source.where}{folder}: has no {NUMBERS}")
             continue
         numbers = read_numbers(content, f"{source.where}{folder}/{NUMBERS}")
-        rulings, unscored = _conclusion(source, folder)
+        rulings, stated = _conclusion(source, folder)
+        unscored = {**numbers.unscored, **{key: state for key, state in stated.items() if key not in numbers.rows}}
         if not rulings:
             skipped.append(f"{source.where}{folder}: no verdict can be read from {VERDICT_FILE} or {PAGE}")
         yield Report(name, numbers.rows, numbers.means, numbers.values, rulings, unscored, numbers.is_split)

@@ -52,10 +52,11 @@ class Measurement(NamedTuple):
 
 
 class ValueKey(NamedTuple):
-    """One number of a synthetic hypothesis."""
+    """One number that has no error: of a generated point, a share of steps, a yes or no."""
 
     method: str
     arm: str
+    load_point: str
     scope: str
     key: str
     metric: str
@@ -64,10 +65,11 @@ class ValueKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One row with a number: prediction beside measurement, in ms."""
+    """One row with a number: prediction beside measurement, in `unit` as `numbers.csv` writes it."""
 
     predicted: float
     measured: float
+    unit: str = "ms"
 
     @property
     def signed_error_pct(self) -> float:
@@ -87,9 +89,9 @@ class Figure:
     Attributes
     ----------
     half_digit
-        Half of its last printed digit, in ms; 0 if it was not rounded.
+        Half of its last printed digit, in the unit of `value`; 0 if it was not rounded.
     standard_error
-        Sampling error over requests, in ms; None where number of requests or spread are not known.
+        Sampling error over requests, in the same unit; None where number of requests or spread are not known.
     """
 
     value: float
@@ -114,9 +116,9 @@ class Report:
     rows
         Every row with a number.
     means
-        Overall error in percent as the report gives it, where it has a single load point.
+        Overall error in percent as the report gives it.
     values
-        Numbers of generated points, which have no measurement: value and unit.
+        Numbers that have no error: value and unit.
     rulings
         By method, in the order of the report; empty where the report says nothing that can be read.
     unscored
