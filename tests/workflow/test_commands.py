@@ -27,7 +27,9 @@ def outcome(capsys, *arguments):
     return code, captured.out, captured.err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["new", "--help"], ["lint", "--help"], ["import", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["new", "--help"], ["lint", "--help"], ["import", "--help"], ["compare", "--help"]]
+)
 def test_every_command_explains_itself_with_examples(capsys, arguments):
     code, out, _ = outcome(capsys, *arguments)
     assert code == 0

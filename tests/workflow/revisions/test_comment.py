@@ -115,21 +115,30 @@ def test_a_remeasured_row_shows_both_figures():
     assert "1 rows are compared with another measured figure" in text
 
 
-def test_rows_that_came_and_went_are_listed_by_load_point():
+def test_rows_that_came_and_went_are_listed_with_their_load_points():
     before = Report(H1, rows={key(arm=arm, experiment=e): scored(110.0) for arm in "ab" for e in ("one", "two")})
     after = Report(H1, rows={key(arm=arm): scored(110.0) for arm in "ab"}, unscored={key("two", "a"): "saturated"})
     text = comment([before], [after])
     found = [line[2:] for line in table_below(text, "Rows that came")]
-    assert found == [["two, synchronous", "scored", "saturated", "1"], ["two, synchronous", "scored", "not there", "1"]]
+    assert found == [["scored", "saturated", "two, synchronous", "1"], ["scored", "not there", "two, synchronous", "1"]]
     assert "1 gone, 1 lost their number" in text
     assert "†" in text
+
+
+def test_an_arm_that_could_never_be_run_is_listed_too():
+    before = Report(H1, rows={key(): scored(110.0)})
+    unscored = {key(str(number), arm="other"): "unsupported" for number in range(5)}
+    text = comment([before], [Report(H1, rows=before.rows, unscored=unscored)])
+    (line,) = table_below(text, "Rows that came")
+    assert line[2:] == ["not there", "unsupported", "0, synchronous; 1, synchronous; 2, synchronous; 2 more", "5"]
+    assert "1 did not move" in text
 
 
 def test_an_arm_that_is_new_is_folded_with_its_error():
     before = Report(H1, rows={key(): scored(110.0)})
     text = comment([before], [Report(H1, rows={key(): scored(110.0), key(arm="other"): scored(105.0)})])
     assert "### Mean errors that changed" not in text
-    assert table_below(text, "Mean errors that came or went (1)")[0][2:8] == ["other", "TPOT", "–", "5.0 %", "–", "–"]
+    assert table_below(text, "Mean errors that came or went (1)")[0][2:] == ["TPOT", "new", "other 5.0 %", "1"]
 
 
 def test_new_and_removed_reports_are_listed_with_their_status():

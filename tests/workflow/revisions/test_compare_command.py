@@ -182,7 +182,7 @@ def test_a_row_that_lost_its_number_is_worse_one_that_is_gone_is_not(capsys, rep
     change(repository, {"one": 110.0}, unscored=[(key("two"), "unsupported")])
     code, out, _ = run(capsys, repository, "v1")
     assert code == 1
-    assert "| two, synchronous" in out
+    assert "| unsupported | two, synchronous" in out
 
 
 def test_the_floor_decides_what_is_worse(capsys, repository):

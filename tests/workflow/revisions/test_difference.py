@@ -6,7 +6,7 @@ import pytest
 
 from tests.workflow.revisions.small import H1, METRIC, key, report, scored, snapshot
 from workflow.lib.revisions.difference import Fate, Flip, compare, natural
-from workflow.lib.revisions.records import Figure, GroupKey, Report, Ruling, ValueKey
+from workflow.lib.revisions.records import RIGHT, WRONG, Figure, GroupKey, Report, Ruling, ValueKey
 
 HERE = GroupKey("corrected", "treatment", METRIC)
 SATURATED = {key("two"): "saturated"}
@@ -65,6 +65,17 @@ def test_another_reason_to_have_no_number_is_a_state_that_changed():
     assert [(one.before, one.after) for one in found.states] == [("not_measured", "saturated")]
     assert not found.is_empty
     assert found.count(*(fate for fate in Fate if fate not in (Fate.SAME, Fate.UNSCORED))) == 0
+
+
+def test_a_saturation_no_longer_foreseen_is_worse():
+    right, wrong = (
+        report({"one": 110.0}, unscored={key("two", metric="saturated"): state}) for state in (RIGHT, WRONG)
+    )
+    found = compared(right, wrong)
+    assert (found.count(Fate.WORSE), found.count(Fate.BETTER), len(found.states)) == (1, 0, 1)
+    assert [group.is_on_one_side for group in found.groups] == [False, False]
+    assert compared(wrong, right).count(Fate.BETTER) == 1
+    assert compared(wrong, wrong).count(Fate.SAME) == 2
 
 
 def test_a_mean_without_rows_on_one_side_has_no_change():

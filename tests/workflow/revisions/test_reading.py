@@ -87,15 +87,19 @@ def test_throughput_has_an_error_shares_and_flags_have_none():
     place = "corrected,treatment,fast,experiment,one"
     text = numbers_csv(ROWS) + (
         f"{place},request_throughput,measured,2.0,per_s\n{place},request_throughput,predicted,1.9,per_s\n"
-        f"{place},saturated,measured,0.0,flag\n{place},mixed_steps,share,12.0,pct\n"
+        f"{place},saturated,predicted,0.0,flag\n{place},mixed_steps,share,12.0,pct\n"
     )
     found = read(text)
     throughput = found.rows[key("one", metric="request_throughput", load_point="fast")]
     assert (throughput.ape_pct, throughput.unit) == (pytest.approx(5.0), "per_s")
-    assert [(one.metric, one.statistic) for one in found.values] == [
-        ("saturated", "measured"),
-        ("mixed_steps", "share"),
-    ]
+    assert [(one.metric, one.statistic) for one in found.values] == [("mixed_steps", "share")]
+
+
+@pytest.mark.parametrize(("predicted", "state"), [(0.0, "predicted wrongly"), (1.0, "predicted rightly")])
+def test_a_yes_or_no_is_right_or_wrong(predicted, state):
+    place = "corrected,treatment,fast,experiment,one,saturated"
+    found = read(numbers_csv(ROWS) + f"{place},measured,1.0,flag\n{place},predicted,{predicted},flag\n")
+    assert found.unscored == {key("one", metric="saturated", load_point="fast"): state}
 
 
 @pytest.mark.parametrize(

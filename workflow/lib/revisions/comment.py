@@ -13,6 +13,7 @@ from workflow.lib.revisions.difference import Comparison, Fate, Flip, Group
 from workflow.lib.revisions.lines import (
     DAGGER,
     Lines,
+    arrival_lines,
     change_text,
     flip_lines,
     group_lines,
@@ -98,8 +99,8 @@ def _comment(comparison: Comparison, rows: int, threshold_pp: float, cap: int) -
         _unlisted(comparison.groups, listed=bool(changed)),
         _folded(f"Worst rows ({len(worse.cells)})", worse, few),
         _folded(f"Best rows ({len(better.cells)})", better, few),
-        _folded(f"Mean errors that came or went ({len(moved)})", group_lines(moved), cap),
-        _folded("Rows that came, went, won or lost their number", state_lines(comparison), cap),
+        _folded(f"Mean errors that came or went ({len(moved)})", arrival_lines(moved), cap),
+        _folded("Rows that came, went, won or lost their number", state_lines(comparison.states), cap),
         _folded("Criteria and methods added or removed", flip_lines(_flips(comparison, flipped=False)), cap),
         _folded("Numbers without an error", value_lines(comparison.values), cap, _NO_ERROR),
         _folded_text("How to read this", _reading(comparison, threshold_pp)),
@@ -152,7 +153,7 @@ def _cut(texts: Sequence[str], cap: int) -> list[str]:
 
 def _unlisted(groups: Sequence[Group], *, listed: bool) -> str:
     """Return one line about the mean errors that stand in no table."""
-    others = [group for group in groups if not group.is_changed]
+    others = [group for group in groups if not group.is_changed and group.change_pp is not None]
     moved = [group for group in others if group.is_moved]
     if not others:
         return ""
@@ -183,7 +184,7 @@ def _reading(comparison: Comparison, threshold_pp: float) -> list[str]:
     if any(group.remeasured for group in comparison.groups):
         count = sum(group.remeasured for group in comparison.groups)
         lines.append(f"- {count:,} rows are compared with another measured figure than before.")
-    listed = {group.report for group in comparison.groups if group.is_changed or group.is_moved}
+    listed = {group.report for group in comparison.groups if group.is_moved}
     if names := ", ".join(f"`{name}`" for name in comparison.split if name in listed):
         lines.append(f"- Means of {names} are over its test experiments, as on its page; rows and p are over all.")
     return lines

@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from workflow.lib.revisions.noise import SAME, Change, Direction, change_of, half_width_ms
-from workflow.lib.revisions.records import SCORED, GroupKey, Report, RowKey, Snapshot, ValueKey
+from workflow.lib.revisions.records import RIGHT, SCORED, WRONG, GroupKey, Report, RowKey, Snapshot, ValueKey
 from workflow.lib.scoring import mean
 from workflow.lib.statistics import sign_flip_p
 
@@ -115,7 +115,7 @@ class Group:
     @property
     def is_on_one_side(self) -> bool:
         """Whether the arm or metric came or went as a whole, without a run that failed."""
-        return (self.before is None or self.after is None) and not self.counts.get(Fate.LOST)
+        return not any(self.counts.get(fate) for fate in Fate if fate not in (Fate.NEW, Fate.GONE, Fate.UNSCORED))
 
     @property
     def is_moved(self) -> bool:
@@ -238,12 +238,15 @@ def _changes(old: Report, new: Report, before: Snapshot, after: Snapshot, thresh
 
 
 def _states(old: Report, new: Report) -> Iterator[State]:
-    """Yield the rows that came, went, won or lost their number, in groups that stand on both sides."""
+    """Yield the rows that came, went, won or lost their number.
+
+    Rows with a number of an arm or metric that came or went as a whole are left to its mean.
+    """
     keys = _row_keys(old, new)
     known = {key.group for key in _row_keys(old)} & {key.group for key in _row_keys(new)}
     for key in keys:
         before, after = old.state(key), new.state(key)
-        if before != after and key.group in known:
+        if before != after and (key.group in known or SCORED not in (before, after)):
             yield State(old.name, key, before, after)
 
 
@@ -251,6 +254,8 @@ def _fate(old: Report, new: Report, key: RowKey, changes: Mapping[RowKey, Change
     if key in changes:
         return Fate(changes[key].direction.value)
     before, after = old.state(key), new.state(key)
+    if {before, after} <= {RIGHT, WRONG}:
+        return Fate.SAME if before == after else Fate.BETTER if after == RIGHT else Fate.WORSE
     if after == SCORED:
         return Fate.NEW
     if before == SCORED:

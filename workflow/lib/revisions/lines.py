@@ -6,18 +6,19 @@ Changes are after minus before: negative is better. Every function returns lines
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workflow.lib.markdown import MISSING, pct, quantity, signed_pct, signless_zero
-from workflow.lib.revisions.difference import STATUS, Comparison, Fate, Flip, Group, Row, Values
+from workflow.lib.revisions.difference import STATUS, Fate, Flip, Group, Row, State, Values
 from workflow.lib.revisions.noise import Direction
 from workflow.lib.revisions.numbers import SYNTHETIC
-from workflow.lib.revisions.records import SCORED, Report
+from workflow.lib.revisions.records import RIGHT, SCORED, WRONG, Report, RowKey
 
 # Marks a change that is not the difference of the two means beside it.
 DAGGER = "†"
+# Load points named where many rows share a fate.
+PLACES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,26 @@ def group_lines(groups: Sequence[Group]) -> Lines:
     )
 
 
+def arrival_lines(groups: Iterable[Group]) -> Lines:
+    """Return arms and metrics that came or went as a whole, the arms of a metric in one line."""
+    found: dict[tuple[str, str, str, str], list[Group]] = {}
+    for one in groups:
+        what = "new" if one.counts.get(Fate.NEW) else "gone"
+        found.setdefault((one.report, one.key.method, one.key.metric, what), []).append(one)
+    cells = tuple(
+        (
+            f"`{report}`",
+            f"`{method}`",
+            metric_label(metric),
+            what,
+            ", ".join(f"{one.key.arm} {pct(one.after if one.after is not None else one.before)}" for one in members),
+            str(sum(one.counts.get(fate, 0) for one in members for fate in (Fate.NEW, Fate.GONE))),
+        )
+        for (report, method, metric, what), members in found.items()
+    )
+    return Lines(("Hypothesis", "Method", "Metric", "", "MAPE of each arm", "Rows"), cells, left=5)
+
+
 def row_lines(rows: Sequence[Row], direction: Direction) -> Lines:
     """Return the rows that changed in one direction, the largest change first.
 
@@ -83,17 +104,16 @@ def row_lines(rows: Sequence[Row], direction: Direction) -> Lines:
     )
 
 
-def state_lines(comparison: Comparison) -> Lines:
-    """Return the load points where rows came, went, won or lost their number."""
-    counts = Counter(
-        (one.report, one.key.method, one.key.experiment, one.key.load_point, one.before, one.after)
-        for one in comparison.states
-    )
+def state_lines(states: Iterable[State]) -> Lines:
+    """Return the rows that came, went, won or lost their number, with the first load points concerned."""
+    found: dict[tuple[str, str, str | None, str | None], list[RowKey]] = {}
+    for one in states:
+        found.setdefault((one.report, one.key.method, one.before, one.after), []).append(one.key)
     cells = tuple(
-        (f"`{report}`", f"`{method}`", f"{experiment}, {load_point}", _state(before), _state(after), str(count))
-        for (report, method, experiment, load_point, before, after), count in counts.items()
+        (f"`{report}`", f"`{method}`", _state(before), _state(after), _places(keys), str(len(keys)))
+        for (report, method, before, after), keys in found.items()
     )
-    return Lines(("Hypothesis", "Method", "Experiment, load point", "Before", "After", "Rows"), cells, left=5)
+    return Lines(("Hypothesis", "Method", "Before", "After", "Experiment, load point", "Rows"), cells, left=5)
 
 
 def value_lines(values: Iterable[Values]) -> Lines:
@@ -112,7 +132,7 @@ def report_lines(reports: Iterable[Report]) -> Lines:
             f"`{one.name}`",
             list(one.rulings.values())[-1].status if one.rulings else MISSING,
             f"{len(one.rows):,}",
-            f"{len(one.unscored):,}",
+            f"{sum(state not in (RIGHT, WRONG) for state in one.unscored.values()):,}",
             f"{len(one.values):,}",
         )
         for one in reports
@@ -190,6 +210,12 @@ def _row_cells(row: Row, alike: int) -> tuple[str, ...]:
 def _digits(value: float) -> str:
     """Format a latency or rate with what a change of half a percent of it needs."""
     return f"{value:,.1f}" if abs(value) >= 100.0 else f"{value:.2f}"
+
+
+def _places(keys: Iterable[RowKey]) -> str:
+    names = list(dict.fromkeys(f"{key.experiment}, {key.load_point}" for key in keys))
+    more = len(names) - PLACES_SHOWN
+    return "; ".join(names[:PLACES_SHOWN]) + (f"; {more} more" if more > 0 else "")
 
 
 def _state(state: str | None) -> str:

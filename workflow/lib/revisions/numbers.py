@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from simulator.errors import ConfigError
-from workflow.lib.revisions.records import GroupKey, RowKey, Scored, ValueKey
+from workflow.lib.revisions.records import RIGHT, WRONG, GroupKey, RowKey, Scored, ValueKey
 from workflow.lib.scoring import NUMBER_COLUMNS
 
 # Load points that stand for generated points, and for all load points together.
@@ -21,6 +21,7 @@ SYNTHETIC = "synthetic"
 ALL_LOAD_POINTS = "all"
 # Units of numbers that have an error in percent.
 QUANTITIES = ("ms", "per_s")
+FLAG = "flag"
 SIDES = ("predicted", "measured")
 # Statistics that follow from the two sides.
 DERIVED = ("mape", "signed_error", "delta")
@@ -65,10 +66,20 @@ def read_numbers(content: bytes, source: str) -> Numbers:
             case "mean":
                 means.setdefault(row.group, {})[row.load_point] = value
         found.is_split |= cells["scope"] == "split"
-    found.unscored = {row: NOT_PREDICTED for row, side in sides.items() if "predicted" not in side}
-    found.rows = {row: _scored(row, side, units[row], source) for row, side in sides.items() if "predicted" in side}
+    for row, side in sides.items():
+        _place(found, row, side, units[row], source)
     found.means = {group: mean for group, by in means.items() if (mean := _overall(by)) is not None}
     return found
+
+
+def _place(found: Numbers, row: RowKey, side: Mapping[str, float], unit: str, source: str) -> None:
+    """Put the sides of one row where they belong: an error, right or wrong, or no prediction."""
+    if unit == FLAG and len(side) == len(SIDES):
+        found.unscored[row] = RIGHT if side["predicted"] == side["measured"] else WRONG
+    elif "predicted" not in side:
+        found.unscored[row] = NOT_PREDICTED
+    elif unit != FLAG:
+        found.rows[row] = _scored(row, side, unit, source)
 
 
 def _part(cells: Mapping[str, str]) -> str:
@@ -79,7 +90,7 @@ def _part(cells: Mapping[str, str]) -> str:
         return "mean"
     if cells["scope"] != "experiment" or cells["statistic"] in DERIVED:
         return ""
-    return "row" if cells["statistic"] in SIDES and cells["unit"] in QUANTITIES else "value"
+    return "row" if cells["statistic"] in SIDES and cells["unit"] in (*QUANTITIES, FLAG) else "value"
 
 
 def _overall(by_load_point: Mapping[str, float]) -> float | None:

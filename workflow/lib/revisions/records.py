@@ -13,6 +13,9 @@ from typing import NamedTuple
 PERCENT = 100.0
 # State of a row that has a number on both sides, as in `workflow.lib.vocabulary.RowStatus`.
 SCORED = "ok"
+# States of a yes-or-no prediction (does the server saturate?), which is right or wrong but has no error.
+RIGHT = "predicted rightly"
+WRONG = "predicted wrongly"
 
 
 class RowKey(NamedTuple):
@@ -122,7 +125,7 @@ class Report:
     rulings
         By method, in the order of the report; empty where the report says nothing that can be read.
     unscored
-        State of every row without a number.
+        State of every row without a number, and of every prediction that is right or wrong.
     is_split
         Whether overall errors are over test experiments alone.
     """
