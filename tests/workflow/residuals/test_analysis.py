@@ -156,6 +156,19 @@ def test_an_overhead_is_known_as_the_term_it_is(lab, kind, term):
     assert priced_by(options, lab.model(lab.model_ids[0]))[term] == 70.0
 
 
+@pytest.mark.parametrize(("times", "term"), [("one", "step"), ("layers", "layer"), ("layers_over_tp", "layer_over_tp")])
+def test_an_overhead_that_grows_with_the_batch_spends_at_least_its_smallest(lab, times, term):
+    overhead = {"kind": "per_phase", "step_us": 90.0, "times": times, "log_batch_scale": True}
+    options = parse_options({"family": "mfu_roofline", "overhead": overhead}, source="test")
+    assert priced_by(options, lab.model(lab.model_ids[0]))[term] == 90.0
+
+
+def test_kernels_that_know_their_own_time_do_not_say_what_rate_they_read_at(lab):
+    options = parse_options({"family": "mfu_roofline", "mfu": {"kind": "kernels"}, "lm_head": True}, source="test")
+    spends = priced_by(options, lab.model(lab.model_ids[0]))
+    assert not {"weights", "kv_bytes", "lm_head", "prefill_flops"} & set(spends)
+
+
 def test_calibrated_physics_spends_what_its_constants_say(lab):
     options = parse_options(
         {"family": "calibrated_physics", "weight_bandwidth_efficiency": 0.9, "layer_us": 44.0, "step_us": 100.0},

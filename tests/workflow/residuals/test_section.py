@@ -114,14 +114,26 @@ def test_a_rate_says_what_share_of_the_peak_it_implies():
 
 def test_the_suggestion_names_term_constant_and_the_error_on_unseen_families():
     text = sentence(ranked_terms(with_missing("layer", 60.0), "itl", resampling=QUICK), "itl")
-    assert text.startswith("Next hypothesis: time per layer, 60 us: ITL error ")
+    assert text.startswith("Next hypothesis: time per layer, 60 us: error ")
     assert " to 0.0 % on families it was not fitted to" in text
 
 
 def test_where_nothing_helps_beyond_noise_the_page_says_so():
     noisy = with_missing("step", 0.0, noise_pct=(5.0, -4.0, 3.0, -5.0, 2.0, -1.0, 4.0))
     text = sentence(ranked_terms(noisy, "itl", resampling=QUICK), "itl")
-    assert text.startswith("No single term lowers the error on unseen families beyond noise.")
+    assert text.startswith("No single term lowers the ITL error on")
+
+
+def test_a_best_term_within_noise_is_named_as_such():
+    noisy = with_missing("layer", 4.0, noise_pct=(5.0, -4.0, 3.0, -5.0, 2.0, -1.0, 4.0))
+    best = ranked_terms(noisy, "itl", resampling=QUICK)[0]
+    text = sentence([dataclasses.replace(best, beyond_noise=False, mape_before=3.0, held_out=2.5)], "itl")
+    assert text.startswith("No single term lowers the ITL error on unseen families beyond noise. The best is ")
+
+
+def test_exact_predictions_are_told_as_such():
+    text = sentence(ranked_terms(exact(), "e2e", resampling=QUICK), "e2e")
+    assert text == "No single term lowers the E2E error of 0.0 % on families it was not fitted to."
 
 
 def test_one_family_is_told_as_one_that_cannot_be_judged():
@@ -161,6 +173,23 @@ def test_a_section_shows_every_driver_every_metric_and_at_most_five_terms():
 def test_a_term_that_does_nothing_is_not_listed():
     text = section([dataclasses.replace(one, ttft=Figure(10.0, 13.0)) for one in exact()], metrics=("ttft",))
     assert "time per request outside the engine" not in text
+
+
+def test_a_suggestion_that_makes_another_mean_worse_is_told_with_one_that_does_not():
+    residuals = [
+        dataclasses.replace(one, ttft=Figure(one.ttft.predicted_ms + 8.0, one.ttft.predicted_ms), prefill_steps=1.0)
+        for one in exact()
+    ]
+    slow = [dataclasses.replace(one, queue_ms=0.0, decodes_beside_prefill=0.0) for one in residuals]
+    text = section(slow, metrics=("ttft", "itl"))
+    assert "Next hypothesis: fixed time per step, 8 ms" in text
+    assert "But the same constant makes ITL (0.0 % to" in text
+    assert "The first term that does not: time per request outside the engine, 8 ms" in text
+
+
+def test_every_table_says_what_a_constant_does_to_the_other_means():
+    header = [line for line in section(with_missing("layer", 60.0)).splitlines() if "held out" in line]
+    assert [re.findall(r"then (\w+)", line) for line in header] == [["ITL", "E2E"], ["TTFT", "E2E"], ["TTFT", "ITL"]]
 
 
 def test_a_driver_that_does_not_vary_or_is_not_known_says_so():

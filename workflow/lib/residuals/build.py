@@ -18,6 +18,7 @@ from simulator.steptime.options import (
     OverheadOptions,
     PerLayerOverhead,
     PerLayerOverTpOverhead,
+    PerPhaseOverhead,
     StepTimeOptions,
 )
 from simulator.steptime.physics import DENSE_KERNELS, kernels_per_layer
@@ -115,23 +116,27 @@ def priced_by(options: StepTimeOptions, model: Model) -> dict[str, float]:
 
 
 def _priced_by_roofline(options: MfuRooflineOptions) -> dict[str, float]:
-    decode = options.decode_bandwidth_efficiency or options.bandwidth_efficiency or 1.0
-    found = {
-        "weights": 1.0 / decode,
-        "lm_head": 1.0 / decode if options.lm_head else 0.0,
-        "all_reduce": options.all_reduce_us,
-        **_priced_by_overhead(options.overhead),
-    }
-    if options.kv_bandwidth_growth is None:
-        found["kv_bytes"] = options.kv_read_fraction.decode / (options.kv_bandwidth_efficiency or decode)
+    found = {"all_reduce": options.all_reduce_us, **_priced_by_overhead(options.overhead)}
+    if not options.lm_head:
+        found["lm_head"] = 0.0
     if not options.compute_term:
         found["prefill_flops"] = 0.0
-    elif isinstance(options.mfu, ConstantMfuOptions):
+    if options.compute_term and not isinstance(options.mfu, ConstantMfuOptions):
+        # Kernels that know their own time may read weights slower than the bandwidth says.
+        return found
+    decode = options.decode_bandwidth_efficiency or options.bandwidth_efficiency or 1.0
+    found["weights"] = 1.0 / decode
+    if options.lm_head:
+        found["lm_head"] = 1.0 / decode
+    if options.kv_bandwidth_growth is None:
+        found["kv_bytes"] = options.kv_read_fraction.decode / (options.kv_bandwidth_efficiency or decode)
+    if options.compute_term and isinstance(options.mfu, ConstantMfuOptions):
         found["prefill_flops"] = 1.0 / options.mfu.prefill
     return found
 
 
 def _priced_by_overhead(options: OverheadOptions) -> dict[str, float]:
+    """Return the overhead as the term it is; one that grows with the batch spends at least this."""
     match options:
         case FixedOverhead(us=us):
             return {"step": us}
@@ -139,6 +144,8 @@ def _priced_by_overhead(options: OverheadOptions) -> dict[str, float]:
             return {"layer": us}
         case PerLayerOverTpOverhead(us=us):
             return {"layer_over_tp": us}
+        case PerPhaseOverhead(step_us=us, times=times):
+            return {{"one": "step", "layers": "layer", "layers_over_tp": "layer_over_tp"}[times]: us}
         case _:
             return {}
 

@@ -21,7 +21,7 @@ LEFT, RIGHT, TOP, BOTTOM = 62.0, 10.0, 8.0, 40.0
 PADDING = 0.08
 # Ranges wider than this factor are drawn on a log axis.
 LOG_ABOVE = 10.0
-MAX_TICKS = 4
+MAX_TICKS = 5
 FONT = 'font-family="DejaVu Sans, sans-serif"'
 EDGE, GRID, DOT = "#222222", "#dddddd", "#4d4d4d"
 EMPTY_WIDTH = 320.0

@@ -129,8 +129,9 @@ def ranked_terms(
 ) -> tuple[Suggestion, ...]:
     """Return every candidate, the one that helps unseen families most first.
 
-    Candidates without a constant follow behind, with the reason. With fewer than two families nothing can be held
-    out; the order is then that of the error after the fit, and none counts as more than noise.
+    Candidates that come out as 0 follow behind, and then those without a constant, with the reason. With fewer than
+    two families nothing can be held out; the order is then that of the error after the fit, and none counts as more
+    than noise.
 
     Parameters
     ----------
@@ -149,12 +150,33 @@ def ranked_terms(
     return (*best, *tied[1:], *(one for one in tried if isinstance(one, Suggestion)))
 
 
-def _order(fit: _Fit) -> float:
-    """Sort by held-out error; equal ones keep the catalogue's order."""
+def mape(residuals: Iterable[Residual], metric: str) -> float | None:
+    """Return the mean absolute error of a metric, in percent; None where it has no residual."""
+    chosen = scored(residuals, metric)
+    return float(np.mean([abs(one.figure(metric).relative) for one in chosen])) * PERCENT if chosen else None
+
+
+def error_with(residuals: Iterable[Residual], metric: str, one: Suggestion) -> float | None:
+    """Return the MAPE of a metric, in percent, when a term acts on it with the constant found from another.
+
+    None where the metric has no residual, the term no constant, or a driver is not known.
+    """
+    chosen = scored(residuals, metric)
+    amounts = [one.term.column_ms(each, metric) for each in chosen]
+    if not chosen or one.constant is None or None in amounts:
+        return None
+    figures = [each.figure(metric) for each in chosen]
+    measured = np.array([each.measured_ms for each in figures], dtype=float)
+    relative = np.array([each.relative for each in figures])
+    return float(np.mean(np.abs(relative - one.constant * np.array(amounts, dtype=float) / measured))) * PERCENT
+
+
+def _order(fit: _Fit) -> tuple[bool, float]:
+    """Sort by held-out error, terms that come out as nothing last; equal ones keep the catalogue's order."""
     one = fit.suggestion
     error = one.held_out if one.held_out is not None else one.mape_after
     assert error is not None, "a fitted term has an error"
-    return round(error / ROUNDING_PCT) * ROUNDING_PCT
+    return one.constant == 0.0, round(error / ROUNDING_PCT) * ROUNDING_PCT
 
 
 def _data(chosen: Sequence[Residual], metric: str, resampling: Resampling) -> _Data:

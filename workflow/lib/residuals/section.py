@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from workflow.lib.markdown import MISSING, pct, signed_pct, signless_zero, table
 from workflow.lib.residuals.drivers import DRIVERS, Driver, correlation, groups, varies
-from workflow.lib.residuals.ranking import DEFAULT, Resampling, Suggestion, ranked_terms
+from workflow.lib.residuals.ranking import DEFAULT, Resampling, Suggestion, error_with, mape, ranked_terms
 from workflow.lib.residuals.record import LABELS, METRICS, Residual, scored, unscored
 from workflow.lib.residuals.terms import TERMS
-from workflow.lib.residuals.words import constant_text, interval_text, listed, sentence
+from workflow.lib.residuals.words import constant_text, interval_text, listed, sentence, suggestion_text
 
 FIGURE = "figures/residuals.svg"
 SHOWN_TERMS = 5
@@ -46,10 +46,8 @@ def residual_section(
     if present:
         parts.append(_drivers(chosen, present))
         parts.append(f"![Signed residuals against what they may go with]({figure})")
-        for metric in present:
-            parts.append(
-                _ranking(metric, ranked[metric] if ranked else ranked_terms(chosen, metric, TERMS, resampling))
-            )
+        found = ranked or {metric: ranked_terms(chosen, metric, TERMS, resampling) for metric in present}
+        parts += [_ranking(chosen, metric, found[metric], present) for metric in present]
     else:
         parts.append(NOTHING_SCORED)
     if missing := _missing(chosen, metrics):
@@ -84,22 +82,45 @@ def _driver_rows(residuals: Sequence[Residual], driver: Driver, metrics: Sequenc
     ]
 
 
-def _ranking(metric: str, ranked: Sequence[Suggestion]) -> str:
+def _ranking(residuals: Sequence[Residual], metric: str, ranked: Sequence[Suggestion], metrics: Sequence[str]) -> str:
     """Return the sentence, and the terms that do something; where none does, the first one alone."""
     fitted = [one for one in ranked if one.constant is not None]
-    shown = [one for one in fitted if one.constant] or fitted[:1]
-    told = f"**{LABELS[metric]}.** {sentence(ranked, metric)}"
+    shown = ([one for one in fitted if one.constant] or fitted[:1])[:SHOWN_TERMS]
+    others = [other for other in metrics if other != metric]
+    told = f"**{LABELS[metric]}.** {sentence(ranked, metric)}{_warning(residuals, fitted, others)}"
     if not shown:
         return told
-    lines = [_line(place, one) for place, one in enumerate(shown[:SHOWN_TERMS], start=1)]
+    lines = [_line(place, one, residuals, others) for place, one in enumerate(shown, start=1)]
     header = ["", "Term", "Cannot be told from", "Constant", "Interval", "MAPE", "fitted", "held out"]
-    return f"{told}\n\n{table(header, lines, left=3)}"
+    return f"{told}\n\n{table([*header, *(f'then {LABELS[other]}' for other in others)], lines, left=3)}"
 
 
-def _line(place: int, one: Suggestion) -> list[str]:
+def _line(place: int, one: Suggestion, residuals: Sequence[Residual], others: Sequence[str]) -> list[str]:
     errors = [pct(one.mape_before), pct(one.mape_after), pct(one.held_out)]
     term = f"{one.term.label} ({one.term.formula})"
-    return [str(place), term, listed(one.tied), constant_text(one), interval_text(one), *errors]
+    elsewhere = [pct(error_with(residuals, other, one)) for other in others]
+    return [str(place), term, listed(one.tied), constant_text(one), interval_text(one), *errors, *elsewhere]
+
+
+def _warning(residuals: Sequence[Residual], fitted: Sequence[Suggestion], others: Sequence[str]) -> str:
+    """Say so where the first term would make another mean worse, and which is the first that would not."""
+    if not fitted or not fitted[0].beyond_noise or not (worse := _made_worse(residuals, fitted[0], others)):
+        return ""
+    consistent = next((one for one in fitted if one.beyond_noise and not _made_worse(residuals, one, others)), None)
+    text = f" But the same constant makes {' and '.join(worse)} worse, so the cause must be another."
+    if consistent is None:
+        return f"{text} No term beyond noise leaves the others as good as they are."
+    return f"{text} The first term that does not: {suggestion_text(consistent)}."
+
+
+def _made_worse(residuals: Sequence[Residual], one: Suggestion, others: Sequence[str]) -> list[str]:
+    """Return the other metrics, in words, whose error the constant would raise."""
+    found = []
+    for other in others:
+        now, then = mape(residuals, other), error_with(residuals, other, one)
+        if now is not None and then is not None and then > now:
+            found.append(f"{LABELS[other]} ({pct(now)} to {pct(then)})")
+    return found
 
 
 def _missing(residuals: Sequence[Residual], metrics: Sequence[str]) -> str:

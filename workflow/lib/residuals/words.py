@@ -51,19 +51,21 @@ def sentence(ranked: Sequence[Suggestion], metric: str) -> str:
     if best.held_out is None:
         return (
             f"All {best.points} load points are of one model family, so no term can be judged on another; fitted, "
-            f"{_what(best)} does most for {label} ({pct(best.mape_before)} to {pct(best.mape_after)})."
+            f"{best.term.label}, {constant_text(best)}, does most for {label} ({pct(best.mape_before)} to "
+            f"{pct(best.mape_after)})."
         )
-    told = f"{label} error {pct(best.mape_before)} to {pct(best.held_out)} on families it was not fitted to"
+    if not best.constant or (best.mape_before is not None and best.held_out >= best.mape_before):
+        return f"No single term lowers the {label} error of {pct(best.mape_before)} on families it was not fitted to."
+    told = f"{suggestion_text(best)}, gain {_gain(best)}.{_alike(best)}"
     if not best.beyond_noise:
-        return (
-            f"No single term lowers the error on unseen families beyond noise. The best is {_what(best)}: {told}, "
-            f"gain {_gain(best)}.{_alike(best)}"
-        )
-    return f"Next hypothesis: {_what(best)}: {told}, gain {_gain(best)}.{_alike(best)}"
+        return f"No single term lowers the {label} error on unseen families beyond noise. The best is {told}"
+    return f"Next hypothesis: {told}"
 
 
-def _what(one: Suggestion) -> str:
-    return f"{one.term.label}, {constant_text(one)}"
+def suggestion_text(one: Suggestion) -> str:
+    """Return a term with its constant and what it does for families it was not fitted to."""
+    errors = f"{pct(one.mape_before)} to {pct(one.held_out)}"
+    return f"{one.term.label}, {constant_text(one)}: error {errors} on families it was not fitted to"
 
 
 def _gain(one: Suggestion) -> str:
