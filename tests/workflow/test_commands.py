@@ -28,7 +28,15 @@ def outcome(capsys, *arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["new", "--help"], ["lint", "--help"], ["import", "--help"], ["compare", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["new", "--help"],
+        ["lint", "--help"],
+        ["import", "--help"],
+        ["replay", "--help"],
+        ["compare", "--help"],
+    ],
 )
 def test_every_command_explains_itself_with_examples(capsys, arguments):
     code, out, _ = outcome(capsys, *arguments)

@@ -209,10 +209,7 @@ class Experiment(StrictModel):
         workload = self.completed_workload(load_point, seed)
         if not self.point(load_point).prompts_seen_before:
             return Replay(workload, 0)
-        warm_up = _first_of_each_group(workload.requests)
-        begin_us = len(warm_up) * WARM_UP_INTERVAL_US
-        later = tuple(replace(one, arrival_us=one.arrival_us + begin_us) for one in workload.requests)
-        return Replay(replace(workload, requests=warm_up + later), len(warm_up))
+        return behind_warm_up(workload)
 
     def mean_output_tokens(self, load_point: str) -> float:
         """Return the mean output length of the completed requests, in tokens."""
@@ -258,6 +255,14 @@ class Experiment(StrictModel):
                 "the time between tokens needs both"
             )
         return measured
+
+
+def behind_warm_up(workload: Workload) -> Replay:
+    """Return a workload behind one request for every prompt of its pool, each sent alone and for one token."""
+    warm_up = _first_of_each_group(workload.requests)
+    begin_us = len(warm_up) * WARM_UP_INTERVAL_US
+    later = tuple(replace(one, arrival_us=one.arrival_us + begin_us) for one in workload.requests)
+    return Replay(replace(workload, requests=warm_up + later), len(warm_up))
 
 
 def _at_benchmark(

@@ -68,7 +68,7 @@ class MeasuredRequest:
 COLUMNS = tuple(field.name for field in fields(MeasuredRequest))
 
 
-class _BadCellError(Exception):
+class BadCellError(Exception):
     """What is wrong with one cell; collected, never shown alone."""
 
 
@@ -159,9 +159,9 @@ def _parsed(path: Path, rows: Iterator[list[str]]) -> tuple[MeasuredRequest, ...
     for line, cells in enumerate(rows, start=2):
         try:
             if len(cells) != len(header):
-                raise _BadCellError(f"{len(cells)} cells, but the header names {len(header)} columns")
+                raise BadCellError(f"{len(cells)} cells, but the header names {len(header)} columns")
             requests.append(_request(dict(zip(header, cells, strict=True))))
-        except _BadCellError as error:
+        except BadCellError as error:
             problems.append(f"line {line}: {error}")
     problems += problems_with(requests) if not problems else []
     if problems or not requests:
@@ -171,31 +171,33 @@ def _parsed(path: Path, rows: Iterator[list[str]]) -> tuple[MeasuredRequest, ...
 
 def _request(cells: Mapping[str, str]) -> MeasuredRequest:
     if not cells["load_point"] or not cells["id"]:
-        raise _BadCellError("columns 'load_point' and 'id' must not be empty")
+        raise BadCellError("columns 'load_point' and 'id' must not be empty")
     if cells["completed"] not in ("true", "false"):
-        raise _BadCellError(f"column 'completed': must be true or false, got '{cells['completed'][:40]}'")
+        raise BadCellError(f"column 'completed': must be true or false, got '{cells['completed'][:40]}'")
     return MeasuredRequest(
         load_point=cells["load_point"],
         id=cells["id"],
-        arrival_us=_whole(cells, "arrival_us", 0),
-        prompt_tokens=_whole(cells, "prompt_tokens", 1),
-        output_tokens=_whole(cells, "output_tokens", 0),
+        arrival_us=whole_cell(cells, "arrival_us", 0),
+        prompt_tokens=whole_cell(cells, "prompt_tokens", 1),
+        output_tokens=whole_cell(cells, "output_tokens", 0),
         prefix_group=cells["prefix_group"] or None,
-        prefix_tokens=_whole(cells, "prefix_tokens", 0),
+        prefix_tokens=whole_cell(cells, "prefix_tokens", 0),
         completed=cells["completed"] == "true",
-        ttft_ms=_milliseconds(cells, "ttft_ms"),
-        e2e_ms=_milliseconds(cells, "e2e_ms"),
+        ttft_ms=milliseconds_cell(cells, "ttft_ms"),
+        e2e_ms=milliseconds_cell(cells, "e2e_ms"),
     )
 
 
-def _whole(cells: Mapping[str, str], name: str, smallest: int) -> int:
+def whole_cell(cells: Mapping[str, str], name: str, smallest: int) -> int:
+    """Return one cell as a whole number, or raise `BadCellError`."""
     text = cells[name]
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS) or int(text) < smallest:
-        raise _BadCellError(f"column '{name}': must be a whole number, {smallest} or greater, got '{text[:40]}'")
+        raise BadCellError(f"column '{name}': must be a whole number, {smallest} or greater, got '{text[:40]}'")
     return int(text)
 
 
-def _milliseconds(cells: Mapping[str, str], name: str) -> float | None:
+def milliseconds_cell(cells: Mapping[str, str], name: str) -> float | None:
+    """Return one cell as milliseconds, None where it is empty, or raise `BadCellError`."""
     text = cells[name]
     if not text:
         return None
@@ -204,7 +206,7 @@ def _milliseconds(cells: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise _BadCellError(f"column '{name}': must be milliseconds, 0 or greater, or empty, got '{text[:40]}'")
+        raise BadCellError(f"column '{name}': must be milliseconds, 0 or greater, or empty, got '{text[:40]}'")
     return value
 
 

@@ -32,8 +32,6 @@ from workflow.lib.vocabulary import Reproduction
 
 RESULTS = Path("results")
 REPORTS = Path("reports")
-# Written by `snakemake calibrate`, which no check repeats.
-CALIBRATION_REPORTS = "calibration"
 PAGE = "FINDINGS.md"
 # Similarity from which a word counts as a misspelt target; options and numbers lie far below.
 MISSPELT = 0.7
@@ -286,6 +284,7 @@ def check_job(lab: Laboratory) -> None:
     """
     # Imported here because pandas costs a quarter of a second that only a check needs.
     from workflow.lib.compare import Difference, compare_file, compare_reports
+    from workflow.lib.replay.committed import judge
 
     tolerances = lab.settings.check.tolerance
     found: list[Difference] = []
@@ -304,12 +303,17 @@ def check_job(lab: Laboratory) -> None:
         _say_published(lab, hypothesis)
     found += [
         Difference(f"{REPORTS}/{name}", "folder", "belongs to no hypothesis; delete it")
-        for name in sorted({path.name for path in (lab.root / REPORTS).iterdir()} - set(_committed_names(lab)))
+        for name in sorted(
+            {path.name for path in (lab.root / REPORTS).iterdir()} - {*lab.names, *project_pages.committed_names()}
+        )
     ]
     for page in project_pages.PAGES.values():
         differences = compare_file(page, lab.root / REPORTS, project_pages.REGENERATED, tolerances)
         found += [Difference(f"{REPORTS}/{page}", one.where, one.what) for one in differences]
         _say(f"check {page}: the committed page {'differs' if differences else 'comes out again'}")
+    told, faults = judge(lab)
+    found += [Difference(*fault) for fault in faults]
+    _say(told)
     if found:
         listed = "\n".join(f"  {one}" for one in found)
         raise WorkflowError(
@@ -328,11 +332,6 @@ def say_conclusion(hypothesis: str) -> None:
 
 def _report_files(lab: Laboratory, hypothesis: str) -> list[str]:
     return (row_report_files if hypothesis in lab.synthetic else report_files)(lab, hypothesis)
-
-
-def _committed_names(lab: Laboratory) -> list[str]:
-    """Return what may stand in reports/."""
-    return [*lab.names, CALIBRATION_REPORTS, *(Path(path).parts[1] for path in project_pages.published_paths())]
 
 
 def _say_published(lab: Laboratory, hypothesis: str) -> None:

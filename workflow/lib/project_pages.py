@@ -24,6 +24,14 @@ ERRATA_PAGE = "errata.md"
 INDEX_PAGE = "README.md"
 # Rule names, by page: `snakemake errata`, `snakemake index`.
 PAGES: Mapping[str, str] = {"errata": ERRATA_PAGE, "index": INDEX_PAGE}
+# Folders of reports/ that no check makes again: `snakemake calibrate` takes minutes, and `python -m workflow replay`
+# needs traces that are not part of the project.
+NOT_REGENERATED = ("calibration", "replay")
+
+
+def committed_names() -> list[str]:
+    """Return what may stand in reports/ beside the hypotheses."""
+    return [*NOT_REGENERATED, *PAGES.values()]
 
 
 def published_paths() -> list[str]:

@@ -13,6 +13,7 @@ from workflow.lib.commands.evaluate import add_evaluate_command
 from workflow.lib.commands.inspect import add_inspect_command
 from workflow.lib.commands.lint import add_lint_command
 from workflow.lib.commands.new import add_new_command
+from workflow.lib.commands.replay import add_replay_command
 from workflow.lib.readers.command import add_import_command
 
 EXIT_FAILURE = 2
@@ -27,6 +28,7 @@ COMMANDS = (
     add_import_command,
     add_evaluate_command,
     add_compare_command,
+    add_replay_command,
 )
 EPILOG = """examples:
   python -m workflow new my_claim              a hypothesis that runs, to be filled in
@@ -35,6 +37,7 @@ EPILOG = """examples:
   python -m workflow import guidellm results/ --out ground_truth/my-run
   python -m workflow evaluate measurements/ --steptime h100_vllm --out evaluations/mine
   python -m workflow compare main              what changed in errors and verdicts since main?
+  python -m workflow replay traces/            recorded requests served again, and how far off that is
 
 Findings themselves are made by Snakemake: `snakemake --list-target-rules` lists what there is.
 """
@@ -44,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     top = argparse.ArgumentParser(
         prog="python -m workflow",
-        description="Start hypotheses, check the standards, import and evaluate measurements, compare revisions.",
+        description="Start hypotheses, check the standards, import, evaluate, replay measurements, compare revisions.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import ConfigError
+from workflow.lib import project_pages
 from workflow.lib.files import write_text
 
 TEMPLATES = Path(__file__).parents[2] / "templates" / "new"
@@ -78,7 +79,11 @@ def _refuse(root: Path, name: str, folder: Path) -> None:
 
 def _rules(root: Path) -> set[str]:
     files = [root / "Snakefile", *sorted((root / "workflow" / "rules").glob("*.smk"))]
-    return {"errata", "index", *(rule for path in files for rule in RULE.findall(path.read_text(encoding="utf-8")))}
+    return {
+        *project_pages.PAGES,
+        *project_pages.NOT_REGENERATED,
+        *(rule for path in files for rule in RULE.findall(path.read_text(encoding="utf-8"))),
+    }
 
 
 def _filled(name: str, identifier: str, title: str) -> str:

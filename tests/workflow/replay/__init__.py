@@ -1,0 +1,1 @@
+"""Tests of recorded request traces and their replay."""
