@@ -91,7 +91,7 @@ class CalibratedPhysics:
         self.warnings = (*warnings, *_assumptions(options, model))
         self.peak_flops = gemm_peak(model, hardware)
         self.peak_bandwidth = hardware.peak_bandwidth
-        self.work = _work_count(model, tp)
+        self.work = _work_count(model, tp, lm_head=options.lm_head)
         self._weights = Weights(model)
         self._weight_rate = hardware.peak_bandwidth * options.weight_bandwidth_efficiency * tp
         self._gemm_rate = self.peak_flops * options.gemm_efficiency * tp
@@ -178,6 +178,8 @@ class CalibratedPhysics:
 
     def head_us(self, rows: int) -> float:
         """Return microseconds of the projection to the vocabulary, whose weights are never quantized."""
+        if not self.options.lm_head:
+            return 0.0
         memory_s = self._head_elements * self.model.activation_bytes / self._weight_rate
         return max(memory_s, 2 * self._head_elements * rows / self._head_rate) * MICROSECONDS
 
@@ -239,10 +241,11 @@ def _assumptions(options: CalibratedPhysicsOptions, model: Model) -> tuple[str, 
     return ()
 
 
-def _work_count(model: Model, tp: int) -> WorkCount:
+def _work_count(model: Model, tp: int, *, lm_head: bool) -> WorkCount:
     """Count the work no server can avoid: weights once, every KV byte, no activations."""
     whole, none = PhaseFactors(prefill=1.0, decode=1.0), PhaseFactors(prefill=0.0, decode=0.0)
-    return WorkCount(model, tp, Weights(model, lm_head=True), DynamicTraffic(model, whole, none), lm_head=True)
+    weights, traffic = Weights(model, lm_head=lm_head), DynamicTraffic(model, whole, none)
+    return WorkCount(model, tp, weights, traffic, lm_head=lm_head)
 
 
 def _collective_us(options: CalibratedPhysicsOptions, model: Model, hardware: Hardware, tp: int) -> tuple[float, float]:
@@ -252,12 +255,14 @@ def _collective_us(options: CalibratedPhysicsOptions, model: Model, hardware: Ha
     """
     if tp == 1:
         return 0.0, 0.0
+    count = ALL_REDUCES_PER_LAYER * model.num_hidden_layers
+    if options.link_efficiency is None:
+        return count * options.all_reduce_us, 0.0
     if hardware.link_bandwidth is None:
         raise ConfigError(
             f"hardware {hardware.id}: link_bandwidth_gbs is missing, which collectives over {tp} GPUs need; "
             "add the data sheet's figure per direction"
         )
-    count = ALL_REDUCES_PER_LAYER * model.num_hidden_layers
     token_bytes = 2 * (tp - 1) / tp * model.hidden_size * model.activation_bytes
     per_token_s = token_bytes / (hardware.link_bandwidth * options.link_efficiency)
     return count * options.all_reduce_us, count * per_token_s * MICROSECONDS

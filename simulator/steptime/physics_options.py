@@ -41,7 +41,9 @@ class CalibratedPhysicsOptions(StrictModel):
     all_reduce_us
         Latency of one all-reduce, us; two per layer where TP > 1.
     link_efficiency
-        Sustained over peak link bandwidth in those all-reduces.
+        Sustained over peak link bandwidth in those all-reduces; None prices them without their bytes.
+    lm_head
+        Price the projection to the vocabulary.
     sampling_us_per_kilotoken
         Sampling of a step from 1000 vocabulary entries, us, where unlikely tokens are cut off.
     sampling_us_per_kilotoken_request
@@ -58,6 +60,7 @@ class CalibratedPhysicsOptions(StrictModel):
     step_us: NonNegative = 0.0
     request_us: NonNegative = 0.0
     all_reduce_us: NonNegative = 0.0
-    link_efficiency: Efficiency = 1.0
+    link_efficiency: Efficiency | None = 1.0
+    lm_head: bool = True
     sampling_us_per_kilotoken: NonNegative = 0.0
     sampling_us_per_kilotoken_request: NonNegative = 0.0

@@ -12,21 +12,37 @@ from typing import Any
 
 from simulator.steptime.options import StepTimeOptions
 from simulator.validation import suggest
+from workflow.lib.settings import Rules
 
+# Keys of an arm that are no option of the step-time model: how the engine schedules, and rules of the method.
 ENGINE_KEY = "engine"
+METHOD_KEY = "method"
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm under one method, resolved to everything that is not a fact of the experiment."""
+    """One arm under one method, resolved to everything that is not a fact of the experiment.
+
+    Attributes
+    ----------
+    rules
+        How the measurement is repeated and read; None where nothing measured is repeated.
+    """
 
     name: str
     steptime: StepTimeOptions
     engine: Mapping[str, Any]
+    rules: Rules | None = None
 
     @property
     def configuration(self) -> dict[str, Any]:
         """Every option with its value, dotted, defaults included."""
+        rules = {} if self.rules is None else self.rules.model_dump(mode="json", exclude_none=True)
+        return self.server_configuration | _flat(rules, f"{METHOD_KEY}.")
+
+    @property
+    def server_configuration(self) -> dict[str, Any]:
+        """The part of it that says how the server runs."""
         engine = {f"{ENGINE_KEY}.{key}": value for key, value in self.engine.items()}
         return _flat(self.steptime.model_dump(mode="json")) | engine
 

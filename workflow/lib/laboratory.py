@@ -22,18 +22,17 @@ from simulator.hardware import Hardware, load_hardware
 from simulator.kernels.analytic import AnalyticKernels, load_analytic
 from simulator.kernels.base import Kernels
 from simulator.kernels.tables import KernelTables, load_tables
-from simulator.metrics import DEFINITIONS
 from simulator.model import Model, load_model, require_runnable
 from simulator.steptime.kernel_choice import choose_kernels
-from simulator.steptime.options import StepTimeOptions, parse_options
+from simulator.steptime.options import StepTimeOptions
 from simulator.validation import config_error, parse, read_yaml, suggest
-from workflow.lib.arms import ENGINE_KEY, Arm, undeclared
+from workflow.lib.arms import Arm, undeclared
 from workflow.lib.catalogue import check_catalogue
 from workflow.lib.discussion import load_discussion
-from workflow.lib.files import digest_of
 from workflow.lib.ground_truth import VOCABULARY_FILE, Experiment, load_set
 from workflow.lib.published import Published, load_published
-from workflow.lib.settings import Method, Settings, load_methods, load_settings
+from workflow.lib.resolve import digest, resolve_arm
+from workflow.lib.settings import Method, Rules, Settings, load_methods, load_settings
 from workflow.lib.spec import Claim, Hypothesis, kind_of, load_hypothesis
 from workflow.lib.synthetic.resolve import check_synthetic, known_number
 from workflow.lib.synthetic.spec import SyntheticHypothesis
@@ -50,6 +49,11 @@ class Run:
     arm: Arm
     experiment: Experiment
     digest: str
+
+    @property
+    def rules(self) -> Rules:
+        """How the measurement is repeated and read: the method's rules, where the arm does not vary them."""
+        return self.arm.rules or self.method
 
 
 class Laboratory:
@@ -103,8 +107,13 @@ class Laboratory:
             self._arms[key] = tuple(resolve_arm(spec, self.methods[method], name) for name in spec.arms)
         return self._arms[key]
 
-    def swept_arm(self, hypothesis: str, method: str, value: float) -> tuple[Arm, str]:
-        """Return the swept arm of a hypothesis at one value, with the digest of its configuration.
+    def swept_arm(self, hypothesis: str, method: str, value: float, arm: str | None = None) -> tuple[Arm, str]:
+        """Return an arm the sweep of a hypothesis sets, at one value, with the digest of its configuration.
+
+        Parameters
+        ----------
+        arm
+            One that follows the swept arm; by default the swept arm itself.
 
         Raises
         ------
@@ -113,8 +122,8 @@ class Laboratory:
         """
         spec = self.hypotheses[hypothesis]
         assert spec.sweep is not None, "only asked where a sweep is described"
-        arm = resolve_arm(spec, self.methods[method], spec.sweep.arm, value)
-        return arm, _digest(self.methods[method], arm)
+        resolved = resolve_arm(spec, self.methods[method], arm or spec.sweep.arm, value)
+        return resolved, digest(self.methods[method], resolved)
 
     def runs(self, hypothesis: str) -> tuple[Run, ...]:
         """Return the run matrix: methods x arms x experiments, and behind it the runs beyond."""
@@ -140,10 +149,10 @@ class Laboratory:
     def _matrix(self, hypothesis: str) -> dict[tuple[str, str, str], Run]:
         if hypothesis not in self._runs:
             self._runs[hypothesis] = {
-                (method, arm.name, experiment.id): Run(hypothesis, self.methods[method], arm, experiment, digest)
+                (method, arm.name, experiment.id): Run(hypothesis, self.methods[method], arm, experiment, hashed)
                 for method in self.hypotheses[hypothesis].methods
                 for arm in self.arms(hypothesis, method)
-                for digest in (_digest(self.methods[method], arm),)
+                for hashed in (digest(self.methods[method], arm),)
                 for experiment in self.experiments(hypothesis)
             } | self._beyond_matrix(hypothesis)
         return self._runs[hypothesis]
@@ -154,9 +163,9 @@ class Laboratory:
             return {}
         method, arms = self.methods[extra.method], {arm.name: arm for arm in self.arms(hypothesis, extra.method)}
         return {
-            (method.id, name, experiment.id): Run(hypothesis, method, arms[name], experiment, digest)
+            (method.id, name, experiment.id): Run(hypothesis, method, arms[name], experiment, hashed)
             for name in extra.arms
-            for digest in (_digest(method, arms[name]),)
+            for hashed in (digest(method, arms[name]),)
             for experiment in self.beyond(hypothesis)
         }
 
@@ -294,32 +303,10 @@ def engine_options(arm: Arm, experiment: Experiment, source: str, *, as_stated: 
     return parse(EngineOptions, {**known, **arm.engine}, source=source)
 
 
-def resolve_arm(spec: Hypothesis, method: Method, arm: str, value: float | None = None) -> Arm:
-    """Overlay base, method and arm, in this order; nested records are replaced as a whole.
-
-    `value` is that of the swept option; where none is given, the swept arm has the first one.
-    """
-    source = f"hypotheses/{spec.id}/hypothesis.yaml: arms.{arm} (method {method.id})"
-    steptime = {**spec.base, **method.steptime, **spec.arms[arm]}
-    if spec.sweep is not None and spec.sweep.arm == arm:
-        steptime = spec.sweep.overlay(steptime, spec.sweep.start if value is None else value)
-    engine = {**spec.base.get(ENGINE_KEY, {}), **method.engine, **spec.arms[arm].get(ENGINE_KEY, {})}
-    steptime.pop(ENGINE_KEY, None)
-    options = parse_options(steptime, source=source)
-    parse(EngineOptions, engine, source=f"{source}.{ENGINE_KEY}")
-    return Arm(arm, options, engine)
-
-
 def _check_methods(methods: Mapping[str, Method]) -> None:
     for method in methods.values():
-        problems = [
-            f"definitions.{metric.value}.predicted: unknown definition '{one.predicted}'; "
-            f"{suggest(one.predicted, DEFINITIONS)}"
-            for metric, one in method.definitions.items()
-            if one.predicted not in DEFINITIONS
-        ]
-        if problems:
-            raise config_error(f"configs/methods/{method.id}.yaml", problems)
+        if method.unknown_definitions:
+            raise config_error(f"configs/methods/{method.id}.yaml", method.unknown_definitions)
 
 
 def _check(spec: Hypothesis, laboratory: Laboratory) -> None:
@@ -340,7 +327,8 @@ def _check(spec: Hypothesis, laboratory: Laboratory) -> None:
         problems += spec.split.problems(laboratory.experiments(spec.id))
     for method in spec.methods:
         if spec.sweep is not None:
-            laboratory.swept_arm(spec.id, method, spec.sweep.stop)
+            for arm in spec.sweep.arms:
+                laboratory.swept_arm(spec.id, method, spec.sweep.stop, arm)
         problems += undeclared(spec.varied, laboratory.arms(spec.id, method), f"method {method}")
     if problems:
         raise config_error(source, list(dict.fromkeys(problems)))
@@ -371,8 +359,3 @@ def _published(spec: Hypothesis, folder: Path, root: Path) -> Published | None:
     if problems:
         raise config_error((folder / "source.yaml").relative_to(root).as_posix(), problems)
     return published
-
-
-def _digest(method: Method, arm: Arm) -> str:
-    rules = method.model_dump(mode="json", include={"workload", "definitions"})
-    return digest_of({"arm": arm.configuration, "method": rules})

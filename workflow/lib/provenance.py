@@ -28,12 +28,13 @@ def run_inputs(laboratory: Laboratory, hypothesis: str, method: str, experiment:
     root = laboratory.root
     known = (*laboratory.experiments(hypothesis), *laboratory.beyond(hypothesis))
     found = {one.id: one for one in known}[experiment]
+    folders = {arm.rules.workload.recordings or method for arm in laboratory.arms(hypothesis, method) if arm.rules}
     return [
         root / "ground_truth" / experiment / EXPERIMENT_FILE,
         laboratory.model_file(found.model),
         laboratory.hardware_file(found.hardware),
         root / EMBEDDED_KERNELS,
-        *sorted((root / "configs" / "methods" / method).glob("*.csv")),
+        *sorted(path for folder in folders for path in (root / "configs" / "methods" / folder).glob("*.csv")),
     ]
 
 

@@ -259,8 +259,8 @@ def _method_report(
     searched = [row for row in swept if row["method"] == name]
     found_value = search(laboratory, spec.id, name, searched) if searched else None
     if found_value is not None:
-        chosen, _ = laboratory.swept_arm(spec.id, name, found_value.chosen)
-        arms = tuple(chosen if arm.name == chosen.name else arm for arm in arms)
+        chosen = {one: laboratory.swept_arm(spec.id, name, found_value.chosen, one)[0] for one in spec.sweep_arms}
+        arms = tuple(chosen.get(arm.name, arm) for arm in arms)
     uncertainty = _uncertainty(settings)
     verdict = judge(
         name,

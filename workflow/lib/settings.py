@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from simulator.validation import Count, NonNegative, StrictModel, config_error, parse, read_yaml
+from simulator.metrics import DEFINITIONS
+from simulator.validation import (
+    Count,
+    NonNegative,
+    NonNegativeInt,
+    StrictModel,
+    config_error,
+    parse,
+    read_yaml,
+    suggest,
+)
 from workflow.lib.vocabulary import Metric
 
 
@@ -113,10 +123,16 @@ class WorkloadRule(StrictModel):
 
     `as_measured` arrivals take everything else as measured too: repeated prompts, every stated limit of the server,
     and the side the latencies were taken on.
+
+    Attributes
+    ----------
+    recordings
+        The method in whose folder recorded lengths and intervals are; None means its own.
     """
 
     lengths: Lengths
     arrivals: Arrivals
+    recordings: str | None = None
 
     @model_validator(mode="after")
     def _fit_together(self) -> WorkloadRule:
@@ -132,10 +148,51 @@ class Definition(StrictModel):
     measured: MeasuredDefinition
 
 
-class Method(StrictModel):
+class Client(StrictModel):
+    """Time outside the engine, in place of the constant an experiment states.
+
+    Attributes
+    ----------
+    request_us, us_per_prompt_token
+        Added to TTFT and E2E of what was measured at the client: per request, and per token of its prompt.
+    also_at_server
+        Add it to what was measured at the server too, where by its meaning it must not be: a control.
+    """
+
+    request_us: NonNegativeInt = 0
+    us_per_prompt_token: NonNegative = 0.0
+    also_at_server: bool = False
+
+
+class Rules(StrictModel):
+    """How a measurement is repeated and read: what is sent, how metrics are defined, what lies around the engine."""
+
+    workload: WorkloadRule
+    definitions: dict[Metric, Definition]
+    client: Client | None = None
+
+    @model_validator(mode="after")
+    def _every_metric_is_defined(self) -> Self:
+        missing = [metric.value for metric in Metric if metric not in self.definitions]
+        if missing:
+            raise ValueError(f"definitions: missing for {', '.join(missing)}")
+        return self
+
+    @property
+    def unknown_definitions(self) -> list[str]:
+        """Return what is wrong with the names of predicted metrics."""
+        return [
+            f"definitions.{metric.value}.predicted: unknown definition '{one.predicted}'; "
+            f"{suggest(one.predicted, DEFINITIONS)}"
+            for metric, one in self.definitions.items()
+            if one.predicted not in DEFINITIONS
+        ]
+
+
+class Method(Rules):
     """`configs/methods/<id>.yaml`.
 
-    `steptime` and `engine` override the hypothesis' base; an arm overrides both.
+    `steptime`, `engine` and the rules override the hypothesis' base; an arm overrides both.
     """
 
     id: str
@@ -143,15 +200,6 @@ class Method(StrictModel):
     summary: str
     steptime: dict[str, Any] = Field(default_factory=dict)
     engine: dict[str, Any] = Field(default_factory=dict)
-    workload: WorkloadRule
-    definitions: dict[Metric, Definition]
-
-    @model_validator(mode="after")
-    def _every_metric_is_defined(self) -> Method:
-        missing = [metric.value for metric in Metric if metric not in self.definitions]
-        if missing:
-            raise ValueError(f"definitions: missing for {', '.join(missing)}")
-        return self
 
 
 def load_settings(root: Path) -> Settings:

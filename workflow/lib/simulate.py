@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from simulator.engine.loop import run as run_engine
@@ -24,8 +25,8 @@ from simulator.steptime.rates import RateMeter
 from simulator.workload.build import Workload
 from workflow.lib.ground_truth import Experiment
 from workflow.lib.laboratory import Laboratory, Run, engine_options
-from workflow.lib.recorded import Recorded
-from workflow.lib.settings import Arrivals, Definition, Lengths, MeasuredDefinition
+from workflow.lib.recorded import Recorded, RecordedLength
+from workflow.lib.settings import Arrivals, Client, Definition, Lengths, MeasuredDefinition
 from workflow.lib.under_load import load_record
 from workflow.lib.vocabulary import Metric, RowStatus
 
@@ -62,7 +63,7 @@ def _row(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, Any]:
 
 def _once(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, Any]:
     """Simulate what no other hypothesis has: arms of one configuration give one result under one method."""
-    as_measured = run.method.workload.arrivals is Arrivals.AS_MEASURED
+    as_measured = run.rules.workload.arrivals is Arrivals.AS_MEASURED
     key = (run.method.id, run.digest, run.experiment.id, load_point)
     known = laboratory.outcomes.get(key)
     if known is None:
@@ -80,11 +81,11 @@ def _simulated(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, A
     workload = workload_of(laboratory, run, load_point)
     options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}")
     result = run_engine(workload.requests, meter, options, concurrency=workload.concurrency)
-    seen = MetricOptions(client_offset_us=round((experiment.server.settings.client_offset_ms or 0.0) * US_PER_MS))
+    seen = at_the_meter(run, load_point)
     return {
         "status": RowStatus.OK.value,
         "reason": "",
-        "metrics": _metrics(run.method.definitions, experiment, load_point, result, seen),
+        "metrics": _metrics(run.rules.definitions, experiment, load_point, result, seen),
         "requests": len(workload.requests),
         "counters": dataclasses.asdict(result.counters),
         "occupancy": _occupancy(result, 0),
@@ -96,7 +97,7 @@ def _simulated(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, A
 def _replayed(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, Any]:
     """Simulate one load point as it was measured; what the load did is recorded beside the latencies."""
     experiment = run.experiment
-    point, server = experiment.point(load_point), experiment.server.settings
+    point = experiment.point(load_point)
     hardware = laboratory.hardware(experiment.hardware)
     kernels = laboratory.kernels(run.arm.steptime, experiment.hardware)
     model = laboratory.model(experiment.model)
@@ -104,13 +105,11 @@ def _replayed(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, An
     options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}", as_stated=True)
     replay = experiment.replay(load_point, seed=laboratory.settings.seeds.workload)
     result = run_engine(replay.workload.requests, meter, options, concurrency=replay.workload.concurrency)
-    at_client = experiment.side_of(load_point) == "client"
-    offset_us = round((server.client_offset_ms or 0.0) * US_PER_MS) if at_client else 0
-    seen = MetricOptions(client_offset_us=offset_us, skip_first=replay.warm_up)
+    seen = at_the_meter(run, load_point, skip_first=replay.warm_up)
     return {
         "status": RowStatus.OK.value,
         "reason": "",
-        "metrics": _metrics(run.method.definitions, experiment, load_point, result, seen),
+        "metrics": _metrics(run.rules.definitions, experiment, load_point, result, seen),
         "requests": len(replay.workload.requests) - replay.warm_up,
         "counters": dataclasses.asdict(result.counters),
         "occupancy": _occupancy(result, replay.warm_up),
@@ -136,18 +135,47 @@ def _kernels_in_words(options: StepTimeOptions) -> str:
     return f"{options.mfu.source} H100 kernels ({options.mfu.style} style{lookup})"
 
 
+def at_the_meter(run: Run, load_point: str, skip_first: int = 0) -> MetricOptions:
+    """Return what lies between the engine and the figures of one load point.
+
+    Figures taken at the client contain the time a rule of the method gives it, else the constant the experiment
+    states; those taken at the server contain neither.
+    """
+    client, at_client = run.rules.client, run.experiment.side_of(load_point) == "client"
+    if client is None:
+        stated_ms = run.experiment.server.settings.client_offset_ms or 0.0
+        client = Client(request_us=round(stated_ms * US_PER_MS))
+    if not (at_client or client.also_at_server):
+        return MetricOptions(skip_first=skip_first)
+    return MetricOptions(
+        client_offset_us=client.request_us,
+        client_us_per_prompt_token=client.us_per_prompt_token,
+        skip_first=skip_first,
+    )
+
+
 def workload_of(laboratory: Laboratory, run: Run, load_point: str) -> Workload:
-    """Return the requests of one run as its method wants them sent."""
-    rule = run.method.workload
+    """Return the requests of one run as its rules want them sent."""
+    rule, experiment = run.rules.workload, run.experiment
+    measured = experiment.completed_workload(load_point)
     if (rule.lengths, rule.arrivals) == (Lengths.REGENERATED, Arrivals.CLOSED_LOOP):
-        return run.experiment.completed_workload(load_point)
-    recorded = Recorded.load(laboratory.root / "configs" / "methods" / run.method.id)
-    lengths = recorded.lengths(run.experiment.workload.name)
-    interval_us = recorded.interval_us(run.experiment.id)
-    requests = tuple(
+        return measured
+    recorded = Recorded.load(laboratory.root / "configs" / "methods" / (rule.recordings or run.method.id))
+    requests = measured.requests
+    if rule.lengths is Lengths.RECORDED:
+        requests = _recorded_requests(recorded.lengths(experiment.workload.name))
+    if rule.arrivals is Arrivals.CLOSED_LOOP:
+        return _closed_loop(requests, measured, f"{experiment.id}, {load_point}")
+    interval_us = recorded.interval_us(experiment.id)
+    spaced = (replace(one, arrival_us=position * interval_us) for position, one in enumerate(requests))
+    return Workload(requests=tuple(spaced), concurrency=None)
+
+
+def _recorded_requests(lengths: Iterable[RecordedLength]) -> tuple[Request, ...]:
+    return tuple(
         Request(
             id=str(one.index),
-            arrival_us=one.index * interval_us,
+            arrival_us=0,
             prompt_tokens=one.prompt_tokens,
             output_tokens=one.output_tokens,
             prefix_group=SHARED_GROUP if one.shared_prefix_tokens else None,
@@ -155,7 +183,13 @@ def workload_of(laboratory: Laboratory, run: Run, load_point: str) -> Workload:
         )
         for one in lengths
     )
-    return Workload(requests=requests, concurrency=None)
+
+
+def _closed_loop(requests: tuple[Request, ...], measured: Workload, where: str) -> Workload:
+    """Keep as many requests in flight as the client did."""
+    if measured.concurrency is None:
+        raise UnsupportedError(f"{where}: was not measured in a closed loop, so recorded lengths have no place in it")
+    return replace(measured, requests=requests)
 
 
 def _metrics(

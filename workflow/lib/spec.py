@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, StringConstraints, model_validator
 
 from simulator.validation import Count, StrictModel, config_error, parse, read_yaml, suggest
-from workflow.lib.arms import ENGINE_KEY
+from workflow.lib.arms import ENGINE_KEY, METHOD_KEY
 from workflow.lib.criterion_kinds import Criterion, TestGap
 from workflow.lib.mechanism import Expectation, Mechanism
 from workflow.lib.split import TEST, Split
@@ -131,12 +131,14 @@ class Claim(StrictModel):
         return next(iter(self.arms))
 
     @model_validator(mode="after")
-    def _engine_options_are_mappings(self) -> Claim:
+    def _nested_options_are_mappings(self) -> Claim:
         given = {"base": self.base, **{f"arms.{name}": arm for name, arm in self.arms.items()}}
+        nested = {ENGINE_KEY: "engine options", METHOD_KEY: "rules of the method"}
         problems = [
-            f"{where}.{ENGINE_KEY}: must be a mapping of engine options to values"
+            f"{where}.{key}: must be a mapping of {words} to values"
             for where, options in given.items()
-            if not isinstance(options.get(ENGINE_KEY, {}), Mapping)
+            for key, words in nested.items()
+            if not isinstance(options.get(key, {}), Mapping)
         ]
         if problems:
             raise ValueError("; ".join(problems))
@@ -185,6 +187,11 @@ class Hypothesis(Claim):
     def all_methods(self) -> tuple[str, ...]:
         """The methods that decide, and the one of the experiments beyond."""
         return self.methods if self.beyond is None else (*self.methods, self.beyond.method)
+
+    @property
+    def sweep_arms(self) -> tuple[str, ...]:
+        """The arms whose value a sweep chooses; none without one."""
+        return () if self.sweep is None else self.sweep.arms
 
     @property
     def shown_arms(self) -> tuple[str, ...]:
@@ -280,7 +287,7 @@ def _unfounded_beyond(hypothesis: Hypothesis, beyond: Beyond) -> Iterator[str]:
     for arm in beyond.arms:
         if arm not in hypothesis.arms:
             yield f"beyond.arms: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
-        elif hypothesis.sweep is not None and arm == hypothesis.sweep.arm:
+        elif hypothesis.sweep is not None and arm in hypothesis.sweep.arms:
             yield f"beyond.arms: the value of arm '{arm}' depends on the method; name arms whose options are fixed"
     if beyond.method in hypothesis.methods:
         yield f"beyond.method: '{beyond.method}' is one of methods; further experiments need a method of their own"
@@ -288,18 +295,20 @@ def _unfounded_beyond(hypothesis: Hypothesis, beyond: Beyond) -> Iterator[str]:
 
 def _unfounded_sweep(hypothesis: Hypothesis, sweep: Sweep) -> Iterator[str]:
     """Yield what a sweep lacks, and criteria that judge its arm by what chose it."""
-    if sweep.arm not in hypothesis.arms:
-        yield f"sweep.arm: unknown arm '{sweep.arm}'; {suggest(sweep.arm, hypothesis.arms)}"
-    elif sweep.arm == hypothesis.reference_arm:
-        yield f"sweep.arm: '{sweep.arm}' is the first arm, the reference of every difference; sweep another one"
+    for key, arm in (("arm", sweep.arm), *(("followed_by", one) for one in sweep.followed_by)):
+        if arm not in hypothesis.arms:
+            yield f"sweep.{key}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
+        elif arm == hypothesis.reference_arm:
+            yield f"sweep.{key}: '{arm}' is the first arm, the reference of every difference; sweep another one"
     if hypothesis.split is None:
         yield "sweep: a chosen value can only be judged by experiments that did not choose it; add a split"
     if sweep.select.metric not in hypothesis.metrics:
         yield f"sweep.select.metric: '{sweep.select.metric}' is not in metrics"
     for criterion in hypothesis.judged:
-        if sweep.arm in criterion.arms and criterion.side != TEST and not isinstance(criterion, TestGap):
+        chosen = [arm for arm in criterion.arms if arm in sweep.arms]
+        if chosen and criterion.side != TEST and not isinstance(criterion, TestGap):
             yield (
-                f"criteria.{criterion.id}: the value of arm '{sweep.arm}' is chosen on the train experiments, so its "
+                f"criteria.{criterion.id}: the value of arm '{chosen[0]}' is chosen on the train experiments, so its "
                 "error there is no result; add `side: test`"
             )
 

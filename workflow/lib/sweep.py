@@ -1,8 +1,9 @@
 """A parameter searched over a range: generated values, and the choice among them.
 
 A sweep belongs to one arm of a hypothesis. Its values are simulated on the train experiments alone;
-the value with the lowest mean error there (the smallest such value) becomes the arm's. What the arm
-is worth is then measured on the test experiments, never on those that chose it.
+the value with the lowest mean error there (the smallest such value) becomes the arm's, and that of the
+arms that follow it. What an arm is worth is then measured on the test experiments, never on those that
+chose it.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Sweep(StrictModel):
         Dotted name of the option within the arm, for instance `overhead.us`.
     start, stop, step
         First range, both ends included, in the option's unit.
+    followed_by
+        Arms that take the chosen value as well, in the same option, without a search of their own.
     """
 
     arm: Annotated[str, StringConstraints(min_length=1)]
@@ -62,6 +65,7 @@ class Sweep(StrictModel):
     step: Positive
     then: Refinement | None = None
     select: Selection
+    followed_by: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _has_values(self) -> Sweep:
@@ -71,6 +75,11 @@ class Sweep(StrictModel):
         if count > MAX_VALUES:
             raise ValueError(f"{count} values; at most {MAX_VALUES}, use a larger step")
         return self
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Every arm that takes the chosen value, the one that is searched first."""
+        return (self.arm, *self.followed_by)
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def sweep_paths(lab: Laboratory, hypothesis: str) -> list[str]:
 def sweep_paths_of(lab: Laboratory, wildcards: Any) -> list[str]:
     """Return the sweep results that choose the value of an arm; none for any other arm."""
     sweep = lab.hypotheses[wildcards.hypothesis].sweep
-    if sweep is None or sweep.arm != wildcards.arm:
+    if sweep is None or wildcards.arm not in sweep.arms:
         return []
     return _stage_paths(lab, wildcards.hypothesis, wildcards.method, None)
 
@@ -59,7 +59,7 @@ def arm_record(lab: Laboratory, run: Run) -> dict[str, Any]:
     """Return what a run's arm depends on: its configuration and, for a swept arm, the sweep."""
     record: dict[str, Any] = {"configuration": run.arm.configuration, "digest": run.digest}
     spec = lab.hypotheses[run.hypothesis]
-    if spec.sweep is not None and spec.split is not None and spec.sweep.arm == run.arm.name:
+    if spec.sweep is not None and spec.split is not None and run.arm.name in spec.sweep.arms:
         record |= {"sweep": spec.sweep.model_dump(mode="json"), "train": spec.split.train}
     return record
 
@@ -82,4 +82,4 @@ def sweep_job(lab: Laboratory, wildcards: Any, earlier: Iterable[str], output: s
 def carried_out(lab: Laboratory, run: Run, rows: list[Any]) -> Run:
     """Return the run a result file must hold: of the swept arm the one with the chosen value."""
     sweep = lab.hypotheses[run.hypothesis].sweep
-    return run if sweep is None or sweep.arm != run.arm.name else chosen_run(lab, run, rows)
+    return run if sweep is None or run.arm.name not in sweep.arms else chosen_run(lab, run, rows)

@@ -73,7 +73,7 @@ def _simulate_at(laboratory: Laboratory, run: Run, value: float) -> str:
 
 
 def _at(laboratory: Laboratory, run: Run, value: float) -> Run:
-    arm, digest = laboratory.swept_arm(run.hypothesis, run.method.id, value)
+    arm, digest = laboratory.swept_arm(run.hypothesis, run.method.id, value, run.arm.name)
     return replace(run, arm=arm, digest=digest)
 
 

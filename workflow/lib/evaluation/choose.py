@@ -25,7 +25,8 @@ from workflow.lib.calibration.plan import FOLDER
 from workflow.lib.calibration.record import load_calibration
 from workflow.lib.evaluation.predictors import CalibratedPredictor, OptionsPredictor, Predictor, fitted_shapes
 from workflow.lib.files import digest_of_files
-from workflow.lib.laboratory import EMBEDDED_KERNELS, resolve_arm
+from workflow.lib.laboratory import EMBEDDED_KERNELS
+from workflow.lib.resolve import resolve_arm
 from workflow.lib.settings import load_methods
 from workflow.lib.spec import Hypothesis, load_hypothesis
 
