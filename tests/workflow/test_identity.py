@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from simulator.validation import StrictModel, parse
 from tests.workflow.builders import error_row
 from workflow.lib.criteria import Criterion, bootstrapper
+from workflow.lib.evidence_tables import explained_gains
 from workflow.lib.identity import explain_criteria, explained_pct, identities
 from workflow.lib.scoring import Scores
 from workflow.lib.vocabulary import CriterionResult, Metric
@@ -137,3 +138,13 @@ def test_the_first_token_of_h1_is_no_constant_multiple_under_either_method(h1_re
     for method in h1_report.methods:
         ttft = next(one for one in method.identities if one.metric is Metric.TTFT_MEAN)
         assert not ttft.is_constant_multiple
+
+
+def test_an_arm_compared_with_other_measured_figures_is_no_multiple_of_the_reference():
+    """Its gain comes from the other side of the comparison, which a factor on predictions says nothing about."""
+    rows = [error_row("baseline", "a", measured=100.0), error_row("treatment", "a", predicted=90.0, measured=90.0)]
+    assert identities(Scores(rows), UNLIKE, [TPOT]) == ()
+
+
+def test_an_arm_that_changes_no_gain_leaves_nothing_to_explain_experiment_by_experiment():
+    assert explained_gains(identities(Scores(scaled([-10.0, 5.0], 1.0)), UNLIKE, [TPOT])) == ""

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from tests.workflow.builders import HYPOTHESIS, pair, unscored_row
+from tests.workflow.builders import HYPOTHESIS, error_row, pair, unscored_row
+from workflow.lib.drawing import ARM_FILLS, ARM_HATCHES, legend_columns
 from workflow.lib.pages import render_report, report_files
 from workflow.lib.report import build_report, changes
 from workflow.lib.scoring import ERROR_COLUMNS, Scores, errors_text
@@ -215,3 +216,24 @@ def test_the_configuration_difference_is_generated_from_the_arms(project, h1_row
     lab = project.load()
     page = render_report(lab, build_report(lab, HYPOTHESIS, h1_rows, None))["FINDINGS.md"]
     assert lines_with(page, "`bandwidth_efficiency`", "not set", "0.75")
+
+
+def test_measured_figures_stand_beside_each_arm_where_its_definition_differs():
+    layout = Tables(("baseline", "treatment"), (Metric.TPOT_MEAN,), 1.0)
+    same = layout.latencies(Scores(pair("one", -10.0, -5.0)))
+    assert "measured TPOT [ms]" in same
+    other = [error_row("baseline", "one", measured=100.0), error_row("treatment", "one", measured=80.0)]
+    text = layout.latencies(Scores(other))
+    assert "measured for baseline [ms]" in text
+    assert "measured for treatment [ms]" in text
+    assert "80.0" in text
+
+
+def test_a_legend_has_as_many_columns_as_fit():
+    assert legend_columns(9.0, ["short"] * 9, 3) == 3
+    assert legend_columns(5.0, ["an arm with quite a long name, summarization"], 3) == 1
+    assert legend_columns(1.0, ["x" * 99], 3) == 1
+
+
+def test_no_two_of_six_arms_look_alike():
+    assert len(set(zip(ARM_FILLS, ARM_HATCHES, strict=True))) == len(set(ARM_FILLS)) == 6

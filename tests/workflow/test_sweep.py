@@ -200,3 +200,46 @@ def test_a_value_and_its_rows_are_recorded_together(swept):
 def test_a_split_knows_the_side_of_an_experiment_and_of_no_other():
     split = parse(Split, {"train": ["a"], "test": ["b"]}, source="test")
     assert [split.side_of(name) for name in ("a", "b", "c")] == ["train", "test", ""]
+
+
+# --- arms that follow ---------------------------------------------------------------------------
+
+
+FOLLOWED = "h19_overhead_not_over_tp"
+FOLLOWED_FILE = f"hypotheses/{FOLLOWED}/hypothesis.yaml"
+
+
+def test_arms_that_follow_take_the_value_the_swept_arm_chose(lab):
+    rows = []
+    for one in train_experiments(lab, FOLLOWED):
+        text = simulate_values(lab, FOLLOWED, "corrected", one, (0.0, 60.0, 150.0))
+        rows += [json.loads(line) for line in text.splitlines()]
+    for arm in lab.hypotheses[FOLLOWED].sweep.arms:
+        run = lab.run(FOLLOWED, "corrected", arm, "jan30-llama2-7b-tp4-chatsweep")
+        chosen = chosen_run(lab, run, rows)
+        assert chosen.arm.name == arm
+        assert chosen.arm.configuration["overhead.us"] == 60.0
+        assert chosen.arm.configuration["overhead.kind"] == run.arm.configuration["overhead.kind"]
+        assert chosen.digest != run.digest
+
+
+def test_the_rules_that_follow_one_search_cannot_be_told_apart_where_it_is_made(lab):
+    """What makes the search fair: on one GPU dividing by TP changes nothing."""
+    experiments = {one.id: one for one in lab.experiments(FOLLOWED)}
+    assert {experiments[one].tensor_parallel for one in lab.hypotheses[FOLLOWED].split.train} == {1}
+
+
+@pytest.mark.parametrize(
+    ("followed_by", "message"),
+    [
+        (["nobody"], "sweep.followed_by: unknown arm 'nobody'"),
+        (["none"], "sweep.followed_by: 'none' is the first arm, the reference of every difference"),
+    ],
+)
+def test_an_arm_that_cannot_follow_is_refused(project, followed_by, message):
+    assert message in project.refusal(lambda spec: spec["sweep"].update(followed_by=followed_by), FOLLOWED_FILE)
+
+
+def test_an_arm_that_follows_is_judged_on_the_test_side_only(project):
+    message = project.refusal(lambda spec: spec["criteria"][4].pop("side"), FOLLOWED_FILE)
+    assert "criteria.divided_is_too_fast: the value of arm 'over_tp' is chosen on the train experiments" in message

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
-ARM_FILLS = ("white", "#4d4d4d", "#b3b3b3", "#1f6fa8")
-ARM_HATCHES = ("///", "", "...", "xxx")
+ARM_FILLS = ("white", "#4d4d4d", "#b3b3b3", "#1f6fa8", "#f2c572", "#e6e6e6")
+ARM_HATCHES = ("///", "", "...", "xxx", "\\\\\\", "+++")
 EDGE = "#222222"
 GRID = "#dddddd"
 # Matplotlib's settings are global to the process, and reports are rendered in threads.
@@ -45,6 +45,9 @@ AXIS_HEIGHT = 0.62
 LEGEND_LINE_HEIGHT = 0.2
 GAP = 0.28
 SCATTER_LEFT = 0.75
+# Marker and blanks beside a legend's text, and its smaller characters.
+LEGEND_HANDLE = 0.45
+LEGEND_CHARACTER_WIDTH = 0.0605
 # Beyond this many decades the ticks at 2 and 5 would run into each other.
 MAX_DECADES_WITH_STEPS = 4
 
@@ -91,6 +94,12 @@ def drawn(layout: Layout) -> Iterator[tuple[Figure, list[Axes]]]:
             size = (PANEL_WIDTH / layout.width, layout.panel_height / layout.height)
             panels.append(figure.add_axes((*place, *size)))
         yield figure, panels
+
+
+def legend_columns(layout_width: float, labels: Sequence[str], at_most: int) -> int:
+    """Return how many columns of a legend fit into a width in inches, at least one."""
+    longest = max((len(label) for label in labels), default=1)
+    return max(1, min(at_most, int(layout_width / (LEGEND_HANDLE + LEGEND_CHARACTER_WIDTH * longest))))
 
 
 def legend(figure: Figure, axes: Axes, columns: int) -> None:

@@ -81,11 +81,14 @@ def identities(found: Sequence[Identity]) -> str:
 
 
 def explained_gains(found: Sequence[Identity]) -> str:
-    """Return, per experiment, observed gain and gain by the factor alone; empty without a constant multiple."""
+    """Return, per experiment, observed gain and gain by the factor alone.
+
+    Arms that are no constant multiple have none, and where nothing changes there is nothing to explain.
+    """
     rows = [
         [row.experiment, one.arm, one.metric.label, pp(row.gain), pp(row.by_identity), pp(row.gain - row.by_identity)]
         for one in found
-        if one.is_constant_multiple
+        if one.is_constant_multiple and one.explained_pct is not None
         for row in one.rows
     ]
     header = ["Experiment", "Arm", "Metric", "Gain", "By the factor alone", "Left to explain"]

@@ -6,6 +6,7 @@ Shape tells the workload, filling tells the arm, so that no figure needs colour.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from workflow.lib.drawing import (
@@ -22,6 +23,7 @@ from workflow.lib.drawing import (
     Layout,
     drawn,
     legend,
+    legend_columns,
     log_log,
     svg,
 )
@@ -31,13 +33,16 @@ from workflow.lib.vocabulary import Metric
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_COLUMNS = 3
+
 
 def predicted_versus_measured(metric: Metric, arms: Sequence[str], methods: Mapping[str, Scores]) -> str:
     """Draw predicted against measured means on log axes, one panel per method; returns SVG text."""
     workloads = sorted({row.workload for scores in methods.values() for row in scores.rows})
-    entries = 1 + len(arms) * len(workloads)
-    columns = 3
-    layout = Layout(len(methods), PANEL_WIDTH, SCATTER_LEFT, SCATTER_LEFT, -(-entries // columns))
+    labels = [f"{arm}, {workload}" for arm in arms for workload in workloads]
+    width = Layout(len(methods), PANEL_WIDTH, SCATTER_LEFT, SCATTER_LEFT, 0).width
+    columns = legend_columns(width, labels, MOST_COLUMNS)
+    layout = Layout(len(methods), PANEL_WIDTH, SCATTER_LEFT, SCATTER_LEFT, -(-(1 + len(labels)) // columns))
     with drawn(layout) as (figure, panels):
         for axes, (title, scores) in zip(panels, methods.items(), strict=True):
             _scatter(axes, title, metric, arms, workloads, scores)
@@ -49,14 +54,16 @@ def signed_errors(metric: Metric, arms: Sequence[str], methods: Mapping[str, Sco
     """Draw the signed error of every experiment and arm as bars, one panel per method; returns SVG text."""
     names = _experiments(methods, arms, metric)
     left = CHARACTER_WIDTH * max((len(name) for name in names), default=1) + 0.2
-    layout = Layout(len(methods), BAR_HEIGHT * len(names) * (len(arms) + 0.5), left, GAP, 1)
+    height = BAR_HEIGHT * len(names) * (len(arms) + 0.5)
+    columns = legend_columns(Layout(len(methods), height, left, GAP, 0).width, arms, len(arms))
+    layout = Layout(len(methods), height, left, GAP, -(-len(arms) // columns))
     with drawn(layout) as (figure, panels):
         for axes, (title, scores) in zip(panels, methods.items(), strict=True):
             _bars(axes, title, metric, arms, scores, names)
         _share_range(panels)
         for axes in panels[1:]:
             axes.set_yticklabels([])
-        legend(figure, panels[0], len(arms))
+        legend(figure, panels[0], columns)
         return svg(figure)
 
 
@@ -73,7 +80,7 @@ def _scatter(
     values = [value for row in rows for value in (row.predicted, row.measured) if value] or [1.0]
     low, high = min(values) / 1.6, max(values) * 1.6
     axes.plot([low, high], [low, high], color=EDGE, linewidth=0.8, label="predicted = measured")
-    for arm, fill in zip(arms, ARM_FILLS, strict=False):
+    for arm, fill in zip(arms, cycle(ARM_FILLS), strict=False):
         for workload, marker in zip(workloads, MARKERS, strict=False):
             chosen = [row for row in rows if row.arm == arm and row.workload == workload]
             axes.plot(

@@ -6,7 +6,8 @@ from the reference's signed error s (percent) and c alone:
     error = |c * (100 + s) - 100|;   too fast before and after: gain = (c - 1) * (100 - error before)
 
 Whatever such an arm shows (who gains more, a trend along TP) would be shown by any change that scales
-time by c, whatever its cause. c is computed from the options where only the bandwidth efficiency
+time by c, whatever its cause. An arm that is compared with other measured figures gains by those, so
+that nothing is said about it. c is computed from the options where only the bandwidth efficiency
 differs and all time is memory traffic; else it is the median of the observed ratios.
 """
 
@@ -151,6 +152,8 @@ def _identity(scores: Scores, reference: str, arm: str, metric: Metric, computed
         after = scores.row(arm, experiment, metric, load_point)
         assert before is not None, "a ratio has both rows"
         assert after is not None, "a ratio has both rows"
+        if before.measured != after.measured:
+            return None
         by_identity = before.ape_pct - abs(scale * (PERCENT + before.signed_error_pct) - PERCENT)
         rows.append(ExplainedGain(experiment, load_point, before.ape_pct - after.ape_pct, by_identity))
     return Identity(arm, metric, scale, _spread_pct(ratios.values(), scale), scale == computed, tuple(rows))

@@ -74,14 +74,12 @@ class Tables:
         def build(metrics: Sequence[Metric]) -> str:
             header = ["Experiment"]
             for metric in metrics:
-                header += [f"measured {metric.label} [ms]", *(f"{arm} {metric.label} [ms]" for arm in self.arms)]
+                header += self._latency_header(scores, metric)
             rows = []
             for name, load_point, _ in _runs(scores):
                 cells = [_label(scores, name, load_point)]
                 for metric in metrics:
-                    found = [scores.row(arm, name, metric, load_point) for arm in self.arms]
-                    measured = next((row.measured for row in found if row is not None), None)
-                    cells += [ms(measured), *(ms(row.predicted if row else None) for row in found)]
+                    cells += self._latency_cells(scores, name, metric, load_point)
                 rows.append(cells)
             return table(header, rows)
 
@@ -109,6 +107,20 @@ class Tables:
                 for tensor_parallel, value in zip(series.tensor_parallel, series.values, strict=True):
                     rows.append([series.label, arm, str(tensor_parallel), pp(value, self.bold_above_pp)])
         return table(["Model and workload", "Arm", "TP", f"{metric.label} gain"], rows, left=2) if rows else ""
+
+    def _latency_header(self, scores: Scores, metric: Metric) -> list[str]:
+        if not _measured_differs(scores, self.arms, metric):
+            return [f"measured {metric.label} [ms]", *(f"{arm} {metric.label} [ms]" for arm in self.arms)]
+        pairs = ((f"measured for {arm} [ms]", f"{arm} {metric.label} [ms]") for arm in self.arms)
+        return [cell for pair in pairs for cell in pair]
+
+    def _latency_cells(self, scores: Scores, name: str, metric: Metric, load_point: str) -> list[str]:
+        found = [scores.row(arm, name, metric, load_point) for arm in self.arms]
+        if not _measured_differs(scores, self.arms, metric):
+            measured = next((row.measured for row in found if row is not None), None)
+            return [ms(measured), *(ms(row.predicted if row else None) for row in found)]
+        pairs = ((row.measured, row.predicted) if row else (None, None) for row in found)
+        return [ms(value) for pair in pairs for value in pair]
 
     def _by_metric(self, build: Callable[[Sequence[Metric]], str]) -> str:
         if len(self.arms) <= FEW_ARMS or len(self.metrics) == 1:
@@ -266,6 +278,15 @@ def unscored(scores: Scores) -> str:
         for row in scores.unscored()
     ]
     return table(["Experiment", "Arm", "Load point", "Metric", "Status", "Reason"], rows, left=6) if rows else ""
+
+
+def _measured_differs(scores: Scores, arms: Sequence[str], metric: Metric) -> bool:
+    """Tell whether arms are compared with different measured figures: their definitions of a metric differ."""
+    found: dict[tuple[str, str], set[float | None]] = {}
+    for row in scores.rows:
+        if row.metric is metric and row.arm in arms:
+            found.setdefault((row.experiment, row.load_point), set()).add(row.measured)
+    return any(len(measured) > 1 for measured in found.values())
 
 
 def _gap(row: ErrorRow | None) -> str:

@@ -193,3 +193,27 @@ def test_the_explanation_names_the_largest_term_in_at_most_five_lines():
     assert cost.bottleneck == "layers"
     assert "dominated by layers" in cost.text()
     assert len(cost.text().splitlines()) <= 5
+
+
+DECODE = Batch((), (500,))
+
+
+def test_without_the_projection_a_step_is_shorter_by_reading_its_weights_and_by_nothing_else():
+    head_us = physics().head_us(1)
+    assert head_us > 0
+    without = physics(lm_head=False)
+    assert duration_us(physics(), DECODE) - duration_us(without, DECODE) == pytest.approx(head_us)
+    assert {term.name: term.us for term in without.explain(DECODE).terms}["head"] == 0
+
+
+def test_collectives_without_their_bytes_cost_their_latency_whatever_they_carry():
+    latency_only = physics(tp=2, link_efficiency=None)
+    layers = latency_only.model.num_hidden_layers
+    for batch in (DECODE, Batch(((0, 2000),), ())):
+        terms = {term.name: term.us for term in latency_only.explain(batch).terms}
+        assert terms["collectives"] == pytest.approx(2 * layers * CONSTANTS["all_reduce_us"])
+
+
+def test_collectives_without_their_bytes_need_no_link_bandwidth():
+    unlinked = H100.model_copy(update={"link_bandwidth_gbs": None})
+    assert physics(tp=2, on=unlinked, link_efficiency=None).price(BatchSums.of(DECODE)) > 0
