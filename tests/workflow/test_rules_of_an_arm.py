@@ -12,9 +12,10 @@ from tests.workflow.builders import ROOT
 from workflow.lib.arms import differences
 from workflow.lib.calibration.constants import FIXED, HOST_STEP, STEP_CONSTANTS, starts
 from workflow.lib.laboratory import Run
+from workflow.lib.meter import at_the_meter
 from workflow.lib.provenance import run_inputs
 from workflow.lib.resolve import overlay
-from workflow.lib.simulate import at_the_meter, simulate, workload_of
+from workflow.lib.simulate import simulate, workload_of
 from workflow.lib.vocabulary import RowStatus
 
 DEFINITIONS = "h21_tpot_with_tpot"
@@ -156,7 +157,8 @@ def test_recorded_lengths_have_no_place_in_a_loop_that_was_not_closed(lab):
 
 
 def meter(lab, arm, experiment):
-    return at_the_meter(lab.run(CLIENT, METHOD, arm, experiment), "synchronous", skip_first=3)
+    run = lab.run(CLIENT, METHOD, arm, experiment)
+    return at_the_meter(run.rules, run.experiment, "synchronous", skip_first=3)
 
 
 def test_the_clients_time_is_part_of_what_the_client_measured_alone(lab):
@@ -173,7 +175,7 @@ def test_a_control_can_add_it_where_it_must_not_be(lab):
 def test_without_a_rule_the_constant_an_experiment_states_stands(lab):
     stated = "66-qwen2-5-7b-instruct-tp1-reasoning-lite-1-1"
     run = lab.run("h5b_mixed_batch_under_load", "multi_rate", "baseline", stated)
-    assert at_the_meter(run, "stage_0").client_offset_us == 10_000
+    assert at_the_meter(run.rules, run.experiment, "stage_0").client_offset_us == 10_000
 
 
 def test_a_definition_is_read_on_both_sides_of_the_arm_that_varies_it(lab):

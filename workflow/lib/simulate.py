@@ -25,12 +25,12 @@ from simulator.steptime.rates import RateMeter
 from simulator.workload.build import Workload
 from workflow.lib.ground_truth import Experiment
 from workflow.lib.laboratory import Laboratory, Run, engine_options
+from workflow.lib.meter import at_the_meter
 from workflow.lib.recorded import Recorded, RecordedLength
-from workflow.lib.settings import Arrivals, Client, Definition, Lengths, MeasuredDefinition
+from workflow.lib.settings import Arrivals, Definition, Lengths, MeasuredDefinition
 from workflow.lib.under_load import load_record
 from workflow.lib.vocabulary import Metric, RowStatus
 
-US_PER_MS = 1000.0
 SHARED_GROUP = "shared"
 
 
@@ -81,7 +81,7 @@ def _simulated(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, A
     workload = workload_of(laboratory, run, load_point)
     options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}")
     result = run_engine(workload.requests, meter, options, concurrency=workload.concurrency)
-    seen = at_the_meter(run, load_point)
+    seen = at_the_meter(run.rules, experiment, load_point)
     return {
         "status": RowStatus.OK.value,
         "reason": "",
@@ -105,7 +105,7 @@ def _replayed(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, An
     options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}", as_stated=True)
     replay = experiment.replay(load_point, seed=laboratory.settings.seeds.workload)
     result = run_engine(replay.workload.requests, meter, options, concurrency=replay.workload.concurrency)
-    seen = at_the_meter(run, load_point, skip_first=replay.warm_up)
+    seen = at_the_meter(run.rules, experiment, load_point, skip_first=replay.warm_up)
     return {
         "status": RowStatus.OK.value,
         "reason": "",
@@ -133,25 +133,6 @@ def _kernels_in_words(options: StepTimeOptions) -> str:
         return f"constant MFU {options.mfu.prefill:g} (prefill) and {options.mfu.decode:g} (decode)"
     lookup = f", {options.mfu.policy} lookup" if options.mfu.source != "embedded" else ""
     return f"{options.mfu.source} H100 kernels ({options.mfu.style} style{lookup})"
-
-
-def at_the_meter(run: Run, load_point: str, skip_first: int = 0) -> MetricOptions:
-    """Return what lies between the engine and the figures of one load point.
-
-    Figures taken at the client contain the time a rule of the method gives it, else the constant the experiment
-    states; those taken at the server contain neither.
-    """
-    client, at_client = run.rules.client, run.experiment.side_of(load_point) == "client"
-    if client is None:
-        stated_ms = run.experiment.server.settings.client_offset_ms or 0.0
-        client = Client(request_us=round(stated_ms * US_PER_MS))
-    if not (at_client or client.also_at_server):
-        return MetricOptions(skip_first=skip_first)
-    return MetricOptions(
-        client_offset_us=client.request_us,
-        client_us_per_prompt_token=client.us_per_prompt_token,
-        skip_first=skip_first,
-    )
 
 
 def workload_of(laboratory: Laboratory, run: Run, load_point: str) -> Workload:

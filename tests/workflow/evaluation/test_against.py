@@ -167,3 +167,12 @@ def test_progress_is_on_stderr_and_the_result_on_stdout(stranger, capsys):
     assert "1 of 1: run-1 (1 load point)" in streams.err
     assert "never seen (1 experiment): TTFT" in streams.out
     assert "EVALUATION.md" in streams.out
+
+
+def test_an_arm_predicts_with_its_own_step_time_model_and_its_own_client(stranger):
+    """A claim that leaves the step time to its arms is replayed by the method it names."""
+    stranger.add()
+    assert stranger.evaluate("--against", "h24_client_time:per_request", steptime="h24_client_time:none") == 0
+    (none,) = stranger.rows("ttft_mean", predictor="h24_client_time:none")
+    (more,) = stranger.rows("ttft_mean", predictor="h24_client_time:per_request")
+    assert float(more["predicted"]) - float(none["predicted"]) == pytest.approx(6.0)

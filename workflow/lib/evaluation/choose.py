@@ -27,10 +27,10 @@ from workflow.lib.evaluation.predictors import CalibratedPredictor, OptionsPredi
 from workflow.lib.files import digest_of_files
 from workflow.lib.laboratory import EMBEDDED_KERNELS
 from workflow.lib.resolve import resolve_arm
-from workflow.lib.settings import load_methods
+from workflow.lib.settings import Arrivals, Method, load_methods
 from workflow.lib.spec import Hypothesis, load_hypothesis
 
-# The method under which an arm predicts load points as they were measured.
+# The method under which an arm predicts load points as they were measured, where its hypothesis names none that does.
 METHOD = "multi_rate"
 ALLOWED = (
     "a name in configs/calibration, the path of a calibration or of a YAML file with step-time options, or "
@@ -105,13 +105,21 @@ def _arm(root: Path, hypothesis: str, arm: str, option: str) -> Chosen:
     methods = load_methods(root)
     if arm not in spec.arms:
         raise ConfigError(f"{option}: {hypothesis}: unknown arm '{arm}'; {suggest(arm, spec.arms)}")
-    if METHOD not in methods:
-        raise ConfigError(f"{option}: configs/methods/{METHOD}.yaml is missing, by which arms predict load points")
+    method = _method(spec, methods, option)
     predictor = OptionsPredictor(
         name=f"{hypothesis}:{arm}",
         described=f"arm {arm} of {hypothesis} ({spec.title})",
-        arm=resolve_arm(spec, methods[METHOD], arm),
+        arm=resolve_arm(spec, method, arm),
         embedded=load_analytic(root / EMBEDDED_KERNELS),
     )
-    files = [path, root / "configs" / "methods" / f"{METHOD}.yaml", root / EMBEDDED_KERNELS]
+    files = [path, root / "configs" / "methods" / f"{method.id}.yaml", root / EMBEDDED_KERNELS]
     return Chosen(predictor, digest_of_files(files, root))
+
+
+def _method(spec: Hypothesis, methods: Mapping[str, Method], option: str) -> Method:
+    """Return the hypothesis' own method of replaying load points as measured, else the usual one."""
+    own = [name for name in spec.methods if methods[name].workload.arrivals is Arrivals.AS_MEASURED]
+    chosen = methods.get(own[-1] if own else METHOD)
+    if chosen is None:
+        raise ConfigError(f"{option}: configs/methods/{METHOD}.yaml is missing, by which arms predict load points")
+    return chosen

@@ -28,8 +28,8 @@ from workflow.lib.calibration.constants import Values, options_of
 from workflow.lib.calibration.record import Calibration
 from workflow.lib.experiment import Experiment
 from workflow.lib.laboratory import engine_options
+from workflow.lib.meter import at_the_meter
 
-US_PER_MS = 1000.0
 Shape = tuple[int, ...]
 
 
@@ -232,10 +232,8 @@ class OptionsPredictor:
         return build_step_time(self.arm.steptime, model, hardware, experiment.tensor_parallel, kernels)
 
     def client(self, experiment: Experiment, model: Model, load_point: str) -> MetricOptions:
-        """Return the time between client and engine that the experiment states, none for figures of the server."""
-        stated_ms = experiment.server.settings.client_offset_ms or 0.0
-        at_client = experiment.side_of(load_point) == "client"
-        return MetricOptions(client_offset_us=round(stated_ms * US_PER_MS) if at_client else 0)
+        """Return the time between client and engine: the arm's, else the one the experiment states."""
+        return at_the_meter(self.arm.rules, experiment, load_point)
 
 
 def shape_of(model: Model) -> Shape:
