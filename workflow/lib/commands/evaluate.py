@@ -43,6 +43,9 @@ def add_evaluate_command(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--force", action="store_true", help="replace an earlier evaluation in --out")
     parser.add_argument("--models", type=Path, metavar="DIR", help="folder with models (<id>.json)")
     parser.add_argument("--hardware", type=Path, metavar="DIR", help="folder with data sheets of GPUs (<id>.yaml)")
+    parser.add_argument(
+        "--software", metavar="TEXT", help='serving software of experiments that name none, such as "vLLM 0.15.1"'
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")
     parser.set_defaults(run=evaluate)
@@ -70,6 +73,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         against=arguments.against,
         models=arguments.models,
         hardware=arguments.hardware,
+        software=arguments.software,
     )
     evaluation = simulate_all(prepare(request), jobs, _say)
     publish(arguments.out, files_of(arguments.root, evaluation))

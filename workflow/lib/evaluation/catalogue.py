@@ -19,10 +19,8 @@ from simulator.hardware import Hardware, load_hardware
 from simulator.model import Model, model_from_config
 from simulator.validation import read_json, suggest
 from workflow.lib.ground_truth import EXPERIMENT_FILE
+from workflow.lib.shelves import CONFIG_FILE, HARDWARE, MODELS, hardware_in, models_in
 
-MODELS = "models"
-HARDWARE = "hardware"
-CONFIG_FILE = "config.json"
 GENERATION_FILE = "generation_config.json"
 # What of a `generation_config.json` decides how tokens are sampled.
 SAMPLING_KEYS = ("top_p", "top_k")
@@ -38,8 +36,8 @@ class Catalogue:
     """
 
     def __init__(self, models: Sequence[Path], hardware: Sequence[Path]) -> None:
-        self.model_files = _named(models, ("*.json", f"*/{CONFIG_FILE}"))
-        self.hardware_files = _named(hardware, ("*.yaml",))
+        self.model_files = models_in(models)
+        self.hardware_files = hardware_in(hardware)
         self._models: dict[str, Model] = {}
         self._hardware: dict[str, Hardware] = {}
 
@@ -123,15 +121,6 @@ def _beside(path: Path) -> list[Path]:
 
 def _shelves(folders: Sequence[Path], kind: str) -> list[Path]:
     return [shelf for folder in folders for shelf in (folder / kind, folder / "configs" / kind)]
-
-
-def _named(folders: Sequence[Path], patterns: Sequence[str]) -> Mapping[str, Path]:
-    found: dict[str, Path] = {}
-    for folder in folders:
-        for pattern in patterns:
-            for path in sorted(folder.glob(pattern)):
-                found.setdefault(path.parent.name if path.name == CONFIG_FILE else path.stem, path)
-    return found
 
 
 def _model(name: str, path: Path) -> Model:

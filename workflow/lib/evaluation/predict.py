@@ -24,7 +24,7 @@ from simulator.workload.arrivals import GammaGaps, Poisson
 from workflow.lib import measurement_lint as lint
 from workflow.lib import residuals
 from workflow.lib.evaluation.figures import THROUGHPUT, Wanted, mean_figure, wanted_figures
-from workflow.lib.evaluation.predictors import Predictor
+from workflow.lib.evaluation.predictors import Note, Predictor
 from workflow.lib.evaluation.records import HEADLINE, Figure, Place, PointResult, Status
 from workflow.lib.experiment import Experiment
 from workflow.lib.load_point import LoadPoint
@@ -49,6 +49,8 @@ class Task:
     ----------
     seed
         Of random arrivals that were not recorded.
+    notes
+        What had to be assumed about the server.
     """
 
     experiment: Experiment
@@ -56,6 +58,7 @@ class Task:
     hardware: Hardware
     predictors: tuple[Predictor, ...]
     seed: int
+    notes: tuple[Note, ...] = ()
 
 
 def evaluate_experiment(task: Task) -> tuple[PointResult, ...]:
@@ -105,7 +108,7 @@ def _simulated(
         status=Status.SATURATED if beyond else Status.OK,
         reason=SATURATED if beyond else "",
         figures=tuple(map(_unjudged, figures)) if beyond else figures,
-        notes=predictor.notes(experiment, task.model, task.hardware),
+        notes=(*predictor.notes(experiment, task.model, task.hardware), *task.notes),
         saturated_predicted=2 * sum(grows_queue(completed(one), seen) for one, _ in draws) > len(draws),
         requests=len(results),
         completed=len(done),

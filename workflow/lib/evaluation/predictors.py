@@ -52,13 +52,14 @@ MEANINGS: Mapping[Standing, str] = {
 
 
 class Flag(StrEnum):
-    """Where a prediction leaves what its constants rest on."""
+    """Where a prediction leaves what its constants rest on, or had to assume something."""
 
     IN_SAMPLE = "in_sample"
     OTHER_NAME = "family_under_another_name"
     HARDWARE = "hardware_not_calibrated"
     TENSOR_PARALLEL = "tp_not_calibrated"
     TOOL = "tool_not_calibrated"
+    SERVER = "server_not_stated"
     MODEL = "model_note"
 
 

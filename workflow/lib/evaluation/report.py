@@ -230,6 +230,7 @@ def _provenance(root: Path, evaluation: Evaluation) -> str:
         "models": {name: _digest(catalogue.model_files[name]) for name in sorted(models)},
         "hardware": {name: _digest(catalogue.hardware_files[name]) for name in sorted(hardware)},
         "predictors": {one.predictor.name: _predictor(one.predictor, one.digest) for one in evaluation.chosen},
+        "software_where_not_stated": evaluation.software,
         "seed": evaluation.settings.seeds.workload,
         "hashes": code_hashes(root),
     }

@@ -19,6 +19,7 @@ from workflow.lib.evaluation.choose import Chosen, load_predictor
 from workflow.lib.evaluation.predict import Task, evaluate_experiment
 from workflow.lib.evaluation.predictors import Predictor
 from workflow.lib.evaluation.records import PointResult, Refused, Status, count
+from workflow.lib.evaluation.servers import completed
 from workflow.lib.evaluation.sources import Source, find_experiments, folders_without, read_experiments
 from workflow.lib.settings import Settings, load_settings
 
@@ -27,7 +28,13 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person asks for; see `python -m workflow evaluate --help`."""
+    """What a person asks for; see `python -m workflow evaluate --help`.
+
+    Attributes
+    ----------
+    software
+        Serving software of experiments that name none.
+    """
 
     root: Path
     experiments: Path
@@ -35,6 +42,7 @@ class Request:
     against: str | None = None
     models: Path | None = None
     hardware: Path | None = None
+    software: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +51,8 @@ class Evaluation:
 
     Attributes
     ----------
-    title
-        Name of the folder.
+    title, software
+        Name of the folder, and the serving software where none was stated.
     tasks
         One per experiment that can be run, in order of their places.
     sources
@@ -56,6 +64,7 @@ class Evaluation:
     """
 
     title: str
+    software: str | None
     settings: Settings
     chosen: tuple[Chosen, ...]
     catalogue: Catalogue
@@ -88,10 +97,11 @@ def prepare(request: Request) -> Evaluation:
     refused: list[Refused] = []
     predictors = tuple(one.predictor for one in chosen)
     for source in sources:
-        found = _task(source, catalogue, predictors, settings.seeds.workload)
+        found = _task(source, catalogue, predictors, settings.seeds.workload, request.software)
         (tasks if isinstance(found, Task) else refused).append(found)  # type: ignore[arg-type]
     return Evaluation(
         title=request.experiments.absolute().name,
+        software=request.software,
         settings=settings,
         chosen=chosen,
         catalogue=catalogue,
@@ -133,7 +143,9 @@ def _chosen(request: Request) -> tuple[Chosen, ...]:
     return (first, second)
 
 
-def _task(source: Source, catalogue: Catalogue, predictors: Sequence[Predictor], seed: int) -> Task | Refused:
+def _task(
+    source: Source, catalogue: Catalogue, predictors: Sequence[Predictor], seed: int, software: str | None
+) -> Task | Refused:
     experiment = source.experiment
     if experiment is None:
         return Refused(source.place, Status.REFUSED, source.reason)
@@ -146,7 +158,8 @@ def _task(source: Source, catalogue: Catalogue, predictors: Sequence[Predictor],
     if problems:
         return Refused(source.place, Status.REFUSED, "; ".join(problems))
     model, hardware = catalogue.model(experiment.model), catalogue.hardware(experiment.hardware)
-    return Task(experiment, model, hardware, tuple(predictors), seed)
+    filled, notes = completed(experiment, model, hardware, software)
+    return Task(filled, model, hardware, tuple(predictors), seed, notes)
 
 
 def _in_order(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[PointResult, ...]]:

@@ -44,7 +44,12 @@ def read_results(tool: str, path: Path) -> Imported:
 
 
 def import_experiment(
-    tool: str, path: Path, out: Path, names: Names | None = None, traces: Sequence[Path] = ()
+    tool: str,
+    path: Path,
+    out: Path,
+    names: Names | None = None,
+    traces: Sequence[Path] = (),
+    root: Path | None = None,
 ) -> Written:
     """Read the results of a tool and write them as one experiment.
 
@@ -55,18 +60,20 @@ def import_experiment(
     path
         The tool's file or folder.
     out
-        `ground_truth/<id>` of a project; must not exist.
+        `ground_truth/<id>` of a project, or a folder elsewhere; must not exist.
     names
         What a person says about the run; the files say the rest.
     traces
         Request traces of the run, to replay it exactly.
+    root
+        The project whose models and GPUs are named, where `out` lies elsewhere.
 
     Raises
     ------
     ConfigError
         If anything cannot be read or does not fit together; nothing is then written.
     """
-    root = project_of(out)
+    project = project_of(out, root)
     found = traced(read_results(tool, path), traces)
-    (written,) = write_all({out: found}, root, names or Names())
+    (written,) = write_all({out: found}, project, names or Names())
     return written

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import ConfigError
+from workflow.lib.ground_truth import VOCABULARY_FILE
 from workflow.lib.readers import READERS, Written, import_experiment
 from workflow.lib.readers.measured_csv import import_table
 from workflow.lib.readers.measured_csv import read as read_table
@@ -22,6 +23,7 @@ EPILOG = """examples:
   python -m workflow import inference-perf run/ --out ground_truth/my-run --hardware h100-sxm --workload codegen
   python -m workflow import vllm-bench result.json --out ground_truth/my-run --model llama-3.1-8b
   python -m workflow import --from-csv measured_runs.csv --out ground_truth
+  python -m workflow import guidellm results/ --root . --out ../measurements/my-run
   python -m workflow import --from-csv runs.csv --experiment run-7 --trace run-7.csv.gz --out ground_truth/run-7
 
 python -m workflow inspect PATH shows what the files hold without writing anything.
@@ -40,7 +42,7 @@ def add_import_command(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("tool", nargs="?", choices=tuple(READERS), help="what wrote the files")
     parser.add_argument("path", nargs="?", type=Path, help="its file or folder")
-    parser.add_argument("--out", type=Path, required=True, help="ground_truth/<id>, which must not exist yet")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the experiment; must not exist yet")
     parser.add_argument("--from-csv", type=Path, metavar="FILE", help="read a table of measured runs instead")
     parser.add_argument("--experiment", help="with --from-csv: only this experiment_id")
     parser.add_argument(
@@ -60,6 +62,11 @@ def add_import_command(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--client-offset-ms", type=float, metavar="MS", help="time between client and engine")
     parser.add_argument("--source", help="public document the figures are in (default: the names of the files)")
     parser.add_argument("--licence", help="on what terms the figures are used")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        help="project whose models and GPUs are used; --out may then be anywhere (default: its own)",
+    )
     parser.set_defaults(run=run)
     return parser
 
@@ -83,10 +90,13 @@ def _imported(arguments: argparse.Namespace) -> Sequence[Written]:
         if arguments.tool or arguments.path:
             raise ConfigError("import: --from-csv stands instead of a tool and its path; give one of both")
         found = read_table(arguments.from_csv, arguments.experiment, arguments.year)
-        return import_table(arguments.from_csv, found, arguments.out, names, arguments.trace)
+        return import_table(arguments.from_csv, found, arguments.out, names, arguments.trace, arguments.root)
     if arguments.tool is None or arguments.path is None:
         raise ConfigError(f"import: give a tool ({', '.join(READERS)}) and its path, or --from-csv FILE")
-    return [import_experiment(arguments.tool, arguments.path, arguments.out, names, arguments.trace)]
+    written = import_experiment(
+        arguments.tool, arguments.path, arguments.out, names, arguments.trace, root=arguments.root
+    )
+    return [written]
 
 
 def _names(arguments: argparse.Namespace) -> Names:
@@ -107,12 +117,19 @@ def _names(arguments: argparse.Namespace) -> Names:
     )
 
 
+def _next_step(written: Written) -> str:
+    folder = written.folder.absolute().parent
+    if (folder / VOCABULARY_FILE).is_file():
+        return f"To use it, name '{written.experiment.id}' in a set of ground_truth/sets.yaml."
+    return f"To use it: python -m workflow evaluate {written.folder.parent} --steptime CALIBRATION --out DIR"
+
+
 def _report(written: Written) -> None:
     experiment = written.experiment
     points = len(experiment.load_points)
     lines = [
         f"{written.folder}: {experiment.model} on {experiment.hardware}, load points: {points}",
         *(f"  - {sentence}" for sentence in written.sentences),
-        f"  To use it, name '{experiment.id}' in a set of ground_truth/sets.yaml.",
+        f"  {_next_step(written)}",
     ]
     print("\n".join(lines))  # noqa: T201 - the command's output

@@ -61,7 +61,12 @@ Row = Mapping[str, Any]
 
 
 def import_table(
-    path: Path, found: Mapping[str, Imported], out: Path, names: Names, traces: Sequence[Path] = ()
+    path: Path,
+    found: Mapping[str, Imported],
+    out: Path,
+    names: Names,
+    traces: Sequence[Path] = (),
+    root: Path | None = None,
 ) -> list[Written]:
     """Write the experiments of a table, one folder each, all of them or none.
 
@@ -73,17 +78,20 @@ def import_table(
         `ground_truth/<id>` for one experiment, or `ground_truth` for all of them under their ids.
     names, traces
         What a person says about the runs, and request traces of the only one.
+    root
+        The project whose models and GPUs are named, where `out` lies elsewhere; a single experiment is then
+        written to `out` itself.
 
     Raises
     ------
     ConfigError
         If one of the experiments cannot be written, or exists already.
     """
-    alone = (out.absolute().parent / "vocabulary.yaml").is_file()
+    alone = (out.absolute().parent / "vocabulary.yaml").is_file() or (root is not None and len(found) == 1)
     if (alone or traces) and len(found) > 1:
         raise ConfigError(f"--out: {len(found)} experiments in {path}; give --experiment, or {out.parent} as --out")
     targets = {(out if alone else out / name): traced(one, traces) for name, one in found.items()}
-    roots = {project_of(target) for target in targets}
+    roots = {project_of(target, root) for target in targets}
     return write_all(targets, roots.pop(), names)
 
 

@@ -17,6 +17,7 @@ from workflow.lib import measurement_lint as lint
 from workflow.lib.quality_flags import Flag, QualityFlag
 from workflow.lib.readers.imported import Imported
 from workflow.lib.readers.surroundings import read_mapping
+from workflow.lib.shelves import HARDWARE, MODELS, hardware_in, models_in
 
 DEFAULT_HARDWARE = "h100-sxm"
 DEFAULT_WORKLOAD = "custom"
@@ -65,16 +66,25 @@ class Resolved:
     flags: tuple[QualityFlag, ...]
 
 
-def resolve(found: Imported, names: Names, root: Path) -> Resolved:
+def resolve(found: Imported, names: Names, root: Path, beside: Path | None = None) -> Resolved:
     """Return the names of one import.
+
+    Parameters
+    ----------
+    root
+        The project whose models, GPUs and words are used.
+    beside
+        The folder an experiment is written into if that is not the project's ground truth: models and GPUs
+        described there can be named too, and a model nobody has measured is a family of its own.
 
     Raises
     ------
     ConfigError
         If no model of `configs` or no family of the vocabulary fits.
     """
-    model = _known(names.model, root) if names.model else _model(found.model_name, root)
-    hardware = names.hardware or _hardware(found.hardware, root)
+    models, sheets = (_described(kind, root, beside) for kind in (MODELS, HARDWARE))
+    model = _known(names.model, models) if names.model else _model(found.model_name, models)
+    hardware = names.hardware or _hardware(found.hardware, sheets)
     tensor_parallel = names.tensor_parallel or found.tensor_parallel
     known, assumed = _settings(found, names)
     guesses = []
@@ -87,7 +97,7 @@ def resolve(found: Imported, names: Names, root: Path) -> Resolved:
     return Resolved(
         model=model,
         hardware=hardware or DEFAULT_HARDWARE,
-        family=names.family or found.family or _family(model, root),
+        family=names.family or found.family or _family(model, root, beside),
         workload=names.workload or found.workload_name or DEFAULT_WORKLOAD,
         tensor_parallel=tensor_parallel or 1,
         known=known,
@@ -96,46 +106,51 @@ def resolve(found: Imported, names: Names, root: Path) -> Resolved:
     )
 
 
-def _known(model: str, root: Path) -> str:
-    known = [path.stem for path in sorted((root / "configs" / "models").glob("*.json"))]
-    if model not in known:
-        raise ConfigError(f"--model: unknown model '{model}'; {suggest(model, known)}")
+def _described(kind: str, root: Path, beside: Path | None) -> Mapping[str, Path]:
+    folders = [*([beside / kind] if beside else []), root / "configs" / kind]
+    return models_in(folders) if kind == MODELS else hardware_in(folders)
+
+
+def _known(model: str, described: Mapping[str, Path]) -> str:
+    if model not in described:
+        raise ConfigError(f"--model: unknown model '{model}'; {suggest(model, described)}")
     return model
 
 
-def _model(name: str | None, root: Path) -> str:
-    paths = sorted((root / "configs" / "models").glob("*.json"))
+def _model(name: str | None, described: Mapping[str, Path]) -> str:
     if name is None:
-        raise ConfigError(f"--model: the files do not name the model; {suggest('', [path.stem for path in paths])}")
-    for path in paths:
+        raise ConfigError(f"--model: the files do not name the model; {suggest('', described)}")
+    for own, path in described.items():
         description = read_json(path)
         source = str(description.get("source", "")) if isinstance(description, Mapping) else ""
-        if path.stem == name.rsplit("/", 1)[-1].lower() or name in source.split():
-            return path.stem
-    known = [path.stem for path in paths]
+        if own.lower() == name.rsplit("/", 1)[-1].lower() or name in source.split():
+            return own
     raise ConfigError(
-        f"--model: no model of configs/models is '{name}'; name one with --model, or add configs/models/<id>.json "
-        f"({suggest(name.rsplit('/', 1)[-1].lower(), known)})"
+        f"--model: no model of configs/models is '{name[:80]}'; name one with --model, or add configs/models/<id>.json "
+        f"({suggest(name.rsplit('/', 1)[-1].lower()[:80], described)})"
     )
 
 
-def _hardware(name: str | None, root: Path) -> str | None:
+def _hardware(name: str | None, described: Mapping[str, Path]) -> str | None:
     """Return the GPU whose name's parts are all in `name`, such as h100-sxm for H100-80GB-SXM."""
     if name is None:
         return None
-    known = [path.stem for path in sorted((root / "configs" / "hardware").glob("*.yaml"))]
-    fitting = [one for one in known if all(part in name.lower() for part in one.split("-"))]
+    fitting = [one for one in described if all(part in name.lower() for part in one.split("-"))]
     if len(fitting) != 1:
-        raise ConfigError(f"--hardware: no single GPU of configs/hardware is '{name}'; {suggest(name, known)}")
+        raise ConfigError(
+            f"--hardware: no single GPU of configs/hardware is '{name[:80]}'; {suggest(name[:80], described)}"
+        )
     return fitting[0]
 
 
-def _family(model: str, root: Path) -> str:
+def _family(model: str, root: Path, beside: Path | None) -> str:
     """Return the family that other experiments with the same model have."""
     for path in sorted((root / "ground_truth").glob("*/experiment.yaml")):
         experiment = read_mapping(path)
         if experiment.get("model") == model and isinstance(experiment.get("family"), str):
             return str(experiment["family"])
+    if beside is not None:
+        return model
     words = read_mapping(root / "ground_truth" / "vocabulary.yaml").get("families", {})
     raise ConfigError(
         f"--family: no experiment has the model '{model}' yet; name its family with --family, a word of "

@@ -19,7 +19,7 @@ from simulator.errors import ConfigError
 from workflow.lib.experiment import Experiment
 from workflow.lib.experiment_lint import seen_among, seen_in, unflagged
 from workflow.lib.files import write_text
-from workflow.lib.ground_truth import EXPERIMENT_FILE, experiment_from, load_experiment
+from workflow.lib.ground_truth import EXPERIMENT_FILE, Words, experiment_from, words_of
 from workflow.lib.measured_requests import REQUESTS_FILE, requests_text
 from workflow.lib.quality_flags import QualityFlag
 from workflow.lib.readers.experiment_text import content_of, yaml_text
@@ -41,32 +41,37 @@ class Written:
     sentences: tuple[str, ...]
 
 
-def project_of(out: Path) -> Path:
-    """Return the project an experiment is written into.
+def project_of(out: Path, named: Path | None = None) -> Path:
+    """Return the project whose names an experiment uses: the one it is written into, or the one a person named.
 
     Raises
     ------
     ConfigError
-        If `out` is no new `ground_truth/<id>` of a project.
+        If `out` is no new folder, or neither it nor `named` tells the project.
     """
     out = out.absolute()
-    root = out.parent.parent
-    if out.parent.name != GROUND_TRUTH or not (out.parent / "vocabulary.yaml").is_file():
-        raise ConfigError(f"--out: must be {GROUND_TRUTH}/<id> inside a project, got {out}")
+    root = out.parent.parent if named is None else named.absolute()
+    if named is not None and not (root / GROUND_TRUTH / "vocabulary.yaml").is_file():
+        raise ConfigError(f"--root: {named} has no {GROUND_TRUTH}/vocabulary.yaml; name the project's folder")
+    if named is None and (out.parent.name != GROUND_TRUTH or not (out.parent / "vocabulary.yaml").is_file()):
+        raise ConfigError(
+            f"--out: must be {GROUND_TRUTH}/<id> inside a project, got {out}; to write elsewhere, name the project "
+            "whose models and GPUs are used with --root"
+        )
     if out.exists() or out.is_symlink():
         raise ConfigError(f"--out: {out} exists already; choose another id, or remove it first")
     return root
 
 
 def write_all(found: Mapping[Path, Imported], root: Path, names: Names) -> list[Written]:
-    """Write experiments into `ground_truth` of a project.
+    """Write experiments into `ground_truth` of a project, or into a folder elsewhere.
 
     Parameters
     ----------
     found
         What a reader found, by the folder it becomes.
     root
-        The project.
+        The project whose names are used.
     names
         What a person says about all of them.
 
@@ -75,22 +80,31 @@ def write_all(found: Mapping[Path, Imported], root: Path, names: Names) -> list[
     ConfigError
         If one of them does not fit together or cannot be written; none is there then.
     """
+    beside = outside(next(iter(found)), root)
     try:
-        with _workshop(root) as workshop:
-            others = list(_others(root))
+        with _workshop(beside or root) as workshop:
+            others = [*_others(root / GROUND_TRUTH), *(_others(beside) if beside else ())]
             written = []
             for out, one in found.items():
                 written.append(_prepared(one, workshop / out.name, out, root, names, others))
                 others.append(written[-1].experiment)
             _move(workshop, [one.folder for one in written])
     except (OSError, UnicodeError) as error:
-        raise ConfigError(f"{root / GROUND_TRUTH}: cannot be written: {error}; nothing was imported") from None
+        place = beside or root / GROUND_TRUTH
+        raise ConfigError(f"{place}: cannot be written: {error}; nothing was imported") from None
     return [Written(one.experiment.located(one.folder), one.folder, one.sentences) for one in written]
 
 
+def outside(out: Path, root: Path) -> Path | None:
+    """Return the folder an experiment is written into if that is not the ground truth of the project, else None."""
+    parent = out.absolute().parent
+    return None if parent.resolve() == (root / GROUND_TRUTH).resolve() else parent
+
+
 @contextmanager
-def _workshop(root: Path) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(dir=root, prefix=WORKSHOP_PREFIX))
+def _workshop(parent: Path) -> Iterator[Path]:
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=WORKSHOP_PREFIX))
     try:
         yield folder
     finally:
@@ -101,30 +115,33 @@ def _prepared(
     found: Imported, folder: Path, out: Path, root: Path, names: Names, others: Sequence[Experiment]
 ) -> Written:
     """Write one experiment into the workshop, with the flags its own numbers ask for."""
-    content = content_of(found, out.name, names, resolve(found, names, root))
+    beside = outside(out, root)
+    content = content_of(found, out.name, names, resolve(found, names, root, beside))
+    words = words_of(root) if beside is None else Words()
     folder.mkdir()
     if found.requests:
         write_text(folder / REQUESTS_FILE, requests_text(found.requests))
-    experiment = _checked(folder, content, out.name, root)
+    experiment = _checked(folder, content, out.name, words)
     missing = unflagged(experiment, (*seen_in(experiment), *seen_among(experiment, others)))
     if missing:
         content["quality"] += [one.quality().model_dump(mode="json", exclude_defaults=True) for one in missing]
-        experiment = _checked(folder, content, out.name, root)
+        experiment = _checked(folder, content, out.name, words)
     return Written(experiment, out, _sentences(found, experiment))
 
 
-def _checked(folder: Path, content: Mapping[str, Any], name: str, root: Path) -> Experiment:
+def _checked(folder: Path, content: Mapping[str, Any], name: str, words: Words) -> Experiment:
     """Write the experiment's file and return what a reader of it gets."""
     write_text(folder / EXPERIMENT_FILE, yaml_text(content))
     source = f"{GROUND_TRUTH}/{name}/{EXPERIMENT_FILE}"
-    return experiment_from(read_mapping(folder / EXPERIMENT_FILE), source=source, name=name, folder=folder, root=root)
+    return experiment_from(read_mapping(folder / EXPERIMENT_FILE), source=source, name=name, folder=folder, words=words)
 
 
-def _others(root: Path) -> Iterator[Experiment]:
-    """Yield the experiments of a project; one that is broken is no matter of an import."""
-    for path in sorted((root / GROUND_TRUTH).glob(f"*/{EXPERIMENT_FILE}")):
+def _others(folder: Path) -> Iterator[Experiment]:
+    """Yield the experiments of a folder; one that is broken is no matter of an import."""
+    for path in sorted(folder.glob(f"*/{EXPERIMENT_FILE}")):
         try:
-            yield load_experiment(path.parent)
+            name = path.parent.name
+            yield experiment_from(read_mapping(path), source=name, name=name, folder=path.parent)
         except ConfigError:
             continue
 
