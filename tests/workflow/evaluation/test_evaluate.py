@@ -251,7 +251,7 @@ def test_the_residual_analysis_is_on_the_page(stranger):
     stranger.add("b", load_points=[poisson(per_s=per_s, identifier=f"r{per_s:g}") for per_s in (2.0, 5.0, 9.0)])
     stranger.evaluate()
     text = section(stranger.page, "Residual analysis")
-    assert "Rank correlation (Spearman)" in text
+    assert "Spearman's rank correlation" in text
     assert "Of predictions: never seen and held out." in text
     assert (stranger.out / "figures" / "residuals.svg").is_file()
 
