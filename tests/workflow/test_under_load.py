@@ -15,12 +15,21 @@ from tests.workflow.builders import ROOT, error_row
 from workflow.lib.criterion_kinds import Where
 from workflow.lib.distances import kolmogorov_smirnov, quantile_difference
 from workflow.lib.laboratory import engine_options, load_laboratory
-from workflow.lib.load_tables import conditions, load_sections, means, saturation, statistics, unavailable
+from workflow.lib.load_tables import (
+    conditions,
+    load_sections,
+    means,
+    saturation,
+    statistics,
+    strategy_gains,
+    unavailable,
+)
 from workflow.lib.report import build_report
 from workflow.lib.results import SATURATED, error_rows
 from workflow.lib.scoring import Scores
 from workflow.lib.simulate import simulate
 from workflow.lib.spec import Hypothesis
+from workflow.lib.uncertainty import Uncertainty
 from workflow.lib.under_load import strategy_of
 from workflow.lib.vocabulary import Metric, RowStatus
 
@@ -28,6 +37,7 @@ HYPOTHESIS = "h7b_mixed_max_end_to_end"
 SWEEP = "jan21-llama7b-train-1"
 # The overhead per layer and the longer phase, by two names.
 SAME = ((HYPOTHESIS, "longer"), ("hg1_overhead_grid", "per_layer_100"))
+UNCERTAINTY = Uncertainty(resamples=500, level_pct=95.0, seed=3)
 METRICS = (Metric.TTFT_MEAN, Metric.TPOT_MEAN, Metric.E2E_MEAN)
 
 
@@ -135,7 +145,7 @@ def test_a_figure_that_was_not_measured_is_a_line_with_its_reason(rows):
 
 
 def test_a_report_without_load_points_has_no_load_section():
-    assert load_sections([{"arm": "a"}], Scores([error_row()]), ["a"], METRICS) == ""
+    assert load_sections([{"arm": "a"}], Scores([error_row()]), ["a"], METRICS, UNCERTAINTY) == ""
 
 
 def test_means_over_experiments_weigh_each_experiment_once():
@@ -145,6 +155,19 @@ def test_means_over_experiments_weigh_each_experiment_once():
     table = means(Scores(rows), ["a"], [Metric.E2E_MEAN])
     points, experiments, families = (line.split("|")[2].strip() for line in table.splitlines()[2:])
     assert (points, experiments, families) == ("15.5 %", "30.0 %", "25.0 %")
+
+
+def test_gains_by_strategy_have_an_interval_and_a_test_where_experiments_allow_one():
+    rows = []
+    for strategy, experiments in (("stage", ("one", "two", "three")), ("constant", ("sweep",))):
+        for index, experiment in enumerate(experiments):
+            place = {"experiment": experiment, "strategy": strategy, "family": experiment}
+            rows += [error_row("a", error_pct=-40, **place), error_row("b", error_pct=-20 - index, **place)]
+    lines = strategy_gains(Scores(rows), ["a", "b"], (Metric.TPOT_MEAN,), UNCERTAINTY).splitlines()[2:]
+    constant, stage = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    assert constant == ["constant", "b", "TPOT", "1", "1", "1", "+20.0 pp", "–", "–"]
+    assert stage[:7] == ["stage", "b", "TPOT", "3", "3", "3", "+19.0 pp"]
+    assert stage[8] == "0.2500"
 
 
 def test_the_table_of_conditions_has_one_line_per_load_point(rows):

@@ -13,7 +13,8 @@ from typing import Any
 
 from workflow.lib.markdown import MISSING, pct, pp, table
 from workflow.lib.results import Row
-from workflow.lib.scoring import PERCENT, ErrorRow, Scores, mean
+from workflow.lib.scoring import PERCENT, ErrorRow, Gain, Scores, mean
+from workflow.lib.uncertainty import Uncertainty
 from workflow.lib.vocabulary import Metric, RowStatus
 
 # Lower edges of the classes that load points are put in: requests per second, and mixed steps in percent.
@@ -24,12 +25,15 @@ LATENCIES = ("ttft", "tpot", "e2e")
 Key = Callable[[ErrorRow], str]
 
 
-def load_sections(rows: Sequence[Row], scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:
+def load_sections(
+    rows: Sequence[Row], scores: Scores, arms: Sequence[str], metrics: Sequence[Metric], uncertainty: Uncertainty
+) -> str:
     """Return all tables about load, each under its own words; empty where no load point was replayed."""
     if not any("load" in row for row in rows):
         return ""
     parts = [
         ("By strategy", _grouped("Strategy", scores, arms, metrics, lambda row: row.strategy)),
+        (f"How sure the gains over {arms[0]} are, by strategy", strategy_gains(scores, arms, metrics, uncertainty)),
         ("By load", _grouped("Requests per second", scores, arms, metrics, _rate_class)),
         ("By share of mixed steps", _grouped("Mixed steps", scores, arms, metrics, _mixed_classes(scores, arms[0]))),
         ("Means three ways", means(scores, arms, metrics)),
@@ -41,6 +45,33 @@ def load_sections(rows: Sequence[Row], scores: Scores, arms: Sequence[str], metr
         (f"What each load point was ({arms[0]}; shares of all steps)", conditions(rows, arms[0])),
     ]
     return "\n\n".join(f"**{title}**\n\n{text}" for title, text in parts if text)
+
+
+def strategy_gains(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric], uncertainty: Uncertainty) -> str:
+    """Return the mean gain of every arm over the first one per strategy, with interval and permutation test."""
+    lines = []
+    for strategy in sorted({row.strategy for row in scores.rows}):
+        own = scores.where(lambda row, name=strategy: row.strategy == name)  # type: ignore[misc]
+        for metric in metrics:
+            for arm in arms[1:]:
+                if gains := own.gains(metric, arm, arms[0]):
+                    lines.append([strategy, arm, metric.label, *_gain_cells(gains, uncertainty)])
+    header = ["Strategy", "Arm", "Metric", "load points", "experiments", "families", "gain", "interval", "p"]
+    return table(header, lines, left=3) if lines else ""
+
+
+def _gain_cells(gains: Sequence[Gain], uncertainty: Uncertainty) -> list[str]:
+    """Describe some gains; an interval or a test that so few experiments cannot give is missing, not wide."""
+    evidence = uncertainty.of_gains(gains, 0.0)
+    interval, p_value = evidence.interval, evidence.p_value
+    return [
+        str(len(gains)),
+        str(evidence.sizes[0]),
+        str(evidence.clusters),
+        pp(mean([gain.value for gain in gains])),
+        MISSING if interval is None else f"{interval.low:+.1f} to {interval.high:+.1f} pp",
+        MISSING if p_value is None else f"{p_value.value:.4f}{'' if p_value.exact else ' (drawn)'}",
+    ]
 
 
 def means(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:

@@ -45,6 +45,7 @@ class MethodReport:
     layout: Tables
     identities: tuple[Identity, ...]
     explained: tuple[ExplainedCriterion, ...]
+    uncertainty: Uncertainty
     search: Search | None = None
 
     @property
@@ -100,7 +101,7 @@ class MethodReport:
     @property
     def load_section(self) -> str:
         """How errors go with load; empty where load points were not replayed."""
-        return load_sections(self.rows, self.judging, self.spec.shown_arms, self.spec.metrics)
+        return load_sections(self.rows, self.judging, self.spec.shown_arms, self.spec.metrics, self.uncertainty)
 
     @property
     def split_table(self) -> str:
@@ -235,19 +236,22 @@ def build_report(
         tolerance = laboratory.settings.reproduction.tolerance
         comparisons = reproduce(published, scores, spec.reference_arm, tolerance)
     beyond = laboratory.beyond(hypothesis)
-    section, numbers = _beyond(spec, spec.beyond, rows) if spec.beyond else ("", ())
+    uncertainty = _uncertainty(laboratory.settings)
+    section, numbers = _beyond(spec, spec.beyond, rows, uncertainty) if spec.beyond else ("", ())
     analyses = analyses_of(laboratory, spec, {one.method.id: one.arms for one in methods}, rows)
     return Report(
         spec, laboratory.experiments(hypothesis), methods, published, comparisons, beyond, section, numbers, analyses
     )
 
 
-def _beyond(spec: Hypothesis, beyond: Beyond, rows: Sequence[Row]) -> tuple[str, tuple[Number, ...]]:
+def _beyond(
+    spec: Hypothesis, beyond: Beyond, rows: Sequence[Row], uncertainty: Uncertainty
+) -> tuple[str, tuple[Number, ...]]:
     """Score the runs that decide nothing: their tables, and their numbers."""
     own = [row for row in rows if row["method"] == beyond.method]
     scores = Scores(error_rows(own, spec.metrics))
     numbers = (*numbers_of(scores, beyond.arms, spec.metrics), *load_numbers(own))
-    return load_sections(own, scores, beyond.arms, spec.metrics), numbers
+    return load_sections(own, scores, beyond.arms, spec.metrics, uncertainty), numbers
 
 
 def _method_report(
@@ -272,7 +276,7 @@ def _method_report(
     explained = explain_criteria(spec.judged, scores, found, spec.reference_arm, uncertainty)
     layout = Tables(spec.shown_arms, spec.metrics, settings.bold_above_pp)
     method = laboratory.methods[name]
-    return MethodReport(spec, method, arms, own, scores, verdict, layout, found, explained, found_value)
+    return MethodReport(spec, method, arms, own, scores, verdict, layout, found, explained, uncertainty, found_value)
 
 
 def _uncertainty(settings: Settings) -> Uncertainty:
