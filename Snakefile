@@ -18,11 +18,12 @@ from snakemake.utils import min_version
 min_version("9.18")
 
 from simulator.errors import RooflineLabError
-from workflow.lib import pipeline, project_pages, sweep_jobs
+from workflow.lib import pipeline, project_pages, scheduling, sweep_jobs
 from workflow.lib.calibration import paths as calibration
 from workflow.lib.calibration.plan import plan_names as calibration_names
 
-pipeline.hush_scheduler()
+scheduling.hush_scheduler()
+scheduling.stop_idle_rounds()
 try:
     LAB = pipeline.open_laboratory(Path(workflow.basedir), config.get("kernels"))
     pipeline.refuse_misspelt_targets(LAB, sys.argv[1:])

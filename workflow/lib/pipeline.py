@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from snakemake.exceptions import WorkflowError
-from snakemake.logging import logger
 
 from simulator.errors import ConfigError, RooflineLabError
 from workflow.lib import project_pages, provenance, sweep_jobs
@@ -37,7 +36,6 @@ PAGE = "FINDINGS.md"
 MISSPELT = 0.7
 # Name of the rule that publishes one hypothesis, before its id.
 REPORT_RULE = "report_"
-SCHEDULER_CHATTER = ("Select jobs to execute", "Execute ", "Using shell", "Assuming unrestricted")
 SIMULATOR_HASHES = f"{RESULTS}/inputs/simulator.sha256"
 LABORATORY_HASHES = f"{RESULTS}/inputs/laboratory.sha256"
 
@@ -86,11 +84,6 @@ def refuse_misspelt_targets(lab: Laboratory, arguments: Iterable[str]) -> None:
         near = difflib.get_close_matches(word, known, n=1, cutoff=MISSPELT)
         if near and word not in known:
             raise ConfigError(f"unknown target '{word}'; did you mean '{near[0]}'? allowed: {', '.join(known)}")
-
-
-def hush_scheduler() -> None:
-    """Drop Snakemake's two lines per scheduling round, which no verbosity setting of it covers."""
-    logger.addFilter(lambda record: not str(record.msg).startswith(SCHEDULER_CHATTER))
 
 
 def user_error(error: RooflineLabError) -> WorkflowError:
