@@ -125,9 +125,9 @@ def test_the_simulator_loads_numpy_only_where_it_is_used():
     assert found == []
 
 
-def test_only_the_pipeline_knows_snakemake():
+def test_only_the_pipeline_and_what_tames_the_scheduler_know_snakemake():
     users = {module_of(path) for path in sources("workflow") for name in imports(path) if name.startswith("snakemake")}
-    assert users == {"workflow.lib.pipeline"}
+    assert users == {"workflow.lib.pipeline", "workflow.lib.scheduling"}
 
 
 def test_modules_do_not_import_each_other_in_circles():
