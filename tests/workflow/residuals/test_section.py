@@ -7,10 +7,13 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.workflow.residuals.samples import exact, residual, unscored, with_missing
 from workflow.lib.residuals import Figure, Resampling, ranked_terms, residual_figure, residual_section
 from workflow.lib.residuals.drivers import DRIVERS, correlation, groups, ranks, spearman, varies
+from workflow.lib.residuals.figure import MAX_TICKS, Axis
 from workflow.lib.residuals.section import NOTHING_SCORED
 from workflow.lib.residuals.words import constant_text, implied_text, interval_text, listed, sentence
 
@@ -262,6 +265,13 @@ def test_every_point_lies_inside_its_panel():
     for circle in circles(svg):
         assert 0 < float(circle.attrib["cx"]) < width
         assert 0 < float(circle.attrib["cy"]) < height
+
+
+@given(low=st.floats(-1e4, 1e4), size=st.floats(1e-3, 1e5), log=st.booleans())
+def test_an_axis_has_a_few_round_ticks_inside_it(low, size, log):
+    axis = Axis(abs(low) + 1e-3, (abs(low) + 1e-3) * (10 + size), log=True) if log else Axis(low, low + size)
+    assert 1 <= len(axis.ticks) <= MAX_TICKS
+    assert all(-1e-9 <= axis.place(tick) <= 1 + 1e-9 for tick in axis.ticks)
 
 
 def test_the_figure_uses_greys_alone():

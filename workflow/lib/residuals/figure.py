@@ -15,7 +15,7 @@ from workflow.lib.residuals.record import LABELS, METRICS, Residual, scored
 
 # Points: panel, gaps between panels, margins.
 PANEL_WIDTH, PANEL_HEIGHT = 124.0, 92.0
-GAP_X, GAP_Y = 16.0, 14.0
+GAP_X, GAP_Y = 22.0, 14.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 10.0, 8.0, 40.0
 # Room between the outermost points and the frame, as a share of the range.
 PADDING = 0.08
@@ -47,7 +47,7 @@ class Axis:
         if 0 < len(self.values) <= MAX_TICKS:
             return list(self.values)
         found = _log_ticks(self.low, self.high) if self.log else _linear_ticks(self.low, self.high)
-        return found if len(found) <= MAX_TICKS + 1 else found[:: -(-len(found) // MAX_TICKS)]
+        return found if len(found) <= MAX_TICKS else found[:: -(-len(found) // MAX_TICKS)]
 
 
 def axis_of(values: Sequence[float], *, may_be_log: bool) -> Axis:
@@ -159,11 +159,13 @@ def _svg(width: float, height: float, lines: Sequence[str]) -> str:
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:
-    raw = (high - low) / MAX_TICKS
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(one * power for one in (1, 2, 5, 10) if one * power >= raw)
-    first, last = math.ceil(low / step), math.floor(high / step)
-    return [round(index * step, 10) for index in range(first, last + 1)]
+    """Return the multiples of the finest round step that gives few enough of them."""
+    power = 10.0 ** math.floor(math.log10((high - low) / (MAX_TICKS + 1)))
+    for step in (one * power for one in (1, 2, 5, 10, 20)):
+        first, last = math.ceil(low / step), math.floor(high / step)
+        if last - first < MAX_TICKS:
+            return [round(index * step, 10) for index in range(first, last + 1)]
+    raise AssertionError(f"no round step between {low} and {high}")
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
