@@ -110,6 +110,17 @@ def test_a_time_between_tokens_derived_from_means_inherits_their_rounding():
     assert half_width_ms(scored(9.0, 10.0), HERE, figures) == pytest.approx(10.0 * 2.0 / 200.0)
 
 
+def test_a_time_between_tokens_takes_its_sampling_error_from_the_published_tpot():
+    figures = {
+        HERE: Figure(20.0, half_digit=0.5, standard_error=0.4),
+        HERE._replace(metric="ttft_mean"): Figure(50.0, half_digit=0.0),
+        HERE._replace(metric="e2e_mean"): Figure(250.0, half_digit=0.0, standard_error=90.0),
+    }
+    for metric in ("tpot_mean", "itl_mean"):
+        width = half_width_ms(scored(9.0, 10.0), HERE._replace(metric=metric), figures)
+        assert width == pytest.approx(10.0 * 1.959964 * 0.4 / 20.0)
+
+
 def test_a_figure_that_is_not_the_one_compared_with_says_nothing():
     assert half_width_ms(scored(9.0, 10.5), HERE, {HERE: Figure(99.0, 0.5)}) == pytest.approx(0.05)
 

@@ -45,7 +45,7 @@ def flip_lines(flips: Iterable[Flip]) -> Lines:
         (f"`{one.report}`", f"`{one.method}`", _subject(one), one.before or MISSING, f"**{one.after or MISSING}**")
         for one in flips
     )
-    return Lines(("Hypothesis", "Method", "What", "Before", "After"), cells, left=5)
+    return Lines(("Report", "Method", "What", "Before", "After"), cells, left=5)
 
 
 def group_lines(groups: Sequence[Group]) -> Lines:
@@ -53,7 +53,7 @@ def group_lines(groups: Sequence[Group]) -> Lines:
     optional = [fate for fate in (Fate.NEW, Fate.GONE, Fate.LOST) if any(one.counts.get(fate) for one in groups)]
     fates = [Fate.WORSE, Fate.BETTER, Fate.SAME, *optional]
     names = {Fate.LOST: "lost its number"}
-    columns = ("Hypothesis", "Method", "Arm", "Metric", "MAPE before", "after", "change", "p")
+    columns = ("Report", "Method", "Arm", "Metric", "MAPE before", "after", "change", "p")
     return Lines(
         (*columns, *(names.get(fate, fate.value) for fate in fates)),
         tuple(_group_cells(one, fates) for one in groups),
@@ -79,7 +79,7 @@ def arrival_lines(groups: Iterable[Group]) -> Lines:
         )
         for (report, method, metric, what), members in found.items()
     )
-    return Lines(("Hypothesis", "Method", "Metric", "", "MAPE of each arm", "Rows"), cells, left=5)
+    return Lines(("Report", "Method", "Metric", "", "MAPE of each arm", "Rows"), cells, left=5)
 
 
 def row_lines(rows: Sequence[Row], direction: Direction) -> Lines:
@@ -96,7 +96,7 @@ def row_lines(rows: Sequence[Row], direction: Direction) -> Lines:
         key = row.key
         place = (key.method, key.metric, key.experiment, key.load_point, row.change.before, row.change.after)
         alike.setdefault(place, []).append(row)
-    header = ("Hypothesis, arm", "Method", "Metric", "Experiment, load point", "measured")
+    header = ("Report, arm", "Method", "Metric", "Experiment, load point", "measured")
     return Lines(
         (*header, "predicted before", "after", "error before", "after", "change"),
         tuple(_row_cells(same[0], len(same) - 1) for same in alike.values()),
@@ -113,7 +113,7 @@ def state_lines(states: Iterable[State]) -> Lines:
         (f"`{report}`", f"`{method}`", _state(before), _state(after), _places(keys), str(len(keys)))
         for (report, method, before, after), keys in found.items()
     )
-    return Lines(("Hypothesis", "Method", "Before", "After", "Experiment, load point", "Rows"), cells, left=5)
+    return Lines(("Report", "Method", "Before", "After", "Experiment, load point", "Rows"), cells, left=5)
 
 
 def value_lines(values: Iterable[Values]) -> Lines:
@@ -122,7 +122,7 @@ def value_lines(values: Iterable[Values]) -> Lines:
         (f"`{one.report}`", *(f"{count:,}" for count in (one.total, one.changed, one.new, one.gone)), _largest(one))
         for one in values
     )
-    return Lines(("Hypothesis", "Numbers", "changed", "new", "gone", "Largest relative change"), cells, left=1)
+    return Lines(("Report", "Numbers", "changed", "new", "gone", "Largest relative change"), cells, left=1)
 
 
 def report_lines(reports: Iterable[Report]) -> Lines:

@@ -19,6 +19,8 @@ from workflow.lib.revisions.records import PERCENT, Figure, Measurement, Scored
 LEVEL_PCT = 95.0
 # Numbers are printed with six decimals; two of them this close are the same (as `check.tolerance` of configs/lab.yaml).
 SAME = 2e-6
+# Means that methods derive from mean E2E and mean TTFT.
+BETWEEN_TOKENS = ("tpot_mean", "itl_mean")
 _Z = NormalDist().inv_cdf(0.5 + LEVEL_PCT / PERCENT / 2)
 # A measurement is never known to nothing; below this share of itself no relative error makes sense.
 _LEAST_SHARE = 1e-3
@@ -76,17 +78,20 @@ def change_of(before: Scored, after: Scored, half_widths: tuple[float, float], t
 
 
 def half_width_ms(row: Scored, key: Measurement, figures: Mapping[Measurement, Figure]) -> float:
-    """Return how well the measured figure of a row is known, in ms.
+    """Return how well the measured figure of a row is known, in its unit.
 
-    A figure of the ground truth has its own rounding and sampling error. One derived from mean E2E and mean TTFT (a
-    time between tokens) inherits theirs. Without ground truth, only the digits printed in `numbers.csv` are known.
+    A figure of the ground truth has its own rounding and sampling error. A time between tokens derived from mean E2E
+    and mean TTFT inherits their rounding, and the relative sampling error of the TPOT published beside them. Without
+    ground truth, only the digits printed in `numbers.csv` are known.
     """
     figure = figures.get(key)
     if figure is not None and abs(figure.value - row.measured) <= SAME:
         return figure.half_digit + _Z * (figure.standard_error or 0.0)
-    ttft, e2e = (figures.get(key._replace(metric=name)) for name in ("ttft_mean", "e2e_mean"))
-    if ttft is not None and e2e is not None and e2e.value > ttft.value:
-        return row.measured * (e2e.half_digit + ttft.half_digit) / (e2e.value - ttft.value)
+    ttft, tpot, e2e = (figures.get(key._replace(metric=f"{kind}_mean")) for kind in ("ttft", "tpot", "e2e"))
+    if key.metric in BETWEEN_TOKENS and ttft is not None and e2e is not None and e2e.value > ttft.value:
+        rounding = (e2e.half_digit + ttft.half_digit) / (e2e.value - ttft.value)
+        sampling = _Z * (tpot.standard_error or 0.0) / tpot.value if tpot is not None else 0.0
+        return row.measured * (rounding + sampling)
     return half_printed_digit(row.measured)
 
 
