@@ -26,7 +26,8 @@ from workflow.lib.revisions.records import GroupKey, Measurement, ValueKey
 from workflow.lib.revisions.sources import open_source
 
 ROWS = {key("one"): (110.0, 100.0), key("two"): (80.0, 100.0)}
-COMMITTED = sorted((ROOT / "reports").glob("*/numbers.csv"))
+COMMITTED = sorted((ROOT / "reports").glob("*/verdict.json"))
+REPORTS = [*(ROOT / "reports").glob("*/numbers.csv"), *(ROOT / "reports").glob("*/*/predictions.csv")]
 
 
 def read(text):
@@ -238,9 +239,12 @@ def test_a_snapshot_holds_reports_figures_and_what_was_skipped(tmp_path):
     (tmp_path / "reports/h3_empty/FINDINGS.md").write_text("# Nothing\n", encoding="utf-8")
     (tmp_path / "reports/calibration/gpu").mkdir(parents=True)
     (tmp_path / "reports/calibration/gpu/predictions.csv").write_text("other\n", encoding="utf-8")
+    write_report(tmp_path, {"one": 110.0}, "replay", page="none")
+    (tmp_path / "reports/replay/FINDINGS.md").unlink()
     write_ground_truth(tmp_path)
     found = snapshot_of(tmp_path)
-    assert set(found.reports) == {H1, "h2_silent"}
+    assert set(found.reports) == {H1, "h2_silent", "replay"}
+    assert len(found.skipped) == 3
     assert len(found.figures) == 1
     assert [
         words
@@ -252,5 +256,5 @@ def test_a_snapshot_holds_reports_figures_and_what_was_skipped(tmp_path):
 def test_the_project_itself_can_be_read():
     found = snapshot_of(ROOT)
     assert found.skipped == ()
-    assert len(found.reports) == len(COMMITTED) + len(list((ROOT / "reports").glob("*/*/predictions.csv")))
-    assert all(one.rulings for name, one in found.reports.items() if "/" not in name)
+    assert len(found.reports) == len(REPORTS)
+    assert all(one.rulings for name, one in found.reports.items() if name.startswith("h"))

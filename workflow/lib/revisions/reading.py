@@ -45,7 +45,8 @@ def _hypotheses(source: Source, skipped: list[str]) -> Iterator[Report]:
         numbers = read_numbers(content, f"{source.where}{folder}/{NUMBERS}")
         rulings, stated = _conclusion(source, folder)
         unscored = {**numbers.unscored, **{key: state for key, state in stated.items() if key not in numbers.rows}}
-        if not rulings:
+        # A report without a findings page claims nothing (recorded requests replayed, for example).
+        if not rulings and f"{folder}/{PAGE}" in source.files:
             skipped.append(f"{source.where}{folder}: no verdict can be read from {VERDICT_FILE} or {PAGE}")
         yield Report(name, numbers.rows, numbers.means, numbers.values, rulings, unscored, numbers.is_split)
 
