@@ -13,7 +13,9 @@ from workflow.lib.arms import differences
 from workflow.lib.calibration.constants import FIXED, HOST_STEP, STEP_CONSTANTS, starts
 from workflow.lib.laboratory import Run
 from workflow.lib.meter import at_the_meter
+from workflow.lib.pages import render_report
 from workflow.lib.provenance import run_inputs
+from workflow.lib.report import build_report
 from workflow.lib.resolve import overlay
 from workflow.lib.simulate import simulate, workload_of
 from workflow.lib.vocabulary import RowStatus
@@ -195,3 +197,26 @@ def test_an_unknown_place_of_recordings_is_an_error_that_names_the_file(lab):
     lost = dataclasses.replace(run, arm=dataclasses.replace(arm, rules=rules))
     with pytest.raises(ConfigError, match=r"nowhere.arrival_intervals\.csv: cannot be read"):
         workload_of(lab, lost, "synchronous")
+
+
+# --- on the page ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pages(lab):
+    """Return the page of the claim about arrivals and of the one about definitions."""
+    found = {}
+    for name in (ARRIVALS, DEFINITIONS):
+        rows = [json.loads(line) for run in lab.runs(name) for line in simulate(lab, run).splitlines()]
+        found[name] = render_report(lab, build_report(lab, name, rows, None))["FINDINGS.md"]
+    return found
+
+
+def test_what_varies_is_not_called_controlled(pages):
+    assert "the same for every arm: model, server settings, and the GPU's data sheet" in pages[ARRIVALS]
+    assert "the same for every arm: model, workload, arrivals, server settings, and" in pages[DEFINITIONS]
+
+
+def test_definitions_that_an_arm_varies_are_not_called_those_of_every_arm(pages):
+    assert "`itl_ratio_of_means` / `itl_from_means`; E2E `e2e_mean` / `as_reported`, where no arm" in pages[DEFINITIONS]
+    assert "where no arm varies them" not in pages[ARRIVALS]

@@ -21,8 +21,17 @@ from workflow.lib.report import MethodReport, Report, changes
 from workflow.lib.residuals.analysis import analysis_figures
 from workflow.lib.scope import scope_of
 from workflow.lib.scoring import numbers_text
+from workflow.lib.spec import Hypothesis
 from workflow.lib.verdict_file import VERDICT_FILE, verdict_text
 from workflow.lib.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Metric, Reproduction
+
+# What arms have in common unless a hypothesis varies it, by the option that would.
+CONTROLLED = {
+    "model": "model",
+    "workload": "method.workload.lengths",
+    "arrivals": "method.workload.arrivals",
+    "server settings": "engine",
+}
 
 
 def render_report(laboratory: Laboratory, report: Report) -> dict[str, str]:
@@ -84,6 +93,7 @@ def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
         "method_lines": [_method_line(one) for one in report.methods],
         "family": FAMILY_LABELS[spec.family],
         "purpose": PURPOSE_LABELS[spec.vvuq],
+        "controlled": [words for words, options in CONTROLLED.items() if not _varies(spec, options)],
         "type": spec.type.value.replace("-", " ").capitalize(),
         "metrics": spec.metrics,
         "reference": spec.reference_arm,
@@ -105,6 +115,10 @@ def _context(laboratory: Laboratory, report: Report) -> dict[str, Any]:
         "findings_table": findings_table(spec, text),
         "evidence_table": evidence_table(spec, text),
     }
+
+
+def _varies(spec: Hypothesis, options: str) -> bool:
+    return any(f"{name}.".startswith(f"{options}.") or options.startswith(f"{name}.") for name in spec.varied)
 
 
 def _beyond(laboratory: Laboratory, report: Report) -> dict[str, Any]:

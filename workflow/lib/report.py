@@ -61,11 +61,13 @@ class MethodReport:
     @property
     def definitions(self) -> str:
         """Metric definitions on both sides, in words of the method."""
-        return "; ".join(
+        words = "; ".join(
             f"{metric.label} `{one.predicted}` / `{one.measured}`"
             for metric, one in self.method.definitions.items()
             if metric in self.spec.metrics
         )
+        varied = any(arm.rules and arm.rules.definitions != self.method.definitions for arm in self.arms)
+        return f"{words}, where no arm varies them" if varied else words
 
     @property
     def kernels(self) -> str:
