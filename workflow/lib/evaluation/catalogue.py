@@ -18,12 +18,11 @@ from simulator.errors import ConfigError
 from simulator.hardware import Hardware, load_hardware
 from simulator.model import Model, model_from_config
 from simulator.validation import read_json, suggest
+from workflow.lib.evaluation.hugging_face import translated
 from workflow.lib.ground_truth import EXPERIMENT_FILE
 from workflow.lib.shelves import CONFIG_FILE, HARDWARE, MODELS, hardware_in, models_in
 
 GENERATION_FILE = "generation_config.json"
-# What of a `generation_config.json` decides how tokens are sampled.
-SAMPLING_KEYS = ("top_p", "top_k")
 
 
 class Catalogue:
@@ -38,7 +37,7 @@ class Catalogue:
     def __init__(self, models: Sequence[Path], hardware: Sequence[Path]) -> None:
         self.model_files = models_in(models)
         self.hardware_files = hardware_in(hardware)
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, tuple[Model, tuple[str, ...]]] = {}
         self._hardware: dict[str, Hardware] = {}
 
     def model(self, name: str) -> Model:
@@ -58,7 +57,12 @@ class Catalogue:
                     f"the experiments, or name its folder with --models ({suggest(name, self.model_files)})"
                 )
             self._models[name] = _model(name, self.model_files[name])
-        return self._models[name]
+        return self._models[name][0]
+
+    def unused_keys(self, name: str) -> tuple[str, ...]:
+        """Return what a described model's file says that no formula uses."""
+        self.model(name)
+        return self._models[name][1]
 
     def hardware(self, name: str) -> Hardware:
         """Return a GPU.
@@ -123,16 +127,18 @@ def _shelves(folders: Sequence[Path], kind: str) -> list[Path]:
     return [shelf for folder in folders for shelf in (folder / kind, folder / "configs" / kind)]
 
 
-def _model(name: str, path: Path) -> Model:
+def _model(name: str, path: Path) -> tuple[Model, tuple[str, ...]]:
+    """Read a model; returns it and the keys of its file that no formula uses."""
     config = read_json(path)
     if not isinstance(config, Mapping):
         raise ConfigError(f"{path.name}: must be a mapping, as Hugging Face's config.json is")
-    filled: dict[str, Any] = {"id": name, "source": f"{path.name} beside the experiments", **config}
+    sampling = _sampling(path.parent / GENERATION_FILE) if path.name == CONFIG_FILE else None
+    filled, unused = translated(config, name=name, source=path.name, sampling=sampling)
     if filled["id"] != name:
         raise ConfigError(f"{path.name}: id: must be the file's name '{name}' (got '{filled['id']}')")
-    sampling = path.parent / GENERATION_FILE
-    if path.name == CONFIG_FILE and sampling.is_file():
-        stated = read_json(sampling)
-        known = {key: stated[key] for key in SAMPLING_KEYS if isinstance(stated, Mapping) and key in stated}
-        filled.setdefault("generation_config", {**known, "source": GENERATION_FILE})
-    return model_from_config(filled, source=path.name)
+    return model_from_config(filled, source=path.name), unused
+
+
+def _sampling(path: Path) -> Mapping[str, Any] | None:
+    content = read_json(path) if path.is_file() else None
+    return content if isinstance(content, Mapping) else None

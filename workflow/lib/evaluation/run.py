@@ -7,8 +7,10 @@ anything runs; an experiment that cannot be read, or names what nobody describes
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -17,7 +19,7 @@ from simulator.errors import ConfigError, RooflineLabError
 from workflow.lib.evaluation.catalogue import Catalogue, catalogue_of
 from workflow.lib.evaluation.choose import Chosen, load_predictor
 from workflow.lib.evaluation.predict import Task, evaluate_experiment
-from workflow.lib.evaluation.predictors import Predictor
+from workflow.lib.evaluation.predictors import Flag, Note, Predictor
 from workflow.lib.evaluation.records import PointResult, Refused, Status, count
 from workflow.lib.evaluation.servers import completed
 from workflow.lib.evaluation.sources import Source, find_experiments, folders_without, read_experiments
@@ -159,6 +161,9 @@ def _task(
         return Refused(source.place, Status.REFUSED, "; ".join(problems))
     model, hardware = catalogue.model(experiment.model), catalogue.hardware(experiment.hardware)
     filled, notes = completed(experiment, model, hardware, software)
+    unused = catalogue.unused_keys(experiment.model)
+    if unused:
+        notes += (Note(Flag.MODEL, f"{model.id}: keys of its file that nothing uses: {', '.join(unused)}"),)
     return Task(filled, model, hardware, tuple(predictors), seed, notes)
 
 
@@ -166,5 +171,13 @@ def _in_order(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[PointResult, .
     if min(jobs, len(tasks)) <= 1:
         yield from map(evaluate_experiment, tasks)
         return
-    with ProcessPoolExecutor(max_workers=min(jobs, len(tasks))) as pool:
-        yield from pool.map(evaluate_experiment, tasks)
+    try:
+        with ProcessPoolExecutor(max_workers=min(jobs, len(tasks)), initializer=_leave_interrupts) as pool:
+            yield from pool.map(evaluate_experiment, tasks)
+    except BrokenProcessPool:
+        raise ConfigError("a worker process was ended from outside, perhaps for memory; try --jobs 1") from None
+
+
+def _leave_interrupts() -> None:
+    """Let the main process alone answer an interrupt from the keyboard."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
