@@ -2,8 +2,9 @@
 
 Contract: `load_model` reads `configs/models/<id>.json` and returns an immutable `Model`, or raises
 `ConfigError` (file, key, value) or `UnsupportedError` (an architecture the formulas do not
-describe). Supported are decoder-only transformers with grouped-query attention and gated (SwiGLU)
-feed-forward layers, dense or with routed experts in every layer.
+describe). Supported are decoder-only transformers with grouped-query attention and gated (SwiGLU,
+GeGLU) feed-forward layers, dense or with routed experts in every layer; which keys of a
+configuration count is said in `simulator.huggingface`.
 
 Divisibility (heads by KV heads, heads by tensor parallelism) is a separate question, because a
 recorded step may be priced without it while a run may not: see `sharding_problems`.
@@ -17,64 +18,9 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from simulator.errors import ConfigError, UnsupportedError
+from simulator.errors import ConfigError
+from simulator.huggingface import shape_of
 from simulator.validation import Count, Efficiency, NonNegativeInt, StrictModel, config_error, parse, read_json
-
-SUPPORTED_ARCHITECTURES = frozenset(
-    {
-        "LlamaForCausalLM",
-        "Llama4ForCausalLM",
-        "MistralForCausalLM",
-        "MixtralForCausalLM",
-        "Phi3ForCausalLM",
-        "Qwen2ForCausalLM",
-        "Qwen3ForCausalLM",
-        "Qwen3MoeForCausalLM",
-    }
-)
-
-# Fields of a Hugging Face config.json that do not enter a step-time formula.
-IGNORED_KEYS = frozenset(
-    {
-        "_name_or_path",
-        "attention_bias",
-        "attention_dropout",
-        "bos_token_id",
-        "eos_token_id",
-        "initializer_range",
-        "max_window_layers",
-        "mlp_bias",
-        "model_type",
-        "norm_topk_prob",
-        "output_router_logits",
-        "pad_token_id",
-        "pretraining_tp",
-        "rms_norm_eps",
-        "rope_scaling",
-        "rope_theta",
-        "router_aux_loss_coef",
-        "router_jitter_noise",
-        "transformers_version",
-        "use_cache",
-    }
-)
-
-# A field whose mere presence means another architecture, and what that is.
-FOREIGN_KEYS = {
-    "decoder_layers": "an encoder-decoder transformer",
-    "first_k_dense_replace": "dense and expert layers mixed in one model",
-    "kv_lora_rank": "multi-head latent attention",
-    "mamba_d_state": "state-space layers",
-    "n_embd": "a GPT-2 style block without gated feed-forward layers",
-    "state_size": "state-space layers",
-    "text_config": "a nested multimodal configuration (give its text part as a flat file)",
-}
-
-# Every how many layers experts occur, under the names different families use; only 1 is modelled.
-EXPERT_STEP_KEYS = frozenset({"decoder_sparse_step", "interleave_moe_layer_step"})
-
-# Other families' names of a field.
-SYNONYMS = {"num_experts": "num_local_experts"}
 
 BYTES_PER_VALUE = {"bfloat16": 2, "float16": 2, "float32": 4}
 FP8_BYTES = 1
@@ -139,7 +85,7 @@ class Model(StrictModel):
     max_position_embeddings: Count | None = None
     head_dim: Count | None = None
     torch_dtype: Literal["bfloat16", "float16", "float32"]
-    hidden_act: Literal["silu"] = "silu"
+    hidden_act: Literal["silu", "gelu_pytorch_tanh"] = "silu"
     tie_word_embeddings: bool = False
     sliding_window: Count | None = None
     use_sliding_window: bool | None = None
@@ -204,6 +150,8 @@ class Model(StrictModel):
             )
         if self.sliding_window is not None and self.use_sliding_window is not False:
             found.append(f"{self.id}: sliding_window {self.sliding_window} is not modelled; attention sees all tokens")
+        if self.torch_dtype == "float32":
+            found.append(f"{self.id}: float32 is priced with 4 bytes per value; servers usually load it in 16 bits")
         return tuple(found)
 
 
@@ -224,13 +172,7 @@ def model_from_config(config: object, *, source: str) -> Model:
     """Validate one Hugging Face configuration; see `load_model`."""
     if not isinstance(config, Mapping):
         return parse(Model, config, source=source)
-    _refuse_foreign(config, source)
-    skipped = IGNORED_KEYS | EXPERT_STEP_KEYS
-    kept = {key: value for key, value in config.items() if key not in skipped}
-    for other, name in SYNONYMS.items():
-        if other in kept and name not in kept:
-            kept[name] = kept.pop(other)
-    return parse(Model, kept, source=source)
+    return parse(Model, shape_of(config, source), source=source)
 
 
 def sharding_problems(model: Model, tensor_parallel: int) -> tuple[str, ...]:
@@ -264,23 +206,3 @@ def require_tensor_parallel(tensor_parallel: Any) -> None:
     """Refuse a degree of tensor parallelism that is not a whole number of at least 1."""
     if not isinstance(tensor_parallel, int) or isinstance(tensor_parallel, bool) or tensor_parallel < 1:
         raise ConfigError(f"tensor_parallel: must be a whole number of at least 1 (got {tensor_parallel!r})")
-
-
-def _refuse_foreign(config: Mapping[str, object], source: str) -> None:
-    for key in sorted(FOREIGN_KEYS.keys() & config.keys()):
-        raise UnsupportedError(f"{source}: {key} means {FOREIGN_KEYS[key]}, which is not modelled")
-    for key in sorted(EXPERT_STEP_KEYS & config.keys()):
-        if config[key] != 1:
-            raise UnsupportedError(
-                f"{source}: {key} {config[key]!r} is not modelled; allowed: 1 (experts in every layer)"
-            )
-    activation = config.get("hidden_act", "silu")
-    if isinstance(activation, str) and activation != "silu":
-        raise UnsupportedError(f"{source}: hidden_act '{activation}' is not modelled; allowed: silu (SwiGLU layers)")
-    architectures = config.get("architectures")
-    if not isinstance(architectures, list):
-        return
-    for name in architectures:
-        if isinstance(name, str) and name not in SUPPORTED_ARCHITECTURES:
-            allowed = ", ".join(sorted(SUPPORTED_ARCHITECTURES))
-            raise UnsupportedError(f"{source}: architecture '{name}' is not modelled; allowed: {allowed}")

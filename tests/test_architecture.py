@@ -21,6 +21,7 @@ FLOORS = {
     "simulator.errors": 0,
     "simulator.validation": 0,
     "simulator.hardware": 1,
+    "simulator.huggingface": 1,
     "simulator.model": 1,
     "simulator.kernels": 2,
     "simulator.steptime": 3,
