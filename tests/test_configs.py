@@ -34,12 +34,31 @@ PARAMETERS = {
     "llama-3.1-70b-instruct": 70.55e9,
     "mistral-nemo-instruct-2407": 12.25e9,
     "yi-34b": 34.39e9,
+    "llama-2-13b-hf": 13.02e9,
+    "llama-3.1-8b-instruct": 8.03e9,
+    "llama-3.3-70b-instruct": 70.55e9,
+    "mistral-7b-instruct-v0.3": 7.25e9,
+    "phi-4": 14.66e9,
+    "qwen2.5-14b-instruct": 14.77e9,
+    "qwen2.5-32b-instruct": 32.76e9,
+    "qwen2.5-72b-instruct": 72.71e9,
+    "qwen3-8b": 8.19e9,
+    "qwen3-32b": 32.76e9,
 }
 # Mixtures of experts, with the parameters of one token's path.
-MIXTURES = {"mixtral-8x7b-v0.1": (46.70e9, 12.88e9), "llama-4-scout-17b-16e-instruct-fp8": (107.77e9, 17.17e9)}
+MIXTURES = {
+    "mixtral-8x7b-v0.1": (46.70e9, 12.88e9),
+    "mixtral-8x7b-instruct-v0.1": (46.70e9, 12.88e9),
+    "qwen3-30b-a3b": (30.53e9, 3.34e9),
+    "llama-4-scout-17b-16e-instruct-fp8": (107.77e9, 17.17e9),
+}
 
 # What the loader has to say about a model of the project.
-WARNED = {"mistral-nemo-instruct-2407": "head_dim 128 differs from hidden_size / num_attention_heads = 160"}
+WARNED = {
+    "mistral-nemo-instruct-2407": "head_dim 128 differs from hidden_size / num_attention_heads = 160",
+    "qwen3-30b-a3b": "head_dim 128 differs from hidden_size / num_attention_heads = 64",
+    "qwen3-32b": "head_dim 128 differs from hidden_size / num_attention_heads = 80",
+}
 
 
 def names(paths):
