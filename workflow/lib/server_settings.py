@@ -19,13 +19,20 @@ ENGINE_SETTINGS = ("token_budget", "max_running", "block_tokens", "kv_blocks", "
 
 # vLLM schedules asynchronously by default from this version on (its release notes of 0.14.0).
 SCHEDULES_AHEAD_FROM = (0, 14)
-_VLLM_VERSION = re.compile(r"\bvLLM v?(\d+)\.(\d+)", re.IGNORECASE)
+# As people write it: vLLM 0.15.1, vLLM v0.11.0, vllm==0.14.0, vllm/vllm-openai:v0.9.2.
+_VLLM_VERSION = re.compile(r"\bvllm(?:-openai)?[\s/=:@-]*v?(\d+)\.(\d+)", re.IGNORECASE)
+
+
+def vllm_version(software: str | None) -> tuple[int, int] | None:
+    """Return the version of vLLM that a description of a serving software names, if it names one."""
+    found = _VLLM_VERSION.search(software or "")
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def schedules_ahead(software: str | None) -> bool:
     """Say whether a serving software composes the next step while one runs; unknown software does not."""
-    found = _VLLM_VERSION.search(software or "")
-    return found is not None and (int(found[1]), int(found[2])) >= SCHEDULES_AHEAD_FROM
+    version = vllm_version(software)
+    return version is not None and version >= SCHEDULES_AHEAD_FROM
 
 
 class ServerSettings(StrictModel):
