@@ -3,7 +3,8 @@
     layers    = p-norm(weight bytes / bandwidth, GEMM FLOPs / peak), both over TP
     head      = max(bytes of the LM head / bandwidth, its FLOPs / peak), over TP
     attention = KV bytes of the decodes / bandwidth
-                + sum over prefill chunks of max(causal FLOPs / peak, KV bytes / bandwidth), over TP
+                + sum over prefill chunks of max(causal FLOPs / peak, KV bytes / bandwidth), over TP;
+                KV bytes over no more GPUs than the model has KV heads
     launches  = layers * layer_us, in proportion to the kernels of a layer; not divided by TP
     sampling  = vocabulary * (per step + per request), where the model cuts off unlikely tokens
     collectives = 2 * layers * (latency + bytes / link bandwidth), where TP > 1
@@ -110,7 +111,9 @@ class CalibratedPhysics:
         layers = model.num_hidden_layers
         kv_bytes = 2 * layers * model.kv_width * model.activation_bytes
         flops = 4 * layers * model.query_width
-        self._kv_token_s = kv_bytes / (hardware.peak_bandwidth * options.kv_bandwidth_efficiency * self.tp)
+        # A GPU holds at least one whole KV head, so that beyond as many GPUs as KV heads nothing is saved.
+        holders = min(self.tp, model.num_key_value_heads)
+        self._kv_token_s = kv_bytes / (hardware.peak_bandwidth * options.kv_bandwidth_efficiency * holders)
         self._pair_s = flops / (hardware.peak_flops * options.attention_efficiency * self.tp)
         self._decode_us_per_token = max(self._kv_token_s, self._pair_s) * MICROSECONDS
 

@@ -36,7 +36,7 @@ def test_positions_and_values_are_inverse_to_each_other():
 
 
 def test_every_option_of_the_model_is_searched_or_fixed():
-    options = set(CalibratedPhysicsOptions.model_fields) - {"family", "corner_sharpness"}
+    options = set(CalibratedPhysicsOptions.model_fields) - {"family", "corner_sharpness", "lm_head"}
     assert options == {one.name.removeprefix("host_") for one in STEP_CONSTANTS} | set(FIXED)
     assert options_of(starts(), schedule_ahead=False).layer_us == 50.0
 
