@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +23,8 @@ from tests.workflow.revisions.small import (
     write_report,
 )
 from tests.workflow.snakemake_runs import states
-from workflow.lib.commands.main import main
+from workflow.lib.commands.compare import EPILOG
+from workflow.lib.commands.main import main, parser
 
 
 @pytest.fixture
@@ -317,6 +320,15 @@ def test_options_out_of_range_are_refused(capsys, repository, option, value, wor
 
 
 # --- the project itself -----------------------------------------------------------------------
+
+
+def test_every_command_the_documentation_shows_is_one_the_parser_takes():
+    texts = [EPILOG, *((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/comparing.md"))]
+    commands = [found.split("#")[0] for text in texts for found in re.findall(r"-m workflow (compare .*)", text)]
+    assert len(commands) >= 8
+    for command in commands:
+        words = shlex.split(re.split(r"\s{3,}|\|\|", command)[0])
+        assert parser().parse_args(words).before, command
 
 
 def test_the_project_against_itself_is_one_line(capsys):

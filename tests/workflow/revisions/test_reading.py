@@ -84,6 +84,13 @@ def test_the_mean_over_all_load_points_is_read_where_there_is_one():
     assert found.means == {GroupKey("corrected", "treatment", "tpot_mean"): 1.7}
 
 
+def test_numbers_of_a_kind_not_known_are_compared_by_value_and_means_over_rows_are_not():
+    line = "corrected,treatment,all,{},layers,tpot_mean,{},0.5,ratio\n"
+    found = read(numbers_csv(ROWS) + line.format("driver", "rank_correlation") + line.format("family", "mape"))
+    assert [(one.scope, one.key) for one in found.values] == [("driver", "layers")]
+    assert found.rows == read(numbers_csv(ROWS)).rows
+
+
 def test_throughput_has_an_error_shares_and_flags_have_none():
     place = "corrected,treatment,fast,experiment,one"
     text = numbers_csv(ROWS) + (

@@ -110,8 +110,8 @@ def _comment(comparison: Comparison, rows: int, threshold_pp: float, cap: int) -
 
 
 _NO_ERROR = (
-    "Generated points have no measurement, and shares of steps none either: a number that changes is neither better "
-    "nor worse."
+    "Generated points, shares of steps and what an analysis of residuals says have no measurement: a number that "
+    "changes is neither better nor worse."
 )
 
 

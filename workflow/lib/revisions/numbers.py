@@ -23,6 +23,9 @@ ALL_LOAD_POINTS = "all"
 QUANTITIES = ("ms", "per_s")
 FLAG = "flag"
 SIDES = ("predicted", "measured")
+# Scope of single rows, and scopes that are means over rows.
+EXPERIMENT = "experiment"
+AGGREGATES = ("workload", "family", "tp", "load_point", "strategy", "split", "overall")
 # Statistics that follow from the two sides.
 DERIVED = ("mape", "signed_error", "delta")
 NOT_PREDICTED = "not_predicted"
@@ -88,9 +91,10 @@ def _part(cells: Mapping[str, str]) -> str:
         return "value"
     if cells["scope"] == "overall" and cells["statistic"] == "mape":
         return "mean"
-    if cells["scope"] != "experiment" or cells["statistic"] in DERIVED:
+    if cells["scope"] in AGGREGATES or (cells["scope"] == EXPERIMENT and cells["statistic"] in DERIVED):
         return ""
-    return "row" if cells["statistic"] in SIDES and cells["unit"] in (*QUANTITIES, FLAG) else "value"
+    is_side = cells["statistic"] in SIDES and cells["unit"] in (*QUANTITIES, FLAG)
+    return "row" if cells["scope"] == EXPERIMENT and is_side else "value"
 
 
 def _overall(by_load_point: Mapping[str, float]) -> float | None:

@@ -55,7 +55,7 @@ class Measurement(NamedTuple):
 
 
 class ValueKey(NamedTuple):
-    """One number that has no error: of a generated point, a share of steps, a yes or no."""
+    """One number that has no error: of a generated point, a share of steps, of an analysis."""
 
     method: str
     arm: str
