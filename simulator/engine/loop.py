@@ -194,16 +194,19 @@ class _Engine:
         decoding, kv = self._scheduler.decoding, self._scheduler.kv
         next_us = self._next_interruption_us()
         until_us = NEVER_US if next_us is None else next_us
+        # An arrival is known to the step formed next if it came before the last step started; a horizon knows no ahead.
+        ahead = self._ahead and self._options.horizon_us is None
         steps, full_at = decoding.steps_to_finish(), decoding.full_blocks
         count, past, free = decoding.sums.decode_count, decoding.sums.decode_past_tokens, kv.free_blocks
         start_us = now_us = self._now_us
         taken = needed = 0
         while True:
+            begin_us = now_us
             duration_us = price_of(past)
             past += count
             now_us += duration_us
             taken += 1
-            if taken == steps or now_us >= until_us:
+            if taken == steps or (begin_us if ahead else now_us) >= until_us:
                 break
             blocks = full_at(taken)
             if blocks:

@@ -49,6 +49,16 @@ def test_a_run_is_the_same_whether_or_not_its_model_prices_decodes_by_past_token
     assert by_past_tokens == by_sums
 
 
+@many
+@given(case=cases())
+def test_so_it_is_on_a_server_that_composes_the_next_step_while_one_runs(case: Case) -> None:
+    options = case.options.model_copy(update={"schedule_ahead": True})
+    by_sums, by_past_tokens = (
+        run(case.requests, model, options, concurrency=case.concurrency) for model in (BySums(), ByPastTokens())
+    )
+    assert by_past_tokens == by_sums
+
+
 def test_the_offer_is_taken_up_unless_steps_are_recorded() -> None:
     requests = [Request(id=str(index), arrival_us=0, prompt_tokens=40, output_tokens=30) for index in range(3)]
     plain, recorded = ByPastTokens(), ByPastTokens()
