@@ -185,7 +185,7 @@ def _pairs(
 
 
 def _samples(pairs: Sequence[tuple[MeasuredRequest, RequestResult]], seen: MetricOptions) -> dict[str, Sample]:
-    both = {
+    both: dict[str, list[tuple[float | None, float | None]]] = {
         "ttft": [(request.ttft_ms, ttft_us(result, seen)) for request, result in pairs],
         "tpot": [(request.tpot_ms, tpot_us(result, seen)) for request, result in pairs],
         "e2e": [(request.e2e_ms, e2e_us(result, seen)) for request, result in pairs],
