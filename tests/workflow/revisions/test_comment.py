@@ -41,7 +41,7 @@ def table_below(text, title):
 def test_nothing_changed_is_one_line():
     one = many(3, 1.0, rulings={"m": Ruling("Confirmed", {})})
     text = comment([one], [one])
-    assert text == "Nothing changed in the reports from `old` to `new`: 1 reports, 3 rows, 1 verdicts.\n"
+    assert text == "Nothing changed in the reports from `old` to `new`: 1 report, 3 rows, 1 verdict.\n"
 
 
 def test_what_was_skipped_is_told_even_if_nothing_changed():
@@ -112,7 +112,7 @@ def test_a_remeasured_row_shows_both_figures():
     before, after = (Report(H1, rows={key(): scored(130.0, measured)}) for measured in (100.0, 120.0))
     text = comment([before], [after])
     assert table_below(text, "Best rows")[0][4] == "100.0 → 120.0 ms"
-    assert "1 rows are compared with another measured figure" in text
+    assert "1 row has another measured figure than before" in text
 
 
 def test_rows_that_came_and_went_are_listed_with_their_load_points():
@@ -163,7 +163,7 @@ def test_rows_the_measurement_cannot_judge_are_counted():
     figures = {key().measurement: Figure(100.0, 5.0)}
     sides = [snapshot(report({"one": value}), figures=figures) for value in (102.0, 96.0)]
     text = render(compare(*sides, 0.5), rows=1, threshold_pp=0.5)
-    assert "1 rows moved by more than that, but not beyond noise" in text
+    assert "1 row moved by more than that, but not beyond noise" in text
     assert "rounding and, where known, the sampling error" in text
 
 

@@ -76,8 +76,9 @@ def _nothing(comparison: Comparison) -> str:
     rows = sum(len(report.rows) for report in after.reports.values())
     verdicts = sum(len(report.rulings) for report in after.reports.values())
     line = (
-        f"Nothing changed in the reports from {before.label} to {after.label}: {len(after.reports)} reports, "
-        f"{rows:,} rows, {verdicts} verdicts."
+        f"Nothing changed in the reports from {before.label} to {after.label}: "
+        f"{_counted(len(after.reports), 'report', 'reports')}, {_counted(rows, 'row', 'rows')}, "
+        f"{_counted(verdicts, 'verdict', 'verdicts')}."
     )
     skipped = _skipped(comparison)
     return f"{line} Not compared: {'; '.join(skipped)}.\n" if skipped else f"{line}\n"
@@ -180,10 +181,12 @@ def _reading(comparison: Comparison, threshold_pp: float) -> list[str]:
     if any(not group.same_rows and group.change_pp is not None for group in comparison.groups):
         lines.append(f"- {DAGGER} over the rows that have a number on both sides; the means beside it are over all.")
     if unclear := sum(row.change.is_unclear(threshold_pp) for row in comparison.rows):
-        lines.append(f"- {unclear:,} rows moved by more than that, but not beyond noise: they count as the same.")
+        lines.append(
+            f"- {_counted(unclear, 'row', 'rows')} moved by more than that, but not beyond noise: counted as the same."
+        )
     if any(group.remeasured for group in comparison.groups):
         count = sum(group.remeasured for group in comparison.groups)
-        lines.append(f"- {count:,} rows are compared with another measured figure than before.")
+        lines.append(f"- {_counted(count, 'row has', 'rows have')} another measured figure than before.")
     listed = {group.report for group in comparison.groups if group.is_moved}
     if names := ", ".join(f"`{name}`" for name in comparison.split if name in listed):
         lines.append(f"- Means of {names} are over its test experiments, as on its page; rows and p are over all.")
