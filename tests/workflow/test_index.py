@@ -126,3 +126,12 @@ def test_a_hypothesis_that_starts_elsewhere_does_not_continue_the_chain(chained,
     changed = chained.hypotheses["next_one"].model_copy(update={"references": ()})
     chained.hypotheses["next_one"] = changed
     assert len(correction_chain(chained, "as_published", verdicts)) == 2  # raw and one of the two
+
+
+def test_a_single_correction_adds_nothing_up_and_is_no_chain(chained, verdicts):
+    changed = copy.deepcopy(verdicts)
+    for line_of in changed["next_one"]["methods"]:
+        line_of["status"] = "Refuted"
+    page = index_page(chained, changed)
+    assert "| raw" not in page
+    assert "| raw" in index_page(chained, verdicts)

@@ -16,6 +16,8 @@ from workflow.lib.vocabulary import Metric, Status
 
 # A correction is built upon only where its claim was not refuted.
 ADOPTED = frozenset({Status.CONFIRMED, Status.CONFIRMED_WITH_NUANCE, Status.PARTIALLY_CONFIRMED})
+# Without any correction, with one, and with one on top of it: a single one adds nothing up.
+LINKS_OF_A_CHAIN = 3
 CHAIN_METRICS = (Metric.TPOT_MEAN, Metric.E2E_MEAN)
 INTRODUCTION = """\
 One row per hypothesis: what it is about, what each method (or kernel source) concludes, and the page with every
@@ -59,7 +61,7 @@ def index_page(laboratory: Laboratory, verdicts: Mapping[str, Mapping[str, Any]]
     ]
     for method in laboratory.methods:
         links = correction_chain(laboratory, method, verdicts)
-        if links:
+        if len(links) >= LINKS_OF_A_CHAIN:
             lines += ["", f"**{laboratory.methods[method].title} method**", "", _chain_table(links)]
     return "\n".join(lines) + "\n"
 
