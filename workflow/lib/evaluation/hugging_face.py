@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from simulator.errors import UnsupportedError
-from simulator.model import EXPERT_STEP_KEYS, FOREIGN_KEYS, IGNORED_KEYS, SYNONYMS, Model
+from simulator.huggingface import EXPERT_STEP_KEYS, FOREIGN_KEYS, IGNORED_KEYS, SYNONYMS
+from simulator.model import Model
 
 # Newer names of a field, where the older one is absent.
 NEWER_NAMES = {"dtype": "torch_dtype"}
