@@ -15,6 +15,7 @@ from typing import Any
 
 from simulator.errors import ConfigError
 from workflow.lib.files import DIGEST_CHARACTERS, digest_of_files, json_text, write_text
+from workflow.lib.ground_truth import load_experiment
 from workflow.lib.laboratory import EMBEDDED_KERNELS, Laboratory
 from workflow.lib.provenance import simulator_sources
 from workflow.lib.replay.option_sets import OptionSet, load_option_sets
@@ -108,7 +109,9 @@ def _hashes(laboratory: Laboratory, experiments: Sequence[str], option_sets: Seq
     root = laboratory.root
     code = [*sorted((root / PACKAGE).glob("*.py")), *(root / path for path in OTHER_CODE)]
     measured = [path for one in experiments for path in sorted((root / "ground_truth" / one).glob("*.yaml"))]
-    configured = [*(root / "configs" / "models").glob("*.json"), *(root / "configs" / "hardware").glob("*.yaml")]
+    ran = [load_experiment(root / "ground_truth" / one) for one in experiments]
+    configured = {laboratory.model_file(one.model) for one in ran}
+    configured |= {laboratory.hardware_file(one.hardware) for one in ran}
     options = "".join(f"{one.id} {one.label} {one.meaning} {one.step_times.digest}\n" for one in option_sets)
     return {
         "simulator": digest_of_files(simulator_sources(root), root),
