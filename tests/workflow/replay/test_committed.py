@@ -66,6 +66,12 @@ def test_a_changed_input_makes_the_page_stale_and_is_named(copied, file, named):
     assert faults == []
 
 
+@pytest.mark.parametrize(("model", "stale"), [("llama-2-7b-hf", True), ("qwen3-14b", False)])
+def test_only_the_models_of_its_experiments_make_a_page_stale(copied, model, stale):
+    edit(copied.root / "configs" / "models" / f"{model}.json")
+    assert ("STALE" in copied.judge()[0]) is stale
+
+
 def test_another_option_makes_the_page_stale(copied):
     path = copied.root / "configs" / "replay.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("arm: scaled", "arm: fixed"), encoding="utf-8")
