@@ -59,9 +59,9 @@ def headline(results: Sequence[PointResult], settings: Settings) -> str:
 def standings(results: Sequence[PointResult]) -> str:
     """Say what each group of predictions is, those that occur."""
     found = {one.standing for one in results}
-    lines = [f"*{one.value}*: {MEANINGS[one]}." for one in Standing if one in found]
+    lines = [f"- *{one.value}*: {MEANINGS[one]}." for one in Standing if one in found]
     if found >= set(OUT_OF_SAMPLE):
-        lines.insert(0, f"*{NOT_IN_THE_FIT}*: never seen and held out together.")
+        lines.insert(0, f"- *{NOT_IN_THE_FIT}*: never seen and held out together.")
     return "\n".join(lines)
 
 
@@ -109,11 +109,12 @@ def saturation_counts(results: Sequence[PointResult]) -> str:
     """How often saturation was predicted as it was measured."""
     lines = []
     for measured, words in ((True, "saturated"), (False, "not saturated"), (None, "not known")):
-        own = [one for one in results if one.saturated_measured is measured and one.saturated_predicted is not None]
-        if own:
+        known = [one for one in results if one.saturated_measured is measured and one.saturated_predicted is not None]
+        for standing, own in _each_standing(known).items():
             said = sum(one.saturated_predicted is True for one in own)
-            lines.append([words, str(len(own)), str(said), str(len(own) - said)])
-    return table(["measured", "load points", "predicted saturated", "predicted not saturated"], lines) if lines else ""
+            lines.append([words, standing, str(len(own)), str(said), str(len(own) - said)])
+    header = ["measured", "predictions", "load points", "predicted saturated", "predicted not saturated"]
+    return table(header, lines, left=2) if lines else ""
 
 
 def worst(results: Sequence[PointResult]) -> str:

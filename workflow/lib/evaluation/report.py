@@ -46,7 +46,7 @@ def files_of(root: Path, evaluation: Evaluation) -> dict[str, str]:
     figures = {
         "predicted_vs_measured": drawings.predicted_versus_measured(judged),
         "error_by_family": drawings.error_by_family(judged),
-        "percentiles": drawings.percentiles(judged),
+        "percentiles": drawings.percentiles(_tests_first(judged)),
         "against": drawings.against(evaluation.results, names) if len(names) > 1 else "",
     }
     files = {f"figures/{name}.svg": text for name, text in figures.items() if text}
@@ -81,8 +81,20 @@ def refuse_taken(out: Path, *, force: bool) -> None:
 
 
 def publish(out: Path, files: Mapping[str, str]) -> None:
-    """Write all files as the folder `out`, replacing what is there."""
-    out = out.absolute()
+    """Write all files as the folder `out`, replacing what is there.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be written; what was there then still is.
+    """
+    try:
+        _publish(out.absolute(), files)
+    except OSError as error:
+        raise ConfigError(f"--out: {out} cannot be written: {error}") from None
+
+
+def _publish(out: Path, files: Mapping[str, str]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
@@ -149,6 +161,7 @@ def _page(
         "overlooked": ", ".join(evaluation.overlooked),
         "groups": list(page_tables.by_group(judged)),
         "percentiles": page_tables.percentiles(judged),
+        "drawn": _kind(_tests_first(judged)),
         "saturation": page_tables.saturation(judged),
         "saturation_counts": page_tables.saturation_counts(judged),
         "worst": page_tables.worst(judged),
@@ -201,9 +214,13 @@ def _statement(judged: Sequence[PointResult]) -> str:
 
 
 def _analysed(judged: Sequence[PointResult]) -> list[PointResult]:
-    """Return what the residual analysis looks at: the first group there is, tests before anything else."""
-    groups = standing_groups(one for one in judged if one.residual is not None)
-    return next(iter(groups.values()), [])
+    """Return what the residual analysis looks at."""
+    return _tests_first([one for one in judged if one.residual is not None])
+
+
+def _tests_first(results: Sequence[PointResult]) -> list[PointResult]:
+    """Return the results that can stand together: those that are in no fit, else the first other kind."""
+    return next(iter(standing_groups(results).values()), [])
 
 
 def _kind(results: Sequence[PointResult]) -> str:
@@ -221,7 +238,7 @@ def _provenance(root: Path, evaluation: Evaluation) -> str:
         recorded = source.path.parent / REQUESTS_FILE
         uses = source.experiment is not None and source.experiment.requests_file is not None
         files = [source.path, *([recorded] if uses and recorded.is_file() else [])]
-        experiments[source.place] = digest_of_files(files, source.path.parent)
+        experiments[source.place] = _digest_if_readable(files)
     used = [task.experiment for task in evaluation.tasks]
     models, hardware = ({getattr(one, kind) for one in used} for kind in ("model", "hardware"))
     catalogue = evaluation.catalogue
@@ -235,6 +252,14 @@ def _provenance(root: Path, evaluation: Evaluation) -> str:
         "hashes": code_hashes(root),
     }
     return json_text(record)
+
+
+def _digest_if_readable(files: Sequence[Path]) -> str:
+    """Return the content hash of an experiment's files; a refused one may have no content."""
+    try:
+        return digest_of_files(files, files[0].parent)
+    except OSError:
+        return "not readable"
 
 
 def _digest(path: Path) -> str:
