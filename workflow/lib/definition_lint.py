@@ -138,7 +138,7 @@ def seconds_among_milliseconds(*, ttft: float, e2e: float, itl: float, tokens: f
 
 def figures_contradict(one: Mapping[str, float], other: Mapping[str, float], tolerance: float) -> Finding | None:
     """Find figures of one configuration that two publications give differently."""
-    differing = [name for name in one if name in other and abs(other[name] / one[name] - 1) > tolerance]
+    differing = [name for name in one if name in other and abs(other[name] - one[name]) > tolerance * abs(one[name])]
     if not differing:
         return None
     pairs = ", ".join(f"{name} {one[name]:g} and {other[name]:g}" for name in sorted(differing))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -164,6 +165,37 @@ def test_a_new_client_understands_the_new_names(tmp_path):
     found = read(write_inference_perf(tmp_path, config=config, profile=config))
     assert found.workload["prefix"] == {"kind": "prompt_pool", "prompts": 12}
     assert "did not understand" not in flags(found)[Flag.PROMPTS_REPEAT].text
+
+
+@pytest.mark.parametrize(("stream_lines", "prompts"), [(True, 100), (False, 8)])
+def test_without_a_record_of_what_ran_the_clients_age_shows_in_its_gaps(tmp_path, stream_lines, prompts):
+    names = ("num_unique_system_prompts", "num_users_per_system_prompt")
+    asked = inference_perf_config(groups=(4, 2), names=names)
+    stage = inference_perf_stage(pooled(), 50, stream_lines=stream_lines)
+    found = read(write_inference_perf(tmp_path, [stage], config=False, profile=asked))
+    assert found.workload["prefix"] == {"kind": "prompt_pool", "prompts": prompts}
+    assert f"{prompts} prompts in turn" in flags(found)[Flag.PROMPTS_REPEAT].text
+
+
+def test_the_recorded_run_has_its_pool_of_a_hundred_prompts_even_without_its_config(tmp_path, shared_dir):
+    shutil.copytree(shared_dir / SAMPLE, tmp_path / "run", copy_function=shutil.copyfile)
+    (tmp_path / "run" / "results" / "config.yaml").unlink()
+    assert read(tmp_path / "run").workload["prefix"] == {"kind": "prompt_pool", "prompts": 100}
+
+
+@pytest.mark.parametrize("change", [{"mean": 0.0}, {"mean": 0.4}])
+def test_a_prompt_of_no_token_is_refused(tmp_path, change):
+    stage = inference_perf_stage(pooled(), 50)
+    stage["successes"]["prompt_len"] |= change
+    with pytest.raises(ConfigError, match=r"successes\.prompt_len\.mean: .*at least one token"):
+        read(write_inference_perf(tmp_path, [stage]))
+
+
+def test_a_request_that_took_no_time_is_refused(tmp_path):
+    stage = inference_perf_stage(pooled(), 50)
+    stage["successes"]["latency"]["time_to_first_token"]["p99"] = 0
+    with pytest.raises(ConfigError, match=r"stage_0_lifecycle_metrics\.json: ttft_p99: 0; every request takes time"):
+        read(write_inference_perf(tmp_path, [stage]))
 
 
 def test_a_closed_loop_stage_keeps_its_width(tmp_path):

@@ -50,7 +50,7 @@ def corrected_figures(row: Row, point: str, notes: Notes) -> dict[str, float | N
     if seconds is not None:
         notes.flag(seconds, "corrected", point)
         notes.converted("E2E was in seconds although its columns end in _ms; it is written in ms.")
-        replaced |= {f"e2e_{rank}": (row[f"e2e_{rank}_ms"] or 0.0) * MS_PER_S for rank in RANKS}
+        replaced |= {f"e2e_{rank}": row[f"e2e_{rank}_ms"] * MS_PER_S for rank in RANKS if row[f"e2e_{rank}_ms"]}
         e2e *= MS_PER_S
     contains = lint.tpot_includes_ttft(ttft=ttft, e2e=e2e, tpot=tpot, tokens=tokens)
     if contains is not None:

@@ -191,7 +191,7 @@ def _measured(point: Point, duration_s: float, notes: Notes) -> dict[str, Any]:
     between, definition = _time_between_tokens(point, itl.mean)
     notes.converted("request_latency was in seconds and is written in ms, as E2E.")
     notes.converted("Throughput is completed requests, and their tokens, from first request to last answer.")
-    return figures(values | between, {"tpot": definition, "itl": "inter_token"})
+    return figures(point.source, values | between, {"tpot": definition, "itl": "inter_token"})
 
 
 def _time_between_tokens(point: Point, itl_mean: float) -> tuple[dict[str, float | None], str]:

@@ -131,6 +131,11 @@ class Point:
             raise ConfigError(f"{source}: metrics.request_totals: {self.sent}, but at most {MAX_REQUESTS} are read")
         if self.benchmark.end_time <= self.benchmark.start_time:
             raise ConfigError(f"{source}: end_time is not after start_time; the report is damaged")
+        for name in ("prompt_token_count", "output_token_count"):
+            if self.summary(name).mean < 1:
+                raise ConfigError(
+                    f"{source}: metrics.{name}.successful.mean: below 1; the server must count its tokens"
+                )
         run_s = self.benchmark.end_time - self.benchmark.start_time
         means = self.benchmark.metrics
         refuse_longer_than_run(source, "metrics.request_latency", means.request_latency.successful.mean, run_s)

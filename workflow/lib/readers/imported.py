@@ -23,6 +23,9 @@ MS_PER_S = 1000.0
 # Digits behind the point that imported figures keep: a nanosecond for latencies in ms.
 DECIMALS = 6
 
+# Latencies that cannot be 0; between tokens there is no time where an answer is one token.
+NEVER_ZERO = ("ttft", "e2e")
+
 # Requests of a prompt pool share a group of this name, with the number of the prompt.
 POOL_GROUP = "prompt_"
 SHARED_GROUP = "shared"
@@ -148,10 +151,20 @@ def figure(name: str, value: float, definition: str | None = None) -> dict[str, 
     }
 
 
-def figures(values: Mapping[str, float | None], definitions: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the figures that were measured; None and 0 were not."""
-    chosen = definitions or {}
-    return {name: figure(name, value, chosen.get(KINDS[name])) for name, value in values.items() if value}
+def figures(source: str, values: Mapping[str, float | None], definitions: Mapping[str, str]) -> dict[str, Any]:
+    """Return the figures that were measured; None was not, nor was 0 between tokens or per second.
+
+    Raises
+    ------
+    ConfigError
+        If a request is said to have taken no time.
+    """
+    for name, value in values.items():
+        if value == 0 and KINDS[name] in NEVER_ZERO:
+            raise ConfigError(
+                f"{source}: {name}: 0; every request takes time; measure with streaming on, or leave the figure out"
+            )
+    return {name: figure(name, value, definitions.get(KINDS[name])) for name, value in values.items() if value}
 
 
 def statistics_of(name: str, values: Sequence[float]) -> dict[str, float | None]:

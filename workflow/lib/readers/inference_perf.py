@@ -47,6 +47,7 @@ def read(path: Path) -> Imported:
     run = results.parent if results.name == RESULTS_FOLDER else folder
     stages = read_stages(results)
     profile = read_profile(results, run)
+    profile = profile.as_sent(stream_lines=any(_stream_lines(stage, profile.output_tokens) for stage in stages))
     around = look_around(run)
     recorded = read_requests(results, profile, stages)
     notes = Notes()
@@ -136,11 +137,18 @@ def _measured(stage: Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
         notes.converted(
             "Output lengths and token throughput are those of the profile, as the server must generate them."
         )
-    return figures(values, {"tpot": "inter_token", "itl": "pooled_gaps"})
+    return figures(stage.file, values, {"tpot": "inter_token", "itl": "pooled_gaps"})
 
 
 def _distribution(name: str, summary: Summary) -> dict[str, float | None]:
     return {f"{name}_mean": summary.mean} | {f"{name}_{rank}": summary.at(rank) for rank in ("p50", "p90", "p99")}
+
+
+def _stream_lines(stage: Stage, tokens: float | None) -> lint.Finding | None:
+    """Find a client that counted blank lines of the stream; every ratio is free of units."""
+    if stage.tpot is None or tokens is None:
+        return None
+    return lint.stream_lines_counted(ttft=stage.ttft.mean, e2e=stage.e2e.mean, tpot=stage.tpot.mean, tokens=tokens)
 
 
 def _between_tokens(
@@ -150,7 +158,7 @@ def _between_tokens(
     if stage.tpot is None or tokens <= 1:
         return {}
     tpot = stage.tpot.scaled(MS_PER_S)
-    finding = lint.stream_lines_counted(ttft=ttft_ms, e2e=e2e_ms, tpot=tpot.mean, tokens=tokens)
+    finding = _stream_lines(stage, tokens)
     gaps = stage.itl.scaled(MS_PER_S) if stage.itl else None
     if finding is None and gaps is not None and gaps.at("p50") is not None and gaps.at("p75") is not None:
         _refuse_unexplained(stage, gaps)

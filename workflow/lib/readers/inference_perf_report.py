@@ -20,7 +20,7 @@ from simulator.validation import parse
 from workflow.lib.readers.imported import Foreign, Latency, WholeNumber, refuse_longer_than_run, refuse_other_tool
 from workflow.lib.readers.json_stream import stream_values
 
-STAGE_FILE = re.compile(r"stage_(\d{1,4})_lifecycle_metrics\.json")
+STAGE_FILE = re.compile(r"stage_(\d{1,4})_lifecycle_metrics\.json(?:\.gz)?")
 SUMMARY_FILE = "summary_lifecycle_metrics.json"
 MAX_FILE_BYTES = 1 << 24
 
@@ -125,8 +125,9 @@ def read_stages(folder: Path) -> list[Stage]:
     found = {int(match.group(1)): one for one in folder.iterdir() if (match := STAGE_FILE.fullmatch(one.name))}
     if found:
         return [_stage(found[number], f"stage_{number}") for number in sorted(found)]
-    if (folder / SUMMARY_FILE).is_file():
-        return [_stage(folder / SUMMARY_FILE, "summary")]
+    for name in (SUMMARY_FILE, f"{SUMMARY_FILE}.gz"):
+        if (folder / name).is_file():
+            return [_stage(folder / name, "summary")]
     raise ConfigError(
         f"{folder}: no stage_<n>_lifecycle_metrics.json and no {SUMMARY_FILE}; "
         "give the folder that inference-perf wrote, with its per-stage reports"
@@ -136,6 +137,8 @@ def read_stages(folder: Path) -> list[Stage]:
 def _stage(path: Path, name: str) -> Stage:
     document = _document(path)
     refuse_other_tool(path, document, "inference-perf")
+    if not {"load_summary", "successes"} & document.keys():
+        raise ConfigError(f"{path}: no load_summary and no successes; is this a stage report of inference-perf?")
     report = parse(_Report, document, source=str(path))
     done = report.successes
     if not done.count:
@@ -154,6 +157,8 @@ def _stage(path: Path, name: str) -> Stage:
     ]
     if prompt is None or output is None or done.throughput is None:
         raise ConfigError(f"{path}: successes.{missing[0]}: missing; is this a file of inference-perf?")
+    if prompt.mean < 1:
+        raise ConfigError(f"{path}: successes.prompt_len.mean: {prompt.mean:g}; every prompt has at least one token")
     latency = done.latency
     e2e = _summary(path, "request_latency", latency.request_latency)
     if done.throughput.requests_per_sec:

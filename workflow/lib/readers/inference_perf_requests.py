@@ -91,8 +91,8 @@ def read_requests(folder: Path, profile: Profile, stages: Sequence[Stage]) -> Re
     ConfigError
         If the file is damaged, or has another number of requests than the stages.
     """
-    path = folder / REQUESTS_FILE
-    if not path.is_file():
+    path = next((one for one in (folder / REQUESTS_FILE, folder / f"{REQUESTS_FILE}.gz") if one.is_file()), None)
+    if path is None:
         return Recorded()
     found = sorted(_streamed(path, profile), key=lambda one: one.start_s)
     sent = sum(stage.load.count for stage in stages)

@@ -30,6 +30,11 @@ OLD_KEYS = ("num_groups", "num_prompts_per_group")
 NEW_KEYS = ("num_unique_system_prompts", "num_users_per_system_prompt")
 
 
+# Prompts that such a client sends where it was told nothing it understood: 10 groups of 10
+# (defaults of commit e8e0aa99, as the `config.yaml` it writes shows).
+OLD_POOL = 100
+
+
 class _SharedPrefix(Foreign):
     groups: WholeNumber | None = Field(None, validation_alias=AliasChoices(OLD_KEYS[0], NEW_KEYS[0]))
     prompts_per_group: WholeNumber | None = Field(None, validation_alias=AliasChoices(OLD_KEYS[1], NEW_KEYS[1]))
@@ -74,6 +79,8 @@ class Profile:
         What the files say that the server's and our reading of them differ in.
     lengths_recorded
         Whether single prompt lengths are known.
+    new_names
+        Whether the pool is described by names that old clients drop, and nobody recorded what ran.
     """
 
     file: str
@@ -83,6 +90,22 @@ class Profile:
     output_tokens: int | None
     findings: tuple[lint.Finding, ...] = ()
     lengths_recorded: bool = False
+    new_names: bool = False
+
+    def as_sent(self, *, stream_lines: bool) -> Profile:
+        """Return the profile as a client understood it that counts stream lines, if this one does.
+
+        Such a client is older than the names of today, so it dropped them and used its defaults.
+        """
+        if not (stream_lines and self.new_names):
+            return self
+        text = (
+            f"The profile asks for {self.pool} prompts by names that a client which counts stream lines does not know; "
+            f"it sends its default of {OLD_POOL} prompts in turn, and the prefix cache holds all but the first round."
+        )
+        repeat = lint.Finding(Flag.PROMPTS_REPEAT, text, float(OLD_POOL))
+        others = tuple(one for one in self.findings if one.flag is not Flag.PROMPTS_REPEAT)
+        return replace(self, pool=OLD_POOL, findings=(*others, repeat))
 
     def generated_tokens(self, reported: float, from_server: bool, file: str) -> float:
         """Return the mean number of tokens generated per request.
@@ -167,7 +190,13 @@ def _profile(path: Path, content: Mapping[str, Any]) -> Profile:
         model_name=server.model_name,
         pool=pool or None,
         output_tokens=shared.output_len if shared is not None and fixed else None,
+        new_names=path.name != CONFIG_FILE and _in_new_names(content),
     )
+
+
+def _in_new_names(content: Mapping[str, Any]) -> bool:
+    shared = content["data"].get("shared_prefix")
+    return isinstance(shared, Mapping) and any(key in shared for key in NEW_KEYS) and OLD_KEYS[0] not in shared
 
 
 def _differences(profile: Profile, asked: Mapping[str, Any]) -> tuple[lint.Finding, ...]:

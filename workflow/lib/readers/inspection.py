@@ -226,7 +226,7 @@ def _traced_point(stage: str, requests: Sequence[Traced]) -> Point:
 def _folder_kind(path: Path) -> str | None:
     results = path / RESULTS_FOLDER if (path / RESULTS_FOLDER).is_dir() else path
     names = [one.name for one in sorted(results.iterdir())]
-    if any(STAGE_FILE.fullmatch(name) or name == SUMMARY_FILE for name in names):
+    if any(STAGE_FILE.fullmatch(name) or name.removesuffix(".gz") == SUMMARY_FILE for name in names):
         return "inference-perf"
     if EXPERIMENT_FILE in names:
         return EXPERIMENT
@@ -240,7 +240,7 @@ def _file_kind(path: Path) -> str | None:
         with open_text(path) as stream:
             header = stream.readline(1 << 16)
         return TABLE if "experiment_id" in header and "is_summary" in header else TRACE
-    if STAGE_FILE.fullmatch(path.name) or path.name == SUMMARY_FILE:
+    if STAGE_FILE.fullmatch(path.name) or path.name.removesuffix(".gz") == SUMMARY_FILE:
         return "inference-perf"
     for place, _ in stream_values(path, _OPENED):
         kind = _FIRST_KEYS.get(str(place[0])) if place else None

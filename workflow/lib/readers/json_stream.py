@@ -36,8 +36,8 @@ READ_ERRORS = (OSError, ValueError, EOFError, zlib.error)
 EACH = "*"
 
 
-class _NotANumberError(Exception):
-    """NaN or Infinity; no ValueError, as those mean that more of the file is needed."""
+class _RefusedError(Exception):
+    """What valid JSON may not hold here; no ValueError, as those mean that more of the file is needed."""
 
 
 def stream_values(path: Path, descend: frozenset[Pattern]) -> Iterator[tuple[Place, Any]]:
@@ -58,12 +58,19 @@ def stream_values(path: Path, descend: frozenset[Pattern]) -> Iterator[tuple[Pla
     try:
         with open_text(path) as stream:
             yield from _Reader(path, stream, descend).values()
+    except UnicodeError as error:
+        raise ConfigError(f"{path}: cannot be read: {error}; save the file as UTF-8") from None
     except READ_ERRORS as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
 
 
-def open_text(path: Path) -> TextIO:
+def open_text(path: Path, errors: str = "strict") -> TextIO:
     """Open a text file, plain or compressed by gzip, with or without a byte order mark.
+
+    Parameters
+    ----------
+    errors
+        What becomes of bytes that are no text, by the names of Python's codecs.
 
     Raises
     ------
@@ -73,8 +80,8 @@ def open_text(path: Path) -> TextIO:
     with path.open("rb") as stream:
         compressed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     if compressed:
-        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", errors=errors, newline="")
+    return path.open(encoding="utf-8-sig", errors=errors, newline="")
 
 
 class _Reader:
@@ -82,7 +89,7 @@ class _Reader:
         self._path = path
         self._stream = stream
         self._descend = descend
-        self._decoder = json.JSONDecoder(parse_constant=_refuse)
+        self._decoder = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_unique)
         self._buffer = ""
         self._position = 0
         self._consumed = 0
@@ -91,7 +98,7 @@ class _Reader:
     def values(self) -> Iterator[tuple[Place, Any]]:
         yield from self._walk((), ())
         if self._peek():
-            self._fail("there is more behind the end of the value")
+            self._fail("there is more behind the end of the value; give each result a file of its own")
 
     def _walk(self, place: Place, pattern: Pattern) -> Iterator[tuple[Place, Any]]:
         opening = self._peek()
@@ -106,10 +113,14 @@ class _Reader:
         self._position += 1
         if self._take("}"):
             return
+        seen: set[str] = set()
         while True:
             if self._peek() != '"':
                 self._fail("a key in double quotes is expected")
             key = self._value()
+            if key in seen:
+                self._fail(f"the key '{key[:40]}' is given twice")
+            seen.add(key)
             if not self._take(":"):
                 self._fail(f"a colon is expected after the key '{key[:40]}'")
             yield from self._walk((*place, key), (*pattern, key))
@@ -158,8 +169,8 @@ class _Reader:
                 if end + NUMBER_TAIL_CHARACTERS < len(self._buffer) or self._at_end:
                     self._position = end
                     return value
-            except _NotANumberError as error:
-                self._fail(f"{error} is not a number")
+            except _RefusedError as error:
+                self._fail(str(error))
             except RecursionError:
                 self._fail("values are nested too deeply")
             except ValueError as error:
@@ -185,4 +196,13 @@ class _Reader:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise _NotANumberError(name)
+    raise _RefusedError(f"{name} is not a number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [key for key, _ in pairs]
+        twice = next(key for key in names if names.count(key) > 1)
+        raise _RefusedError(f"the key '{twice[:40]}' is given twice")
+    return found

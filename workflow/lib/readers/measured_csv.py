@@ -23,11 +23,15 @@ from workflow.lib.quality_flags import Flag
 from workflow.lib.readers.csv_figures import FIGURES, corrected_figures, of_whole_run
 from workflow.lib.readers.csv_workload import pool_prompts, sent_workload
 from workflow.lib.readers.imported import Imported, Notes, figures, saturation
+from workflow.lib.readers.json_stream import READ_ERRORS, open_text
 from workflow.lib.readers.naming import Names
 from workflow.lib.readers.trace import traced
 from workflow.lib.readers.writing import Written, project_of, write_all
 
 IDENTITY = ("experiment_id", "stage", "is_summary", "metrics_side", "client_tool", "model_hf_id", "tp")
+REQUIRED = ("experiment_id", "model_hf_id", "stage", "is_summary")
+# What all stages of a run have in common.
+OF_THE_RUN = ("model_hf_id", "tp", "hardware", "metrics_side", "client_tool")
 WHOLE = ("stage", "is_summary", "tp", "max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size_tok",
          "total_kv_blocks", "cpu_kv_blocks", "num_requests", "num_success", "num_failed", "overloaded",
          "wl_system_prompt_len_tok", "wl_question_len_tok", "wl_output_len_tok", "wl_effective_unique_prompts",
@@ -41,7 +45,8 @@ TEXTS = ("source_repo", "source_commit", "source_path", "hardware", "vllm_versio
          "arrival_process", "assumed_fields", "notes")  # fmt: skip
 COLUMNS = tuple(dict.fromkeys((*IDENTITY, *WHOLE, *NUMBERS, *TEXTS)))
 
-MAX_ROWS = 1_000_000
+# A table of runs is one row per stage; a longer file is something else.
+MAX_ROWS = 20_000
 
 # Setting -> column, and what the column of assumed fields calls it.
 _SETTINGS = {
@@ -136,7 +141,7 @@ def _rows(path: Path) -> Iterator[Row]:
     problems: list[str] = []
     rows: list[Row] = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(path) as stream:
             reader = csv.DictReader(stream, strict=True)
             header = reader.fieldnames or []
             missing = [name for name in IDENTITY if name not in header]
@@ -149,7 +154,7 @@ def _rows(path: Path) -> Iterator[Row]:
                     problems.append(f"line {line}: {error}")
                 if line > MAX_ROWS:
                     raise ConfigError(f"{path}: more than {MAX_ROWS} rows; is this a table of runs?")
-    except (OSError, ValueError, csv.Error) as error:
+    except (*READ_ERRORS, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     if problems:
         raise config_error(str(path), listed(problems))
@@ -167,12 +172,22 @@ def _row(cells: Mapping[str | None, Any]) -> Row:
         if value is not None and not value.is_integer():
             raise ValueError(f"column '{name}': must be a whole number, got '{row[name][:40]}'")
         row[name] = None if value is None else int(value)
-    for name in ("experiment_id", "model_hf_id"):
-        if not row[name]:
+    _check(row)
+    return row
+
+
+def _check(row: Row) -> None:
+    for name in REQUIRED:
+        if row[name] in ("", None):
             raise ValueError(f"column '{name}': must not be empty")
+    if row["tp"] == 0:
+        raise ValueError("column 'tp': must be 1 or greater, or empty")
+    if not row["is_summary"] and row["num_success"] == 0:
+        raise ValueError("column 'num_success': 0; without an answer nothing is measured, so remove the row")
+    if row["num_requests"] is not None and (row["num_success"] or 0) > row["num_requests"]:
+        raise ValueError(f"column 'num_success': {row['num_success']} exceeds num_requests {row['num_requests']}")
     if row["metrics_side"] not in ("client", "server"):
         raise ValueError(f"column 'metrics_side': must be client or server, got '{row['metrics_side'][:40]}'")
-    return row
 
 
 def _number(name: str, text: str) -> float | None:
@@ -189,6 +204,12 @@ def _number(name: str, text: str) -> float | None:
 
 def _imported(path: Path, name: str, rows: Sequence[Row], summary: Row | None, year: int | None) -> Imported:
     first = rows[0]
+    for column in OF_THE_RUN:
+        values = sorted({str(row[column]) for row in rows})
+        if len(values) > 1:
+            raise ConfigError(
+                f"{path}: column '{column}': stages of '{name}' have {' and '.join(values)}; split the run"
+            )
     notes = Notes()
     measured_on, basis = _day(name, year)
     workload, lost = sent_workload(rows, notes)
@@ -233,7 +254,7 @@ def _load_point(source: str, row: Row, position: int, lost: Mapping[str, Any], n
         **({"prompts_seen_before": True} if pool_prompts(row) and position else {}),
         "requests": dict(lost),
         "saturation": _saturation(row, point, notes),
-        "measured": _measured(row, point, notes),
+        "measured": _measured(f"{source}: stage {row['stage']}", row, point, notes),
     }
 
 
@@ -275,7 +296,7 @@ def _saturation(row: Row, point: str, notes: Notes) -> dict[str, str]:
     return saturation(finding, basis + (f", and 99 % of TTFT are below {tail:g} ms." if tail else "."))
 
 
-def _measured(row: Row, point: str, notes: Notes) -> dict[str, Any]:
+def _measured(source: str, row: Row, point: str, notes: Notes) -> dict[str, Any]:
     tokens, ttft, e2e = row["output_len_mean_tok"], row["ttft_mean_ms"], row["e2e_mean_ms"]
     values = {name: row[column] for name, column in FIGURES.items()}
     pooled = values["itl_p50"] is not None
@@ -289,7 +310,7 @@ def _measured(row: Row, point: str, notes: Notes) -> dict[str, Any]:
     if counted and tokens:
         notes.flag(lint.output_retokenised(reported=counted, generated=tokens), "corrected", point)
     notes.converted("Figures are taken as the table has them, in the units of its column names.")
-    return figures(values, {"tpot": "inter_token", "itl": "pooled_gaps" if pooled else "inter_token"})
+    return figures(source, values, {"tpot": "inter_token", "itl": "pooled_gaps" if pooled else "inter_token"})
 
 
 def _settings(row: Row) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -17,6 +17,7 @@ from typing import Any
 from simulator.errors import ConfigError
 from simulator.validation import parse, read_yaml
 from workflow.lib.readers.imported import MS_PER_S, Foreign, WholeNumber
+from workflow.lib.readers.json_stream import READ_ERRORS, open_text
 
 RUN_FILE = "exp-config.yaml"
 PROFILE_FILE = "profile.yaml"
@@ -119,7 +120,8 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 def _logged(path: Path) -> dict[str, Any]:
     found: dict[str, str] = {}
-    for line in _lines(path):
+    # A log is searched, not parsed: a server may have printed bytes that are no text.
+    for line in _lines(path, errors="replace"):
         for name, pattern in _LOGGED.items():
             match = pattern.search(line)
             if match:
@@ -160,10 +162,10 @@ def _ms(seconds: Any) -> float:
     return value
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path, errors: str = "strict") -> Iterator[str]:
     try:
-        with path.open(encoding="utf-8") as stream:
+        with open_text(path, errors) as stream:
             while line := stream.readline(MAX_LINE_CHARACTERS):
                 yield line
-    except (OSError, UnicodeError) as error:
+    except READ_ERRORS as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None

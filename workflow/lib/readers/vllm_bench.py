@@ -112,7 +112,7 @@ def _load_point(file: Path, result: Result, singles: Sequence[One], notes: Notes
             "basis": f"The file's num_prompts {result.num_prompts} and completed {result.completed}.",
         },
         "saturation": _saturation(arrivals, result, singles),
-        "measured": _measured(result, singles, notes),
+        "measured": _measured(file, result, singles, notes),
     }
 
 
@@ -168,7 +168,7 @@ def _overload(arrivals: Mapping[str, Any], result: Result, singles: Sequence[One
     ) or lint.queue_grows([one.ttft_ms for one in singles])
 
 
-def _measured(result: Result, singles: Sequence[One], notes: Notes) -> dict[str, Any]:
+def _measured(file: Path, result: Result, singles: Sequence[One], notes: Notes) -> dict[str, Any]:
     values: dict[str, float | None] = {
         "request_throughput": result.request_throughput,
         "output_token_throughput": result.output_throughput,
@@ -184,7 +184,7 @@ def _measured(result: Result, singles: Sequence[One], notes: Notes) -> dict[str,
         values |= statistics_of("tpot", [one.tpot_ms for one in singles if one.tpot_ms is not None])
     else:
         notes.converted("Names that end in _ms are taken as they are.")
-    return figures(values, {"tpot": "inter_token", "itl": "pooled_gaps"})
+    return figures(str(file), values, {"tpot": "inter_token", "itl": "pooled_gaps"})
 
 
 def _corrections(result: Result, notes: Notes) -> dict[str, float | None]:

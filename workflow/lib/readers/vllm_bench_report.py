@@ -116,6 +116,11 @@ def read_result(file: Path) -> tuple[Result, list[One]]:
     """
     content = _streamed(file)
     refuse_other_tool(file, content.values, TOOL)
+    if not {"num_prompts", "request_throughput"} & content.values.keys():
+        raise ConfigError(
+            f"{file}: no num_prompts and no request_throughput; is this a result that vllm bench serve wrote with "
+            "--save-result?"
+        )
     if TPOT not in content.values and "request_throughput" in content.values:
         raise ConfigError(f"{file}: {TPOT}: missing; run the benchmark with --percentile-metrics {ALL_METRICS}")
     result = parse(Result, content.values, source=str(file))

@@ -86,7 +86,7 @@ def write_all(found: Mapping[Path, Imported], root: Path, names: Names) -> list[
             others = [*_others(root / GROUND_TRUTH), *(_others(beside) if beside else ())]
             written = []
             for out, one in found.items():
-                written.append(_prepared(one, workshop / out.name, out, root, names, others))
+                written.append(_explained(one, workshop / out.name, out, root, names, others))
                 others.append(written[-1].experiment)
             _move(workshop, [one.folder for one in written])
     except (OSError, UnicodeError) as error:
@@ -109,6 +109,16 @@ def _workshop(parent: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _explained(
+    found: Imported, folder: Path, out: Path, root: Path, names: Names, others: Sequence[Experiment]
+) -> Written:
+    """Prepare one experiment; a refusal also names the files its figures come from."""
+    try:
+        return _prepared(found, folder, out, root, names, others)
+    except ConfigError as error:
+        raise ConfigError(f"{error}\nread from {found.document}; nothing was imported") from None
 
 
 def _prepared(
