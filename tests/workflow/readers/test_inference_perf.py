@@ -146,6 +146,7 @@ def test_single_requests_of_another_run_are_refused(tmp_path):
         ({"end_time": 999.0}, "end_time is before start_time"),
         ({"start_time": -5.0}, "start_time"),
         ({"info": None}, "no input_tokens or output_tokens"),
+        ({"info": {"input_tokens": 5, "output_token_times": [0.5]}}, "output_token_times.0: not between start_time"),
     ],
 )
 def test_an_impossible_single_request_is_refused(tmp_path, change, expected):

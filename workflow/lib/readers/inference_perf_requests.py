@@ -7,6 +7,8 @@ returns nothing; a file that cannot belong to the stages is refused.
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ from workflow.lib.readers.imported import MS_PER_S, US_PER_S, Foreign, Latency, 
 from workflow.lib.readers.inference_perf_report import Stage
 from workflow.lib.readers.inference_perf_workload import Profile
 from workflow.lib.readers.json_stream import EACH, stream_values
+
+# Fields of a request, each of which fits into a float.
+NUMBERS = 8
 
 REQUESTS_FILE = "per_request_lifecycle_metrics.json"
 
@@ -125,13 +130,39 @@ def _of_counts(answered: Sequence[_One], profile: Profile) -> Iterator[lint.Find
 
 
 def _streamed(path: Path, profile: Profile) -> list[_One]:
-    found = []
+    """Read request by request.
+
+    Numbers are kept in an array: as objects they would lie between those of the times of tokens, of
+    which there are hundreds per request, and keep the memory of all of them from being used again.
+    """
+    packed = array("d")
     for place, value in stream_values(path, frozenset({()})):
         if len(place) != 1 or not isinstance(place[0], int):
             raise ConfigError(f"{path}: must be a list of requests; is this a file of inference-perf?")
         source = f"{path.name}: {EACH if not place else place[0]}"
-        found.append(_one(parse(_Request, value, source=source), profile, source))
-    return found
+        packed.extend(_packed(_one(parse(_Request, value, source=source), profile, source)))
+    rows = range(0, len(packed), NUMBERS)
+    return [_unpacked(packed[row : row + NUMBERS]) for row in rows]
+
+
+def _packed(one: _One) -> tuple[float, ...]:
+    """Return a request as `NUMBERS` numbers; what is not known is not a number."""
+    values = (one.start_s, one.end_s, one.first_token_s, one.prompt_tokens, one.output_tokens, one.client_tokens)
+    return (*(math.nan if value is None else value for value in values), one.events, one.failed)
+
+
+def _unpacked(numbers: Sequence[float]) -> _One:
+    start_s, end_s, first_token_s, prompt_tokens, output_tokens, client_tokens, events, failed = numbers
+    return _One(
+        start_s=start_s,
+        end_s=end_s,
+        first_token_s=None if math.isnan(first_token_s) else first_token_s,
+        prompt_tokens=int(prompt_tokens),
+        output_tokens=int(output_tokens),
+        client_tokens=None if math.isnan(client_tokens) else int(client_tokens),
+        events=int(events),
+        failed=bool(failed),
+    )
 
 
 def _one(request: _Request, profile: Profile, source: str) -> _One:
@@ -145,6 +176,10 @@ def _one(request: _Request, profile: Profile, source: str) -> _One:
     output_tokens = profile.output_tokens or (counted if isinstance(counted, int) else None)
     if request.end_time < request.start_time:
         raise ConfigError(f"{source}: end_time is before start_time; the file is damaged")
+    if times and not request.start_time <= times[0] <= request.end_time:
+        raise ConfigError(
+            f"{source}: info.output_token_times.0: not between start_time and end_time; are clocks mixed?"
+        )
     if not prompt_tokens or (output_tokens is None and request.error is None):
         raise ConfigError(f"{source}: info: no input_tokens or output_tokens; record requests with their info")
     return _One(

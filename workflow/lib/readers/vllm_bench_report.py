@@ -10,6 +10,7 @@ Units: names that end in `_ms` are milliseconds; lists (`ttfts`, `itls`) and `du
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +88,8 @@ class _File:
     """A result file: scalars and flat lists, and the sum of gaps of each request."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    decode_s: list[float] = field(default_factory=list)
+    # An array, as floats kept among those of all gaps would keep their memory from being used again.
+    decode_s: array[float] = field(default_factory=lambda: array("d"))
 
 
 @dataclass(frozen=True, slots=True)
