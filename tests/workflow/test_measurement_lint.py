@@ -119,9 +119,11 @@ def test_figures_of_one_thing_that_differ_are_found():
 
 
 def test_a_copy_of_another_run_is_found():
-    runs = {"codegen": (25.0, 1810.3), "roleplay": (27.1, 2071.1), "general": (25.0, 1810.3)}
+    codegen, roleplay = {"ttft": 25.0366, "e2e": 1810.3224}, {"ttft": 27.1288, "e2e": 2071.1203}
+    again = {"ttft": 25.0366, "e2e": 1810.32, "tpot": 7.257}
+    runs = {"codegen": codegen, "roleplay": roleplay, "general": again}
     assert lint.copy_of_another_run(runs) == [("codegen", "general")]
-    assert lint.copy_of_another_run({"a": (1.0, 2.0), "b": (1.0, 2.1), "c": ()}) == []
+    assert lint.copy_of_another_run({"a": codegen, "b": codegen | {"e2e": 1811.0}, "c": {"ttft": 25.0366}}) == []
 
 
 def test_a_root_mean_square_is_told_from_a_mean():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import fmean
 from typing import Literal
 
@@ -17,6 +18,9 @@ from workflow.lib.quality_flags import Flag, QualityFlag, Treatment
 # How far a figure may lie from what a definition predicts: end of request against last token, and
 # figures printed with few digits. The definitions told apart differ by more than this, or not at all.
 DEFINITION_TOLERANCE = 0.02
+
+# Figures printed twice differ by their last digit, four or more of which are printed.
+PRINTED_AGAIN = 1e-4
 
 # Half of the gaps count as empty when their median is below this share of the 75th percentile.
 # Recorded: 0.003 to 0.004 with blank lines counted; gaps of one token per message: about 0.9.
@@ -145,14 +149,13 @@ def figures_contradict(one: Mapping[str, float], other: Mapping[str, float], tol
     return Finding(Flag.FIGURES_CONTRADICT, f"Two figures for the same thing: {pairs}.", float(len(differing)))
 
 
-def copy_of_another_run(runs: Mapping[str, Sequence[float]]) -> list[tuple[str, str]]:
-    """Return pairs of runs whose figures are all equal; two measurements never are."""
-    first: dict[tuple[float, ...], str] = {}
+def copy_of_another_run(runs: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
+    """Return pairs of runs whose shared figures all agree as printed; those of two measurements never do."""
     pairs = []
-    for name, figures in runs.items():
-        key = tuple(figures)
-        if len(key) > 1 and first.setdefault(key, name) != name:
-            pairs.append((first[key], name))
+    for one, other in combinations(runs, 2):
+        shared = [(runs[one][name], runs[other][name]) for name in runs[one] if name in runs[other]]
+        if len(shared) > 1 and all(abs(a - b) <= PRINTED_AGAIN * abs(a) for a, b in shared):
+            pairs.append((one, other))
     return pairs
 
 

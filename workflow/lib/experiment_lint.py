@@ -77,7 +77,7 @@ def seen_among(experiment: Experiment, others: Iterable[Experiment]) -> Iterator
             continue
         runs = {one.id: _latencies(one) for one in (other, experiment)}
         if lint.copy_of_another_run(runs):
-            text = f"Every latency equals that of {other.id}; two measurements never agree in all digits."
+            text = f"Every latency equals that of {other.id}, as printed; two measurements never agree in all digits."
             yield Seen(lint.Finding(Flag.COPY_OF_ANOTHER_RUN, text), "noted")
         elif _configuration(experiment) == _configuration(other):
             yield from _contradictions(experiment, other)
@@ -153,13 +153,13 @@ def _treatment(flag: Flag, requests: Sequence[MeasuredRequest]) -> Treatment:
     return "corrected" if repeated else "noted"
 
 
-def _latencies(experiment: Experiment) -> list[float]:
-    return [
-        figure.value
-        for point in experiment.load_points
+def _latencies(experiment: Experiment) -> dict[str, float]:
+    return {
+        f"{position} {name}": figure.value
+        for position, point in enumerate(experiment.load_points)
         for name, figure in sorted(point.measured.items())
         if name.rpartition("_")[0] in LATENCIES
-    ]
+    }
 
 
 def _configuration(experiment: Experiment) -> tuple[object, ...]:
