@@ -132,9 +132,21 @@ def every_point(results: Sequence[PointResult]) -> str:
 
 def not_evaluated(results: Sequence[PointResult], refused: Sequence[Refused]) -> str:
     """List experiments and load points nothing was predicted for."""
-    lines = [[one.place, one.status.value, one.reason] for one in refused]
-    lines += [[one.place.name, one.status.value, one.reason] for one in results if one.status is Status.UNSUPPORTED]
+    lines = [[one.place, one.status.value, one.reason] for one in (*refused, *unsupported(results))]
     return table(["experiment or load point", "status", "reason"], lines, left=3) if lines else ""
+
+
+def unsupported(results: Sequence[PointResult]) -> list[Refused]:
+    """Return what could not be predicted; an experiment of which that is true as a whole is named once."""
+    found = []
+    for name, own in grouped(results, lambda one: one.place.experiment).items():
+        failed = [one for one in own if one.status is Status.UNSUPPORTED]
+        reasons = dict.fromkeys(one.reason for one in failed)
+        if len(failed) == len(own) and len(reasons) == 1:
+            found.append(Refused(name, Status.UNSUPPORTED, failed[0].reason))
+        else:
+            found += [Refused(one.place.name, Status.UNSUPPORTED, one.reason) for one in failed]
+    return found
 
 
 def without_error(results: Sequence[PointResult]) -> str:

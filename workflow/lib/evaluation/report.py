@@ -124,12 +124,8 @@ def summary(evaluation: Evaluation) -> list[str]:
         if cells:
             experiments = count(len({one.place.experiment for one in members}), "experiment")
             lines.append(f"{standing} ({experiments}): {', '.join(cells)}")
-    lines += [f"not evaluated: {one.place}: {' '.join(one.reason.split())}" for one in evaluation.refused]
-    lines += [
-        f"not evaluated: {one.place.name}: {' '.join(one.reason.split())}"
-        for one in judged
-        if one.status is Status.UNSUPPORTED
-    ]
+    missing = (*evaluation.refused, *page_tables.unsupported(judged))
+    lines += [f"not evaluated: {one.place}: {' '.join(one.reason.split())}" for one in missing]
     return lines
 
 
