@@ -240,6 +240,7 @@ def test_recorded_requests_give_distances_of_distributions(stranger):
     assert stranger.evaluate() == 0
     text = section(stranger.page, "Distance of distributions over single requests")
     assert text.count("| run-1/synchronous") == 3
+    assert {row["metric"] for row in stranger.numbers(statistic="kolmogorov_smirnov")} == {"ttft", "tpot", "e2e"}
 
 
 def test_random_arrivals_are_averaged_over_several_sequences(stranger, monkeypatch):

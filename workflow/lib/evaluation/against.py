@@ -176,5 +176,10 @@ def gain_lines(found: Iterable[Comparison], names: Sequence[str]) -> Iterator[Li
     for one in found:
         place = (one.group, names[0], ALL_LOAD_POINTS, "overall", "experiments", one.metric)
         yield line(*place, "delta", one.gain, "pp")
+        yield line(*place, "better", one.better, "count")
+        yield line(*place, "worse", one.worse, "count")
+        if one.interval is not None:
+            yield line(*place, "delta_low", one.interval.low, "pp")
+            yield line(*place, "delta_high", one.interval.high, "pp")
         if one.p_value is not None:
             yield line(*place, "p_value", one.p_value.value, "ratio")

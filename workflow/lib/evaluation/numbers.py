@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from workflow.lib.evaluation.aggregate import GROUPS, Means, grouped, means, standing_groups
-from workflow.lib.evaluation.records import Figure, PointResult, Refused, Status
+from workflow.lib.evaluation.records import PERCENT, Figure, PointResult, Refused, Status
 from workflow.lib.files import csv_text
 from workflow.lib.scoring import ALL_LOAD_POINTS, NUMBER_COLUMNS, VALUE_DECIMALS
 from workflow.lib.settings import Settings
@@ -88,6 +88,9 @@ def _points(results: Iterable[PointResult]) -> Iterator[Line]:
         for statistic, known in (("measured", one.saturated_measured), ("predicted", one.saturated_predicted)):
             if known is not None:
                 yield line(*place, "saturated", statistic, float(known), "flag")
+        for latency, found in one.distances.items():
+            yield line(*place, latency, "kolmogorov_smirnov", found["kolmogorov_smirnov"], "ratio")
+            yield line(*place, latency, "quantile_difference", PERCENT * found["quantile_difference"], "pct")
 
 
 def _aggregates(results: Sequence[PointResult], metrics: Sequence[str], settings: Settings) -> Iterator[Line]:
