@@ -30,9 +30,9 @@ def write(folder, name, **changes):
 
 
 def test_a_file_as_downloaded_is_a_model():
-    found, unused = model(STRANGE_MODEL | {"rms_norm_eps": 1e-6, "auto_map": {"AutoModel": "x"}, "use_cache": True})
+    found, unused = model(STRANGE_MODEL | {"rms_norm_eps": 1e-6, "their_own_key": 1, "use_cache": True})
     assert (found.id, found.num_hidden_layers, found.weight_bytes) == ("m", 20, 2)
-    assert unused == ("auto_map",)
+    assert unused == ("their_own_key",)
 
 
 def test_the_newer_name_of_the_number_type_is_understood():
@@ -104,7 +104,7 @@ def test_models_of_a_project_shaped_folder_are_found(tmp_path):
 
 
 def test_unused_keys_are_on_the_page(stranger):
-    stranger.model("strange-1b", STRANGE_MODEL | {"auto_map": {}})
+    stranger.model("strange-1b", STRANGE_MODEL | {"their_own_key": 1})
     stranger.add()
     assert stranger.evaluate() == 0
-    assert "strange-1b: keys of its file that nothing uses: auto_map" in stranger.page
+    assert "strange-1b: keys of its file that nothing uses: their_own_key" in stranger.page
