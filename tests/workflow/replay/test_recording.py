@@ -189,7 +189,7 @@ def test_the_first_round_of_a_prompt_pool_stays_as_it_is_simulated(toy_run):
 # --- requests.csv -----------------------------------------------------------------------------
 
 
-def own_file(toy_run, stages=(0,)):
+def own_file(toy_run, stages=(0,), unrecorded=()):
     """Write an experiment whose single requests are recorded beside it."""
     rows = [one for stage in stages for one in requests(stage=stage)]
     points = [toy.load_point(rows, stage) for stage in stages]
@@ -201,7 +201,7 @@ def own_file(toy_run, stages=(0,)):
             arrival_us=one["arrival_time_us"],
             prompt_tokens=one["input_tokens"],
             output_tokens=one["output_tokens_true"],
-            ttft_ms=one["ttft_ms"],
+            ttft_ms=None if one["index"] in unrecorded else one["ttft_ms"],
             e2e_ms=one["e2e_ms"],
         )
         for one in rows
@@ -216,6 +216,14 @@ def test_the_load_points_of_a_requests_file_have_a_clock_each(toy_run):
     assert [recording.stages[0].point.id for recording in found] == ["stage_0", "stage_1"]
     assert {recording.replay.workload.requests[0].arrival_us for recording in found} == {0}
     assert found[0].source == "toy-run/requests.csv"
+
+
+def test_requests_without_a_recorded_latency_are_replayed_but_left_out(toy_run):
+    (recording,) = load(toy_run, own_file(toy_run, unrecorded=("3", "7")))
+    (exclusion,) = recording.stages[0].exclusions
+    assert (exclusion.count, exclusion.replayed) == (2, True)
+    assert "recorded no TTFT or no E2E" in exclusion.reason
+    assert len(recording.replay.workload.requests) == 12
 
 
 def test_a_requests_file_elsewhere_is_refused(toy_run):

@@ -98,9 +98,11 @@ def test_a_saturated_load_point_has_a_throughput_and_no_latency(toy_run, lab, co
 
 
 def test_stages_of_one_clock_are_scored_apart(toy_run, lab, corrected):
-    rows = requests() + requests(stage=1, first=12, begin_us=20_000_000, ttft_ms=60.0)
+    rows = requests() + requests(stage=1, first=12, begin_us=20_000_000, ttft_ms=60.0, input_tokens=2000)
     toy_run.measured(rows, stages=(0, 1))
     first, second = scored(toy_run, lab, corrected)
+    predicted = [one.samples["ttft"].figure("mean")[1] for one in (first, second)]
+    assert predicted[1] > 2 * predicted[0]
     assert first.samples["ttft"].figure("mean")[0] == pytest.approx(30.55)
     assert second.samples["ttft"].figure("mean")[0] == 60.0
     assert second.throughput_per_s[0] == pytest.approx(12 / (5.5 + 0.241))

@@ -34,6 +34,7 @@ SAME_RUN = 0.005
 # What separates the experiment's id from the rest of a file name.
 SEPARATOR = "__"
 FAILED = "failed; its work on the server, if any, is not recorded"
+UNRECORDED = "the client recorded no TTFT or no E2E"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,9 @@ class Stage:
     def exclusions(self) -> tuple[Exclusion, ...]:
         """What the figures leave out."""
         found = [Exclusion(self.failed, FAILED, replayed=False)] if self.failed else []
+        unrecorded = sum(not one.ttft_ms or not one.e2e_ms for one in self.requests[self.cold :])
+        if unrecorded:
+            found.append(Exclusion(unrecorded, UNRECORDED, replayed=True))
         if self.cold:
             slowest = max(one.ttft_ms or 0.0 for one in self.requests[: self.cold])
             following = max(one.ttft_ms or 0.0 for one in self.requests[self.cold :])
