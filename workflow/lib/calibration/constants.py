@@ -91,7 +91,7 @@ CONSTANTS: tuple[Constant, ...] = (
     ),
     _efficiency(
         "gemm_efficiency",
-        *(0.45, 0.9, 0.64, 0.06),
+        *(0.45, 1.0, 0.64, 0.06),
         "sustained over peak FLOP/s in large GEMMs",
         "GEMM kernel table, fitted curve",
     ),
@@ -169,6 +169,18 @@ def at(positions: Vector) -> dict[str, float]:
     return {one.name: one.at(float(place)) for one, place in zip(CONSTANTS, positions, strict=True)}
 
 
+_INVERSE = np.array([one.inverse for one in CONSTANTS])
+_ENDS = np.array([(1 / one.high, 1 / one.low) if one.inverse else (one.low, one.high) for one in CONSTANTS]).T
+
+
+def vector_at(positions: Vector) -> Vector:
+    """Return what `at` returns as a vector, shape (constants,)."""
+    low, high = _ENDS
+    values = low + (positions + 1) / 2 * (high - low)
+    values[_INVERSE] = 1 / values[_INVERSE]
+    return values
+
+
 def positions(values: Values) -> Vector:
     """Return the positions of constants, shape (constants,); the inverse of `at`."""
     return np.array([one.position(values[one.name]) for one in CONSTANTS])
@@ -180,7 +192,7 @@ def spreads() -> Vector:
     return np.abs(np.array([step if step else 1.0 for step in up]))
 
 
-def options_of(values: Values, *, schedule_ahead: bool) -> CalibratedPhysicsOptions:
+def options_of(values: Values, *, schedule_ahead: bool, lm_head: bool = True) -> CalibratedPhysicsOptions:
     """Return the step-time options that a set of constants means on a server.
 
     A server that composes the next step while one runs (`EngineOptions.schedule_ahead`) spends its
@@ -188,7 +200,7 @@ def options_of(values: Values, *, schedule_ahead: bool) -> CalibratedPhysicsOpti
     """
     step = {one.name: values[one.name] for one in STEP_CONSTANTS if one.name != HOST_STEP}
     step_us = 0.0 if schedule_ahead else values[HOST_STEP]
-    return CalibratedPhysicsOptions(family="calibrated_physics", step_us=step_us, **step, **FIXED)
+    return CalibratedPhysicsOptions(family="calibrated_physics", step_us=step_us, lm_head=lm_head, **step, **FIXED)
 
 
 def data_sheet() -> dict[str, float]:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from workflow.lib.calibration.client import PER_PROMPT_TOKEN, REQUEST_CONSTANTS
-from workflow.lib.calibration.constants import CONSTANTS, Vector, at, positions, spreads, starts
+from workflow.lib.calibration.constants import CONSTANTS, Vector, at, positions, spreads, starts, vector_at
 from workflow.lib.calibration.least_squares import Solution, minimise
 from workflow.lib.calibration.points import METRICS, Point
 from workflow.lib.calibration.surface import Stack, Surface
 
 NAMES = tuple(one.name for one in CONSTANTS)
+STARTS, SPREADS = positions(starts()), spreads()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,8 @@ class Problem:
 
     def predicted(self, place: Vector) -> Vector:
         """Return predicted means in us, shape (points, 3)."""
-        values = at(place)
         ttft, decode = self.stack.engine(place)
-        ttft = ttft + self.client @ np.array([values[name] for name in NAMES])
+        ttft = ttft + self.client @ vector_at(place)
         return np.array([ttft, decode / self.stack.gaps, ttft + decode]).T
 
     def errors(self, place: Vector) -> Vector:
@@ -63,7 +63,7 @@ class Problem:
 
     def residuals(self, place: Vector) -> Vector:
         """Return the weighted errors and the distances from the starts, flat."""
-        distances = (place - positions(starts())) / spreads() * self.scatter
+        distances = (place - STARTS) / SPREADS * self.scatter
         return np.concatenate([(self.errors(place) * self.weights).ravel(), distances])
 
     def take(self, chosen: Sequence[int]) -> Problem:
@@ -131,7 +131,7 @@ def fit(problem: Problem, ideal: Collection[str] = ()) -> Fit:
     """Fit all constants from their starts, except those `ideal` names, which cost nothing or run at peak."""
     kept = np.array([name not in ideal for name in NAMES])
     # Position -1 is the ideal end of every range: no cost, or all of the peak.
-    place = np.where(kept, positions(starts()), -1.0)
+    place = np.where(kept, STARTS, -1.0)
 
     def whole(free: Vector) -> Vector:
         full = place.copy()

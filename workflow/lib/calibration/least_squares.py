@@ -58,6 +58,8 @@ def minimise(residuals: Residuals, start: Vector) -> Solution:
     """Minimise the sum of squares of `residuals` within [-1, 1]^n, from `start`."""
     x = np.clip(start, -1.0, 1.0)
     current = residuals(x)
+    if not len(x):
+        return Solution(x, current, np.zeros((len(current), 0)), 0, True)
     damping, steps, converged = FIRST_DAMPING, 0, False
     jacobian = _jacobian(residuals, x)
     while steps < MAX_STEPS and not converged:

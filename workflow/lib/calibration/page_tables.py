@@ -30,6 +30,7 @@ def headline(rows: Sequence[Row], plan: Plan) -> str:
     groups: list[tuple[str, Callable[[Row], bool], PerMetric | None]] = [
         ("one request at a time", _synchronous, plan.targets.synchronous),
         ("all client load points", lambda row: True, plan.targets.client),
+        ("all client load points, dense", lambda row: not row.mixture, None),
         ("under load, dense", lambda row: not _synchronous(row) and not row.mixture, None),
         ("under load, mixture of experts", lambda row: row.mixture, None),
     ]

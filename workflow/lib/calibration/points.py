@@ -53,6 +53,8 @@ class Point:
         whole measured run.
     measured
         Mean TTFT, ITL and E2E in ms.
+    lm_head
+        Whether steps contain the projection to the vocabulary; see `switched`.
     """
 
     experiment: Experiment
@@ -66,6 +68,7 @@ class Point:
     cold: int
     cold_share: float
     measured: tuple[float, float, float]
+    lm_head: bool = True
 
     @property
     def name(self) -> str:
@@ -82,9 +85,14 @@ class Point:
         """Whether the model routes tokens to experts."""
         return bool(self.model.num_local_experts)
 
+    def switched(self, *, lm_head: bool, schedule_ahead: bool) -> Point:
+        """Return the same point on a server without the LM head, or one that never schedules ahead."""
+        engine = self.engine.model_copy(update={"schedule_ahead": self.engine.schedule_ahead and schedule_ahead})
+        return replace(self, engine=engine, lm_head=lm_head)
+
     def run(self, values: Values) -> tuple[RequestResult, ...]:
         """Return what became of the measured requests when a step costs what `values` say."""
-        options = options_of(values, schedule_ahead=self.engine.schedule_ahead)
+        options = options_of(values, schedule_ahead=self.engine.schedule_ahead, lm_head=self.lm_head)
         step_time = build_step_time(options, self.model, self.hardware, self.experiment.tensor_parallel)
         return run_engine(self.requests, step_time, self.engine, concurrency=self.concurrency).requests[self.warm_up :]
 

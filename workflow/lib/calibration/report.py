@@ -36,6 +36,7 @@ from workflow.lib.calibration.page_tables import (
 from workflow.lib.calibration.paths import PAGE, REPORTS, data_digest
 from workflow.lib.calibration.plan import FOLDER, PLANS, Plan, load_plan
 from workflow.lib.calibration.rows import Row, read_rows
+from workflow.lib.calibration.surface import CHECKS
 from workflow.lib.files import csv_text, write_text
 from workflow.lib.ground_truth import load_set
 from workflow.lib.rendering import render
@@ -122,10 +123,25 @@ def page_text(root: Path, name: str, plan: Plan, fitted: dict[str, Any], rows: S
             "percentiles": percentile_table(held),
             "sweep": sweep_table([row for row in held if row.side == "server"]),
             "every": every_point(held),
+            "excluded": excluded_text(root, plan),
             "method": method_text(plan, fitted),
             "discussion": discussion.read_text(encoding="utf-8").strip() if discussion.exists() else "",
         },
     )
+
+
+def excluded_text(root: Path, plan: Plan) -> str:
+    """Say which load points of the plan's sets are neither fitted to nor predicted, and why."""
+    ran = {one.id: one for wanted in (*plan.train_sets, *plan.judged_sets) for one in load_set(root, wanted)}
+    found = [
+        f"- {one.id}/{point.id}: {point.saturation.basis}"
+        for one in ran.values()
+        for point in one.load_points
+        if point.saturated and point.saturation is not None
+    ]
+    if not found:
+        return "No load point of these experiments was saturated."
+    return "Left out, because latencies of a saturated server depend on when the run ends:\n\n" + "\n".join(found)
 
 
 def bounds_text(fitted: dict[str, Any]) -> str:
@@ -144,9 +160,9 @@ def method_text(plan: Plan, fitted: dict[str, Any]) -> str:
     return (
         f"Loss: {_loss(plan)}. Minimised by bounded Levenberg-Marquardt on response surfaces: {plan.samples} simulated "
         f"sets of constants per load point, at most {plan.requests_per_point} requests each, and a full quadratic "
-        f"through them. Median error of a surface at its own samples: ITL at most {decode:.2%}, TTFT "
-        f"{ttft[len(ttft) // 2]:.2%} for the typical and {ttft[-1]:.2%} for the worst load point. "
-        "Every error on this page comes from the engine and all requests."
+        f"through them. Median error of a surface at {CHECKS} further sets near the starts: ITL at most {decode:.2%}, "
+        f"TTFT {ttft[len(ttft) // 2]:.2%} for the typical and {ttft[-1]:.2%} for the worst load point. "
+        "Every error on this page comes from the engine and all requests, except where it says response surfaces."
     )
 
 

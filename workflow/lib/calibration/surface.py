@@ -1,32 +1,59 @@
 """Predicted means as functions of the constants: one response surface per load point.
 
-Contract: `surface_of` simulates a load point at many sets of constants spread evenly over their ranges and
-fits a full quadratic in the positions of the constants, which then answers at any of them. A fold, a
-resample or a learning curve then costs milliseconds instead of engine runs. Nothing measured enters a surface, so that
-one surface serves every fold.
+Contract: `surface_of` simulates a load point at many sets of constants and fits a full quadratic in the
+positions of the constants, which then answers at any of them. A fold, a resample or a learning curve then
+costs milliseconds instead of engine runs. Nothing measured enters a surface, so that one surface serves
+every fold.
 
-TTFT is fitted as it is or as a logarithm, whichever is closer, decode time as it is; large residuals are
-weighted down, because at some corners of the ranges a server is overloaded and TTFT explodes, where no
-fit will ever go.
+Half of the sets are spread evenly over the ranges; in the other half each constant is ideal (no cost, all
+of the peak) with even odds, because there the terms are judged. At some corners of the ranges a server is
+overloaded, TTFT explodes, and no quadratic follows both that and what lies before. Such sets are left out
+where this helps: of several limits and of TTFT as it is, its logarithm and its reciprocal (which falls in a straight
+line as a queue builds up), those are taken that come closest to further sets, near the starts, which no surface is
+fitted to. Their median error there is the surface's error.
 Method: Latin hypercube (McKay, Beckman, Conover 1979) and iteratively reweighted least squares with
 Cauchy weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
-from typing import Any
+from itertools import product
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from workflow.lib.calibration.constants import CONSTANTS, STEP_CONSTANTS, Vector, at
-from workflow.lib.calibration.points import Point
+from workflow.lib.calibration.constants import (
+    CONSTANTS,
+    STEP_CONSTANTS,
+    Vector,
+    at,
+    positions,
+    spreads,
+    starts,
+)
+from workflow.lib.calibration.points import EngineMeans, Point
+
+Scale = Literal["plain", "logarithm", "reciprocal"]
 
 REWEIGHTINGS = 6
 # Residuals beyond this many medians are weighted down.
 CAUCHY_SCALE = 3.0
+# Sets to check a surface with.
+CHECKS = 24
+# Up to how many times the TTFT at the starts a set is fitted to.
+LIMITS = (1.5, 3.0, np.inf)
+# How many sets per coefficient must remain.
+ENOUGH_SETS = 1.2
+# TTFT as a surface describes it, and back.
+SCALES: Mapping[Scale, tuple[Callable[[Vector], Vector], Callable[[Vector], Vector]]] = {
+    "plain": (lambda us: us, lambda fitted: fitted),
+    "logarithm": (np.log, np.exp),
+    "reciprocal": (lambda us: 1.0 / us, lambda fitted: 1.0 / np.maximum(fitted, SLOWEST)),
+}
+# Reciprocal of the longest TTFT a surface gives, 1/us.
+SLOWEST = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +66,19 @@ class Surface:
         Whose predictions.
     ttft, decode
         Coefficients of mean TTFT and mean decode time in us, shape (terms,).
-    logarithmic
-        Whether those of TTFT give its natural logarithm.
+    scale
+        What those of TTFT give: itself, its natural logarithm or its reciprocal.
     gaps, prompt_tokens
         Mean tokens after the first, mean prompt length.
     ttft_error, decode_error
-        Median relative error of the surface at its own samples.
+        Median relative error at sets of constants near the starts that the surface was not fitted to.
     """
 
     name: str
     experiment: str
     family: str
     ttft: tuple[float, ...]
-    logarithmic: bool
+    scale: Scale
     decode: tuple[float, ...]
     gaps: float
     prompt_tokens: float
@@ -77,36 +104,101 @@ def spread(samples: int, seed: int) -> Vector:
 
 def quadratic(positions: Vector) -> Vector:
     """Return 1, every position, and every product of two; shape (samples, terms)."""
-    count = positions.shape[1]
-    pairs = list(combinations_with_replacement(range(count), 2))
-    products = positions[:, [a for a, _ in pairs]] * positions[:, [b for _, b in pairs]]
-    return np.hstack([np.ones((len(positions), 1)), positions, products])
+    first, second = np.triu_indices(positions.shape[1])
+    return np.hstack([np.ones((len(positions), 1)), positions, positions[:, first] * positions[:, second]])
+
+
+_FIRST, _SECOND = np.triu_indices(len(STEP_CONSTANTS))
+
+
+def _one_quadratic(place: Vector) -> Vector:
+    """Return what `quadratic` returns for one set of positions, shape (terms,)."""
+    return np.concatenate([[1.0], place, place[_FIRST] * place[_SECOND]])
+
+
+def with_faces(evenly: Vector, generator: np.random.Generator) -> Vector:
+    """Return positions of which each constant's is ideal with even odds."""
+    return np.where(generator.random(evenly.shape) < 0.5, -1.0, evenly)
+
+
+def sets_to_fit(samples: int, seed: int) -> Vector:
+    """Return the positions a surface is fitted to, shape (samples, step constants)."""
+    evenly = samples // 2
+    faces = with_faces(spread(samples - evenly, seed + 1), np.random.default_rng(seed + 2))
+    return np.vstack([spread(evenly, seed), faces])
+
+
+def sets_to_check(seed: int) -> Vector:
+    """Return positions near the starts, half of them with ideal constants, shape (CHECKS, step constants)."""
+    generator = np.random.default_rng(seed + 3)
+    count = len(STEP_CONSTANTS)
+    middle, width = positions(starts())[:count], spreads()[:count]
+    near = np.clip(middle + generator.normal(size=(CHECKS, count)) * width, -1.0, 1.0)
+    half = CHECKS // 2
+    return np.vstack([near[:half], with_faces(near[half:], generator)])
+
+
+class _Runs(NamedTuple):
+    """What the engine says at some positions: quadratic terms, TTFT and decode time in us."""
+
+    terms: Vector
+    ttft: Vector
+    decode: Vector
 
 
 def surface_of(point: Point, samples: int, seed: int) -> Surface:
     """Simulate `point` at `samples` sets of constants and fit its surface."""
-    positions = spread(samples, seed)
-    rest = np.full(len(CONSTANTS) - len(STEP_CONSTANTS), -1.0)
-    means = [point.engine_means(at(np.concatenate([place, rest]))) for place in positions]
-    terms = quadratic(positions)
-    ttft = np.array([one.ttft_us for one in means])
-    decode = np.array([one.decode_us for one in means])
-    as_it_is, logarithm = _relative_fit(terms, ttft), robust_fit(terms, np.log(ttft))
-    errors = [_median_error(terms @ as_it_is, ttft), _median_error(np.exp(terms @ logarithm), ttft)]
-    logarithmic = errors[1] < errors[0]
-    linear = _relative_fit(terms, decode)
+    means, fitted = _run(point, sets_to_fit(samples, seed))
+    _, checked = _run(point, sets_to_check(seed))
+    at_starts = point.engine_means(starts()).ttft_us
+    usable = list(_usable(fitted, at_starts))
+    ttft_error, _, scale, ttft = min(
+        (_ttft_error(checked, coefficients, scale), order, scale, coefficients)
+        for order, (one, scale) in enumerate(product(usable, SCALES))
+        for coefficients in [tuple(map(float, _fitted_ttft(one, scale)))]
+    )
+    decode_error, _, decode = min(
+        (_median_error(checked.terms @ np.array(coefficients), checked.decode), order, coefficients)
+        for order, one in enumerate(usable)
+        for coefficients in [tuple(map(float, _relative_fit(one.terms, one.decode)))]
+    )
     return Surface(
         name=point.name,
         experiment=point.experiment.id,
         family=point.family,
-        ttft=tuple(map(float, logarithm if logarithmic else as_it_is)),
-        logarithmic=logarithmic,
-        decode=tuple(map(float, linear)),
+        ttft=ttft,
+        scale=scale,
+        decode=decode,
         gaps=means[0].gaps,
         prompt_tokens=means[0].prompt_tokens,
-        ttft_error=min(errors),
-        decode_error=_median_error(terms @ linear, decode),
+        ttft_error=ttft_error,
+        decode_error=decode_error,
     )
+
+
+def _run(point: Point, places: Vector) -> tuple[list[EngineMeans], _Runs]:
+    rest = np.full(len(CONSTANTS) - len(STEP_CONSTANTS), -1.0)
+    means = [point.engine_means(at(np.concatenate([place, rest]))) for place in places]
+    ttft, decode = np.array([one.ttft_us for one in means]), np.array([one.decode_us for one in means])
+    return means, _Runs(quadratic(places), ttft, decode)
+
+
+def _usable(runs: _Runs, at_starts: float) -> Iterator[_Runs]:
+    """Yield the runs below every limit that leaves enough of them."""
+    for limit in LIMITS:
+        kept = runs.ttft <= limit * at_starts
+        if kept.sum() >= ENOUGH_SETS * runs.terms.shape[1] or limit == LIMITS[-1]:
+            yield _Runs(*(part[kept] for part in runs))
+
+
+def _fitted_ttft(runs: _Runs, scale: Scale) -> Vector:
+    if scale == "plain":
+        return _relative_fit(runs.terms, runs.ttft)
+    return robust_fit(runs.terms, SCALES[scale][0](runs.ttft))
+
+
+def _ttft_error(checked: _Runs, coefficients: Sequence[float], scale: Scale) -> float:
+    return _median_error(SCALES[scale][1](checked.terms @ np.array(coefficients)), checked.ttft)
 
 
 def _relative_fit(terms: Vector, target: Vector) -> Vector:
@@ -138,12 +230,12 @@ class Stack:
     ----------
     ttft, decode
         Shape (points, terms).
-    logarithmic, gaps, prompt_tokens
-        Shape (points,).
+    scale, gaps, prompt_tokens
+        Shape (points,); a scale by its place in `SCALES`.
     """
 
     ttft: Vector
-    logarithmic: Vector
+    scale: Vector
     decode: Vector
     gaps: Vector
     prompt_tokens: Vector
@@ -151,16 +243,21 @@ class Stack:
     @classmethod
     def of(cls, surfaces: Sequence[Surface]) -> Stack:
         """Put surfaces on top of each other."""
+        names = list(SCALES)
         return cls(
             np.array([one.ttft for one in surfaces]),
-            np.array([one.logarithmic for one in surfaces]),
+            np.array([float(names.index(one.scale)) for one in surfaces]),
             np.array([one.decode for one in surfaces]),
             np.array([one.gaps for one in surfaces]),
             np.array([one.prompt_tokens for one in surfaces]),
         )
 
-    def engine(self, positions: Vector) -> tuple[Vector, Vector]:
+    def engine(self, places: Vector) -> tuple[Vector, Vector]:
         """Return engine-side mean TTFT and decode time in us at one set of positions."""
-        terms = quadratic(positions[None, : len(STEP_CONSTANTS)])[0]
-        ttft = self.ttft @ terms
-        return np.where(self.logarithmic, np.exp(np.where(self.logarithmic, ttft, 0.0)), ttft), self.decode @ terms
+        terms = _one_quadratic(places[: len(STEP_CONSTANTS)])
+        fitted = self.ttft @ terms
+        ttft = fitted.copy()
+        for code, (_, back) in enumerate(SCALES.values()):
+            chosen = self.scale == code
+            ttft[chosen] = back(fitted[chosen])
+        return ttft, self.decode @ terms
