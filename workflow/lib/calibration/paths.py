@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from workflow.lib.calibration.plan import FOLDER, PLANS, load_plan, plan_names
+from workflow.lib.calibration.plan import FOLDER, PLANS, load_plan, plan_names, terms_discussion_path
 from workflow.lib.files import digest_of_files, hash_list, write_text
 from workflow.lib.ground_truth import load_set
 from workflow.lib.provenance import simulator_sources
@@ -17,10 +17,16 @@ RESULTS = Path("results/calibration")
 REPORTS = Path("reports/calibration")
 PAGE = "CALIBRATION.md"
 FIGURES = ("held_out.svg", "learning_curve.svg", "sweep.svg")
+TERMS_PAGE = "TERMS.md"
+TERMS_FILES = (TERMS_PAGE, "terms.csv", "chain.svg", "shares.svg")
 SOURCES = f"{RESULTS}/sources.sha256"
 SURFACE_SOURCES = f"{RESULTS}/surface_sources.sha256"
+PAGE_SOURCES = f"{RESULTS}/page_sources.sha256"
 # Modules a response surface depends on; surfaces take most of the time, and a new table needs none.
 SURFACE_MODULES = ("constants.py", "points.py", "surface.py")
+
+# Modules that only write pages: a new table needs no new fit.
+PAGE_MODULES = ("drawings.py", "page_tables.py", "report.py", "rows.py", "terms_drawings.py", "terms_report.py")
 
 
 def record_sources(root: Path) -> None:
@@ -28,7 +34,9 @@ def record_sources(root: Path) -> None:
     package = root / "workflow" / "lib" / "calibration"
     simulator = simulator_sources(root)
     _record(root, SURFACE_SOURCES, [*simulator, *(package / name for name in SURFACE_MODULES)])
-    _record(root, SOURCES, [*simulator, *sorted(package.glob("*.py"))])
+    pages = [package / name for name in PAGE_MODULES]
+    _record(root, SOURCES, [*simulator, *sorted(set(package.glob("*.py")) - set(pages))])
+    _record(root, PAGE_SOURCES, pages)
 
 
 def _record(root: Path, file: str, sources: list[Path]) -> None:
@@ -70,9 +78,22 @@ def discussion(root: Path, name: str) -> list[str]:
     return [path.as_posix()] if (root / path).exists() else []
 
 
+def terms_discussion(root: Path, name: str) -> list[str]:
+    """Return the author's text for the page on terms, if there is one."""
+    path = terms_discussion_path(name)
+    return [path.as_posix()] if (root / path).exists() else []
+
+
 def surface_paths(root: Path, name: str) -> list[str]:
     """Return the surface file of every experiment that is fitted to."""
     return [f"{RESULTS}/{name}/surfaces/{one}.json" for one in train_experiments(root, name)]
+
+
+def waiting_paths(root: Path, name: str) -> list[str]:
+    """Return the surface file without scheduling ahead of every experiment whose server schedules ahead."""
+    ran = {one.id: one for wanted in load_plan(root, name).train_sets for one in load_set(root, wanted)}
+    ahead = [one.id for one in ran.values() if one.server.engine_settings.get("schedule_ahead")]
+    return [f"{RESULTS}/{name}/waiting/{one}.json" for one in ahead]
 
 
 def judged_paths(root: Path, name: str) -> list[str]:
@@ -85,9 +106,14 @@ def published_paths(name: str) -> list[str]:
     return [f"{FOLDER}/{name}.yaml", *(f"{REPORTS}/{name}/{file}" for file in (PAGE, "predictions.csv", *FIGURES))]
 
 
+def terms_paths(name: str) -> list[str]:
+    """Return the committed files of one calibration's page on terms."""
+    return [f"{REPORTS}/{name}/{file}" for file in TERMS_FILES]
+
+
 def all_published(root: Path) -> list[str]:
     """Return the committed files of every calibration."""
-    return [path for name in plan_names(root) for path in published_paths(name)]
+    return [path for name in plan_names(root) for path in (*published_paths(name), *terms_paths(name))]
 
 
 def surface_job(root: Path, name: str, experiment: str, output: str) -> None:
@@ -102,6 +128,34 @@ def fit_job(root: Path, name: str, surfaces: Iterable[str], output: str) -> None
     from workflow.lib.calibration import jobs
 
     write_text(Path(output), jobs.fit_job(root, name, list(surfaces)))
+
+
+def waiting_surface_job(root: Path, name: str, experiment: str, output: str) -> None:
+    """Simulate one experiment as if its server never scheduled ahead."""
+    from workflow.lib.calibration import term_jobs
+
+    write_text(Path(output), term_jobs.waiting_surface_job(root, name, experiment))
+
+
+def subsets_job(root: Path, name: str, ahead: str, surfaces: Iterable[str], waiting: Iterable[str], out: str) -> None:
+    """Fit and judge every set of terms with or without scheduling ahead."""
+    from workflow.lib.calibration import term_jobs
+
+    write_text(Path(out), term_jobs.subsets_job(root, name, ahead, list(surfaces), list(waiting)))
+
+
+def chain_job(root: Path, name: str, surfaces: Iterable[str], waiting: Iterable[str], output: str) -> None:
+    """Fit and simulate one term more at a time."""
+    from workflow.lib.calibration import term_jobs
+
+    write_text(Path(output), term_jobs.chain_job(root, name, list(surfaces), list(waiting)))
+
+
+def publish_terms_job(root: Path, name: str, chain: str, subsets: Iterable[str]) -> None:
+    """Write the page on terms of one calibration."""
+    from workflow.lib.calibration.terms_report import publish
+
+    publish(root, name, chain, list(subsets))
 
 
 def judge_job(root: Path, name: str, experiment: str, fit: str, output: str) -> None:

@@ -68,6 +68,11 @@ def load_plan(root: Path, name: str) -> Plan:
     return parse(Plan, read_yaml(path), source=path.relative_to(root).as_posix())
 
 
+def terms_discussion_path(name: str) -> Path:
+    """Return where the author's text for the page on terms stands, relative to the project's folder."""
+    return PLANS / f"{name}.terms.md"
+
+
 def plan_names(root: Path) -> tuple[str, ...]:
     """Return the names of all plans."""
     return tuple(path.stem for path in sorted((root / PLANS).glob("*.yaml")))
