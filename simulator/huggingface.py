@@ -100,6 +100,9 @@ FOREIGN_KEYS = {
 # Every how many layers experts occur, under the names different families use; only 1 is modelled.
 EXPERT_STEP_KEYS = frozenset({"decoder_sparse_step", "interleave_moe_layer_step"})
 
+# Fields that are no part of a `Model`, but say something about one.
+TRANSLATED_KEYS = frozenset({"attention_chunk_size", "layer_types", "mlp_only_layers"})
+
 # Other names of a field.
 SYNONYMS = {"num_experts": "num_local_experts", "dtype": "torch_dtype"}
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from simulator.errors import UnsupportedError
-from simulator.huggingface import EXPERT_STEP_KEYS, FOREIGN_KEYS, IGNORED_KEYS, SYNONYMS
+from simulator.huggingface import EXPERT_STEP_KEYS, FOREIGN_KEYS, IGNORED_KEYS, SYNONYMS, TRANSLATED_KEYS
 from simulator.model import Model
 
 # Newer names of a field, where the older one is absent.
@@ -47,7 +47,7 @@ def translated(
     if found.get("mlp_only_layers"):
         raise UnsupportedError(f"{source}: mlp_only_layers mean dense and expert layers mixed, which is not modelled")
     quantization = _quantization(found.pop(QUANTIZATION, None), source)
-    known = {*Model.model_fields, *SYNONYMS, *FOREIGN_KEYS, *EXPERT_STEP_KEYS}
+    known = {*Model.model_fields, *SYNONYMS, *FOREIGN_KEYS, *EXPERT_STEP_KEYS, *TRANSLATED_KEYS}
     kept = {key: value for key, value in found.items() if key in known}
     kept |= {"id": name, "source": source}
     if quantization is not None:
