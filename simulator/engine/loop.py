@@ -92,8 +92,9 @@ class _Engine:
         self._requests = requests
         self._arrivals = arrivals
         self._price = step_time.price
-        by_past_tokens = isinstance(step_time, PricesDecodes) and not step_time.kv_breakpoints and not tally.recording
-        self._decode_price = step_time.decode_price if by_past_tokens else _unknown_price
+        self._decode_price: Callable[[int], Callable[[int], int] | None] = _unknown_price
+        if isinstance(step_time, PricesDecodes) and not step_time.kv_breakpoints and not tally.recording:
+            self._decode_price = step_time.decode_price
         self._options = options
         self._tally = tally
         self._scheduler = Scheduler(options, step_time.kv_breakpoints)
