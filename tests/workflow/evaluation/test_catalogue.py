@@ -64,7 +64,7 @@ def test_fp8_weights_are_recognised_however_they_are_written(quantization):
     ],
 )
 def test_other_quantization_is_refused_and_never_taken_for_bf16(quantization):
-    with pytest.raises(UnsupportedError, match="is not modelled; allowed: FP8 weights"):
+    with pytest.raises((UnsupportedError, ConfigError), match="quantization_config"):
         model(STRANGE_MODEL | {"quantization_config": quantization})
 
 
