@@ -16,6 +16,8 @@ from simulator.model import Model
 
 # What of a `generation_config.json` decides how tokens are sampled.
 SAMPLING_KEYS = ("top_p", "top_k")
+# Keys that change what a step costs; one that is still there has a form nobody knows and is never left out.
+DECISIVE = TRANSLATED_KEYS | {"quantization_config"}
 
 
 def translated(
@@ -38,8 +40,7 @@ def translated(
     if "source" in config:
         return {"id": name, **config}, ()
     shape = shape_of(config, source)
-    # What is still there of the translated keys has an odd form and changes what a step costs: never left out.
-    unknown = shape.keys() - Model.model_fields.keys() - TRANSLATED_KEYS
+    unknown = shape.keys() - Model.model_fields.keys() - DECISIVE
     kept = {key: value for key, value in shape.items() if key not in unknown} | {"id": name, "source": source}
     if sampling is not None:
         stated = {key: sampling[key] for key in SAMPLING_KEYS if sampling.get(key) is not None}
