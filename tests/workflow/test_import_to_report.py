@@ -16,20 +16,24 @@ SAMPLES = {
     "guidellm": "guidellm_jan20-codellama-prefill-1",
     "inference-perf": "inference-perf_20260217-155451-llama-2-7b-tp1-codegen",
 }
+TRACED = "20260217-155451-llama-2-7b-tp1-codegen"
 NAMES = ("configs", "ground_truth", "profiles", "simulator", "workflow", "Snakefile", "requirements.lock")
 
 
 @pytest.fixture(scope="module")
 def page(shared_dir, tmp_path_factory):
-    """Import both samples, judge one hypothesis by them, and return its page."""
+    """Import both samples and a table with its trace, judge one hypothesis by them, and return its page."""
     project = copy_project(tmp_path_factory.mktemp("imported") / "project", NAMES)
     shutil.copytree(ROOT / "hypotheses" / HYPOTHESIS, project / "hypotheses" / HYPOTHESIS)
-    for tool, name in SAMPLES.items():
-        sample = shared_dir / "ground_truth" / "formats" / name
-        command = [sys.executable, "-m", "workflow", "import", tool, str(sample), "--out", f"ground_truth/{tool}"]
+    folder = shared_dir / "ground_truth"
+    sources = {tool: [tool, folder / "formats" / name] for tool, name in SAMPLES.items()}
+    sources["table"] = ["--from-csv", folder / "measured_runs.csv", "--experiment", TRACED]
+    sources["table"] += ["--trace", folder / "replay" / f"{TRACED}.csv.gz"]
+    for name, source in sources.items():
+        command = [sys.executable, "-m", "workflow", "import", *map(str, source), "--out", f"ground_truth/{name}"]
         done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-    mine = {"title": "Imported", "experiments": list(SAMPLES)}
+    mine = {"title": "Imported", "experiments": list(sources)}
     edit_yaml(project / "ground_truth" / "sets.yaml", lambda sets: sets["sets"].update(mine=mine))
     edit_yaml(project / "hypotheses" / HYPOTHESIS / "hypothesis.yaml", use_imported)
     succeed(project, "--cores", "1", HYPOTHESIS)
@@ -50,6 +54,14 @@ def use_imported(spec):
 def test_the_report_carries_the_flags_of_imported_measurements(page, flag):
     section = page[page.index("What is known to be special about the measurements") :]
     assert f"`{flag}`" in section
+
+
+def test_recorded_requests_are_compared_as_distributions(page):
+    section = page[page.index("Distance of distributions over single requests") :].split("\n\n")[1]
+    for stage, requests in (("stage_0", "3000"), ("stage_1", "6000")):
+        rows = [line for line in section.splitlines() if line.startswith(f"| table, {stage} ")]
+        assert {row.split("|")[3].strip() for row in rows} == {"TTFT", "TPOT", "E2E"}
+        assert all(row.split("|")[4].strip() == requests for row in rows)
 
 
 def test_every_imported_load_point_is_in_the_report(page):

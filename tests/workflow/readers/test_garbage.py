@@ -26,6 +26,7 @@ from tests.workflow.readers.samples import (
 from tests.workflow.readers.test_measured_csv import ROW, table
 from workflow.lib.measured_requests import MeasuredRequest, read_measured_requests, requests_text
 from workflow.lib.readers import import_experiment
+from workflow.lib.readers.inspection import inspect
 from workflow.lib.readers.json_stream import stream_values
 from workflow.lib.readers.measured_csv import COLUMNS
 from workflow.lib.readers.measured_csv import read as read_csv
@@ -34,7 +35,34 @@ from workflow.lib.readers.naming import Names
 EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 SCALARS = st.sampled_from(
-    [None, True, -1, 0, 1, 3.5, -0.5, 1e300, 10**400, "", "x", "inf", "nan", [], {}, [1], {"a": 1}, [None], [[]], "٣"]
+    [
+        None,
+        True,
+        -1,
+        0,
+        1,
+        3.5,
+        -0.5,
+        1e300,
+        10**400,
+        "",
+        "x",
+        "inf",
+        "nan",
+        [],
+        {},
+        [1],
+        {"a": 1},
+        [None],
+        [[]],
+        "٣",
+        "\ud800",
+        "a\0b",
+        float("nan"),
+        float("inf"),
+        5e-324,
+        "9" * 5000,
+    ]
 )
 
 SMALL = sent(count=5)
@@ -83,7 +111,11 @@ def attempt(project, tool, folder):
         assert str(error)  # noqa: PT017 - both outcomes are right
         assert not out.exists()
     shutil.rmtree(out, ignore_errors=True)
-    assert not list((project / "ground_truth").glob(".import*"))
+    assert not list(project.rglob(".import*"))
+    try:
+        assert list(inspect(folder))
+    except ConfigError as error:
+        assert str(error)  # noqa: PT017 - both outcomes are right
 
 
 def folder_of(tmp_path, tool):

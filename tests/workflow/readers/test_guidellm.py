@@ -162,6 +162,7 @@ def test_draws_that_do_not_match_are_not_used(tmp_path, change):
         ({"type_": "throughput", "max_concurrency": 8}, {"kind": "closed_loop", "concurrency": 8}),
         (CONSTANT, {"kind": "constant_rate", "rate_per_s": 1.0, "first": "zero"}),
         ({"type_": "poisson", "rate": 2.5}, {"kind": "poisson", "rate_per_s": 2.5}),
+        ({"type_": "trace"}, {"kind": "recorded", "arrival_us": [1_000_000 * position for position in range(20)]}),
     ],
 )
 def test_every_strategy_becomes_its_kind_of_arrivals(tmp_path, strategy, arrivals):
@@ -245,8 +246,13 @@ def test_a_request_id_given_twice_is_refused(tmp_path):
 
 
 def test_an_unknown_strategy_is_refused_with_the_allowed_ones(tmp_path):
-    report = guidellm_report([guidellm_benchmark(sent(), {"type_": "trace"})])
-    assert "config.strategy: 'trace' (rate None) cannot be repeated; allowed: synchronous" in refused(tmp_path, report)
+    report = guidellm_report([guidellm_benchmark(sent(), {"type_": "sweep"})])
+    assert "config.strategy: 'sweep' (rate None) cannot be repeated; allowed: synchronous" in refused(tmp_path, report)
+
+
+def test_a_replayed_trace_needs_all_of_its_requests(tmp_path):
+    report = guidellm_report([guidellm_benchmark(sent(), {"type_": "trace"}, recorded=5)])
+    assert "trace with all of its requests" in refused(tmp_path, report)
 
 
 def test_a_report_without_benchmarks_is_refused(tmp_path):

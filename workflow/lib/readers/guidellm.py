@@ -127,9 +127,12 @@ def _arrivals(point: Point) -> dict[str, Any]:
             return {"kind": "constant_rate", "rate_per_s": strategy.rate, "first": "zero"}
         case "poisson" if strategy.rate and strategy.rate > 0:
             return {"kind": "poisson", "rate_per_s": strategy.rate}
+        case "trace" if point.all_recorded and point.completed == point.sent:
+            return {"kind": "recorded", "arrival_us": [one.arrival_us for one in point.requests(0)]}
     raise ConfigError(
         f"{point.source}: config.strategy: '{strategy.type_[:40]}' (rate {strategy.rate}) cannot be repeated; allowed: "
-        "synchronous, concurrent with streams, throughput, constant or poisson with a positive rate"
+        "synchronous, concurrent with streams, throughput, constant or poisson with a positive rate, and trace "
+        "with all of its requests"
     )
 
 
@@ -149,6 +152,9 @@ def _counts(point: Point) -> dict[str, Any]:
 def _saturation(point: Point, requested: float | None, duration_s: float) -> dict[str, str]:
     if point.strategy.type_ == "throughput":
         return {"state": "saturated", "basis": "The throughput strategy sends everything as fast as it can."}
+    if point.strategy.type_ == "trace":
+        grows = lint.queue_grows([one.time_to_first_token_ms or 0.0 for one in point.answered])
+        return saturation(grows, "Waiting does not grow from the first quarter of the requests to the last.")
     if requested is None:
         return {"state": "not_saturated", "basis": "A closed loop waits for its answers."}
     # Sending ended about one answer before the last answer did.

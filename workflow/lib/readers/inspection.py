@@ -243,7 +243,9 @@ def _file_kind(path: Path) -> str | None:
     if STAGE_FILE.fullmatch(path.name) or path.name.removesuffix(".gz") == SUMMARY_FILE:
         return "inference-perf"
     for place, _ in stream_values(path, _OPENED):
-        kind = _FIRST_KEYS.get(str(place[0])) if place else None
+        if not place or isinstance(place[0], int):
+            return None
+        kind = _FIRST_KEYS.get(place[0])
         if kind is not None:
             return kind
     return None

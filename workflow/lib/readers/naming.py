@@ -94,6 +94,8 @@ def resolve(found: Imported, names: Names, root: Path, beside: Path | None = Non
         guesses.append("tensor parallelism 1")
     guesses += [f"{name.replace('_', ' ')} {_shown(value)}" for name, value in assumed.items()]
     text = f"Not stated by the files, so assumed: {', '.join(guesses)}."
+    if "client_offset_ms" in assumed and not assumed["client_offset_ms"] and found.side == "client":
+        text += " All time between client and engine then counts as error; --client-offset-ms states it."
     return Resolved(
         model=model,
         hardware=hardware or DEFAULT_HARDWARE,
