@@ -170,6 +170,18 @@ def test_every_strategy_becomes_its_kind_of_arrivals(tmp_path, strategy, arrival
     assert point["arrivals"] == arrivals
 
 
+def test_a_warm_up_is_sent_but_stands_in_no_figure(tmp_path):
+    benchmark = guidellm_benchmark(sent(), {"type_": "concurrent", "streams": 4})
+    made = {"successful": 24, "errored": 1, "incomplete": 0, "total": 25}
+    benchmark["scheduler_metrics"] = {"requests_made": made}
+    (point,) = read(write_guidellm(tmp_path, guidellm_report([benchmark]))).load_points
+    counts = point["requests"]
+    assert (counts["sent"], counts["completed"], counts["failed"]) == (25, 20, 1)
+    assert counts["lost_positions"] == "unknown"
+    assert "20 successful" in counts["basis"]
+    assert "of 25 that were sent" in counts["basis"]
+
+
 def test_a_server_that_falls_behind_is_saturated_and_flagged(tmp_path):
     found = read(one_point(tmp_path, sent(every_s=3.0), strategy={"type_": "constant", "rate": 1.0}))
     assert found.load_points[0]["saturation"]["state"] == "saturated"

@@ -142,10 +142,10 @@ def _counts(point: Point) -> dict[str, Any]:
     return {
         "sent": point.sent,
         "completed": point.completed,
-        "failed": totals.errored,
+        "failed": point.failed,
         **lost,
         "basis": f"The report's request_totals: {totals.successful} successful, {totals.errored} errored, "
-        f"{totals.incomplete} incomplete.",
+        f"{totals.incomplete} incomplete, of {point.sent} that were sent.",
     }
 
 
@@ -166,10 +166,9 @@ def _saturation(point: Point, requested: float | None, duration_s: float) -> dic
 
 
 def _overload(point: Point, requested: float, sending_s: float) -> lint.Finding | None:
-    failed = point.benchmark.metrics.request_totals.errored
     completed_per_s = point.completed / sending_s
     return lint.overloaded(
-        requested_per_s=requested, completed_per_s=completed_per_s, sent=point.sent, failed=failed
+        requested_per_s=requested, completed_per_s=completed_per_s, sent=point.sent, failed=point.failed
     ) or lint.queue_grows([one.time_to_first_token_ms or 0.0 for one in point.answered] if point.all_recorded else [])
 
 

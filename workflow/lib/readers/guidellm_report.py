@@ -89,9 +89,14 @@ class _Config(Foreign):
     strategy: _Strategy
 
 
+class _Scheduler(Foreign):
+    requests_made: _Totals
+
+
 class _Benchmark(Foreign):
     config: _Config
     metrics: _Metrics
+    scheduler_metrics: _Scheduler | None = None
     start_time: Latency
     end_time: Latency
 
@@ -123,8 +128,12 @@ class Point:
         self.source = source
         self.benchmark = parse(_Benchmark, raw.fields, source=source)
         totals = self.benchmark.metrics.request_totals
+        # The scheduler also counts what a warm-up or a cool-down keeps out of the figures.
+        made = self.benchmark.scheduler_metrics.requests_made if self.benchmark.scheduler_metrics else totals
         self.completed = totals.successful
-        self.sent = totals.successful + totals.errored + totals.incomplete
+        self.failed = max(totals.errored, made.errored)
+        measured = totals.successful + totals.errored + totals.incomplete
+        self.sent = max(measured, made.successful + made.errored + made.incomplete)
         if not self.completed:
             raise ConfigError(f"{source}: metrics.request_totals.successful: 0; without an answer nothing is measured")
         if self.sent > MAX_REQUESTS:
