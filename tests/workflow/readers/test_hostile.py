@@ -30,7 +30,7 @@ from tests.workflow.readers.samples import (
 )
 from tests.workflow.readers.test_measured_csv import ROW, table
 from workflow.lib.commands.main import EXIT_FAILURE, EXIT_INTERRUPTED, main
-from workflow.lib.readers import import_experiment, writing
+from workflow.lib.readers import import_experiment, imported, writing
 from workflow.lib.readers.measured_csv import read as read_table
 
 FILES = {
@@ -332,6 +332,20 @@ def large(folder, tool):
     with file.open("w", encoding="utf-8") as stream:
         with_texts(stream, before, after, entries)
     return file
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_more_single_requests_than_fit_are_refused(project, tmp_path, capsys, monkeypatch, tool):
+    monkeypatch.setattr(imported, "MAX_RECORDED", 5)
+    file = written(tmp_path / "in", tool)
+    if tool == "vllm-bench":
+        write_vllm(tmp_path / "in", vllm_result(sent(), detailed=True))
+    elif tool == "inference-perf":
+        file = file.parent / "per_request_lifecycle_metrics.json"
+        file.write_text(json.dumps(per_request(pooled())), encoding="utf-8")
+    text = message(project, tool, tmp_path / "in", capsys)
+    assert str(file) in text
+    assert "more than 5 single requests; import the run in parts, or without its requests" in text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of one program")

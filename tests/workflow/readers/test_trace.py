@@ -22,8 +22,7 @@ from tests.workflow.readers.samples import (
 )
 from workflow.lib.ground_truth import load_experiment
 from workflow.lib.quality_flags import Flag
-from workflow.lib.readers import import_experiment
-from workflow.lib.readers import trace as module
+from workflow.lib.readers import import_experiment, imported
 from workflow.lib.readers.command import add_import_command
 from workflow.lib.readers.trace import read_trace
 
@@ -120,8 +119,8 @@ def test_a_compressed_trace_that_breaks_off_is_refused(tmp_path):
 
 
 def test_more_requests_than_any_run_has_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MAX_TRACED", 5)
-    with pytest.raises(ConfigError, match="more than 5 requests"):
+    monkeypatch.setattr(imported, "MAX_RECORDED", 5)
+    with pytest.raises(ConfigError, match=r"t\.csv: more than 5 single requests; import the run in parts"):
         read_trace(trace(tmp_path / "t.csv"))
 
 

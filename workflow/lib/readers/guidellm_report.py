@@ -28,6 +28,7 @@ from workflow.lib.readers.imported import (
     checked_requests,
     refuse_longer_than_run,
     refuse_other_tool,
+    refuse_too_many,
 )
 from workflow.lib.readers.json_stream import EACH, Place, stream_values
 
@@ -232,6 +233,7 @@ def _place(file: Path, raw: _Raw, place: Place, value: Any) -> None:
         raw.fields[name] = value
     elif len(place) == 5 and place[3] in STATUSES:
         source = f"{file.name}: {'.'.join(str(part) for part in place)}"
+        refuse_too_many(f"{file}: benchmarks.{place[1]}.requests.{place[3]}", int(place[4]) + 1)
         raw.requests[str(place[3])].append(parse(Request, value, source=source))
 
 

@@ -23,6 +23,9 @@ MS_PER_S = 1000.0
 # Digits behind the point that imported figures keep: a nanosecond for latencies in ms.
 DECIMALS = 6
 
+# Single requests kept of one run: ten times the longest recorded one, and at most half a gigabyte.
+MAX_RECORDED = 200_000
+
 # Latencies that cannot be 0; between tokens there is no time where an answer is one token.
 NEVER_ZERO = ("ttft", "e2e")
 
@@ -241,6 +244,20 @@ def refuse_longer_than_run(source: str, key: str, latency_s: float, run_s: float
         raise ConfigError(
             f"{source}: {key}: a mean of {latency_s:.4g} s in a run of {run_s:.4g} s; "
             "are seconds and milliseconds mixed?"
+        )
+
+
+def refuse_too_many(source: str, count: int) -> None:
+    """Refuse more single requests than are kept in memory.
+
+    Raises
+    ------
+    ConfigError
+        If there are more than `MAX_RECORDED`.
+    """
+    if count > MAX_RECORDED:
+        raise ConfigError(
+            f"{source}: more than {MAX_RECORDED} single requests; import the run in parts, or without its requests"
         )
 
 

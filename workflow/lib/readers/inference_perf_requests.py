@@ -19,7 +19,15 @@ from simulator.validation import parse
 from simulator.workload.prefixes import recognise_pool
 from workflow.lib import measurement_lint as lint
 from workflow.lib.measured_requests import MeasuredRequest
-from workflow.lib.readers.imported import MS_PER_S, US_PER_S, Foreign, Latency, WholeNumber, checked_requests
+from workflow.lib.readers.imported import (
+    MS_PER_S,
+    US_PER_S,
+    Foreign,
+    Latency,
+    WholeNumber,
+    checked_requests,
+    refuse_too_many,
+)
 from workflow.lib.readers.inference_perf_report import Stage
 from workflow.lib.readers.inference_perf_workload import Profile
 from workflow.lib.readers.json_stream import EACH, stream_values
@@ -139,6 +147,7 @@ def _streamed(path: Path, profile: Profile) -> list[_One]:
     for place, value in stream_values(path, frozenset({()})):
         if len(place) != 1 or not isinstance(place[0], int):
             raise ConfigError(f"{path}: must be a list of requests; is this a file of inference-perf?")
+        refuse_too_many(str(path), place[0] + 1)
         source = f"{path.name}: {EACH if not place else place[0]}"
         packed.extend(_packed(_one(parse(_Request, value, source=source), profile, source)))
     rows = range(0, len(packed), NUMBERS)

@@ -20,7 +20,7 @@ from simulator.validation import config_error, suggest
 from simulator.workload.prefixes import recognise_pool
 from workflow.lib.measured_requests import MeasuredRequest, listed
 from workflow.lib.quality_flags import Flag
-from workflow.lib.readers.imported import LARGEST, SHARED_GROUP, Imported, checked_requests
+from workflow.lib.readers.imported import LARGEST, SHARED_GROUP, Imported, checked_requests, refuse_too_many
 from workflow.lib.readers.json_stream import READ_ERRORS, open_text, stream_values
 
 # Role of a column -> names it may have, the best one first.
@@ -38,8 +38,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 REQUIRED = ("arrival", "prompt", "output")
 TRUTH = {"0": False, "1": True, "false": False, "true": True, "": False}
 
-# More requests than any recorded run has; keeps a file of gigabytes from filling the memory.
-MAX_TRACED = 2_000_000
 REQUESTS_KEY = "requests"
 
 
@@ -84,8 +82,7 @@ def read_trace(path: Path) -> tuple[Traced, ...]:
     found: list[Traced] = []
     problems: list[str] = []
     for line, cells in _rows(path):
-        if len(found) >= MAX_TRACED:
-            raise ConfigError(f"{path}: more than {MAX_TRACED} requests; give the trace in parts of fewer")
+        refuse_too_many(str(path), len(found) + 1)
         try:
             found.append(_traced(cells, len(found)))
         except _BadRowError as error:

@@ -26,6 +26,7 @@ from workflow.lib.readers.imported import (
     WholeNumber,
     refuse_longer_than_run,
     refuse_other_tool,
+    refuse_too_many,
 )
 from workflow.lib.readers.json_stream import stream_values
 
@@ -138,6 +139,7 @@ def _streamed(file: Path) -> _File:
         if not place or not isinstance(place[0], str):
             raise ConfigError(f"{file}: not a result of vllm bench serve: the file is no JSON object")
         if place[0] == "itls":
+            refuse_too_many(f"{file}: itls", len(content.decode_s) + 1)
             content.decode_s.append(_sum_of_gaps(file, place, value))
         elif place[0] not in SKIPPED:
             content.values[place[0]] = value
