@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.workflow.residuals.samples import exact, residual, unscored, with_missing
 from workflow.lib.residuals import Figure, Resampling, ranked_terms, residual_figure, residual_section
 from workflow.lib.residuals.drivers import DRIVERS, correlation, groups, ranks, spearman, varies
-from workflow.lib.residuals.figure import MAX_TICKS, Axis
+from workflow.lib.residuals.figure import MAX_TICKS, Axis, _x_labels
 from workflow.lib.residuals.section import NOTHING_SCORED
 from workflow.lib.residuals.words import constant_text, implied_text, interval_text, listed, sentence
 
@@ -277,3 +277,12 @@ def test_an_axis_has_a_few_round_ticks_inside_it(low, size, log):
 def test_the_figure_uses_greys_alone():
     colours = set(re.findall(r"#([0-9a-f]{6})", residual_figure(with_missing("layer", 60.0))))
     assert all(one[:2] == one[2:4] == one[4:] for one in colours)
+
+
+def test_labels_of_neighbouring_ticks_do_not_run_into_each_other():
+    """28 and 32 layers are closer than their labels are wide; both ticks stay."""
+    layers = Axis(23.0, 85.0, values=(28.0, 32.0, 40.0, 48.0, 80.0))
+    drawn = "".join(_x_labels(0.0, 0.0, layers, "layers"))
+    assert ">28<" in drawn
+    assert ">32<" not in drawn
+    assert drawn.count("<line") == 5

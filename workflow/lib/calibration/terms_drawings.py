@@ -68,13 +68,14 @@ def _waterfall(axes: Axes, errors: Vector) -> None:
     style = {"height": 0.62, "edgecolor": EDGE, "linewidth": 0.6}
     axes.barh([0], [errors[0]], color="white", label="data sheet only", **style)
     for fall, colour, label in ((True, FALL, "lowers the error"), (False, RISE, "raises the error")):
+        # A bar of no size for the legend, which takes its colour from a bar: this panel may have none of a kind.
+        axes.bar(0, 0, color=colour, label=label, edgecolor=EDGE, linewidth=style["linewidth"])
         chosen = [place for place in range(1, len(errors)) if (errors[place] <= errors[place - 1]) == fall]
         axes.barh(
             chosen,
             [abs(errors[place] - errors[place - 1]) for place in chosen],
             left=[min(errors[place], errors[place - 1]) for place in chosen],
             color=colour,
-            label=label,
             **style,
         )
     for place, error in enumerate(errors):

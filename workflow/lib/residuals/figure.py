@@ -22,6 +22,8 @@ PADDING = 0.08
 # Ranges wider than this factor are drawn on a log axis.
 LOG_ABOVE = 10.0
 MAX_TICKS = 5
+# Of a digit at the figure's font size of 8 points.
+CHARACTER_WIDTH = 5.1
 FONT = 'font-family="DejaVu Sans, sans-serif"'
 EDGE, GRID, DOT = "#222222", "#dddddd", "#4d4d4d"
 EMPTY_WIDTH = 320.0
@@ -118,12 +120,16 @@ def _y(top: float, axis: Axis, value: float) -> float:
 
 def _x_labels(left: float, top: float, axis: Axis, title: str) -> list[str]:
     bottom = top + PANEL_HEIGHT
-    found = []
+    found: list[str] = []
+    free_from = -math.inf
     for tick in axis.ticks:
-        place = left + axis.place(tick) * PANEL_WIDTH
+        place, label = left + axis.place(tick) * PANEL_WIDTH, f"{tick:g}"
         found.append(_line(place, bottom, place, bottom + 3, EDGE))
-        if title:
-            found.append(_text(place, bottom + 13, f"{tick:g}", "middle"))
+        half_width = len(label) * CHARACTER_WIDTH / 2
+        # A label that would run into the one before is left out; its tick stays.
+        if title and place - half_width >= free_from:
+            found.append(_text(place, bottom + 13, label, "middle"))
+            free_from = place + half_width + CHARACTER_WIDTH / 2
     if title:
         found.append(_text(left + PANEL_WIDTH / 2, bottom + 28, title, "middle"))
     return found
