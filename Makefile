@@ -34,7 +34,7 @@ findings: $(READY)
 	@$(BIN)/snakemake --forceall
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 8
 
 check: $(READY)
 	@$(BIN)/snakemake check --forceall

@@ -15,7 +15,8 @@ SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 EXPERIMENTS = ("jan30-llama2-7b-tp1-chatsweep", "jan30-llama2-7b-tp1-codesweep")
 # The rate sweep, of the load points that decide nothing.
 SWEEP = "jan21-llama7b-train-1"
-TIMEOUT_S = 120
+# Far beyond what any run takes; only a run that hangs reaches it.
+TIMEOUT_S = 600
 RUNS = f"results/{HYPOTHESIS}/runs"
 PAGE = f"reports/{HYPOTHESIS}/FINDINGS.md"
 
