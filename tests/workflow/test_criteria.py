@@ -203,3 +203,10 @@ def test_an_unscored_step_does_not_join_its_neighbours_into_a_failure():
 def test_a_criterion_that_could_not_be_judged_is_refused(wrong):
     with pytest.raises(ConfigError):
         criterion(**wrong)
+
+
+def test_several_load_points_of_one_experiment_are_not_called_experiments():
+    rows = [*pair("sweep", -40, -30, load_point="low"), *pair("sweep", -40, -30, load_point="high")]
+    keys = {**IMPROVEMENT, "metric": "tpot_mean", "of": "treatment", "over": "baseline"}
+    assert judged(keys, rows).detail.startswith("2 of 2 load points improve")
+    assert judged(keys, pair("one", -40, -30)).detail.startswith("1 of 1 experiments improve")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workflow.builders import HYPOTHESIS
+from tests.workflow.builders import HYPOTHESIS, error_row
+from workflow.lib.scoring import Gain
 from workflow.lib.statistics import (
     bootstrap_difference,
     bootstrap_mean,
@@ -19,9 +20,11 @@ from workflow.lib.statistics import (
     sign_flip_p,
     trimmed_mean,
 )
+from workflow.lib.uncertainty import Uncertainty
 
 BOOTSTRAP = {"resamples": 2000, "level_pct": 95.0, "seed": 5}
 DRAWS = {"draws": 4000, "seed": 7}
+LABORATORY = Uncertainty(resamples=500, level_pct=95.0, seed=5)
 
 
 # --- clusters -----------------------------------------------------------------------------------
@@ -172,3 +175,28 @@ def test_the_laboratory_settings_reach_the_statistics(lab, h1_rows):
     assert (power, lab.settings.testing.trim_pct) == (0.8, 20)
     found = build_report(lab, HYPOTHESIS, h1_rows, None).headline.verdict.criteria[0]
     assert found.evidence.interval.level_pct == lab.settings.bootstrap.level_pct
+
+
+# --- one experiment, one family -----------------------------------------------------------------
+
+
+def gain(value, experiment, family="f"):
+    return Gain(error_row(experiment=experiment, family=family), value)
+
+
+def test_load_points_of_one_experiment_have_no_interval_however_many_they_are():
+    found = LABORATORY.of_gains([gain(5.0, "sweep"), gain(6.0, "sweep"), gain(7.0, "sweep")], 0.0)
+    assert (found.sizes, found.interval, found.p_value) == ((1,), None, None)
+    rows = [error_row(experiment="sweep", load_point=point) for point in ("low", "high")]
+    assert LABORATORY.of_errors([1.0, 2.0], rows).interval is None
+
+
+def test_experiments_of_one_family_are_drawn_whole():
+    found = LABORATORY.of_gains([gain(0.0, "a"), gain(0.0, "a"), gain(10.0, "b"), gain(10.0, "b")], 0.0)
+    assert (found.interval.low, found.interval.high) == (0.0, 10.0)
+
+
+def test_a_difference_between_groups_needs_two_experiments_in_each():
+    many = [gain(1.0, "a"), gain(2.0, "b", "g")]
+    assert LABORATORY.of_groups(many, [gain(0.0, "sweep"), gain(0.5, "sweep")], 0.0).interval is None
+    assert LABORATORY.of_groups(many, [gain(0.0, "a"), gain(0.5, "b", "g")], 0.0).interval is not None

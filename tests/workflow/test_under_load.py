@@ -15,10 +15,13 @@ from tests.workflow.builders import ROOT, error_row
 from workflow.lib.criterion_kinds import Where
 from workflow.lib.distances import kolmogorov_smirnov, quantile_difference
 from workflow.lib.laboratory import engine_options, load_laboratory
+from workflow.lib.load_numbers import load_numbers
 from workflow.lib.load_tables import (
+    compared,
     conditions,
     load_sections,
     means,
+    overloads,
     saturation,
     statistics,
     strategy_gains,
@@ -26,12 +29,13 @@ from workflow.lib.load_tables import (
 )
 from workflow.lib.report import build_report
 from workflow.lib.results import SATURATED, error_rows
+from workflow.lib.scope import seeds_in_words
 from workflow.lib.scoring import Scores
 from workflow.lib.simulate import simulate
 from workflow.lib.spec import Hypothesis
 from workflow.lib.uncertainty import Uncertainty
 from workflow.lib.under_load import strategy_of
-from workflow.lib.vocabulary import Metric, RowStatus
+from workflow.lib.vocabulary import LoadFigure, Metric, RowStatus
 
 HYPOTHESIS = "h7b_mixed_max_end_to_end"
 SWEEP = "jan21-llama7b-train-1"
@@ -127,10 +131,10 @@ def test_every_measured_figure_is_there_with_a_prediction_or_a_reason(rows, labo
 
 
 def test_percentiles_are_scored_where_they_were_measured(rows):
-    table = statistics(rows, ["weighted", "longer"])
+    table = statistics(compared(rows), ["weighted", "longer"])
     for statistic in ("mean", "p50", "p90", "p99"):
         assert f"| TTFT    | {statistic}" in table
-    assert unavailable(rows, "longer") == ""
+    assert unavailable(compared(rows), "longer") == ""
 
 
 def test_a_figure_that_was_not_measured_is_a_line_with_its_reason(rows):
@@ -138,7 +142,7 @@ def test_a_figure_that_was_not_measured_is_a_line_with_its_reason(rows):
     for row in rows:
         figures = {name: one for name, one in row["load"]["figures"].items() if name != "e2e_p99"}
         poorer.append({**row, "load": {**row["load"], "figures": figures}})
-    table = unavailable(poorer, "longer")
+    table = unavailable(compared(poorer), "longer")
     assert "not_measured" in table
     assert "the ground truth does not have it" in table
     assert "11 of 11" in table
@@ -155,6 +159,38 @@ def test_means_over_experiments_weigh_each_experiment_once():
     table = means(Scores(rows), ["a"], [Metric.E2E_MEAN])
     points, experiments, families = (line.split("|")[2].strip() for line in table.splitlines()[2:])
     assert (points, experiments, families) == ("15.5 %", "30.0 %", "25.0 %")
+
+
+def overloading(rows, load_point, arm="longer"):
+    """Return the rows as if one arm's simulated server had not kept up at one load point."""
+    changed = []
+    for row in rows:
+        if (row["load_point"], row["arm"]) == (load_point, arm):
+            saturated = {"measured": False, "predicted": True}
+            row = {**row, "load": {**row["load"], "saturated": saturated}}
+        changed.append(row)
+    return changed
+
+
+def test_a_load_point_one_arm_overloads_enters_the_latency_error_of_no_arm(rows):
+    """Its latencies grow with the length of the run; leaving it out for one arm alone would favour that arm."""
+    changed = overloading(rows, "constant_0.538")
+    scored = {(row.arm, row.load_point) for row in error_rows(changed, METRICS) if row.is_scored}
+    assert not {place for place in scored if place[1] == "constant_0.538"}
+    assert ("weighted", "constant_0.407") in scored
+    (reason,) = {row.reason for row in error_rows(changed, METRICS) if row.load_point == "constant_0.538"}
+    assert "(longer)" in reason
+    assert "constant_0.538" in overloads(changed)
+    assert {row["load_point"] for row in compared(changed)} == {one for _, one in scored}
+    assert overloads(rows) == ""
+
+
+def test_percentiles_of_an_overloaded_load_point_are_no_numbers(rows):
+    found = load_numbers(overloading(rows, "constant_0.538"))
+    named = {(number.load_point, number.metric) for number in found}
+    assert ("constant_0.407", LoadFigure.TTFT_P90) in named
+    assert ("constant_0.538", LoadFigure.TTFT_P90) not in named
+    assert ("constant_0.538", LoadFigure.REQUEST_THROUGHPUT) in named
 
 
 def test_gains_by_strategy_have_an_interval_and_a_test_where_experiments_allow_one():
@@ -241,3 +277,21 @@ def test_experiments_beyond_are_run_but_enter_no_score(laboratory):
 def test_hypotheses_that_share_a_configuration_share_its_runs(laboratory):
     shared = {laboratory.run(name, "multi_rate", arm, SWEEP).digest for name, arm in SAME}
     assert len(shared) == 1
+
+
+# --- what is random -----------------------------------------------------------------------------
+
+
+def page_seeds(laboratory, hypothesis):
+    report = build_report(laboratory, hypothesis, [], None)
+    return seeds_in_words(report, laboratory.settings)
+
+
+def test_a_page_says_which_load_points_have_drawn_arrivals_and_with_which_seed(laboratory):
+    words = page_seeds(laboratory, "h5b_mixed_batch_under_load")
+    assert f"workload {laboratory.settings.seeds.workload}: at 24 of 36 load points" in words
+    assert "another draw gives other figures" in words
+
+
+def test_a_page_of_recorded_and_regenerated_requests_says_that_nothing_is_drawn(laboratory):
+    assert "draws nothing at random" in page_seeds(laboratory, "h3_fused_qkv")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from workflow.lib.laboratory import Laboratory
 from workflow.lib.markdown import table
 from workflow.lib.report import MethodReport, Report
+from workflow.lib.scope import seeds_in_words
 from workflow.lib.vocabulary import RowStatus
 
 # Whole microseconds and float sums may put a step this far above a peak it exactly reaches.
@@ -30,7 +31,7 @@ def design_table(laboratory: Laboratory, report: Report) -> str:
         [
             "ED-4",
             "seeds",
-            f"bootstrap seed {laboratory.settings.seeds.bootstrap}; requests are recorded or regenerated, not drawn",
+            seeds_in_words(report, laboratory.settings),
         ],
         ["ED-5", "reproducible", "one command; content hashes of every input in provenance.json"],
         ["ED-6", "difference to the referenced experiment", references],

@@ -28,7 +28,7 @@ from workflow.lib.criterion_kinds import (
     Vanishes,
 )
 from workflow.lib.outcomes import Outcome, Robust, decide, not_measured, result_of
-from workflow.lib.scoring import Gain, Scores, mean
+from workflow.lib.scoring import ErrorRow, Gain, Scores, mean
 from workflow.lib.uncertainty import Uncertainty
 
 __all__ = ["Criterion", "Outcome", "Robust", "bootstrapper", "evaluate"]
@@ -111,7 +111,7 @@ def _below(criterion: Below, scores: Scores, uncertainty: Uncertainty) -> Outcom
         return not_measured(criterion, statement, "no experiment was scored", unit="pct")
     errors = [row.ape_pct for row in rows]
     evidence = uncertainty.of_errors(errors, rows)
-    detail = f"{sum(error < limit for error in errors)} of {len(errors)} experiments below it"
+    detail = f"{sum(error < limit for error in errors)} of {len(errors)} {noun_of(rows)} below it"
     return decide(
         criterion,
         statement,
@@ -179,7 +179,7 @@ def _equivalence(criterion: Equivalence, scores: Scores, uncertainty: Uncertaint
         farthest,
         limit,
         evidence,
-        f"mean difference {_mean(gains):+.2f} pp",
+        f"mean difference {_mean(gains):+.2f} pp; observed is the end of the interval that is farther from zero",
         passes=lambda v: abs(v) < limit,
         rising=False,
     )
@@ -197,7 +197,7 @@ def _count_of_rows(criterion: CountOfRows, scores: Scores, uncertainty: Uncertai
     if not gains:
         return not_measured(criterion, statement, "no experiment was scored on both arms", unit="count")
     count = sum(gain.value >= criterion.gaining_at_least_pp for gain in gains)
-    detail = f"{count} of {len(gains)} experiments"
+    detail = f"{count} of {len(gains)} {noun_of([gain.row for gain in gains])}"
     return decide(
         criterion,
         statement,
@@ -233,7 +233,7 @@ def _sign_of_error(criterion: SignOfError, scores: Scores, uncertainty: Uncertai
     sign = -1.0 if criterion.expect == "too_fast" else 1.0
     errors = [row.signed_error_pct for row in rows]
     evidence = uncertainty.of_errors(errors, rows)
-    detail = f"{sum(sign * error > 0 for error in errors)} of {len(errors)} experiments {words}"
+    detail = f"{sum(sign * error > 0 for error in errors)} of {len(errors)} {noun_of(rows)} {words}"
     return decide(
         criterion,
         statement,
@@ -323,4 +323,10 @@ def _mean(gains: Sequence[Gain]) -> float:
 def _range_of(gains: Sequence[Gain]) -> str:
     values = [gain.value for gain in gains]
     better = sum(value > 0 for value in values)
-    return f"{better} of {len(values)} experiments improve, from {min(values):+.1f} to {max(values):+.1f} pp"
+    noun = noun_of([gain.row for gain in gains])
+    return f"{better} of {len(values)} {noun} improve, from {min(values):+.1f} to {max(values):+.1f} pp"
+
+
+def noun_of(rows: Sequence[ErrorRow]) -> str:
+    """Return what the rows are: experiments, or load points where some experiment has several."""
+    return "experiments" if len({row.experiment for row in rows}) == len(rows) else "load points"

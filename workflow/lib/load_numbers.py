@@ -2,8 +2,8 @@
 
 Contract: `load_numbers` takes result lines of one method and returns one `Number` per figure that was
 measured or counted. A figure that was not measured, or has no prediction of its definition, has no line;
-the page says why. Of a saturated load point no latency is given: it is judged by throughput and by whether
-saturation was predicted.
+the page says why. Of a load point at which the server, measured or simulated, was saturated no latency is given:
+it is judged by throughput and by whether saturation was predicted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from workflow.lib.results import Row
+from workflow.lib.results import Row, overloaded_points, place_of
 from workflow.lib.scoring import PERCENT, Number
 from workflow.lib.vocabulary import LoadFigure, Scope, Statistic
 
@@ -24,6 +24,7 @@ UNITS = {"ms": "ms", "1/s": "per_s"}
 
 def load_numbers(rows: Sequence[Row]) -> tuple[Number, ...]:
     """Return the figures of every load point that was replayed, in the order of the rows."""
+    overloaded = overloaded_points(rows)
     return tuple(
         Number(
             row["method"],
@@ -38,13 +39,13 @@ def load_numbers(rows: Sequence[Row]) -> tuple[Number, ...]:
         )
         for row in rows
         if "load" in row
-        for name, statistic, value, unit in _lines(row)
+        for name, statistic, value, unit in _lines(row, overloaded=place_of(row) in overloaded)
     )
 
 
-def _lines(row: Row) -> Iterator[Line]:
+def _lines(row: Row, *, overloaded: bool) -> Iterator[Line]:
     load = row["load"]
-    latencies = () if load["saturated"]["measured"] else LATENCIES
+    latencies = () if overloaded or load["saturated"]["measured"] else LATENCIES
     for name in (*latencies, LoadFigure.REQUEST_THROUGHPUT):
         yield from _figure(name, load["figures"].get(name.value))
     yield from _saturation(load["saturated"])

@@ -155,6 +155,11 @@ class LoadPoint(StrictModel):
                 return "recorded"
 
     @property
+    def draws_arrivals(self) -> bool:
+        """Whether gaps between requests are random and must be drawn, because nobody recorded them."""
+        return self.strategy in ("poisson", "gamma")
+
+    @property
     def rate_per_s(self) -> float | None:
         """Requests per second sent, else requested; None where neither is known."""
         return None if self.rate is None else self.rate.achieved_per_s or self.rate.requested_per_s

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from workflow.lib.markdown import MISSING, pct, pp, table
-from workflow.lib.results import Row
+from workflow.lib.results import Row, overloaded_points, place_of
 from workflow.lib.scoring import PERCENT, ErrorRow, Gain, Scores, mean
 from workflow.lib.uncertainty import Uncertainty
 from workflow.lib.vocabulary import Metric, RowStatus
@@ -31,20 +31,41 @@ def load_sections(
     """Return all tables about load, each under its own words; empty where no load point was replayed."""
     if not any("load" in row for row in rows):
         return ""
+    kept = compared(rows)
     parts = [
         ("By strategy", _grouped("Strategy", scores, arms, metrics, lambda row: row.strategy)),
         (f"How sure the gains over {arms[0]} are, by strategy", strategy_gains(scores, arms, metrics, uncertainty)),
         ("By load", _grouped("Requests per second", scores, arms, metrics, _rate_class)),
         ("By share of mixed steps", _grouped("Mixed steps", scores, arms, metrics, _mixed_classes(scores, arms[0]))),
         ("Means three ways", means(scores, arms, metrics)),
-        ("Mean and percentiles (error over load points that are not saturated)", statistics(rows, arms)),
-        (f"Every load point, {arms[-1]} (measured / predicted, ms)", stages(rows, arms[-1])),
-        ("Figures that were not measured or cannot be compared", unavailable(rows, arms[0])),
+        ("Mean and percentiles (error over load points that are not saturated)", statistics(kept, arms)),
+        (f"Every load point, {arms[-1]} (measured / predicted, ms)", stages(kept, arms[-1])),
+        ("Figures that were not measured or cannot be compared", unavailable(kept, arms[0])),
+        ("Load points that a simulated server alone could not keep up with", overloads(rows)),
         ("Saturation and throughput", saturation(rows, arms)),
         ("Distance of distributions over single requests", distances(rows, arms)),
         (f"What each load point was ({arms[0]}; shares of all steps)", conditions(rows, arms[0])),
     ]
     return "\n\n".join(f"**{title}**\n\n{text}" for title, text in parts if text)
+
+
+def compared(rows: Sequence[Row]) -> list[Row]:
+    """Return the lines of load points whose latencies are compared: no server was saturated, measured or simulated."""
+    overloaded = overloaded_points(rows)
+    return [row for row in rows if "load" in row and not _saturated(row) and place_of(row) not in overloaded]
+
+
+def _saturated(row: Row) -> bool:
+    return bool(row["load"]["saturated"]["measured"])
+
+
+def overloads(rows: Sequence[Row]) -> str:
+    """Return where which arms were saturated and the measured server was not; empty where none was."""
+    lines = [[experiment, point, ", ".join(arms)] for (_, experiment, point), arms in overloaded_points(rows).items()]
+    if not lines:
+        return ""
+    note = "In no latency error of any arm on this page, so that arms are compared over the same load points."
+    return f"{table(['Experiment', 'Load point', 'Saturated in the simulation'], lines, left=3)}\n\n{note}"
 
 
 def strategy_gains(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric], uncertainty: Uncertainty) -> str:
@@ -111,7 +132,7 @@ def stages(rows: Sequence[Row], arm: str) -> str:
     """Return measured and predicted latencies of every load point that is not saturated."""
     lines = []
     for row in _replayed(rows, arm):
-        for latency in () if row["load"]["saturated"]["measured"] else LATENCIES:
+        for latency in LATENCIES:
             cells = [_pair(row["load"]["figures"].get(f"{latency}_{statistic}")) for statistic in STATISTICS]
             lines.append([f"{row['experiment']}, {row['load_point']}", latency.upper(), *cells])
     return table(["Load point", "Latency", *STATISTICS], lines, left=2) if lines else ""
@@ -126,7 +147,7 @@ def _pair(figure: Mapping[str, Any] | None) -> str:
 
 def unavailable(rows: Sequence[Row], arm: str) -> str:
     """Return, for every statistic, at how many load points it has no error and why."""
-    own = [row for row in _replayed(rows, arm) if not row["load"]["saturated"]["measured"]]
+    own = _replayed(rows, arm)
     lines = []
     for latency in LATENCIES:
         for statistic in STATISTICS:
@@ -265,7 +286,7 @@ def _replayed(rows: Sequence[Row], arm: str) -> list[Row]:
 
 
 def _errors_of(rows: Sequence[Row], arm: str, name: str) -> list[float]:
-    own = [row for row in _replayed(rows, arm) if not row["load"]["saturated"]["measured"]]
+    own = _replayed(rows, arm)
     return [error for row in own if (error := _figure_error(row, name)) is not None]
 
 

@@ -18,9 +18,14 @@ from workflow.lib.split import Split
 from workflow.lib.vocabulary import Metric, RowStatus
 
 Row = Mapping[str, Any]
+Place = tuple[str, str, str]
 
 NO_PREDICTION = "no completed request has this metric"
 SATURATED = "the server was saturated, so latencies depend on when the run ended; judged by throughput"
+OVERLOADED = (
+    "the simulated server was saturated ({arms}), the measured one was not; latencies would depend on when the run "
+    "ended, so the load point enters no latency error of any arm and counts as a wrong prediction of saturation"
+)
 NO_MEASUREMENT = "the ground truth does not have this metric"
 
 
@@ -78,22 +83,43 @@ def _damaged(path: Path, what: str) -> ConfigError:
     return ConfigError(f"{path}: {what}; delete it and run snakemake again")
 
 
+def overloaded_points(rows: Iterable[Row]) -> dict[Place, tuple[str, ...]]:
+    """Return the arms whose simulated server was saturated where the measured one was not, by load point.
+
+    Arms are compared over the same load points, so what one arm overloads is compared for none.
+    """
+    found: dict[Place, list[str]] = {}
+    for row in rows:
+        saturated = row.get("load", {}).get("saturated", {})
+        if saturated.get("predicted") and not saturated.get("measured"):
+            found.setdefault(place_of(row), []).append(row["arm"])
+    return {place: tuple(sorted(arms)) for place, arms in found.items()}
+
+
+def place_of(row: Row) -> Place:
+    """Return method, experiment and load point of a result line."""
+    return row["method"], row["experiment"], row["load_point"]
+
+
 def error_rows(rows: Iterable[Row], metrics: Iterable[Metric], split: Split | None = None) -> Iterator[ErrorRow]:
     """Yield one error row per line and metric, each with its side of the split."""
-    wanted = tuple(metrics)
-    for row in rows:
+    wanted, lines = tuple(metrics), tuple(rows)
+    overloaded = overloaded_points(lines)
+    for row in lines:
         side = split.side_of(row["experiment"]) if split else ""
         for metric in wanted:
-            yield _error_row(row, metric, side)
+            yield _error_row(row, metric, side, overloaded.get(place_of(row), ()))
 
 
-def _error_row(row: Row, metric: Metric, side: str) -> ErrorRow:
+def _error_row(row: Row, metric: Metric, side: str, overloaded: tuple[str, ...]) -> ErrorRow:
     entry = row["metrics"].get(metric.value, {})
     predicted, measured = entry.get("predicted"), entry.get("measured")
     status, reason = RowStatus(row["status"]), row["reason"]
     load = row.get("load", {})
     if status is RowStatus.OK and load.get("saturated", {}).get("measured"):
         status, reason = RowStatus.SATURATED, SATURATED
+    if status is RowStatus.OK and overloaded:
+        status, reason = RowStatus.SATURATED, OVERLOADED.format(arms=", ".join(overloaded))
     if status is RowStatus.OK and (predicted is None or measured is None):
         status = RowStatus.NOT_MEASURED
         reason = NO_PREDICTION if predicted is None else NO_MEASUREMENT

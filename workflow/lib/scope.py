@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from simulator.hardware import Hardware
 from workflow.lib.ground_truth import Experiment
 from workflow.lib.laboratory import Laboratory
+from workflow.lib.load_point import LoadPoint
 from workflow.lib.quality_flags import flag_lines
 from workflow.lib.report import Report
 from workflow.lib.settings import Settings
@@ -47,7 +48,7 @@ def scope_of(laboratory: Laboratory, report: Report) -> ReportScope:
         workloads=_listed(one.workload.name for one in experiments),
         load_points=_listed(point.id for one in experiments for point in one.load_points),
         ground_truth=_sources(experiments),
-        seeds=f"bootstrap {settings.seeds.bootstrap}; the simulation itself draws nothing at random",
+        seeds=seeds_in_words(report, settings),
         bootstrap=(
             f"{settings.bootstrap.level_pct:g} % percentile bootstrap intervals over model families "
             f"({settings.bootstrap.resamples} resamples)"
@@ -61,12 +62,32 @@ def scope_of(laboratory: Laboratory, report: Report) -> ReportScope:
     )
 
 
+def seeds_in_words(report: Report, settings: Settings) -> str:
+    """Return every seed with what it decides; nothing else in a run is random."""
+    experiments = (*report.experiments, *report.beyond)
+    drawn = [point for one in experiments for point in one.load_points if _draws(one, point)]
+    bootstrap = f"bootstrap {settings.seeds.bootstrap}, permutations {settings.seeds.permutation}"
+    if not drawn:
+        return f"{bootstrap}; requests are recorded or regenerated, the simulation draws nothing at random"
+    return (
+        f"{bootstrap}; workload {settings.seeds.workload}: at {len(drawn)} of "
+        f"{sum(len(one.load_points) for one in experiments)} load points the gaps between requests were not recorded "
+        "and are drawn, once, the same for every arm. Near saturation another draw gives other figures, 99th "
+        "percentiles of TTFT above all; nothing else is drawn"
+    )
+
+
+def _draws(experiment: Experiment, point: LoadPoint) -> bool:
+    return point.draws_arrivals and not experiment.measured_requests(point.id)
+
+
 def _statistics(settings: Settings) -> str:
     level = settings.bootstrap.level_pct
     return (
-        f"Interval: {level:g} % percentile bootstrap; the cluster that is drawn is the {CLUSTER}. p: two-sided "
-        "permutation test over experiments (signs of paired differences, labels of groups; load points of one "
-        "experiment move together), exact unless marked as drawn. "
+        f"Interval: {level:g} % percentile bootstrap; the cluster that is drawn is the {CLUSTER}, or the experiment "
+        "where there is only one family; a single experiment has no interval. p: two-sided permutation test over "
+        "experiments (signs of paired differences, labels of groups; load points of one experiment move together), "
+        "exact unless marked as drawn. "
         f"Distinguishable from zero: the interval excludes zero and p is at most {(100 - level) / 100:g}. Experiments "
         "needed: n = ((z(1 - α/2) + z(power)) · s / effect)², for two groups n per group with s² = s₁² + s₂², at power "
         f"{settings.testing.power:g} and for the effect the criterion claims, or the observed one where it claims a "
@@ -113,29 +134,37 @@ def _assumptions(experiments: Sequence[Experiment]) -> Iterator[str]:
     """Yield every assumption once, with the experiments it was made for."""
     by_text: dict[str, list[str]] = {}
     for experiment in experiments:
-        for text in _assumed_of(experiment):
-            by_text.setdefault(text, []).append(experiment.id)
+        for text, place in _assumed_of(experiment):
+            by_text.setdefault(text, []).append(place)
     for text, names in by_text.items():
-        everywhere = len(names) == len(experiments)
+        everywhere = names == [experiment.id for experiment in experiments]
         yield f"{text} ({'all experiments' if everywhere else ', '.join(names)})"
 
 
-def _assumed_of(experiment: Experiment) -> Iterator[str]:
+def _assumed_of(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """Yield what was assumed, and of what: the experiment, or one of several load points."""
     assumed = experiment.server.assumed
     if assumed.token_budget is not None:
-        yield f"token budget: {assumed.token_budget} tokens per step"
+        yield f"token budget: {assumed.token_budget} tokens per step", experiment.id
     if assumed.prefix_caching is not None:
-        yield f"prefix caching: {'on' if assumed.prefix_caching else 'off'}"
+        yield f"prefix caching: {'on' if assumed.prefix_caching else 'off'}", experiment.id
     if assumed.client_offset_ms is not None:
-        yield f"time between client and engine: {assumed.client_offset_ms:g} ms"
+        yield f"time between client and engine: {assumed.client_offset_ms:g} ms", experiment.id
     if experiment.workload.note:
-        yield f"request lengths: {experiment.workload.note}"
+        yield f"request lengths: {experiment.workload.note}", experiment.id
     for point in experiment.load_points:
+        place = experiment.id if len(experiment.load_points) == 1 else f"{experiment.id}/{point.id}"
         shortest = sum(request.prompt_tokens == 1 for request in experiment.completed_workload(point.id).requests)
         if shortest:
             yield (
-                f"{shortest} of {point.requests.completed} prompts are empty after the tokens the client takes off; "
-                "each is simulated as one token, the least a server can prefill"
+                (
+                    f"{shortest} of {point.requests.completed} prompts are empty after the tokens the client takes "
+                    "off; each is simulated as one token, the least a server can prefill"
+                ),
+                place,
             )
         if point.requests.lost_positions:
-            yield f"{point.requests.completed} of {point.requests.sent} requests completed. {point.requests.basis}"
+            yield (
+                f"{point.requests.completed} of {point.requests.sent} requests completed. {point.requests.basis}",
+                place,
+            )

@@ -13,7 +13,7 @@ from workflow.lib.published import Comparison
 from workflow.lib.scoring import ErrorRow, Scores, mean
 from workflow.lib.sweep import Search
 from workflow.lib.verdict import Verdict
-from workflow.lib.vocabulary import Metric, Reproduction, Scope
+from workflow.lib.vocabulary import Metric, Reproduction, RowStatus, Scope
 
 # Arms up to which one table holds all metrics.
 FEW_ARMS = 2
@@ -61,7 +61,7 @@ class Tables:
         def build(metrics: Sequence[Metric]) -> str:
             header = ["Experiment", *(f"{arm} {metric.label} [ms]" for metric in metrics for arm in self.arms)]
             rows = []
-            for name, load_point, _ in _runs(scores):
+            for name, load_point, _ in _kept_up(scores):
                 found = [scores.row(arm, name, metric, load_point) for metric in metrics for arm in self.arms]
                 rows.append([_label(scores, name, load_point), *(_gap(row) for row in found)])
             return table(header, rows)
@@ -76,7 +76,7 @@ class Tables:
             for metric in metrics:
                 header += self._latency_header(scores, metric)
             rows = []
-            for name, load_point, _ in _runs(scores):
+            for name, load_point, _ in _kept_up(scores):
                 cells = [_label(scores, name, load_point)]
                 for metric in metrics:
                     cells += self._latency_cells(scores, name, metric, load_point)
@@ -287,6 +287,11 @@ def _measured_differs(scores: Scores, arms: Sequence[str], metric: Metric) -> bo
         if row.metric is metric and row.arm in arms:
             found.setdefault((row.experiment, row.load_point), set()).add(row.measured)
     return any(len(measured) > 1 for measured in found.values())
+
+
+def _kept_up(scores: Scores) -> list[tuple[str, str, str]]:
+    """Return the runs at which no server was saturated: a latency of the others depends on when the run ended."""
+    return _runs(scores.where(lambda row: row.status is not RowStatus.SATURATED))
 
 
 def _gap(row: ErrorRow | None) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from workflow.lib.scoring import ErrorRow, Gain, mean
 from workflow.lib.statistics import (
+    MIN_SAMPLE,
     Interval,
     PValue,
     bootstrap_difference,
@@ -26,6 +27,8 @@ from workflow.lib.statistics import (
 )
 
 CLUSTER = "model family"
+# The same property of every member of two groups.
+Groups = tuple[Sequence[str], Sequence[str]]
 # Fewest clusters from which whole-family sign flips could ever reach p <= 5 %: 2 / 2**6 < 0.05.
 FEWEST_CONCLUSIVE_CLUSTERS = 6
 
@@ -98,13 +101,7 @@ class Uncertainty:
         return Evidence(
             sizes=(len(_blocks(gains)),),
             clusters=len(set(families)),
-            interval=bootstrap_mean(
-                values,
-                resamples=self._bootstrap["resamples"],
-                level_pct=self.level_pct,
-                seed=self._bootstrap["seed"],
-                clusters=families,
-            ),
+            interval=self._interval(values, [gain.row for gain in gains]),
             p_value=sign_flip_p(values, blocks=[gain.row.experiment for gain in gains], **self._permute),
             claimed=effect,
             needed=None if spread is None else pairs_needed(effect, spread, level_pct=self.level_pct, power=self.power),
@@ -114,7 +111,7 @@ class Uncertainty:
     def of_groups(self, first: Sequence[Gain], second: Sequence[Gain], claimed: float) -> Evidence:
         """Describe the difference between the mean gains of two groups."""
         values = [[gain.value for gain in group] for group in (first, second)]
-        families = tuple([gain.row.family for gain in group] for group in (first, second))
+        families = ([gain.row.family for gain in first], [gain.row.family for gain in second])
         blocks = ([gain.row.experiment for gain in first], [gain.row.experiment for gain in second])
         spreads = [deviation(_per_experiment(group)) for group in (first, second)]
         effect = claimed or mean(values[0]) - mean(values[1])
@@ -124,14 +121,7 @@ class Uncertainty:
         return Evidence(
             sizes=(len(_blocks(first)), len(_blocks(second))),
             clusters=len({*families[0], *families[1]}),
-            interval=bootstrap_difference(
-                values[0],
-                values[1],
-                resamples=self._bootstrap["resamples"],
-                level_pct=self.level_pct,
-                seed=self._bootstrap["seed"],
-                clusters=(families[0], families[1]),
-            ),
+            interval=self._interval_of_difference(values, families, blocks),
             p_value=label_swap_p(values[0], values[1], blocks=blocks, **self._permute),
             claimed=effect,
             needed=needed,
@@ -142,15 +132,26 @@ class Uncertainty:
         """Describe the mean of one error per row, which is compared with a limit and never with zero."""
         families = [row.family for row in rows]
         experiments = len({row.experiment for row in rows})
-        interval = bootstrap_mean(
-            errors,
-            resamples=self._bootstrap["resamples"],
-            level_pct=self.level_pct,
-            seed=self._bootstrap["seed"],
-            clusters=families,
-        )
+        interval = self._interval(errors, rows)
         robust = self._robust(lambda centre: centre(errors))
         return Evidence((experiments,), len(set(families)), interval, None, 0.0, None, robust, against_zero=False)
+
+    def _interval(self, values: Sequence[float], rows: Sequence[ErrorRow]) -> Interval | None:
+        """Draw families, or experiments where there is one family; one experiment alone has no interval."""
+        families, experiments = [row.family for row in rows], [row.experiment for row in rows]
+        if len(set(experiments)) < MIN_SAMPLE:
+            return None
+        clusters = families if len(set(families)) >= MIN_SAMPLE else experiments
+        return bootstrap_mean(values, level_pct=self.level_pct, clusters=clusters, **self._bootstrap)
+
+    def _interval_of_difference(
+        self, values: Sequence[Sequence[float]], families: Groups, experiments: Groups
+    ) -> Interval | None:
+        if min(len(set(group)) for group in experiments) < MIN_SAMPLE:
+            return None
+        several = len({*families[0], *families[1]}) >= MIN_SAMPLE
+        clusters = families if several else experiments
+        return bootstrap_difference(*values, level_pct=self.level_pct, clusters=clusters, **self._bootstrap)
 
     def _robust(self, quantity: Callable[[Callable[[Sequence[float]], float]], float]) -> tuple[tuple[str, float], ...]:
         trimmed = f"{self.trim_pct:g} % trimmed mean"

@@ -13,9 +13,9 @@ from workflow.lib.pages import render_report, report_files
 from workflow.lib.report import build_report
 from workflow.lib.residuals import priced_by
 from workflow.lib.residuals.analysis import analyses_of, analysis_figures
-from workflow.lib.residuals.rows import OVERLOADED, residuals_of
+from workflow.lib.residuals.rows import residuals_of
 from workflow.lib.residuals.terms import BY_NAME
-from workflow.lib.results import SATURATED
+from workflow.lib.results import OVERLOADED, SATURATED
 from workflow.lib.scoring import numbers_text
 from workflow.lib.vocabulary import Metric, Scope, Statistic
 
@@ -98,7 +98,7 @@ def test_a_saturated_server_keeps_its_reason(lab, h1_rows, arm):
     measured = corrected(h1_rows, load={"saturated": {"measured": True, "predicted": True}})[:1]
     simulated = corrected(h1_rows, load={"saturated": {"measured": False, "predicted": True}})[:1]
     assert residuals_of(lab, measured, arm, tuple(Metric))[0].itl.reason == SATURATED
-    assert residuals_of(lab, simulated, arm, tuple(Metric))[0].itl.reason == OVERLOADED
+    assert residuals_of(lab, simulated, arm, tuple(Metric))[0].itl.reason == OVERLOADED.format(arms="treatment")
 
 
 def test_a_run_that_could_not_be_done_has_a_residual_with_its_reason(lab, h1_rows, arm):

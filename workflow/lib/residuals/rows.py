@@ -22,7 +22,6 @@ from workflow.lib.vocabulary import Metric
 NAMES: Mapping[Metric, str] = MappingProxyType(
     {Metric.TTFT_MEAN: "ttft", Metric.TPOT_MEAN: "itl", Metric.E2E_MEAN: "e2e"}
 )
-OVERLOADED = "only the simulated server was saturated; no term acts to first order on a queue that grows"
 
 
 def residuals_of(
@@ -36,11 +35,7 @@ def residuals_of(
 def _residual(laboratory: Laboratory, row: Row, arm: Arm, metrics: tuple[Metric, ...]) -> Residual:
     model = laboratory.model(row["model"])
     seen, load, counters = row.get("occupancy"), row.get("load", {}), row.get("counters", {})
-    overloaded = OVERLOADED if load.get("saturated", {}).get("predicted") else ""
-    figures = {
-        NAMES[one.metric]: Figure(one.measured, one.predicted, one.reason or overloaded)
-        for one in error_rows([row], metrics)
-    }
+    figures = {NAMES[one.metric]: Figure(one.measured, one.predicted, one.reason) for one in error_rows([row], metrics)}
     return residual_of(
         experiment=row["experiment"],
         load_point=row["load_point"],
