@@ -210,3 +210,11 @@ def test_several_load_points_of_one_experiment_are_not_called_experiments():
     keys = {**IMPROVEMENT, "metric": "tpot_mean", "of": "treatment", "over": "baseline"}
     assert judged(keys, rows).detail.startswith("2 of 2 load points improve")
     assert judged(keys, pair("one", -40, -30)).detail.startswith("1 of 1 experiments improve")
+
+
+def test_a_direction_that_so_few_experiments_cannot_tell_says_so():
+    rows = [*pair("one", -40, -30, workload="chat"), *pair("two", -40, -31, workload="code")]
+    keys = {**ORDER, "by": "workload", "metric": "tpot_mean", "of": "treatment", "over": "baseline"}
+    found = judged(keys, rows)
+    assert found.result is CriterionResult.PASS
+    assert "cannot be told from so few experiments" in found.detail

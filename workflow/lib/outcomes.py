@@ -15,6 +15,7 @@ from workflow.lib.uncertainty import Evidence
 from workflow.lib.vocabulary import CriterionResult
 
 NOT_DISTINGUISHABLE = "the difference is not distinguishable from zero"
+UNKNOWN_DISTINCTION = "whether the difference is zero cannot be told from so few experiments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,8 @@ def decide(
     """
     margin = observed - threshold if rising else threshold - observed
     interval = evidence.interval if evidence else None
-    if comment and evidence and evidence.against_zero and evidence.is_distinguishable is False:
-        detail += f"; {NOT_DISTINGUISHABLE}"
+    if comment and evidence and evidence.against_zero and evidence.is_distinguishable is not True:
+        detail += f"; {UNKNOWN_DISTINCTION if evidence.is_distinguishable is None else NOT_DISTINGUISHABLE}"
     robust = tuple(Robust(name, value, result_of(passes(value))) for name, value in evidence.robust) if evidence else ()
     return Outcome(
         criterion.id,
