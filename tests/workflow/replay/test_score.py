@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 
 import pytest
@@ -15,7 +16,7 @@ from tests.workflow.replay.toy import requests
 from workflow.lib.replay.option_sets import load_option_sets
 from workflow.lib.replay.recording import load_recordings
 from workflow.lib.replay.score import Sample, score, simulate
-from workflow.lib.replay.summary import by_set, numbers_text, summary
+from workflow.lib.replay.summary import by_set, in_common, numbers_text, summary
 
 US_PER_MS = 1000.0
 
@@ -154,6 +155,14 @@ def test_a_prediction_that_saturates_is_in_no_mean(two_stages):
     assert (found.compared, found.scored) == (1, 2)
     error = abs(two_stages[0].samples["e2e"].signed_error_pct("mean"))
     assert found.errors_pct["experiments", "e2e", "mean"] == pytest.approx(error)
+
+
+def test_sets_are_compared_over_the_load_points_that_all_of_them_keep_up_with(two_stages):
+    """What one set of options overloads is taken from every other set too."""
+    kept_up = dataclasses.replace(two_stages[1], options=dataclasses.replace(two_stages[1].options, id="other"))
+    kept_up = dataclasses.replace(kept_up, queue_grows=False)
+    assert [one.stage.name for one in in_common([*two_stages, kept_up])] == [two_stages[0].stage.name]
+    assert in_common([kept_up]) == [kept_up]
 
 
 def test_numbers_have_the_columns_and_units_of_all_numbers(two_stages, lab):

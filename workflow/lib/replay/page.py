@@ -15,7 +15,7 @@ from workflow.lib.replay.drawings import DRAWN_REQUESTS, distributions, drawn_st
 from workflow.lib.replay.option_sets import OptionSet
 from workflow.lib.replay.recording import Recording
 from workflow.lib.replay.score import StageScore
-from workflow.lib.replay.summary import numbers_text
+from workflow.lib.replay.summary import in_common, numbers_text
 
 PAGE = "REPLAY.md"
 NUMBERS = "numbers.csv"
@@ -59,6 +59,7 @@ def _page(
             "families": sorted({one.family for one in experiments.values()}),
             "by_experiment": tables.summary_table(found, "experiments"),
             "by_load_point": tables.summary_table(found, "load_points"),
+            "in_common": tables.summary_table(tables.summaries(in_common(scores)), "experiments"),
             "ranges": tables.range_table(scores),
             "saturating": [one for one in found if one.compared < one.scored],
             "errors_figure": ERRORS_FIGURE if any(one.has_latencies for one in scores) else "",

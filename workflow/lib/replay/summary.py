@@ -69,6 +69,12 @@ def summary(scores: Sequence[StageScore]) -> Summary:
     return Summary(scores[0].options.label, len(compared), len(scored), errors)
 
 
+def in_common(scores: Sequence[StageScore]) -> list[StageScore]:
+    """Return the scores of load points that every set of options keeps up with, so that sets can be compared."""
+    lost = {one.stage.name for one in scores if one.has_latencies and one.queue_grows}
+    return [one for one in scores if one.stage.name not in lost]
+
+
 def numbers_text(scores: Sequence[StageScore]) -> str:
     """Return every number as CSV, with the columns of all `numbers.csv`."""
     rows = [
