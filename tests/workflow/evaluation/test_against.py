@@ -176,3 +176,33 @@ def test_an_arm_predicts_with_its_own_step_time_model_and_its_own_client(strange
     (none,) = stranger.rows("ttft_mean", predictor="h24_client_time:none")
     (more,) = stranger.rows("ttft_mean", predictor="h24_client_time:per_request")
     assert float(more["predicted"]) - float(none["predicted"]) == pytest.approx(6.0)
+
+
+def test_options_without_a_record_are_said_to_have_none(stranger):
+    stranger.add()
+    stranger.evaluate("--against", "h2b_scaled_overhead:scaled")
+    assert "`h2b_scaled_overhead:scaled` has no record of what it was tuned to" in section(
+        stranger.page, "Side by side"
+    )
+
+
+def test_the_gain_has_its_median_and_the_page_says_how_small_p_can_get(stranger):
+    for name in ("a", "b", "c"):
+        stranger.add(name)
+    stranger.evaluate("--against", "h2b_scaled_overhead:scaled")
+    text = section(stranger.page, "Side by side")
+    assert "median over load points" in text
+    assert "With 3 experiments p cannot fall below 0.25" in text
+    (middle,) = stranger.numbers(method="never_seen", statistic="delta_median", metric="e2e_mean")
+    (mean,) = stranger.numbers(method="never_seen", statistic="delta", metric="e2e_mean")
+    assert middle["value"] == mean["value"]
+
+
+def test_saturation_that_only_the_other_predicts_makes_no_gain(stranger, tmp_path):
+    path = tmp_path / "slow.yaml"
+    path.write_text(yaml.safe_dump(OPTIONS | {"overhead": {"kind": "fixed", "us": 900000}}), encoding="utf-8")
+    stranger.add("calm")
+    stranger.add("busy", load_points=[poisson(per_s=20.0, requests=200)])
+    assert stranger.evaluate("--against", path) == 0
+    groups = {row["method"] for row in stranger.numbers(statistic="delta", metric="e2e_mean")}
+    assert groups == {"never_seen", "never_seen_slow_predicted_saturated"}

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from workflow.lib.evaluation.aggregate import standing_groups
+from workflow.lib.evaluation.aggregate import group_name, standing_groups
 from workflow.lib.evaluation.numbers import Line, line
 from workflow.lib.evaluation.predictors import Standing
-from workflow.lib.evaluation.records import HEADLINE, PointResult, label
+from workflow.lib.evaluation.records import HEADLINE, PREDICTED_SATURATED, PointResult, label
 from workflow.lib.markdown import MISSING, pct, pp, signed_pct, table
 from workflow.lib.scoring import ALL_LOAD_POINTS, mean
 from workflow.lib.settings import Settings
-from workflow.lib.statistics import Interval, PValue, bootstrap_mean, sign_flip_p
+from workflow.lib.statistics import Interval, PValue, bootstrap_mean, median, sign_flip_p
 
 MOST_CHANGED = 10
+# Probability below which a difference is usually called significant; with few experiments no p can get there.
+USUAL_P = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Comparison:
     ----------
     judged, other, gain
         Means over experiments, each the mean of its load points.
+    median_gain
+        Median over load points; a single one cannot make it.
     better, worse
         Load points on which the one judged is closer, or farther, by more than the laboratory's threshold.
     """
@@ -61,6 +65,7 @@ class Comparison:
     judged: float
     other: float
     gain: float
+    median_gain: float
     interval: Interval | None
     p_value: PValue | None
     better: int
@@ -84,13 +89,18 @@ def pairs_of(results: Iterable[PointResult], names: Sequence[str], metric: str) 
 def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: Settings) -> list[Comparison]:
     """Compare both predictors on every headline figure, by how much of a test the one judged is."""
     found = []
+    only_other = {one.place for one in results if one.predictor == names[1] and one.falsely_saturated}
     for group, members in standing_groups(one for one in results if one.predictor == names[0]).items():
         places = {one.place for one in members}
-        own = [one for one in results if one.place in places]
-        for metric in HEADLINE:
-            pairs = pairs_of(own, names, metric)
-            if pairs:
-                found.append(_comparison(group, metric, pairs, settings))
+        # Where the other one alone saturates, its error has no upper end, and neither has the gain.
+        apart = set() if group.endswith(PREDICTED_SATURATED) else only_other
+        parts = {group: places - apart, group_name(group, f"{names[1]} {PREDICTED_SATURATED}"): places & apart}
+        for name, chosen in parts.items():
+            own = [one for one in results if one.place in chosen]
+            for metric in HEADLINE:
+                pairs = pairs_of(own, names, metric)
+                if pairs:
+                    found.append(_comparison(name, metric, pairs, settings))
     return found
 
 
@@ -99,7 +109,7 @@ def _comparison(group: str, metric: str, pairs: Sequence[Pair], settings: Settin
     for pair in pairs:
         by_experiment.setdefault(pair.judged.place.experiment, []).append(pair)
     gains = [mean([one.gain for one in own]) for own in by_experiment.values()]
-    families = [own[0].judged.place.family for own in by_experiment.values()]
+    families = [own[0].judged.family for own in by_experiment.values()]
     errors = [[mean([one.errors[side] for one in own]) for own in by_experiment.values()] for side in (0, 1)]
     beyond = settings.bold_above_pp
     return Comparison(
@@ -110,6 +120,7 @@ def _comparison(group: str, metric: str, pairs: Sequence[Pair], settings: Settin
         judged=mean(errors[0]),
         other=mean(errors[1]),
         gain=mean(gains),
+        median_gain=median([one.gain for one in pairs]),
         interval=bootstrap_mean(
             gains,
             resamples=settings.bootstrap.resamples,
@@ -134,6 +145,7 @@ def comparison_table(found: Iterable[Comparison], names: Sequence[str], settings
             pct(one.judged),
             pct(one.other),
             pp(one.gain, bold_above=settings.bold_above_pp),
+            pp(one.median_gain),
             f"{one.interval.low:+.1f} to {one.interval.high:+.1f}" if one.interval else MISSING,
             f"{one.p_value.value:.2g}" if one.p_value else MISSING,
             str(one.better),
@@ -141,7 +153,8 @@ def comparison_table(found: Iterable[Comparison], names: Sequence[str], settings
         ]
         for one in found
     ]
-    header = ["predictions", "figure", "experiments (load points)", names[0], names[1], "gain", "95 % interval", "p"]
+    header = ["predictions", "figure", "experiments (load points)", names[0], names[1], "gain"]
+    header += ["median over load points", "95 % interval", "p"]
     return table([*header, f"better by {beyond}", f"worse by {beyond}"], lines, left=2)
 
 
@@ -164,11 +177,25 @@ def changed_table(results: Sequence[PointResult], names: Sequence[str]) -> str:
 
 
 def unfair(results: Iterable[PointResult], names: Sequence[str]) -> str:
-    """Say where the one compared with is in its own fit and the one judged is not, or empty."""
-    seen = [one for one in results if one.predictor == names[1] and one.standing is Standing.IN_SAMPLE]
-    if not seen:
-        return ""
-    return f"`{names[1]}` was fitted to the families of {len(seen)} of these load points: there it is in sample."
+    """Say where one of the two may know the load points: in its own fit, or tuned without a record."""
+    results, parts = list(results), []
+    for name in names:
+        standings = [one.standing for one in results if one.predictor == name]
+        seen = standings.count(Standing.IN_SAMPLE)
+        if seen:
+            parts.append(f"`{name}` was fitted to the families of {seen} of these load points: there it is in sample.")
+        if Standing.NO_RECORD in standings:
+            parts.append(
+                f"`{name}` has no record of what it was tuned to: it may have been tuned to these very load points."
+            )
+    return " ".join(parts)
+
+
+def smallest_p(found: Iterable[Comparison]) -> str:
+    """Say below what no p can fall with so few experiments, or empty where that hides nothing."""
+    few = sorted({one.experiments for one in found if one.p_value and 2.0 ** (1 - one.experiments) > USUAL_P})
+    words = [f"{number} experiments p cannot fall below {2.0 ** (1 - number):.2g}" for number in few]
+    return f"With {', with '.join(words)}, whatever the gains are." if words else ""
 
 
 def gain_lines(found: Iterable[Comparison], names: Sequence[str]) -> Iterator[Line]:
@@ -176,6 +203,7 @@ def gain_lines(found: Iterable[Comparison], names: Sequence[str]) -> Iterator[Li
     for one in found:
         place = (one.group, names[0], ALL_LOAD_POINTS, "overall", "experiments", one.metric)
         yield line(*place, "delta", one.gain, "pp")
+        yield line(*place, "delta_median", one.median_gain, "pp")
         yield line(*place, "better", one.better, "count")
         yield line(*place, "worse", one.worse, "count")
         if one.interval is not None:

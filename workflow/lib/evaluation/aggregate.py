@@ -3,7 +3,8 @@
 Contract: pure functions of results. The error of a load point is that of its figure (predicted mean
 against measured mean). A group's error is the plain mean over load points, over experiments (each the
 mean of its load points) and over families (each the mean of its experiments). Intervals resample
-whole families, because experiments on one model share its errors.
+whole families, because experiments on one model share its errors; a model that was fitted to is of the
+family it was fitted as, whatever it is called.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from workflow.lib.evaluation.predictors import OUT_OF_SAMPLE, Standing
-from workflow.lib.evaluation.records import PointResult
+from workflow.lib.evaluation.records import APART, HEADLINE, PointResult
 from workflow.lib.scoring import mean
 from workflow.lib.settings import Settings
-from workflow.lib.statistics import Interval, bootstrap_mean
+from workflow.lib.statistics import Interval, bootstrap_mean, median
 
 NOT_IN_THE_FIT = "not in the fit"
 Key = Callable[[PointResult], str]
 
 # What results are grouped by, beside the family: title of the group, and its key.
 GROUPS: Mapping[str, Key] = {
-    "family": lambda one: one.place.family,
+    "family": lambda one: one.family,
     "tp": lambda one: str(one.place.tensor_parallel),
     "hardware": lambda one: one.place.hardware,
     "workload": lambda one: one.place.workload,
@@ -40,6 +41,8 @@ class Means:
     ----------
     signed
         Mean signed error over load points; negative: predicted too fast.
+    medians
+        Of the absolute errors of load points, experiments and families.
     experiments_interval, families_interval
         None below two.
     """
@@ -48,6 +51,7 @@ class Means:
     experiments: float
     families: float
     signed: float
+    medians: tuple[float, float, float]
     experiments_interval: Interval | None
     families_interval: Interval | None
     counts: tuple[int, int, int]
@@ -56,8 +60,36 @@ class Means:
 def standing_groups(results: Iterable[PointResult]) -> dict[str, list[PointResult]]:
     """Return results by how much of a test they are: what is in no fit first, in sample and no record apart.
 
-    Never seen and held out are given together and each, where both occur.
+    Never seen and held out are given together and each, where both occur. Results that stand apart (`APART`) are in
+    none of these groups but in groups of their own behind them.
     """
+    by_reason: dict[str, list[PointResult]] = {one: [] for one in ("", *APART)}
+    for result in results:
+        by_reason[result.apart].append(result)
+    return {
+        group_name(standing, apart): members
+        for apart, own in by_reason.items()
+        for standing, members in _by_standing(own).items()
+    }
+
+
+def group_name(standing: str, apart: str) -> str:
+    """Return what results of one standing are called that stand apart for a reason, or for none."""
+    return f"{standing}, {apart}" if apart else standing
+
+
+def group_of(one: PointResult) -> str:
+    """Return the group of `standing_groups` a result is in, unions left out."""
+    return group_name(one.standing.value, one.apart)
+
+
+def scored_experiments(results: Iterable[PointResult]) -> int:
+    """Return how many experiments have an error in any figure of the headline."""
+    members = list(results)
+    return len({one.place.experiment for metric in HEADLINE for one, _ in scored(members, metric)})
+
+
+def _by_standing(results: Iterable[PointResult]) -> dict[str, list[PointResult]]:
     found: dict[Standing, list[PointResult]] = {one: [] for one in Standing}
     for result in results:
         found[result.standing].append(result)
@@ -95,7 +127,7 @@ def means(results: Iterable[PointResult], metric: str, settings: Settings | None
     family_of: dict[str, str] = {}
     for one, error in errors:
         by_experiment.setdefault(one.place.experiment, []).append(abs(error))
-        family_of[one.place.experiment] = one.place.family
+        family_of[one.place.experiment] = one.family
     experiments = {name: mean(values) for name, values in by_experiment.items()}
     by_family: dict[str, list[float]] = {}
     for name, value in experiments.items():
@@ -107,6 +139,7 @@ def means(results: Iterable[PointResult], metric: str, settings: Settings | None
         experiments=mean(list(experiments.values())),
         families=mean(families),
         signed=mean([error for _, error in errors]),
+        medians=(median([abs(error) for _, error in errors]), median(list(experiments.values())), median(families)),
         experiments_interval=_interval(list(experiments.values()), clusters, settings),
         families_interval=_interval(families, None, settings),
         counts=(len(errors), len(experiments), len(families)),

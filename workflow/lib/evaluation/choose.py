@@ -23,7 +23,8 @@ from simulator.validation import parse, read_yaml, suggest
 from workflow.lib.arms import ENGINE_KEY, Arm
 from workflow.lib.calibration.plan import FOLDER
 from workflow.lib.calibration.record import load_calibration
-from workflow.lib.evaluation.predictors import CalibratedPredictor, OptionsPredictor, Predictor, fitted_shapes
+from workflow.lib.evaluation.coverage import coverage_of
+from workflow.lib.evaluation.predictors import CalibratedPredictor, OptionsPredictor, Predictor
 from workflow.lib.files import digest_of_files
 from workflow.lib.laboratory import EMBEDDED_KERNELS
 from workflow.lib.resolve import resolve_arm
@@ -90,8 +91,8 @@ def _file(root: Path, path: Path, option: str) -> Chosen:
 
 def _calibration(root: Path, path: Path) -> Chosen:
     calibration = load_calibration(path)
-    shapes = fitted_shapes(calibration, root / "configs" / "models")
-    return Chosen(CalibratedPredictor(calibration.name, calibration, shapes), digest_of_files([path], path.parent))
+    predictor = CalibratedPredictor(calibration.name, calibration, coverage_of(calibration, root))
+    return Chosen(predictor, digest_of_files([path], path.parent))
 
 
 def _arm(root: Path, hypothesis: str, arm: str, option: str) -> Chosen:

@@ -50,8 +50,9 @@ SMALLEST_PCT = 0.1
 
 def predicted_versus_measured(results: Sequence[PointResult]) -> str:
     """Draw predicted against measured means on log axes, one panel per figure."""
-    groups = _by_standing(results)
-    if not any(scored(results, metric) for metric in HEADLINE):
+    kept = _kept(results)
+    groups = _by_standing(kept)
+    if not any(scored(kept, metric) for metric in HEADLINE):
         return ""
     with drawn(Layout(len(HEADLINE), PANEL_WIDTH, SCATTER_LEFT, SCATTER_LEFT, 1, right=0.35)) as (figure, panels):
         for axes, metric in zip(panels, HEADLINE, strict=True):
@@ -62,7 +63,8 @@ def predicted_versus_measured(results: Sequence[PointResult]) -> str:
 
 def error_by_family(results: Sequence[PointResult]) -> str:
     """Draw the signed error of every load point, one line per family, one panel per figure."""
-    families = list(grouped((one for one in results if _has_error(one)), lambda one: one.place.family))
+    kept = _kept(results)
+    families = list(grouped((one for one in kept if _has_error(one)), lambda one: one.family))
     if not families:
         return ""
     left = CHARACTER_WIDTH * max(map(len, families)) + 0.2
@@ -70,7 +72,7 @@ def error_by_family(results: Sequence[PointResult]) -> str:
     layout = Layout(len(HEADLINE), BAR_HEIGHT * 1.6 * rows, left, GAP, 1, right=0.35)
     with drawn(layout) as (figure, panels):
         for axes, metric in zip(panels, HEADLINE, strict=True):
-            _lines(axes, metric, families, _by_standing(results))
+            _lines(axes, metric, families, _by_standing(kept))
         for axes in panels[1:]:
             axes.set_yticklabels([])
         legend(figure, panels[0], len(Standing) + 1)
@@ -120,9 +122,9 @@ def _scatter(axes: Axes, metric: str, groups: Mapping[Standing, Sequence[PointRe
 def _lines(axes: Axes, metric: str, families: Sequence[str], groups: Mapping[Standing, Sequence[PointResult]]) -> None:
     for standing, own in groups.items():
         found = scored(own, metric)
-        _mark(axes, [error for _, error in found], [families.index(one.place.family) for one, _ in found], standing)
+        _mark(axes, [error for _, error in found], [families.index(one.family) for one, _ in found], standing)
     for place, family in enumerate(families):
-        errors = [error for own in groups.values() for one, error in scored(own, metric) if one.place.family == family]
+        errors = [error for own in groups.values() for one, error in scored(own, metric) if one.family == family]
         if errors:
             words = "mean of the family" if place == 0 else None
             axes.plot([mean(errors)], [place], linestyle="none", marker="|", markersize=14, color=EDGE, label=words)
@@ -185,6 +187,11 @@ def _pairs(results: Iterable[PointResult], metric: str) -> list[tuple[float, flo
 def _by_standing(results: Sequence[PointResult]) -> dict[Standing, list[PointResult]]:
     found = {standing: [one for one in results if one.standing is standing] for standing in Standing}
     return {standing: own for standing, own in found.items() if own}
+
+
+def _kept(results: Iterable[PointResult]) -> list[PointResult]:
+    """Leave out what is saturated in the simulation alone: one such error would hide all others."""
+    return [one for one in results if not one.falsely_saturated]
 
 
 def _has_error(one: PointResult) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from workflow.lib.evaluation.aggregate import GROUPS, Means, grouped, means, standing_groups
+from workflow.lib.evaluation.aggregate import GROUPS, Means, group_of, grouped, means, standing_groups
 from workflow.lib.evaluation.records import PERCENT, Figure, PointResult, Refused, Status
 from workflow.lib.files import csv_text
 from workflow.lib.scoring import ALL_LOAD_POINTS, NUMBER_COLUMNS, VALUE_DECIMALS
@@ -21,6 +21,7 @@ PREDICTION_COLUMNS = (
     "predictor",
     "standing",
     "family",
+    "seen_as",
     "model",
     "architecture",
     "hardware",
@@ -71,13 +72,13 @@ def numbers_text(
 def line(standing: str, arm: str, load_point: str, scope: str, key: str, metric: str, *value: str | float) -> Line:
     """Return one line of `numbers.csv`; `value` is statistic, number and unit."""
     statistic, number, unit = value
-    method = standing.replace(" ", "_")
+    method = standing.replace(",", "").replace(" ", "_")
     return (method, arm, load_point, scope, key, metric, str(statistic), f"{number:.{VALUE_DECIMALS}f}", str(unit))
 
 
 def _points(results: Iterable[PointResult]) -> Iterator[Line]:
     for one in results:
-        place = (one.standing.value, one.predictor, one.place.load_point, "experiment", one.place.experiment)
+        place = (group_of(one), one.predictor, one.place.load_point, "experiment", one.place.experiment)
         for figure in one.figures:
             error = figure.error_pct
             if error is not None and figure.measured is not None and figure.predicted is not None:
@@ -110,9 +111,10 @@ def _overall(standing: str, arm: str, metric: str, found: Means) -> Iterator[Lin
         ("experiments", found.experiments, found.experiments_interval),
         ("families", found.families, found.families_interval),
     )
-    for (way, value, interval), count in zip(ways, found.counts, strict=True):
+    for (way, value, interval), count, middle in zip(ways, found.counts, found.medians, strict=True):
         place = (standing, arm, ALL_LOAD_POINTS, "overall", way, metric)
         yield line(*place, "mape", value, "pct")
+        yield line(*place, "median", middle, "pct")
         yield line(*place, "count", count, "count")
         if interval is not None:
             yield line(*place, "interval_low", interval.low, "pct")
@@ -138,6 +140,7 @@ def _prediction(one: PointResult, figure: Figure) -> Sequence[object]:
         one.predictor,
         one.standing.value,
         place.family,
+        one.seen_as or "",
         place.model,
         place.architecture,
         place.hardware,

@@ -8,9 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from workflow.lib.evaluation.aggregate import GROUPS, NOT_IN_THE_FIT, grouped, means, scored, standing_groups
+from workflow.lib.evaluation.aggregate import (
+    GROUPS,
+    NOT_IN_THE_FIT,
+    group_of,
+    grouped,
+    means,
+    scored,
+    standing_groups,
+)
 from workflow.lib.evaluation.predictors import MEANINGS, OUT_OF_SAMPLE, Flag, Standing
-from workflow.lib.evaluation.records import HEADLINE, Figure, PointResult, Refused, Status, label
+from workflow.lib.evaluation.records import (
+    APART,
+    HEADLINE,
+    PREDICTED_SATURATED,
+    UNKNOWN_SOFTWARE,
+    Figure,
+    PointResult,
+    Refused,
+    Status,
+    label,
+)
 from workflow.lib.markdown import MISSING, pct, signed_pct, table
 from workflow.lib.measured import PERCENTILES
 from workflow.lib.scoring import PERCENT, mean
@@ -28,6 +46,11 @@ GROUP_TITLES = {
     "architecture": "architecture",
     "tool": "tool and side",
 }
+MEANING_APART = {
+    PREDICTED_SATURATED: "the queue grows in the simulation, and nothing says that it did on the server; in no mean of "
+    "the lines above, because such an error has no upper end",
+    UNKNOWN_SOFTWARE: "serving software, or a version of it, that no measurement of the fit states",
+}
 NOT_MEASURED = "the measurement does not have it"
 RANKED = tuple(f"{stem}_{rank}" for stem in ("ttft", "tpot", "itl", "e2e") for rank in PERCENTILES)
 THROUGHPUTS = {
@@ -38,7 +61,7 @@ THROUGHPUTS = {
 
 
 def headline(results: Sequence[PointResult], settings: Settings) -> str:
-    """Mean absolute errors of means, three ways, by how much of a test they are."""
+    """Mean and median absolute errors of means, three ways, by how much of a test they are."""
     lines = []
     for standing, members in standing_groups(results).items():
         found = [means(members, metric, settings) for metric in HEADLINE]
@@ -51,7 +74,8 @@ def headline(results: Sequence[PointResult], settings: Settings) -> str:
             for one in found:
                 values = None if one is None else (one.points, one.experiments, one.families)[place]
                 interval = None if one is None else (None, one.experiments_interval, one.families_interval)[place]
-                cells.append(_with_interval(values, interval, bold=way == "experiments"))
+                median = None if one is None else one.medians[place]
+                cells.append(_with_interval(values, interval, median, bold=way == "experiments"))
             lines.append([standing, f"{_span(counts)} {way}", *cells])
     return table(["predictions", "mean over", *METRIC_LABELS], lines, left=2) if lines else ""
 
@@ -62,6 +86,7 @@ def standings(results: Sequence[PointResult]) -> str:
     lines = [f"- *{one.value}*: {MEANINGS[one]}." for one in Standing if one in found]
     if found >= set(OUT_OF_SAMPLE):
         lines.insert(0, f"- *{NOT_IN_THE_FIT}*: never seen and held out together.")
+    lines += [f"- *..., {one}*: {MEANING_APART[one]}." for one in APART if any(each.apart == one for each in results)]
     return "\n".join(lines)
 
 
@@ -110,10 +135,11 @@ def saturation_counts(results: Sequence[PointResult]) -> str:
     lines = []
     for measured, words in ((True, "saturated"), (False, "not saturated"), (None, "not known")):
         known = [one for one in results if one.saturated_measured is measured and one.saturated_predicted is not None]
-        for standing, own in _each_standing(known).items():
+        for standing, own in grouped(known, lambda one: one.standing.value).items():
             said = sum(one.saturated_predicted is True for one in own)
-            lines.append([words, standing, str(len(own)), str(said), str(len(own) - said)])
-    header = ["measured", "predictions", "load points", "predicted saturated", "predicted not saturated"]
+            wrong = len(own) - said if measured else said
+            lines.append([words, standing, str(len(own)), str(said), str(len(own) - said), str(wrong)])
+    header = ["measured", "predictions", "load points", "predicted saturated", "predicted not saturated", "wrong"]
     return table(header, lines, left=2) if lines else ""
 
 
@@ -196,14 +222,14 @@ def distances(results: Sequence[PointResult]) -> str:
 
 
 def _each_standing(results: Sequence[PointResult]) -> dict[str, list[PointResult]]:
-    return grouped(results, lambda one: one.standing.value)
+    return grouped(results, group_of)
 
 
 def _signed(results: Sequence[PointResult]) -> str:
     lines = []
     for one in results:
         place = one.place
-        what = one.standing.value if one.status is Status.OK else f"{one.standing.value}, {one.status.value}"
+        what = group_of(one) if one.status is Status.OK else f"{one.standing.value}, {one.status.value}"
         cells = [signed_pct(one.error_pct(metric)) for metric in HEADLINE]
         marks = ", ".join(dict.fromkeys(f"`{note.flag.value}`" for note in one.notes)) or MISSING
         lines.append([place.name, place.family, place.hardware, str(place.tensor_parallel), what, *cells, marks])
@@ -221,11 +247,12 @@ def _absolute_and_signed(absolute: float, signed: float) -> str:
     return f"{pct(absolute)} ({signed_pct(signed)})"
 
 
-def _with_interval(value: float | None, interval: Interval | None, *, bold: bool) -> str:
+def _with_interval(value: float | None, interval: Interval | None, median: float | None, *, bold: bool) -> str:
     if value is None:
         return MISSING
     text = f"**{pct(value)}**" if bold else pct(value)
-    return f"{text} ({interval.low:.1f} to {interval.high:.1f})" if interval else text
+    text += f" ({interval.low:.1f} to {interval.high:.1f})" if interval else ""
+    return f"{text}, median {pct(median)}"
 
 
 def _span(counts: set[int]) -> str:

@@ -23,17 +23,18 @@ from simulator.steptime.build import BuiltStepTime
 from simulator.workload.arrivals import GammaGaps, Poisson
 from workflow.lib import measurement_lint as lint
 from workflow.lib import residuals
+from workflow.lib.evaluation.coverage import architecture_of
 from workflow.lib.evaluation.figures import THROUGHPUT, Wanted, mean_figure, wanted_figures
 from workflow.lib.evaluation.predictors import Note, Predictor
 from workflow.lib.evaluation.records import HEADLINE, Figure, Place, PointResult, Status
+from workflow.lib.evaluation.servers import require_room
 from workflow.lib.experiment import Experiment
 from workflow.lib.load_point import LoadPoint
 from workflow.lib.residuals import Residual, priced_by, residual_of
 from workflow.lib.results import SATURATED
 from workflow.lib.under_load import distances_of, grows_queue
 
-DENSE, MIXTURE = "dense", "mixture of experts"
-FP8 = "FP8"
+ONLY_PREDICTED_SATURATED = "saturated in the simulation alone"
 # A prediction is averaged over sequences of arrivals where these are random and were not recorded: as many as make
 # up this number of requests, within a limit. From seed to seed, the mean inter-token time of 1,200 requests with
 # long answers has a standard deviation of 0.8 %, that of several thousand requests less than 0.1 %.
@@ -79,12 +80,14 @@ def _point_result(task: Task, point: LoadPoint, predictor: Predictor) -> PointRe
         figures=(),
         quality=tuple(dict.fromkeys(one.flag.value for one in experiment.flags_of(point.id))),
         saturated_measured=saturated(experiment, point),
+        seen_as=predictor.seen_as(experiment, model),
         requests=point.requests.sent,
     )
     wanted: tuple[Wanted, ...] = ()
     try:
         wanted = wanted_figures(experiment, point)
         require_runnable(model, experiment.tensor_parallel)
+        require_room(experiment, model, task.hardware)
         return _simulated(task, point, predictor, wanted, empty)
     except RooflineLabError as error:
         figures = tuple(one.without(Status.UNSUPPORTED, str(error)) for one in wanted)
@@ -146,13 +149,13 @@ def _residual(
 ) -> Residual:
     """Return the errors of the means with what they may go with, for the residual analysis."""
     figures = {
-        name: residual_figure_of(result.figure(metric))
+        name: residual_figure_of(result.figure(metric), ONLY_PREDICTED_SATURATED if result.falsely_saturated else "")
         for name, metric in zip(("ttft", "itl", "e2e"), HEADLINE, strict=True)
     }
     return residual_of(
         experiment=task.experiment.id,
         load_point=point.id,
-        family=task.experiment.family,
+        family=result.family,
         model=task.model,
         hardware=task.hardware,
         tensor_parallel=task.experiment.tensor_parallel,
@@ -165,12 +168,12 @@ def _residual(
     )
 
 
-def residual_figure_of(figure: Figure | None) -> residuals.Figure:
-    """Return a figure as the residual analysis takes it."""
+def residual_figure_of(figure: Figure | None, refusal: str = "") -> residuals.Figure:
+    """Return a figure as the residual analysis takes it; `refusal` says why none of its load point has a residual."""
     if figure is None:
         return residuals.Figure(None, None, "not measured")
     reason = "" if figure.status is Status.OK else figure.reason or figure.status.value
-    return residuals.Figure(figure.measured, figure.predicted, reason)
+    return residuals.Figure(figure.measured, figure.predicted, refusal or reason)
 
 
 def saturated(experiment: Experiment, point: LoadPoint) -> bool | None:
@@ -198,13 +201,12 @@ def _unjudged(figure: Figure) -> Figure:
 
 def _place(task: Task, point: LoadPoint) -> Place:
     experiment, model = task.experiment, task.model
-    kind = MIXTURE if model.num_local_experts else DENSE
     return Place(
         experiment=experiment.id,
         load_point=point.id,
         family=experiment.family,
         model=experiment.model,
-        architecture=f"{kind}, {FP8}" if model.quantization == "fp8" else kind,
+        architecture=architecture_of(model),
         hardware=experiment.hardware,
         tensor_parallel=experiment.tensor_parallel,
         workload=experiment.workload.name,

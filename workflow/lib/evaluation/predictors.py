@@ -10,27 +10,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 
 from simulator.engine.options import EngineOptions
-from simulator.errors import ConfigError, RooflineLabError
 from simulator.hardware import Hardware
 from simulator.kernels.analytic import AnalyticKernels
-from simulator.model import Model, load_model
+from simulator.model import Model
 from simulator.request_times import MetricOptions
 from simulator.steptime.build import BuiltStepTime, build_step_time
 from simulator.steptime.kernel_choice import choose_kernels
 from simulator.steptime.options import StepTimeOptions
+from simulator.steptime.physics_options import CalibratedPhysicsOptions
 from workflow.lib.arms import Arm
 from workflow.lib.calibration.client import REQUEST_CONSTANTS, client_time
 from workflow.lib.calibration.constants import Values, options_of
 from workflow.lib.calibration.record import Calibration
+from workflow.lib.evaluation.coverage import Coverage, architecture_of, version_text
 from workflow.lib.experiment import Experiment
 from workflow.lib.laboratory import engine_options
 from workflow.lib.meter import at_the_meter
+from workflow.lib.server_settings import vllm_version
 
-Shape = tuple[int, ...]
+KILO = 1000.0
 
 
 class Standing(StrEnum):
@@ -56,9 +57,13 @@ class Flag(StrEnum):
 
     IN_SAMPLE = "in_sample"
     OTHER_NAME = "family_under_another_name"
+    DISAGREES = "family_disagrees_with_model"
+    ARCHITECTURE = "architecture_not_calibrated"
     HARDWARE = "hardware_not_calibrated"
     TENSOR_PARALLEL = "tp_not_calibrated"
+    SOFTWARE = "software_not_calibrated"
     TOOL = "tool_not_calibrated"
+    SAMPLING = "sampling_unknown"
     SERVER = "server_not_stated"
     MODEL = "model_note"
 
@@ -88,6 +93,10 @@ class Predictor(Protocol):
         """Return how much of a test a prediction of `experiment` is."""
         ...
 
+    def seen_as(self, experiment: Experiment, model: Model) -> str | None:
+        """Return the family under which a model was fitted to, or None."""
+        ...
+
     def notes(self, experiment: Experiment, model: Model, hardware: Hardware) -> tuple[Note, ...]:
         """Return where a prediction leaves what the constants rest on."""
         ...
@@ -113,18 +122,11 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CalibratedPredictor:
-    """A calibration file.
-
-    Attributes
-    ----------
-    shapes
-        Family of every model that was fitted to, by its shape: a copy of a model under another name
-        is the same family.
-    """
+    """A calibration file, and what it rests on beyond what the file says."""
 
     name: str
     calibration: Calibration
-    shapes: Mapping[Shape, str]
+    coverage: Coverage
 
     @property
     def described(self) -> str:
@@ -136,11 +138,14 @@ class CalibratedPredictor:
         )
 
     def seen_as(self, experiment: Experiment, model: Model) -> str | None:
-        """Return the family under which a model was fitted to, or None."""
+        """Return the family under which a model was fitted to, or None.
+
+        The model itself decides, by shape, then by name; what the experiment calls its family comes last.
+        """
         trained = self.calibration.trained_on
-        if experiment.family in trained.families:
-            return experiment.family
-        return trained.models.get(experiment.model) or self.shapes.get(shape_of(model))
+        named = trained.models.get(experiment.model)
+        known = self.coverage.family_of(model, named) or named
+        return known or (experiment.family if experiment.family in trained.families else None)
 
     def standing(self, experiment: Experiment, model: Model) -> Standing:
         """Return how much of a test a prediction of `experiment` is."""
@@ -161,12 +166,11 @@ class CalibratedPredictor:
 
     def _notes(self, experiment: Experiment, model: Model) -> Iterator[Note]:
         trained = self.calibration.trained_on
-        family = self.seen_as(experiment, model)
         if self.standing(experiment, model) is Standing.IN_SAMPLE:
+            family = self.seen_as(experiment, model)
             yield Note(Flag.IN_SAMPLE, f"family {family} was fitted to: no test of transfer")
-        if family not in (None, experiment.family):
-            text = f"{experiment.model} ({experiment.family}) has the shape of a model of {family}, which was fitted to"
-            yield Note(Flag.OTHER_NAME, f"{text}; it is treated as that family")
+        yield from self._identity(experiment, model)
+        yield from self._architecture(experiment, model)
         if experiment.hardware not in trained.hardware:
             known = ", ".join(trained.hardware)
             text = f"{experiment.hardware} was not calibrated on ({known} was): same efficiencies on its data sheet"
@@ -174,9 +178,65 @@ class CalibratedPredictor:
         if trained.tensor_parallel and experiment.tensor_parallel not in trained.tensor_parallel:
             known = ", ".join(map(str, trained.tensor_parallel))
             yield Note(Flag.TENSOR_PARALLEL, f"TP {experiment.tensor_parallel} was not calibrated on ({known} were)")
+        yield from self._software(experiment.server.settings.software)
         if experiment.tool not in REQUEST_CONSTANTS and "client" in _sides(experiment):
             known = " and ".join(REQUEST_CONSTANTS)
             yield Note(Flag.TOOL, f"the client time of {experiment.tool} was not calibrated: mean of {known}")
+        yield from self._sampling(experiment, model)
+
+    def _identity(self, experiment: Experiment, model: Model) -> Iterator[Note]:
+        """Yield where family, name and shape of a model do not say the same."""
+        trained, family, stated = self.calibration.trained_on, self.seen_as(experiment, model), experiment.family
+        named = trained.models.get(experiment.model)
+        shape = self.coverage.family_of(model, named)
+        known = {shape, named} - {None}
+        if stated in trained.families and trained.models and known != {stated}:
+            is_what = f"is a model of {' or '.join(sorted(filter(None, known)))}" if known else "is no model of the fit"
+            text = f"{experiment.model} is called {stated}, but by shape and name it {is_what}"
+            yield Note(Flag.DISAGREES, f"{text}; it is treated as {family}")
+        elif len(known) > 1:
+            text = f"{experiment.model} has the name of a model of {named}, but the shape of"
+            yield Note(Flag.DISAGREES, f"{text} {shape}; it is treated as {family}")
+        elif family not in (None, stated):
+            text = f"{experiment.model} ({stated}) has the shape of a model of {family}, which was fitted to"
+            yield Note(Flag.OTHER_NAME, f"{text}; it is treated as that family")
+
+    def _architecture(self, experiment: Experiment, model: Model) -> Iterator[Note]:
+        """Yield where the constants that predict a model rest on none of its kind and precision."""
+        held_out = self.standing(experiment, model) is Standing.HELD_OUT
+        known = self.coverage.without(self.seen_as(experiment, model) if held_out else None)
+        own = architecture_of(model)
+        if known and own not in known:
+            which = "the fit without this family" if held_out else "the fit"
+            text = f"{model.id} is {own}; {which} has {' and '.join(sorted(known))} alone"
+            yield Note(Flag.ARCHITECTURE, f"{text}: the same constants on its bytes and FLOPs")
+
+    def _software(self, software: str | None) -> Iterator[Note]:
+        """Yield where the serving software is stated and not one the calibration knows."""
+        if software is None:
+            return
+        version, known = vllm_version(software), self.coverage.versions
+        if known is None and version is not None:
+            return
+        if version is None or known is None or not known[0] <= version <= known[1]:
+            span = f" {' to '.join(dict.fromkeys(map(version_text, known)))}" if known else ""
+            text = f"{software} was not calibrated on (vLLM{span} was): its own scheduling and overheads are not known"
+            yield Note(Flag.SOFTWARE, text)
+
+    def _sampling(self, experiment: Experiment, model: Model) -> Iterator[Note]:
+        """Yield what sampling costs where the model's default cuts off tokens: no experiment says how it sampled."""
+        if model.generation_config is None or not model.generation_config.truncates:
+            return
+        options = self.options(experiment, model, self.server(experiment))
+        if not isinstance(options, CalibratedPhysicsOptions):
+            return
+        thousands = model.vocab_size / KILO
+        step = options.sampling_us_per_kilotoken * thousands
+        request = options.sampling_us_per_kilotoken_request * thousands
+        if step or request:
+            text = f"{model.id}: top-p and top-k of its generation_config are priced, {step:.0f} us per step and"
+            ending = "how the client sampled is not stated; a greedy run skips that"
+            yield Note(Flag.SAMPLING, f"{text} {request:.0f} us per request in it; {ending}")
 
     def server(self, experiment: Experiment) -> EngineOptions:
         """Return the measured server, as far as its settings are stated."""
@@ -212,6 +272,10 @@ class OptionsPredictor:
         """Return that nothing is known about what the options were tuned to."""
         return Standing.NO_RECORD
 
+    def seen_as(self, experiment: Experiment, model: Model) -> str | None:
+        """Return that no fit is known."""
+        return None
+
     def notes(self, experiment: Experiment, model: Model, hardware: Hardware) -> tuple[Note, ...]:
         """Return what the step-time model says about this model and GPU."""
         step_time = self.step_time(experiment, model, hardware, self.server(experiment))
@@ -235,33 +299,6 @@ class OptionsPredictor:
     def client(self, experiment: Experiment, model: Model, load_point: str) -> MetricOptions:
         """Return the time between client and engine: the arm's, else the one the experiment states."""
         return at_the_meter(self.arm.rules, experiment, load_point)
-
-
-def shape_of(model: Model) -> Shape:
-    """Return what makes two descriptions the same model: everything but names, vocabulary and number types."""
-    return (
-        model.hidden_size,
-        model.num_hidden_layers,
-        model.num_attention_heads,
-        model.num_key_value_heads,
-        model.head_elements,
-        model.expert_width,
-        model.num_local_experts,
-        model.num_experts_per_tok,
-    )
-
-
-def fitted_shapes(calibration: Calibration, folder: Path) -> Mapping[Shape, str]:
-    """Return the family of every model that was fitted to and that `folder` describes, by shape."""
-    found: dict[Shape, str] = {}
-    for name, family in calibration.trained_on.models.items():
-        path = folder / f"{name}.json"
-        if path.is_file():
-            try:
-                found[shape_of(load_model(path))] = family
-            except RooflineLabError as error:
-                raise ConfigError(f"a model the calibration was fitted to cannot be read: {error}") from None
-    return found
 
 
 def _sides(experiment: Experiment) -> set[str]:

@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from workflow.lib.evaluation.predictors import Note, Standing
+from workflow.lib.evaluation.predictors import Flag, Note, Standing
 from workflow.lib.measured import LATENCIES
 from workflow.lib.residuals import Residual
 
 PERCENT = 100.0
+# Results that no mean of others holds, because one of them can outweigh all, or the server is of another kind.
+PREDICTED_SATURATED = "predicted saturated"
+UNKNOWN_SOFTWARE = "software not calibrated"
+APART = (PREDICTED_SATURATED, UNKNOWN_SOFTWARE)
 # Time between tokens in the one definition that most sources allow; see `workflow.lib.evaluation.figures`.
 INTER_TOKEN = "inter_token_mean"
 HEADLINE = ("ttft_mean", INTER_TOKEN, "e2e_mean")
@@ -103,6 +107,8 @@ class PointResult:
         Names of the quality flags of the measurement.
     saturated_measured, saturated_predicted
         None where not known.
+    seen_as
+        Family under which the model was fitted to; None if it was not.
     residual
         What the errors of the means may go with; None where there are none.
     distances
@@ -119,10 +125,28 @@ class PointResult:
     quality: tuple[str, ...] = ()
     saturated_measured: bool | None = None
     saturated_predicted: bool | None = None
+    seen_as: str | None = None
     requests: int = 0
     completed: int = 0
     residual: Residual | None = None
     distances: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def family(self) -> str:
+        """What errors are shared within: the family that was fitted to, else the one that is stated."""
+        return self.seen_as or self.place.family
+
+    @property
+    def falsely_saturated(self) -> bool:
+        """Whether a queue grows in the simulation, and nothing says that it did on the server."""
+        return self.saturated_predicted is True and self.saturated_measured is not True
+
+    @property
+    def apart(self) -> str:
+        """Why the result stands apart from others of its standing, or empty."""
+        if self.falsely_saturated:
+            return PREDICTED_SATURATED
+        return UNKNOWN_SOFTWARE if any(note.flag is Flag.SOFTWARE for note in self.notes) else ""
 
     def figure(self, name: str) -> Figure | None:
         """Return one figure, or None if it was not measured."""

@@ -16,10 +16,17 @@ from typing import Any
 from simulator.errors import ConfigError
 from workflow.lib.calibration.record import Calibration
 from workflow.lib.evaluation import against, drawings, page_tables
-from workflow.lib.evaluation.aggregate import NOT_IN_THE_FIT, means, scored, standing_groups
+from workflow.lib.evaluation.aggregate import (
+    NOT_IN_THE_FIT,
+    group_name,
+    group_of,
+    means,
+    scored_experiments,
+    standing_groups,
+)
 from workflow.lib.evaluation.numbers import numbers_text, predictions_text
 from workflow.lib.evaluation.predictors import OUT_OF_SAMPLE, CalibratedPredictor, Predictor
-from workflow.lib.evaluation.records import HEADLINE, PointResult, Status, count, label
+from workflow.lib.evaluation.records import APART, HEADLINE, PREDICTED_SATURATED, PointResult, Status, count, label
 from workflow.lib.evaluation.run import Evaluation
 from workflow.lib.files import digest_of_files, json_text, write_text
 from workflow.lib.markdown import pct
@@ -119,10 +126,12 @@ def summary(evaluation: Evaluation) -> list[str]:
     lines = [_counts(evaluation)]
     for standing, members in standing_groups(judged).items():
         cells = [
-            f"{label(metric)} {pct(found.experiments)}" for metric in HEADLINE if (found := means(members, metric))
+            f"{label(metric)} {pct(found.experiments)} (median {pct(found.medians[1])})"
+            for metric in HEADLINE
+            if (found := means(members, metric))
         ]
         if cells:
-            experiments = count(len({one.place.experiment for one in members}), "experiment")
+            experiments = count(scored_experiments(members), "experiment")
             lines.append(f"{standing} ({experiments}): {', '.join(cells)}")
     missing = (*evaluation.refused, *page_tables.unsupported(judged))
     lines += [f"not evaluated: {one.place}: {' '.join(one.reason.split())}" for one in missing]
@@ -175,6 +184,7 @@ def _page(
             "other": evaluation.predictors[1],
             "table": against.comparison_table(compared, names, settings) if compared else "",
             "changed": against.changed_table(evaluation.results, names),
+            "smallest_p": against.smallest_p(compared),
             "unfair": against.unfair(evaluation.results, names),
             "unsupported": _unsupported(evaluation.results, names[1]),
         }
@@ -200,18 +210,37 @@ def _counts(evaluation: Evaluation) -> str:
 def _statement(judged: Sequence[PointResult]) -> str:
     """Return the headline as a sentence: errors on what is in no fit, or that there are none."""
     tests = [one for one in judged if one.standing in OUT_OF_SAMPLE]
-    found = {label(metric): one.experiments for metric in HEADLINE if (one := means(tests, metric))}
-    if not found:
+    by_reason = {reason: [one for one in tests if one.apart == reason] for reason in ("", *APART)}
+    # What stands apart makes the headline only where there is nothing else.
+    reason = next((one for one, members in by_reason.items() if scored_experiments(members)), None)
+    if reason is None:
         return "**No prediction here is known to be of a model outside the fit**, so there is no headline error."
-    errors = ", ".join(f"{name} {pct(value)}" for name, value in found.items())
-    experiments = {one.place.experiment for metric in HEADLINE for one, _ in scored(tests, metric)}
-    over = f"{count(len(experiments), 'experiment')} on models {NOT_IN_THE_FIT}"
-    return f"**{errors}** mean absolute error of means over {over}."
+    members = by_reason.pop(reason)
+    found = {label(metric): one for metric in HEADLINE if (one := means(members, metric))}
+    errors = ", ".join(f"{name} {pct(one.experiments)}" for name, one in found.items())
+    medians = ", ".join(pct(one.medians[1]) for one in found.values())
+    over = f"{count(scored_experiments(members), 'experiment')} on models {group_name(NOT_IN_THE_FIT, reason)}"
+    return f"**{errors}** mean absolute error of means over {over} (medians: {medians}).{_left_out(by_reason)}"
+
+
+def _left_out(by_reason: Mapping[str, Sequence[PointResult]]) -> str:
+    """Count the load points outside the fit that the headline does not hold, though they have errors."""
+    parts = []
+    for reason, members in by_reason.items():
+        points = [one for one in members if scored_experiments([one])]
+        if points:
+            words = "saturated in the simulation alone" if reason == PREDICTED_SATURATED else reason
+            parts.append(f"{count(len(points), 'load point')} ({words})")
+    return f" Not in it, but on lines of their own below: {', '.join(parts)}." if parts else ""
 
 
 def _analysed(judged: Sequence[PointResult]) -> list[PointResult]:
     """Return what the residual analysis looks at."""
-    return _tests_first([one for one in judged if one.residual is not None])
+    chosen = _tests_first([one for one in judged if one.residual is not None])
+    standings = {one.standing for one in chosen}
+    # Those have no residual, but a line with the reason.
+    refused = [one for one in judged if one.falsely_saturated and one.standing in standings]
+    return [*chosen, *(one for one in refused if one not in chosen)]
 
 
 def _tests_first(results: Sequence[PointResult]) -> list[PointResult]:
@@ -220,7 +249,7 @@ def _tests_first(results: Sequence[PointResult]) -> list[PointResult]:
 
 
 def _kind(results: Sequence[PointResult]) -> str:
-    return " and ".join(dict.fromkeys(one.standing.value for one in results))
+    return " and ".join(dict.fromkeys(group_of(one) for one in results if not one.falsely_saturated))
 
 
 def _resampling(settings: Settings) -> Resampling:

@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any
 
 from simulator.engine.options import EngineOptions
+from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
 from simulator.model import Model
 from simulator.steptime.traffic import Weights
@@ -26,9 +27,15 @@ MEMORY_SHARE = 0.9
 # Share of what weights leave of that which KV blocks get; activations and CUDA graphs take the rest. Dimensionless;
 # the logs of eleven dense servers (one to four H100) give 0.94 to 0.98, that of a mixture of experts 0.57.
 KV_SHARE = 0.95
+# How many times too many blocks that makes for a mixture of experts: 0.95 / 0.57, from the same logs.
+MIXTURE_EXCESS = 1.7
 GIB = 2**30
 # As many tokens in a step as make every expert of a mixture one that is read.
 ALL_EXPERTS = 1_000_000_000
+NO_ROOM = (
+    "its weights leave no room for a KV cache in nine tenths of the memory of {gpus}; no server runs like that (if one "
+    "did, state its server.known.kv_blocks)"
+)
 DEFAULT = EngineOptions()
 # Where nobody names the serving software, measurements from this day on are taken to be of a version that schedules
 # ahead (vLLM from 0.14 on): the day of the earliest measurement in the project that states such a version.
@@ -52,7 +59,7 @@ def completed(
     if settings.kv_blocks is None:
         blocks = kv_blocks(model, hardware, experiment.tensor_parallel, settings.block_tokens or DEFAULT.block_tokens)
         found |= {"kv_blocks": blocks} if blocks else {}
-    notes = tuple(Note(Flag.SERVER, text) for text in _notes(experiment, found))
+    notes = tuple(Note(Flag.SERVER, text) for text in _notes(experiment, model, found))
     if not found:
         return experiment, notes
     server = experiment.server
@@ -63,23 +70,45 @@ def completed(
 
 def kv_blocks(model: Model, hardware: Hardware, tensor_parallel: int, block_tokens: int) -> int | None:
     """Return how many KV blocks a server has room for, or None if the weights alone do not fit."""
-    memory = MEMORY_SHARE * hardware.memory_gib.value * GIB * tensor_parallel
-    embedding = 0 if model.tie_word_embeddings else model.vocab_size * model.hidden_size * model.activation_bytes
-    room = memory - Weights(model, lm_head=True).bytes(ALL_EXPERTS) - embedding
+    room = MEMORY_SHARE * _memory(hardware, tensor_parallel) - _weights(model)
     blocks = int(KV_SHARE * room / kv_bytes_per_token(model) / block_tokens)
     return blocks if blocks > 0 else None
 
 
-def _notes(experiment: Experiment, found: dict[str, Any]) -> Iterator[str]:
+def require_room(experiment: Experiment, model: Model, hardware: Hardware) -> None:
+    """Refuse a model that does not fit on its GPUs, for an experiment as `completed` returns it.
+
+    Raises
+    ------
+    UnsupportedError
+        If no KV blocks are stated and none fit beside the weights, or the weights exceed the memory.
+    """
+    tensor_parallel = experiment.tensor_parallel
+    fits = _weights(model) <= _memory(hardware, tensor_parallel)
+    if experiment.server.settings.kv_blocks is None or not fits:
+        raise UnsupportedError(f"{model.id}: {NO_ROOM.format(gpus=f'{tensor_parallel} x {hardware.id}')}")
+
+
+def _memory(hardware: Hardware, tensor_parallel: int) -> float:
+    """Return bytes of all GPUs of an instance."""
+    return hardware.memory_gib.value * GIB * tensor_parallel
+
+
+def _weights(model: Model) -> float:
+    """Return bytes of all weights, the embedding included."""
+    embedding = 0 if model.tie_word_embeddings else model.vocab_size * model.hidden_size * model.activation_bytes
+    return Weights(model, lm_head=True).bytes(ALL_EXPERTS) + embedding
+
+
+def _notes(experiment: Experiment, model: Model, found: dict[str, Any]) -> Iterator[str]:
     settings = experiment.server.settings
     if _unknown(settings):
         yield f"serving software is not stated: {_taken(found)}"
     if all(point.strategy == "synchronous" for point in experiment.load_points):
         return
     if settings.kv_blocks is None:
-        how = (
-            "estimated from GPU memory and weights" if "kv_blocks" in found else "unlimited, as the weights do not fit"
-        )
+        more = f", {MIXTURE_EXCESS:g} times as many as the one mixture of experts with a log has"
+        how = f"estimated from GPU memory and weights{more if model.num_local_experts else ''}"
         yield f"KV blocks are not stated: {how}"
     if settings.max_running is None:
         yield f"the largest batch is not stated: {DEFAULT.max_running} requests"
