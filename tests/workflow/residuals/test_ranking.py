@@ -12,6 +12,7 @@ from tests.workflow.residuals.samples import exact, residual, unscored, with_mis
 from workflow.lib.residuals import Figure, ranked_terms
 from workflow.lib.residuals.ranking import Resampling
 from workflow.lib.residuals.terms import BY_NAME, TERMS, Term
+from workflow.lib.residuals.words import constant_text
 
 QUICK = Resampling(resamples=200)
 # A constant of each term that moves predictions by some tens of percent.
@@ -24,10 +25,10 @@ CONSTANTS = {
     "vocabulary_request": 4.0,
     "lm_head": 1.6,
     "weights": 0.3,
-    "kv_bytes": 4.0,
+    "kv_bytes": 2.0,
     "kv_token": 120.0,
     "all_reduce": 20.0,
-    "all_reduce_bytes": 900.0,
+    "all_reduce_bytes": 2.5,
     "mixed_prompt": 20_000.0,
     "computed_token": 10.0,
     "computed_token_layer": 0.4,
@@ -130,6 +131,15 @@ def test_a_rate_at_its_peak_can_only_get_slower():
         one.term.name: one for one in ranked_terms(with_missing("weights", -0.2, at_peak), "itl", resampling=QUICK)
     }
     assert (found["weights"].constant, found["weights"].least) == (0.0, 0.0)
+
+
+def test_a_rate_ends_at_a_quarter_of_its_peak():
+    for spent in (0.0, 1.5):
+        spends = [dataclasses.replace(one, priced={**one.priced, "weights": spent}) for one in exact()]
+        ranked = ranked_terms(with_missing("weights", 9.0, spends), "itl", resampling=QUICK)
+        weights = next(one for one in ranked if one.term.name == "weights")
+        assert (weights.constant, weights.high, weights.at_bound) == (4.0 - spent, 4.0 - spent, True)
+        assert constant_text(weights).endswith(", the most that is plausible")
 
 
 def test_a_term_that_fits_one_family_alone_loses():

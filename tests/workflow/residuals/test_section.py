@@ -134,6 +134,30 @@ def test_a_best_term_within_noise_is_named_as_such():
     assert text.startswith("No single term lowers the ITL error on unseen families beyond noise. The best is ")
 
 
+def test_a_term_that_makes_another_mean_worse_is_not_called_the_best_of_what_is_within_noise():
+    noisy = with_missing("layer", 4.0, noise_pct=(5.0, -4.0, 3.0, -5.0, 2.0, -1.0, 4.0))
+    ranked = ranked_terms(noisy, "itl", resampling=QUICK)
+    first, second = (
+        dataclasses.replace(one, beyond_noise=False, constant=1.0, mape_before=3.0, held_out=held_out)
+        for one, held_out in zip(ranked, (2.5, 2.7), strict=False)
+    )
+    text = sentence([first, second], "itl", {first.term.name})
+    assert f"The best that makes no other mean worse is {second.term.label}, " in text
+    assert first.term.label not in text.split("not distinguishably")[0]
+    assert sentence([first, second], "itl", {first.term.name, second.term.name}).endswith(
+        "beyond noise, and each that lowers it at all makes another mean worse."
+    )
+
+
+def test_a_section_names_no_term_as_best_that_makes_another_mean_worse():
+    noise = (6.0, -4.0, 5.0, -5.0, 4.0, -3.0, 6.0)
+    slow = [dataclasses.replace(one, ttft=Figure(10.0, 13.0)) for one in with_missing("layer", 4.0, noise_pct=noise)]
+    text = section(slow, metrics=("ttft", "itl"))
+    told = next(line for line in text.splitlines() if line.startswith("**ITL.**"))
+    assert "beyond noise" in told
+    assert "The best is" not in told
+
+
 def test_exact_predictions_are_told_as_such():
     text = sentence(ranked_terms(exact(), "e2e", resampling=QUICK), "e2e")
     assert text == "No single term lowers the E2E error of 0.0 % on families it was not fitted to."

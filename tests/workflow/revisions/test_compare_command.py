@@ -141,6 +141,19 @@ def test_noise_comes_from_the_ground_truth_of_each_side(capsys, repository):
     assert "1 better" in run(capsys, repository, "HEAD")[1]
 
 
+@pytest.mark.parametrize("page", [None, "page"])
+def test_a_report_whose_numbers_alone_were_deleted_is_damaged_and_not_removed(capsys, tmp_path, page):
+    folder = write_report(tmp_path, {"one": 110.0}, page=page and findings_md("Confirmed"))
+    write_report(tmp_path, {"one": 110.0}, "h2_other")
+    commit(tmp_path)
+    (folder / "numbers.csv").unlink()
+    assert f"reports/{H1}: has a verdict but no numbers.csv" in refusal(capsys, tmp_path, "HEAD")
+    shutil.rmtree(folder)
+    code, out, _ = run(capsys, tmp_path, "HEAD")
+    assert code == 0
+    assert "1 report removed" in out
+
+
 def test_reports_that_exist_on_one_side_are_named(capsys, repository):
     shutil.move(repository / "reports" / H1, repository / "reports" / "h2_renamed")
     code, out, _ = run(capsys, repository, "HEAD")

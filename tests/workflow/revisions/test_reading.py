@@ -165,6 +165,25 @@ def test_damaged_predictions_are_refused(text, words):
         read_predictions(text.encode(), "p")
 
 
+def test_server_side_rows_of_a_calibration_are_an_arm_of_their_own(tmp_path):
+    """As the report of a calibration gives them: the client's mean holds no figure of a server."""
+    write_report(tmp_path, {"one": 110.0})
+    folder = tmp_path / "reports" / "calibration" / "gpu"
+    folder.mkdir(parents=True)
+    rows = "".join(f"{name}/s,F,held_out,e2e_mean,110,100,10\n" for name in ("c", "s", "unknown"))
+    (folder / "predictions.csv").write_text(PREDICTIONS + rows, encoding="utf-8")
+    for name, side in (("c", "client"), ("s", "server")):
+        path = tmp_path / "ground_truth" / name / "experiment.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"id: {name}\nside: {side}\nload_points: [{{id: s, measured: {{}}}}]\n", encoding="utf-8")
+    found = snapshot_of(tmp_path).reports["calibration/gpu"].rows
+    assert {row.experiment: row.arm for row in found} == {
+        "c": "held_out",
+        "s": "held_out (server side)",
+        "unknown": "held_out",
+    }
+
+
 # --- verdicts ---------------------------------------------------------------------------------
 
 CRITERIA = {"improves": "PASS", "vanishes": "NOT MEASURED"}

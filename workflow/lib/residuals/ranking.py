@@ -13,6 +13,7 @@ looked at what it ranks first: no term has a weight or a prior of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ from workflow.lib.residuals.record import PERCENT, Residual, scored
 from workflow.lib.residuals.terms import TERMS, Term
 
 Vector = NDArray[np.float64]
+Bounds = tuple[float, float]
 
 # Fewest families of which one can be held out.
 MIN_FAMILIES = 2
@@ -59,8 +61,10 @@ class Suggestion:
     least, spent
         Lowest constant beside 0 that physics allows, and what the prediction already spends on the term where that is
         known and the same everywhere.
+    most
+        Highest plausible constant.
     at_bound
-        The residuals ask for less than physics allows.
+        The residuals ask for less than physics allows, or for more than is plausible.
     mape_before, mape_after
         Percent over all load points, without the term and with it fitted to all of them.
     held_out
@@ -88,6 +92,7 @@ class Suggestion:
     low: float | None = None
     high: float | None = None
     least: float = 0.0
+    most: float = math.inf
     spent: float | None = None
     at_bound: bool = False
     mape_after: float | None = None
@@ -209,29 +214,31 @@ def _assessed(
         return replace(blank, reason="it is zero at every load point")
     spent = {one.priced.get(term.name) for one in chosen}
     blank = replace(blank, spent=spent.pop() if len(spent) == 1 else None)
-    return _fitted(blank, column, max(term.least(one) for one in chosen), data, resampling)
+    bounds = max(term.least(one) for one in chosen), min(term.most(one) for one in chosen)
+    return _fitted(blank, column, bounds, data, resampling)
 
 
-def _fitted(blank: Suggestion, column: Vector, least: float, data: _Data, resampling: Resampling) -> _Fit:
+def _fitted(blank: Suggestion, column: Vector, bounds: Bounds, data: _Data, resampling: Resampling) -> _Fit:
     products = np.bincount(data.family, column * data.relative, data.families)
     squares = np.bincount(data.family, column * column, data.families)
     free = products.sum() / squares.sum()
-    constant = float(_bounded(np.array([free]), least)[0])
+    constant = float(_bounded(np.array([free]), bounds)[0])
     after = np.abs(data.relative - constant * column)
-    drawn = _bounded(_ratio(data.draws @ products, data.draws @ squares), least)
+    drawn = _bounded(_ratio(data.draws @ products, data.draws @ squares), bounds)
     low, high = _percentiles(drawn, resampling)
     found = replace(
         blank,
         constant=constant,
         low=low,
         high=high,
-        least=least,
+        least=bounds[0],
+        most=bounds[1],
         at_bound=bool(constant != free),
         mape_after=float(np.mean(after)) * PERCENT,
     )
     if data.families < MIN_FAMILIES:
         return _Fit(replace(found, low=None, high=None, reason="one model family; none can be held out"), column, after)
-    others = _bounded(_ratio(products.sum() - products, squares.sum() - squares), least)
+    others = _bounded(_ratio(products.sum() - products, squares.sum() - squares), bounds)
     errors = np.abs(data.relative - others[data.family] * column)
     gain_low, gain_high = _gain_interval(np.abs(data.relative) - errors, data, resampling)
     held_out = float(np.mean(errors)) * PERCENT
@@ -245,11 +252,13 @@ def _ratio(products: Vector, squares: Vector) -> Vector:
     return np.where(known, products / np.where(known, squares, 1.0), 0.0)
 
 
-def _bounded(constants: Vector, least: float) -> Vector:
-    """Return the allowed constants closest to these: 0, which leaves everything as it is, or at least `least`."""
+def _bounded(constants: Vector, bounds: Bounds) -> Vector:
+    """Return the allowed constants closest to these: 0, which leaves everything as it is, or one within the bounds."""
+    least, most = bounds
     if least <= 0.0:
-        return np.maximum(constants, least)
-    return np.where(constants >= least, constants, np.where(constants >= least / 2, least, 0.0))
+        return np.clip(constants, least, most)
+    allowed = np.where(constants >= least, constants, np.where(constants >= least / 2, least, 0.0))
+    return np.minimum(allowed, most)
 
 
 def _percentiles(values: Vector, resampling: Resampling) -> tuple[float, float]:

@@ -87,7 +87,8 @@ def _ranking(residuals: Sequence[Residual], metric: str, ranked: Sequence[Sugges
     fitted = [one for one in ranked if one.constant is not None]
     shown = ([one for one in fitted if one.constant] or fitted[:1])[:SHOWN_TERMS]
     others = [other for other in metrics if other != metric]
-    told = f"**{LABELS[metric]}.** {sentence(ranked, metric)}{_warning(residuals, fitted, others)}"
+    harmful = {one.term.name for one in fitted if _made_worse(residuals, one, others)}
+    told = f"**{LABELS[metric]}.** {sentence(ranked, metric, harmful)}{_warning(residuals, fitted, others)}"
     if not shown:
         return told
     lines = [_line(place, one, residuals, others) for place, one in enumerate(shown, start=1)]

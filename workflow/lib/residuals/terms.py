@@ -10,11 +10,13 @@ step and to the way to the first token, in us; what that does to a mean follows 
 These are first-order effects: that longer steps also make batches grow is left out.
 
 A cost is in us and cannot be negative. A rate is a multiple of the time at the data sheet's peak, and all a model
-spends on it cannot fall below 1, the peak itself. What the prediction already spends is `Residual.priced`.
+spends on it cannot fall below 1, the peak itself, nor rise above `LARGEST_MULTIPLE`: time beyond that is not spent on
+those bytes or FLOPs. What the prediction already spends is `Residual.priced`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -28,6 +30,9 @@ US = 1e6
 US_PER_MS = 1000.0
 KILO = 1000.0
 ALL_REDUCES_PER_LAYER = 2
+# Most that a rate may come out at, as a multiple of the time at the data sheet's peak: a quarter of the peak. A limit
+# of plausibility, not of physics: what runs slower than that waits for something else, which is another term.
+LARGEST_MULTIPLE = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,12 @@ class Term:
         if spent is None:
             return 0.0
         return (1.0 if self.kind == "rate" else 0.0) - spent
+
+    def most(self, residual: Residual) -> float:
+        """Return the highest plausible constant; only a rate has one, `LARGEST_MULTIPLE` with what is spent already."""
+        if self.kind != "rate":
+            return math.inf
+        return max(LARGEST_MULTIPLE - residual.priced.get(self.name, 0.0), 0.0)
 
 
 def _minus_one(tokens: float | None) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from workflow.lib.markdown import MISSING, pct, signless_zero
 from workflow.lib.residuals.ranking import Suggestion
@@ -22,7 +22,9 @@ def constant_text(one: Suggestion) -> str:
         return MISSING
     scale, unit = _scale(one)
     implied = implied_text(one)
-    bound = ", the least that physics allows" if one.at_bound else ""
+    bound = ""
+    if one.at_bound:
+        bound = ", the most that is plausible" if one.constant == one.most else ", the least that physics allows"
     return f"{_number(one.constant * scale)} {unit}{f' ({implied})' if implied else ''}{bound}"
 
 
@@ -42,8 +44,14 @@ def implied_text(one: Suggestion) -> str:
     return f"{now} instead of {1 / one.spent:.2f}" if one.spent else now
 
 
-def sentence(ranked: Sequence[Suggestion], metric: str) -> str:
-    """Return the suggestion for the next hypothesis, or why there is none."""
+def sentence(ranked: Sequence[Suggestion], metric: str, harmful: Collection[str] = ()) -> str:
+    """Return the suggestion for the next hypothesis, or why there is none.
+
+    Parameters
+    ----------
+    harmful
+        Terms that make another mean worse: none of them is named as the best of what is within noise.
+    """
     best = next((one for one in ranked if one.constant is not None), None)
     if best is None:
         return f"No term can be fitted: {ranked[0].reason if ranked else 'there are no candidates'}."
@@ -56,10 +64,24 @@ def sentence(ranked: Sequence[Suggestion], metric: str) -> str:
         )
     if not best.constant or (best.mape_before is not None and best.held_out >= best.mape_before):
         return f"No single term lowers the {label} error of {pct(best.mape_before)} on families it was not fitted to."
-    told = f"{suggestion_text(best)}, gain {_gain(best)}.{_alike(best)}"
-    if not best.beyond_noise:
-        return f"No single term lowers the {label} error on unseen families beyond noise. The best is {told}"
-    return f"Next hypothesis: {told}"
+    if best.beyond_noise:
+        return f"Next hypothesis: {_told(best)}"
+    nothing = f"No single term lowers the {label} error on unseen families beyond noise"
+    harmless = next((one for one in ranked if _lowers(one) and one.term.name not in harmful), None)
+    if harmless is None:
+        return f"{nothing}, and each that lowers it at all makes another mean worse."
+    which = "best" if harmless is best else "best that makes no other mean worse"
+    return f"{nothing}. The {which} is {_told(harmless)}"
+
+
+def _told(one: Suggestion) -> str:
+    return f"{suggestion_text(one)}, gain {_gain(one)}.{_alike(one)}"
+
+
+def _lowers(one: Suggestion) -> bool:
+    """Whether a term does anything for families it was not fitted to."""
+    known = one.held_out is not None and one.mape_before is not None
+    return bool(one.constant) and known and one.held_out < one.mape_before  # type: ignore[operator]
 
 
 def suggestion_text(one: Suggestion) -> str:

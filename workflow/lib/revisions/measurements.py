@@ -32,6 +32,15 @@ def read_figures(content: bytes, source: str) -> tuple[Figures, str]:
         return {}, f"{source}: is no experiment this version can read ({error!r})"
 
 
+def read_sides(content: bytes, source: str) -> dict[tuple[str, str], str]:
+    """Return at which side each load point of one experiment was measured; nothing where it cannot be read."""
+    try:
+        data = parse_yaml(content.decode("utf-8"), source=source)
+        return {(data["id"], one["id"]): str(one.get("side") or data["side"]) for one in data["load_points"]}
+    except (ConfigError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
 def standard_error(statistic: str, figures: Mapping[str, float], requests: int | None) -> float | None:
     """Return the standard error of one statistic over requests, None if it cannot be had.
 

@@ -31,6 +31,9 @@ DERIVED = ("mape", "signed_error", "delta")
 NOT_PREDICTED = "not_predicted"
 PREDICTION_COLUMNS = ("load_point", "variant", "metric", "predicted_ms", "measured_ms")
 CALIBRATION_METHOD = "calibration"
+# Where a load point was measured, by (experiment, load point).
+MeasuredAt = Mapping[tuple[str, str], str]
+SERVER_SIDE = "server"
 
 
 @dataclass
@@ -104,8 +107,11 @@ def _overall(by_load_point: Mapping[str, float]) -> float | None:
     return by_load_point.get(ALL_LOAD_POINTS)
 
 
-def read_predictions(content: bytes, source: str) -> Numbers:
-    """Return the rows of a calibration's `predictions.csv`, one arm per variant.
+def read_predictions(content: bytes, source: str, measured_at: MeasuredAt | None = None) -> Numbers:
+    """Return the rows of a calibration's `predictions.csv`, one arm per variant and side of the measurement.
+
+    Figures of the server are no part of what a calibration reports for clients; where nothing says on which side a load
+    point was measured, it counts as one of the client.
 
     Raises
     ------
@@ -118,7 +124,9 @@ def read_predictions(content: bytes, source: str) -> Numbers:
     found = Numbers()
     for line, cells in _records(reader, source):
         experiment, _, load_point = cells["load_point"].rpartition("/")
-        key = RowKey(CALIBRATION_METHOD, cells["variant"], cells["metric"], experiment, load_point)
+        at_server = (measured_at or {}).get((experiment, load_point)) == SERVER_SIDE
+        arm = f"{cells['variant']} (server side)" if at_server else cells["variant"]
+        key = RowKey(CALIBRATION_METHOD, arm, cells["metric"], experiment, load_point)
         if key in found.rows:
             raise ConfigError(f"{source}: line {line}: gives {', '.join(key)} a second time")
         sides = {name: _number(cells[f"{name}_ms"], f"{source}: line {line}") for name in SIDES}

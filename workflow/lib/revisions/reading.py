@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from simulator.errors import ConfigError
 from workflow.lib.revisions.findings import Rulings, Unscored, read_page, read_verdict
-from workflow.lib.revisions.measurements import Figures, read_figures
+from workflow.lib.revisions.measurements import Figures, read_figures, read_sides
 from workflow.lib.revisions.numbers import read_numbers, read_predictions
 from workflow.lib.revisions.records import Report, Snapshot
 from workflow.lib.revisions.sources import GROUND_TRUTH, NUMBERS, REPORTS, Source
@@ -22,7 +22,7 @@ def read_snapshot(source: Source) -> Snapshot:
     Raises
     ------
     ConfigError
-        If a `numbers.csv` or a `verdict.json` is damaged.
+        If a `numbers.csv` or a `verdict.json` is damaged, or a report has a verdict but no `numbers.csv`.
     """
     skipped: list[str] = []
     reports = [*_hypotheses(source, skipped), *_calibrations(source, skipped)]
@@ -40,6 +40,7 @@ def _hypotheses(source: Source, skipped: list[str]) -> Iterator[Report]:
         folder = f"{REPORTS}/{name}"
         content = source.files.get(f"{folder}/{NUMBERS}")
         if content is None:
+            _require_no_verdict(source, folder)
             skipped.append(f"{source.where}{folder}: has no {NUMBERS}")
             continue
         numbers = read_numbers(content, f"{source.where}{folder}/{NUMBERS}")
@@ -51,6 +52,15 @@ def _hypotheses(source: Source, skipped: list[str]) -> Iterator[Report]:
         yield Report(name, numbers.rows, numbers.means, numbers.values, rulings, unscored, numbers.is_split)
 
 
+def _require_no_verdict(source: Source, folder: str) -> None:
+    """Refuse a report that concludes something from numbers that are gone: it would pass for one removed on purpose."""
+    if f"{folder}/{VERDICT_FILE}" in source.files or _conclusion(source, folder)[0]:
+        raise ConfigError(
+            f"{source.where}{folder}: has a verdict but no {NUMBERS}; restore the file or regenerate the report (or "
+            "remove the whole folder, if the report is meant to go)"
+        )
+
+
 def _conclusion(source: Source, folder: str) -> tuple[Rulings, Unscored]:
     verdict = source.files.get(f"{folder}/{VERDICT_FILE}")
     if verdict is not None:
@@ -59,9 +69,12 @@ def _conclusion(source: Source, folder: str) -> tuple[Rulings, Unscored]:
 
 
 def _calibrations(source: Source, skipped: list[str]) -> Iterator[Report]:
+    sides: dict[tuple[str, str], str] = {}
+    for path in _paths(source, GROUND_TRUTH, "experiment.yaml"):
+        sides |= read_sides(source.files[path], path)
     for path in _paths(source, REPORTS, PREDICTIONS):
         try:
-            numbers = read_predictions(source.files[path], f"{source.where}{path}")
+            numbers = read_predictions(source.files[path], f"{source.where}{path}", sides)
         except ConfigError as error:
             # Not part of any finding, and its form is younger than this one's.
             skipped.append(str(error))
