@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.workflow.builders import HYPOTHESIS, ROOT, SOURCES, copy_project, replace_text
+from tests.workflow.builders import HYPOTHESIS, ROOT, SOURCES, copy_project, edit_yaml, replace_text
 from workflow.lib.commands.main import main
 from workflow.lib.laboratory import load_laboratory
 
@@ -66,6 +66,59 @@ def test_every_key_of_a_new_hypothesis_has_a_comment_near_it(copied, capsys):
     outcome(capsys, "new", "toy_claim", "--root", copied)
     text = (copied / "hypotheses" / "toy_claim" / "hypothesis.yaml").read_text(encoding="utf-8")
     assert sum("#" in line for line in text.splitlines()) >= 20
+
+
+@pytest.mark.parametrize("name", ["jan21-llama7b-train-1", "multi_rate"])
+def test_a_new_hypothesis_speaks_of_the_measurements_and_the_method_it_names(capsys, copied, name):
+    code, out, err = outcome(capsys, "new", "toy_claim", "--set", name, "--method", "multi_rate", "--root", copied)
+    assert code == 0, err
+    assert ("added the set" in out) is (name != "multi_rate")
+    laboratory = load_laboratory(copied)
+    spec = laboratory.hypotheses["toy_claim"]
+    workloads = {one.workload.name for one in laboratory.experiments("toy_claim")}
+    assert spec.methods == ("multi_rate",)
+    assert spec.mechanisms[0].predicts == dict.fromkeys(workloads, "longer")
+    folder = copied / "hypotheses" / "toy_claim"
+    texts = "".join((folder / file).read_text(encoding="utf-8") for file in ("hypothesis.yaml", "discussion.md"))
+    assert "@" not in texts.replace("snakemake @", "")
+    assert "corrected" not in texts
+
+
+def test_a_set_for_one_experiment_leaves_the_other_sets_as_they_were(capsys, copied):
+    path = copied / "ground_truth" / "sets.yaml"
+    before = path.read_text(encoding="utf-8")
+    outcome(capsys, "new", "toy_claim", "--set", "jan21-llama7b-train-1", "--root", copied)
+    assert path.read_text(encoding="utf-8").startswith(before)
+    again = path.read_text(encoding="utf-8")
+    assert outcome(capsys, "new", "other_claim", "--set", "jan21-llama7b-train-1", "--root", copied)[0] == 0
+    assert path.read_text(encoding="utf-8") == again
+
+
+def test_measurements_that_enter_no_error_are_refused_with_the_reason(capsys, copied):
+    def saturate(experiment):
+        for point in experiment["load_points"]:
+            point["saturation"] = {"state": "saturated", "basis": "All at once."}
+
+    edit_yaml(copied / "ground_truth" / "jan21-llama7b-train-1" / "experiment.yaml", saturate)
+    code, _, err = outcome(capsys, "new", "toy_claim", "--set", "jan21-llama7b-train-1", "--root", copied)
+    assert code == 2
+    assert "every load point of 'jan21-llama7b-train-1' is saturated" in err
+    assert "lower rates" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (["--set", "synchronous_31"], "--set: neither a set of ground_truth/sets.yaml nor an experiment"),
+        (["--set", "../configs"], "--set: neither"),
+        (["--method", "corected"], "--method: unknown method 'corected'; did you mean 'corrected'?"),
+    ],
+)
+def test_an_unknown_set_or_method_is_refused_and_nothing_is_written(capsys, copied, option, words):
+    code, _, err = outcome(capsys, "new", "toy_claim", *option, "--root", copied)
+    assert code == 2
+    assert words in err
+    assert not (copied / "hypotheses" / "toy_claim").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.workflow.builders import ROOT, copy_project, edit_yaml
+from tests.workflow.readers.samples import guidellm_benchmark, guidellm_report, sent, write_guidellm
 from tests.workflow.snakemake_runs import environment, succeed
 
 HYPOTHESIS = "h7b_mixed_max_end_to_end"
@@ -68,3 +69,28 @@ def test_every_imported_load_point_is_in_the_report(page):
     conditions = page[page.index("What each load point was") :]
     for tool in SAMPLES:
         assert conditions.count(f"| {tool} ") >= 2
+
+
+def test_the_commands_an_import_prints_give_a_report_without_editing(tmp_path):
+    project = copy_project(tmp_path / "project", NAMES)
+    (project / "hypotheses").mkdir()
+    benchmarks = [
+        guidellm_benchmark(sent(), {"type_": "synchronous"}),
+        guidellm_benchmark(sent(first_s=100.0), {"type_": "constant", "rate": 1.0}, index=1),
+    ]
+    results = write_guidellm(tmp_path / "results", guidellm_report(benchmarks))
+    run = {"cwd": project, "env": environment(), "capture_output": True, "text": True, "check": False}
+    import_ = [sys.executable, "-m", "workflow", "import", "guidellm", str(results), "--out", "ground_truth/my-run"]
+    imported = subprocess.run(import_, **run)
+    assert imported.returncode == 0, imported.stderr
+    printed = imported.stdout[imported.stdout.index("To use it: ") :].removeprefix("To use it: ").split("\n")
+    new, snakemake = (line.split() for line in printed[:2])
+    made = subprocess.run([sys.executable, *new[1:]], **run)
+    assert made.returncode == 0, made.stderr
+    succeed(project, "--cores", "1", *snakemake[1:])
+    page = (project / "reports" / snakemake[1] / "FINDINGS.md").read_text(encoding="utf-8")
+    assert "my-run" in page
+    linted = subprocess.run([sys.executable, "-m", "workflow", "lint", snakemake[1]], **run)
+    breaches = [line for line in linted.stdout.splitlines()[:-1] if " note: " not in line]
+    assert breaches
+    assert all("says TODO" in line for line in breaches)

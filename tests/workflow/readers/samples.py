@@ -31,11 +31,17 @@ class Sent:
         return self.ttft_s + self.gap_s * (self.output - 1)
 
 
-def sent(count=20, every_s=1.0, ttft_s=0.05, gap_s=0.01):
+def sent(count=20, every_s=1.0, ttft_s=0.05, gap_s=0.01, first_s=0.0):
     """Return requests of varied length; the time between tokens is the same for all."""
     source = random.Random(5)
     return [
-        Sent(position * every_s, source.randint(100, 900), source.randint(10, 60), ttft_s + 0.0001 * position, gap_s)
+        Sent(
+            first_s + position * every_s,
+            source.randint(100, 900),
+            source.randint(10, 60),
+            ttft_s + 0.0001 * position,
+            gap_s,
+        )
         for position in range(count)
     ]
 

@@ -54,7 +54,8 @@ def test_a_recorded_folder_is_imported_by_one_command_and_loads(project, shared_
     printed = capsys.readouterr().out
     assert experiment.tool == tool
     assert all(one.text in printed for one in experiment.quality)
-    assert "name 'mine' in a set of ground_truth/sets.yaml" in printed
+    assert "To use it: python -m workflow new my_claim --set mine --method multi_rate\n" in printed
+    assert "snakemake my_claim" in printed
     for point in experiment.load_points:
         assert len(experiment.completed_workload(point.id).requests) == point.requests.completed
 

@@ -120,7 +120,10 @@ def _names(arguments: argparse.Namespace) -> Names:
 def _next_step(written: Written) -> str:
     folder = written.folder.absolute().parent
     if (folder / VOCABULARY_FILE).is_file():
-        return f"To use it, name '{written.experiment.id}' in a set of ground_truth/sets.yaml."
+        return (
+            f"To use it: python -m workflow new my_claim --set {written.experiment.id} --method multi_rate\n"
+            "             snakemake my_claim"
+        )
     return f"To use it: python -m workflow evaluate {written.folder.parent} --steptime CALIBRATION --out DIR"
 
 
