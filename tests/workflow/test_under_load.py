@@ -14,8 +14,10 @@ from simulator.validation import parse, read_yaml
 from tests.workflow.builders import ROOT, error_row
 from workflow.lib.criterion_kinds import Where
 from workflow.lib.distances import kolmogorov_smirnov, quantile_difference
+from workflow.lib.ground_truth import load_experiment
 from workflow.lib.laboratory import engine_options, load_laboratory
 from workflow.lib.load_numbers import load_numbers
+from workflow.lib.load_point import LoadPoint
 from workflow.lib.load_tables import (
     compared,
     conditions,
@@ -39,6 +41,7 @@ from workflow.lib.vocabulary import LoadFigure, Metric, RowStatus
 
 HYPOTHESIS = "h7b_mixed_max_end_to_end"
 SWEEP = "jan21-llama7b-train-1"
+STAGES = "20260217-155451-llama-2-7b-tp1-codegen"
 # The overhead per layer and the longer phase, by two names.
 SAME = ((HYPOTHESIS, "longer"), ("hg1_overhead_grid", "per_layer_100"))
 UNCERTAINTY = Uncertainty(resamples=500, level_pct=95.0, seed=3)
@@ -84,6 +87,20 @@ def test_irregular_arrivals_of_a_constant_load_point_stay_in_their_strategy(labo
     point = experiment.point("constant_0.538")
     assert point.strategy == "recorded"
     assert strategy_of(point) == "constant"
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "strategy"),
+    [
+        ({"kind": "closed_loop", "concurrency": 8}, "closed_loop"),
+        ({"kind": "closed_loop", "concurrency": 1}, "synchronous"),
+        ({"kind": "poisson", "rate_per_s": 1.0}, "stage"),
+    ],
+)
+def test_a_stage_that_waits_for_its_answers_is_a_closed_loop_whatever_its_name(arrivals, strategy):
+    point = load_experiment(ROOT / "ground_truth" / STAGES).load_points[0]
+    content = point.model_dump(mode="json") | {"arrivals": arrivals}
+    assert strategy_of(LoadPoint.model_validate(content)) == strategy
 
 
 def test_one_request_at_a_time_mixes_no_step_and_a_burst_mixes_some(rows):

@@ -70,17 +70,30 @@ def seen_in(experiment: Experiment) -> Iterator[Seen]:
         yield Seen(repeat, _treatment(repeat.flag, recorded))
 
 
-def seen_among(experiment: Experiment, others: Iterable[Experiment]) -> Iterator[Seen]:
-    """Yield what an experiment shows beside others: copies of their figures, contradictions to them."""
+def seen_among(experiment: Experiment, others: Iterable[Experiment], *, newest: bool = False) -> Iterator[Seen]:
+    """Yield what an experiment shows beside others: copies of their figures, contradictions to them.
+
+    Of two runs with the same figures only the later one is the copy: `newest` says that this one is added to the
+    others, else it is the one with the later date, or of one day the later id, unless the other is flagged already.
+    """
     for other in sorted(others, key=lambda one: one.id):
         if other.id == experiment.id:
             continue
         runs = {one.id: _latencies(one) for one in (other, experiment)}
         if lint.copy_of_another_run(runs):
+            if not newest and not _is_later(experiment, other):
+                continue
             text = f"Every latency equals that of {other.id}, as printed; two measurements never agree in all digits."
             yield Seen(lint.Finding(Flag.COPY_OF_ANOTHER_RUN, text), "noted")
         elif _configuration(experiment) == _configuration(other):
             yield from _contradictions(experiment, other)
+
+
+def _is_later(experiment: Experiment, other: Experiment) -> bool:
+    said = [any(flag.flag is Flag.COPY_OF_ANOTHER_RUN for flag in one.quality) for one in (experiment, other)]
+    if said[0] != said[1]:
+        return said[0]
+    return (experiment.date, experiment.id) > (other.date, other.id)
 
 
 def unflagged(experiment: Experiment, seen: Iterable[Seen]) -> list[Seen]:

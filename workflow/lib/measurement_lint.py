@@ -60,6 +60,7 @@ __all__ = [
     "stream_lines_counted",
     "tpot_convention",
     "tpot_includes_ttft",
+    "warm_requests",
 ]
 
 # A list repeats when so many of its entries equal the one a period before; the rest are requests
@@ -278,11 +279,11 @@ def client_time_included(
     Parameters
     ----------
     client, server
-        (TTFT, E2E) in ms by request id, in order of sending. The first request of the client is
-        left out where there are others, because its connection and kernels are cold.
+        (TTFT, E2E) in ms by request id, those of the client in order of sending and with the first of its run,
+        which is left out, because its connection and kernels are cold: alone it measures nothing.
     """
     shared = [name for name in client if name in server]
-    warm = [name for name in shared if name != next(iter(client))] or shared
+    warm = warm_requests(client, server)
     if not warm:
         return None
     ttft = median(client[name][0] - server[name][0] for name in warm)
@@ -296,6 +297,12 @@ def client_time_included(
         + (" The first one is cold and left out." if len(warm) < len(shared) else ""),
         (ttft + e2e) / 2,
     )
+
+
+def warm_requests(client: Mapping[str, object], server: Mapping[str, object]) -> list[str]:
+    """Return the ids both sides have, without the first one the client sent."""
+    first = next(iter(client), None)
+    return [name for name in client if name in server and name != first]
 
 
 # --- load -------------------------------------------------------------------------------------

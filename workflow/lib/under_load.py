@@ -13,6 +13,7 @@ from typing import Any
 from simulator.engine.records import RequestResult, RunResult
 from simulator.metrics import DEFINITIONS, measure
 from simulator.request_times import MetricOptions, completed, e2e_us, tpot_us, ttft_us
+from simulator.workload.arrivals import ClosedLoop
 from workflow.lib.distances import kolmogorov_smirnov, quantile_difference
 from workflow.lib.experiment import Experiment
 from workflow.lib.load_point import LoadPoint
@@ -67,6 +68,8 @@ def load_record(
 def strategy_of(point: LoadPoint) -> str:
     """Return the kind of load as the client called it, else by its arrivals."""
     named = point.id.split("_")[0]
+    if named == "stage" and isinstance(point.arrivals, ClosedLoop):
+        return point.strategy
     return named if named in CLIENT_STRATEGIES else point.strategy
 
 

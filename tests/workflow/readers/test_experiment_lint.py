@@ -127,6 +127,17 @@ def test_a_second_import_of_the_same_files_is_a_copy(project, tmp_path):
     assert "equals that of mine" in flags(second)[Flag.COPY_OF_ANOTHER_RUN].text
 
 
+@pytest.mark.parametrize("name", ["again", "zzz"])
+def test_a_copy_is_asked_of_the_later_run_only(project, tmp_path, name):
+    first = imported(project, tmp_path / "r")
+    second = imported(project, tmp_path / "r", name=name)
+    assert Flag.COPY_OF_ANOTHER_RUN in flags(second)
+    assert unflagged(first, seen_among(first, [first, second])) == []
+    unsaid = [replaced.model_copy(update={"quality": ()}) for replaced in (first, second)]
+    asked = [[seen.finding.flag for seen in seen_among(one, unsaid)] for one in unsaid]
+    assert sorted(map(len, asked)) == [0, 1]
+
+
 def test_one_configuration_with_two_results_is_a_contradiction(project, tmp_path):
     one = imported(project, tmp_path / "r")
     other = imported(project, tmp_path / "s", sent(ttft_s=0.08), name="again")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +17,10 @@ from tests.workflow.readers.samples import (
     sent,
     write_guidellm,
 )
+from tests.workflow.readers.test_trace import row as trace_row
+from tests.workflow.readers.test_trace import trace
 from workflow.lib.quality_flags import Flag
+from workflow.lib.readers import import_experiment
 from workflow.lib.readers.guidellm import read
 
 SAMPLE = "ground_truth/formats/guidellm_jan20-codellama-prefill-1"
@@ -307,3 +312,110 @@ def test_a_broken_file_beside_the_report_is_refused(tmp_path, name, text, expect
     with pytest.raises(ConfigError) as caught:
         read(folder)
     assert expected in str(caught.value)
+
+
+def test_the_first_key_of_mixed_units_is_named_in_the_users_own_file(tmp_path):
+    for factor in (0.001, 1000.0):
+        benchmark = guidellm_benchmark(sent(gap_s=0.05), CONSTANT)
+        summary = benchmark["metrics"]["time_to_first_token_ms"]["successful"]
+        summary["mean"] *= factor
+        message = refused(tmp_path, guidellm_report([benchmark]))
+        assert message.startswith(f"{tmp_path / 'benchmarks.json'}: benchmarks.0: metrics.time_to_first_token_ms")
+        assert "are seconds and milliseconds mixed?" in message
+
+
+def test_a_long_time_to_first_token_in_seconds_is_refused_although_it_is_plausible_in_milliseconds(tmp_path):
+    benchmark = guidellm_benchmark(sent(ttft_s=0.9), CONSTANT)
+    benchmark["metrics"]["time_to_first_token_ms"]["successful"]["mean"] /= 1000
+    message = refused(tmp_path, guidellm_report([benchmark]))
+    assert "time_to_first_token_ms.successful.mean: a mean of 0.90" in message
+    assert "leave 900.9 ms for it" in message
+
+
+# --- lengths that nothing describes -----------------------------------------------------------
+
+
+def longer(requests, tokens):
+    return [replace(one, output=one.output + tokens) for one in requests]
+
+
+def report_of_a_file_of_prompts(recorded, more=10):
+    """Return two benchmarks of different mean lengths, whose prompts came from a file."""
+    benchmarks = [
+        guidellm_benchmark(sent(), {"type_": "synchronous"}, recorded=recorded[0]),
+        guidellm_benchmark(longer(sent(first_s=100.0), more), CONSTANT, index=1, recorded=recorded[1]),
+    ]
+    report = guidellm_report(benchmarks)
+    report["args"]["data"] = ["sharegpt.json"]
+    return report
+
+
+def test_load_points_of_different_mean_lengths_are_refused_with_file_and_remedy(project, tmp_path):
+    folder = write_guidellm(tmp_path / "r", report_of_a_file_of_prompts((3, 3)))
+    with pytest.raises(ConfigError) as caught:
+        import_experiment("guidellm", folder, project / "ground_truth" / "mine")
+    message = str(caught.value)
+    assert message.startswith(f"{folder / 'benchmarks.json'}: benchmarks.0: metrics.output_token_count")
+    assert "Put the client's profile.yaml" in message
+    assert "measured.tpot_mean" not in message
+
+
+def test_load_points_of_nearly_the_same_mean_lengths_share_it(project, tmp_path):
+    folder = write_guidellm(tmp_path / "r", report_of_a_file_of_prompts((3, 3), more=1))
+    written = import_experiment("guidellm", folder, project / "ground_truth" / "mine")
+    assert Flag.LENGTHS_UNKNOWN in {one.flag for one in written.experiment.quality}
+
+
+def test_a_load_point_with_all_of_its_requests_has_its_own_lengths(project, tmp_path):
+    folder = write_guidellm(tmp_path / "r", report_of_a_file_of_prompts((None, 3)))
+    experiment = import_experiment("guidellm", folder, project / "ground_truth" / "mine").experiment
+    lengths = [experiment.mean_output_tokens(point.id) for point in experiment.load_points]
+    assert lengths[1] - lengths[0] == pytest.approx(10, abs=0.5)
+    (flag,) = (one for one in experiment.quality if one.flag is Flag.LENGTHS_UNKNOWN)
+    assert flag.load_points == ("01-constant-1",)
+
+
+def test_a_trace_gives_the_lengths_a_report_lacks(project, tmp_path):
+    folder = write_guidellm(tmp_path / "r", report_of_a_file_of_prompts((None, 3)))
+    rows = [
+        trace_row(position, one, stage)
+        for stage, requests in enumerate((sent(), longer(sent(first_s=100.0), 10)))
+        for position, one in enumerate(requests)
+    ]
+    path = trace(tmp_path / "t.csv", rows)
+    experiment = import_experiment("guidellm", folder, project / "ground_truth" / "mine", traces=[path]).experiment
+    assert [len(experiment.measured_requests(point.id)) for point in experiment.load_points] == [20, 20]
+
+
+# --- time between client and engine -----------------------------------------------------------
+
+
+def spans(latencies_ms):
+    """Return server spans, one line per request: (TTFT, E2E) in ms by id."""
+    lines = []
+    for name, (ttft_ms, e2e_ms) in latencies_ms.items():
+        values = {
+            "gen_ai.request.id": {"stringValue": name},
+            "gen_ai.latency.time_to_first_token": {"doubleValue": ttft_ms / 1000},
+            "gen_ai.latency.e2e": {"doubleValue": e2e_ms / 1000},
+        }
+        attributes = [{"key": key, "value": value} for key, value in values.items()]
+        lines.append(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [{"attributes": attributes}]}]}]}))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(("recorded", "offset"), [((0,), None), ((3,), 5.0), ((0, 3), 5.0)])
+def test_the_time_between_client_and_engine_is_measured_from_warm_requests_only(tmp_path, recorded, offset):
+    requests = sent()
+    folder = one_point(tmp_path, requests)
+    server = {
+        f"cmpl-{position}-0": (requests[position].ttft_s * 1000 - 5, requests[position].e2e_s * 1000 - 5)
+        for position in recorded
+    }
+    (folder / "traces.jsonl").write_text(spans(server), encoding="utf-8")
+    found = read(folder)
+    assert found.known.get("client_offset_ms") == offset
+    if offset is None:
+        assert "only the first request, which is cold" in flags(found)[Flag.CLIENT_TIME_INCLUDED].text
+    else:
+        assert "(n = 1, " in found.server_note

@@ -188,7 +188,7 @@ def test_a_refusal_of_the_format_names_the_files_the_figures_are_from(project, t
     path = write_vllm(tmp_path / "in", vllm_result(sent(), mean_tpot_ms=3.0))
     text = message(project, "vllm-bench", path, capsys)
     assert "load_points.0.measured.tpot_mean" in text
-    assert "read from vLLM serving benchmark result result.json; nothing was imported" in text
+    assert "nothing was imported" in text
 
 
 def test_a_lone_surrogate_cannot_be_written_and_is_one_message(project, tmp_path, capsys):
@@ -370,3 +370,40 @@ code = main(sys.argv[2:])
 peak = int(re.search("VmHWM: *([0-9]+) kB", Path("/proc/self/status").read_text().replace(chr(9), " ")).group(1)) / 1024
 sys.exit(code or (f"peak memory {peak:.0f} MiB" if peak > float(sys.argv[1]) else 0))
 """
+
+
+def test_a_refusal_of_the_format_names_the_file_as_the_user_gave_it(project, tmp_path, capsys):
+    path = write_vllm(tmp_path / "in", vllm_result(sent(), mean_tpot_ms=3.0))
+    text = message(project, "vllm-bench", path, capsys)
+    assert text.startswith(f"error: {path}, as experiment 'mine': load_points.0.measured.tpot_mean")
+    assert "experiment.yaml" not in text
+
+
+def test_a_table_whose_ids_name_no_day_is_named(tmp_path):
+    path = table(tmp_path, ROW | {"experiment_id": "mine"})
+    with pytest.raises(ConfigError) as caught:
+        read_table(path)
+    assert str(caught.value).startswith(f"{path}: experiment_id 'mine': names no day")
+
+
+def test_what_a_killed_import_left_is_cleared_by_the_next(project, tmp_path):
+    script = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from workflow.lib.readers import import_experiment, writing\n"
+        "writing._move = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import_experiment('vllm-bench', Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    source, out = write_vllm(tmp_path / "in"), project / "ground_truth" / "mine"
+    command = [sys.executable, "-c", script, str(source), str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    assert len(list(project.glob(".import-*"))) == 1
+    import_experiment("vllm-bench", source, out)
+    assert list(project.glob(".import-*")) == []
+
+
+def test_a_running_import_keeps_what_it_prepares(project, tmp_path):
+    with writing._workshop(project) as running:
+        import_experiment("vllm-bench", write_vllm(tmp_path / "in"), project / "ground_truth" / "mine")
+        assert running.is_dir()
+    assert not running.exists()

@@ -11,6 +11,7 @@ import yaml
 
 from simulator.errors import ConfigError
 from simulator.workload.arrivals import Poisson
+from tests.workflow.builders import ROOT
 from tests.workflow.readers.samples import (
     guidellm_benchmark,
     guidellm_report,
@@ -25,9 +26,17 @@ from tests.workflow.readers.samples import (
 )
 from workflow.lib.ground_truth import load_experiment
 from workflow.lib.readers import READERS, import_experiment
-from workflow.lib.readers.command import add_import_command
+from workflow.lib.readers.command import EPILOG, add_import_command
 from workflow.lib.readers.naming import Names
 
+# One experiment per model of the recorded table whose family the example project does not have.
+FAMILIES = (
+    "63-mistral-nemo-12b-tp1-codegen-1-1",
+    "64-qwen2-5-7b-instruct-tp1-roleplay-1-1",
+    "65-01-ai-yi-34b-tp2-general-lite-2-1",
+    "60-llama-3-1-70b-tp4-general-lite-4-1",
+    "17-llama-4-scout-17b-16e-tp2-general-lite-2-1",
+)
 FORMATS = {
     "guidellm": "guidellm_jan20-codellama-prefill-1",
     "inference-perf": "inference-perf_20260217-155451-llama-2-7b-tp1-codegen",
@@ -211,3 +220,14 @@ def test_a_person_may_edit_what_was_written(project, tmp_path):
     content["server"]["known"] = {"token_budget": content["server"]["assumed"].pop("token_budget")}
     (out / "experiment.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     assert load_experiment(out).server.known.token_budget == 2048
+
+
+def test_the_example_of_a_whole_table_is_right_for_the_recorded_one(project, shared_dir, monkeypatch):
+    (example,) = (line for line in EPILOG.splitlines() if line.endswith(" --out ground_truth"))
+    shutil.copy(ROOT / "ground_truth" / "vocabulary.yaml", project / "ground_truth")
+    shutil.copy(shared_dir / "ground_truth" / "measured_runs.csv", project / "measured_runs.csv")
+    for name in FAMILIES:
+        shutil.copytree(ROOT / "ground_truth" / name, project / "ground_truth" / f"known-{name}")
+    monkeypatch.chdir(project)
+    assert run(*example.split()[4:]) == 0
+    assert len(list((project / "ground_truth").glob("*/experiment.yaml"))) == 16 + 1 + len(FAMILIES)

@@ -296,3 +296,30 @@ def test_a_broken_profile_is_refused(tmp_path, text):
     (folder / "results" / "config.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"config\.yaml"):
         read(folder)
+
+
+def test_a_time_to_first_token_above_the_whole_request_is_named_before_any_conversion(tmp_path):
+    stage = inference_perf_stage(pooled(), 40)
+    first = stage["successes"]["latency"]["time_to_first_token"]
+    first.update({rank: value * 1000 for rank, value in first.items()})
+    folder = write_inference_perf(tmp_path, [stage])
+    with pytest.raises(ConfigError) as caught:
+        read(folder)
+    file = folder / "results" / "stage_0_lifecycle_metrics.json"
+    assert str(caught.value).startswith(f"{file}: successes.latency.time_to_first_token.mean: ")
+    assert "is not below successes.latency.request_latency.mean" in str(caught.value)
+
+
+@pytest.mark.parametrize(("renamed", "missing"), [((1, 2), "stage 1, although stage 2"), ((0, 2), "stage 0, although")])
+def test_a_missing_stage_is_flagged(tmp_path, renamed, missing):
+    folder = write_inference_perf(tmp_path, [inference_perf_stage(pooled(), 40) for _ in range(2)])
+    files = [folder / "results" / f"stage_{number}_lifecycle_metrics.json" for number in range(3)]
+    files[renamed[0]].rename(files[renamed[1]])
+    found = flags(read(folder))
+    assert missing in found[Flag.PART_OF_THE_RUN].text
+    assert all("prompts_seen_before" in point for point in read(folder).load_points if point["id"] != "stage_0")
+
+
+def test_stages_without_a_gap_are_not_flagged(tmp_path):
+    folder = write_inference_perf(tmp_path, [inference_perf_stage(pooled(), 40) for _ in range(2)])
+    assert Flag.PART_OF_THE_RUN not in flags(read(folder))

@@ -25,6 +25,7 @@ from workflow.lib.quality_flags import Flag
 from workflow.lib.readers import import_experiment, imported
 from workflow.lib.readers.command import add_import_command
 from workflow.lib.readers.trace import read_trace
+from workflow.lib.replay.trace import read_trace as read_for_replay
 
 HEADER = ("index", "stage", "arrival_time_us", "input_tokens", "output_tokens_true", "has_error", "ttft_ms", "e2e_ms")
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -73,13 +74,19 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_path):
         (2, "-5", "line 3: column 'arrival_us or arrival_time_us': must be a whole number"),
         (2, "1.5", "must be a whole number"),
         (3, "0", "column 'prompt_tokens or input_tokens': must be a whole number, 1 or greater"),
-        (4, "many", "must be a whole number, 0 or greater, got 'many'"),
+        (4, "many", "must be a whole number, 1 or greater, got 'many'"),
+        (4, "0", "line 3: column 'output_tokens_true or output_tokens': must be a whole number, 1 or greater, got '0'"),
+        (6, "0", "line 3: column 'ttft_ms': must be above 0"),
         (5, "perhaps", "column 'has_error': must be 0, 1, true or false"),
         (6, "nan", "column 'ttft_ms': must be milliseconds"),
         (6, "-1", "column 'ttft_ms': must be milliseconds"),
         (6, "inf", "column 'ttft_ms': must be milliseconds"),
-        (6, "99999", "ttft_ms 99999 is above e2e_ms"),
-        (0, "0", "id '0' is already used by request 1"),
+        (6, "99999", "column 'ttft_ms': 99999 is above e2e_ms"),
+        (
+            0,
+            "0",
+            "line 3: column 'id or request_id or index': '0' is already used on line 2; ids are unique in a stage",
+        ),
     ],
 )
 def test_a_bad_cell_is_refused_with_line_and_column(tmp_path, column, text, expected):
@@ -94,7 +101,7 @@ def test_a_bad_cell_is_refused_with_line_and_column(tmp_path, column, text, expe
 def test_arrivals_that_go_backwards_are_refused_with_their_request(tmp_path):
     rows = [row(position, one) for position, one in enumerate(sent())]
     rows[7][2] = 3
-    with pytest.raises(ConfigError, match=r"request 8: arrival 3 us is before the request above it .*sort the trace"):
+    with pytest.raises(ConfigError, match=r"line 9: column '.*arrival_time_us': 3 is before the row above .*sort the"):
         read_trace(trace(tmp_path / "t.csv", rows))
 
 
@@ -208,3 +215,37 @@ def test_requests_are_recorded_once(project, tmp_path):
     source, path = write_guidellm(tmp_path / "r"), trace(tmp_path / "t.csv")
     with pytest.raises(ConfigError, match="recorded already; leave one of the sources out"):
         import_experiment("guidellm", source, project / "ground_truth" / "mine", traces=[path])
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ({}, None),
+        ({"output_tokens_true": "0"}, "column 'output_tokens_true"),
+        ({"output_tokens_true": "0", "has_error": "1"}, None),
+        ({"ttft_ms": "0"}, "column 'ttft_ms': must be above 0"),
+        ({"ttft_ms": "99999"}, "column 'ttft_ms': 99999 is above e2e_ms"),
+        ({"index": "0"}, "'0' is already used on line 2; ids are unique in a stage"),
+        ({"index": "0", "stage": "1"}, None),
+        ({"arrival_time_us": "0"}, None),
+    ],
+)
+def test_both_readers_of_traces_ask_the_same_of_a_row(tmp_path, cells, expected):
+    rows = [dict(zip(HEADER, row(position, one), strict=True)) for position, one in enumerate(sent(count=2))]
+    rows[1] |= cells
+    path = trace(tmp_path / "t.csv", [[one[name] for name in HEADER] for one in rows])
+    told = []
+    for read in (read_trace, read_for_replay):
+        try:
+            read(path)
+        except ConfigError as error:
+            told.append(str(error))
+    assert len(told) == (0 if expected is None else 2)
+    assert all(expected in one for one in told)
+
+
+def test_a_trace_whose_client_counted_no_token_may_be_looked_at(tmp_path):
+    rows = [row(position, one) for position, one in enumerate(sent())]
+    rows[1][4] = 0
+    path = trace(tmp_path / "t.csv", rows)
+    assert read_trace(path, replayable=False)[1].output_tokens == 0

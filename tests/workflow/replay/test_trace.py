@@ -88,7 +88,7 @@ def test_a_column_given_twice_is_refused(tmp_path):
         ({"ttft_ms": "500"}, "column 'ttft_ms': 500 is above e2e_ms 234; check both units"),
         ({"arrival_time_us": "1500000.5"}, "line 6: column 'arrival_time_us': must be a whole number"),
         ({"arrival_time_us": "-5"}, "line 6: column 'arrival_time_us': must be a whole number"),
-        ({"arrival_time_us": "1000"}, "line 6: column 'arrival_time_us': 1000 is before the line above (1500000)"),
+        ({"arrival_time_us": "1000"}, "line 6: column 'arrival_time_us': 1000 is before the row above (1500000)"),
         ({"input_tokens": "0"}, "line 6: column 'input_tokens': must be a whole number, 1 or greater"),
         ({"output_tokens_true": "0"}, "line 6: column 'output_tokens_true': must be a whole number, 1 or greater"),
         ({"stage": "one"}, "line 6: column 'stage': must be a whole number"),

@@ -8,6 +8,7 @@ of sentences that say what it converted; it knows nothing of the project's names
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from simulator.errors import ConfigError
@@ -38,9 +39,10 @@ def read_results(tool: str, path: Path) -> Imported:
     if tool not in READERS:
         raise ConfigError(f"import: unknown tool '{tool}'; {suggest(tool, READERS)}")
     try:
-        return READERS[tool](path)
+        found = READERS[tool](path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ConfigError(f"{path}: cannot be read: {error}; give a readable file or folder of {tool}") from None
+    return found if found.source else replace(found, source=str(path))
 
 
 def import_experiment(

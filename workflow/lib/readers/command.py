@@ -22,7 +22,7 @@ EPILOG = """examples:
   python -m workflow import guidellm results/ --out ground_truth/my-run
   python -m workflow import inference-perf run/ --out ground_truth/my-run --hardware h100-sxm --workload codegen
   python -m workflow import vllm-bench result.json --out ground_truth/my-run --model llama-3.1-8b
-  python -m workflow import --from-csv measured_runs.csv --out ground_truth
+  python -m workflow import --from-csv measured_runs.csv --year 2026 --out ground_truth
   python -m workflow import guidellm results/ --root . --out ../measurements/my-run
   python -m workflow import --from-csv runs.csv --experiment run-7 --trace run-7.csv.gz --out ground_truth/run-7
 

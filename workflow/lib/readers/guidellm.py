@@ -32,6 +32,8 @@ from workflow.lib.readers.imported import (
 from workflow.lib.readers.surroundings import Surroundings, look_around
 
 TOOL = "guidellm"
+# TTFT and E2E of one request in ms.
+Latencies = tuple[float, float]
 
 
 def read(path: Path) -> Imported:
@@ -55,12 +57,14 @@ def _imported(file: Path, report: Mapping[str, Any], points: Sequence[Point], ar
     notes = Notes()
     settings = synthetic_settings(report, around.profile)
     whole = all(point.all_recorded for point in points)
-    workload = reconstruct(settings, [_draws_wanted(point) for point in points], notes, recorded=whole)
+    workload = reconstruct(settings, [_draws_wanted(point) for point in points], notes)
     if not whole:
         notes.converted("Single requests are recorded in part only; figures are those of the report's summaries.")
-    requests = tuple(one for point in points for one in point.requests(workload.prefix_tokens)) if whole else ()
+    requests = tuple(one for point in points if point.all_recorded for one in point.requests(workload.prefix_tokens))
     both = tuple(_both_sides(points, around))
-    offset = _client_offset(both, notes)
+    client = dict(_client_latencies(points))
+    server = {one.request: one.server for one in both}
+    offset = _client_offset(client, server, notes)
     version = str(report["metadata"].get("guidellm_version", "unknown"))
     return Imported(
         tool=TOOL,
@@ -72,18 +76,23 @@ def _imported(file: Path, report: Mapping[str, Any], points: Sequence[Point], ar
         model_name=around.model_name,
         tensor_parallel=around.tensor_parallel,
         known=dict(around.settings) | ({} if offset is None else {"client_offset_ms": offset}),
+        server_note=None if offset is None else f"client_offset_ms is {_measured_from(client, server)}.",
         workload=workload.description,
         load_points=[_load_point(point, workload, notes) for point in points],
         quality=_quality(points, notes),
         conversions=notes.conversions(),
         requests=requests,
         both_sides=both,
+        source=str(file),
+        unlike_the_workload=workload.unlike,
     )
 
 
 def _draws_wanted(point: Point) -> GuideLlmWorkload.Observed:
     return GuideLlmWorkload.Observed(
         load_point=point.id,
+        source=point.source,
+        recorded=point.all_recorded,
         benchmark_index=point.index,
         sent=point.sent,
         complete=point.completed == point.sent,
@@ -229,19 +238,26 @@ def _both_sides(points: Sequence[Point], around: Surroundings) -> Iterator[BothS
             yield BothSides(name, latencies, server[name])
 
 
-def _client_offset(both: Sequence[BothSides], notes: Notes) -> float | None:
-    """Measure the time between client and engine where server spans of the same requests are there."""
-    client = {one.request: one.client for one in both}
-    finding = lint.client_time_included(client, {one.request: one.server for one in both})
+def _client_offset(client: Mapping[str, Latencies], server: Mapping[str, Latencies], notes: Notes) -> float | None:
+    """Measure the time between client and engine where server spans of the same warm requests are there."""
+    finding = lint.client_time_included(client, server)
     if finding is None:
-        notes.flag(lint.Finding(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client."), "noted")
+        text = "Latencies were taken at the client."
+        if server and not lint.warm_requests(client, server):
+            text += " The server recorded only the first request, which is cold: no time between both is measured."
+        notes.flag(lint.Finding(Flag.CLIENT_TIME_INCLUDED, text), "noted")
         return None
     notes.flag(finding, "noted", more="The comparison adds it to the simulated side.")
-    notes.converted(f"client_offset_ms {finding.value:.1f} was measured from requests that client and server recorded.")
+    notes.converted(f"client_offset_ms {finding.value:.1f} was {_measured_from(client, server)}.")
     return round(finding.value, 1)
 
 
-def _client_latencies(points: Sequence[Point]) -> Iterator[tuple[str, tuple[float, float]]]:
+def _measured_from(client: Mapping[str, Latencies], server: Mapping[str, Latencies]) -> str:
+    count = len(lint.warm_requests(client, server))
+    return f"measured from requests that client and server recorded (n = {count}, without the cold first one)"
+
+
+def _client_latencies(points: Sequence[Point]) -> Iterator[tuple[str, Latencies]]:
     for point in points:
         for one in point.answered:
             if one.response_id is not None:

@@ -30,6 +30,7 @@ from workflow.lib.readers.imported import (
     refuse_other_tool,
     refuse_too_many,
 )
+from workflow.lib.readers.impossible import Mean, refuse_impossible
 from workflow.lib.readers.json_stream import EACH, Place, stream_values
 
 VERSIONS = (1, 2)
@@ -151,9 +152,19 @@ class Point:
         refuse_longer_than_run(source, "metrics.request_latency", means.request_latency.successful.mean, run_s)
         ttft_s = means.time_to_first_token_ms.successful.mean / MS_PER_S
         refuse_longer_than_run(source, "metrics.time_to_first_token_ms", ttft_s, run_s)
+        self._refuse_mixed_units()
         self.index = self.benchmark.config.run_index
         self.strategy = self.benchmark.config.strategy
         self.successful = sorted(raw.requests["successful"], key=lambda one: one.request_start_time or 0.0)
+
+    def _refuse_mixed_units(self) -> None:
+        e2e_ms = self.summary("request_latency").mean * MS_PER_S
+        others = {
+            name: Mean(f"metrics.{key}.successful.mean", self.summary(key).mean)
+            for name, key in (("ttft", "time_to_first_token_ms"), ("itl", "inter_token_latency_ms"))
+        }
+        e2e = Mean("metrics.request_latency.successful.mean", e2e_ms)
+        refuse_impossible(self.source, **others, e2e=e2e, tokens=self.summary("output_token_count").mean)
 
     @property
     def id(self) -> str:
@@ -210,7 +221,7 @@ def read_report(file: Path) -> tuple[dict[str, Any], list[Point]]:
     _check_version(file, report)
     if not raws:
         raise ConfigError(f"{file}: benchmarks: empty; the run measured nothing")
-    return report, [Point(f"{file.name}: benchmarks.{index}", raw) for index, raw in enumerate(raws)]
+    return report, [Point(f"{file}: benchmarks.{index}", raw) for index, raw in enumerate(raws)]
 
 
 def _parts(file: Path) -> tuple[dict[str, Any], list[_Raw]]:
@@ -232,7 +243,7 @@ def _place(file: Path, raw: _Raw, place: Place, value: Any) -> None:
     if name != "requests":
         raw.fields[name] = value
     elif len(place) == 5 and place[3] in STATUSES:
-        source = f"{file.name}: {'.'.join(str(part) for part in place)}"
+        source = f"{file}: {'.'.join(str(part) for part in place)}"
         refuse_too_many(f"{file}: benchmarks.{place[1]}.requests.{place[3]}", int(place[4]) + 1)
         raw.requests[str(place[3])].append(parse(Request, value, source=source))
 

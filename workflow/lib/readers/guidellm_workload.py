@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -18,8 +18,10 @@ from simulator.errors import ConfigError
 from simulator.validation import parse
 from simulator.workload.lengths import GUIDELLM_DEFAULT_SEED, guidellm_draws
 from workflow.lib import measurement_lint as lint
+from workflow.lib.measured import CONSISTENCY_TOLERANCE
 from workflow.lib.quality_flags import Flag
 from workflow.lib.readers.imported import Foreign, Notes, WholeNumber
+from workflow.lib.readers.surroundings import PROFILE_FILE
 
 MAX_DESCRIPTION_CHARACTERS = 20_000
 
@@ -30,6 +32,9 @@ DEFAULT_LIMIT_SIGMAS = 5
 # How far reported means may lie from those of the draws, in tokens: the server counts the prompt
 # again after it was joined with its prefix, which moves single requests by a token.
 MEAN_TOLERANCE_TOKENS = 0.5
+
+# How far a whole number of tokens may lie from the mean it stands for.
+HALF_TOKEN = 0.5
 
 
 class _Synthetic(Foreign):
@@ -59,12 +64,16 @@ class GuideLlmWorkload:
 
     description: dict[str, Any]
     prefix_tokens: int
+    # Load points that the mean lengths cannot stand for, and why.
+    unlike: Mapping[str, str] = field(default_factory=dict)
 
     @dataclass(frozen=True, slots=True)
     class Observed:
-        """What the report says about the lengths of one load point."""
+        """What the report says about the lengths of one load point; `recorded` of all its single requests."""
 
         load_point: str
+        source: str
+        recorded: bool
         benchmark_index: int
         sent: int
         complete: bool
@@ -94,9 +103,9 @@ def synthetic_settings(report: Mapping[str, Any], profile: Mapping[str, Any]) ->
 
 
 def reconstruct(
-    settings: Settings | None, observed: Sequence[GuideLlmWorkload.Observed], notes: Notes, *, recorded: bool
+    settings: Settings | None, observed: Sequence[GuideLlmWorkload.Observed], notes: Notes
 ) -> GuideLlmWorkload:
-    """Return the workload; `recorded` says that single requests are replayed, so that it only describes them."""
+    """Return the workload; load points with all of their requests are replayed, so that it only describes them."""
     prefix_tokens = settings.prefix_tokens if settings else 0
     prefix: dict[str, Any] = {"kind": "none"}
     if prefix_tokens:
@@ -110,11 +119,15 @@ def reconstruct(
             "note": "Lengths drawn again from the client's seed; the recorded lengths and reported means agree.",
         }
         return GuideLlmWorkload(description, prefix_tokens)
-    prompt = round(fmean(one.mean_prompt_tokens for one in observed)) - prefix_tokens
-    output = round(fmean(one.mean_output_tokens for one in observed))
+    recorded = all(one.recorded for one in observed)
+    meant = observed if recorded else [one for one in observed if not one.recorded]
+    prompt = round(fmean(one.mean_prompt_tokens for one in meant)) - prefix_tokens
+    output = round(fmean(one.mean_output_tokens for one in meant))
+    mixed = len(meant) < len(observed)
     if not recorded:
         unknown = "Lengths of single requests are not recorded and not drawn again; every request has the mean length."
-        notes.flag(lint.Finding(Flag.LENGTHS_UNKNOWN, unknown), "noted")
+        for one in meant:
+            notes.flag(lint.Finding(Flag.LENGTHS_UNKNOWN, unknown), "noted", one.load_point if mixed else "")
     description = {
         "prompt": {"kind": "constant", "tokens": max(1, prompt)},
         "output": {"kind": "constant", "tokens": max(1, output)},
@@ -123,7 +136,22 @@ def reconstruct(
         if recorded
         else "Mean lengths of the report.",
     }
-    return GuideLlmWorkload(description, prefix_tokens)
+    return GuideLlmWorkload(description, prefix_tokens, {} if recorded else dict(_unlike(meant, output)))
+
+
+def _unlike(observed: Sequence[GuideLlmWorkload.Observed], output_tokens: int) -> Iterator[tuple[str, str]]:
+    """Yield the load points whose answers are longer or shorter than one mean length for all allows, and why."""
+    for one in observed:
+        apart = abs(one.mean_output_tokens - output_tokens)
+        if apart > HALF_TOKEN + CONSISTENCY_TOLERANCE * one.mean_output_tokens:
+            yield (
+                one.load_point,
+                f"{one.source}: metrics.output_token_count.successful.mean: {one.mean_output_tokens:.2f}, but over all "
+                f"benchmarks whose requests are not all recorded it is about {output_tokens}; nothing says how long "
+                "single answers were, and one mean length cannot stand for all. Put the client's "
+                f"{PROFILE_FILE} (data with prompt_tokens, output_tokens, ..., and random-seed) beside the report, "
+                "give the requests with --trace, or write a report per benchmark and import each",
+            )
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

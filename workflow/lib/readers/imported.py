@@ -67,6 +67,8 @@ class Imported:
         What measured, and where.
     document
         The files it was read from, without folders.
+    source
+        The files as the user named them, for messages.
     date, date_basis
         When it was measured, and how that is known.
     model_name, tensor_parallel, hardware, family, workload_name
@@ -83,6 +85,9 @@ class Imported:
         Single requests, if all of them are recorded.
     both_sides
         Requests that client and server recorded, in order of sending.
+    unlike_the_workload
+        Load points that the workload's lengths cannot stand for, and the message that says so; to be refused unless
+        their single requests are recorded.
     """
 
     tool: str
@@ -92,6 +97,7 @@ class Imported:
     workload: dict[str, Any]
     load_points: list[dict[str, Any]]
     tool_version: str | None = None
+    source: str = ""
     side: str = "client"
     model_name: str | None = None
     tensor_parallel: int | None = None
@@ -106,6 +112,7 @@ class Imported:
     conversions: tuple[str, ...] = ()
     requests: tuple[MeasuredRequest, ...] = ()
     both_sides: tuple[BothSides, ...] = ()
+    unlike_the_workload: Mapping[str, str] = field(default_factory=dict)
 
 
 class Notes:

@@ -83,9 +83,9 @@ def _load_point(
     lost: dict[str, Any] = {"lost_positions": "unknown"} if failed else {}
     return {
         "id": stage.id,
-        "arrivals": profile.arrivals(load.requested_rate, load.concurrency, stage.file),
+        "arrivals": profile.arrivals(load.requested_rate, load.concurrency, str(stage.path)),
         **({"rate": {name: value for name, value in rate.items() if value}} if load.requested_rate else {}),
-        **({"prompts_seen_before": True} if profile.pool and stage is not stages[0] else {}),
+        **({"prompts_seen_before": True} if profile.pool and stage.number else {}),
         "requests": {
             "sent": load.count,
             "completed": stage.completed,
@@ -121,7 +121,7 @@ def _overload(stage: Stage, recorded: Recorded) -> lint.Finding | None:
 
 def _measured(stage: Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
     """Return figures in ms by our definitions."""
-    tokens = profile.generated_tokens(stage.output_len_mean, stage.output_is_from_server, stage.file)
+    tokens = profile.generated_tokens(stage.output_len_mean, stage.output_is_from_server, str(stage.path))
     ttft, e2e = stage.ttft.scaled(MS_PER_S), stage.e2e.scaled(MS_PER_S)
     notes.converted("Latencies were in seconds and are written in ms.")
     values: dict[str, float | None] = {
@@ -137,7 +137,7 @@ def _measured(stage: Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
         notes.converted(
             "Output lengths and token throughput are those of the profile, as the server must generate them."
         )
-    return figures(stage.file, values, {"tpot": "inter_token", "itl": "pooled_gaps"})
+    return figures(str(stage.path), values, {"tpot": "inter_token", "itl": "pooled_gaps"})
 
 
 def _distribution(name: str, summary: Summary) -> dict[str, float | None]:
@@ -178,7 +178,7 @@ def _refuse_unexplained(stage: Stage, gaps: Summary) -> None:
     """Refuse gaps that are half empty although the means do not show 2 N + 1 of them."""
     if lint.every_second_gap_is_empty(p50=gaps.at("p50") or 0.0, p75=gaps.at("p75") or 0.0) is not None:
         raise ConfigError(
-            f"{stage.file}: successes.latency: every second gap between tokens is empty, as if stream lines were "
+            f"{stage.path}: successes.latency: every second gap between tokens is empty, as if stream lines were "
             "counted, but the means do not fit the output length of the profile; give the profile of this run"
         )
 
@@ -199,7 +199,21 @@ def _look_at_requests(recorded: Recorded, profile: Profile, notes: Notes) -> Non
     notes.flag(lint.stages_overlap(recorded.stages_s), "noted")
 
 
+def _missing_stages(stages: Sequence[Stage]) -> lint.Finding | None:
+    """Find a stage that ran, as a later one did, but whose metrics are not there."""
+    numbers = {one.number for one in stages}
+    missing = [str(number) for number in range(max(numbers)) if number not in numbers]
+    if not missing:
+        return None
+    text = (
+        f"There are no metrics of stage {', '.join(missing)}, although stage {max(numbers)} is there: what was sent in "
+        "between is in no figure, and may have filled the prefix cache."
+    )
+    return lint.Finding(Flag.PART_OF_THE_RUN, text)
+
+
 def _look_at_run(stages: Sequence[Stage], profile: Profile, notes: Notes) -> None:
+    notes.flag(_missing_stages(stages), "noted")
     for stage in stages:
         largest, tail = stage.ttft.at("max"), stage.ttft.at("p99.9")
         if largest and tail:
@@ -226,5 +240,5 @@ def _day_of_run(run: Path, results: Path, stages: Sequence[Stage]) -> tuple[date
             return date(*(int(part) for part in match.groups())), "From the name of the folder."
         except ValueError:  # a 31st of a month that has none
             pass
-    written = datetime.fromtimestamp((results / stages[0].file).stat().st_mtime, UTC).date()
+    written = datetime.fromtimestamp(stages[0].path.stat().st_mtime, UTC).date()
     return written, "Day on which the results file was last written; the tool records no date."

@@ -17,7 +17,15 @@ from pydantic import Field
 
 from simulator.errors import ConfigError
 from simulator.validation import parse
-from workflow.lib.readers.imported import Foreign, Latency, WholeNumber, refuse_longer_than_run, refuse_other_tool
+from workflow.lib.readers.imported import (
+    MS_PER_S,
+    Foreign,
+    Latency,
+    WholeNumber,
+    refuse_longer_than_run,
+    refuse_other_tool,
+)
+from workflow.lib.readers.impossible import Mean, refuse_impossible
 from workflow.lib.readers.json_stream import stream_values
 
 STAGE_FILE = re.compile(r"stage_(\d{1,4})_lifecycle_metrics\.json(?:\.gz)?")
@@ -95,12 +103,15 @@ class Stage:
 
     Attributes
     ----------
+    number
+        Its place in the run, from 0.
     output_is_from_server
         Whether the mean output length is the server's count.
     """
 
     id: str
-    file: str
+    number: int
+    path: Path
     load: LoadSummary
     completed: int
     failed: int
@@ -113,6 +124,11 @@ class Stage:
     output_len_mean: float
     output_is_from_server: bool
 
+    @property
+    def file(self) -> str:
+        """Name of the file, without folders."""
+        return self.path.name
+
 
 def read_stages(folder: Path) -> list[Stage]:
     """Read the stage files of a results folder; a lone summary stands for the one stage of a run.
@@ -124,17 +140,17 @@ def read_stages(folder: Path) -> list[Stage]:
     """
     found = {int(match.group(1)): one for one in folder.iterdir() if (match := STAGE_FILE.fullmatch(one.name))}
     if found:
-        return [_stage(found[number], f"stage_{number}") for number in sorted(found)]
+        return [_stage(found[number], f"stage_{number}", number) for number in sorted(found)]
     for name in (SUMMARY_FILE, f"{SUMMARY_FILE}.gz"):
         if (folder / name).is_file():
-            return [_stage(folder / name, "summary")]
+            return [_stage(folder / name, "summary", 0)]
     raise ConfigError(
         f"{folder}: no stage_<n>_lifecycle_metrics.json and no {SUMMARY_FILE}; "
         "give the folder that inference-perf wrote, with its per-stage reports"
     )
 
 
-def _stage(path: Path, name: str) -> Stage:
+def _stage(path: Path, name: str, number: int) -> Stage:
     document = _document(path)
     refuse_other_tool(path, document, "inference-perf")
     if not {"load_summary", "successes"} & document.keys():
@@ -145,7 +161,8 @@ def _stage(path: Path, name: str) -> Stage:
         raise ConfigError(f"{path}: successes.count: 0; without an answer nothing is measured")
     if done.count + report.failures.count > report.load_summary.count:
         raise ConfigError(f"{path}: load_summary.count: below successes and failures together; the file is damaged")
-    if done.latency is None or done.latency.time_to_first_token is None:
+    latency = done.latency
+    if latency is None or latency.time_to_first_token is None:
         raise ConfigError(
             f"{path}: successes.latency.time_to_first_token: missing; run inference-perf with api.streaming: true"
         )
@@ -159,18 +176,24 @@ def _stage(path: Path, name: str) -> Stage:
         raise ConfigError(f"{path}: successes.{missing[0]}: missing; is this a file of inference-perf?")
     if prompt.mean < 1:
         raise ConfigError(f"{path}: successes.prompt_len.mean: {prompt.mean:g}; every prompt has at least one token")
-    latency = done.latency
     e2e = _summary(path, "request_latency", latency.request_latency)
     if done.throughput.requests_per_sec:
         run_s = done.count / done.throughput.requests_per_sec
         refuse_longer_than_run(str(path), "successes.latency.request_latency", e2e.mean, run_s)
+    ttft = _summary(path, "time_to_first_token", latency.time_to_first_token)
+    refuse_impossible(
+        str(path),
+        ttft=Mean("successes.latency.time_to_first_token.mean", ttft.mean * MS_PER_S),
+        e2e=Mean("successes.latency.request_latency.mean", e2e.mean * MS_PER_S),
+    )
     return Stage(
         id=name,
-        file=path.name,
+        number=number,
+        path=path,
         load=report.load_summary,
         completed=done.count,
         failed=report.failures.count,
-        ttft=_summary(path, "time_to_first_token", done.latency.time_to_first_token),
+        ttft=ttft,
         e2e=e2e,
         tpot=_optional(path, "time_per_output_token", latency.time_per_output_token),
         itl=_optional(path, "inter_token_latency", latency.inter_token_latency),

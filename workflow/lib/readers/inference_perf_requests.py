@@ -119,7 +119,7 @@ def read_requests(folder: Path, profile: Profile, stages: Sequence[Stage]) -> Re
     for stage in stages:
         part = found[begin : begin + stage.load.count]
         if sum(not one.failed for one in part) != stage.completed:
-            raise ConfigError(f"{path}: successes of {stage.id} differ from {stage.file}; are the files of one run?")
+            raise ConfigError(f"{path}: successes of {stage.id} differ from {stage.path}; are the files of one run?")
         times.append((part[0].start_s, max(one.end_s for one in part)))
         findings += [(stage.id, finding) for finding in _of_counts([one for one in part if not one.failed], profile)]
         for position, one in enumerate(part, start=begin):
@@ -148,7 +148,7 @@ def _streamed(path: Path, profile: Profile) -> list[_One]:
         if len(place) != 1 or not isinstance(place[0], int):
             raise ConfigError(f"{path}: must be a list of requests; is this a file of inference-perf?")
         refuse_too_many(str(path), place[0] + 1)
-        source = f"{path.name}: {EACH if not place else place[0]}"
+        source = f"{path}: {EACH if not place else place[0]}"
         packed.extend(_packed(_one(parse(_Request, value, source=source), profile, source)))
     rows = range(0, len(packed), NUMBERS)
     return [_unpacked(packed[row : row + NUMBERS]) for row in rows]

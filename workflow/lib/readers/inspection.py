@@ -107,7 +107,7 @@ def inspect(path: Path) -> Iterator[Inspection]:
     if kind == EXPERIMENT:
         yield of_experiment(load_experiment(path.absolute()))
     elif kind == TRACE:
-        yield of_trace(path.name, read_trace(path))
+        yield of_trace(path.name, read_trace(path, replayable=False))
     elif kind == TABLE:
         # The year of an id without one decides nothing here.
         for name, imported in read_table(path, year=1).items():

@@ -23,6 +23,7 @@ from workflow.lib.quality_flags import Flag
 from workflow.lib.readers.csv_figures import FIGURES, corrected_figures, of_whole_run
 from workflow.lib.readers.csv_workload import pool_prompts, sent_workload
 from workflow.lib.readers.imported import Imported, Notes, figures, saturation
+from workflow.lib.readers.impossible import Mean, refuse_impossible
 from workflow.lib.readers.json_stream import READ_ERRORS, open_text
 from workflow.lib.readers.naming import Names
 from workflow.lib.readers.trace import traced
@@ -211,7 +212,7 @@ def _imported(path: Path, name: str, rows: Sequence[Row], summary: Row | None, y
                 f"{path}: column '{column}': stages of '{name}' have {' and '.join(values)}; split the run"
             )
     notes = Notes()
-    measured_on, basis = _day(name, year)
+    measured_on, basis = _day(path, name, year)
     workload, lost = sent_workload(rows, notes)
     known, assumed = _settings(first)
     if "hardware" in first["assumed_fields"].split(";"):
@@ -225,6 +226,7 @@ def _imported(path: Path, name: str, rows: Sequence[Row], summary: Row | None, y
         tool_version=first["client_tool"] or None,
         side=first["metrics_side"],
         document=_document(rows) or path.name,
+        source=f"{path}: {name}",
         date=measured_on,
         date_basis=basis,
         model_name=first["model_hf_id"],
@@ -306,6 +308,9 @@ def _measured(source: str, row: Row, point: str, notes: Notes) -> dict[str, Any]
     if reported and tokens and ttft and e2e:
         notes.flag(lint.stream_lines_counted(ttft=ttft, e2e=e2e, tpot=reported, tokens=tokens), "corrected", point)
     values |= corrected_figures(row, point, notes)
+    means = {name: values[f"{name}_mean"] for name in ("ttft", "e2e")}
+    columns = {name: Mean(f"{name}_mean_ms", value) if value else None for name, value in means.items()}
+    refuse_impossible(source, ttft=columns["ttft"], e2e=columns["e2e"], tokens=tokens or math.nan)
     counted = row["output_len_client_retok_mean_tok"]
     if counted and tokens:
         notes.flag(lint.output_retokenised(reported=counted, generated=tokens), "corrected", point)
@@ -335,7 +340,7 @@ def _tool(text: str) -> str:
     return next((tool for tool in ("guidellm", "inference-perf", "vllm-bench") if tool in text.lower()), "other")
 
 
-def _day(name: str, year: int | None) -> tuple[date, str]:
+def _day(path: Path, name: str, year: int | None) -> tuple[date, str]:
     """Return the day an experiment's id names.
 
     Raises
@@ -354,4 +359,4 @@ def _day(name: str, year: int | None) -> tuple[date, str]:
         pass
     if year:
         return date(year, 12, 31), "Only the year is known; the day is its last."
-    raise ConfigError(f"experiment_id '{name}': names no day, such as 20260217-...; give --year")
+    raise ConfigError(f"{path}: experiment_id '{name}': names no day, such as 20260217-...; give --year")

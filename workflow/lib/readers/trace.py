@@ -18,10 +18,11 @@ from typing import Any
 from simulator.errors import ConfigError
 from simulator.validation import config_error, suggest
 from simulator.workload.prefixes import recognise_pool
-from workflow.lib.measured_requests import MeasuredRequest, listed
+from workflow.lib.measured_requests import BadCellError, MeasuredRequest, listed
 from workflow.lib.quality_flags import Flag
 from workflow.lib.readers.imported import LARGEST, SHARED_GROUP, Imported, checked_requests, refuse_too_many
 from workflow.lib.readers.json_stream import READ_ERRORS, open_text, stream_values
+from workflow.lib.trace_rows import NAMES, Rows, fewest_output_tokens
 
 # Role of a column -> names it may have, the best one first.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -35,6 +36,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "ttft": ("ttft_ms",),
     "e2e": ("e2e_ms",),
 }
+# What messages call the columns that are compared with each other.
+ROW_NAMES = {role: " or ".join(COLUMNS[role]) for role in NAMES}
 REQUIRED = ("arrival", "prompt", "output")
 TRUTH = {"0": False, "1": True, "false": False, "true": True, "": False}
 
@@ -66,12 +69,16 @@ class Traced:
     e2e_ms: float | None
 
 
-class _BadRowError(Exception):
-    """What is wrong with one row; collected, never shown alone."""
-
-
-def read_trace(path: Path) -> tuple[Traced, ...]:
+def read_trace(path: Path, *, replayable: bool = True) -> tuple[Traced, ...]:
     """Read one trace.
+
+    Parameters
+    ----------
+    path
+        The file.
+    replayable
+        Whether it must be possible to send the requests again: an answer then has at least one token. To look at a
+        trace that is no matter, as some clients count the tokens of the text.
 
     Raises
     ------
@@ -81,26 +88,40 @@ def read_trace(path: Path) -> tuple[Traced, ...]:
     """
     found: list[Traced] = []
     problems: list[str] = []
+    checked = Rows(ROW_NAMES)
     for line, cells in _rows(path):
         refuse_too_many(str(path), len(found) + 1)
         try:
-            found.append(_traced(cells, len(found)))
-        except _BadRowError as error:
+            one = _traced(cells, len(found), replayable=replayable)
+            _check(checked, line, one)
+            found.append(one)
+        except BadCellError as error:
             problems.append(f"{line}: {error}")
-    problems += _in_order(found) if not problems else []
     if problems or not found:
         raise config_error(str(path), listed(problems) or ["no requests; is this a trace?"])
     return tuple(found)
 
 
+def _check(rows: Rows, place: str, one: Traced) -> None:
+    rows.check(
+        place,
+        stage=one.stage,
+        name=one.id,
+        arrival_us=one.arrival_us,
+        completed=one.completed,
+        ttft_ms=one.ttft_ms,
+        e2e_ms=one.e2e_ms,
+    )
+
+
 def traced(imported: Imported, paths: Iterable[Path]) -> Imported:
     """Return the import with the requests of every trace; see `with_trace`."""
     for path in paths:
-        imported = with_trace(imported, path.name, read_trace(path))
+        imported = with_trace(imported, path, read_trace(path))
     return imported
 
 
-def with_trace(imported: Imported, source: str, sent: Sequence[Traced]) -> Imported:
+def with_trace(imported: Imported, path: Path, sent: Sequence[Traced]) -> Imported:
     """Return the import with the requests of a trace at the load points they belong to.
 
     Raises
@@ -108,15 +129,20 @@ def with_trace(imported: Imported, source: str, sent: Sequence[Traced]) -> Impor
     ConfigError
         If a stage has no load point, or another number of answered requests.
     """
+    source = str(path)
     by_stage: dict[int, list[tuple[int, Traced]]] = {}
     for position, one in enumerate(sent):
         by_stage.setdefault(one.stage, []).append((position, one))
     prefix = imported.workload["prefix"]
     pool = recognise_pool(prefix["prompts"], [one.prompt_tokens for one in sent]) if "prompts" in prefix else None
     shared = prefix["tokens"] if prefix["kind"] == "shared" else 0
+    there = {one.load_point for one in imported.requests}
+    points = {stage: _load_point(imported, source, stage) for stage in sorted(by_stage)}
+    if all(point["id"] in there for point in points.values()):
+        raise ConfigError(f"{source}: its requests are recorded already; leave one of the sources out")
     requests: list[MeasuredRequest] = []
     for stage, entries in sorted(by_stage.items()):
-        point = _load_point(imported, source, stage)
+        point = points[stage]
         answered = sum(one.completed for _, one in entries)
         if answered != point["requests"]["completed"]:
             raise ConfigError(
@@ -130,21 +156,22 @@ def with_trace(imported: Imported, source: str, sent: Sequence[Traced]) -> Impor
             if shared:
                 group, tokens = SHARED_GROUP, min(shared, one.prompt_tokens)
             requests.append(_measured(point["id"], one, begin_us, group, tokens))
+    traced_points = {point["id"] for point in points.values()}
+    kept = tuple(one for one in imported.requests if one.load_point not in traced_points)
     known = tuple(flag for flag in imported.quality if flag.flag is not Flag.LENGTHS_UNKNOWN)
-    sentence = f"Requests of {source} are replayed one by one."
+    sentence = f"Requests of {path.name} are replayed one by one."
     return replace(
         imported,
-        requests=(*imported.requests, *checked_requests(source, requests)),
+        requests=(*kept, *checked_requests(source, requests)),
         quality=known,
         conversions=(*imported.conversions, sentence),
-        document=f"{imported.document}; trace {source}",
+        document=f"{imported.document}; trace {path.name}",
+        source=f"{imported.source} and {source}" if imported.source else source,
     )
 
 
 def _load_point(imported: Imported, source: str, stage: int) -> Mapping[str, Any]:
     points = {point.get("benchmark_index", index): point for index, point in enumerate(imported.load_points)}
-    if stage in points and any(one.load_point == points[stage]["id"] for one in imported.requests):
-        raise ConfigError(f"{source}: requests of stage {stage} are recorded already; leave one of the sources out")
     if stage not in points:
         raise ConfigError(f"{source}: stage {stage} has no load point; there are stages {', '.join(map(str, points))}")
     return points[stage]
@@ -211,18 +238,19 @@ def _columns(path: Path, header: Sequence[str]) -> dict[str, str]:
     return {role: name for role, name in found.items() if name is not None}
 
 
-def _traced(cells: Mapping[str, str], position: int) -> Traced:
+def _traced(cells: Mapping[str, str], position: int, *, replayable: bool) -> Traced:
     failed = cells.get("failed", "").lower()
     if failed not in TRUTH:
-        raise _BadRowError(f"column 'has_error': must be 0, 1, true or false, got '{failed[:40]}'")
+        raise BadCellError(f"column 'has_error': must be 0, 1, true or false, got '{failed[:40]}'")
+    completed = not TRUTH[failed]
     return Traced(
         id=cells.get("id") or str(position),
         stage=_whole(cells, "stage", 0) if cells.get("stage") else 0,
         arrival_us=_whole(cells, "arrival", 0),
         prompt_tokens=_whole(cells, "prompt", 1),
-        output_tokens=_whole(cells, "output", 0),
+        output_tokens=_whole(cells, "output", fewest_output_tokens(completed=completed and replayable)),
         client_tokens=_whole(cells, "client", 0) if cells.get("client") else None,
-        completed=not TRUTH[failed],
+        completed=completed,
         ttft_ms=_milliseconds(cells, "ttft"),
         e2e_ms=_milliseconds(cells, "e2e"),
     )
@@ -232,7 +260,7 @@ def _whole(cells: Mapping[str, str], role: str, smallest: int) -> int:
     text = cells[role]
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST))) or int(text) < smallest:
         name = " or ".join(COLUMNS[role])
-        raise _BadRowError(f"column '{name}': must be a whole number, {smallest} or greater, got '{text[:40]}'")
+        raise BadCellError(f"column '{name}': must be a whole number, {smallest} or greater, got '{text[:40]}'")
     return int(text)
 
 
@@ -245,22 +273,5 @@ def _milliseconds(cells: Mapping[str, str], role: str) -> float | None:
     except ValueError:
         value = math.nan
     if not 0 <= value <= LARGEST:
-        raise _BadRowError(f"column '{COLUMNS[role][0]}': must be milliseconds, 0 or greater, got '{text[:40]}'")
+        raise BadCellError(f"column '{COLUMNS[role][0]}': must be milliseconds, 0 or greater, got '{text[:40]}'")
     return value
-
-
-def _in_order(found: Sequence[Traced]) -> Iterator[str]:
-    seen: dict[tuple[int, str], int] = {}
-    latest = 0
-    for position, one in enumerate(found, start=1):
-        first = seen.setdefault((one.stage, one.id), position)
-        if first != position:
-            yield f"request {position}: id '{one.id[:40]}' is already used by request {first}; unique in a stage"
-        if one.arrival_us < latest:
-            yield (
-                f"request {position}: arrival {one.arrival_us} us is before the request above it ({latest}); "
-                "sort the trace by arrival"
-            )
-        latest = max(latest, one.arrival_us)
-        if one.ttft_ms is not None and one.e2e_ms is not None and one.ttft_ms > one.e2e_ms:
-            yield f"request {position}: ttft_ms {one.ttft_ms:g} is above e2e_ms {one.e2e_ms:g}; check both units"

@@ -31,6 +31,7 @@ from workflow.lib.readers.imported import (
     saturation,
     statistics_of,
 )
+from workflow.lib.readers.impossible import Mean, refuse_impossible
 from workflow.lib.readers.surroundings import look_around
 from workflow.lib.readers.vllm_bench_report import TOOL, One, Result, read_result
 
@@ -169,6 +170,11 @@ def _overload(arrivals: Mapping[str, Any], result: Result, singles: Sequence[One
 
 
 def _measured(file: Path, result: Result, singles: Sequence[One], notes: Notes) -> dict[str, Any]:
+    refuse_impossible(
+        str(file),
+        ttft=Mean("mean_ttft_ms", result.mean_ttft_ms),
+        e2e=None if result.mean_e2el_ms is None else Mean("mean_e2el_ms", result.mean_e2el_ms),
+    )
     values: dict[str, float | None] = {
         "request_throughput": result.request_throughput,
         "output_token_throughput": result.output_throughput,

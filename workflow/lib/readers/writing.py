@@ -7,6 +7,7 @@ An import that fails or is interrupted leaves `ground_truth` as it was.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ from workflow.lib.readers.surroundings import read_mapping
 GROUND_TRUTH = "ground_truth"
 # Where an import is prepared, beside `ground_truth`, so that moving it is one step.
 WORKSHOP_PREFIX = ".import-"
+# Held while an import runs; the system lets go of it however the import ends.
+LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +107,35 @@ def outside(out: Path, root: Path) -> Path | None:
 @contextmanager
 def _workshop(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
+    _clear_abandoned(parent)
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=WORKSHOP_PREFIX))
     try:
-        yield folder
+        with (folder / LOCK_FILE).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_abandoned(parent: Path) -> None:
+    """Remove what killed imports left: a running one holds the lock of its workshop."""
+    for lock_file in sorted(parent.glob(f"{WORKSHOP_PREFIX}*/{LOCK_FILE}")):
+        try:
+            with lock_file.open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock_file.parent, ignore_errors=True)
+        except OSError:  # a running import holds it, or has just removed it
+            continue
 
 
 def _explained(
     found: Imported, folder: Path, out: Path, root: Path, names: Names, others: Sequence[Experiment]
 ) -> Written:
-    """Prepare one experiment; a refusal also names the files its figures come from."""
+    """Prepare one experiment; a refusal says that nothing was imported."""
     try:
         return _prepared(found, folder, out, root, names, others)
     except ConfigError as error:
-        raise ConfigError(f"{error}\nread from {found.document}; nothing was imported") from None
+        raise ConfigError(f"{error}\nnothing was imported") from None
 
 
 def _prepared(
@@ -126,23 +143,32 @@ def _prepared(
 ) -> Written:
     """Write one experiment into the workshop, with the flags its own numbers ask for."""
     beside = outside(out, root)
+    _refuse_unlike(found)
     content = content_of(found, out.name, names, resolve(found, names, root, beside))
     words = words_of(root) if beside is None else Words()
     folder.mkdir()
     if found.requests:
         write_text(folder / REQUESTS_FILE, requests_text(found.requests))
-    experiment = _checked(folder, content, out.name, words)
-    missing = unflagged(experiment, (*seen_in(experiment), *seen_among(experiment, others)))
+    experiment = _checked(folder, content, found, out.name, words)
+    missing = unflagged(experiment, (*seen_in(experiment), *seen_among(experiment, others, newest=True)))
     if missing:
         content["quality"] += [one.quality().model_dump(mode="json", exclude_defaults=True) for one in missing]
-        experiment = _checked(folder, content, out.name, words)
+        experiment = _checked(folder, content, found, out.name, words)
     return Written(experiment, out, _sentences(found, experiment))
 
 
-def _checked(folder: Path, content: Mapping[str, Any], name: str, words: Words) -> Experiment:
+def _refuse_unlike(found: Imported) -> None:
+    """Refuse load points whose lengths are not those of the workload and were not recorded one by one."""
+    recorded = {one.load_point for one in found.requests}
+    problems = [text for point, text in found.unlike_the_workload.items() if point not in recorded]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _checked(folder: Path, content: Mapping[str, Any], found: Imported, name: str, words: Words) -> Experiment:
     """Write the experiment's file and return what a reader of it gets."""
     write_text(folder / EXPERIMENT_FILE, yaml_text(content))
-    source = f"{GROUND_TRUTH}/{name}/{EXPERIMENT_FILE}"
+    source = f"{found.source or found.document}, as experiment '{name}'"
     return experiment_from(read_mapping(folder / EXPERIMENT_FILE), source=source, name=name, folder=folder, words=words)
 
 

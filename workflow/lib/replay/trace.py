@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -26,11 +26,12 @@ from workflow.lib.measured_requests import (
     milliseconds_cell,
     whole_cell,
 )
+from workflow.lib.trace_rows import Rows, fewest_output_tokens
 
 SUFFIXES = (".csv", ".csv.gz")
 # Column -> what it holds. Arrivals count from any start and run through all stages of a file.
 COLUMNS: Mapping[str, str] = {
-    "index": "name of the request, unique in the file",
+    "index": "name of the request, unique in its stage",
     "stage": "number of the load point, from 0 in the order they were run",
     "arrival_time_us": "when it was sent, whole microseconds",
     "input_tokens": "prompt length, shared prefix included",
@@ -66,15 +67,6 @@ class Trace:
     requests: tuple[MeasuredRequest, ...]
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What earlier lines said, as far as later ones must fit to it."""
-
-    first_line: dict[str, int] = field(default_factory=dict)
-    latest_us: int = 0
-    stage: int = 0
-
-
 def find_traces(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Return the trace files among `paths`; of a folder those in it, sorted by name.
 
@@ -104,7 +96,7 @@ def read_trace(path: Path) -> Trace:
     ------
     ConfigError
         If the file cannot be read to its end, a column is missing or unknown, a cell is not what its column promises,
-        an id is given twice, arrivals or stages go backwards, or latencies contradict each other.
+        an id is given twice in a stage, arrivals or stages go backwards, or latencies contradict each other.
     """
     try:
         with _opened(path) as stream:
@@ -134,12 +126,13 @@ def _requests(path: Path, rows: Iterator[list[str]]) -> tuple[MeasuredRequest, .
     if problems:
         raise config_error(str(path), problems)
     requests: list[MeasuredRequest] = []
-    seen = _Seen()
+    seen, latest_stage = Rows(), 0
     for line, cells in enumerate(rows, start=2):
         if not cells:
             continue
         try:
-            requests.append(_request(header, cells, line, seen))
+            requests.append(_request(header, cells, line, latest_stage, seen))
+            latest_stage = int(requests[-1].load_point)
         except BadCellError as error:
             problems.append(f"line {line}: {error}")
         if len(problems) == MAX_LISTED_PROBLEMS:
@@ -160,7 +153,7 @@ def _header_problems(header: Sequence[str]) -> Iterator[str]:
     yield from (f"column '{name}': given twice" for name in sorted(set(header)) if header.count(name) > 1)
 
 
-def _request(header: Sequence[str], cells: Sequence[str], line: int, seen: _Seen) -> MeasuredRequest:
+def _request(header: Sequence[str], cells: Sequence[str], line: int, latest_stage: int, rows: Rows) -> MeasuredRequest:
     if len(cells) != len(header):
         raise BadCellError(f"{len(cells)} cells, but the header names {len(header)} columns")
     row = dict(zip(header, cells, strict=True))
@@ -171,12 +164,12 @@ def _request(header: Sequence[str], cells: Sequence[str], line: int, seen: _Seen
         id=row["index"],
         arrival_us=whole_cell(row, "arrival_time_us", 0),
         prompt_tokens=whole_cell(row, "input_tokens", 1),
-        output_tokens=whole_cell(row, "output_tokens_true", 1 if completed else 0),
+        output_tokens=whole_cell(row, "output_tokens_true", fewest_output_tokens(completed=completed)),
         completed=completed,
         ttft_ms=milliseconds_cell(row, "ttft_ms"),
         e2e_ms=milliseconds_cell(row, "e2e_ms"),
     )
-    _refuse_contradictions(one, line, stage, seen)
+    _refuse_contradictions(one, line, stage, latest_stage, rows)
     return one
 
 
@@ -187,24 +180,18 @@ def _completed(row: Mapping[str, str]) -> bool:
     return failed == "0"
 
 
-def _refuse_contradictions(one: MeasuredRequest, line: int, stage: int, seen: _Seen) -> None:
-    """Compare a request with itself and with those above it, and remember it."""
-    first = seen.first_line.setdefault(one.id, line)
-    if not one.id:
-        raise BadCellError("column 'index': must not be empty")
-    if first != line:
-        raise BadCellError(f"column 'index': '{one.id}' is already used on line {first}; ids are unique")
-    if one.arrival_us < seen.latest_us:
-        raise BadCellError(
-            f"column 'arrival_time_us': {one.arrival_us} is before the line above ({seen.latest_us}); "
-            "sort the requests by arrival"
-        )
-    if stage < seen.stage:
-        raise BadCellError(f"column 'stage': {stage} comes after {seen.stage}; stages run one after the other")
-    seen.latest_us, seen.stage = one.arrival_us, stage
-    if not one.completed:
-        return
-    if not one.ttft_ms or not one.e2e_ms:
+def _refuse_contradictions(one: MeasuredRequest, line: int, stage: int, latest_stage: int, rows: Rows) -> None:
+    """Ask for what a replay needs beyond a possible row: both latencies, and stages in turn."""
+    rows.check(
+        f"line {line}",
+        stage=stage,
+        name=one.id,
+        arrival_us=one.arrival_us,
+        completed=one.completed,
+        ttft_ms=one.ttft_ms,
+        e2e_ms=one.e2e_ms,
+    )
+    if stage < latest_stage:
+        raise BadCellError(f"column 'stage': {stage} comes after {latest_stage}; stages run one after the other")
+    if one.completed and (one.ttft_ms is None or one.e2e_ms is None):
         raise BadCellError("columns 'ttft_ms' and 'e2e_ms': must be above 0 unless has_error is 1")
-    if one.ttft_ms > one.e2e_ms:
-        raise BadCellError(f"column 'ttft_ms': {one.ttft_ms:g} is above e2e_ms {one.e2e_ms:g}; check both units")
