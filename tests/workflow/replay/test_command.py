@@ -42,7 +42,7 @@ def test_a_folder_of_traces_becomes_a_page(capsys, toy_project, tmp_path):
 @pytest.mark.parametrize(
     ("change", "arguments", "told"),
     [
-        ({"arrival_time_us": 5}, (), "is before the line above"),
+        ({"arrival_time_us": 5}, (), "is before the row above"),
         ({"ttft_ms": -3}, (), "must be milliseconds, 0 or greater"),
         ({"index": "0"}, (), "is already used on line 2"),
         ({}, ("--experiment", "unknown-run"), "unknown experiment 'unknown-run'"),
