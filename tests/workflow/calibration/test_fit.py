@@ -210,5 +210,7 @@ def test_leaving_out_a_term_the_data_contain_costs_accuracy_on_unseen_families(p
 
 def test_distrusted_starts_leave_the_answer_to_the_data(problem):
     entries = start_dependence(replace(problem, scatter=0.03))
-    assert [entry["divisor"] for entry in entries] == [1.0, 3.0, 10.0]
+    divisors = [entry["divisor"] for entry in entries]
+    assert divisors == sorted(divisors)
+    assert min(divisors) < 1.0 < max(divisors), "both more and less trust than planned"
     assert entries[-1]["errors"][1] < entries[0]["errors"][1]

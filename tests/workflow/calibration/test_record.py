@@ -92,12 +92,6 @@ def test_constants_become_options_and_client_time(calibration):
     assert calibration.metric_options("guidellm", "server").client_offset_us == 0
 
 
-def test_predictions_outside_the_calibration_are_flagged(calibration):
-    assert calibration.warnings("h100-sxm", "Mixtral-8x7B") == ()
-    assert "was not calibrated on" in calibration.warnings("a100-sxm", "Mixtral-8x7B")[0]
-    assert "no test of transfer" in calibration.warnings("h100-sxm", "Llama2-7B")[0]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

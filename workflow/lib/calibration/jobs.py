@@ -14,6 +14,7 @@ from typing import Any
 from workflow.lib.calibration.constants import CONSTANTS, data_sheet, starts
 from workflow.lib.calibration.fit import NAMES, Fit, Problem, fit, problem_of
 from workflow.lib.calibration.judge import judge_point
+from workflow.lib.calibration.kernel_counts import EXTRA_KERNELS, with_extra_kernels
 from workflow.lib.calibration.paths import experiments_of
 from workflow.lib.calibration.plan import Plan, load_plan
 from workflow.lib.calibration.points import Point, load_points
@@ -82,6 +83,9 @@ def judge_job(root: Path, name: str, experiment: str, fit_file: str) -> str:
     fitted = json.loads((root / fit_file).read_text(encoding="utf-8"))
     points = [one for one in _judged(root, plan) if one.experiment.id == experiment]
     variants = dict(_variants(fitted, points[0].family, experiment in _synchronous(root, plan)))
+    if points[0].mixture:
+        held_out, model = variants["held_out"], points[0].model
+        variants |= {name: with_extra_kernels(held_out, model, share) for name, share in EXTRA_KERNELS.items()}
     return json_text([_judgement(point, variants) for point in points])
 
 

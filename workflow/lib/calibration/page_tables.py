@@ -20,6 +20,12 @@ VARIANTS = {
     "data_sheet": "data sheet only",
 }
 ALONE = {"synchronous_held_out": "held out", "synchronous_lineage_held_out": "lineage held out"}
+# Held-out constants with other kernel counts (`kernel_counts`).
+KERNEL_VARIANTS = {
+    "half_the_extra_kernels": "half as many",
+    "held_out": "as counted",
+    "half_more_extra_kernels": "half as many again",
+}
 WORST = 12
 NOTABLE_CORRELATION = 0.6
 
@@ -30,9 +36,9 @@ def headline(rows: Sequence[Row], plan: Plan) -> str:
     groups: list[tuple[str, Callable[[Row], bool], PerMetric | None]] = [
         ("one request at a time", _synchronous, plan.targets.synchronous),
         ("all client load points", lambda row: True, plan.targets.client),
-        ("all client load points, dense", lambda row: not row.mixture, None),
+        ("all client load points, dense", lambda row: not row.mixture, plan.targets.client),
         ("under load, dense", lambda row: not _synchronous(row) and not row.mixture, None),
-        ("under load, mixture of experts", lambda row: row.mixture, None),
+        ("all client load points, mixture of experts", lambda row: row.mixture, plan.targets.client),
     ]
     lines = []
     for label, belongs, target in groups:
@@ -82,26 +88,40 @@ def every_point(held: Sequence[Row]) -> str:
 
 
 def constants_table(fitted: dict[str, Any]) -> str:
-    """List constants with units, intervals, ranges and starts."""
+    """List constants with units, intervals, the least and greatest of all folds, ranges and starts."""
     lines = []
     for one in CONSTANTS:
         low, high = fitted["intervals"][one.name]
         value = fitted["in_sample"]["values"][one.name]
         end = fitted["in_sample"]["at_bound"].get(one.name)
+        folds = [fold["values"][one.name] for fold in fitted["held_out"].values()]
         lines.append(
             [
                 f"`{one.name}`",
                 f"{value:.4g}{f' (at its {end} end)' if end else ''}",
                 "" if one.unit == "1" else one.unit,
                 f"{low:.3g} to {high:.3g}",
+                f"{min(folds):.3g} to {max(folds):.3g}",
                 f"{one.low:g} to {one.high:g}",
-                f"{one.start:g} ± {one.spread:g}",
+                f"{one.start:.4g} ± {one.spread:.4g}",
                 one.meaning,
                 one.start_source,
             ]
         )
-    header = ["constant", "value", "unit", "95 % interval", "range", "start ± trust", "meaning", "source of the start"]
+    header = ["constant", "value", "unit", "95 % interval", "folds", "range", "start ± trust"]
+    header += ["meaning", "source of the start"]
     return table(header, lines, left=len(header))
+
+
+def kernel_table(rows: Sequence[Row]) -> str:
+    """List the errors of mixtures of experts with fewer and more of the kernels that are counted by hand."""
+    lines = []
+    for variant, words in KERNEL_VARIANTS.items():
+        chosen = [row for row in rows if row.variant == variant and row.mixture]
+        signed = [error for row in chosen if (error := row.error_pct("itl_mean")) is not None]
+        mean = fsum(signed) / len(signed) if signed else None
+        lines.append([words, *(pct(mape(chosen, metric)) for metric in MEANS), signed_pct(mean)])
+    return table(["kernels beyond those of a dense BF16 layer", *METRIC_LABELS, "ITL, signed"], lines)
 
 
 def ablation_table(fitted: dict[str, Any]) -> str:
@@ -115,13 +135,12 @@ def ablation_table(fitted: dict[str, Any]) -> str:
 
 
 def start_table(fitted: dict[str, Any]) -> str:
-    """List the held-out errors when starts are trusted ever less."""
+    """List the held-out errors when starts are trusted more and ever less."""
     sources = (("all client load points", "start_dependence"), ("synchronous alone", "synchronous_start_dependence"))
     lines = []
     for label, key in sources:
         for entry in fitted[key]:
-            trust = "as planned" if entry["divisor"] == 1 else f"{entry['divisor']:g} times less"
-            lines.append([label, trust, *(pct(100.0 * value) for value in entry["errors"])])
+            lines.append([label, _trust(entry["divisor"]), *(pct(100.0 * value) for value in entry["errors"])])
     return table(["load points", "starts trusted", *METRIC_LABELS], lines, left=2)
 
 
@@ -196,6 +215,12 @@ def sweep_table(rows: Sequence[Row]) -> str:
     header = ["load point", "rate [1/s]"]
     header += [f"{label} {what}" for label in METRIC_LABELS for what in ("predicted [ms]", "measured [ms]", "error")]
     return table(header, lines)
+
+
+def _trust(divisor: float) -> str:
+    if divisor == 1:
+        return "as planned"
+    return f"{divisor:g} times less" if divisor > 1 else f"{1 / divisor:g} times more"
 
 
 def _synchronous(row: Row) -> bool:

@@ -2,8 +2,7 @@
 
 Contract: `load_calibration` reads `configs/calibration/<name>.yaml` or raises one `ConfigError`; the
 same file always means the same prediction. `Calibration.options` is what `build_step_time` takes,
-`Calibration.metric_options` puts the client's time around the engine's, `Calibration.warnings` says
-where a prediction leaves what was calibrated on.
+`Calibration.metric_options` puts the client's time around the engine's.
 """
 
 from __future__ import annotations
@@ -101,18 +100,6 @@ class Calibration(StrictModel):
     def metric_options(self, tool: Tool, side: Side) -> MetricOptions:
         """Return how engine times become what `tool` measured on `side`."""
         return client_time(self.values, tool, side).metric_options()
-
-    def warnings(self, hardware: str, family: str) -> tuple[str, ...]:
-        """Say where a prediction leaves what was calibrated on."""
-        found = []
-        if hardware not in self.trained_on.hardware:
-            known = ", ".join(self.trained_on.hardware)
-            found.append(
-                f"hardware {hardware} was not calibrated on ({known} was): same efficiencies on its data sheet"
-            )
-        if family in self.trained_on.families:
-            found.append(f"family {family} was calibrated on: no test of transfer")
-        return tuple(found)
 
 
 def load_calibration(path: Path) -> Calibration:

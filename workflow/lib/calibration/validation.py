@@ -99,12 +99,12 @@ def ablations(problem: Problem) -> dict[str, list[float]]:
     return {"": held_out_errors(problem)} | {name: held_out_errors(problem, left) for name, left in TERMS.items()}
 
 
-# By how much less the starts are trusted in turn.
-DISTRUST = (1.0, 3.0, 10.0)
+# By how much less the starts are trusted in turn; below 1, more.
+DISTRUST = (0.1, 1 / 3, 1.0, 3.0, 10.0)
 
 
 def start_dependence(problem: Problem) -> list[dict[str, Any]]:
-    """Return the held-out errors when starts are trusted ever less: what the data say without them."""
+    """Return the held-out errors when starts are trusted ever less, from more than planned on."""
     return [
         {"divisor": divisor, "errors": held_out_errors(replace(problem, scatter=problem.scatter / divisor))}
         for divisor in DISTRUST
