@@ -64,3 +64,16 @@ LISTS = (paths.SURFACE_SOURCES, paths.SOURCES, paths.PAGE_SOURCES)
 )
 def test_a_new_table_needs_no_new_fit_and_a_new_formula_needs_everything(sources, file, lists):
     assert sources(file) == lists
+
+
+def test_ground_truth_is_read_once_however_many_jobs_ask_for_their_inputs(monkeypatch):
+    """Reading it for every input function took Snakemake minutes before the first job."""
+    asked = []
+    real = paths.load_set
+    monkeypatch.setattr(paths, "load_set", lambda root, name: asked.append(name) or real(root, name))
+    paths._experiments.cache_clear()
+    first = paths.shared_files(ROOT, NAME)
+    assert asked
+    known = len(asked)
+    assert paths.shared_files(ROOT, NAME) == first
+    assert len(asked) == known

@@ -5,12 +5,13 @@ Imports nothing heavy, because every Snakemake run loads this module.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 
 from workflow.lib.calibration.plan import FOLDER, PLANS, load_plan, plan_names, terms_discussion_path
 from workflow.lib.files import digest_of_files, hash_list, write_text
-from workflow.lib.ground_truth import load_set
+from workflow.lib.ground_truth import Experiment, load_set
 from workflow.lib.provenance import simulator_sources
 
 RESULTS = Path("results/calibration")
@@ -65,7 +66,7 @@ def experiment_files(root: Path, experiment: str) -> list[str]:
 def shared_files(root: Path, name: str) -> list[str]:
     """Return what all experiments of a calibration share: the plan, and the models and GPUs that ran."""
     plan = load_plan(root, name)
-    ran = [one for wanted in (*plan.train_sets, *plan.judged_sets) for one in load_set(root, wanted)]
+    ran = _experiments(root, (*plan.train_sets, *plan.judged_sets))
     found = {f"{PLANS.as_posix()}/{name}.yaml"}
     found |= {f"configs/models/{one.model}.json" for one in ran}
     found |= {f"configs/hardware/{one.hardware}.yaml" for one in ran}
@@ -91,8 +92,8 @@ def surface_paths(root: Path, name: str) -> list[str]:
 
 def waiting_paths(root: Path, name: str) -> list[str]:
     """Return the surface file without scheduling ahead of every experiment whose server schedules ahead."""
-    ran = {one.id: one for wanted in load_plan(root, name).train_sets for one in load_set(root, wanted)}
-    ahead = [one.id for one in ran.values() if one.server.engine_settings.get("schedule_ahead")]
+    ran = _experiments(root, load_plan(root, name).train_sets)
+    ahead = [one.id for one in ran if one.server.engine_settings.get("schedule_ahead")]
     return [f"{RESULTS}/{name}/waiting/{one}.json" for one in ahead]
 
 
@@ -180,4 +181,10 @@ def data_digest(root: Path, name: str) -> str:
 
 def experiments_of(root: Path, sets: Iterable[str]) -> list[str]:
     """Return the ids of all experiments of some sets, each once."""
-    return list(dict.fromkeys(one.id for name in sets for one in load_set(root, name)))
+    return [one.id for one in _experiments(root, tuple(sets))]
+
+
+@functools.cache
+def _experiments(root: Path, sets: tuple[str, ...]) -> tuple[Experiment, ...]:
+    """Return the experiments of some sets, each once; read once, because Snakemake asks for every job, many times."""
+    return tuple({one.id: one for name in sets for one in load_set(root, name)}.values())
