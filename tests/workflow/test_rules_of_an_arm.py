@@ -21,6 +21,8 @@ from workflow.lib.simulate import simulate, workload_of
 from workflow.lib.vocabulary import RowStatus
 
 DEFINITIONS = "h21_tpot_with_tpot"
+# Where a fit started when the claims were fixed; what is fixed in advance does not follow later changes.
+STARTS_THEN = {"sampling_us_per_kilotoken_request": 0.05}
 ARRIVALS = "h22_synchronous_is_closed_loop"
 CLIENT = "h24_client_time"
 DEFINITIONS_FILE = f"hypotheses/{DEFINITIONS}/hypothesis.yaml"
@@ -104,6 +106,7 @@ def test_claims_about_the_physical_model_start_from_the_constants_a_fit_starts_f
     """None of them is tuned: what one leaves out is what it varies."""
     wanted = {one.name: starts()[one.name] for one in STEP_CONSTANTS if one.name != HOST_STEP} | dict(FIXED)
     wanted["step_us"] = starts()[HOST_STEP]
+    wanted |= STARTS_THEN
     for name in (DEFINITIONS, ARRIVALS, CLIENT, "h20_lm_head_measured", "h23_cached_prompts", "h25_collectives"):
         spec = lab.hypotheses[name]
         assert spec.base["family"] == "calibrated_physics"
