@@ -39,7 +39,7 @@ def output_tokens_from_guidellm(e2e_mean_ms: float, tpot_guidellm_ms: float) -> 
     return e2e_mean_ms / tpot_guidellm_ms
 
 
-def tpot_from_stream_lines_ms(reported_ms: float, output_tokens: int) -> float:
+def tpot_from_stream_lines_ms(reported_ms: float, output_tokens: float) -> float:
     """Return the true TPOT from one that counted every line of the stream, blank separators included.
 
     inference-perf e8e0aa99 sees 2 N + 2 events, hence 2 N + 1 gaps, where N - 1 lie between tokens.

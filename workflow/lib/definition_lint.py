@@ -13,6 +13,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Literal
 
+from simulator.conversions import itl_from_means_ms, output_tokens_from_guidellm, tpot_from_stream_lines_ms
 from workflow.lib.quality_flags import Flag, QualityFlag, Treatment
 
 # How far a figure may lie from what a definition predicts: end of request against last token, and
@@ -81,10 +82,11 @@ def tpot_includes_ttft(*, ttft: float, e2e: float, tpot: float, tokens: float) -
     """Find a TPOT that contains TTFT, as GuideLLM's does: E2E / TPOT is then the output length."""
     if tpot_convention(ttft=ttft, e2e=e2e, tpot=tpot, tokens=tokens) != "guidellm":
         return None
-    between = (e2e - ttft) / (tokens - 1)
+    between = itl_from_means_ms(e2e, ttft, tokens)
+    ratio = output_tokens_from_guidellm(e2e, tpot)
     return Finding(
         Flag.TPOT_INCLUDES_TTFT,
-        f"E2E / TPOT = {e2e / tpot:.2f} is the mean output length {tokens:.2f}: the reported {tpot:.2f} ms per output "
+        f"E2E / TPOT = {ratio:.2f} is the mean output length {tokens:.2f}: the reported {tpot:.2f} ms per output "
         f"token contain TTFT; between tokens it is {between:.2f} ms.",
         between,
     )
@@ -94,7 +96,7 @@ def stream_lines_counted(*, ttft: float, e2e: float, tpot: float, tokens: float)
     """Find a client that saw 2 N + 2 stream lines per request; the value is the correcting factor."""
     if tpot_convention(ttft=ttft, e2e=e2e, tpot=tpot, tokens=tokens) != "stream_lines":
         return None
-    factor = (2 * tokens + 1) / (tokens - 1)
+    factor = tpot_from_stream_lines_ms(1.0, tokens)
     return Finding(
         Flag.STREAM_LINES_COUNTED,
         f"(E2E - TTFT) / TPOT = {(e2e - ttft) / tpot:.1f} is 2 N + 1 for N = {tokens:g}: every blank line of the "

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Literal
 
+from simulator.conversions import itl_from_means_ms
 from simulator.validation import Positive, StrictModel, suggest
 
 # Kind -> definition -> meaning. `request start` is when the client sends the request, N the number
@@ -128,7 +129,7 @@ def problems_of(measured: Mapping[str, Measured], mean_output_tokens: float, hal
 
 def inter_token_ms(measured: Mapping[str, Measured], mean_output_tokens: float) -> float:
     """Mean time between tokens in ms: (mean E2E - mean TTFT) / (mean N - 1)."""
-    return (measured["e2e_mean"].value - measured["ttft_mean"].value) / (mean_output_tokens - 1)
+    return itl_from_means_ms(measured["e2e_mean"].value, measured["ttft_mean"].value, mean_output_tokens)
 
 
 def _own_problems(name: str, figure: Measured) -> Iterator[str]:

@@ -7,7 +7,6 @@ Cross-checks that need the rest of the laboratory (experiments, methods, resolve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -326,8 +325,3 @@ def _unfounded_mechanisms(hypothesis: Hypothesis) -> Iterator[str]:
                 yield f"mechanisms.{index}.methods: '{method}' is not in methods"
         if mechanism.metric not in hypothesis.metrics:
             yield f"mechanisms.{index}.metric: '{mechanism.metric}' is not in metrics"
-
-
-def is_path_like(target: str) -> bool:
-    """Tell a file target from a rule name."""
-    return bool(re.search(r"[/.]", target))

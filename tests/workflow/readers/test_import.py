@@ -231,3 +231,12 @@ def test_the_example_of_a_whole_table_is_right_for_the_recorded_one(project, sha
     monkeypatch.chdir(project)
     assert run(*example.split()[4:]) == 0
     assert len(list((project / "ground_truth").glob("*/experiment.yaml"))) == 16 + 1 + len(FAMILIES)
+
+
+def test_the_printed_command_names_the_project_that_was_named(project, shared_dir, tmp_path, capsys):
+    """Printed without it, the command fails for whoever imports into a folder of their own."""
+    out = tmp_path / "measurements" / "mine"
+    folder = shared_dir / "ground_truth" / "formats" / FORMATS["inference-perf"]
+    assert run("inference-perf", folder, "--root", project, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert f"python -m workflow evaluate {out.parent} --root {project} --steptime CALIBRATION" in printed

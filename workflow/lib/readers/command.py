@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         If arguments contradict each other, or the files cannot be imported.
     """
     for one in _imported(arguments):
-        _report(one)
+        _report(one, arguments.root)
     return 0
 
 
@@ -117,22 +117,23 @@ def _names(arguments: argparse.Namespace) -> Names:
     )
 
 
-def _next_step(written: Written) -> str:
+def _next_step(written: Written, root: Path | None) -> str:
     folder = written.folder.absolute().parent
     if (folder / VOCABULARY_FILE).is_file():
         return (
             f"To use it: python -m workflow new my_claim --set {written.experiment.id} --method multi_rate\n"
             "             snakemake my_claim"
         )
-    return f"To use it: python -m workflow evaluate {written.folder.parent} --steptime CALIBRATION --out DIR"
+    project = f" --root {root}" if root else ""
+    return f"To use it: python -m workflow evaluate {written.folder.parent}{project} --steptime CALIBRATION --out DIR"
 
 
-def _report(written: Written) -> None:
+def _report(written: Written, root: Path | None) -> None:
     experiment = written.experiment
     points = len(experiment.load_points)
     lines = [
         f"{written.folder}: {experiment.model} on {experiment.hardware}, load points: {points}",
         *(f"  - {sentence}" for sentence in written.sentences),
-        f"  {_next_step(written)}",
+        f"  {_next_step(written, root)}",
     ]
     print("\n".join(lines))  # noqa: T201 - the command's output

@@ -17,6 +17,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from simulator.conversions import itl_from_means_ms, stream_line_percentile
 from simulator.errors import ConfigError
 from workflow.lib import measurement_lint as lint
 from workflow.lib.quality_flags import Flag
@@ -167,10 +168,12 @@ def _between_tokens(
         return _distribution("tpot", tpot) | itl
     notes.flag(finding, "corrected", stage.id)
     notes.converted("TPOT is multiplied by (2 N + 1) / (N - 1), as the client had counted 2 N + 2 stream lines.")
-    values = _distribution("tpot", tpot.scaled(finding.value)) | {"tpot_mean": (e2e_ms - ttft_ms) / (tokens - 1)}
+    values = _distribution("tpot", tpot.scaled(finding.value)) | {
+        "tpot_mean": itl_from_means_ms(e2e_ms, ttft_ms, tokens)
+    }
     if gaps is not None:
         notes.converted("Half of the reported gaps are empty: ITL p50, p90, p98 are the reported p75, p95, p99.")
-        values |= {"itl_p50": gaps.at("p75"), "itl_p90": gaps.at("p95"), "itl_p98": gaps.at("p99")}
+        values |= {f"itl_p{rank}": gaps.at(f"p{stream_line_percentile(rank):g}") for rank in (50, 90, 98)}
     return values
 
 
