@@ -142,7 +142,7 @@ def plain_ratio(workload: Workload, step_time: StepTimeOf) -> tuple[float, str]:
 
 def _price_of(step_time: StepTimeModel) -> Callable[[list[tuple[int, int]], list[int]], int]:
     def price(prefill: list[tuple[int, int]], decode: list[int]) -> int:
-        return step_time.price(BatchSums.of(Batch(tuple(prefill), tuple(decode)), step_time.kv_breakpoints))
+        return step_time.step_time_us(BatchSums.of(Batch(tuple(prefill), tuple(decode)), step_time.kv_breakpoints))
 
     return price
 

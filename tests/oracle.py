@@ -148,7 +148,7 @@ class RecordedStepTime:
             known = self._durations.setdefault((prefill, decode), step.duration_us)
             assert known == step.duration_us, "the recorded step time depends on more than the batch"
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         """Return the recorded duration; a composition that was never recorded is a `KeyError`."""
         return self._durations[tuple(sums.prefill), tuple(sums.decode_pasts())]
 
@@ -161,7 +161,7 @@ class LinearStepTime:
     def __init__(self, case: OracleCase) -> None:
         self._beta = _coefficients(case.config["beta_coeffs"])
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         """Return the step's duration in whole microseconds."""
         new_tokens = sum(new for _, new in sums.prefill)
         return int(self._beta[0] + self._beta[1] * new_tokens + self._beta[2] * sums.decode_count)

@@ -154,7 +154,7 @@ def step_prices():
     for name, options in OPTION_SETS.items():
         for model, hardware, tensor_parallel in PLACES:
             priced = step_time(options, model, hardware, tensor_parallel)
-            prices = [priced.price(BatchSums.of(batch, priced.kv_breakpoints)) for batch in BATCHES]
+            prices = [priced.step_time_us(BatchSums.of(batch, priced.kv_breakpoints)) for batch in BATCHES]
             rows.append([name, model, hardware, tensor_parallel, *prices])
     return [["options", "model", "hardware", "tp", *(f"batch_{i}_us" for i in range(len(BATCHES)))], *rows]
 

@@ -119,7 +119,7 @@ class LinearStepTime:
     def __init__(self, beta: tuple[float, float, float]) -> None:
         self._step_us, self._prefill_us, self._decode_us = beta
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         """Return the step's duration in whole microseconds, cut off, at least 1."""
         return self._whole_us(sum(new for _, new in sums.prefill), sums.decode_count)
 

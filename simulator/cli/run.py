@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from simulator.cli.catalogue import configs_folder, find_curves, find_hardware, find_model, find_tables
-from simulator.cli.extremes import ExtremesWatch
 from simulator.cli.files import checked_path, emit_document, say, write_csv, write_json_lines
 from simulator.cli.run_spec import RunSpec, read_spec
 from simulator.cli.why import explain_run
@@ -25,6 +24,7 @@ from simulator.request_times import MetricOptions, e2e_us, tpot_us, ttft_us
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.build import BuiltStepTime, build_step_time
 from simulator.steptime.kernel_choice import choose_kernels
+from simulator.steptime.observers import ExtremesObserver
 from simulator.steptime.options import (
     AnyOptions,
     ConstantMfuOptions,
@@ -72,10 +72,10 @@ def command(arguments: Namespace) -> int:
     """Simulate, write the files asked for, print the report."""
     outputs = _output_paths(arguments)
     setup = build_setup(arguments)
-    watch = ExtremesWatch(setup.step_time)
+    observer = ExtremesObserver(setup.step_time)
     logged = arguments.explain or arguments.steps is not None
-    result = _simulate(setup, watch, record_steps=logged)
-    report = _report(setup, watch, result)
+    result = _simulate(setup, observer, record_steps=logged)
+    report = _report(setup, observer, result)
     if arguments.explain:
         report["explanation"] = explain_run(setup.step_time, result.steps)
         for line in report["explanation"]["typical_step"]["why"] if result.steps else ():
@@ -152,7 +152,7 @@ def _simulate(setup: Setup, step_time: StepTimeModel, *, record_steps: bool) -> 
         ) from None
 
 
-def _report(setup: Setup, watch: ExtremesWatch, result: RunResult) -> dict[str, Any]:
+def _report(setup: Setup, observer: ExtremesObserver, result: RunResult) -> dict[str, Any]:
     spec = setup.spec
     states = Counter(request.state for request in result.requests)
     values = measure_all(result.requests, spec.metrics)
@@ -166,8 +166,18 @@ def _report(setup: Setup, watch: ExtremesWatch, result: RunResult) -> dict[str, 
         "requests": {"total": len(result.requests)} | {state.value: states[state] for state in RequestState},
         "metrics": {name: {"value": value, "unit": DEFINITIONS[name].unit} for name, value in values.items()},
         "counters": asdict(result.counters),
-        "warnings": [*setup.warnings, *watch.warnings(result.requests), *_memory_warnings(setup, result)],
+        "warnings": [
+            *setup.warnings,
+            *observer.warnings(_longest_context(result.requests)),
+            *_memory_warnings(setup, result),
+        ],
     }
+
+
+def _longest_context(results: Sequence[RequestResult]) -> int:
+    """Return the most KV tokens that the last step of a request attended to; 0 where none decoded."""
+    decoded = [result for result in results if result.completed_us and result.output_tokens > 1]
+    return max((result.prompt_tokens + result.output_tokens - 2 for result in decoded), default=0)
 
 
 def _memory_warnings(setup: Setup, result: RunResult) -> Iterator[str]:

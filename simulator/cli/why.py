@@ -13,7 +13,7 @@ from simulator.engine.records import StepRecord
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import MICROSECONDS, LookupUse, PhaseCost, StepCost
-from simulator.steptime.shares import BottleneckMeter
+from simulator.steptime.observers import BottleneckObserver
 
 # Explaining a step costs up to a few milliseconds; of longer runs, evenly spaced steps stand for the rest.
 MAX_EXPLAINED_STEPS = 400
@@ -31,13 +31,13 @@ def explain_run(step_time: StepTimeModel, steps: Sequence[StepRecord]) -> dict[s
     """Return bottleneck shares and the typical step as plain data."""
     if not steps:
         return {"bottlenecks": None, "typical_step": None}
-    meter = BottleneckMeter(step_time)
+    observer = BottleneckObserver(step_time)
     for step in _sample(steps):
-        meter.price(BatchSums.of(batch_of(step), step_time.kv_breakpoints))
+        observer.step_time_us(BatchSums.of(batch_of(step), step_time.kv_breakpoints))
     typical = typical_step(steps)
     cost = step_time.explain(batch_of(typical))
     return {
-        "bottlenecks": {"steps_of_run": len(steps), **meter.summary()},
+        "bottlenecks": {"steps_of_run": len(steps), **observer.summary()},
         "typical_step": {
             "kind": kind_of(typical),
             "start_us": typical.start_us,

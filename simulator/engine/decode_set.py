@@ -11,14 +11,14 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
-from simulator.engine.state import Live
+from simulator.engine.running_request import RunningRequest
 from simulator.steptime.batch import BatchSums
 
 # Longest block (tokens) with a counter per position: a list is quicker, a dict is as small as what is in use.
 LONGEST_LISTED_BLOCK = 4096
 
 # Step number by which an event takes place, admission rank, number of the membership it belongs to.
-Event = tuple[int, int, int, Live]
+Event = tuple[int, int, int, RunningRequest]
 
 
 class DecodeSet:
@@ -27,7 +27,7 @@ class DecodeSet:
     Attributes
     ----------
     sums
-        What `price` is given; the decode part is maintained here, the prefill part by the caller.
+        What `step_time_us` is given; the decode part is maintained here, the prefill part by the caller.
     step
         Number of steps taken so far; past tokens of a member are `member.base + step`.
     """
@@ -43,7 +43,7 @@ class DecodeSet:
         self._memberships = 0
         self._occupied: list[int] = []
 
-    def join(self, live: Live) -> None:
+    def join(self, live: RunningRequest) -> None:
         """Add a request whose prompt is computed; it takes part from the coming step on."""
         past = live.computed
         live.base = past - self.step
@@ -58,7 +58,7 @@ class DecodeSet:
             self._expect_crossing(live, interval)
         heappush(self._finishes, (live.final_tokens - live.base, live.rank, live.membership, live))
 
-    def leave(self, live: Live) -> None:
+    def leave(self, live: RunningRequest) -> None:
         """Remove a request and write down how far it got; its pending events become void."""
         past = live.base + self.step
         live.computed = past
@@ -113,7 +113,7 @@ class DecodeSet:
             heappop(finishes)
         return finishes[0][0] - self.step
 
-    def take_finished(self) -> list[Live]:
+    def take_finished(self) -> list[RunningRequest]:
         """Remove and return the members that have computed all their tokens, in order of admission."""
         finishes = self._finishes
         done = []
@@ -124,7 +124,7 @@ class DecodeSet:
                 done.append(live)
         return done
 
-    def jump(self, live: Live, steps: int) -> None:
+    def jump(self, live: RunningRequest, steps: int) -> None:
         """Advance the only member by `steps` steps at once."""
         self.leave(live)
         self.step += steps
@@ -147,7 +147,7 @@ class DecodeSet:
         if not sums.counts[interval]:
             self._occupied.remove(interval)
 
-    def _cross(self, live: Live) -> None:
+    def _cross(self, live: RunningRequest) -> None:
         past = live.base + self.step
         interval = bisect_right(self._breakpoints, past)
         self._leave_interval(interval - 1, past)
@@ -155,7 +155,7 @@ class DecodeSet:
         if interval < len(self._breakpoints):
             self._expect_crossing(live, interval)
 
-    def _expect_crossing(self, live: Live, interval: int) -> None:
+    def _expect_crossing(self, live: RunningRequest, interval: int) -> None:
         next_tokens = self._breakpoints[interval]
         if next_tokens <= live.final_tokens:
             heappush(self._crossings, (next_tokens - live.base, live.rank, live.membership, live))

@@ -1,6 +1,6 @@
 """The serving loop: what happens to each request of a workload on one server.
 
-Contract: `run` returns the same result for the same arguments, to the byte. Each step is priced by the
+Contract: `run` returns the same result for the same arguments, to the byte. Each step is timed by the
 step-time model from the batch's sums; a stretch of steps with the same requests decoding is one event
 that touches no request. Rules of a step: `simulator.engine.scheduler`.
 """
@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from simulator.engine.arrivals import Arrivals, ClosedLoop, OpenLoop, check_concurrency, check_requests
+from simulator.engine.lone_decode_times import LoneDecodeTimes
 from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request, RequestResult, RequestState, RunResult
+from simulator.engine.run_statistics import RunStatistics
+from simulator.engine.running_request import RunningRequest
 from simulator.engine.scheduler import Scheduler
-from simulator.engine.solo import SoloCosts
-from simulator.engine.state import Live
-from simulator.engine.tally import Tally
-from simulator.steptime.base import PricesDecodes, StepTimeModel
+from simulator.steptime.base import GivesDecodeTime, StepTimeModel
 
 DEFAULT_OPTIONS = EngineOptions()
 # Later than any arrival or horizon.
@@ -40,7 +40,7 @@ def run(
     requests
         In any order; requests that arrive together are queued in the order given.
     step_time
-        Prices every step; its price must depend on nothing but the sums it is given.
+        Says how long every step takes; its answer must depend on nothing but the sums it is given.
     concurrency
         None: requests arrive at their `arrival_us`. Otherwise a closed loop of that many clients: the
         first ones arrive at 0, and each request that completes or is dropped lets the next one, in
@@ -56,7 +56,7 @@ def run(
     check_requests(requests)
     check_concurrency(concurrency)
     arrivals = OpenLoop(requests) if concurrency is None else ClosedLoop(requests, concurrency)
-    engine = _Engine(requests, arrivals, step_time, options, Tally(record_steps))
+    engine = _Engine(requests, arrivals, step_time, options, RunStatistics(record_steps))
     with _cycle_collection_paused():
         engine.serve()
         return engine.outcome()
@@ -87,18 +87,18 @@ class _Engine:
         arrivals: Arrivals,
         step_time: StepTimeModel,
         options: EngineOptions,
-        tally: Tally,
+        statistics: RunStatistics,
     ) -> None:
         self._requests = requests
         self._arrivals = arrivals
-        self._price = step_time.price
-        self._decode_price: Callable[[int], Callable[[int], int] | None] = _unknown_price
-        if isinstance(step_time, PricesDecodes) and not step_time.kv_breakpoints and not tally.recording:
-            self._decode_price = step_time.decode_price
+        self._step_time_us = step_time.step_time_us
+        self._decode_time_us: Callable[[int], Callable[[int], int] | None] = _unknown_decode_time
+        if isinstance(step_time, GivesDecodeTime) and not step_time.kv_breakpoints and not statistics.recording:
+            self._decode_time_us = step_time.decode_time_us
         self._options = options
-        self._tally = tally
+        self._statistics = statistics
         self._scheduler = Scheduler(options, step_time.kv_breakpoints)
-        self._solo = SoloCosts(step_time)
+        self._lone_decode_times = LoneDecodeTimes(step_time)
         self._results: list[RequestResult | None] = [None] * len(requests)
         self._now_us = 0
         # A request that needs more than this could not complete even if it had the server to itself.
@@ -140,17 +140,17 @@ class _Engine:
         ]
         # The sums refer back to the scheduler; without that cycle the run's memory is free at once.
         scheduler.decoding.sums.decode_pasts = tuple
-        return RunResult(tuple(results), self._tally.counters(scheduler), tuple(self._tally.records))
+        return RunResult(tuple(results), self._statistics.counters(scheduler), tuple(self._statistics.records))
 
-    def _live(self, index: int, arrival_us: int) -> Live:
-        return Live(self._requests[index], index, arrival_us, self._options.block_tokens)
+    def _live(self, index: int, arrival_us: int) -> RunningRequest:
+        return RunningRequest(self._requests[index], index, arrival_us, self._options.block_tokens)
 
     def _queue_arrivals(self, now_us: int) -> None:
         """Move every request that is due by now into the waiting queue, or drop it."""
         arrivals = self._arrivals
         while (next_us := arrivals.next_us) is not None and next_us <= now_us:
             _, arrival_us, index = arrivals.take()
-            live = Live(self._requests[index], index, arrival_us, self._options.block_tokens)
+            live = RunningRequest(self._requests[index], index, arrival_us, self._options.block_tokens)
             if live.final_tokens <= self._capacity_tokens:
                 self._scheduler.waiting.append(live)
             else:
@@ -175,8 +175,8 @@ class _Engine:
     def _take_step(self) -> None:
         scheduler = self._scheduler
         start_us = self._now_us
-        duration_us = self._price(scheduler.decoding.sums)
-        self._tally.step(scheduler, start_us, duration_us)
+        duration_us = self._step_time_us(scheduler.decoding.sums)
+        self._statistics.step(scheduler, start_us, duration_us)
         scheduler.decoding.advance()
         done = scheduler.decoding.take_finished()
         done += scheduler.finish_prefill(start_us + duration_us)
@@ -184,13 +184,13 @@ class _Engine:
 
     def _decode_together(self) -> None:
         """Decode until a request finishes, another arrives, KV blocks run out or the horizon is passed."""
-        price_of = self._decode_price(self._scheduler.decoding.sums.decode_count)
-        if price_of is None:
+        time_us = self._decode_time_us(self._scheduler.decoding.sums.decode_count)
+        if time_us is None:
             self._decode_by_sums()
         else:
-            self._decode_by_past_tokens(price_of)
+            self._decode_by_past_tokens(time_us)
 
-    def _decode_by_past_tokens(self, price_of: Callable[[int], int]) -> None:
+    def _decode_by_past_tokens(self, time_us: Callable[[int], int]) -> None:
         """Decode as `_decode_by_sums` does; the sums and the KV cache are brought up to date at the end."""
         decoding, kv = self._scheduler.decoding, self._scheduler.kv
         next_us = self._next_interruption_us()
@@ -203,7 +203,7 @@ class _Engine:
         taken = needed = 0
         while True:
             begin_us = now_us
-            duration_us = price_of(past)
+            duration_us = time_us(past)
             past += count
             now_us += duration_us
             taken += 1
@@ -216,22 +216,22 @@ class _Engine:
                 needed += blocks
         decoding.advance_by(taken)
         kv.take(needed)
-        self._tally.decode_stretch(taken, taken * count, now_us - start_us, now_us, kv.used_blocks)
+        self._statistics.decode_stretch(taken, taken * count, now_us - start_us, now_us, kv.used_blocks)
         done = decoding.take_finished() if taken == steps else []
         self._end_step(now_us - duration_us, duration_us, done)
 
     def _decode_by_sums(self) -> None:
-        """Decode one step after the other, each priced by the running sums."""
-        scheduler, decoding, price, tally = self._scheduler, self._scheduler.decoding, self._price, self._tally
+        """Decode one step after the other, each timed by the running sums."""
+        scheduler, decoding, statistics = self._scheduler, self._scheduler.decoding, self._statistics
         sums, kv = decoding.sums, scheduler.kv
         until_us = self._next_interruption_us()
         steps = decoding.steps_to_finish()
         start_us = now_us = self._now_us
         taken = 0
         while True:
-            duration_us = price(sums)
-            if tally.recording:
-                tally.record(scheduler, now_us, duration_us)
+            duration_us = self._step_time_us(sums)
+            if statistics.recording:
+                statistics.record(scheduler, now_us, duration_us)
             decoding.advance()
             now_us += duration_us
             taken += 1
@@ -242,31 +242,31 @@ class _Engine:
                 break
             if blocks:
                 kv.take(blocks)
-        tally.decode_stretch(taken, taken * sums.decode_count, now_us - start_us, now_us, kv.used_blocks)
+        statistics.decode_stretch(taken, taken * sums.decode_count, now_us - start_us, now_us, kv.used_blocks)
         done = decoding.take_finished() if taken == steps else []
         self._end_step(now_us - duration_us, duration_us, done)
 
     def _decode_alone(self) -> None:
         """Do as `_decode_together` for a single request: KV blocks never run out."""
-        scheduler, decoding, tally = self._scheduler, self._scheduler.decoding, self._tally
+        scheduler, decoding, statistics = self._scheduler, self._scheduler.decoding, self._statistics
         live = scheduler.decode_members()[0]
         until_us = self._next_interruption_us()
         start_us = self._now_us
         past = live.base + decoding.step
         # An arrival already due that this step does not know of yet lets one step pass.
         limit_us = None if until_us is None else max(1, until_us - start_us)
-        durations_us = self._solo.durations_us(past, decoding.steps_to_finish(), limit_us)
-        if tally.recording:
+        durations_us = self._lone_decode_times.durations_us(past, decoding.steps_to_finish(), limit_us)
+        if statistics.recording:
             self._record_alone(live, durations_us)
         steps = len(durations_us)
         end_us = start_us + sum(durations_us)
         # The first step's block was taken when it was formed.
         scheduler.kv.take(scheduler.kv.blocks_for(past + steps) - scheduler.kv.blocks_for(past + 1))
         decoding.jump(live, steps)
-        tally.decode_stretch(steps, steps, end_us - start_us, end_us, scheduler.kv.used_blocks)
+        statistics.decode_stretch(steps, steps, end_us - start_us, end_us, scheduler.kv.used_blocks)
         self._end_step(end_us - durations_us[-1], durations_us[-1], decoding.take_finished())
 
-    def _record_alone(self, live: Live, durations_us: list[int]) -> None:
+    def _record_alone(self, live: RunningRequest, durations_us: list[int]) -> None:
         scheduler, kv = self._scheduler, self._scheduler.kv
         past = live.base + scheduler.decoding.step
         # Blocks are taken for the whole stretch at once, after these records.
@@ -275,7 +275,7 @@ class _Engine:
         for index, duration_us in enumerate(durations_us):
             used = before + kv.blocks_for(past + index + 1)
             decode = ((live.request.id, past + index),)
-            self._tally.add_record(now_us, duration_us, (), decode, len(scheduler.waiting), used)
+            self._statistics.add_record(now_us, duration_us, (), decode, len(scheduler.waiting), used)
             now_us += duration_us
 
     def _next_interruption_us(self) -> int | None:
@@ -285,7 +285,7 @@ class _Engine:
             return next_us
         return horizon_us + 1 if next_us is None else min(next_us, horizon_us + 1)
 
-    def _end_step(self, start_us: int, duration_us: int, done: list[Live]) -> None:
+    def _end_step(self, start_us: int, duration_us: int, done: list[RunningRequest]) -> None:
         """Let the requests in `done` go, in batch order, and set the clock to when the server looks again."""
         scheduler = self._scheduler
         end_us = start_us + duration_us
@@ -300,9 +300,9 @@ class _Engine:
         self._seen_us = start_us if self._ahead and not idle else self._now_us
 
 
-def _unknown_price(count: int) -> None:
-    """Answer for a model whose decodes must be priced by their sums."""
+def _unknown_decode_time(count: int) -> None:
+    """Answer for a model whose decodes must be timed by their sums."""
 
 
-def _rank(live: Live) -> int:
+def _rank(live: RunningRequest) -> int:
     return live.rank

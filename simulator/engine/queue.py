@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from typing import Protocol
 
-from simulator.engine.state import Live
+from simulator.engine.running_request import RunningRequest
 
 Key = tuple[int, int, str]
 
@@ -21,19 +21,19 @@ class WaitingQueue(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Live]: ...
+    def __iter__(self) -> Iterator[RunningRequest]: ...
 
-    def __getitem__(self, index: int, /) -> Live: ...
+    def __getitem__(self, index: int, /) -> RunningRequest: ...
 
-    def append(self, live: Live, /) -> None:
+    def append(self, live: RunningRequest, /) -> None:
         """Add a request that has arrived."""
         ...
 
-    def appendleft(self, live: Live, /) -> None:
+    def appendleft(self, live: RunningRequest, /) -> None:
         """Add a request that was preempted."""
         ...
 
-    def popleft(self) -> Live:
+    def popleft(self) -> RunningRequest:
         """Remove and return the request to be admitted next."""
         ...
 
@@ -41,27 +41,27 @@ class WaitingQueue(Protocol):
 class SortedQueue:
     """In the order of a key that never changes while a request waits, preempted or not."""
 
-    def __init__(self, key: Callable[[Live], Key]) -> None:
+    def __init__(self, key: Callable[[RunningRequest], Key]) -> None:
         self._key = key
-        self._heap: list[tuple[Key, Live]] = []
+        self._heap: list[tuple[Key, RunningRequest]] = []
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def __iter__(self) -> Iterator[Live]:
+    def __iter__(self) -> Iterator[RunningRequest]:
         return (live for _, live in self._heap)
 
-    def __getitem__(self, index: int, /) -> Live:
+    def __getitem__(self, index: int, /) -> RunningRequest:
         """Return the request with the smallest key; only `[0]` has a meaning."""
         return self._heap[index][1]
 
-    def append(self, live: Live, /) -> None:
+    def append(self, live: RunningRequest, /) -> None:
         """Add a request; ids are unique, so keys never tie."""
         heappush(self._heap, (self._key(live), live))
 
     appendleft = append
 
-    def popleft(self) -> Live:
+    def popleft(self) -> RunningRequest:
         """Remove and return the request with the smallest key."""
         return heappop(self._heap)[1]
 

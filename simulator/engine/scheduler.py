@@ -18,10 +18,10 @@ from simulator.engine.decode_set import DecodeSet
 from simulator.engine.kv_cache import Found, KvCache
 from simulator.engine.options import EngineOptions
 from simulator.engine.queue import waiting_queue
-from simulator.engine.state import Live
+from simulator.engine.running_request import RunningRequest
 
 # A request, its past tokens as the step-time model sees them, and the tokens computed in this step.
-Chunk = tuple[Live, int, int]
+Chunk = tuple[RunningRequest, int, int]
 
 
 class Scheduler:
@@ -47,15 +47,15 @@ class Scheduler:
         self.decoding.sums.decode_pasts = self._decode_pasts
         self.waiting = waiting_queue(options.scheduler)
         # A dict is an ordered set here: a request leaves it anywhere, and the last one is preempted.
-        self.running: dict[Live, None] = {}
+        self.running: dict[RunningRequest, None] = {}
         self.chunks: list[Chunk] = []
-        self.paused: list[Live] = []
+        self.paused: list[RunningRequest] = []
         self.prefill_tokens = 0
         self.preempted = 0
         self.hit_blocks = 0
         self.preemptions = 0
-        self._prefilling: list[Live] = []
-        self._starved: list[Live] = []
+        self._prefilling: list[RunningRequest] = []
+        self._starved: list[RunningRequest] = []
         self._admissions = 0
         self._block_tokens = options.block_tokens
         self._token_budget = options.token_budget
@@ -77,7 +77,7 @@ class Scheduler:
             budget = self._admit(now_us, budget)
         self.prefill_tokens = self._token_budget - budget - self.decoding.sums.decode_count
 
-    def finish_prefill(self, end_us: int) -> list[Live]:
+    def finish_prefill(self, end_us: int) -> list[RunningRequest]:
         """Take in the results of the step's chunks; return the requests that are complete, in batch order.
 
         Called after the decoding requests have advanced. A request whose prompt is computed by now
@@ -103,12 +103,12 @@ class Scheduler:
         self.paused = []
         return done
 
-    def remove(self, live: Live) -> None:
+    def remove(self, live: RunningRequest) -> None:
         """Free everything a complete request holds."""
         del self.running[live]
         self.kv.release(live.table, live.computed)
 
-    def decode_members(self) -> list[Live]:
+    def decode_members(self) -> list[RunningRequest]:
         """Return the requests that decode in this step, in batch order."""
         return [live for live in self.running if live.membership]
 
@@ -165,13 +165,13 @@ class Scheduler:
             self.decoding.leave(live)
         return budget
 
-    def _demand(self, live: Live) -> tuple[int, int]:
+    def _demand(self, live: RunningRequest) -> tuple[int, int]:
         """Return a running request's past tokens and how many it wants computed."""
         if live.membership:
             return live.base + self.decoding.step, 1
         return live.computed, min(live.target_tokens - live.computed, self._longest_chunk)
 
-    def _make_room(self, order: list[Live], index: int, blocks: int) -> bool:
+    def _make_room(self, order: list[RunningRequest], index: int, blocks: int) -> bool:
         """Take `blocks` for `order[index]`, preempting from the end of `order`; False if it fell itself."""
         while blocks > self.kv.free_blocks:
             victim = order.pop()
@@ -181,7 +181,7 @@ class Scheduler:
         self.kv.take(blocks)
         return True
 
-    def _preempt(self, live: Live) -> None:
+    def _preempt(self, live: RunningRequest) -> None:
         if live.membership:
             self.decoding.leave(live)
             live.target_tokens = live.computed + 1
@@ -215,7 +215,7 @@ class Scheduler:
             budget -= new_tokens
         return budget
 
-    def _start(self, live: Live, now_us: int, found: Found) -> None:
+    def _start(self, live: RunningRequest, now_us: int, found: Found) -> None:
         if found.blocks:
             self.kv.claim(live.table, found)
         self._admissions += 1

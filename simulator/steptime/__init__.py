@@ -1,1 +1,1 @@
-"""How long one engine step takes: interchangeable models behind `price` and `explain`."""
+"""How long one engine step takes: interchangeable models behind `step_time_us` and `explain`."""

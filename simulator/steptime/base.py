@@ -1,8 +1,8 @@
-"""The two calls every step-time model offers.
+"""The two calls every step-time model offers, and what a model may offer besides.
 
-`price` is all the engine's loop ever calls; `explain` answers "why does this step cost that?".
+`step_time_us` is all the engine's loop ever calls; `explain` answers "why does this step cost that?".
 Both rest on the same formulas, and a test holds them together for every model. A model may offer two more,
-`price_lone` and `decode_price`, which only save time.
+`lone_decode_times_us` and `decode_time_us`, which only save time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class StepTimeModel(Protocol):
         """Past-token counts at which the decode formula changes; empty when it does not."""
         ...
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         """Return the step's duration in whole microseconds, at least 1."""
         ...
 
@@ -32,21 +32,39 @@ class StepTimeModel(Protocol):
 
 
 @runtime_checkable
-class PricesLoneDecodes(Protocol):
-    """A step-time model that prices many steps of one lone decode request in a single call."""
+class GivesLoneDecodeTimes(Protocol):
+    """A step-time model that times many steps of one lone decode request in a single call."""
 
-    def price_lone(self, pasts: Iterable[int]) -> list[int]:
-        """Return what `price` returns for a step of nothing but one decode, by its past tokens."""
+    def lone_decode_times_us(self, pasts: Iterable[int]) -> list[int]:
+        """Return what `step_time_us` returns for a step of nothing but one decode, by its past tokens."""
         ...
 
 
 @runtime_checkable
-class PricesDecodes(Protocol):
-    """A step-time model that may know what steps of nothing but decodes cost by their past tokens alone."""
+class GivesDecodeTime(Protocol):
+    """A step-time model that may know how long steps of nothing but decodes take by their past tokens alone."""
 
-    def decode_price(self, count: int) -> Callable[[int], int] | None:
-        """Return a function that gives what `price` gives for steps of nothing but `count` decodes.
+    def decode_time_us(self, count: int) -> Callable[[int], int] | None:
+        """Return a function that gives what `step_time_us` gives for steps of nothing but `count` decodes.
 
-        Its argument is the sum of their past tokens. None where the price depends on more than that sum.
+        Its argument is the sum of their past tokens. None where the time depends on more than that sum.
         """
+        ...
+
+
+class KnowsWork(StepTimeModel, Protocol):
+    """A step-time model that can say what work a step does and what the hardware can do."""
+
+    @property
+    def peak_flops(self) -> float:
+        """FLOP/s of one GPU."""
+        ...
+
+    @property
+    def peak_bandwidth(self) -> float:
+        """Bytes/s of one GPU."""
+        ...
+
+    def work(self, sums: BatchSums) -> tuple[float, float]:
+        """Return (FLOPs, bytes) of one step per GPU."""
         ...

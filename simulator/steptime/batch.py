@@ -1,7 +1,7 @@
 """What a step-time model is told about one engine step.
 
 `Batch` is the exact composition, for people and explanations. `BatchSums` is the running summary
-the engine keeps, from which `price` must reach the same duration without visiting requests.
+the engine keeps, from which `step_time_us` must reach the same duration without visiting requests.
 
 Terms: a prefill chunk is `(past_tokens, new_tokens)`: KV entries that exist before the step, and
 prompt tokens computed in it. A decode request is its `past_tokens`, the KV entries it attends to

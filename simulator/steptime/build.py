@@ -15,6 +15,7 @@ from simulator.hardware import Hardware
 from simulator.kernels.base import AttentionMatch, ConstantMfu, Kernels
 from simulator.model import Model, require_tensor_parallel, sharding_problems
 from simulator.steptime.attention import build_attention
+from simulator.steptime.base import KnowsWork
 from simulator.steptime.gemm import PhaseGemm, gemm_peak
 from simulator.steptime.linear import Linear
 from simulator.steptime.memory import kv_bandwidth, phase_memory, weight_bandwidths
@@ -22,14 +23,13 @@ from simulator.steptime.options import AnyOptions, ConstantMfuOptions, MfuRoofli
 from simulator.steptime.overhead import all_reduce_us, build_overhead
 from simulator.steptime.physics import CalibratedPhysics
 from simulator.steptime.physics_options import CalibratedPhysicsOptions
-from simulator.steptime.rates import MeteredStepTime
 from simulator.steptime.roofline import MfuRoofline, RooflineParts
 from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, attention_shape
 from simulator.steptime.v1 import CalibratedRoofline
 from simulator.steptime.v1_parameters import CalibratedRooflineOptions, parameter_warnings
 
 
-class BuiltStepTime(MeteredStepTime, Protocol):
+class BuiltStepTime(KnowsWork, Protocol):
     """What `build_step_time` returns: a step-time model that knows its warnings and its peaks."""
 
     @property

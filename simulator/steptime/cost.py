@@ -1,6 +1,6 @@
 """What one engine step costs and why: the record behind every explanation.
 
-`StepCost.total_us` is what `price` returns; everything else says where it comes from. All seconds
+`StepCost.total_us` is what `step_time_us` returns; everything else says where it comes from. All seconds
 and bytes are those of one GPU. `text` answers "why is this step 4.8 ms?" in at most five lines.
 """
 

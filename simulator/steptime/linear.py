@@ -59,7 +59,7 @@ class Linear:
         self._prefill_us = options.prefill_us_per_token
         self._decode_us = options.decode_us_per_token
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         """Return the step's duration in whole microseconds, at least 1."""
         return max(1, int(self._duration_us(sum(new for _, new in sums.prefill), sums.decode_count)))
 

@@ -43,7 +43,7 @@ SHARED_EXPERT_EXTRA_KERNELS = 4
 # FP8 weights with scales found at run time: activations are converted ahead of QKV, O, gate-and-up, down.
 FP8_EXTRA_KERNELS = 4
 
-# A memory of prices beyond this is dropped, so that a long run cannot grow without bound.
+# A memory of durations beyond this is dropped, so that a long run cannot grow without bound.
 MEMO_LIMIT = 200_000
 
 KILO = 1000.0
@@ -104,7 +104,7 @@ class CalibratedPhysics:
         self._collective_us = _collective_us(options, model, hardware, tp)
         self._sampling_us = _sampling_us(options, model)
         self._memo: dict[tuple[int, int], float] = {}
-        self._decode_prices: dict[int, Callable[[int], int]] = {}
+        self._decode_times: dict[int, Callable[[int], int]] = {}
 
     def _bind_attention(self, options: CalibratedPhysicsOptions, model: Model, hardware: Hardware) -> None:
         """Set seconds per KV token read, and per FLOP-bearing pair of a new token and one it attends to."""
@@ -117,28 +117,28 @@ class CalibratedPhysics:
         self._pair_s = flops / (hardware.peak_flops * options.attention_efficiency * self.tp)
         self._decode_us_per_token = max(self._kv_token_s, self._pair_s) * MICROSECONDS
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         """Return the step's duration in whole microseconds, at least 1."""
         duration_us = self.duration_us(sums)
         return int(duration_us + 0.5) if duration_us > 1.0 else 1
 
-    def decode_price(self, count: int) -> Callable[[int], int]:
-        """Return what `price` returns for steps of `count` decodes alone, by the sum of their past tokens."""
-        price = self._decode_prices.get(count)
-        if price is None:
-            price = self._decode_prices[count] = self._bind_decodes(count)
-        return price
+    def decode_time_us(self, count: int) -> Callable[[int], int]:
+        """Return what `step_time_us` returns for steps of `count` decodes alone, by the sum of their past tokens."""
+        time_us = self._decode_times.get(count)
+        if time_us is None:
+            time_us = self._decode_times[count] = self._bind_decodes(count)
+        return time_us
 
     def _bind_decodes(self, count: int) -> Callable[[int], int]:
         known_us = self._memo.get((count, count))
         beside_us = self._remember(count, count) if known_us is None else known_us
         us_per_token = self._decode_us_per_token
 
-        def price(past_tokens: int) -> int:
+        def time_us(past_tokens: int) -> int:
             duration_us = us_per_token * (past_tokens + count) + beside_us
             return int(duration_us + 0.5) if duration_us > 1.0 else 1
 
-        return price
+        return time_us
 
     def duration_us(self, sums: BatchSums) -> float:
         """Return the duration before rounding."""

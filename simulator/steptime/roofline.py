@@ -87,7 +87,7 @@ class MfuRoofline:
         self._lone_attention_s = parts.attention.lone_decode if self._compute else _no_time
         self._in_components = self._compute and self._per_component
         self._by_count: dict[int, _DecodeConstants] = {}
-        self._decode_prices: dict[int, Callable[[int], int]] = {}
+        self._decode_times: dict[int, Callable[[int], int]] = {}
         self._lone_prefills: dict[tuple[int, int], float] = {}
 
     @property
@@ -114,33 +114,33 @@ class MfuRoofline:
         """Return useful FLOPs and modelled bytes per GPU; see `WorkCount`."""
         return self.parts.work(sums)
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         """Return the step's duration in whole microseconds, at least 1."""
         duration_us = self.duration_us(sums)
         return int(duration_us + 0.5) if duration_us > 1.0 else 1
 
-    def price_lone(self, pasts: Iterable[int]) -> list[int]:
-        """Return what `price` returns for steps of a single decode request, by its past tokens."""
+    def lone_decode_times_us(self, pasts: Iterable[int]) -> list[int]:
+        """Return what `step_time_us` returns for steps of a single decode request, by its past tokens."""
         constants = self._by_count.get(1) or self._bind(1)
         phase_s = constants.component_seconds if self._in_components else constants.phase_seconds
         attention_s, beside_us = self._lone_attention_s, constants.beside_us
         durations_us = [phase_s(past, attention_s(past)) * MICROSECONDS + beside_us for past in pasts]
         return [int(duration_us + 0.5) if duration_us > 1.0 else 1 for duration_us in durations_us]
 
-    def decode_price(self, count: int) -> Callable[[int], int] | None:
-        """Return what `price` returns for steps of `count` decodes alone, by the sum of their past tokens.
+    def decode_time_us(self, count: int) -> Callable[[int], int] | None:
+        """Return what `step_time_us` returns for steps of `count` decodes alone, by the sum of their past tokens.
 
         None where decode attention depends on more than that sum.
         """
         attention_s = self.parts.attention.decode_s_per_token if self._compute else 0.0
         if attention_s is None:
             return None
-        price = self._decode_prices.get(count)
-        if price is None:
+        time_us = self._decode_times.get(count)
+        if time_us is None:
             constants = self._by_count.get(count) or self._bind(count)
-            price = _by_component(constants, attention_s) if self._in_components else _by_phase(constants, attention_s)
-            self._decode_prices[count] = price
-        return price
+            bind = _by_component if self._in_components else _by_phase
+            time_us = self._decode_times[count] = bind(constants, attention_s)
+        return time_us
 
     def duration_us(self, sums: BatchSums) -> float:
         """Return the duration before rounding."""
@@ -253,27 +253,27 @@ def _by_phase(constants: _DecodeConstants, attention_s_per_token: float) -> Call
     memory_0_s, kv_s, gemm_s = constants.memory_s, constants.kv_s_per_token, constants.gemm_s
     beside_us = constants.beside_us
 
-    def price(past_tokens: int) -> int:
+    def time_us(past_tokens: int) -> int:
         compute_s = gemm_s + attention_s_per_token * past_tokens
         memory_s = memory_0_s + kv_s * past_tokens
         duration_us = (compute_s if compute_s > memory_s else memory_s) * MICROSECONDS + beside_us
         return int(duration_us + 0.5) if duration_us > 1.0 else 1
 
-    return price
+    return time_us
 
 
 def _by_component(constants: _DecodeConstants, attention_s_per_token: float) -> Callable[[int], int]:
     seconds, beside_us = constants.component_seconds, constants.beside_us
 
-    def price(past_tokens: int) -> int:
+    def time_us(past_tokens: int) -> int:
         duration_us = seconds(past_tokens, attention_s_per_token * past_tokens) * MICROSECONDS + beside_us
         return int(duration_us + 0.5) if duration_us > 1.0 else 1
 
-    return price
+    return time_us
 
 
 def _no_time(question: object) -> float:
-    """Stand in for attention where memory traffic alone is priced."""
+    """Stand in for attention where memory traffic alone counts."""
     return 0.0
 
 

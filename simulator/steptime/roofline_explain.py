@@ -1,6 +1,6 @@
 """Why an MFU-roofline step costs what it costs.
 
-The duration is the one `price` returns; the components are computed apart from it, request by
+The duration is the one `step_time_us` returns; the components are computed apart from it, request by
 request where that matters, with the kernel answers they rest on. Tests hold both together.
 """
 

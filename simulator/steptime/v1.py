@@ -99,7 +99,7 @@ class CalibratedRoofline:
         self._overhead = _overhead(options, model)
         self._communication_us = all_reduce_us(options.parameters.all_reduce_latency, model.num_hidden_layers, tp)
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         """Return the step's duration in whole microseconds, at least 1."""
         count, chunks = sums.decode_count, sums.prefill
         beside_us = self._overhead(len(chunks), count)

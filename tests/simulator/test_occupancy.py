@@ -18,7 +18,7 @@ class NearlyConstant:
 
     kv_breakpoints = ()
 
-    def price(self, sums):
+    def step_time_us(self, sums):
         return 5000 + sums.decode_count
 
 

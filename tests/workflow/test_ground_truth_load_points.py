@@ -188,7 +188,7 @@ class FixedStep:
 
     kv_breakpoints = ()
 
-    def price(self, sums):
+    def step_time_us(self, sums):
         return 20_000
 
 

@@ -47,7 +47,7 @@ class WithDecodeAttention:
         self.kv_breakpoints = kernels.kv_breakpoints
         self.combine = COMBINATIONS["weighted_average"]
 
-    def price(self, sums):
+    def step_time_us(self, sums):
         chunks, count = sums.prefill, sums.decode_count
         prefill_s = self.memory.prefill_seconds(chunks) if chunks else 0.0
         decode_s = self.kernels.decode_seconds(sums) if count else 0.0

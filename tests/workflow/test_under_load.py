@@ -9,7 +9,7 @@ import pytest
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
 from simulator.steptime.batch import Batch, BatchSums
-from simulator.steptime.branches import BranchMeter
+from simulator.steptime.observers import BranchObserver
 from simulator.validation import parse, read_yaml
 from tests.workflow.builders import ROOT, error_row
 from workflow.lib.criterion_kinds import Where
@@ -67,7 +67,7 @@ def scores(rows):
 class FixedTime:
     kv_breakpoints = ()
 
-    def price(self, sums):
+    def step_time_us(self, sums):
         return 7
 
     def explain(self, batch):
@@ -236,8 +236,8 @@ def test_a_condition_narrows_rows_by_rate_and_strategy():
     assert str(Where(at_least_per_s=4)) == "4 requests per second or more"
 
 
-def test_the_meter_counts_branches_and_changes_no_price():
-    meter = BranchMeter(FixedTime())
+def test_the_observer_counts_branches_and_changes_no_duration():
+    observer = BranchObserver(FixedTime())
     batches = [
         Batch(prefill=((0, 500),), decode=(10,)),
         Batch(prefill=((0, 16),), decode=(10,) * 60),
@@ -245,9 +245,9 @@ def test_the_meter_counts_branches_and_changes_no_price():
         Batch(prefill=((0, 16),)),
         Batch(decode=(10,)),
     ]
-    assert [meter.price(BatchSums.of(batch)) for batch in batches] == [7] * 5
-    assert meter.mixed == {"prefill_dominates": 1, "decode_dominates": 1, "by_tokens": 1}
-    assert meter.price_lone([1, 2, 3]) == [7, 7, 7]
+    assert [observer.step_time_us(BatchSums.of(batch)) for batch in batches] == [7] * 5
+    assert observer.mixed == {"prefill_dominates": 1, "decode_dominates": 1, "by_tokens": 1}
+    assert observer.lone_decode_times_us([1, 2, 3]) == [7, 7, 7]
 
 
 def test_equal_samples_have_no_distance_and_disjoint_ones_the_largest():

@@ -18,10 +18,9 @@ from simulator.errors import UnsupportedError
 from simulator.metrics import measure
 from simulator.occupancy import occupancy
 from simulator.request_times import MetricOptions, completed
-from simulator.steptime.branches import BranchMeter
 from simulator.steptime.build import build_step_time
+from simulator.steptime.observers import BranchObserver, PeakObserver
 from simulator.steptime.options import ConstantMfuOptions, MfuRooflineOptions, StepTimeOptions
-from simulator.steptime.rates import RateMeter
 from simulator.workload.build import Workload
 from workflow.lib.ground_truth import Experiment
 from workflow.lib.laboratory import Laboratory, Run, engine_options
@@ -77,10 +76,10 @@ def _simulated(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, A
     model, tensor_parallel = laboratory.model(experiment.model), experiment.tensor_parallel
     kernels = laboratory.kernels(run.arm.steptime, experiment.hardware)
     step_time = build_step_time(run.arm.steptime, model, hardware, tensor_parallel, kernels)
-    meter = RateMeter(step_time)
+    observer = PeakObserver(step_time)
     workload = workload_of(laboratory, run, load_point)
     options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}")
-    result = run_engine(workload.requests, meter, options, concurrency=workload.concurrency)
+    result = run_engine(workload.requests, observer, options, concurrency=workload.concurrency)
     seen = at_the_meter(run.rules, experiment, load_point)
     return {
         "status": RowStatus.OK.value,
@@ -89,7 +88,7 @@ def _simulated(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, A
         "requests": len(workload.requests),
         "counters": dataclasses.asdict(result.counters),
         "occupancy": _occupancy(result, 0),
-        "peak_shares": {"flops": meter.compute_share, "bytes": meter.bandwidth_share},
+        "peak_shares": {"flops": observer.compute_share, "bytes": observer.bandwidth_share},
         "kernels": _kernels_in_words(run.arm.steptime),
     }
 
@@ -101,10 +100,10 @@ def _replayed(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, An
     hardware = laboratory.hardware(experiment.hardware)
     kernels = laboratory.kernels(run.arm.steptime, experiment.hardware)
     model = laboratory.model(experiment.model)
-    meter = BranchMeter(build_step_time(run.arm.steptime, model, hardware, experiment.tensor_parallel, kernels))
+    observer = BranchObserver(build_step_time(run.arm.steptime, model, hardware, experiment.tensor_parallel, kernels))
     options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}", as_stated=True)
     replay = experiment.replay(load_point, seed=laboratory.settings.seeds.workload)
-    result = run_engine(replay.workload.requests, meter, options, concurrency=replay.workload.concurrency)
+    result = run_engine(replay.workload.requests, observer, options, concurrency=replay.workload.concurrency)
     seen = at_the_meter(run.rules, experiment, load_point, skip_first=replay.warm_up)
     return {
         "status": RowStatus.OK.value,
@@ -113,7 +112,7 @@ def _replayed(laboratory: Laboratory, run: Run, load_point: str) -> dict[str, An
         "requests": len(replay.workload.requests) - replay.warm_up,
         "counters": dataclasses.asdict(result.counters),
         "occupancy": _occupancy(result, replay.warm_up),
-        "load": load_record(experiment, point, result, seen, meter.mixed),
+        "load": load_record(experiment, point, result, seen, observer.mixed),
         "kernels": _kernels_in_words(run.arm.steptime),
     }
 

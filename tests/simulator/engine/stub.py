@@ -8,14 +8,14 @@ from simulator.steptime.batch import Batch, BatchSums
 
 
 class StubStepTime:
-    """A price that depends on every sum and differs between KV-length intervals."""
+    """A duration that depends on every sum and differs between KV-length intervals."""
 
     def __init__(self, kv_breakpoints: Sequence[int] = (), base_us: int = 10, check: bool = False) -> None:
         self.kv_breakpoints = tuple(kv_breakpoints)
         self._base_us = base_us
         self._check = check
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         if self._check:
             assert_sums_are_true(sums, self.kv_breakpoints)
         prefill_us = sum(3 + past % 5 + 2 * new for past, new in sums.prefill)
@@ -25,9 +25,9 @@ class StubStepTime:
         )
         return self._base_us + prefill_us + decode_us
 
-    def price_batch(self, prefill: list[tuple[int, int]], decode: list[int]) -> int:
+    def batch_time_us(self, prefill: list[tuple[int, int]], decode: list[int]) -> int:
         """Price a step that is given request by request, as the reference engine does."""
-        return self.price(BatchSums.of(Batch(tuple(prefill), tuple(decode)), self.kv_breakpoints))
+        return self.step_time_us(BatchSums.of(Batch(tuple(prefill), tuple(decode)), self.kv_breakpoints))
 
 
 def assert_sums_are_true(sums: BatchSums, kv_breakpoints: Sequence[int]) -> None:

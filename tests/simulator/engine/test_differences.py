@@ -23,9 +23,9 @@ BUDGET_EXHAUSTION = "23_budget_exhaustion_chat_7b_tp1"
 class RecordedOrTypical(RecordedStepTime):
     """Recorded durations, and 12 ms for a step that was never recorded."""
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         try:
-            return super().price(sums)
+            return super().step_time_us(sums)
         except KeyError:
             return 12_000
 

@@ -23,7 +23,7 @@ from tests.simulator.engine.stub import StubStepTime
 class HundredPlusTokens:
     kv_breakpoints = ()
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         return 100 + sum(new for _, new in sums.prefill)
 
 

@@ -17,7 +17,7 @@ STEP_US = 100
 class Constant:
     kv_breakpoints = ()
 
-    def price(self, sums):
+    def step_time_us(self, sums):
         return STEP_US
 
 

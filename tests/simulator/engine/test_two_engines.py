@@ -24,8 +24,8 @@ def fast(case: Case, *, record_steps: bool = True) -> RunResult:
 @given(cases())
 def test_both_engines_agree_on_every_request_step_and_total(case: Case) -> None:
     result = fast(case)
-    price = StubStepTime(case.kv_breakpoints).price_batch
-    plain = serve(case.requests, case.options, price, case.concurrency)
+    time_us = StubStepTime(case.kv_breakpoints).batch_time_us
+    plain = serve(case.requests, case.options, time_us, case.concurrency)
     for step, plain_step in zip(result.steps, plain["steps"], strict=False):
         assert as_dict(step) == plain_step
     assert len(result.steps) == len(plain["steps"])

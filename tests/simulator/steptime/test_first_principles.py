@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from simulator.kernels.analytic import load_analytic
 from simulator.steptime.batch import Batch, BatchSums
-from simulator.steptime.rates import RateMeter
+from simulator.steptime.observers import PeakObserver
 from tests.simulator.steptime.support import H100, LLAMA_70B, model, step_time
 
 lengths = st.integers(0, 20_000)
@@ -42,7 +42,7 @@ def embedded(project_root: Path):
 
 
 def price(built, batch: Batch) -> int:
-    return built.price(BatchSums.of(batch, built.kv_breakpoints))
+    return built.step_time_us(BatchSums.of(batch, built.kv_breakpoints))
 
 
 @pytest.mark.parametrize("name", HONEST)
@@ -98,29 +98,29 @@ def test_more_tokens_or_longer_contexts_never_make_a_step_cheaper(batch, name):
 
 @settings(max_examples=60, deadline=None)
 @given(batch=busy_batches, tp=st.sampled_from([1, 2, 4, 8]))
-def test_the_rate_meter_sees_no_rate_above_the_peak_in_an_honest_model(batch, tp):
-    meter = RateMeter(step_time({"phase_combination": "additive"}, of=LLAMA_70B, tp=tp))
-    assert meter.price(BatchSums.of(batch)) == price(meter.step_time, batch)
-    assert 0 < meter.compute_share <= 0.65 + 1e-9
-    assert 0 < meter.bandwidth_share <= 1
+def test_the_peak_observer_sees_no_rate_above_the_peak_in_an_honest_model(batch, tp):
+    observer = PeakObserver(step_time({"phase_combination": "additive"}, of=LLAMA_70B, tp=tp))
+    assert observer.step_time_us(BatchSums.of(batch)) == price(observer.step_time, batch)
+    assert 0 < observer.compute_share <= 0.65 + 1e-9
+    assert 0 < observer.bandwidth_share <= 1
 
 
-def test_the_rate_meter_exposes_a_prefill_without_its_compute_term():
-    meter = RateMeter(step_time({"compute_term": False}, of=LLAMA_70B, tp=4))
-    meter.price(BatchSums.of(Batch(((0, 2048),))))
-    assert meter.compute_share > 3
-    highest = meter.compute_share
-    meter.price(BatchSums.of(Batch(decode=(10,))))
-    assert meter.compute_share == highest
+def test_the_peak_observer_exposes_a_prefill_without_its_compute_term():
+    observer = PeakObserver(step_time({"compute_term": False}, of=LLAMA_70B, tp=4))
+    observer.step_time_us(BatchSums.of(Batch(((0, 2048),))))
+    assert observer.compute_share > 3
+    highest = observer.compute_share
+    observer.step_time_us(BatchSums.of(Batch(decode=(10,))))
+    assert observer.compute_share == highest
 
 
-def test_the_rate_meter_is_the_step_time_it_watches():
+def test_the_peak_observer_is_the_step_time_it_observes():
     built = step_time({})
-    meter = RateMeter(built)
+    observer = PeakObserver(built)
     batch = Batch(((0, 100),), (5, 6))
-    assert meter.explain(batch) == built.explain(batch)
-    assert meter.kv_breakpoints == built.kv_breakpoints
-    assert meter.compute_share == 0.0
+    assert observer.explain(batch) == built.explain(batch)
+    assert observer.kv_breakpoints == built.kv_breakpoints
+    assert observer.compute_share == 0.0
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
@@ -139,11 +139,11 @@ def test_more_tokens_or_longer_contexts_never_make_a_step_cheaper_with_the_embed
 @settings(max_examples=60, deadline=None)
 @given(batch=busy_batches, tp=st.sampled_from([1, 2, 4]))
 def test_the_embedded_kernels_imply_no_rate_above_the_peak(name, embedded, batch, tp):
-    meter = RateMeter(step_time(EMBEDDED[name], of=LLAMA_70B, tp=tp, kernels=embedded))
-    meter.price(BatchSums.of(batch))
+    observer = PeakObserver(step_time(EMBEDDED[name], of=LLAMA_70B, tp=tp, kernels=embedded))
+    observer.step_time_us(BatchSums.of(batch))
     additive = name == "embedded_additive" or not (batch.prefill and batch.decode)
-    assert meter.compute_share <= 1
-    assert meter.bandwidth_share <= 1 or not additive
+    assert observer.compute_share <= 1
+    assert observer.bandwidth_share <= 1 or not additive
 
 
 def test_a_70b_model_decoding_one_long_context_waits_for_memory_with_the_embedded_kernels(embedded):

@@ -58,7 +58,7 @@ def test_every_recorded_step_costs_the_recorded_microseconds(records, build):
     wrong = []
     for record in records:
         step_time, batch = build(record), batch_of(record)
-        priced = step_time.price(BatchSums.of(batch, step_time.kv_breakpoints))
+        priced = step_time.step_time_us(BatchSums.of(batch, step_time.kv_breakpoints))
         if priced != record["step_us"]:
             wrong.append((record["case"], record["model"], record["tp"], priced, record["step_us"]))
     assert len(records) > 2000

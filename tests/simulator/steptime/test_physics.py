@@ -52,7 +52,7 @@ def duration_us(built, batch: Batch) -> float:
 def test_price_from_sums_is_the_sum_of_the_terms_that_explain_lists(batch, tp, mixture):
     built = physics(MIXTURE if mixture else model(generation_config=TRUNCATED), tp)
     cost = built.explain(batch)
-    assert built.price(BatchSums.of(batch)) == cost.total_us
+    assert built.step_time_us(BatchSums.of(batch)) == cost.total_us
     assert max(1.0, sum(term.us for term in cost.terms)) == pytest.approx(cost.unrounded_us)
     assert all(term.us >= 0 for term in cost.terms)
 
@@ -154,7 +154,7 @@ def test_all_reduces_cost_latency_and_the_bytes_a_ring_moves():
 def test_several_gpus_without_a_stated_link_are_refused():
     with pytest.raises(ConfigError, match="link_bandwidth_gbs is missing"):
         physics(LLAMA_70B, 2, on=H100)
-    assert physics(LLAMA_70B, 1, on=H100).price(BatchSums.of(Batch(decode=(1,)))) > 1
+    assert physics(LLAMA_70B, 1, on=H100).step_time_us(BatchSums.of(Batch(decode=(1,)))) > 1
 
 
 @pytest.mark.parametrize(
@@ -216,4 +216,4 @@ def test_collectives_without_their_bytes_cost_their_latency_whatever_they_carry(
 
 def test_collectives_without_their_bytes_need_no_link_bandwidth():
     unlinked = H100.model_copy(update={"link_bandwidth_gbs": None})
-    assert physics(tp=2, on=unlinked, link_efficiency=None).price(BatchSums.of(DECODE)) > 0
+    assert physics(tp=2, on=unlinked, link_efficiency=None).step_time_us(BatchSums.of(DECODE)) > 0

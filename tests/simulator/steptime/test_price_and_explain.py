@@ -1,4 +1,4 @@
-"""`price` and `explain` are the same model, and both are the formula written out plainly."""
+"""`step_time_us` and `explain` are the same model, and both are the formula written out plainly."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ batches = st.builds(
 def test_price_from_sums_is_the_total_that_explain_itemises(name, batch, tp, mixture):
     built = step_time(VARIANTS[name], of=MIXTURE if mixture else model(), tp=tp, kernels=BentKernels())
     cost = built.explain(batch)
-    assert built.price(BatchSums.of(batch, built.kv_breakpoints)) == cost.total_us
+    assert built.step_time_us(BatchSums.of(batch, built.kv_breakpoints)) == cost.total_us
     parts_us = cost.combined_s * 1e6 + cost.communication_us + cost.overhead_us
     assert cost.unrounded_us == pytest.approx(max(parts_us, 1.0), rel=1e-9)
     assert len(cost.text().splitlines()) <= 5
@@ -91,8 +91,8 @@ def test_price_from_sums_is_the_total_that_explain_itemises(name, batch, tp, mix
 @given(pasts=st.lists(lengths, max_size=8), tp=st.sampled_from([1, 2]))
 def test_lone_decodes_priced_together_cost_what_each_costs_alone(name, pasts, tp):
     built = step_time(VARIANTS[name], tp=tp, kernels=BentKernels())
-    one_by_one = [built.price(BatchSums.of(Batch(decode=(past,)), built.kv_breakpoints)) for past in pasts]
-    assert built.price_lone(pasts) == one_by_one
+    one_by_one = [built.step_time_us(BatchSums.of(Batch(decode=(past,)), built.kv_breakpoints)) for past in pasts]
+    assert built.lone_decode_times_us(pasts) == one_by_one
 
 
 BY_PAST_TOKENS = [
@@ -109,13 +109,13 @@ def test_decodes_priced_by_their_past_tokens_cost_what_their_sums_say(name, past
     options = {"family": "calibrated_physics"} if name == "physics" else VARIANTS[name]
     # The stub GPU states no link, which this family needs from two GPUs on.
     built = step_time(options, of=MIXTURE if mixture else model(), tp=1 if name == "physics" else tp)
-    price = built.decode_price(len(pasts))
-    assert price(sum(pasts)) == built.price(BatchSums.of(Batch(decode=tuple(pasts))))
+    price = built.decode_time_us(len(pasts))
+    assert price(sum(pasts)) == built.step_time_us(BatchSums.of(Batch(decode=tuple(pasts))))
 
 
 @pytest.mark.parametrize("name", ["tables", "seconds", "max_kv", "kv_buckets", "per_request"])
 def test_kernels_that_know_each_length_are_not_priced_by_past_tokens_alone(name):
-    assert step_time(VARIANTS[name], kernels=BentKernels()).decode_price(4) is None
+    assert step_time(VARIANTS[name], kernels=BentKernels()).decode_time_us(4) is None
 
 
 def plain_roofline_us(batch: Batch, shape, kernels, tp: int) -> float:
@@ -207,8 +207,8 @@ def test_running_sums_answer_for_a_batch_whose_intervals_are_all_straight_withou
         raise AssertionError("a sum would have sufficed")
 
     sums.decode_pasts = visited
-    assert built.price(sums) > 1
+    assert built.step_time_us(sums) > 1
     bent = BatchSums.of(Batch(decode=(700, 710)), built.kv_breakpoints)
     bent.decode_pasts = visited
     with pytest.raises(AssertionError, match="a sum would have sufficed"):
-        built.price(bent)
+        built.step_time_us(bent)

@@ -50,7 +50,7 @@ def price(shared_dir: Path, project_root: Path):
         config = project_root / "configs" / "models" / f"{CONFIG_OF.get(model, model)}.json"
         parsed = parse_options(options, source="variant")
         built = build_step_time(parsed, load_model(config), SYNTHETIC_PEAK, tp, kernels)
-        return built.price(BatchSums.of(batch, built.kv_breakpoints))
+        return built.step_time_us(BatchSums.of(batch, built.kv_breakpoints))
 
     return priced
 

@@ -259,7 +259,7 @@ def test_the_log_batch_scale_is_one_up_to_two_requests_and_grows_with_decodes():
 @pytest.mark.parametrize(("overhead_us", "expected"), [(0.0, 1), (0.3, 1), (3200.0, 3200)])
 def test_an_empty_batch_costs_its_overhead_and_at_least_a_microsecond(overhead_us, expected):
     built = step_time({"overhead": {"kind": "fixed", "us": overhead_us}, "all_reduce_us": 9.0}, tp=2)
-    assert built.price(BatchSums.of(Batch())) == expected
+    assert built.step_time_us(BatchSums.of(Batch())) == expected
     assert built.explain(Batch()).total_us == expected
 
 
@@ -287,8 +287,8 @@ def test_kv_buckets_weigh_their_efficiency_by_request_count():
 def test_heads_that_do_not_divide_by_tp_only_warn_when_a_step_is_priced():
     built = step_time({"overhead": {"kind": "fixed", "us": 0.0}}, tp=3)
     assert any("not divisible by tensor_parallel 3" in warning for warning in built.warnings)
-    assert built.price(BatchSums.of(Batch())) == 1
-    assert built.price(BatchSums.of(DECODE)) > 1
+    assert built.step_time_us(BatchSums.of(Batch())) == 1
+    assert built.step_time_us(BatchSums.of(DECODE)) > 1
 
 
 def test_a_substituted_attention_table_is_announced():

@@ -16,7 +16,8 @@ from simulator.hardware import Hardware
 from simulator.kernels.base import Kernels, Lookup
 from simulator.steptime.batch import BatchSums
 from simulator.steptime.build import BuiltStepTime, build_step_time
-from simulator.steptime.rates import MICROSECONDS, ROUNDING_US
+from simulator.steptime.cost import MICROSECONDS
+from simulator.steptime.observers import ROUNDING_US
 from simulator.steptime.traffic import attention_shape
 from workflow.lib.arms import Arm
 from workflow.lib.laboratory import Laboratory

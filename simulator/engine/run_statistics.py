@@ -6,7 +6,7 @@ from simulator.engine.records import RunCounters, StepRecord
 from simulator.engine.scheduler import Scheduler
 
 
-class Tally:
+class RunStatistics:
     """Counts steps by kind (see `RunCounters`) and keeps their records if asked to."""
 
     def __init__(self, recording: bool) -> None:

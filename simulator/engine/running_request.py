@@ -6,7 +6,7 @@ from simulator.engine.kv_cache import BlockTable
 from simulator.engine.records import Request, RequestResult, RequestState
 
 
-class Live:
+class RunningRequest:
     """One request inside the engine.
 
     Attributes

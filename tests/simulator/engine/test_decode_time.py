@@ -1,4 +1,4 @@
-"""Stretches of decodes priced by their past tokens alone: the same run, with fewer questions."""
+"""Stretches of decodes timed by their past tokens alone: the same run, with fewer questions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ many = settings(max_examples=1000, deadline=None, derandomize=True, suppress_hea
 
 
 class BySums:
-    """A price that depends on chunks, number of decodes and all their past tokens."""
+    """A duration that depends on chunks, number of decodes and all their past tokens."""
 
     kv_breakpoints: tuple[int, ...] = ()
 
-    def price(self, sums: BatchSums) -> int:
+    def step_time_us(self, sums: BatchSums) -> int:
         prefill_us = sum(3 + past % 5 + 2 * new for past, new in sums.prefill)
         return 10 + prefill_us + sums.decode_past_tokens // 3 + 2 * sums.decode_count % 7
 
@@ -33,7 +33,7 @@ class ByPastTokens(BySums):
     def __init__(self) -> None:
         self.offered = 0
 
-    def decode_price(self, count: int) -> Callable[[int], int] | None:
+    def decode_time_us(self, count: int) -> Callable[[int], int] | None:
         if count % 4 == 1:
             return None
         self.offered += 1
@@ -42,7 +42,7 @@ class ByPastTokens(BySums):
 
 @many
 @given(case=cases())
-def test_a_run_is_the_same_whether_or_not_its_model_prices_decodes_by_past_tokens(case: Case) -> None:
+def test_a_run_is_the_same_whether_or_not_its_model_times_decodes_by_past_tokens(case: Case) -> None:
     by_sums, by_past_tokens = (
         run(case.requests, model, case.options, concurrency=case.concurrency) for model in (BySums(), ByPastTokens())
     )
@@ -70,7 +70,7 @@ def test_the_offer_is_taken_up_unless_steps_are_recorded() -> None:
 
 def test_an_offer_of_a_model_with_breakpoints_is_not_taken_up() -> None:
     class Bent(StubStepTime):
-        def decode_price(self, count: int) -> Callable[[int], int]:
+        def decode_time_us(self, count: int) -> Callable[[int], int]:
             raise AssertionError("past tokens alone do not tell the interval")
 
     requests = [Request(id=str(index), arrival_us=0, prompt_tokens=40, output_tokens=30) for index in range(3)]
