@@ -28,6 +28,7 @@ $(READY): requirements.lock
 	@echo "creating $(VENV) with $$($(PYTHON) --version) and the packages of requirements.lock (about a minute)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
 findings: $(READY)
@@ -41,7 +42,7 @@ check: $(READY)
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile workflow/rules
-	@$(BIN)/python -m workflow lint
+	@$(BIN)/roofline-lab lint
 
 # Needs uv; pins every dependency for all supported Python versions at once.
 lock:

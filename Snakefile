@@ -13,20 +13,24 @@ made from which.
 import sys
 from pathlib import Path
 
+# A clone works without installing the package.
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+
 from snakemake.utils import min_version
 
 min_version("9.18")
 
 from simulator.errors import RooflineLabError
-from workflow.lib import pipeline, project_pages, scheduling, sweep_jobs
-from workflow.lib.calibration import paths as calibration
-from workflow.lib.calibration.plan import plan_names as calibration_names
+from roofline_lab import scheduling
+from roofline_lab.calibration import files as calibration_files
+from roofline_lab.jobs import calibration, findings as pipeline, project_pages, sweeps as sweep_jobs
+from roofline_lab.calibration.plan import plan_names as calibration_names
 
 scheduling.hush_scheduler()
 scheduling.stop_idle_rounds()
 try:
-    LAB = pipeline.open_laboratory(Path(workflow.basedir), config.get("kernels"))
-    pipeline.refuse_misspelt_targets(LAB, sys.argv[1:])
+    PROJECT = pipeline.open_project(Path(workflow.basedir), config.get("kernels"))
+    pipeline.refuse_misspelt_targets(PROJECT, sys.argv[1:])
 except RooflineLabError as error:
     raise pipeline.user_error(error) from None
 
@@ -43,17 +47,17 @@ include: "workflow/rules/check.smk"
 rule all:
     default_target: True
     input:
-        pipeline.regenerated(LAB, pipeline.names(LAB)),
-        pipeline.all_reports(LAB),
+        pipeline.regenerated(PROJECT, pipeline.names(PROJECT)),
+        pipeline.all_reports(PROJECT),
     message:
         "All findings are up to date in reports/."
 
 
-for hypothesis in pipeline.names(LAB):
+for hypothesis in pipeline.names(PROJECT):
 
     rule:
         name:
             hypothesis
         input:
-            pipeline.regenerated(LAB, [hypothesis]),
-            pipeline.report_paths(LAB, hypothesis),
+            pipeline.regenerated(PROJECT, [hypothesis]),
+            pipeline.report_paths(PROJECT, hypothesis),

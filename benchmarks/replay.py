@@ -15,14 +15,14 @@ import sys
 import time
 from pathlib import Path
 
+from roofline_lab.ground_truth.trace import find_traces
+from roofline_lab.predict.option_sets import OptionSet, load_option_sets
+from roofline_lab.predict.recording import Recording, load_recordings
+from roofline_lab.predict.replay import step_time_of
+from roofline_lab.project import Project, load_project
 from simulator.engine.loop import run as run_engine
 from simulator.engine.options import EngineOptions
 from simulator.errors import RooflineLabError
-from workflow.lib.laboratory import Laboratory, load_laboratory
-from workflow.lib.replay.option_sets import OptionSet, load_option_sets
-from workflow.lib.replay.recording import Recording, load_recordings
-from workflow.lib.replay.score import step_time_of
-from workflow.lib.replay.trace import find_traces
 
 ROOT = Path(__file__).resolve().parents[1]
 # Seconds one trace may take on a quiet core.
@@ -30,24 +30,24 @@ LIMIT_S = 0.5
 COLUMNS = f"{'trace':<48s} {'requests':>8s} {'steps':>7s} {'read s':>7s} {'best s':>7s} {'median s':>8s} {'CPU s':>7s}"
 
 
-def simulate(laboratory: Laboratory, recording: Recording, options: OptionSet) -> int:
+def simulate(project: Project, recording: Recording, options: OptionSet) -> int:
     """Serve a recording once and return the number of engine steps."""
     workload = recording.replay.workload
     engine = EngineOptions(**recording.experiment.server.engine_settings)
-    step_time = step_time_of(laboratory, recording.experiment, options)
+    step_time = step_time_of(project, recording.experiment, options)
     return run_engine(workload.requests, step_time, engine, concurrency=workload.concurrency).counters.steps
 
 
-def report(laboratory: Laboratory, path: Path, options: OptionSet, repeats: int) -> bool:
+def report(project: Project, path: Path, options: OptionSet, repeats: int) -> bool:
     """Time one trace, print its line and return whether it is within the limit."""
     begin = time.perf_counter()
-    (recording,) = load_recordings(laboratory.root, [path])
+    (recording,) = load_recordings(project.root, [path])
     read_s = time.perf_counter() - begin
     seconds, processor_s, steps = [], [], 0
     for _ in range(repeats):
         gc.collect()
         begin, begin_processor = time.perf_counter(), time.process_time()
-        steps = simulate(laboratory, recording, options)
+        steps = simulate(project, recording, options)
         seconds.append(time.perf_counter() - begin)
         processor_s.append(time.process_time() - begin_processor)
     met = min(seconds) <= LIMIT_S
@@ -68,12 +68,12 @@ def main() -> int:
     arguments = parser.parse_args()
     met = True
     try:
-        laboratory = load_laboratory(ROOT)
-        for options in load_option_sets(laboratory):
+        project = load_project(ROOT)
+        for options in load_option_sets(project):
             if arguments.options in (None, options.id):
                 print(f"{options.label}; at most {LIMIT_S} s per trace\n{COLUMNS}")
                 for path in find_traces(arguments.traces):
-                    met &= report(laboratory, path, options, arguments.repeats)
+                    met &= report(project, path, options, arguments.repeats)
     except RooflineLabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
+
+# Processes that tests start find the project as the tests do, installed or not.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "workflow"), str(ROOT)])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,9 @@ from simulator.errors import ConfigError
 from simulator.hardware import load_hardware
 from simulator.model import load_model, sharding_problems
 from simulator.validation import read_yaml
+from tests.paths import ROOT
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = ROOT / "configs"
 MODELS = sorted((CONFIGS / "models").glob("*.json"))
 GPUS = sorted((CONFIGS / "hardware").glob("*.yaml"))
 UNITS = {

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from roofline_lab.load_point import simulate
+from roofline_lab.project import load_project
 from simulator.engine.loop import run
 from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request
@@ -20,10 +22,8 @@ from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
 from simulator.steptime.kernel_choice import choose_kernels
 from simulator.steptime.options import parse_options
-from workflow.lib.laboratory import load_laboratory
-from workflow.lib.simulate import simulate
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 
 MEMORY_ONLY = {
@@ -161,7 +161,7 @@ def step_prices():
 
 def h1_runs():
     """Simulate H1 on two experiments."""
-    laboratory = load_laboratory(ROOT)
+    laboratory = load_project(ROOT)
     rows = []
     for one in laboratory.runs("h1_bw_efficiency"):
         if one.experiment.id in ("jan30-llama2-7b-tp1-codesweep", "20260210-qwen3-14b-tp2-chatsweep"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,7 +13,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parents[1]
+from roofline_lab import files
+from roofline_lab.files import packaged
+from tests.paths import ROOT
+
 # Where conda names a package otherwise than the Python package index; nowhere else may names differ.
 CONDA_NAMES = {"snakemake": "snakemake-minimal", "matplotlib": "matplotlib-base", "PyYAML": "pyyaml"}
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -129,10 +131,21 @@ def test_the_simulator_needs_neither_numba_nor_scipy():
 
 def test_an_installed_package_brings_its_templates_and_rules_along():
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    patterns = packages["package-data"]["workflow"]
-    listed = {path for pattern in patterns for path in (ROOT / "workflow").glob(pattern)}
+    listed = {
+        path
+        for package, patterns in packages["package-data"].items()
+        for pattern in patterns
+        for path in (ROOT / packages["package-dir"][package]).glob(pattern)
+    }
     needed = {path for suffix in ("*.j2", "*.smk") for path in (ROOT / "workflow").rglob(suffix)}
     assert listed == needed
+
+
+def test_templates_are_found_in_a_clone_and_inside_an_installed_package(tmp_path, monkeypatch):
+    assert packaged("templates") == ROOT / "workflow" / "templates"
+    (tmp_path / "roofline_lab" / "templates").mkdir(parents=True)
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "roofline_lab" / "files.py"))
+    assert packaged("templates") == tmp_path / "roofline_lab" / "templates"
 
 
 # --- what a newcomer sees ---------------------------------------------------------------------------

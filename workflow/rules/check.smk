@@ -4,6 +4,6 @@
 
 rule check:
     input:
-        pipeline.regenerated_pages(LAB),
+        pipeline.regenerated_pages(PROJECT),
     run:
-        pipeline.check_job(LAB)
+        pipeline.check_job(PROJECT)

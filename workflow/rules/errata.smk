@@ -3,23 +3,23 @@
 
 rule regenerate_errata:
     input:
-        data=project_pages.errata_inputs(LAB),
+        data=project_pages.errata_inputs(PROJECT),
         simulator=pipeline.SIMULATOR_HASHES,
         laboratory=pipeline.LABORATORY_HASHES,
     output:
         "results/project/errata.md",
     run:
-        pipeline.errata_job(LAB, output[0])
+        pipeline.errata_job(PROJECT, output[0])
 
 
 rule regenerate_index:
     input:
-        verdicts=pipeline.verdict_paths(LAB),
+        verdicts=pipeline.verdict_paths(PROJECT),
         laboratory=pipeline.LABORATORY_HASHES,
     output:
         "results/project/README.md",
     run:
-        project_pages.index_job(LAB, list(input.verdicts), output[0])
+        project_pages.index_job(PROJECT, list(input.verdicts), output[0])
 
 
 for page, file in project_pages.PAGES.items():

@@ -3,34 +3,34 @@
 
 rule score:
     input:
-        runs=lambda wildcards: pipeline.run_paths(LAB, wildcards.hypothesis),
-        sweep=lambda wildcards: sweep_jobs.sweep_paths(LAB, wildcards.hypothesis),
-        judged_by=lambda wildcards: pipeline.judging_files(LAB, wildcards.hypothesis),
+        runs=lambda wildcards: pipeline.run_paths(PROJECT, wildcards.hypothesis),
+        sweep=lambda wildcards: sweep_jobs.sweep_paths(PROJECT, wildcards.hypothesis),
+        judged_by=lambda wildcards: pipeline.judging_files(PROJECT, wildcards.hypothesis),
         laboratory=pipeline.LABORATORY_HASHES,
     output:
         "results/{hypothesis}/errors.csv",
         "results/{hypothesis}/numbers.csv",
         "results/{hypothesis}/verdict.json",
     wildcard_constraints:
-        hypothesis=pipeline.one_of(LAB.hypotheses),
+        hypothesis=pipeline.one_of(PROJECT.hypotheses),
     run:
-        pipeline.score_job(LAB, wildcards.hypothesis)
+        pipeline.score_job(PROJECT, wildcards.hypothesis)
 
 
 rule render:
     input:
         scores=rules.score.output,
-        author=lambda wildcards: pipeline.author_files(LAB, wildcards.hypothesis),
+        author=lambda wildcards: pipeline.author_files(PROJECT, wildcards.hypothesis),
         laboratory=pipeline.LABORATORY_HASHES,
     output:
         "results/{hypothesis}/report/FINDINGS.md",
     wildcard_constraints:
-        hypothesis=pipeline.one_of(LAB.hypotheses),
+        hypothesis=pipeline.one_of(PROJECT.hypotheses),
     run:
-        pipeline.render_job(LAB, wildcards.hypothesis)
+        pipeline.render_job(PROJECT, wildcards.hypothesis)
 
 
-for hypothesis in LAB.names if LAB.tables_folder is None else ():
+for hypothesis in PROJECT.names if PROJECT.tables_folder is None else ():
 
     rule:
         name:
@@ -38,6 +38,6 @@ for hypothesis in LAB.names if LAB.tables_folder is None else ():
         input:
             f"results/{hypothesis}/report/FINDINGS.md",
         output:
-            pipeline.report_paths(LAB, hypothesis),
+            pipeline.report_paths(PROJECT, hypothesis),
         run:
-            pipeline.report_job(LAB, Path(output[0]).parent.name)
+            pipeline.report_job(PROJECT, Path(output[0]).parent.name)

@@ -7,9 +7,9 @@ rule simulate:
     input:
         simulator=pipeline.SIMULATOR_HASHES,
         arm="results/{hypothesis}/arms/{method}/{arm}.json",
-        sweep=lambda wildcards: sweep_jobs.sweep_paths_of(LAB, wildcards),
-        data=lambda wildcards: pipeline.run_inputs(LAB, wildcards),
+        sweep=lambda wildcards: sweep_jobs.sweep_paths_of(PROJECT, wildcards),
+        data=lambda wildcards: pipeline.run_inputs(PROJECT, wildcards),
     output:
         "results/{hypothesis}/runs/{method}/{arm}/{experiment}.jsonl",
     run:
-        sweep_jobs.simulate_job(LAB, wildcards, list(input.sweep), output[0])
+        sweep_jobs.simulate_job(PROJECT, wildcards, list(input.sweep), output[0])

@@ -5,10 +5,10 @@
 rule sweep:
     input:
         simulator=pipeline.SIMULATOR_HASHES,
-        arm=lambda wildcards: sweep_jobs.swept_arm_file(LAB, wildcards),
-        earlier=lambda wildcards: sweep_jobs.earlier_sweep_paths(LAB, wildcards),
-        data=lambda wildcards: pipeline.run_inputs(LAB, wildcards),
+        arm=lambda wildcards: sweep_jobs.swept_arm_file(PROJECT, wildcards),
+        earlier=lambda wildcards: sweep_jobs.earlier_sweep_paths(PROJECT, wildcards),
+        data=lambda wildcards: pipeline.run_inputs(PROJECT, wildcards),
     output:
         "results/{hypothesis}/sweep/{method}/{stage}/{experiment}.jsonl",
     run:
-        sweep_jobs.sweep_job(LAB, wildcards, list(input.earlier), output[0])
+        sweep_jobs.sweep_job(PROJECT, wildcards, list(input.earlier), output[0])

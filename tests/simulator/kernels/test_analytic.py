@@ -17,7 +17,7 @@ from simulator.kernels.base import AttentionShape, causal_attention_flops, decod
 from simulator.kernels.curves import gemm_bytes
 from simulator.kernels.tables import load_tables
 from simulator.kernels.tabulated import tabulate, tabulated_kernels, write_tables
-from tests.conftest import ROOT
+from tests.paths import ROOT
 
 FIT = ROOT / "configs" / "kernels" / "h100" / "analytic.yaml"
 KERNELS = load_analytic(FIT)

@@ -27,7 +27,7 @@ from simulator.kernels.denominator import (
 )
 from simulator.kernels.tables import DecodeRow, GemmRow, KernelTables, PrefillRow, Table
 from simulator.kernels.tabulated import tabulate, write_tables
-from tests.conftest import ROOT
+from tests.paths import ROOT
 from tests.simulator.kernels.folder import write_folder
 
 KERNELS = load_analytic(ROOT / "configs" / "kernels" / "h100" / "analytic.yaml")

@@ -17,7 +17,7 @@ from simulator.kernels.rowclass import launch_bound_decode, launch_bound_prefill
 from simulator.kernels.tables import DecodeRow, GemmRow, PrefillRow, Table, load_tables
 from simulator.kernels.tabulated import tabulate, write_tables
 from simulator.validation import parse, read_yaml
-from tests.conftest import ROOT
+from tests.paths import ROOT
 from tests.simulator.kernels.folder import write_folder
 
 FIT = ROOT / "configs" / "kernels" / "h100" / "analytic.yaml"

@@ -11,7 +11,7 @@ import pytest
 
 from simulator.kernels.audit import audit_tables
 from simulator.kernels.denominator import CAUSAL_HALF, ONE_GPU
-from tests.conftest import ROOT
+from tests.paths import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "measure_kernels.py"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from itertools import combinations, product
 from math import comb
-from pathlib import Path
 
 import pytest
 
@@ -19,8 +18,9 @@ from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
 from simulator.steptime.physics_options import CalibratedPhysicsOptions
 from simulator.steptime.traffic import experts_touched
+from tests.paths import ROOT
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+CONFIGS = ROOT / "configs"
 # H100 SXM data sheet: HBM bytes/s, BF16 and FP8 FLOP/s, NVLink bytes/s per direction.
 HBM, BF16, FP8, NVLINK = 3.35e12, 989.5e12, 1979e12, 450e9
 C = {

@@ -1,0 +1,83 @@
+"""Constants, their ranges, and what lies outside the engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from roofline_lab.calibration.client_overhead import ClientTime, client_time
+from roofline_lab.calibration.constants import (
+    CONSTANTS,
+    FIXED,
+    STEP_CONSTANTS,
+    at,
+    data_sheet,
+    options_of,
+    positions,
+    spreads,
+    starts,
+)
+from simulator.engine.records import RequestResult, RequestState
+from simulator.request_times import MetricOptions, e2e_us, ttft_us
+from simulator.steptime.physics_options import CalibratedPhysicsOptions
+
+
+@pytest.mark.parametrize("one", CONSTANTS, ids=lambda one: one.name)
+def test_every_range_is_physical_and_holds_its_start(one):
+    assert 0 <= one.low < one.start < one.high
+    assert one.unit == "us" or one.high <= 1.0
+
+
+def test_positions_and_values_are_inverse_to_each_other():
+    for place in (-1.0, -0.3, 0.8, 1.0):
+        values = at(np.full(len(CONSTANTS), place))
+        assert positions(values) == pytest.approx(place)
+        assert all(one.low - 1e-9 <= values[one.name] <= one.high + 1e-9 for one in CONSTANTS)
+
+
+def test_every_option_of_the_model_is_searched_or_fixed():
+    options = set(CalibratedPhysicsOptions.model_fields) - {"family", "corner_sharpness", "lm_head"}
+    assert options == {one.name.removeprefix("host_") for one in STEP_CONSTANTS} | set(FIXED)
+    assert options_of(starts(), schedule_ahead=False).layer_us == 50.0
+
+
+def test_a_server_that_schedules_ahead_hides_its_host_time():
+    waiting, ahead = (options_of(starts(), schedule_ahead=flag) for flag in (False, True))
+    assert (waiting.step_us, ahead.step_us) == (starts()["host_step_us"], 0.0)
+
+
+def test_trust_in_a_start_is_finite_and_positive():
+    assert np.all(spreads() > 0)
+    assert np.all(np.isfinite(spreads()))
+
+
+def test_the_data_sheet_alone_has_peaks_and_no_costs():
+    values = data_sheet()
+    assert all(values[one.name] == (1.0 if one.unit == "1" else 0.0) for one in CONSTANTS)
+
+
+def test_engine_side_figures_contain_no_client():
+    assert client_time(starts(), "guidellm", "server") == ClientTime()
+
+
+def test_each_tool_has_its_own_time_and_an_unknown_one_their_mean():
+    values = {**starts(), "guidellm_request_us": 4000.0, "inference_perf_request_us": 8000.0}
+    taken = [client_time(values, tool, "client").request_us for tool in ("guidellm", "inference-perf", "vllm-bench")]
+    assert taken == [4000.0, 8000.0, 6000.0]
+
+
+def test_the_clients_time_per_prompt_token_is_in_ttft_and_e2e():
+    result = RequestResult(
+        id="a",
+        state=RequestState.COMPLETED,
+        arrival_us=100,
+        prompt_tokens=1000,
+        output_tokens=3,
+        scheduled_us=150,
+        first_token_us=600,
+        completed_us=900,
+    )
+    options = ClientTime(2000.4, 5.5).metric_options()
+    assert options == MetricOptions(client_offset_us=2000, client_us_per_prompt_token=5.5)
+    assert ttft_us(result, options) == 500 + 2000 + 5500
+    assert e2e_us(result, options) - ttft_us(result, options) == 300

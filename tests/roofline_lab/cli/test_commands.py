@@ -1,0 +1,207 @@
+"""The laboratory's command line: new hypotheses run at once, breaches and bad input have exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from roofline_lab.cli.main import main
+from roofline_lab.project import load_project
+from tests.roofline_lab.builders import HYPOTHESIS, ROOT, SOURCES, copy_project, edit_yaml, replace_text
+
+LINTED = ("configs", "ground_truth", "hypotheses", "simulator", "reports", "Snakefile", "workflow")
+
+
+@pytest.fixture
+def copied(tmp_path):
+    return copy_project(tmp_path / "project", LINTED)
+
+
+def outcome(capsys, *arguments):
+    """Return exit code, standard output and standard error of one command."""
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["new", "--help"],
+        ["lint", "--help"],
+        ["import", "--help"],
+        ["replay", "--help"],
+        ["compare", "--help"],
+    ],
+)
+def test_every_command_explains_itself_with_examples(capsys, arguments):
+    code, out, _ = outcome(capsys, *arguments)
+    assert code == 0
+    assert "examples:" in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["new"], ["lint", "--unknown"]])
+def test_a_wrong_command_line_ends_with_2_and_no_traceback(capsys, arguments):
+    code, _, err = outcome(capsys, *arguments)
+    assert code == 2
+    assert "usage:" in err
+
+
+# --- new --------------------------------------------------------------------------------------
+
+
+def test_a_new_hypothesis_is_valid_as_it_stands(capsys, copied):
+    code, out, _ = outcome(capsys, "new", "toy_claim", "--title", 'A "quoted": title', "--root", copied)
+    assert code == 0
+    assert "snakemake toy_claim" in out
+    spec = load_project(copied).hypotheses["toy_claim"]
+    assert spec.title == 'A "quoted": title'
+
+
+def test_every_key_of_a_new_hypothesis_has_a_comment_near_it(copied, capsys):
+    outcome(capsys, "new", "toy_claim", "--root", copied)
+    text = (copied / "hypotheses" / "toy_claim" / "hypothesis.yaml").read_text(encoding="utf-8")
+    assert sum("#" in line for line in text.splitlines()) >= 20
+
+
+@pytest.mark.parametrize("name", ["jan21-llama7b-train-1", "multi_rate"])
+def test_a_new_hypothesis_speaks_of_the_measurements_and_the_method_it_names(capsys, copied, name):
+    code, out, err = outcome(capsys, "new", "toy_claim", "--set", name, "--method", "multi_rate", "--root", copied)
+    assert code == 0, err
+    assert ("added the set" in out) is (name != "multi_rate")
+    laboratory = load_project(copied)
+    spec = laboratory.hypotheses["toy_claim"]
+    workloads = {one.workload.name for one in laboratory.experiments("toy_claim")}
+    assert spec.methods == ("multi_rate",)
+    assert spec.mechanisms[0].predicts == dict.fromkeys(workloads, "longer")
+    folder = copied / "hypotheses" / "toy_claim"
+    texts = "".join((folder / file).read_text(encoding="utf-8") for file in ("hypothesis.yaml", "discussion.md"))
+    assert "@" not in texts.replace("snakemake @", "")
+    assert "corrected" not in texts
+
+
+def test_a_set_for_one_experiment_leaves_the_other_sets_as_they_were(capsys, copied):
+    path = copied / "ground_truth" / "sets.yaml"
+    before = path.read_text(encoding="utf-8")
+    outcome(capsys, "new", "toy_claim", "--set", "jan21-llama7b-train-1", "--root", copied)
+    assert path.read_text(encoding="utf-8").startswith(before)
+    again = path.read_text(encoding="utf-8")
+    assert outcome(capsys, "new", "other_claim", "--set", "jan21-llama7b-train-1", "--root", copied)[0] == 0
+    assert path.read_text(encoding="utf-8") == again
+
+
+def test_measurements_that_enter_no_error_are_refused_with_the_reason(capsys, copied):
+    def saturate(experiment):
+        for point in experiment["load_points"]:
+            point["saturation"] = {"state": "saturated", "basis": "All at once."}
+
+    edit_yaml(copied / "ground_truth" / "jan21-llama7b-train-1" / "experiment.yaml", saturate)
+    code, _, err = outcome(capsys, "new", "toy_claim", "--set", "jan21-llama7b-train-1", "--root", copied)
+    assert code == 2
+    assert "every load point of 'jan21-llama7b-train-1' is saturated" in err
+    assert "lower rates" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (["--set", "synchronous_31"], "--set: neither a set of ground_truth/sets.yaml nor an experiment"),
+        (["--set", "../configs"], "--set: neither"),
+        (["--method", "corected"], "--method: unknown method 'corected'; did you mean 'corrected'?"),
+    ],
+)
+def test_an_unknown_set_or_method_is_refused_and_nothing_is_written(capsys, copied, option, words):
+    code, _, err = outcome(capsys, "new", "toy_claim", *option, "--root", copied)
+    assert code == 2
+    assert words in err
+    assert not (copied / "hypotheses" / "toy_claim").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Toy", "must begin with a letter"),
+        ("2fast", "must begin with a letter"),
+        ("../escape", "must begin with a letter"),
+        ("check", "name of a rule"),
+        ("errata", "name of a rule"),
+        (HYPOTHESIS, "exists already"),
+    ],
+)
+def test_an_id_that_cannot_be_used_is_refused(capsys, copied, name, words):
+    code, _, err = outcome(capsys, "new", name, "--root", copied)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert words in err
+
+
+def test_outside_a_project_nothing_is_written(capsys, tmp_path):
+    code, _, err = outcome(capsys, "new", "toy_claim", "--root", tmp_path)
+    assert code == 2
+    assert "run this in the project's folder" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_hypothesis_runs_with_snakemake_at_once(tmp_path):
+    project = copy_project(tmp_path / "project", SOURCES)
+    # The newcomer's own hypothesis is what is run; the others are only checked for their form.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    run = {"cwd": project, "capture_output": True, "text": True, "check": False, "env": environment, "timeout": 120}
+    made = subprocess.run([sys.executable, "-m", "roofline_lab", "new", "toy_claim"], **run)
+    assert made.returncode == 0, made.stderr
+    done = subprocess.run([sys.executable, "-m", "snakemake", "toy_claim"], **run)
+    assert done.returncode == 0, done.stderr
+    page = (project / "reports" / "toy_claim" / "FINDINGS.md").read_text(encoding="utf-8")
+    assert "# Toy claim" in page
+    assert "**Status:** Confirmed" in page
+
+
+# --- lint -------------------------------------------------------------------------------------
+
+
+def test_lint_of_a_good_hypothesis_ends_with_0_and_counts(capsys, copied):
+    code, out, _ = outcome(capsys, "lint", HYPOTHESIS, "--root", copied)
+    assert code == 0, out
+    assert "0 breaches" in out
+
+
+def test_lint_of_a_breach_ends_with_1_and_one_line(capsys, copied):
+    discussion = copied / "hypotheses" / HYPOTHESIS / "discussion.md"
+    replace_text(discussion, "`simulator/steptime/`", "`simulator/gone.py`")
+    code, out, _ = outcome(capsys, "lint", HYPOTHESIS, "--root", copied)
+    assert code == 1
+    assert any(line.startswith(f"RCV-1 {HYPOTHESIS} ") and "simulator/gone.py" in line for line in out.splitlines())
+
+
+def test_lint_of_an_unknown_hypothesis_says_which_was_meant(capsys, copied):
+    code, _, err = outcome(capsys, "lint", "h1_bw_eficiency", "--root", copied)
+    assert code == 2
+    assert f"did you mean '{HYPOTHESIS}'" in err
+
+
+def test_lint_of_a_project_that_does_not_load_says_why_without_a_traceback(capsys, copied):
+    (copied / "hypotheses" / HYPOTHESIS / "hypothesis.yaml").write_text("id: [", encoding="utf-8")
+    code, _, err = outcome(capsys, "lint", "--root", copied)
+    assert code == 2
+    assert "not valid YAML" in err
+    assert "Traceback" not in err
+
+
+def test_lint_lists_its_rules_and_what_it_looked_at(capsys, copied):
+    code, out, _ = outcome(capsys, "lint", "--rules")
+    assert code == 0
+    assert "RCV-3" in out
+    code, out, _ = outcome(capsys, "lint", HYPOTHESIS, "--verbose", "--root", copied)
+    assert "ED-1 h1_bw_efficiency looked at:" in out
+
+
+def test_the_commands_run_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "roofline_lab", "lint", "--rules"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("| Rule")

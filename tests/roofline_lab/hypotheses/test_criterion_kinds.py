@@ -1,0 +1,191 @@
+"""Every further kind of criterion: what passes, what fails, what was not measured, and by how much."""
+
+from __future__ import annotations
+
+import pytest
+
+from roofline_lab.hypotheses.criteria import Criterion, bootstrapper, evaluate
+from roofline_lab.scoring.errors import Scores
+from roofline_lab.vocabulary import CriterionResult
+from simulator.errors import ConfigError
+from simulator.validation import StrictModel, parse
+from tests.roofline_lab.builders import error_row, pair, unscored_row
+
+PASS, FAIL, NOT_MEASURED = CriterionResult.PASS, CriterionResult.FAIL, CriterionResult.NOT_MEASURED
+
+
+class Holder(StrictModel):
+    """A record with one criterion, as a hypothesis has many."""
+
+    criterion: Criterion
+
+
+def judged(rows, **keys):
+    """Evaluate a criterion on rows with a small bootstrap."""
+    criterion = parse(Holder, {"criterion": {"id": "c", **keys}}, source="test").criterion
+    return evaluate(criterion, Scores(rows), bootstrapper(200, 95.0, 1))
+
+
+def gains(*values, **changes):
+    """Return pairs of rows whose errors fall from 40 % by these percentage points."""
+    return [row for i, gain in enumerate(values) for row in pair(f"e{i}", -40, -40 + gain, **changes)]
+
+
+# --- no row worse than --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("worst", "expected"), [(-4.9, PASS), (-5.1, FAIL), (3.0, PASS)])
+def test_no_row_may_be_worse_than_the_limit_whatever_the_mean(worst, expected):
+    found = judged(gains(30, 30, worst), kind="no_row_worse", by_more_than_pp=5)
+    assert found.result is expected
+    assert found.observed == pytest.approx(worst)
+    assert found.margin == pytest.approx(worst + 5)
+    assert found.detail.startswith("worst: e2")
+
+
+def test_robust_variants_stand_beside_a_failed_strict_criterion_and_do_not_decide():
+    found = judged(gains(10, 10, 10, 10, -20), kind="no_row_worse", by_more_than_pp=5)
+    assert found.result is FAIL
+    assert [(one.name, one.result) for one in found.robust] == [("median", PASS), ("20 % trimmed mean", PASS)]
+    assert [one.observed for one in found.robust] == pytest.approx([10.0, 10.0])
+
+
+# --- below --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(20.1, PASS), (20.0, FAIL), (19.9, FAIL)])
+def test_an_error_equal_to_the_limit_is_not_below_it(limit, expected):
+    rows = [error_row("treatment", "a", 30.0), error_row("treatment", "b", -10.0)]
+    found = judged(rows, kind="below", than_pct=limit)
+    assert found.result is expected
+    assert (found.observed, found.unit) == (pytest.approx(20.0), "pct")
+    assert found.margin == pytest.approx(limit - 20.0)
+
+
+def test_one_arm_is_below_another_only_if_its_mean_error_is():
+    assert judged(gains(10, -4), kind="below_arm").result is PASS
+    assert judged(gains(4, -10), kind="below_arm").result is FAIL
+    assert judged(gains(0, 0), kind="below_arm").result is FAIL
+
+
+# --- vanishes, equivalence ----------------------------------------------------------------------
+
+
+def test_an_effect_vanishes_in_a_regime_by_its_size_not_its_sign():
+    rows = gains(0.5, -0.3) + gains(20, load_point="throughput")
+    where = {"load_point": ["synchronous"]}
+    assert judged(rows, kind="vanishes", less_than_pp=1, where=where).result is PASS
+    rows = gains(-3, -3)
+    found = judged(rows, kind="vanishes", less_than_pp=1, where=where)
+    assert (found.result, found.margin) == (FAIL, pytest.approx(-2.0))
+
+
+def test_an_effect_that_must_vanish_names_where():
+    with pytest.raises(ConfigError, match="name the regime"):
+        judged(gains(1), kind="vanishes", less_than_pp=1)
+
+
+def test_a_regime_nobody_measured_is_not_a_vanishing_effect():
+    found = judged(gains(0), kind="vanishes", less_than_pp=1, where={"load_point": ["throughput"]})
+    assert found.result is NOT_MEASURED
+
+
+def test_two_arms_are_equivalent_only_with_their_whole_interval():
+    assert judged(gains(0.1, -0.1, 0.05, 0), kind="equivalence", within_pp=1).result is PASS
+    wide = judged(gains(3, -3, 3, -3), kind="equivalence", within_pp=1)
+    assert wide.result is FAIL
+    assert wide.detail.startswith("mean difference +0.00 pp; observed is the end of the interval")
+
+
+# --- counts, ratios, signs ----------------------------------------------------------------------
+
+
+def test_rows_are_counted_that_gain_enough():
+    rows = gains(5, 3, -1)
+    assert judged(rows, kind="count_of_rows", gaining_at_least_pp=3, at_least=2).result is PASS
+    found = judged(rows, kind="count_of_rows", gaining_at_least_pp=3, at_least=3)
+    assert (found.result, found.observed, found.margin, found.unit) == (FAIL, 2.0, -1.0, "count")
+    assert judged(rows, kind="count_of_rows", gaining_at_least_pp=0, at_most=1).result is FAIL
+
+
+@pytest.mark.parametrize("bounds", [{}, {"at_least": 1, "at_most": 2}])
+def test_a_count_has_exactly_one_bound(bounds):
+    with pytest.raises(ConfigError, match="exactly one of at_least and at_most"):
+        judged(gains(1), kind="count_of_rows", **bounds)
+
+
+def test_a_latency_ratio_is_judged_by_its_worst_row():
+    rows = pair("a", -50, -40) + pair("b", -50, -45)
+    assert judged(rows, kind="latency_ratio", at_least=1.05).result is PASS
+    found = judged(rows, kind="latency_ratio", at_most=1.15)
+    assert (found.result, found.observed) == (FAIL, pytest.approx(1.2))
+    both = judged(rows, kind="latency_ratio", at_least=1.15, at_most=2)
+    assert (both.result, both.observed) == (FAIL, pytest.approx(1.1))
+
+
+def test_the_sign_of_an_error_is_a_prediction_like_any_other():
+    rows = [error_row("treatment", "a", -10.0), error_row("treatment", "b", 4.0)]
+    assert judged(rows, kind="sign_of_error", expect="too_fast").result is PASS
+    found = judged(rows, kind="sign_of_error", expect="too_slow")
+    assert (found.result, found.detail) == (FAIL, "1 of 2 experiments too slow")
+
+
+# --- train and test -----------------------------------------------------------------------------
+
+
+def test_a_gap_is_test_minus_train_and_needs_both_sides():
+    rows = [error_row("treatment", "a", 10.0, side="train"), error_row("treatment", "b", 17.0, side="test")]
+    found = judged(rows, kind="test_gap", at_most_pp=5)
+    assert (found.result, found.observed) == (FAIL, pytest.approx(7.0))
+    assert found.detail == "train 10.0 %, test 17.0 %"
+    assert judged(rows[:1], kind="test_gap", at_most_pp=5).result is NOT_MEASURED
+
+
+def test_a_test_error_far_below_the_train_error_is_a_gap_only_either_way():
+    rows = [error_row("treatment", "a", 30.0, side="train"), error_row("treatment", "b", 10.0, side="test")]
+    assert judged(rows, kind="test_gap", at_most_pp=5).result is PASS
+    assert judged(rows, kind="test_gap", at_most_pp=5, either_way=True).result is FAIL
+
+
+def test_a_criterion_on_one_side_sees_no_other_row():
+    rows = gains(20, side="train") + pair("other", -40, -39, side="test")
+    found = judged(rows, kind="improvement", at_least_pp=3, side="test")
+    assert (found.result, found.observed) == (FAIL, pytest.approx(1.0))
+    assert "on the test experiments" in found.statement
+
+
+# --- where --------------------------------------------------------------------------------------
+
+
+def test_a_criterion_can_be_narrowed_to_some_rows():
+    rows = gains(10, workload="chat") + pair("x", -40, -39, workload="code")
+    found = judged(rows, kind="improvement", at_least_pp=3, where={"workload": ["chat"]})
+    assert (found.observed, found.statement[-18:]) == (pytest.approx(10.0), "(at workload chat)")
+    assert judged(rows, kind="improvement", at_least_pp=3, where={"except_load_point": ["synchronous"]}).result is (
+        NOT_MEASURED
+    )
+
+
+def test_all_other_groups_can_stand_against_one():
+    rows = gains(0, load_point="synchronous") + gains(9, load_point="fast") + gains(5, load_point="faster")
+    order = {"kind": "improvement_order", "by": "load_point", "groups": ["*", "synchronous"]}
+    found = judged(rows, **order)
+    assert (found.result, found.observed) == (PASS, pytest.approx(7.0))
+    assert judged(gains(0), **order).result is NOT_MEASURED
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"kind": "no_row_worse"},
+        {"kind": "below", "than_pct": 20},
+        {"kind": "below_arm"},
+        {"kind": "equivalence", "within_pp": 1},
+        {"kind": "count_of_rows", "at_least": 1},
+        {"kind": "latency_ratio", "at_least": 1},
+        {"kind": "sign_of_error", "expect": "too_fast"},
+    ],
+)
+def test_rows_without_a_number_make_no_criterion_pass_or_fail(kind):
+    found = judged([error_row("baseline"), unscored_row("treatment")], **kind)
+    assert (found.result, found.observed, found.margin) == (NOT_MEASURED, None, None)

@@ -1,0 +1,91 @@
+"""The status of a claim follows from its criteria and controls by one rule."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from roofline_lab.hypotheses.verdict import DEFAULT_RESOLUTIONS, judge
+from roofline_lab.vocabulary import CriterionResult, Resolution, Status
+from tests.roofline_lab.builders import outcome
+
+PASS, FAIL, MISSING = CriterionResult.PASS, CriterionResult.FAIL, CriterionResult.NOT_MEASURED
+
+
+def status(decisive, others=(), controls=()):
+    """Judge one decisive criterion, others and controls, given by their results."""
+    criteria = [outcome("main", decisive, decisive=True)]
+    criteria += [outcome(f"other{i}", result) for i, result in enumerate(others)]
+    found = judge("m", criteria, [outcome(f"control{i}", result) for i, result in enumerate(controls)], {})
+    return found.status
+
+
+@pytest.mark.parametrize(
+    ("decisive", "others", "controls", "expected"),
+    [
+        (PASS, [], [], Status.CONFIRMED),
+        (PASS, [PASS], [PASS], Status.CONFIRMED),
+        (PASS, [PASS], [FAIL], Status.CONFIRMED_WITH_NUANCE),
+        (PASS, [PASS], [MISSING], Status.CONFIRMED_WITH_NUANCE),
+        (PASS, [FAIL], [PASS], Status.PARTIALLY_CONFIRMED),
+        (PASS, [MISSING], [PASS], Status.PARTIALLY_CONFIRMED),
+        (PASS, [FAIL, MISSING], [FAIL], Status.PARTIALLY_CONFIRMED),
+        (FAIL, [PASS], [PASS], Status.REFUTED),
+        (FAIL, [MISSING], [MISSING], Status.REFUTED),
+        (MISSING, [PASS], [PASS], Status.INCONCLUSIVE),
+        (MISSING, [FAIL], [FAIL], Status.INCONCLUSIVE),
+    ],
+)
+def test_the_status_follows_from_the_results(decisive, others, controls, expected):
+    assert status(decisive, others, controls) is expected
+
+
+def test_only_a_claim_all_of_whose_criteria_passed_is_confirmed_in_any_way():
+    """An open refutation clause forbids a confirmation, and so does a failed criterion."""
+    for results in product((PASS, FAIL, MISSING), repeat=4):
+        found = status(results[0], results[1:3], results[3:])
+        confirmed = found in (Status.CONFIRMED, Status.CONFIRMED_WITH_NUANCE)
+        assert confirmed == (set(results[:3]) == {PASS}), results
+        assert (found is Status.CONFIRMED) == (set(results) == {PASS}), results
+
+
+def test_a_failure_outweighs_a_gap_among_several_decisive_criteria():
+    criteria = [outcome("a", MISSING, decisive=True), outcome("b", FAIL, decisive=True)]
+    found = judge("m", criteria, [], {})
+    assert found.status is Status.REFUTED
+    assert "b" in found.reason
+
+
+def test_the_first_criterion_decides_where_none_is_marked():
+    assert judge("m", [outcome("a", FAIL), outcome("b", PASS)], [], {}).status is Status.REFUTED
+    assert judge("m", [outcome("a", PASS), outcome("b", FAIL)], [], {}).status is Status.PARTIALLY_CONFIRMED
+    marked = judge("m", [outcome("a"), outcome("b")], [], {}).criteria
+    assert [one.decisive for one in marked] == [True, False]
+
+
+def test_a_marked_criterion_takes_the_decision_from_the_first():
+    criteria = [outcome("a", FAIL), outcome("b", PASS, decisive=True)]
+    assert judge("m", criteria, [], {}).status is Status.PARTIALLY_CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("criteria", "controls", "words"),
+    [
+        ([outcome("main", FAIL)], [], "the decisive criterion main fails"),
+        ([outcome("main", MISSING)], [], "the decisive criterion main was not measured"),
+        ([outcome("main"), outcome("x", FAIL), outcome("y", FAIL)], [], "x, y fails"),
+        ([outcome("main"), outcome("x", MISSING)], [], "x was not measured"),
+        ([outcome("main")], [outcome("trend", FAIL)], "the control trend does not"),
+        ([outcome("main")], [], "all criteria and controls pass"),
+    ],
+)
+def test_the_reason_names_what_decided(criteria, controls, words):
+    assert words in judge("m", criteria, controls, {}).reason
+
+
+def test_every_status_has_a_resolution_which_a_hypothesis_may_override():
+    assert set(DEFAULT_RESOLUTIONS) == set(Status)
+    override = {Status.REFUTED: Resolution.PARTIAL_SURPRISE}
+    assert judge("m", [outcome("a", FAIL)], [], override).resolution is Resolution.PARTIAL_SURPRISE
+    assert judge("m", [outcome("a", PASS)], [], override).resolution is Resolution.CLEAN

@@ -1,0 +1,409 @@
+"""Whatever a person points an import at: one message with file and remedy, and nothing half-imported."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from roofline_lab.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED, main
+from roofline_lab.importers import import_experiment, imported, writing
+from roofline_lab.importers.measured_csv import read as read_table
+from simulator.errors import ConfigError
+from tests.roofline_lab.builders import ROOT
+from tests.roofline_lab.importers.samples import (
+    guidellm_benchmark,
+    guidellm_report,
+    guidellm_request,
+    inference_perf_config,
+    inference_perf_stage,
+    per_request,
+    pooled,
+    sent,
+    vllm_result,
+    write_guidellm,
+    write_inference_perf,
+    write_vllm,
+)
+from tests.roofline_lab.importers.test_measured_csv import ROW, table
+
+FILES = {
+    "guidellm": "benchmarks.json",
+    "inference-perf": "results/stage_0_lifecycle_metrics.json",
+    "vllm-bench": "result.json",
+}
+TOOLS = sorted(FILES)
+
+
+def written(folder, tool):
+    """Write a sound result of a tool and return its main file."""
+    {"guidellm": write_guidellm, "inference-perf": write_inference_perf, "vllm-bench": write_vllm}[tool](folder)
+    return folder / FILES[tool]
+
+
+def state(project):
+    return sorted(path.relative_to(project).as_posix() for path in project.rglob("*"))
+
+
+def message(project, tool, path, capsys):
+    """Return the one message of an import that must fail and leave the project as it was."""
+    before = state(project)
+    out = project / "ground_truth" / "mine"
+    assert main(["import", tool, str(path), "--out", str(out)]) == EXIT_FAILURE
+    assert state(project) == before
+    text = capsys.readouterr().err
+    assert text.startswith("error: ")
+    return text
+
+
+# --- files that are what they should be, in another shape ----------------------------------------
+
+
+def as_windows(content):
+    return b"\xef\xbb\xbf" + json.dumps(json.loads(content), indent=1).replace("\n", "\r\n").encode()
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("change", [as_windows, gzip.compress], ids=["bom_and_crlf", "gzip"])
+def test_the_same_content_in_another_shape_is_imported(project, tmp_path, tool, change):
+    file = written(tmp_path / "in", tool)
+    file.write_bytes(change(file.read_bytes()))
+    assert import_experiment(tool, tmp_path / "in", project / "ground_truth" / "mine").experiment.tool == tool
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_compressed_file_is_found_by_its_name(project, tmp_path, tool):
+    file = written(tmp_path / "in", tool)
+    (file.parent / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    file.unlink()
+    assert import_experiment(tool, tmp_path / "in", project / "ground_truth" / "mine").experiment.tool == tool
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_log_with_bytes_that_are_no_text_is_searched_all_the_same(project, tmp_path, tool):
+    written(tmp_path / "in", tool)
+    (tmp_path / "in" / "vllm.log").write_bytes(b"\xff\xfe\n max_seq_len=4096, \n")
+    experiment = import_experiment(tool, tmp_path / "in", project / "ground_truth" / "mine").experiment
+    assert experiment.server.known.max_model_len_tokens == 4096
+
+
+def test_ids_in_any_alphabet_are_kept(project, tmp_path):
+    benchmark = guidellm_benchmark(sent(), {"type_": "synchronous"})
+    benchmark["requests"]["successful"][3]["request_id"] = 'żółć-"你好",\n🙂'
+    source = write_guidellm(tmp_path / "in", guidellm_report([benchmark]))
+    experiment = import_experiment("guidellm", source, project / "ground_truth" / "mine").experiment
+    assert [one.id for one in experiment.recorded()][3] == 'żółć-"你好",\n🙂'
+
+
+# --- files that are not ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is the file complete?"),
+        (
+            b"{}",
+            "not a GuideLLM report|is this a stage report of inference-perf|is this a result that vllm bench serve",
+        ),
+        (b'{"a": 1, "a": 2}', "the key 'a' is given twice"),
+        ('{"a": 1}'.encode("utf-16"), "save the file as UTF-8"),
+        (gzip.compress(b'{"a": 1}' * 99, mtime=0)[:-12], "cannot be read: Compressed file ended"),
+        (b"\x1f\x8b garbage", "cannot be read"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a": Infinity}', "Infinity is not a number"),
+    ],
+)
+def test_a_file_of_something_else_is_one_message(project, tmp_path, capsys, tool, content, expected):
+    file = written(tmp_path / "in", tool)
+    file.write_bytes(content)
+    text = message(project, tool, tmp_path / "in", capsys)
+    assert str(file) in text
+    assert any(one in text for one in expected.split("|"))
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_several_results_in_one_file_are_one_message(project, tmp_path, capsys, tool):
+    file = written(tmp_path / "in", tool)
+    file.write_bytes(file.read_bytes() + b"\n" + file.read_bytes())
+    assert "give each result a file of its own" in message(project, tool, tmp_path / "in", capsys)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_folder_or_a_loop_where_a_file_should_be_is_one_message(project, tmp_path, capsys, tool):
+    file = written(tmp_path / "in", tool)
+    file.unlink()
+    file.mkdir()
+    assert str(tmp_path) in message(project, tool, tmp_path / "in", capsys)
+    file.rmdir()
+    file.symlink_to(file)
+    assert str(tmp_path) in message(project, tool, tmp_path / "in", capsys)
+    assert str(tmp_path) in message(project, tool, file, capsys)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("path", ["gone", "a\0b", "x" * 5000])
+def test_a_path_to_nothing_is_one_message(project, capsys, tool, path):
+    assert message(project, tool, path, capsys)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_file_nobody_may_read_is_one_message(project, tmp_path, capsys, tool, monkeypatch):
+    file = written(tmp_path / "in", tool)
+    is_file = Path.is_file
+
+    def refused(path, *arguments, **options):
+        if path.name == file.name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path, *arguments, **options)
+
+    for name in ("open", "is_file"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, refused)
+            out = str(project / "ground_truth" / "mine")
+            assert main(["import", tool, str(file if tool != "inference-perf" else tmp_path / "in"), "--out", out]) in (
+                0,
+                EXIT_FAILURE,
+            )
+            assert "Traceback" not in capsys.readouterr().err
+        shutil.rmtree(out, ignore_errors=True)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("name", ["exp-config.yaml", "traces.jsonl"])
+def test_a_broken_file_beside_the_results_is_one_message(project, tmp_path, capsys, tool, name):
+    written(tmp_path / "in", tool)
+    (tmp_path / "in" / name).write_text("{", encoding="utf-8")
+    assert name in message(project, tool, tmp_path / "in", capsys)
+
+
+def test_a_refusal_of_the_format_names_the_files_the_figures_are_from(project, tmp_path, capsys):
+    path = write_vllm(tmp_path / "in", vllm_result(sent(), mean_tpot_ms=3.0))
+    text = message(project, "vllm-bench", path, capsys)
+    assert "load_points.0.measured.tpot_mean" in text
+    assert "nothing was imported" in text
+
+
+def test_a_lone_surrogate_cannot_be_written_and_is_one_message(project, tmp_path, capsys):
+    benchmark = guidellm_benchmark(sent(), {"type_": "synchronous"})
+    benchmark["requests"]["successful"][3]["request_id"] = "\ud800"
+    folder = write_guidellm(tmp_path / "in", guidellm_report([benchmark]))
+    assert message(project, "guidellm", folder, capsys)
+
+
+# --- an import that does not come to its end -------------------------------------------------------
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+@pytest.mark.parametrize("step", ["write_text", "seen_in", "_move"])
+def test_an_import_that_is_cut_short_leaves_the_project_as_it_was(project, tmp_path, monkeypatch, tool, step, error):
+    written(tmp_path / "in", tool)
+    before = state(project)
+
+    def cut_short(*_):
+        raise error
+
+    monkeypatch.setattr(writing, step, cut_short)
+    code = main(["import", tool, str(tmp_path / "in"), "--out", str(project / "ground_truth" / "mine")])
+    assert code == (EXIT_INTERRUPTED if error is KeyboardInterrupt else EXIT_FAILURE)
+    assert state(project) == before
+
+
+def test_a_project_nobody_may_write_into_is_one_message(project, tmp_path, capsys, monkeypatch):
+    def refused(**_):
+        raise PermissionError(13, "Permission denied", str(project))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
+    text = message(project, "vllm-bench", write_vllm(tmp_path / "in"), capsys)
+    assert "cannot be written: [Errno 13] Permission denied" in text
+
+
+def test_a_table_with_one_run_that_cannot_be_imported_imports_none(project, tmp_path, capsys):
+    path = table(tmp_path, ROW, {**ROW, "experiment_id": "20260302-other", "hardware": "tpu"})
+    before = state(project)
+    assert main(["import", "--from-csv", str(path), "--out", str(project / "ground_truth")]) == EXIT_FAILURE
+    assert state(project) == before
+    assert "no single GPU of configs/hardware is 'tpu'" in capsys.readouterr().err
+
+
+def test_folders_that_were_moved_are_taken_back_when_the_next_cannot_be(project, tmp_path, monkeypatch):
+    path = table(tmp_path, ROW, {**ROW, "experiment_id": "20260302-other"})
+    before = state(project)
+    rename = Path.rename
+
+    def second_fails(source, target):
+        if target.name == "20260302-other":
+            raise OSError(39, "Directory not empty")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", second_fails)
+    assert main(["import", "--from-csv", str(path), "--out", str(project / "ground_truth")]) == EXIT_FAILURE
+    assert state(project) == before
+
+
+def test_a_dangling_link_is_not_written_through(project, tmp_path, capsys):
+    out = project / "ground_truth" / "mine"
+    out.symlink_to(tmp_path / "elsewhere")
+    assert main(["import", "vllm-bench", str(write_vllm(tmp_path / "in")), "--out", str(out)]) == EXIT_FAILURE
+    assert "exists already" in capsys.readouterr().err
+    assert not (tmp_path / "elsewhere").exists()
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"num_success": "0"}, "line 2: column 'num_success': 0; without an answer nothing is measured"),
+        ({"num_success": "3001"}, "line 2: column 'num_success': 3001 exceeds num_requests 3000"),
+        ({"tp": "0"}, "line 2: column 'tp': must be 1 or greater"),
+        ({"stage": ""}, "line 2: column 'stage': must not be empty"),
+        ({"ttft_mean_ms": "0"}, "ttft_mean: 0; every request takes time"),
+    ],
+)
+def test_an_impossible_row_is_refused_with_its_column(tmp_path, change, expected):
+    with pytest.raises(ConfigError) as caught:
+        read_table(table(tmp_path, {**ROW, **change}))
+    assert expected in str(caught.value)
+
+
+def test_stages_of_one_run_on_two_models_are_refused(tmp_path):
+    other = {**ROW, "stage": "1", "model_hf_id": "other/model"}
+    with pytest.raises(ConfigError, match=r"column 'model_hf_id': stages of '20260301-mine' have .* split the run"):
+        read_table(table(tmp_path, ROW, other))
+
+
+def test_a_compressed_table_is_read(tmp_path):
+    path = table(tmp_path, ROW)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert list(read_table(path)) == ["20260301-mine"]
+
+
+# --- large files ----------------------------------------------------------------------------------
+
+# What a process that imports may need: measured are 60 to 64, most of it interpreter and libraries.
+ALLOWED_MIB = 90
+LARGE_MB = 40
+REQUESTS = 4000
+
+
+def with_texts(stream, before, after, entries):
+    stream.write(before)
+    for position, entry in enumerate(entries):
+        stream.write(("," if position else "") + json.dumps(entry))
+    stream.write(after)
+
+
+def with_times(info, later):
+    return {**info, "output_token_times": [*info["output_token_times"], *later]}
+
+
+def large(folder, tool):
+    """Write a sound result of tens of megabytes, entry by entry."""
+    text = "lorem ipsum " * (LARGE_MB * 1_000_000 // REQUESTS // 12)
+    file = written(folder, tool)
+    requests = sent(REQUESTS)
+    if tool == "guidellm":
+        benchmark = guidellm_benchmark(requests, {"type_": "constant", "rate": 1.0}, recorded=0)
+        before, after = json.dumps(guidellm_report([benchmark])).split('"successful": []', 1)
+        entries = ({**guidellm_request(*one), "output": text} for one in enumerate(requests))
+        before, after = before + '"successful": [', "]" + after
+    elif tool == "vllm-bench":
+        before, after = json.dumps({**vllm_result(requests, detailed=True), "generated_texts": []}).split("[]", 1)
+        entries = (text for _ in requests)
+        before, after = before + "[", "]" + after
+    else:
+        requests = pooled(REQUESTS)
+        later = [9999.0 + 0.000001 * position for position in range(LARGE_MB * 1_000_000 // REQUESTS // 12)]
+        write_inference_perf(folder, [inference_perf_stage(requests, 40)], inference_perf_config())
+        file = folder / "results" / "per_request_lifecycle_metrics.json"
+        before, after = "[", "]"
+        # What fills such a file are times of tokens, not texts.
+        entries = ({**one, "info": with_times(one["info"], later)} for one in per_request(requests))
+    with file.open("w", encoding="utf-8") as stream:
+        with_texts(stream, before, after, entries)
+    return file
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_more_single_requests_than_fit_are_refused(project, tmp_path, capsys, monkeypatch, tool):
+    monkeypatch.setattr(imported, "MAX_RECORDED", 5)
+    file = written(tmp_path / "in", tool)
+    if tool == "vllm-bench":
+        write_vllm(tmp_path / "in", vllm_result(sent(), detailed=True))
+    elif tool == "inference-perf":
+        file = file.parent / "per_request_lifecycle_metrics.json"
+        file.write_text(json.dumps(per_request(pooled())), encoding="utf-8")
+    text = message(project, tool, tmp_path / "in", capsys)
+    assert str(file) in text
+    assert "more than 5 single requests; import the run in parts, or without its requests" in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of one program")
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_file_of_many_megabytes_is_imported_in_bounded_memory(project, tmp_path, tool):
+    file = large(tmp_path / "in", tool)
+    assert file.stat().st_size > LARGE_MB * 900_000
+    out = project / "ground_truth" / "mine"
+    command = [sys.executable, "-c", LIMITED, str(ALLOWED_MIB), "import", tool, str(tmp_path / "in"), "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len((out / "requests.csv").read_text(encoding="utf-8").splitlines()) == REQUESTS + 1
+
+
+# Runs the command and fails where it needed more memory than it may. The kernel's own high-water mark is
+# that of this program alone; `getrusage` would also count the process that started it.
+LIMITED = """
+import re, sys
+from pathlib import Path
+from roofline_lab.cli.main import main
+code = main(sys.argv[2:])
+peak = int(re.search("VmHWM: *([0-9]+) kB", Path("/proc/self/status").read_text().replace(chr(9), " ")).group(1)) / 1024
+sys.exit(code or (f"peak memory {peak:.0f} MiB" if peak > float(sys.argv[1]) else 0))
+"""
+
+
+def test_a_refusal_of_the_format_names_the_file_as_the_user_gave_it(project, tmp_path, capsys):
+    path = write_vllm(tmp_path / "in", vllm_result(sent(), mean_tpot_ms=3.0))
+    text = message(project, "vllm-bench", path, capsys)
+    assert text.startswith(f"error: {path}, as experiment 'mine': load_points.0.measured.tpot_mean")
+    assert "experiment.yaml" not in text
+
+
+def test_a_table_whose_ids_name_no_day_is_named(tmp_path):
+    path = table(tmp_path, ROW | {"experiment_id": "mine"})
+    with pytest.raises(ConfigError) as caught:
+        read_table(path)
+    assert str(caught.value).startswith(f"{path}: experiment_id 'mine': names no day")
+
+
+def test_what_a_killed_import_left_is_cleared_by_the_next(project, tmp_path):
+    script = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from roofline_lab.importers import import_experiment, writing\n"
+        "writing._move = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import_experiment('vllm-bench', Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    source, out = write_vllm(tmp_path / "in"), project / "ground_truth" / "mine"
+    command = [sys.executable, "-c", script, str(source), str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    assert len(list(project.glob(".import-*"))) == 1
+    import_experiment("vllm-bench", source, out)
+    assert list(project.glob(".import-*")) == []
+
+
+def test_a_running_import_keeps_what_it_prepares(project, tmp_path):
+    with writing._workshop(project) as running:
+        import_experiment("vllm-bench", write_vllm(tmp_path / "in"), project / "ground_truth" / "mine")
+        assert running.is_dir()
+    assert not running.exists()

@@ -1,0 +1,166 @@
+"""A table of measured runs: units from column names, draws checked against means, bad rows refused."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from roofline_lab.ground_truth.quality import Flag
+from roofline_lab.importers.measured_csv import COLUMNS, read
+from simulator.errors import ConfigError
+
+ROW = {
+    "experiment_id": "20260301-mine",
+    "stage": "0",
+    "is_summary": "0",
+    "metrics_side": "client",
+    "client_tool": "inference-perf",
+    "model_hf_id": "meta-llama/Llama-2-7b-hf",
+    "tp": "1",
+    "hardware": "H100-80GB-SXM",
+    "workload_kind": "shared_prefix/codegen-lite",
+    "wl_question_len_tok": "466",
+    "wl_system_prompt_len_tok": "100",
+    "wl_output_len_tok": "247",
+    "arrival_process": "exponential gaps rescaled to the stage",
+    "requested_rate_rps": "5",
+    "num_requests": "3000",
+    "num_success": "3000",
+    "num_failed": "0",
+    "overloaded": "0",
+    "ttft_mean_ms": "25.0",
+    "e2e_mean_ms": "1810.0",
+    "tpot_mean_ms": "7.256",
+}
+
+
+def table(tmp_path, *rows, columns=COLUMNS):
+    path = tmp_path / "measured.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_a_row_becomes_a_load_point(tmp_path):
+    found = read(table(tmp_path, ROW))["20260301-mine"]
+    (point,) = found.load_points
+    assert point["arrivals"] == {"kind": "poisson", "rate_per_s": 5.0, "rescaled": True}
+    assert point["measured"]["ttft_mean"] == {"value": 25.0, "unit": "ms", "definition": "first_token"}
+    assert found.workload["prefix"] == {"kind": "prompt_pool", "prompts": 100}
+    assert found.workload["prompt"] == {"kind": "constant", "tokens": 566}
+    assert (found.workload_name, found.date.isoformat()) == ("codegen", "2026-03-01")
+
+
+def test_later_stages_meet_a_warm_cache_and_summaries_are_left_out(tmp_path):
+    summary = {**ROW, "stage": "-1", "is_summary": "1"}
+    found = read(table(tmp_path, ROW, {**ROW, "stage": "1"}, summary))["20260301-mine"]
+    assert [point["id"] for point in found.load_points] == ["stage_0", "stage_1"]
+    assert [point.get("prompts_seen_before", False) for point in found.load_points] == [False, True]
+
+
+def test_an_overloaded_row_is_saturated_and_flagged(tmp_path):
+    found = read(table(tmp_path, {**ROW, "overloaded": "1"}))["20260301-mine"]
+    assert found.load_points[0]["saturation"]["state"] == "saturated"
+    assert Flag.OVERLOADED in {one.flag for one in found.quality}
+
+
+SECOND = {**ROW, "stage": "1", "requested_rate_rps": "10", "num_requests": "6000", "num_success": "6000"}
+SLOWER = {"ttft_mean_ms": "29.5", "tpot_mean_ms": "8.888", "e2e_mean_ms": "2215.9"}
+
+
+@pytest.mark.parametrize(("e2e_ms", "contradicts"), [("2080.7", False), ("1900.0", True)])
+def test_a_summary_that_is_not_the_mean_of_its_stages_is_flagged(tmp_path, e2e_ms, contradicts):
+    whole = {"stage": "-1", "is_summary": "1", "ttft_mean_ms": "28.0", "tpot_mean_ms": "8.344", "e2e_mean_ms": e2e_ms}
+    found = read(table(tmp_path, ROW, SECOND | SLOWER, ROW | whole))["20260301-mine"]
+    assert (Flag.FIGURES_CONTRADICT in {one.flag for one in found.quality}) == contradicts
+
+
+def test_an_end_to_end_time_in_seconds_is_converted_and_flagged(tmp_path):
+    found = read(table(tmp_path, ROW | {"e2e_mean_ms": "1.81", "e2e_p90_ms": "1.94", "output_len_mean_tok": "247"}))
+    measured = found["20260301-mine"].load_points[0]["measured"]
+    assert (measured["e2e_mean"]["value"], measured["e2e_p90"]["value"]) == (1810.0, 1940.0)
+    assert Flag.SECONDS_CONVERTED in {one.flag for one in found["20260301-mine"].quality}
+
+
+def test_a_time_per_token_that_contains_the_first_is_replaced_and_flagged(tmp_path):
+    row = ROW | {
+        "ttft_mean_ms": "400",
+        "tpot_mean_ms": str(1810 / 247),
+        "tpot_p90_ms": "8",
+        "output_len_mean_tok": "247",
+    }
+    found = read(table(tmp_path, row))["20260301-mine"]
+    measured = found.load_points[0]["measured"]
+    assert measured["tpot_mean"]["value"] == pytest.approx(1410 / 246)
+    assert "tpot_p90" not in measured
+    assert Flag.TPOT_INCLUDES_TTFT in {one.flag for one in found.quality}
+
+
+def test_a_stage_given_twice_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"stage: 0 of '20260301-mine' is given twice"):
+        read(table(tmp_path, ROW, ROW))
+
+
+def test_assumed_fields_are_not_known_settings(tmp_path):
+    row = {**ROW, "max_num_seqs": "128", "block_size_tok": "16", "assumed_fields": "block_size_tok;hardware"}
+    found = read(table(tmp_path, row))["20260301-mine"]
+    assert (found.known, found.assumed) == ({"max_running": 128}, {"block_tokens": 16})
+    assert Flag.SETTING_ASSUMED in {one.flag for one in found.quality}
+
+
+def test_the_recorded_sweep_loses_exactly_the_requests_with_the_shortest_prompt(shared_dir):
+    path = shared_dir / "ground_truth" / "measured_runs.csv"
+    found = read(path, "jan21-llama7b-train-1", 2026)["jan21-llama7b-train-1"]
+    lost = [point["requests"]["lost_positions"] for point in found.load_points]
+    assert lost == [[5, 21], [5, 12, 17], [24], [21], [2, 6], [], [], [22], [4, 23], [20], [23], [0, 2, 7, 20]]
+    assert {point["requests"]["sent"] for point in found.load_points} == {25}
+    assert (found.side, found.workload["prompt"]["adjustment_tokens"]) == ("server", 0)
+
+
+def test_a_wrong_seed_leaves_mean_lengths(tmp_path, shared_dir):
+    with (shared_dir / "ground_truth" / "measured_runs.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["experiment_id"] == "jan21-llama7b-train-1"]
+    rows[3]["prompt_len_mean_tok"] = "2143.9"
+    found = read(table(tmp_path, *rows), year=2026)["jan21-llama7b-train-1"]
+    assert found.workload["prompt"]["kind"] == "constant"
+    assert Flag.LENGTHS_UNKNOWN in {one.flag for one in found.quality}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"ttft_mean_ms": "fast"}, "line 2: column 'ttft_mean_ms': must be a number, got 'fast'"),
+        ({"ttft_mean_ms": "-1"}, "column 'ttft_mean_ms': must be a finite number, 0 or greater"),
+        ({"e2e_mean_ms": "nan"}, "column 'e2e_mean_ms': must be a finite number"),
+        ({"tp": "1.5"}, "column 'tp': must be a whole number"),
+        ({"metrics_side": "both"}, "column 'metrics_side': must be client or server"),
+        ({"experiment_id": ""}, "column 'experiment_id': must not be empty"),
+        ({"arrival_process": "waves"}, "arrival_process 'waves'"),
+        ({"experiment_id": "no-day"}, "experiment_id 'no-day': names no day"),
+        ({"experiment_id": "20261399-x"}, "names no day"),
+        ({"is_summary": "1"}, "no row that is a stage of a run"),
+    ],
+)
+def test_a_bad_row_is_refused_with_line_and_column(tmp_path, change, expected):
+    with pytest.raises(ConfigError) as caught:
+        read(table(tmp_path, {**ROW, **change}))
+    assert expected in str(caught.value)
+
+
+def test_a_table_of_something_else_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"measured\.csv:1: no column experiment_id .* is this a table of runs"):
+        read(table(tmp_path, {"a": "1"}, columns=("a", "b")))
+    path = table(tmp_path, ROW)
+    path.write_text(path.read_text(encoding="utf-8") + "a,b\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="another number of cells"):
+        read(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read(tmp_path / "none.csv")
+
+
+def test_an_unknown_experiment_is_refused_with_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match=r"no '20260301-mime'; did you mean '20260301-mine'\?"):
+        read(table(tmp_path, ROW), "20260301-mime")

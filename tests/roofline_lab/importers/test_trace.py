@@ -1,0 +1,251 @@
+"""Request traces: read as strictly as requests.csv, and put where they belong, so that runs are replayed exactly."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from roofline_lab.cli.import_measurements import add_import_command
+from roofline_lab.ground_truth.quality import Flag
+from roofline_lab.ground_truth.reading import load_experiment
+from roofline_lab.ground_truth.trace import read_trace as read_for_replay
+from roofline_lab.importers import import_experiment, imported
+from roofline_lab.importers.trace import read_trace
+from simulator.errors import ConfigError
+from tests.roofline_lab.importers.samples import (
+    guidellm_benchmark,
+    guidellm_report,
+    inference_perf_stage,
+    pooled,
+    sent,
+    write_guidellm,
+    write_inference_perf,
+)
+
+HEADER = ("index", "stage", "arrival_time_us", "input_tokens", "output_tokens_true", "has_error", "ttft_ms", "e2e_ms")
+EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def row(position, one, stage=0):
+    values = (one.start_s * 1e6, one.prompt, one.output)
+    return [position, stage, *(round(value) for value in values), 0, one.ttft_s * 1000, one.e2e_s * 1000]
+
+
+def trace(path, rows=None, header=HEADER):
+    content = rows if rows is not None else [row(position, one) for position, one in enumerate(sent())]
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([header, *content])
+    return path
+
+
+def test_a_trace_is_read_in_order_with_its_units(tmp_path):
+    requests = sent()
+    found = read_trace(trace(tmp_path / "t.csv"))
+    assert [one.arrival_us for one in found] == [1_000_000 * position for position in range(20)]
+    assert [one.output_tokens for one in found] == [one.output for one in requests]
+    assert found[4].e2e_ms == pytest.approx(requests[4].e2e_s * 1000)
+    assert all(one.completed for one in found)
+
+
+def test_csv_json_and_compressed_traces_are_the_same(tmp_path):
+    plain = trace(tmp_path / "t.csv")
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    with plain.open(encoding="utf-8") as stream:
+        rows = [{name: json.loads(value) for name, value in one.items()} for one in csv.DictReader(stream)]
+    (tmp_path / "t.json").write_text(json.dumps({"experiment": "x", "requests": rows}), encoding="utf-8")
+    assert read_trace(plain) == read_trace(tmp_path / "t.csv.gz") == read_trace(tmp_path / "t.json")
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_path):
+    plain = trace(tmp_path / "t.csv")
+    other = tmp_path / "u.csv"
+    other.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    assert read_trace(plain) == read_trace(other)
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "expected"),
+    [
+        (2, "-5", "line 3: column 'arrival_us or arrival_time_us': must be a whole number"),
+        (2, "1.5", "must be a whole number"),
+        (3, "0", "column 'prompt_tokens or input_tokens': must be a whole number, 1 or greater"),
+        (4, "many", "must be a whole number, 1 or greater, got 'many'"),
+        (4, "0", "line 3: column 'output_tokens_true or output_tokens': must be a whole number, 1 or greater, got '0'"),
+        (6, "0", "line 3: column 'ttft_ms': must be above 0"),
+        (5, "perhaps", "column 'has_error': must be 0, 1, true or false"),
+        (6, "nan", "column 'ttft_ms': must be milliseconds"),
+        (6, "-1", "column 'ttft_ms': must be milliseconds"),
+        (6, "inf", "column 'ttft_ms': must be milliseconds"),
+        (6, "99999", "column 'ttft_ms': 99999 is above e2e_ms"),
+        (
+            0,
+            "0",
+            "line 3: column 'id or request_id or index': '0' is already used on line 2; ids are unique in a stage",
+        ),
+    ],
+)
+def test_a_bad_cell_is_refused_with_line_and_column(tmp_path, column, text, expected):
+    rows = [row(position, one) for position, one in enumerate(sent())]
+    rows[1][column] = text
+    with pytest.raises(ConfigError) as caught:
+        read_trace(trace(tmp_path / "t.csv", rows))
+    assert "t.csv" in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_arrivals_that_go_backwards_are_refused_with_their_request(tmp_path):
+    rows = [row(position, one) for position, one in enumerate(sent())]
+    rows[7][2] = 3
+    with pytest.raises(ConfigError, match=r"line 9: column '.*arrival_time_us': 3 is before the row above .*sort the"):
+        read_trace(trace(tmp_path / "t.csv", rows))
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "expected"),
+    [
+        (("a", "b"), [[1, 2]], "column 'arrival_us' \\(or arrival_time_us\\): missing; is this a request trace?"),
+        (HEADER, [], "no requests; is this a trace?"),
+        (HEADER, [[1, 2]], "another number of cells than the header has"),
+    ],
+)
+def test_what_is_no_trace_is_refused(tmp_path, header, rows, expected):
+    with pytest.raises(ConfigError, match=expected):
+        read_trace(trace(tmp_path / "t.csv", rows, header))
+
+
+def test_a_compressed_trace_that_breaks_off_is_refused(tmp_path):
+    whole = gzip.compress(trace(tmp_path / "t.csv").read_bytes())
+    (tmp_path / "t.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_trace(tmp_path / "t.csv.gz")
+
+
+def test_more_requests_than_any_run_has_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(imported, "MAX_RECORDED", 5)
+    with pytest.raises(ConfigError, match=r"t\.csv: more than 5 single requests; import the run in parts"):
+        read_trace(trace(tmp_path / "t.csv"))
+
+
+@given(column=st.integers(0, 7), text=st.text(max_size=12) | st.sampled_from(["-1", "0", "1e999", "9" * 40, "nan"]))
+@EXAMPLES
+def test_a_trace_with_one_wrong_cell_is_read_or_refused(tmp_path, column, text):
+    rows = [row(position, one) for position, one in enumerate(sent(3))]
+    rows[1][column] = text
+    try:
+        assert len(read_trace(trace(tmp_path / "t.csv", rows))) == 3
+    except ConfigError as error:
+        assert "t.csv" in str(error)  # noqa: PT017 - both outcomes are right
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.json"])
+@given(content=st.binary(max_size=120) | st.text(max_size=120).map(str.encode))
+@EXAMPLES
+def test_bytes_that_are_no_trace_are_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError):
+        read_trace(tmp_path / name)
+
+
+# --- exact replay -----------------------------------------------------------------------------
+
+
+def partly_recorded(folder):
+    return write_guidellm(folder, guidellm_report([guidellm_benchmark(sent(), {"type_": "synchronous"}, recorded=2)]))
+
+
+def test_a_trace_makes_a_partly_recorded_report_replayable(project, tmp_path):
+    source, out = partly_recorded(tmp_path / "r"), project / "ground_truth" / "mine"
+    experiment = import_experiment("guidellm", source, out, traces=[trace(tmp_path / "t.csv")]).experiment
+    (point,) = experiment.load_points
+    assert [one.prompt_tokens for one in experiment.measured_requests(point.id)] == [one.prompt for one in sent()]
+    assert Flag.LENGTHS_UNKNOWN not in {one.flag for one in experiment.quality}
+    assert load_experiment(out) == experiment
+    assert "trace t.csv" in experiment.source.document
+
+
+def test_a_trace_of_a_pool_knows_which_prompts_are_the_same(project, tmp_path):
+    requests = pooled()
+    source = write_inference_perf(tmp_path / "r", [inference_perf_stage(requests, 40)])
+    path = trace(tmp_path / "t.csv", [row(position, one) for position, one in enumerate(requests)])
+    experiment = import_experiment(
+        "inference-perf", source, project / "ground_truth" / "mine", traces=[path]
+    ).experiment
+    recorded = experiment.measured_requests("stage_0")
+    assert recorded[13].prefix_group == recorded[3].prefix_group != recorded[4].prefix_group
+    assert recorded[13].prefix_tokens == recorded[13].prompt_tokens
+
+
+def test_a_table_and_its_traces_become_one_experiment_by_one_command(project, shared_dir):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    add_import_command(parser.add_subparsers())
+    folder, name, out = shared_dir / "ground_truth", "jan21-llama7b-train-1", project / "ground_truth" / "mine"
+    arguments = ["import", "--from-csv", folder / "measured_runs.csv", "--experiment", name, "--year", "2026"]
+    for stage in range(12):
+        arguments += ["--trace", folder / "replay" / f"{name}__stage{stage}_server.csv.gz"]
+    parsed = parser.parse_args([str(one) for one in (*arguments, "--out", out)])
+    assert parsed.run(parsed) == 0
+    experiment = load_experiment(out)
+    assert [len(experiment.measured_requests(point.id)) for point in experiment.load_points] == [
+        point.requests.completed for point in experiment.load_points
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([row(0, sent()[0])], "1 answered requests of stage 0, but load point '00-synchronous' has 20"),
+        ([row(0, sent()[0], stage=3)], "stage 3 has no load point; there are stages 0"),
+    ],
+)
+def test_a_trace_of_another_run_is_refused_and_nothing_is_written(project, tmp_path, rows, expected):
+    out = project / "ground_truth" / "mine"
+    with pytest.raises(ConfigError, match=expected):
+        import_experiment("guidellm", partly_recorded(tmp_path / "r"), out, traces=[trace(tmp_path / "t.csv", rows)])
+    assert not out.exists()
+
+
+def test_requests_are_recorded_once(project, tmp_path):
+    source, path = write_guidellm(tmp_path / "r"), trace(tmp_path / "t.csv")
+    with pytest.raises(ConfigError, match="recorded already; leave one of the sources out"):
+        import_experiment("guidellm", source, project / "ground_truth" / "mine", traces=[path])
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ({}, None),
+        ({"output_tokens_true": "0"}, "column 'output_tokens_true"),
+        ({"output_tokens_true": "0", "has_error": "1"}, None),
+        ({"ttft_ms": "0"}, "column 'ttft_ms': must be above 0"),
+        ({"ttft_ms": "99999"}, "column 'ttft_ms': 99999 is above e2e_ms"),
+        ({"index": "0"}, "'0' is already used on line 2; ids are unique in a stage"),
+        ({"index": "0", "stage": "1"}, None),
+        ({"arrival_time_us": "0"}, None),
+    ],
+)
+def test_both_readers_of_traces_ask_the_same_of_a_row(tmp_path, cells, expected):
+    rows = [dict(zip(HEADER, row(position, one), strict=True)) for position, one in enumerate(sent(count=2))]
+    rows[1] |= cells
+    path = trace(tmp_path / "t.csv", [[one[name] for name in HEADER] for one in rows])
+    told = []
+    for read in (read_trace, read_for_replay):
+        try:
+            read(path)
+        except ConfigError as error:
+            told.append(str(error))
+    assert len(told) == (0 if expected is None else 2)
+    assert all(expected in one for one in told)
+
+
+def test_a_trace_whose_client_counted_no_token_may_be_looked_at(tmp_path):
+    rows = [row(position, one) for position, one in enumerate(sent())]
+    rows[1][4] = 0
+    path = trace(tmp_path / "t.csv", rows)
+    assert read_trace(path, replayable=False)[1].output_tokens == 0

@@ -1,0 +1,213 @@
+"""Results of vLLM's serving benchmark: scalars in ms, lists in seconds, single requests where recorded."""
+
+from __future__ import annotations
+
+import pytest
+
+from roofline_lab.ground_truth.quality import Flag
+from roofline_lab.importers.vllm_bench import read
+from simulator.errors import ConfigError
+from tests.roofline_lab.importers.samples import guidellm_report, pooled, sent, vllm_result, write_vllm
+
+
+def flags(imported):
+    return {one.flag for one in imported.quality}
+
+
+def values(found):
+    return {name: figure["value"] for name, figure in found.load_points[0]["measured"].items()}
+
+
+@pytest.mark.parametrize("detailed", [False, True])
+def test_scalars_and_lists_give_the_same_figures(tmp_path, detailed):
+    requests = sent()
+    found = read(write_vllm(tmp_path, vllm_result(requests, detailed=detailed)))
+    figures = values(found)
+    assert figures["ttft_mean"] == pytest.approx(1000 * sum(one.ttft_s for one in requests) / 20)
+    assert figures["e2e_mean"] == pytest.approx(1000 * sum(one.e2e_s for one in requests) / 20)
+    assert figures["tpot_mean"] == pytest.approx(10.0)
+    assert found.model_name == "meta-llama/Llama-2-7b-hf"
+    assert found.date.isoformat() == "2026-01-31"
+
+
+def test_single_requests_with_their_times_are_kept_for_replay(tmp_path):
+    requests = sent()
+    found = read(write_vllm(tmp_path, vllm_result(requests, detailed=True)))
+    assert [one.arrival_us for one in found.requests] == [1_000_000 * position for position in range(20)]
+    assert [one.output_tokens for one in found.requests] == [one.output for one in requests]
+    assert found.requests[4].e2e_ms == pytest.approx(requests[4].e2e_s * 1000)
+    assert Flag.LENGTHS_UNKNOWN not in flags(found)
+    assert Flag.SECONDS_CONVERTED in flags(found)
+
+
+def test_single_requests_without_times_give_figures_but_no_replay(tmp_path):
+    found = read(write_vllm(tmp_path, vllm_result(sent(), detailed=True, start_times=False)))
+    assert found.requests == ()
+    assert "e2e_p90" in values(found)
+    assert Flag.LENGTHS_UNKNOWN in flags(found)
+
+
+def test_failed_requests_are_left_out_of_the_lists(tmp_path):
+    result = vllm_result(sent(), detailed=True)
+    result["errors"][3] = "timeout"
+    result["completed"] = 19
+    result["request_throughput"] = 19 / result["duration"]
+    found = read(write_vllm(tmp_path, result))
+    assert len(found.requests) == 19
+    assert found.load_points[0]["requests"]["lost_positions"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("change", "arrivals"),
+    [
+        ({"request_rate": 1.0}, {"kind": "poisson", "rate_per_s": 1.0}),
+        ({"request_rate": "2.5"}, {"kind": "poisson", "rate_per_s": 2.5}),
+        ({"request_rate": 1.0, "burstiness": 4.0}, {"kind": "gamma", "rate_per_s": 1.0, "cv": 0.5}),
+        ({"request_rate": "inf"}, {"kind": "burst"}),
+        ({"request_rate": "inf", "max_concurrency": 8}, {"kind": "closed_loop", "concurrency": 8}),
+    ],
+)
+def test_every_load_becomes_its_kind_of_arrivals(tmp_path, change, arrivals):
+    assert read(write_vllm(tmp_path, vllm_result(sent(), **change))).load_points[0]["arrivals"] == arrivals
+
+
+def test_a_rate_with_a_wide_limit_is_a_rate_and_one_that_was_not_reached_a_loop(tmp_path):
+    kept = read(write_vllm(tmp_path / "a", vllm_result(sent(), max_concurrency=8)))
+    assert kept.load_points[0]["arrivals"] == {"kind": "poisson", "rate_per_s": 1.0}
+    slow = read(write_vllm(tmp_path / "b", vllm_result(sent(every_s=2.0), max_concurrency=8)))
+    assert slow.load_points[0]["arrivals"] == {"kind": "closed_loop", "concurrency": 8}
+    wide = read(write_vllm(tmp_path / "c", vllm_result(sent(), rate="inf", max_concurrency=20)))
+    assert wide.load_points[0]["arrivals"] == {"kind": "burst"}
+
+
+def test_a_rate_that_rises_during_the_run_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"ramp_up_strategy: 'linear'; .* run the benchmark once per rate"):
+        read(write_vllm(tmp_path, vllm_result(sent(), rate="inf", ramp_up_strategy="linear")))
+
+
+def test_a_result_without_time_per_token_names_the_option_that_records_it(tmp_path):
+    result = vllm_result(sent())
+    del result["mean_tpot_ms"]
+    with pytest.raises(
+        ConfigError, match=r"mean_tpot_ms: missing; run the benchmark with --percentile-metrics ttft,tpot"
+    ):
+        read(write_vllm(tmp_path, result))
+
+
+def test_a_result_with_only_the_default_metrics_has_no_end_to_end_time(tmp_path):
+    result = {key: value for key, value in vllm_result(sent()).items() if "e2el" not in key}
+    figures = values(read(write_vllm(tmp_path, result)))
+    assert "e2e_mean" not in figures
+    assert figures["tpot_mean"] == pytest.approx(10.0)
+
+
+def test_percentiles_that_were_asked_for_are_kept(tmp_path):
+    figures = values(read(write_vllm(tmp_path, vllm_result(sent(), p90_ttft_ms=51.8, p90_e2el_ms=600.0))))
+    assert (figures["ttft_p90"], figures["e2e_p90"]) == (51.8, 600.0)
+
+
+def test_the_number_sent_is_that_of_the_lists_or_of_successes_and_failures(tmp_path):
+    small = read(write_vllm(tmp_path / "a", vllm_result(sent(), detailed=True, num_prompts=1000)))
+    assert small.load_points[0]["requests"]["sent"] == 20
+    newer = read(write_vllm(tmp_path / "b", vllm_result(sent(), num_prompts=1000, failed=3)))
+    assert newer.load_points[0]["requests"]["sent"] == 23
+
+
+def test_lists_in_milliseconds_are_refused(tmp_path):
+    result = vllm_result(sent(), detailed=True)
+    result["ttfts"] = [1000 * ttft for ttft in result["ttfts"]]
+    with pytest.raises(
+        ConfigError, match=r"ttfts: a mean of 50.95, but mean_ttft_ms is 50.95; lists must be in seconds"
+    ):
+        read(write_vllm(tmp_path, result))
+
+
+def test_scalars_that_are_not_those_of_the_lists_are_flagged(tmp_path):
+    result = vllm_result(sent(), detailed=True, mean_ttft_ms=60.0)
+    assert Flag.FIGURES_CONTRADICT in flags(read(write_vllm(tmp_path, result)))
+
+
+def test_a_time_per_token_that_contains_the_first_is_corrected(tmp_path):
+    requests = sent(ttft_s=0.4)
+    tokens = sum(one.output for one in requests)
+    own = 1000 * sum(one.e2e_s for one in requests) / tokens
+    found = read(write_vllm(tmp_path, vllm_result(requests, mean_tpot_ms=own)))
+    assert Flag.TPOT_INCLUDES_TTFT in flags(found)
+    assert values(found)["tpot_mean"] == pytest.approx(10.0)
+    assert "tpot_p99" not in values(found)
+
+
+def test_counted_stream_lines_are_left_out(tmp_path):
+    requests = pooled()
+    halved = 1000 * sum(one.gap_s * (one.output - 1) for one in requests) / sum(2 * one.output + 1 for one in requests)
+    found = read(write_vllm(tmp_path, vllm_result(requests, mean_itl_ms=halved)))
+    assert Flag.STREAM_LINES_COUNTED in flags(found)
+    assert not any(name.startswith("itl") for name in values(found))
+
+
+def test_the_copy_for_another_dashboard_is_no_second_result(tmp_path):
+    path = write_vllm(tmp_path)
+    (tmp_path / "result.pytorch.json").write_text("[]", encoding="utf-8")
+    assert values(read(tmp_path)) == values(read(path))
+
+
+@pytest.mark.parametrize(
+    ("every_s", "rate", "state"), [(1.0, 1.0, "not_saturated"), (3.0, 1.0, "saturated"), (1.0, "inf", "saturated")]
+)
+def test_saturation_follows_from_the_completed_rate(tmp_path, every_s, rate, state):
+    found = read(write_vllm(tmp_path, vllm_result(sent(count=60, every_s=every_s), rate=rate)))
+    assert found.load_points[0]["saturation"]["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"completed": 0}, "completed: 0; without an answer"),
+        ({"completed": 21}, "completed: 21 exceeds num_prompts 20"),
+        ({"duration": 0.0}, "must be above 0"),
+        ({"duration": 19_000.0}, "is the duration in seconds?"),
+        ({"mean_ttft_ms": -3.0}, "mean_ttft_ms"),
+        ({"mean_e2el_ms": 250_000.0}, "are seconds and milliseconds mixed?"),
+        ({"request_rate": -1.0}, "request_rate: must be a positive number or inf"),
+        ({"request_rate": "fast"}, "request_rate: must be a positive number or inf"),
+        ({"burstiness": 0.0}, "burstiness: must be positive"),
+        ({"date": "yesterday"}, "date: must be like 20250131-142500"),
+        ({"num_prompts": None}, "num_prompts"),
+    ],
+)
+def test_a_damaged_result_is_refused_with_file_and_field(tmp_path, change, expected):
+    with pytest.raises(ConfigError) as caught:
+        read(write_vllm(tmp_path, vllm_result(sent(), **change)))
+    assert "result.json" in str(caught.value)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda result: result["ttfts"].pop(), "differ in length; truncated?"),
+        (lambda result: result["errors"].pop(), "errors: differs in length"),
+        (lambda result: result["ttfts"].__setitem__(2, -0.1), "ttfts.2"),
+        (lambda result: result["itls"].__setitem__(2, [0.1, -0.1]), "itls.2: must be a list of seconds"),
+        (lambda result: result["itls"].__setitem__(2, ["a"]), "itls.2: must be a list of seconds"),
+        (lambda result: result["output_lens"].__setitem__(2, 0), "the lists have 19 answered requests"),
+    ],
+)
+def test_damaged_lists_are_refused_with_their_place(tmp_path, change, expected):
+    result = vllm_result(sent(), detailed=True)
+    change(result)
+    with pytest.raises(ConfigError) as caught:
+        read(write_vllm(tmp_path, result))
+    assert expected in str(caught.value)
+
+
+def test_a_result_of_another_tool_is_refused_with_the_command_for_it(tmp_path):
+    with pytest.raises(ConfigError, match="this is a file of guidellm, not of vllm-bench"):
+        read(write_vllm(tmp_path, guidellm_report([])))
+
+
+def test_a_file_that_is_no_object_is_refused(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("[1, 2]", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not a result of vllm bench serve"):
+        read(path)

@@ -1,0 +1,346 @@
+"""The whole pipeline, run from a shell on a small copy of the project.
+
+What runs again is read off the files that were written, not off what Snakemake says. Whether the committed
+reports of the whole project come out again is what `make check` finds out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.roofline_lab.builders import HYPOTHESIS, ROOT, replace_text
+from tests.roofline_lab.snakemake_runs import (
+    EXPERIMENTS,
+    PAGE,
+    RUNS,
+    SNAKEMAKE,
+    SWEEP,
+    clone,
+    contents,
+    environment,
+    remade,
+    small_project,
+    snakemake,
+    snapshot,
+    states,
+    succeed,
+)
+
+SPEC = f"hypotheses/{HYPOTHESIS}/hypothesis.yaml"
+NUMBERS = f"reports/{HYPOTHESIS}/numbers.csv"
+ALL_RUNS = {
+    f"{method}/{arm}/{experiment}.jsonl"
+    for method in ("as_published", "corrected")
+    for arm in ("baseline", "treatment")
+    for experiment in EXPERIMENTS
+} | {f"multi_rate/{arm}/{SWEEP}.jsonl" for arm in ("baseline", "treatment")}
+# Files that only say what runs depend on; they are made when the project is read.
+RECORDS = ("inputs/", f"{HYPOTHESIS}/arms/")
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory):
+    """Return a small project in which nothing was made yet; read only."""
+    return small_project(tmp_path_factory.mktemp("pristine") / "project")
+
+
+@pytest.fixture(scope="session")
+def built(pristine, tmp_path_factory):
+    """Return a small project in which everything was made once; read only."""
+    project = clone(pristine, tmp_path_factory.mktemp("built") / "project")
+    succeed(project, "--cores", "1")
+    return project
+
+
+@pytest.fixture
+def project(built, tmp_path):
+    """Return a copy of the built project, free to be changed."""
+    return clone(built, tmp_path / "project")
+
+
+def results_remade(project, before):
+    """Return which results were written since, runs and records left out."""
+    prefix = f"{HYPOTHESIS}/"
+    names = {name for name in remade(project, before, "results") if not name.startswith(RECORDS)}
+    return {name.removeprefix(prefix) for name in names if not name.startswith(f"{prefix}runs/")}
+
+
+def assert_user_error(done):
+    """Insist on a failure without a traceback."""
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout
+
+
+# --- a fresh clone ----------------------------------------------------------------------------------
+
+
+def test_one_command_makes_every_run_the_scores_and_the_report(built):
+    assert set(states(built / RUNS)) == ALL_RUNS
+    assert (built / PAGE).read_text(encoding="utf-8").startswith("<!-- Generated")
+    for name in ("errors.csv", "numbers.csv", "verdict.json"):
+        assert (built / "results" / HYPOTHESIS / name).is_file()
+    assert (built / NUMBERS).read_bytes() == (built / "results" / HYPOTHESIS / "numbers.csv").read_bytes()
+
+
+def test_no_temporary_file_stays_behind(built):
+    left = [name for folder in ("results", "reports") for name in states(built / folder) if "partial" in name]
+    assert left == []
+
+
+def test_a_second_time_there_is_nothing_to_be_done(project):
+    before = snapshot(project)
+    done = succeed(project, HYPOTHESIS)
+    assert "Nothing to be done" in done.stdout
+    assert snapshot(project) == before
+
+
+def test_other_cores_another_hash_seed_and_another_place_give_the_same_bytes(pristine, built, tmp_path):
+    other = clone(pristine, tmp_path / "another place")
+    succeed(other, "--cores", "2", hash_seed="4242")
+    assert contents(other / "reports") == contents(built / "reports")
+    assert contents(other / "results") == contents(built / "results")
+
+
+def test_a_report_names_no_machine_no_user_and_no_place(built):
+    for path in (built / "reports").rglob("*"):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            assert str(built) not in text, path.name
+            assert str(ROOT) not in text, path.name
+
+
+# --- what runs again --------------------------------------------------------------------------------
+
+
+def test_a_changed_value_of_one_arm_runs_that_arm_its_scores_and_its_report_again(project):
+    before = snapshot(project)
+    replace_text(
+        project / SPEC, "treatment: { bandwidth_efficiency: 0.82 }", "treatment: { bandwidth_efficiency: 0.80 }"
+    )
+    succeed(project, HYPOTHESIS)
+    assert remade(project, before, RUNS) == {name for name in ALL_RUNS if "/treatment/" in name}
+    assert {"errors.csv", "numbers.csv", "verdict.json", "report/FINDINGS.md"} <= results_remade(project, before)
+    assert f"{HYPOTHESIS}/FINDINGS.md" in remade(project, before, "reports")
+    assert "0.8 " in (project / PAGE).read_text(encoding="utf-8")
+
+
+def test_a_changed_line_of_the_simulator_runs_everything_again(project):
+    before = snapshot(project)
+    path = project / "simulator" / "metrics.py"
+    path.write_text(path.read_text(encoding="utf-8") + "\n# One more line.\n", encoding="utf-8")
+    succeed(project, HYPOTHESIS)
+    assert remade(project, before, RUNS) == ALL_RUNS
+    assert f"{HYPOTHESIS}/FINDINGS.md" in remade(project, before, "reports")
+
+
+def test_a_simulator_that_was_only_touched_runs_nothing_again(project):
+    before = snapshot(project)
+    for path in (project / "simulator").rglob("*.py"):
+        path.touch()
+    assert "Nothing to be done" in succeed(project, HYPOTHESIS).stdout
+    assert snapshot(project) == before
+
+
+def test_a_changed_template_renders_the_page_again_without_a_single_run(project):
+    before = snapshot(project)
+    path = project / "workflow" / "templates" / "findings.md.j2"
+    path.write_text(path.read_text(encoding="utf-8") + "\nOne more sentence.\n", encoding="utf-8")
+    succeed(project, HYPOTHESIS)
+    assert remade(project, before, RUNS) == set()
+    assert "One more sentence." in (project / PAGE).read_text(encoding="utf-8")
+
+
+def test_a_changed_sentence_of_the_discussion_renders_the_page_again_without_a_single_run(project):
+    before = snapshot(project)
+    path = project / "hypotheses" / HYPOTHESIS / "discussion.md"
+    path.write_text(path.read_text(encoding="utf-8") + "\nOne more thought.\n", encoding="utf-8")
+    succeed(project, HYPOTHESIS)
+    assert remade(project, before, RUNS) == set()
+    assert not {"errors.csv", "numbers.csv"} & results_remade(project, before)
+    assert "One more thought." in (project / PAGE).read_text(encoding="utf-8")
+
+
+def test_a_changed_measurement_runs_only_its_experiment_again(project):
+    before = snapshot(project)
+    path = project / "ground_truth" / EXPERIMENTS[0] / "experiment.yaml"
+    replace_text(path, "value: 1292.6", "value: 1292.5")
+    succeed(project, HYPOTHESIS)
+    assert remade(project, before, RUNS) == {name for name in ALL_RUNS if EXPERIMENTS[0] in name}
+
+
+def test_a_deleted_report_file_is_made_again_without_a_single_run(project):
+    before = snapshot(project)
+    (project / NUMBERS).unlink()
+    succeed(project, HYPOTHESIS)
+    assert remade(project, before, RUNS) == set()
+    assert (project / NUMBERS).is_file()
+
+
+# --- the check --------------------------------------------------------------------------------------
+
+
+def test_a_check_of_an_untouched_report_passes_and_writes_nothing_there(project):
+    before = states(project / "reports")
+    done = succeed(project, "check")
+    assert f"check {HYPOTHESIS}: the committed report comes out again" in done.stdout
+    assert "published numbers: " in done.stdout
+    assert states(project / "reports") == before
+
+
+def test_a_tampered_number_fails_the_check_by_name_and_reports_stay_as_found(project):
+    row = f"corrected,treatment,synchronous,experiment,{EXPERIMENTS[0]},tpot_mean,predicted,"
+    text = (project / NUMBERS).read_text(encoding="utf-8")
+    start = text.index(row) + len(row)
+    (project / NUMBERS).write_text(text[:start] + "9" + text[start:], encoding="utf-8")
+    before, old = states(project / "reports"), contents(project / "reports")
+    done = snakemake(project, "check")
+    assert_user_error(done)
+    assert f"{NUMBERS}: corrected, treatment, synchronous, experiment, {EXPERIMENTS[0]}, tpot_mean, predicted, ms" in (
+        done.stdout
+    )
+    assert "check failed: 1 differences" in done.stdout
+    assert states(project / "reports") == before
+    assert contents(project / "reports") == old
+
+
+def test_missing_report_files_fail_the_check_and_are_not_put_back(project):
+    names = [f"reports/{HYPOTHESIS}/{name}" for name in ("reproduction.md", "provenance.json", "FINDINGS.md")]
+    for name in names:
+        (project / name).unlink()
+    done = snakemake(project, "check")
+    assert_user_error(done)
+    for name in names:
+        assert f"{name}: file: is regenerated, but missing from the report" in done.stdout
+        assert not (project / name).exists()
+
+
+# --- user errors ------------------------------------------------------------------------------------
+
+
+def test_a_misspelt_target_suggests_the_right_one_and_runs_nothing(project):
+    before = snapshot(project)
+    done = snakemake(project, "h1_bw_eficiency")
+    assert_user_error(done)
+    assert f"unknown target 'h1_bw_eficiency'; did you mean '{HYPOTHESIS}'?" in done.stdout
+    assert snapshot(project) == before
+
+
+def test_a_misspelt_key_is_one_clear_message_before_any_job(pristine, tmp_path):
+    project = clone(pristine, tmp_path / "project")
+    replace_text(project / SPEC, "\nmetrics:", "\nmetrcis:")
+    done = snakemake(project, HYPOTHESIS)
+    assert_user_error(done)
+    assert f"{SPEC}: " in done.stdout
+    assert "metrcis: unknown key; did you mean 'metrics'?" in done.stdout
+    assert not (project / "results").exists()
+    assert not (project / "reports").exists()
+
+
+def test_a_text_that_asks_for_a_missing_number_keeps_the_old_report(project):
+    before = contents(project / "reports")
+    replace_text(project / SPEC, "v.gain('as_published', 'tpot_mean') | pp", "v.gain('as_publishd', 'tpot_mean') | pp")
+    done = snakemake(project, HYPOTHESIS)
+    assert_user_error(done)
+    assert "findings.0" in done.stdout
+    assert "as_publishd" in done.stdout
+    assert contents(project / "reports") == before
+
+
+# --- a killed run -----------------------------------------------------------------------------------
+
+
+def test_a_killed_run_leaves_no_half_report_and_resumes_to_the_same_bytes(pristine, built, tmp_path):
+    project = clone(pristine, tmp_path / "project")
+    process = subprocess.Popen(
+        [SNAKEMAKE, HYPOTHESIS, "--cores", "1"],
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _wait_for(lambda: len(list((project / RUNS).rglob("*.jsonl"))) >= len(ALL_RUNS) // 2, process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    page = project / PAGE
+    assert not page.exists() or page.read_bytes() == (built / PAGE).read_bytes()
+    succeed(project)
+    assert contents(project / "reports") == contents(built / "reports")
+    assert contents(project / RUNS) == contents(built / RUNS)
+
+
+def _wait_for(condition, process, patience_s=60.0):
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "the run made no progress"
+        time.sleep(0.002)
+
+
+# --- nothing stale, nothing missing -----------------------------------------------------------------
+
+
+def test_a_report_whose_page_failed_is_not_up_to_date_the_next_time(project):
+    """A failed page must fail again, not leave the old report to pass for the new one."""
+    replace_text(project / SPEC, "bandwidth_efficiency: 0.82", "bandwidth_efficiency: 0.80")
+    replace_text(project / SPEC, "v.max_rate('as_published', 'flops')", "v.max_rate('as_publihsed', 'flops')")
+    for _ in range(2):
+        done = snakemake(project)
+        assert_user_error(done)
+        assert "as_publihsed" in done.stdout
+
+
+def test_an_emptied_run_file_is_refused_instead_of_shrinking_the_sample(project):
+    """A run without a line would silently change every mean."""
+    damaged = project / RUNS / "corrected" / "treatment" / f"{EXPERIMENTS[0]}.jsonl"
+    damaged.write_text("", encoding="utf-8")
+    done = snakemake(project)
+    assert_user_error(done)
+    assert damaged.name in done.stdout
+    assert "delete it and run snakemake again" in done.stdout
+
+
+def test_a_report_folder_without_a_hypothesis_fails_the_check(project):
+    (project / "reports" / "abandoned").mkdir()
+    (project / "reports" / "abandoned" / "FINDINGS.md").write_text("old", encoding="utf-8")
+    done = snakemake(project, "check")
+    assert_user_error(done)
+    assert "reports/abandoned" in done.stdout
+
+
+def test_a_changed_published_number_is_counted_by_the_next_check(project):
+    table = project / "hypotheses" / HYPOTHESIS / "published" / "absolute.csv"
+    replace_text(table, "ttft_mean,predicted,3.9,", "ttft_mean,predicted,9.9,")
+    before = snakemake(project, "check").stdout
+    replace_text(table, "ttft_mean,predicted,9.9,", "ttft_mean,predicted,3.9,")
+    after = snakemake(project, "check").stdout
+    told = [next(line for line in text.splitlines() if "published numbers" in line) for text in (before, after)]
+    assert told[0] != told[1]
+
+
+def test_a_syntax_error_in_the_discussion_is_told_before_any_run(project):
+    page = project / "hypotheses" / HYPOTHESIS / "discussion.md"
+    page.write_text(page.read_text(encoding="utf-8") + "\n{{ v.mape( }}\n", encoding="utf-8")
+    before = snapshot(project)
+    done = snakemake(project)
+    assert_user_error(done)
+    assert "not a template" in done.stdout
+    assert remade(project, before, "results") == set()
+
+
+@pytest.mark.parametrize("name", ["check", "all", "report_mine"])
+def test_a_hypothesis_named_like_a_rule_is_refused(project, name):
+    folder = project / "hypotheses" / name
+    (project / "hypotheses" / HYPOTHESIS).rename(folder)
+    replace_text(folder / "hypothesis.yaml", f"id: {HYPOTHESIS}", f"id: {name}")
+    done = snakemake(project, "-n")
+    assert_user_error(done)
+    assert "is the name of a command or rule" in done.stdout

@@ -1,0 +1,25 @@
+"""A stranger's model that attends to a part of its context: read, and announced however its file writes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from roofline_lab.predict.hugging_face import translated
+from simulator.model import model_from_config
+from tests.roofline_lab.predict.strangers import STRANGE_MODEL
+
+
+@pytest.mark.parametrize(
+    ("changes", "announced"),
+    [
+        ({"sliding_window": 4096, "layer_types": ["sliding_attention", "full_attention"]}, True),
+        ({"sliding_window": 4096, "layer_types": ["full_attention"]}, False),
+        ({"attention_chunk_size": 4096}, True),
+        ({"sliding_window": 4096}, True),
+    ],
+)
+def test_attention_to_a_part_of_the_context_reaches_the_reader(changes, announced):
+    found, unused = translated(STRANGE_MODEL | changes, name="m", source="m.json")
+    warnings = model_from_config(found, source="m.json").warnings
+    assert any("sliding_window 4096 is not modelled" in one for one in warnings) is announced
+    assert unused == ()

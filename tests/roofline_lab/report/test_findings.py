@@ -1,0 +1,239 @@
+"""What a report says about runs that have no number, about gains, and about a changed conclusion."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+
+from roofline_lab.report.drawing import ARM_FILLS, ARM_HATCHES, legend_columns
+from roofline_lab.report.findings import build_report, changes
+from roofline_lab.report.findings_page import render_report, report_files
+from roofline_lab.report.tables import Tables
+from roofline_lab.scoring.errors import ERROR_COLUMNS, Scores, errors_text
+from roofline_lab.vocabulary import Metric, Scope
+from tests.roofline_lab.builders import HYPOTHESIS, error_row, pair, unscored_row
+
+TPOT = Metric.TPOT_MEAN
+LOST = "jan30-llama2-7b-tp1-chatsweep"
+REASON = "the tables do not cover this shape"
+
+
+def unsupported(rows, **where):
+    """Return result lines in which the runs that match `where` could not be done."""
+    changed = copy.deepcopy(rows)
+    for row in changed:
+        if all(row[key] == value for key, value in where.items()):
+            row.update(status="unsupported", reason=REASON, metrics={})
+            row.pop("peak_shares", None)
+            row.pop("kernels", None)
+    return changed
+
+
+def lines_with(text, *words):
+    return [line for line in text.splitlines() if all(word in line for word in words)]
+
+
+@pytest.fixture(scope="module")
+def lossy(lab, h1_rows):
+    """Return H1 with one run of the corrected treatment missing."""
+    rows = unsupported(h1_rows, method="corrected", arm="treatment", experiment=LOST)
+    return build_report(lab, HYPOTHESIS, rows, lab.published[HYPOTHESIS])
+
+
+@pytest.fixture(scope="module")
+def files(lab, h1_report):
+    """Return the files of the complete report, rendered once."""
+    return render_report(lab, h1_report)
+
+
+# --- runs without a number --------------------------------------------------------------------------
+
+
+def test_a_run_without_a_number_stands_in_the_report_with_status_and_reason(lab, lossy):
+    page = render_report(lab, lossy)["FINDINGS.md"]
+    assert "**Runs without a number** (they enter no mean)" in page
+    for metric in ("TTFT", "TPOT", "E2E"):
+        assert len(lines_with(page, LOST, "treatment", metric, "unsupported", REASON)) == 1
+    assert lines_with(page, "every run of the matrix has a number", "**violated**", "25 of 26")
+
+
+def test_a_complete_report_does_not_mention_missing_runs(files):
+    page = files["FINDINGS.md"]
+    assert "Runs without a number" not in page
+    assert lines_with(page, "every run of the matrix has a number", "holds", "26 of 26")
+
+
+def test_a_run_without_a_number_prints_as_a_dash_in_every_table(lossy):
+    corrected = lossy.methods[1]
+    for table in (corrected.error_table, corrected.signed_table, corrected.latency_table):
+        (line,) = lines_with(table, LOST)
+        assert "–" in line
+    assert " 0.0 %" not in lines_with(corrected.error_table, LOST)[0]
+
+
+def test_a_run_without_a_number_is_in_errors_csv_and_not_in_numbers(lossy):
+    rows = [row for one in lossy.methods for row in one.scores.rows]
+    text = errors_text(rows)
+    assert len(text.splitlines()) == 1 + 2 * 2 * 13 * 3
+    assert len(lines_with(text, LOST, "unsupported", REASON)) == 3
+    assert len(ERROR_COLUMNS) == 13
+    missing = [n for n in lossy.numbers if (n.method, n.arm, n.key) == ("corrected", "treatment", LOST)]
+    assert missing == []
+
+
+def test_the_other_method_and_the_other_experiments_keep_their_numbers(lossy, h1_report):
+    def kept(report):
+        return [n for n in report.numbers if n.method == "as_published" or n.key.startswith("2026")]
+
+    assert kept(lossy) == kept(h1_report)
+
+
+def test_a_hypothesis_of_which_nothing_could_be_run_is_inconclusive_not_wrong(lab, h1_rows):
+    rows = unsupported(h1_rows, method="corrected")
+    report = build_report(lab, HYPOTHESIS, rows, lab.published[HYPOTHESIS])
+    assert report.headline.verdict.status.value == "Inconclusive"
+    assert {one.result.value for one in report.headline.verdict.criteria} == {"NOT MEASURED"}
+    assert [n for n in report.numbers if n.method == "corrected"] == []
+
+
+# --- tables -----------------------------------------------------------------------------------------
+
+
+def test_a_tables_gain_is_the_mean_gain_of_runs_scored_on_both_arms():
+    """The difference of two means over different runs would be no gain of anything."""
+    rows = [*pair("a", -40, -30), *pair("b", -80, -10)[:1], unscored_row("treatment", "b")]
+    overall = Tables(("baseline", "treatment"), (TPOT,), 1.0).aggregates(Scores(rows), Scope.WORKLOAD).splitlines()[-1]
+    assert "60.0 %" in overall
+    assert "30.0 %" in overall
+    assert "**+10.0 pp**" in overall
+
+
+def test_an_aggregate_counts_only_runs_that_were_scored():
+    rows = [*pair("a", -40, -30), unscored_row("baseline", "b"), unscored_row("treatment", "b")]
+    table = Tables(("baseline", "treatment"), (TPOT,), 1.0).aggregates(Scores(rows), Scope.WORKLOAD)
+    assert [line.split("|")[2].strip() for line in table.splitlines()[2:]] == ["1", "1"]
+
+
+def test_every_gain_of_a_table_is_the_delta_of_numbers_csv(h1_report):
+    """Per workload, family, TP and overall, for each method and metric."""
+    deltas = {(n.method, n.scope, n.key, n.metric): n.value for n in h1_report.numbers if n.statistic.value == "delta"}
+    for one in h1_report.methods:
+        for scope in (Scope.WORKLOAD, Scope.FAMILY, Scope.TP):
+            for line in one.layout.aggregates(one.scores, scope).splitlines()[2:]:
+                key = line.split("|")[1].strip()
+                found = [float(text) for text in re.findall(r"([+-]\d+\.\d) pp", line)]
+                where = (Scope.OVERALL, "all") if "overall" in key else (scope, key)
+                expected = [deltas[one.method.id, *where, metric] for metric in Metric]
+                assert found == pytest.approx(expected, abs=0.0501), (one.method.id, key)
+
+
+def test_no_page_prints_a_negative_zero(files):
+    for name, text in files.items():
+        if name.endswith(".md"):
+            assert re.findall(r"(?<![\d.])-0\.0+(?!\d)", text) == [], name
+
+
+# --- the page ---------------------------------------------------------------------------------------
+
+
+def test_a_report_has_exactly_the_files_it_announces_and_the_page_comes_last(lab, files):
+    announced = report_files(lab, HYPOTHESIS)
+    assert announced[-1] == "FINDINGS.md"
+    assert set(announced) == set(files) | {"provenance.json"}
+
+
+def test_rendering_twice_gives_the_same_bytes(lab, h1_report, files):
+    assert render_report(lab, h1_report) == files
+
+
+def test_every_section_a_reader_looks_for_is_there(files):
+    page = files["FINDINGS.md"]
+    headings = re.findall(r"^#+ (.+)$", page, flags=re.MULTILINE)
+    for heading in (
+        "Hypothesis",
+        "Experiment Design",
+        "Results",
+        "As published method",
+        "Corrected method",
+        "Figures",
+        "What changes when the method is corrected",
+        "Do the published numbers come out again?",
+        "Root Cause Analysis",
+        "Devil's Advocate",
+        "Findings Classification",
+        "Standards Audit",
+        "Scope and Limitations",
+        "Evidence Quality",
+        "Implications for Users",
+        "Reproducing",
+    ):
+        assert heading in headings
+    assert re.findall(r"{{|\bNone\b|\bnan\b|\binf\b", page) == []
+
+
+def test_every_figure_and_file_a_page_links_to_exists(files):
+    known = {*files, "provenance.json"}
+    for name in ("FINDINGS.md", "reproduction.md"):
+        links = re.findall(r"\]\(([^)#]+)\)", files[name])
+        assert {link for link in links if not link.startswith("http")} <= known
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_every_figure_names_its_quantity_and_unit(lab, files, metric):
+    scatter = files[f"figures/{metric}_predicted_vs_measured.svg"]
+    for words in (f"measured mean {metric.label} [ms]", f"predicted mean {metric.label} [ms]", "predicted = measured"):
+        assert words in scatter
+    bars = files[f"figures/{metric}_signed_errors.svg"]
+    assert f"signed error of mean {metric.label} [%]" in bars
+    for experiment in lab.experiments(HYPOTHESIS):
+        assert experiment.id in bars
+
+
+def test_the_page_says_what_changes_with_the_method(h1_report):
+    found = changes(h1_report)
+    assert found["status"] == [
+        "The status changes from Confirmed to Partially confirmed: "
+        "the decisive criteria pass, chat_more_than_code fails."
+    ]
+    assert len(found["criteria"]) == 1
+    assert "`chat_more_than_code`: PASS" in found["criteria"][0]
+    assert "becomes FAIL" in found["criteria"][0]
+
+
+def test_equal_methods_change_nothing(lab, h1_rows):
+    same = [row | {"method": other} for row in h1_rows if row["method"] == "corrected" for other in ("x",)]
+    rows = [row | {"method": method} for method in ("as_published", "corrected") for row in same]
+    found = changes(build_report(lab, HYPOTHESIS, rows, None))
+    assert found["criteria"] == []
+    assert found["signs"] == []
+    assert found["status"] == ["The status stays Partially confirmed."]
+
+
+def test_the_configuration_difference_is_generated_from_the_arms(project, h1_rows):
+    project.edit(lambda spec: spec["arms"]["treatment"].update(bandwidth_efficiency=0.75))
+    lab = project.load()
+    page = render_report(lab, build_report(lab, HYPOTHESIS, h1_rows, None))["FINDINGS.md"]
+    assert lines_with(page, "`bandwidth_efficiency`", "not set", "0.75")
+
+
+def test_measured_figures_stand_beside_each_arm_where_its_definition_differs():
+    layout = Tables(("baseline", "treatment"), (Metric.TPOT_MEAN,), 1.0)
+    same = layout.latencies(Scores(pair("one", -10.0, -5.0)))
+    assert "measured TPOT [ms]" in same
+    other = [error_row("baseline", "one", measured=100.0), error_row("treatment", "one", measured=80.0)]
+    text = layout.latencies(Scores(other))
+    assert "measured for baseline [ms]" in text
+    assert "measured for treatment [ms]" in text
+    assert "80.0" in text
+
+
+def test_a_legend_has_as_many_columns_as_fit():
+    assert legend_columns(9.0, ["short"] * 9, 3) == 3
+    assert legend_columns(5.0, ["an arm with quite a long name, summarization"], 3) == 1
+    assert legend_columns(1.0, ["x" * 99], 3) == 1
+
+
+def test_no_two_of_six_arms_look_alike():
+    assert len(set(zip(ARM_FILLS, ARM_HATCHES, strict=True))) == len(set(ARM_FILLS)) == 6

@@ -1,0 +1,89 @@
+"""Prose may quote what was found; asking for anything else is an error that says what was asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from roofline_lab.rendering import render_text
+from roofline_lab.report.values import Values
+from roofline_lab.scoring.errors import Scores, numbers_of
+from roofline_lab.vocabulary import Metric
+from simulator.errors import ConfigError
+from tests.roofline_lab.builders import HYPOTHESIS, pair
+
+
+@pytest.fixture(scope="module")
+def v(h1_report):
+    return h1_report.values
+
+
+def test_every_kind_of_number_can_be_quoted(v):
+    tp1 = "jan30-llama2-7b-tp1-codesweep"
+    before, after = (v.mape("corrected", arm, "tpot_mean") for arm in ("baseline", "treatment"))
+    assert v.gain("corrected", "tpot_mean") == pytest.approx(before - after)
+    assert v.signed("corrected", "baseline", "tpot_mean") == pytest.approx(-before)
+    assert v.measured("corrected", tp1, "ttft_mean") == 67.1
+    assert v.predicted("corrected", "baseline", tp1, "ttft_mean") < 67.1
+    assert v.count("corrected", "tpot_mean") == 13
+    assert v.improving("corrected", "tpot_mean") == 13
+    assert v.option("treatment", "bandwidth_efficiency") == 0.82
+    assert v.observed("corrected", "tpot_improves") == pytest.approx(before - after)
+    assert v.result("corrected", "tpot_improves") == "PASS"
+    assert v.max_rate("as_published", "flops") > 1 > v.max_rate("corrected", "flops")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "v.mape('corected', 'baseline', 'tpot_mean')",
+        "v.mape('corrected', 'control', 'tpot_mean')",
+        "v.mape('corrected', 'baseline', 'tpot')",
+        "v.mape('corrected', 'baseline', 'tpot_mean', scope='workload', key='chat')",
+        "v.gain('corrected', 'tpot_mean', arm='baseline')",
+        "v.predicted('corrected', 'baseline', 'no-such-experiment', 'tpot_mean')",
+        "v.option('treatment', 'bandwith')",
+        "v.option('control', 'bandwidth_efficiency')",
+        "v.observed('corrected', 'no_such_criterion')",
+        "v.result('corected', 'tpot_improves')",
+        "v.status('corected')",
+        "v.improving('corected', 'tpot_mean')",
+        "v.improving('corrected', 'tpot')",
+        "v.count('corrected', 'tpot')",
+        "v.max_rate('corrected', 'watts')",
+        "v.max_rate('corected', 'flops')",
+        "v.mape('corrected')",
+        "v.no_such_question('corrected')",
+        "undefined_name",
+        "v.status('corrected') | no_such_filter",
+        "v.mape(",
+    ],
+)
+def test_asking_for_what_does_not_exist_is_an_error_that_says_where(v, expression):
+    with pytest.raises(ConfigError, match=r"^discussion\.md: "):
+        render_text("{{ " + expression + " }}", {"v": v}, "discussion.md")
+
+
+def test_a_misspelt_method_suggests_the_right_one(v):
+    with pytest.raises(ConfigError, match="did you mean 'corrected'"):
+        v.status("corected")
+
+
+def test_a_number_of_two_load_points_is_quoted_as_their_mean_or_not_at_all():
+    rows = [*pair("a", -40, -30, load_point="low"), *pair("a", -20, -10, load_point="high")]
+    numbers = numbers_of(Scores(rows), ("baseline", "treatment"), [Metric.TPOT_MEAN])
+    values = Values(numbers, {}, {}, {}, ("baseline", "treatment"), {})
+    with pytest.raises(ConfigError, match="2 load points"):
+        values.predicted("m", "baseline", "a", "tpot_mean")
+    assert values.mape("m", "baseline", "tpot_mean") == pytest.approx(30.0)
+
+
+def test_every_expression_of_the_committed_texts_finds_its_number(v, lab):
+    """Including the ones no page would show; rendering raises where a number is missing."""
+    spec = lab.hypotheses[HYPOTHESIS]
+    texts = [*lab.discussions[HYPOTHESIS].values()]
+    texts += [text for one in spec.findings for text in (one.finding, one.action)]
+    texts += [text for one in spec.evidence for text in (one.value, one.confidence)]
+    quoting = [text for text in texts if "{{" in text]
+    assert len(quoting) > 8
+    for text in quoting:
+        assert "{{" not in render_text(text, {"v": v}, "test")

@@ -1,0 +1,107 @@
+"""Running Snakemake on a small copy of the project, as a user would from a shell."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.roofline_lab.builders import HYPOTHESIS, ROOT, SOURCES, copy_project, edit_yaml
+
+SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+EXPERIMENTS = ("jan30-llama2-7b-tp1-chatsweep", "jan30-llama2-7b-tp1-codesweep")
+# The rate sweep, of the load points that decide nothing.
+SWEEP = "jan21-llama7b-train-1"
+# Far beyond what any run takes; only a run that hangs reaches it.
+TIMEOUT_S = 600
+RUNS = f"results/{HYPOTHESIS}/runs"
+PAGE = f"reports/{HYPOTHESIS}/FINDINGS.md"
+
+
+def small_project(target):
+    """Copy the project with a single hypothesis on two experiments and the rate sweep, without any result.
+
+    Claims about published tables are left out: they are about all experiments.
+    """
+    copy_project(target, [name for name in SOURCES if name not in ("hypotheses", "documents")])
+    without_claims = shutil.ignore_patterns("claims.yaml", "errata")
+    shutil.copytree(ROOT / "hypotheses" / HYPOTHESIS, target / "hypotheses" / HYPOTHESIS, ignore=without_claims)
+    edit_yaml(target / "ground_truth" / "sets.yaml", _keep_two)
+    return target
+
+
+def _keep_two(sets):
+    kept = {"synchronous_13": list(EXPERIMENTS), "load_points_of_dense_models": [SWEEP]}
+    sets["sets"] = {name: {**sets["sets"][name], "experiments": experiments} for name, experiments in kept.items()}
+
+
+def clone(built, target):
+    """Copy a project with its results, modification times included."""
+    shutil.copytree(built, target, ignore=shutil.ignore_patterns("__pycache__", "log"))
+    return target
+
+
+def environment(hash_seed="0", package=None):
+    """Return an environment without any of Snakemake's own settings, and without the package installed.
+
+    Parameters
+    ----------
+    package
+        A project whose own package the command line is to be found in; Snakemake needs none.
+    """
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE", "PYTHON"))}
+    found = {} if package is None else {"PYTHONPATH": str(package / "workflow")}
+    return kept | found | {"PYTHONHASHSEED": hash_seed}
+
+
+def snakemake(project, *arguments, hash_seed="0"):
+    """Run Snakemake and return the finished process; both streams together in `stdout`."""
+    return subprocess.run(
+        [SNAKEMAKE, *arguments],
+        cwd=project,
+        env=environment(hash_seed),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def succeed(project, *arguments, **keys):
+    """Run Snakemake and insist on success."""
+    done = snakemake(project, *arguments, **keys)
+    assert done.returncode == 0, done.stdout
+    return done
+
+
+def contents(folder):
+    """Return name and content hash of every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def states(folder):
+    """Return name, inode and modification time of every file below a folder: what a write would change."""
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def remade(project, before, folder):
+    """Return the files below `folder` that were written since `before`."""
+    now = states(project / folder)
+    return {name for name, state in now.items() if before[folder].get(name) != state}
+
+
+def snapshot(project):
+    """Return the states of results and reports."""
+    return {folder: states(project / folder) for folder in (RUNS, "results", "reports")}

@@ -1,1 +1,0 @@
-"""Tests of recorded request traces and their replay."""

@@ -1,1 +1,0 @@
-"""Laboratory and pipeline; import from `workflow.lib`, never `workflow` itself (Snakemake owns that name)."""

@@ -1,1 +1,0 @@
-"""`python -m workflow evaluate`: a calibration judged on a folder of experiments nobody here has seen."""

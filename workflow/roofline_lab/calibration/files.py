@@ -1,0 +1,130 @@
+"""Files of `snakemake calibrate`: what each job reads and writes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+from roofline_lab.calibration.plan import FOLDER, PLANS, load_plan, plan_names, terms_discussion_path
+from roofline_lab.files import digest_of_files, hash_list, write_text
+from roofline_lab.ground_truth.reading import Experiment, load_set
+from roofline_lab.provenance import simulator_sources
+
+RESULTS = Path("results/calibration")
+REPORTS = Path("reports/calibration")
+PAGE = "CALIBRATION.md"
+FIGURES = ("held_out.svg", "learning_curve.svg", "sweep.svg")
+TERMS_PAGE = "TERMS.md"
+TERMS_FILES = (TERMS_PAGE, "terms.csv", "chain.svg", "shares.svg")
+SOURCES = f"{RESULTS}/sources.sha256"
+SURFACE_SOURCES = f"{RESULTS}/surface_sources.sha256"
+PAGE_SOURCES = f"{RESULTS}/page_sources.sha256"
+# Modules a response surface depends on; surfaces take most of the time, and a new table needs none.
+SURFACE_MODULES = ("constants.py", "points.py", "surface.py")
+
+# Modules that only write pages: a new table needs no new fit.
+PAGE_MODULES = Path("report/calibration")
+
+
+def record_sources(root: Path) -> None:
+    """Write the hashes of the code each stage depends on; untouched where nothing changed."""
+    package = root / "workflow" / "roofline_lab" / "calibration"
+    simulator = simulator_sources(root)
+    _record(root, SURFACE_SOURCES, [*simulator, *(package / name for name in SURFACE_MODULES)])
+    _record(root, SOURCES, [*simulator, *sorted(package.glob("*.py"))])
+    _record(root, PAGE_SOURCES, sorted((package.parent / PAGE_MODULES).glob("*.py")))
+
+
+def _record(root: Path, file: str, sources: list[Path]) -> None:
+    text, path = hash_list(sources, root), root / file
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def train_experiments(root: Path, name: str) -> list[str]:
+    """Return the experiments a calibration is fitted to."""
+    return experiments_of(root, load_plan(root, name).train_sets)
+
+
+def judged_experiments(root: Path, name: str) -> list[str]:
+    """Return every experiment a calibration is judged on."""
+    plan = load_plan(root, name)
+    return experiments_of(root, (*plan.train_sets, *plan.judged_sets))
+
+
+def experiment_files(root: Path, experiment: str) -> list[str]:
+    """Return the data of one experiment."""
+    folder = root / "ground_truth" / experiment
+    return [path.relative_to(root).as_posix() for path in sorted(folder.iterdir()) if path.is_file()]
+
+
+def shared_files(root: Path, name: str) -> list[str]:
+    """Return what all experiments of a calibration share: the plan, and the models and GPUs that ran."""
+    plan = load_plan(root, name)
+    ran = _experiments(root, (*plan.train_sets, *plan.judged_sets))
+    found = {f"{PLANS.as_posix()}/{name}.yaml"}
+    found |= {f"configs/models/{one.model}.json" for one in ran}
+    found |= {f"configs/hardware/{one.hardware}.yaml" for one in ran}
+    return sorted(found)
+
+
+def discussion(root: Path, name: str) -> list[str]:
+    """Return the author's text for the report, if there is one."""
+    path = PLANS / f"{name}.md"
+    return [path.as_posix()] if (root / path).exists() else []
+
+
+def terms_discussion(root: Path, name: str) -> list[str]:
+    """Return the author's text for the page on terms, if there is one."""
+    path = terms_discussion_path(name)
+    return [path.as_posix()] if (root / path).exists() else []
+
+
+def surface_paths(root: Path, name: str) -> list[str]:
+    """Return the surface file of every experiment that is fitted to."""
+    return [f"{RESULTS}/{name}/surfaces/{one}.json" for one in train_experiments(root, name)]
+
+
+def waiting_paths(root: Path, name: str) -> list[str]:
+    """Return the surface file without scheduling ahead of every experiment whose server schedules ahead."""
+    ran = _experiments(root, load_plan(root, name).train_sets)
+    ahead = [one.id for one in ran if one.server.engine_settings.get("schedule_ahead")]
+    return [f"{RESULTS}/{name}/waiting/{one}.json" for one in ahead]
+
+
+def judged_paths(root: Path, name: str) -> list[str]:
+    """Return the judgement of every experiment."""
+    return [f"{RESULTS}/{name}/judged/{one}.json" for one in judged_experiments(root, name)]
+
+
+def published_paths(name: str) -> list[str]:
+    """Return the committed files of one calibration."""
+    return [f"{FOLDER}/{name}.yaml", *(f"{REPORTS}/{name}/{file}" for file in (PAGE, "predictions.csv", *FIGURES))]
+
+
+def terms_paths(name: str) -> list[str]:
+    """Return the committed files of one calibration's page on terms."""
+    return [f"{REPORTS}/{name}/{file}" for file in TERMS_FILES]
+
+
+def all_published(root: Path) -> list[str]:
+    """Return the committed files of every calibration."""
+    return [path for name in plan_names(root) for path in (*published_paths(name), *terms_paths(name))]
+
+
+def data_digest(root: Path, name: str) -> str:
+    """Return a hash of all measured data a calibration rests on."""
+    files = [root / path for one in train_experiments(root, name) for path in experiment_files(root, one)]
+    return digest_of_files([*files, *(root / path for path in shared_files(root, name))], root)
+
+
+def experiments_of(root: Path, sets: Iterable[str]) -> list[str]:
+    """Return the ids of all experiments of some sets, each once."""
+    return [one.id for one in _experiments(root, tuple(sets))]
+
+
+@functools.cache
+def _experiments(root: Path, sets: tuple[str, ...]) -> tuple[Experiment, ...]:
+    """Return the experiments of some sets, each once; read once, because Snakemake asks for every job, many times."""
+    return tuple({one.id: one for name in sets for one in load_set(root, name)}.values())

@@ -1,0 +1,155 @@
+"""Fitting the constants to load points: relative least squares on mean TTFT, ITL and E2E.
+
+Loss: the sum over load points and metrics of (weight * (predicted / measured - 1))^2, plus the sum
+over constants of (scatter * (position - start) / spread)^2: a start counts as much as one figure that
+scatters by `scatter` around the model. Predictions come from response surfaces (`surface`); whoever
+reports an answer checks it against the engine itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from roofline_lab.calibration.client_overhead import PER_PROMPT_TOKEN, REQUEST_CONSTANTS
+from roofline_lab.calibration.constants import CONSTANTS, Vector, at, positions, spreads, starts, vector_at
+from roofline_lab.calibration.least_squares import Solution, minimise
+from roofline_lab.calibration.points import METRICS, Point
+from roofline_lab.calibration.surface import Stack, Surface
+
+NAMES = tuple(one.name for one in CONSTANTS)
+STARTS, SPREADS = positions(starts()), spreads()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Load points with their surfaces, as a function of positions.
+
+    Attributes
+    ----------
+    families
+        Family of every point.
+    stack
+        Their surfaces.
+    client
+        Share of every client constant in a point's TTFT, shape (points, constants).
+    measured
+        Mean TTFT and E2E in us and ITL in us, shape (points, 3).
+    weights
+        Weight of every residual, shape (points, 3).
+    scatter
+        Relative scatter of figures around the model against which starts are weighed.
+    """
+
+    names: tuple[str, ...]
+    families: tuple[str, ...]
+    stack: Stack
+    client: Vector
+    measured: Vector
+    weights: Vector
+    scatter: float
+
+    def predicted(self, place: Vector) -> Vector:
+        """Return predicted means in us, shape (points, 3)."""
+        ttft, decode = self.stack.engine(place)
+        ttft = ttft + self.client @ vector_at(place)
+        return np.array([ttft, decode / self.stack.gaps, ttft + decode]).T
+
+    def errors(self, place: Vector) -> Vector:
+        """Return predicted / measured - 1, shape (points, 3)."""
+        return self.predicted(place) / self.measured - 1.0
+
+    def residuals(self, place: Vector) -> Vector:
+        """Return the weighted errors and the distances from the starts, flat."""
+        distances = (place - STARTS) / SPREADS * self.scatter
+        return np.concatenate([(self.errors(place) * self.weights).ravel(), distances])
+
+    def take(self, chosen: Sequence[int]) -> Problem:
+        """Return the problem of some points, in the order (and as often) as they are chosen."""
+        index = np.array(chosen, dtype=int)
+        stack = Stack(*(getattr(self.stack, name)[index] for name in Stack.__slots__))
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in chosen),
+            families=tuple(self.families[i] for i in chosen),
+            stack=stack,
+            client=self.client[index],
+            measured=self.measured[index],
+            weights=self.weights[index],
+        )
+
+    def of_families(self, wanted: frozenset[str]) -> Problem:
+        """Return the points of some families."""
+        return self.take([i for i, family in enumerate(self.families) if family in wanted])
+
+    def without(self, held_out: frozenset[str]) -> Problem:
+        """Return the points of all other families."""
+        return self.take([i for i, family in enumerate(self.families) if family not in held_out])
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Fitted constants, and the solution they come from in positions."""
+
+    values: dict[str, float]
+    solution: Solution
+
+    def at_bound(self) -> dict[str, str]:
+        """Return which constants ended on an end of their range, and which end."""
+        found = {}
+        for one, place in zip(CONSTANTS, self.solution.x, strict=True):
+            if abs(abs(place) - 1.0) < ON_BOUND:
+                low_end = (place > 0) == one.inverse
+                found[one.name] = "low" if low_end else "high"
+        return found
+
+
+ON_BOUND = 1e-6
+
+
+def problem_of(
+    points: Sequence[Point], surfaces: Mapping[str, Surface], weights: Mapping[str, float], scatter: float
+) -> Problem:
+    """Join load points with their surfaces, by name."""
+    chosen = [surfaces[point.name] for point in points]
+    stack = Stack.of(chosen)
+    scale = np.array([weights[metric] for metric in METRICS])
+    return Problem(
+        names=tuple(point.name for point in points),
+        families=tuple(point.family for point in points),
+        stack=stack,
+        client=np.array([_client_row(point, one.prompt_tokens) for point, one in zip(points, chosen, strict=True)]),
+        measured=np.array([point.measured for point in points]) * 1000.0,
+        weights=np.tile(scale, (len(points), 1)),
+        scatter=scatter,
+    )
+
+
+def fit(problem: Problem, ideal: Collection[str] = ()) -> Fit:
+    """Fit all constants from their starts, except those `ideal` names, which cost nothing or run at peak."""
+    kept = np.array([name not in ideal for name in NAMES])
+    # Position -1 is the ideal end of every range: no cost, or all of the peak.
+    place = np.where(kept, STARTS, -1.0)
+
+    def whole(free: Vector) -> Vector:
+        full = place.copy()
+        full[kept] = free
+        return full
+
+    found = minimise(lambda free: problem.residuals(whole(free)), place[kept])
+    solution = replace(found, x=whole(found.x))
+    return Fit(at(solution.x), solution)
+
+
+def _client_row(point: Point, prompt_tokens: float) -> list[float]:
+    """Say how often each constant enters the point's TTFT outside the engine."""
+    row = dict.fromkeys(NAMES, 0.0)
+    if point.experiment.side_of(point.load_point.id) == "client":
+        own = REQUEST_CONSTANTS.get(point.experiment.tool)
+        chosen = [own] if own else list(REQUEST_CONSTANTS.values())
+        for name in chosen:
+            row[name] = 1.0 / len(chosen)
+        row[PER_PROMPT_TOKEN] = prompt_tokens
+    return list(row.values())

@@ -1,0 +1,147 @@
+"""What the rules of `snakemake calibrate` call: one function per job.
+
+Three kinds of jobs: a response surface per experiment, one fit with all its folds and resamples, and the
+judgement of every experiment by the engine; then the record and the report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from roofline_lab.calibration.constants import CONSTANTS, data_sheet, starts
+from roofline_lab.calibration.files import experiments_of
+from roofline_lab.calibration.fit import NAMES, Fit, Problem, fit, problem_of
+from roofline_lab.calibration.judge import judge_point
+from roofline_lab.calibration.kernel_counts import EXTRA_KERNELS, with_extra_kernels
+from roofline_lab.calibration.plan import Plan, load_plan
+from roofline_lab.calibration.points import Point, load_points
+from roofline_lab.calibration.surface import Surface, surface_of
+from roofline_lab.calibration.validation import (
+    ablations,
+    correlations,
+    families_of,
+    intervals,
+    learning_curve,
+    resamples,
+    start_dependence,
+)
+from roofline_lab.files import json_text
+
+# Digits a constant is kept with: far below its uncertainty, far above the noise of linear algebra.
+DIGITS = 6
+
+
+def surface_job(root: Path, name: str, experiment: str) -> str:
+    """Return the response surfaces of one experiment's load points, as JSON."""
+    plan = load_plan(root, name)
+    points = _points(root, plan, plan.train_sets, plan.requests_per_point)
+    found = [surface_of(one, plan.samples, plan.seed) for one in points if one.experiment.id == experiment]
+    return json_text([one.as_dict() for one in found])
+
+
+def fit_job(root: Path, name: str, surface_files: Iterable[str]) -> str:
+    """Return the fit to everything, all its folds, intervals and the learning curve, as JSON."""
+    plan = load_plan(root, name)
+    surfaces = {one.name: one for path in surface_files for one in _surfaces(root / path)}
+    points = _points(root, plan, plan.train_sets, plan.requests_per_point)
+    problem = problem_of(points, surfaces, plan.weights.model_dump(), plan.scatter)
+    alone = problem.take([i for i, one in enumerate(points) if one.experiment.id in _synchronous(root, plan)])
+    whole = fit(problem)
+    families = sorted({*families_of(problem), *(one.family for one in _judged(root, plan))})
+    drawn = resamples(problem, plan.bootstrap_resamples, plan.seed)
+    return json_text(
+        {
+            "in_sample": _fitted(whole),
+            "synchronous_alone": _fitted(fit(alone)),
+            "held_out": _folds(problem, {one: frozenset([one]) for one in families}),
+            "lineage_held_out": _folds(problem, {one: plan.lineage_of(one) for one in families}),
+            "synchronous_held_out": _folds(alone, {one: frozenset([one]) for one in families_of(alone)}),
+            "synchronous_lineage_held_out": _folds(alone, {one: plan.lineage_of(one) for one in families_of(alone)}),
+            "intervals": dict(zip(NAMES, intervals(drawn), strict=True)),
+            "correlations": [[round(float(value), 4) for value in row] for row in correlations(whole)],
+            "learning_curve": [
+                {"families": size, "errors": rows}
+                for size, rows in learning_curve(problem, plan.learning_curve_subsets, plan.seed)
+            ],
+            "ablations": ablations(problem),
+            "start_dependence": start_dependence(problem),
+            "synchronous_start_dependence": start_dependence(alone),
+            "surface_errors": {
+                name: {"ttft": one.ttft_error, "decode": one.decode_error} for name, one in sorted(surfaces.items())
+            },
+            "loss": whole.solution.loss,
+        }
+    )
+
+
+def judge_job(root: Path, name: str, experiment: str, fit_file: str) -> str:
+    """Return what every variant of the constants predicts for one experiment, as JSON."""
+    plan = load_plan(root, name)
+    fitted = json.loads((root / fit_file).read_text(encoding="utf-8"))
+    points = [one for one in _judged(root, plan) if one.experiment.id == experiment]
+    variants = dict(_variants(fitted, points[0].family, experiment in _synchronous(root, plan)))
+    if points[0].mixture:
+        held_out, model = variants["held_out"], points[0].model
+        variants |= {name: with_extra_kernels(held_out, model, share) for name, share in EXTRA_KERNELS.items()}
+    return json_text([_judgement(point, variants) for point in points])
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+
+def _variants(fitted: dict[str, Any], family: str, synchronous: bool) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield the sets of constants one family is predicted with."""
+    yield "held_out", fitted["held_out"][family]["values"]
+    yield "lineage_held_out", fitted["lineage_held_out"][family]["values"]
+    if synchronous:
+        yield "synchronous_held_out", fitted["synchronous_held_out"][family]["values"]
+        yield "synchronous_lineage_held_out", fitted["synchronous_lineage_held_out"][family]["values"]
+    yield "in_sample", fitted["in_sample"]["values"]
+    yield "starts", starts()
+    yield "data_sheet", data_sheet()
+
+
+def _judgement(point: Point, variants: dict[str, dict[str, float]]) -> dict[str, Any]:
+    experiment, load_point = point.experiment, point.load_point
+    return {
+        "name": point.name,
+        "experiment": experiment.id,
+        "load_point": load_point.id,
+        "family": experiment.family,
+        "workload": experiment.workload.name,
+        "hardware": experiment.hardware,
+        "tensor_parallel": experiment.tensor_parallel,
+        "side": experiment.side_of(load_point.id),
+        "strategy": load_point.strategy,
+        "rate_per_s": load_point.rate_per_s,
+        "mixture": point.mixture,
+        "variants": {variant: judge_point(point, values) for variant, values in variants.items()},
+    }
+
+
+def _folds(problem: Problem, groups: dict[str, frozenset[str]]) -> dict[str, Any]:
+    return {name: _fitted(fit(problem.without(group))) for name, group in groups.items()}
+
+
+def _fitted(fitted: Fit) -> dict[str, Any]:
+    values = {one.name: float(f"{fitted.values[one.name]:.{DIGITS}g}") for one in CONSTANTS}
+    return {"values": values, "at_bound": fitted.at_bound(), "converged": fitted.solution.converged}
+
+
+def _surfaces(path: Path) -> list[Surface]:
+    return [Surface.from_dict(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _judged(root: Path, plan: Plan) -> tuple[Point, ...]:
+    return _points(root, plan, (*plan.train_sets, *plan.judged_sets), None)
+
+
+def _points(root: Path, plan: Plan, sets: Iterable[str], limit: int | None) -> tuple[Point, ...]:
+    return load_points(root, sets, limit, plan.seed)
+
+
+def _synchronous(root: Path, plan: Plan) -> frozenset[str]:
+    return frozenset(experiments_of(root, (plan.synchronous_set,)))

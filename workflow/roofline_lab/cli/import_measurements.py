@@ -1,0 +1,139 @@
+"""`roofline-lab import`: the command line of the readers.
+
+Contract: `add_import_command` adds the command; its function prints what was written and converted,
+and returns 0. Expected failures are `RooflineLabError`s for the caller to print.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from roofline_lab.ground_truth.reading import VOCABULARY_FILE
+from roofline_lab.importers import READERS, Written, import_experiment
+from roofline_lab.importers.measured_csv import import_table
+from roofline_lab.importers.measured_csv import read as read_table
+from roofline_lab.importers.naming import DEFAULT_HARDWARE, DEFAULT_WORKLOAD, Names
+from simulator.errors import ConfigError
+
+EPILOG = """examples:
+  roofline-lab import guidellm results/ --out ground_truth/my-run
+  roofline-lab import inference-perf run/ --out ground_truth/my-run --hardware h100-sxm --workload codegen
+  roofline-lab import vllm-bench result.json --out ground_truth/my-run --model llama-3.1-8b
+  roofline-lab import --from-csv measured_runs.csv --year 2026 --out ground_truth
+  roofline-lab import guidellm results/ --root . --out ../measurements/my-run
+  roofline-lab import --from-csv runs.csv --experiment run-7 --trace run-7.csv.gz --out ground_truth/run-7
+
+roofline-lab inspect PATH shows what the files hold without writing anything.
+docs/importing.md explains what each reader converts and what every quality flag means.
+"""
+
+
+def add_import_command(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `import` to the subcommands of a parser; the parsed `run` takes the arguments and returns 0."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "import",
+        help="write measurements of GuideLLM, inference-perf or vllm bench serve as an experiment",
+        description="Convert measurements to ground_truth/<id>/experiment.yaml, and say what was converted.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("tool", nargs="?", choices=tuple(READERS), help="what wrote the files")
+    parser.add_argument("path", nargs="?", type=Path, help="its file or folder")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the experiment; must not exist yet")
+    parser.add_argument("--from-csv", type=Path, metavar="FILE", help="read a table of measured runs instead")
+    parser.add_argument("--experiment", help="with --from-csv: only this experiment_id")
+    parser.add_argument(
+        "--trace",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="request trace (CSV or JSON, .gz too) to replay exactly; may be given several times",
+    )
+    parser.add_argument("--year", type=int, help="with --from-csv: year of runs whose id names no year")
+    parser.add_argument("--model", help="name in configs/models, if the files name none that is there")
+    parser.add_argument("--hardware", help=f"name in configs/hardware (default: as stated, else {DEFAULT_HARDWARE})")
+    parser.add_argument("--tensor-parallel", type=int, metavar="N", help="GPUs of the instance (default: as stated)")
+    parser.add_argument("--family", help="word of ground_truth/vocabulary.yaml (default: that of the model)")
+    parser.add_argument("--workload", help=f"word of ground_truth/vocabulary.yaml (default: {DEFAULT_WORKLOAD})")
+    parser.add_argument("--client-offset-ms", type=float, metavar="MS", help="time between client and engine")
+    parser.add_argument("--source", help="public document the figures are in (default: the names of the files)")
+    parser.add_argument("--licence", help="on what terms the figures are used")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        help="project whose models and GPUs are used; --out may then be anywhere (default: its own)",
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Import as the arguments say, print what was done, and return 0.
+
+    Raises
+    ------
+    ConfigError
+        If arguments contradict each other, or the files cannot be imported.
+    """
+    for one in _imported(arguments):
+        _report(one, arguments.root)
+    return 0
+
+
+def _imported(arguments: argparse.Namespace) -> Sequence[Written]:
+    names = _names(arguments)
+    if arguments.from_csv is not None:
+        if arguments.tool or arguments.path:
+            raise ConfigError("import: --from-csv stands instead of a tool and its path; give one of both")
+        found = read_table(arguments.from_csv, arguments.experiment, arguments.year)
+        return import_table(arguments.from_csv, found, arguments.out, names, arguments.trace, arguments.root)
+    if arguments.tool is None or arguments.path is None:
+        raise ConfigError(f"import: give a tool ({', '.join(READERS)}) and its path, or --from-csv FILE")
+    written = import_experiment(
+        arguments.tool, arguments.path, arguments.out, names, arguments.trace, root=arguments.root
+    )
+    return [written]
+
+
+def _names(arguments: argparse.Namespace) -> Names:
+    offset = arguments.client_offset_ms
+    if offset is not None and not 0 <= offset < float("inf"):
+        raise ConfigError(f"--client-offset-ms: must be 0 or greater, got {offset:g}")
+    if arguments.tensor_parallel is not None and arguments.tensor_parallel < 1:
+        raise ConfigError(f"--tensor-parallel: must be 1 or greater, got {arguments.tensor_parallel}")
+    return Names(
+        model=arguments.model,
+        hardware=arguments.hardware,
+        family=arguments.family,
+        workload=arguments.workload,
+        tensor_parallel=arguments.tensor_parallel,
+        client_offset_ms=offset,
+        document=arguments.source,
+        licence=arguments.licence,
+    )
+
+
+def _next_step(written: Written, root: Path | None) -> str:
+    folder = written.folder.absolute().parent
+    if (folder / VOCABULARY_FILE).is_file():
+        return (
+            f"To use it: roofline-lab new my_claim --set {written.experiment.id} --method multi_rate\n"
+            "             snakemake my_claim"
+        )
+    project = f" --root {root}" if root else ""
+    return f"To use it: roofline-lab evaluate {written.folder.parent}{project} --steptime CALIBRATION --out DIR"
+
+
+def _report(written: Written, root: Path | None) -> None:
+    experiment = written.experiment
+    points = len(experiment.load_points)
+    lines = [
+        f"{written.folder}: {experiment.model} on {experiment.hardware}, load points: {points}",
+        *(f"  - {sentence}" for sentence in written.sentences),
+        f"  {_next_step(written, root)}",
+    ]
+    print("\n".join(lines))  # noqa: T201 - the command's output

@@ -1,0 +1,103 @@
+"""`roofline-lab inspect`: what measurements show by themselves, before anything is imported."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from roofline_lab.formatting import table
+from roofline_lab.ground_truth.quality import QualityFlag
+from roofline_lab.importers.imported import BothSides
+from roofline_lab.importers.inspection import KINDS, RANKS, Inspection, inspect
+
+EPILOG = """examples:
+  roofline-lab inspect results/                       GuideLLM, inference-perf or vllm bench results
+  roofline-lab inspect trace.csv.gz                   a request trace: period of prompts, gaps, cold start
+  roofline-lab inspect measured_runs.csv              a table of runs
+  roofline-lab inspect ground_truth/my-run            an experiment of this project
+
+Nothing is written. What a path holds is recognised by its content. docs/importing.md explains every pitfall.
+"""
+ABSENT = "-"
+ID_CHARACTERS = 40
+
+
+def add_inspect_command(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `inspect` to the commands of a parser."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "inspect",
+        help="show the figures of measurements and every pitfall found in them",
+        description="Show the figures of measurements and every pitfall that the numbers alone give away.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders to look at")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what each path shows and return 0.
+
+    Raises
+    ------
+    ConfigError
+        If a path holds nothing that is known, or it cannot be read.
+    """
+    for path in arguments.paths:
+        for one in inspect(path):
+            sys.stdout.write("\n".join(_lines(one)) + "\n\n")
+    return 0
+
+
+def _lines(shown: Inspection) -> Iterator[str]:
+    yield shown.title
+    yield ""
+    yield _figures(shown)
+    if shown.both_sides:
+        yield ""
+        yield "Client and server, ms:"
+        yield _sides(shown.both_sides)
+    if shown.conversions:
+        yield ""
+        yield "Importing converts:"
+        yield from (f"  - {sentence}" for sentence in shown.conversions)
+    yield ""
+    yield "Found:" if shown.found else "Found nothing."
+    yield from (f"  - {_flag(one)}" for one in shown.found)
+    if shown.not_found:
+        yield f"Not found, or too few numbers to tell: {', '.join(shown.not_found)}"
+
+
+def _figures(shown: Inspection) -> str:
+    names = [f"{kind}_{rank}" for kind in KINDS for rank in RANKS]
+    there = [name for name in names if any(name in point.figures for point in shown.points)]
+    header = ["Load point, ms", "sent", "completed", *(name.replace("_", " ").upper() for name in there)]
+    rows = [
+        [point.id, str(point.sent), str(point.completed), *(_ms(point.figures.get(name)) for name in there)]
+        for point in shown.points
+    ]
+    return table(header, rows)
+
+
+def _sides(both: Sequence[BothSides]) -> str:
+    rows = []
+    for position, one in enumerate(both):
+        cells = [_ms(value) for values in zip(one.client, one.server, strict=True) for value in values]
+        differences = [_ms(client - server) for client, server in zip(one.client, one.server, strict=True)]
+        cold = "first, cold" if position == 0 and len(both) > 1 else ""
+        rows.append([one.request[:ID_CHARACTERS], *cells[:2], differences[0], *cells[2:], differences[1], cold])
+    header = ["Request", "TTFT client", "server", "difference", "E2E client", "server", "difference", "note"]
+    return table(header, rows)
+
+
+def _flag(one: QualityFlag) -> str:
+    points = f" [{', '.join(one.load_points)}]" if one.load_points else ""
+    return f"{one.flag} ({one.treatment}){points}: {one.text}"
+
+
+def _ms(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.2f}"

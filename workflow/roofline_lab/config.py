@@ -1,0 +1,232 @@
+"""What the laboratory is set to (`configs/lab.yaml`) and the methods it knows (`configs/methods/`).
+
+A method says how a recorded experiment is turned into a simulator run and how its latencies are
+defined on both sides; it is written once and shared by every hypothesis.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from roofline_lab.vocabulary import Metric
+from simulator.metrics import DEFINITIONS
+from simulator.validation import (
+    Count,
+    NonNegative,
+    NonNegativeInt,
+    StrictModel,
+    config_error,
+    parse,
+    read_yaml,
+    suggest,
+)
+
+
+class Tolerances(StrictModel):
+    """Largest accepted difference per unit of `numbers.csv`."""
+
+    ms: NonNegative
+    pct: NonNegative
+    pp: NonNegative
+    us: NonNegative
+    ratio: NonNegative
+    mfu: NonNegative
+    count: NonNegative
+    flag: NonNegative
+    gflop: NonNegative
+    gb: NonNegative
+    per_s: NonNegative
+
+    def of(self, unit: str) -> float:
+        """Return the tolerance for `unit`."""
+        return float(getattr(self, unit))
+
+
+class Seeds(StrictModel):
+    """Every source of randomness, by name."""
+
+    workload: int
+    bootstrap: int
+    permutation: int
+
+
+class Bootstrap(StrictModel):
+    """Percentile bootstrap over experiments."""
+
+    resamples: Count
+    level_pct: Annotated[float, Field(gt=50, lt=100)]
+
+
+class Testing(StrictModel):
+    """Permutation tests, sample sizes and robust variants.
+
+    Attributes
+    ----------
+    permutations
+        Seeded rearrangements where there are too many to visit all.
+    power
+        Chance of detecting an effect of the claimed size that a sample size is computed for.
+    trim_pct
+        Share of experiments a trimmed mean leaves out at either end, percent.
+    """
+
+    permutations: Count
+    power: Annotated[float, Field(gt=0.5, lt=1)]
+    trim_pct: Annotated[float, Field(ge=0, lt=50)]
+
+
+class Tolerance(StrictModel):
+    """A table of tolerances under its own key."""
+
+    tolerance: Tolerances
+
+
+class Settings(StrictModel):
+    """`configs/lab.yaml`."""
+
+    seeds: Seeds
+    bootstrap: Bootstrap
+    testing: Testing
+    bold_above_pp: NonNegative
+    check: Tolerance
+    reproduction: Tolerance
+
+
+class Lengths(StrEnum):
+    """Where a run's request lengths come from."""
+
+    RECORDED = "recorded"
+    REGENERATED = "regenerated"
+
+
+class Arrivals(StrEnum):
+    """When a run's requests arrive."""
+
+    RECORDED_INTERVALS = "recorded_intervals"
+    CLOSED_LOOP = "closed_loop"
+    AS_MEASURED = "as_measured"
+
+
+class MeasuredDefinition(StrEnum):
+    """How the measured side of a metric is obtained from the ground truth."""
+
+    AS_REPORTED = "as_reported"
+    ITL_FROM_MEANS = "itl_from_means"
+
+
+class WorkloadRule(StrictModel):
+    """How a recorded workload becomes simulated requests.
+
+    `as_measured` arrivals take everything else as measured too: repeated prompts, every stated limit of the server,
+    and the side the latencies were taken on.
+
+    Attributes
+    ----------
+    recordings
+        The method in whose folder recorded lengths and intervals are; None means its own.
+    """
+
+    lengths: Lengths
+    arrivals: Arrivals
+    recordings: str | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> WorkloadRule:
+        if self.arrivals is Arrivals.AS_MEASURED and self.lengths is not Lengths.REGENERATED:
+            raise ValueError("arrivals as_measured need lengths regenerated: both are the recorded run's")
+        return self
+
+
+class Definition(StrictModel):
+    """One metric on both sides; `predicted` names a definition of `simulator.metrics`."""
+
+    predicted: str
+    measured: MeasuredDefinition
+
+
+class Client(StrictModel):
+    """Time outside the engine, in place of the constant an experiment states.
+
+    Attributes
+    ----------
+    request_us, us_per_prompt_token
+        Added to TTFT and E2E of what was measured at the client: per request, and per token of its prompt.
+    also_at_server
+        Add it to what was measured at the server too, where by its meaning it must not be: a control.
+    """
+
+    request_us: NonNegativeInt = 0
+    us_per_prompt_token: NonNegative = 0.0
+    also_at_server: bool = False
+
+
+class Rules(StrictModel):
+    """How a measurement is repeated and read: what is sent, how metrics are defined, what lies around the engine."""
+
+    workload: WorkloadRule
+    definitions: dict[Metric, Definition]
+    client: Client | None = None
+
+    @model_validator(mode="after")
+    def _every_metric_is_defined(self) -> Self:
+        missing = [metric.value for metric in Metric if metric not in self.definitions]
+        if missing:
+            raise ValueError(f"definitions: missing for {', '.join(missing)}")
+        return self
+
+    @property
+    def unknown_definitions(self) -> list[str]:
+        """Return what is wrong with the names of predicted metrics."""
+        return [
+            f"definitions.{metric.value}.predicted: unknown definition '{one.predicted}'; "
+            f"{suggest(one.predicted, DEFINITIONS)}"
+            for metric, one in self.definitions.items()
+            if one.predicted not in DEFINITIONS
+        ]
+
+
+class Method(Rules):
+    """`configs/methods/<id>.yaml`.
+
+    `steptime`, `engine` and the rules override the hypothesis' base; an arm overrides both.
+    """
+
+    id: str
+    title: str
+    summary: str
+    steptime: dict[str, Any] = Field(default_factory=dict)
+    engine: dict[str, Any] = Field(default_factory=dict)
+
+
+def load_settings(root: Path) -> Settings:
+    """Read `configs/lab.yaml`.
+
+    Raises
+    ------
+    ConfigError
+        Naming every wrong key.
+    """
+    path = root / "configs" / "lab.yaml"
+    return parse(Settings, read_yaml(path), source=str(path.relative_to(root)))
+
+
+def load_methods(root: Path) -> dict[str, Method]:
+    """Read every method, by id.
+
+    Raises
+    ------
+    ConfigError
+        Naming file and key; also when an id is not the file's name, which the method's files go by.
+    """
+    methods = {}
+    for path in sorted((root / "configs" / "methods").glob("*.yaml")):
+        source = path.relative_to(root).as_posix()
+        method = parse(Method, read_yaml(path), source=source)
+        if method.id != path.stem:
+            raise config_error(source, [f"id: must be the file's name '{path.stem}' (got '{method.id}')"])
+        methods[method.id] = method
+    return methods

@@ -1,0 +1,69 @@
+"""Writing results so that a killed run never leaves half a file, and hashing what went in.
+
+Every file the laboratory writes goes through `write_text`: written beside its target, then
+renamed over it in one step.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+DIGEST_CHARACTERS = 16
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically, creating folders as needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Format rows as CSV with Unix line ends."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def json_text(value: object) -> str:
+    """Format a value as indented JSON with sorted keys; NaN is refused."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def digest_of(value: Mapping[str, object] | Sequence[object]) -> str:
+    """Return a short content hash of a JSON-like value."""
+    text = json.dumps(value, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]
+
+
+def hash_list(paths: Iterable[Path], root: Path) -> str:
+    """Return one line per file, content hash and name relative to `root`, sorted by name."""
+    lines = sorted((path.relative_to(root).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths)
+    return "".join(f"{digest}  {name}\n" for name, digest in lines)
+
+
+def digest_of_files(paths: Iterable[Path], root: Path) -> str:
+    """Return a short content hash of files and their names relative to `root`."""
+    return hashlib.sha256(hash_list(paths, root).encode()).hexdigest()[:DIGEST_CHARACTERS]
+
+
+def packaged(name: str) -> Path:
+    """Return a folder that comes with the package: inside it once installed, beside it in a clone."""
+    package = Path(__file__).parent
+    return package / name if (package / name).is_dir() else package.parent / name

@@ -1,0 +1,284 @@
+"""One measured experiment: what ran, what was sent, what was measured, and who says so.
+
+Contract: an `Experiment` is immutable and checked by `roofline_lab.ground_truth.reading`, which reads it.
+Workloads are functions of the experiment, a load point and a seed; only random arrivals use the
+seed, as lengths are those the client sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PrivateAttr, Strict
+
+from roofline_lab.ground_truth.load import Id, LoadPoint, Side, Text
+from roofline_lab.ground_truth.metrics import Measured, inter_token_ms
+from roofline_lab.ground_truth.quality import QualityFlag
+from roofline_lab.ground_truth.requests import MeasuredRequest, read_measured_requests, replayed
+from roofline_lab.ground_truth.server import Server
+from simulator.engine.records import Request
+from simulator.errors import ConfigError
+from simulator.validation import Count, StrictModel, suggest
+from simulator.workload.build import Workload, WorkloadSpec, build_workload
+from simulator.workload.lengths import ConstantLengths, EmpiricalLengths, GuideLlmLengths, draw_lengths
+from simulator.workload.prefixes import NoSharing, PrefixSpec
+
+Day = Annotated[date, Strict()]
+Tool = Literal["guidellm", "inference-perf", "vllm-bench", "other"]
+
+# Only lengths that are facts of the recorded run; a distribution would be drawn anew.
+SentLengths = Annotated[GuideLlmLengths | ConstantLengths | EmpiricalLengths, Field(discriminator="kind")]
+
+# Time between two requests that only fill the prefix cache. Unit: microseconds; method: longer than
+# any model described here needs for a prompt of a pool, so that each is done before the next.
+WARM_UP_INTERVAL_US = 1_000_000
+
+
+class Source(StrictModel):
+    """Where the figures come from: a public document, its date, and on what terms they are used.
+
+    Attributes
+    ----------
+    document
+        Precise enough to find the figures in it.
+    date, date_note
+        Of the document, and what is uncertain about it.
+    licence
+        On what terms its figures are used here.
+    """
+
+    document: Text
+    date: Day
+    date_note: Text | None = None
+    licence: Text
+
+
+class SentWorkload(StrictModel):
+    """The requests as the client sent them.
+
+    Attributes
+    ----------
+    name
+        A workload of the vocabulary; the key results are aggregated by.
+    prompt, output
+        Lengths in tokens; prompts without the shared prefix.
+    prefix
+        What prompts share.
+    note
+        Where the description comes from, if not from the experiment's own profile.
+    """
+
+    name: Text
+    prompt: SentLengths
+    output: SentLengths
+    prefix: PrefixSpec = NoSharing(kind="none")
+    note: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What an engine is given to repeat one load point.
+
+    Attributes
+    ----------
+    workload
+        Requests in order of arrival, those that only warm the prefix cache first.
+    warm_up
+        How many of them those are; no metric may count them.
+    """
+
+    workload: Workload
+    warm_up: int
+
+
+class Experiment(StrictModel):
+    """One model on one server, measured at one or more load points.
+
+    Attributes
+    ----------
+    family, model, hardware
+        Words of the vocabulary and of `configs`.
+    tool, tool_version, side
+        What measured, and on which side of the network.
+    date, date_basis
+        When the measurement was made, and how that is known.
+    quality
+        What is known to be wrong or special about the figures.
+    requests_file
+        Named where single requests are recorded; they are then replayed instead of drawn again.
+    """
+
+    id: Id
+    family: Text
+    model: Text
+    hardware: Text
+    tensor_parallel: Count
+    tool: Tool
+    tool_version: Text | None = None
+    side: Side
+    date: Day
+    date_basis: Text
+    source: Source
+    server: Server
+    workload: SentWorkload
+    load_points: tuple[LoadPoint, ...]
+    quality: tuple[QualityFlag, ...] = ()
+    requests_file: Literal["requests.csv"] | None = None
+
+    _folder: Path | None = PrivateAttr(default=None)
+
+    def located(self, folder: Path) -> Self:
+        """Return the same experiment, knowing the folder its requests are recorded in."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy
+
+    def point(self, load_point: str) -> LoadPoint:
+        """Return one load point.
+
+        Raises
+        ------
+        ConfigError
+            If there is none of that id.
+        """
+        for point in self.load_points:
+            if point.id == load_point:
+                return point
+        raise ConfigError(
+            f"{self.id}: unknown load point '{load_point}'; {suggest(load_point, [p.id for p in self.load_points])}"
+        )
+
+    def side_of(self, load_point: str) -> Side:
+        """Return where the figures of one load point were taken."""
+        return self.point(load_point).side or self.side
+
+    def flags_of(self, load_point: str) -> tuple[QualityFlag, ...]:
+        """Return the quality flags that concern one load point."""
+        return tuple(one for one in self.quality if not one.load_points or load_point in one.load_points)
+
+    def measured_requests(self, load_point: str) -> tuple[MeasuredRequest, ...]:
+        """Return the recorded requests of one load point in order of arrival; empty if none are recorded.
+
+        Raises
+        ------
+        ConfigError
+            If the file of requests cannot be read.
+        """
+        self.point(load_point)
+        return tuple(one for one in self.recorded() if one.load_point == load_point)
+
+    def workload_spec(self, load_point: str) -> WorkloadSpec:
+        """Describe every request the client sent at one load point, lost ones included."""
+        point = self.point(load_point)
+        return WorkloadSpec(
+            requests=point.requests.sent,
+            arrivals=point.arrivals,
+            prompt=_at_benchmark(self.workload.prompt, point.benchmark_index),
+            output=_at_benchmark(self.workload.output, point.benchmark_index),
+            prefix=self.workload.prefix,
+        )
+
+    def completed_workload(self, load_point: str, seed: int = 0) -> Workload:
+        """Return the requests behind the measured means, in order of sending.
+
+        Recorded requests are replayed exactly; otherwise lengths are drawn as the client drew them
+        and `seed` decides random arrivals. A lost request is left out: its work on the server, if
+        any, was not published.
+        """
+        point = self.point(load_point)
+        recorded = [one for one in self.measured_requests(load_point) if one.completed]
+        if recorded:
+            concurrency = point.arrivals.concurrency if point.arrivals.kind == "closed_loop" else None
+            return Workload(replayed(recorded), concurrency)
+        sent = build_workload(self.workload_spec(load_point), seed=seed)
+        lost = point.requests.lost
+        kept = tuple(request for position, request in enumerate(sent.requests) if position not in lost)
+        return replace(sent, requests=kept)
+
+    def replay(self, load_point: str, seed: int = 0) -> Replay:
+        """Return `completed_workload`, behind the prompts an earlier stage had left in the prefix cache.
+
+        Where `prompts_seen_before`, every prompt of the pool is sent once, alone and for one token,
+        before the load point begins.
+        """
+        workload = self.completed_workload(load_point, seed)
+        if not self.point(load_point).prompts_seen_before:
+            return Replay(workload, 0)
+        return behind_warm_up(workload)
+
+    def mean_output_tokens(self, load_point: str) -> float:
+        """Return the mean output length of the completed requests, in tokens."""
+        tokens = self._completed_output_tokens(self.point(load_point))
+        return math.fsum(tokens) / len(tokens)
+
+    def _completed_output_tokens(self, point: LoadPoint) -> list[int]:
+        recorded = [one.output_tokens for one in self.measured_requests(point.id) if one.completed]
+        if recorded:
+            return [max(1, tokens) for tokens in recorded]
+        lengths = _at_benchmark(self.workload.output, point.benchmark_index)
+        drawn = draw_lengths(lengths, point.requests.sent, "output", seed=0)
+        return [max(1, tokens) for position, tokens in enumerate(drawn) if position not in point.requests.lost]
+
+    def recorded(self) -> tuple[MeasuredRequest, ...]:
+        """Return the recorded requests of all load points; empty if none are recorded."""
+        if self.requests_file is None or self._folder is None:
+            return ()
+        return read_measured_requests(self._folder / self.requests_file)
+
+    def measured_itl_ms(self, load_point: str) -> float:
+        """Return the measured mean time between tokens: (E2E - TTFT) / (n - 1), from means, in ms.
+
+        Raises
+        ------
+        ConfigError
+            If the load point lacks a mean TTFT or E2E.
+        """
+        return inter_token_ms(self._means(load_point), self.mean_output_tokens(load_point))
+
+    def measured_itl_half_digit_ms(self, load_point: str) -> float:
+        """Return how far rounding of TTFT and E2E can move `measured_itl_ms`, in ms."""
+        means = self._means(load_point)
+        digits = means["e2e_mean"].half_digit + means["ttft_mean"].half_digit
+        return digits / (self.mean_output_tokens(load_point) - 1)
+
+    def _means(self, load_point: str) -> dict[str, Measured]:
+        measured = self.point(load_point).measured
+        missing = [name for name in ("ttft_mean", "e2e_mean") if name not in measured]
+        if missing:
+            raise ConfigError(
+                f"{self.id}: load point '{load_point}' has no {' and no '.join(missing)}; "
+                "the time between tokens needs both"
+            )
+        return measured
+
+
+def behind_warm_up(workload: Workload) -> Replay:
+    """Return a workload behind one request for every prompt of its pool, each sent alone and for one token."""
+    warm_up = _first_of_each_group(workload.requests)
+    begin_us = len(warm_up) * WARM_UP_INTERVAL_US
+    later = tuple(replace(one, arrival_us=one.arrival_us + begin_us) for one in workload.requests)
+    return Replay(replace(workload, requests=warm_up + later), len(warm_up))
+
+
+def _at_benchmark(
+    lengths: GuideLlmLengths | ConstantLengths | EmpiricalLengths, index: int
+) -> GuideLlmLengths | ConstantLengths | EmpiricalLengths:
+    if isinstance(lengths, GuideLlmLengths):
+        return lengths.model_copy(update={"benchmark_index": index})
+    return lengths
+
+
+def _first_of_each_group(requests: Iterable[Request]) -> tuple[Request, ...]:
+    first: dict[str, Request] = {}
+    for one in requests:
+        if one.prefix_group is not None:
+            first.setdefault(one.prefix_group, one)
+    return tuple(
+        replace(one, id=f"warm_up_{position}", arrival_us=position * WARM_UP_INTERVAL_US, output_tokens=1)
+        for position, one in enumerate(first.values())
+    )

@@ -1,0 +1,384 @@
+"""Pitfalls of measured latencies, found from the numbers alone; those of definitions are in `definition_lint`.
+
+Contract: every check is a pure function of the figures it is given and returns a `Finding`, or None
+where the pitfall is absent or cannot be seen. A check never guesses: with too few numbers it finds
+nothing. The names are those of `quality_flags`; docs/importing.md explains each pitfall.
+
+Latencies are in milliseconds unless a name says otherwise; N is the number of tokens generated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+from roofline_lab.ground_truth.definition_lint import (
+    Finding,
+    copy_of_another_run,
+    every_second_gap_is_empty,
+    figures_contradict,
+    kind_of_average,
+    seconds_among_milliseconds,
+    stream_events_counted,
+    stream_lines_counted,
+    tpot_convention,
+    tpot_includes_ttft,
+)
+from roofline_lab.ground_truth.quality import Flag
+
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Finding",
+    "arrivals_irregular",
+    "client_time_included",
+    "cold_first_stage",
+    "cold_start",
+    "cold_tail",
+    "constant_is_poisson",
+    "copy_of_another_run",
+    "every_second_gap_is_empty",
+    "figures_contradict",
+    "first_is_slowest",
+    "kind_of_average",
+    "lengths_from_seed",
+    "lengths_unrelated_to_time",
+    "output_retokenised",
+    "overloaded",
+    "part_of_the_run",
+    "prompts_repeat",
+    "queue_grows",
+    "seconds_among_milliseconds",
+    "stages_overlap",
+    "stream_events_counted",
+    "stream_lines_counted",
+    "tpot_convention",
+    "tpot_includes_ttft",
+    "warm_requests",
+]
+
+# A list repeats when so many of its entries equal the one a period before; the rest are requests
+# that overtook each other. Recorded cyclic runs have 0.98 to 0.99, unrelated prompts at most 0.2.
+PERIOD_MATCH = 0.9
+PERIOD_ABOVE_CHANCE = 0.5
+MIN_REPEATING = 20
+MAX_PERIOD = 5000
+
+# Exponential gaps have a coefficient of variation of 1; evenly spaced ones of 0. Standard error of
+# the estimate for n gaps is about 1 / sqrt(n), hence at least a hundred gaps.
+POISSON_CV = (0.85, 1.15)
+MIN_GAPS = 100
+
+# The first requests are cold when they are slower than the others by this factor (median against
+# median). Recorded runs: 1.27 to 1.5 for the first hundred, 1.0 to 1.1 for a hundred in the middle.
+COLD_FACTOR = 1.2
+COLD_REQUESTS = 100
+# One first request alone is cold when it exceeds the slowest of all others by this factor.
+COLD_FIRST_FACTOR = 1.2
+# In a summary: largest value over the 99.9th percentile of at least a thousand requests.
+COLD_TAIL_FACTOR = 1.5
+COLD_TAIL_REQUESTS = 1000
+
+# In summaries of two stages: p99 of the first over that of a later, busier one, and how far p90 may
+# exceed it. Recorded runs whose first stage is cold: 1.1 to 1.7, with p90 0.85 to 1.0 of the later one.
+COLD_STAGE_FACTOR = 1.1
+COLD_STAGE_BULK = 1.05
+
+# A server keeps up when it is sent, and completes, at least this share of what was asked for.
+KEPT_UP = 0.95
+# Time to the first token may grow by this factor from the first to the last quarter of a stage.
+QUEUE_GROWTH = 3.0
+
+# Correlation of true output length with E2E is near 1 where lengths vary and decoding dominates.
+UNRELATED = 0.1
+MIN_CORRELATED = 100
+
+# Tokens a prompt may gain or lose when a server counts it again: recorded are 0 and -2.
+MAX_SHIFT_TOKENS = 4
+
+# --- lengths ----------------------------------------------------------------------------------
+
+
+def output_retokenised(*, reported: float, generated: float) -> Finding | None:
+    """Find a reported mean output length that is not what every request had to generate."""
+    if generated <= 0 or abs(reported / generated - 1) <= 0.001:
+        return None
+    return Finding(
+        Flag.OUTPUT_RETOKENISED,
+        f"The client counted {reported:.1f} tokens in the text of an answer, but every request generated "
+        f"{generated:g}.",
+        reported / generated,
+    )
+
+
+def lengths_unrelated_to_time(output_tokens: Sequence[float], e2e: Sequence[float]) -> Finding | None:
+    """Find reported output lengths that vary without any effect on how long requests took."""
+    if len(output_tokens) < MIN_CORRELATED or len(set(output_tokens)) < 2 or len(set(e2e)) < 2:
+        return None
+    correlation = _correlation(output_tokens, e2e)
+    spread = _spread(output_tokens)
+    if abs(correlation) > UNRELATED or spread < 0.05 or _spread(e2e) > spread:
+        return None
+    return Finding(
+        Flag.OUTPUT_RETOKENISED,
+        f"Reported output lengths vary by {spread:.0%} of their mean, but their correlation with E2E is "
+        f"{correlation:.2f}: they are not what was generated.",
+        correlation,
+    )
+
+
+def prompts_repeat(prompt_tokens: Sequence[int]) -> Finding | None:
+    """Find a pool of prompts sent in turn, from prompt lengths in order of sending; the value is its size."""
+    count = len(prompt_tokens)
+    chance = sum((times / count) ** 2 for times in Counter(prompt_tokens).values()) if count else 1.0
+    if count < MIN_REPEATING or chance > PERIOD_ABOVE_CHANCE:
+        return None
+    import numpy as np
+
+    lengths = np.asarray(prompt_tokens)
+    for period in range(2, min(count // 2, MAX_PERIOD) + 1):
+        match = float(np.mean(lengths[period:] == lengths[:-period]))
+        if match >= PERIOD_MATCH:
+            return Finding(
+                Flag.PROMPTS_REPEAT,
+                f"Prompt lengths repeat after {period} requests ({match:.1%} of them are equal, by chance "
+                f"{chance:.0%} would be): {period} prompts are sent in turn, and the prefix cache holds all but the "
+                "first round.",
+                float(period),
+            )
+    return None
+
+
+def lengths_from_seed(recorded: Sequence[int], drawn: Sequence[int]) -> Finding | None:
+    """Find recorded lengths that are a client's own draws, shifted by a constant; the value is the shift.
+
+    The order may differ, as several workers send side by side, and some requests may be missing.
+    """
+    if not recorded or len(recorded) > len(drawn):
+        return None
+    for shift in _shifts(recorded, drawn):
+        if not Counter(tokens - shift for tokens in recorded) - Counter(drawn):
+            return Finding(
+                Flag.LENGTHS_FROM_SEED,
+                f"All {len(recorded)} recorded lengths are among the {len(drawn)} the client's sampler draws from its "
+                f"seed{f', {shift:+d} tokens' if shift else ''}.",
+                float(shift),
+            )
+    return None
+
+
+def _shifts(recorded: Sequence[int], drawn: Sequence[int]) -> list[int]:
+    """Return the small shifts that the longest recorded length allows, those nearest to zero first."""
+    longest = max(recorded)
+    allowed = {longest - tokens for tokens in drawn}
+    return sorted((one for one in allowed if abs(one) <= MAX_SHIFT_TOKENS), key=lambda shift: (abs(shift), shift))
+
+
+# --- time -------------------------------------------------------------------------------------
+
+
+def constant_is_poisson(arrival_us: Sequence[int]) -> Finding | None:
+    """Find exponential gaps, from sorted arrivals; the value is the coefficient of variation."""
+    gaps = [later - earlier for earlier, later in pairwise(arrival_us)]
+    if len(gaps) < MIN_GAPS or fmean(gaps) <= 0:
+        return None
+    variation = _spread(gaps)
+    if not POISSON_CV[0] <= variation <= POISSON_CV[1]:
+        return None
+    return Finding(
+        Flag.CONSTANT_IS_POISSON,
+        f"The gaps between {len(arrival_us)} arrivals have a coefficient of variation of {variation:.2f}: they are "
+        "exponential, not constant.",
+        variation,
+    )
+
+
+def cold_start(ttft: Sequence[float]) -> Finding | None:
+    """Find slow first requests, from TTFT in order of sending; the value is how many are meant."""
+    if len(ttft) < 10:
+        return None
+    if ttft[0] > COLD_FIRST_FACTOR * max(ttft[1:]) and ttft[0] > 2 * median(ttft[1:]):
+        return Finding(
+            Flag.COLD_START_INCLUDED,
+            f"The first request waited {ttft[0]:.1f} ms for its first token, the slowest of the {len(ttft) - 1} others "
+            f"{max(ttft[1:]):.1f} ms.",
+            1.0,
+        )
+    if len(ttft) < 4 * COLD_REQUESTS:
+        return None
+    first, rest = median(ttft[:COLD_REQUESTS]), median(ttft[COLD_REQUESTS : 4 * COLD_REQUESTS])
+    if first < COLD_FACTOR * rest:
+        return None
+    return Finding(
+        Flag.COLD_START_INCLUDED,
+        f"Median TTFT of the first {COLD_REQUESTS} requests is {first:.1f} ms, of the next {3 * COLD_REQUESTS} "
+        f"{rest:.1f} ms.",
+        float(COLD_REQUESTS),
+    )
+
+
+def cold_tail(*, largest: float, p99_9: float, requests: int) -> Finding | None:
+    """Find the same from a summary: the largest TTFT stands alone above the 99.9th percentile."""
+    if requests < COLD_TAIL_REQUESTS or p99_9 <= 0 or largest < COLD_TAIL_FACTOR * p99_9:
+        return None
+    return Finding(
+        Flag.COLD_START_INCLUDED,
+        f"The largest TTFT, {largest:.1f} ms, is {largest / p99_9:.1f} times the 99.9th percentile, as that of a first "
+        "request is.",
+        largest / p99_9,
+    )
+
+
+def cold_first_stage(*, p90: tuple[float, float], p99: tuple[float, float], later: str) -> Finding | None:
+    """Find the same from two stages, TTFT (of the first, of a later and busier one): only its tail is longer."""
+    if p99[0] < COLD_STAGE_FACTOR * p99[1] or p90[0] > COLD_STAGE_BULK * p90[1]:
+        return None
+    return Finding(
+        Flag.COLD_START_INCLUDED,
+        f"99 % of TTFT are below {p99[0]:.1f} ms, in the busier {later} below {p99[1]:.1f} ms; 90 % are below "
+        f"{p90[0]:.1f} and {p90[1]:.1f} ms. Only the slow first requests of a run make the lighter load's tail longer.",
+        p99[0] / p99[1],
+    )
+
+
+def first_is_slowest(*, first: float, largest: float, p90: float) -> Finding | None:
+    """Find the same where only the first request is recorded: it has the largest TTFT of the summary."""
+    if first < largest * (1 - 1e-9) or first < COLD_FIRST_FACTOR * p90:
+        return None
+    return Finding(
+        Flag.COLD_START_INCLUDED,
+        f"The first request waited longest of all for its first token, {first:.1f} ms; the 90th percentile is "
+        f"{p90:.1f} ms.",
+        1.0,
+    )
+
+
+def stages_overlap(stages: Sequence[tuple[float, float]]) -> Finding | None:
+    """Find a stage that begins before the one before it has ended, from (begin, end) in any one unit."""
+    for position, (earlier, later) in enumerate(pairwise(stages)):
+        if later[0] < earlier[1]:
+            return Finding(
+                Flag.STAGES_OVERLAP,
+                f"Stage {position + 1} begins {earlier[1] - later[0]:.4g} before stage {position} has ended.",
+                earlier[1] - later[0],
+            )
+    return None
+
+
+def client_time_included(
+    client: Mapping[str, tuple[float, float]], server: Mapping[str, tuple[float, float]]
+) -> Finding | None:
+    """Measure the time between client and engine; the value is the median difference in ms.
+
+    Parameters
+    ----------
+    client, server
+        (TTFT, E2E) in ms by request id, those of the client in order of sending and with the first of its run,
+        which is left out, because its connection and kernels are cold: alone it measures nothing.
+    """
+    shared = [name for name in client if name in server]
+    warm = warm_requests(client, server)
+    if not warm:
+        return None
+    ttft = median(client[name][0] - server[name][0] for name in warm)
+    e2e = median(client[name][1] - server[name][1] for name in warm)
+    if min(ttft, e2e) <= 0:
+        return None
+    return Finding(
+        Flag.CLIENT_TIME_INCLUDED,
+        f"Of {len(warm)} request{'s' if len(warm) > 1 else ''} that client and server both recorded, the client saw "
+        f"{ttft:.1f} ms more TTFT and {e2e:.1f} ms more E2E."
+        + (" The first one is cold and left out." if len(warm) < len(shared) else ""),
+        (ttft + e2e) / 2,
+    )
+
+
+def warm_requests(client: Mapping[str, object], server: Mapping[str, object]) -> list[str]:
+    """Return the ids both sides have, without the first one the client sent."""
+    first = next(iter(client), None)
+    return [name for name in client if name in server and name != first]
+
+
+# --- load -------------------------------------------------------------------------------------
+
+
+def overloaded(
+    *,
+    requested_per_s: float | None = None,
+    completed_per_s: float | None = None,
+    sent: int = 0,
+    failed: int = 0,
+) -> Finding | None:
+    """Find a server that could not keep up: too few requests completed per second, or failures."""
+    if sent and failed > (1 - KEPT_UP) * sent:
+        return Finding(Flag.OVERLOADED, f"{failed} of {sent} requests failed.", failed / sent)
+    if requested_per_s and completed_per_s and completed_per_s < KEPT_UP * requested_per_s:
+        share = completed_per_s / requested_per_s
+        return Finding(
+            Flag.OVERLOADED,
+            f"{completed_per_s:.3g} requests per second were completed, {requested_per_s:.3g} requested ({share:.0%}).",
+            share,
+        )
+    return None
+
+
+def arrivals_irregular(*, requested_per_s: float | None, completed_per_s: float | None) -> Finding | None:
+    """Find requests that did not arrive as planned: more were completed per second than requested."""
+    if not requested_per_s or not completed_per_s or completed_per_s * KEPT_UP <= requested_per_s:
+        return None
+    ratio = completed_per_s / requested_per_s
+    return Finding(
+        Flag.ARRIVALS_IRREGULAR,
+        f"{completed_per_s:.3g} requests per second were completed although {requested_per_s:.3g} were requested: some "
+        "arrived together.",
+        ratio,
+    )
+
+
+def queue_grows(ttft: Sequence[float]) -> Finding | None:
+    """Find waiting that grows through a stage, from TTFT in order of sending."""
+    quarter = len(ttft) // 4
+    if quarter < 5:
+        return None
+    first, last = median(ttft[:quarter]), median(ttft[-quarter:])
+    if last < QUEUE_GROWTH * first:
+        return None
+    return Finding(
+        Flag.OVERLOADED,
+        f"Median TTFT grows from {first:.0f} ms in the first quarter of the requests to {last:.0f} ms in the last.",
+        last / first,
+    )
+
+
+def part_of_the_run(*, counted: int, sent: int, failed: int = 0) -> Finding | None:
+    """Find figures that stand for fewer requests than were answered."""
+    answered = sent - failed
+    if counted >= KEPT_UP * answered:
+        return None
+    return Finding(
+        Flag.PART_OF_THE_RUN, f"The figures stand for {counted} of {answered} answered requests.", counted / answered
+    )
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Return the coefficient of variation."""
+    numbers = _array(values)
+    return float(numbers.std() / numbers.mean()) if numbers.mean() else math.inf
+
+
+def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    import numpy as np
+
+    return float(np.corrcoef(_array(one), _array(other))[0, 1])
+
+
+def _array(values: Sequence[float]) -> NDArray[float64]:
+    import numpy as np
+
+    return np.asarray(values, dtype=float)

@@ -1,0 +1,249 @@
+"""Measured experiments: reading and checking them.
+
+Contract: `load_experiment` and `load_set` return immutable records or raise one `ConfigError` that
+lists every problem with file, key and remedy. A figure without a source, in another unit than it
+says, or at odds with the other figures of its load point is refused, never repaired.
+
+Layout: `ground_truth/<id>/experiment.yaml` is one experiment, `requests.csv` beside it its single
+requests where they are recorded, `ground_truth/sets.yaml` names groups of experiments,
+`ground_truth/vocabulary.yaml` lists the families and workloads an experiment may name; models and
+GPUs are the files of the neighbouring `configs`. docs/ground-truth.md describes the format.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from roofline_lab.files import json_text, write_text
+from roofline_lab.ground_truth.experiment import Experiment, Replay, SentWorkload, Source
+from roofline_lab.ground_truth.load import Id, LoadPoint, RequestCounts, Saturation, SendingRate, Text
+from roofline_lab.ground_truth.metrics import Measured, problems_of
+from roofline_lab.ground_truth.requests import REQUESTS_FILE
+from roofline_lab.ground_truth.server import Server, ServerSettings
+from simulator.errors import ConfigError
+from simulator.validation import StrictModel, config_error, parse, read_yaml, suggest
+
+__all__ = [
+    "Experiment",
+    "LoadPoint",
+    "Measured",
+    "Replay",
+    "RequestCounts",
+    "Saturation",
+    "SendingRate",
+    "SentWorkload",
+    "Server",
+    "ServerSettings",
+    "Source",
+    "Words",
+    "experiment_from",
+    "json_schema",
+    "load_experiment",
+    "load_set",
+    "words_of",
+    "write_schema",
+]
+
+EXPERIMENT_FILE = "experiment.yaml"
+SCHEMA_FILE = "experiment.schema.json"
+SETS_FILE = "sets.yaml"
+VOCABULARY_FILE = "vocabulary.yaml"
+
+
+def load_experiment(folder: Path) -> Experiment:
+    """Read one experiment and check it against vocabulary, models, GPUs and itself.
+
+    Parameters
+    ----------
+    folder
+        `<root>/ground_truth/<id>`; `<root>/configs` holds the models and GPUs.
+
+    Raises
+    ------
+    ConfigError
+        Naming file and every wrong key.
+    """
+    root = folder.parent.parent
+    path = folder / EXPERIMENT_FILE
+    return experiment_from(
+        read_yaml(path), source=path.relative_to(root).as_posix(), name=folder.name, folder=folder, root=root
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What an experiment may name; None allows any word."""
+
+    families: Collection[str] | None = None
+    workloads: Collection[str] | None = None
+    models: Collection[str] | None = None
+    hardware: Collection[str] | None = None
+
+
+def words_of(root: Path) -> Words:
+    """Return the words of a project: its vocabulary, its models and GPUs.
+
+    Raises
+    ------
+    ConfigError
+        If the vocabulary cannot be read.
+    """
+    path = root / "ground_truth" / VOCABULARY_FILE
+    vocabulary = parse(_Vocabulary, read_yaml(path), source=f"ground_truth/{VOCABULARY_FILE}")
+    return Words(
+        families=tuple(vocabulary.families),
+        workloads=tuple(vocabulary.workloads),
+        models=tuple(path.stem for path in (root / "configs" / "models").glob("*.json")),
+        hardware=tuple(path.stem for path in (root / "configs" / "hardware").glob("*.yaml")),
+    )
+
+
+def experiment_from(
+    content: object, *, source: str, name: str, folder: Path, root: Path | None = None, words: Words | None = None
+) -> Experiment:
+    """Validate the content of an `experiment.yaml`; see `load_experiment`.
+
+    Parameters
+    ----------
+    content, source
+        What the file says, and what messages call the file.
+    name
+        The id the experiment must have.
+    folder
+        Where `requests.csv` is looked for.
+    root, words
+        The project whose words it may use, or those words themselves; without either any word is allowed.
+    """
+    experiment = parse(Experiment, content, source=source).located(folder)
+    allowed = words or (words_of(root) if root else Words())
+    problems = [*_reference_problems(experiment, name, allowed), *_load_point_problems(experiment)]
+    if problems:
+        raise config_error(source, problems)
+    return experiment
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the format of `experiment.yaml` as a JSON schema, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Experiment.model_json_schema()}
+
+
+def write_schema(root: Path) -> None:
+    """Write the schema to where the experiments of a project name it."""
+    write_text(root / "ground_truth" / SCHEMA_FILE, json_text(json_schema()))
+
+
+def load_set(root: Path, name: str) -> tuple[Experiment, ...]:
+    """Read the experiments of one set, in the set's order.
+
+    Parameters
+    ----------
+    root
+        The folder that holds `ground_truth` and `configs`.
+    name
+        A key of `ground_truth/sets.yaml`.
+
+    Raises
+    ------
+    ConfigError
+        If the set or one of its experiments is unknown, listed twice or malformed.
+    """
+    folder = root / "ground_truth"
+    sets = parse(_Sets, read_yaml(folder / SETS_FILE), source=f"ground_truth/{SETS_FILE}").sets
+    if name not in sets:
+        raise ConfigError(f"ground_truth/{SETS_FILE}: unknown set '{name}'; {suggest(name, sets)}")
+    members = sets[name].experiments
+    known = [path.parent.name for path in folder.glob(f"*/{EXPERIMENT_FILE}")]
+    problems = [
+        f"sets.{name}: unknown experiment '{one}'; {suggest(one, known)}" for one in members if one not in known
+    ]
+    problems += [f"sets.{name}: '{one}' is listed twice" for one in sorted(set(members)) if members.count(one) > 1]
+    if problems:
+        raise config_error(f"ground_truth/{SETS_FILE}", problems)
+    return tuple(load_experiment(folder / one) for one in members)
+
+
+class _Set(StrictModel):
+    title: Text
+    experiments: Annotated[tuple[Id, ...], Field(min_length=1)]
+
+
+class _Sets(StrictModel):
+    sets: dict[Id, _Set]
+
+
+class _Vocabulary(StrictModel):
+    families: dict[Text, Text]
+    workloads: dict[Text, Text]
+
+
+def _reference_problems(experiment: Experiment, name: str, words: Words) -> Iterator[str]:
+    """Yield names that nothing in the project answers to."""
+    if experiment.id != name:
+        yield f"id: must be the folder's name '{name}' (got '{experiment.id}')"
+    named: tuple[tuple[str, str, Collection[str] | None], ...] = (
+        ("family", experiment.family, words.families),
+        ("workload.name", experiment.workload.name, words.workloads),
+        ("model", experiment.model, words.models),
+        ("hardware", experiment.hardware, words.hardware),
+    )
+    for key, word, known in named:
+        if known is not None and word not in known:
+            yield f"{key}: unknown {key.removesuffix('.name')} '{word}'; {suggest(word, known)}"
+
+
+def _load_point_problems(experiment: Experiment) -> Iterator[str]:
+    if not experiment.load_points:
+        yield "load_points: empty; give at least one measured load point"
+    ids = [point.id for point in experiment.load_points]
+    yield from (f"load_points: id '{one}' is used twice" for one in sorted(set(ids)) if ids.count(one) > 1)
+    for position, flag in enumerate(experiment.quality):
+        for one in flag.load_points:
+            if one not in ids:
+                yield f"quality.{position}.load_points: unknown load point '{one}'; {suggest(one, ids)}"
+    if experiment.requests_file is not None:
+        yield from _recording_problems(experiment)
+    for position, point in enumerate(experiment.load_points):
+        if not point.measured:
+            yield f"load_points.{position}.measured: empty; give at least one figure"
+        try:
+            mean_output_tokens = experiment.mean_output_tokens(point.id)
+        except ConfigError as error:
+            yield f"load_points.{position}: {error}"
+            continue
+        for problem in problems_of(point.measured, mean_output_tokens, _half_token(experiment, point)):
+            yield f"load_points.{position}.measured.{problem}"
+
+
+def _recording_problems(experiment: Experiment) -> Iterator[str]:
+    """Yield where the recorded requests and the load points do not belong together."""
+    try:
+        recorded = experiment.recorded()
+    except ConfigError as error:
+        yield f"requests_file: {error}"
+        return
+    ids = [point.id for point in experiment.load_points]
+    for one in sorted({request.load_point for request in recorded} - set(ids)):
+        yield f"{REQUESTS_FILE}: unknown load point '{one}'; {suggest(one, ids)}"
+    completed = Counter(request.load_point for request in recorded if request.completed)
+    for point in experiment.load_points:
+        if completed[point.id] not in (0, point.requests.completed):
+            yield (
+                f"{REQUESTS_FILE}: {completed[point.id]} completed requests of load point '{point.id}', but its "
+                f"requests.completed is {point.requests.completed}; record all of them or none"
+            )
+
+
+def _half_token(experiment: Experiment, point: LoadPoint) -> float:
+    """Return how far a constant length that stands for a mean may be rounded."""
+    recorded = experiment.measured_requests(point.id)
+    return 0.5 if experiment.workload.output.kind == "constant" and not recorded else 0.0
+
+
+if __name__ == "__main__":
+    write_schema(Path())

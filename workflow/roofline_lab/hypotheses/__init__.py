@@ -1,0 +1,1 @@
+"""Hypotheses as authors write them, and what follows from their criteria."""

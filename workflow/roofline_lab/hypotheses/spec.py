@@ -1,0 +1,327 @@
+"""A hypothesis as its author writes it: one YAML file, validated as a whole before anything runs.
+
+`load_hypothesis` reads `hypotheses/<id>/hypothesis.yaml` and reports every problem at once.
+Cross-checks that need the rest of the laboratory (experiments, methods, resolved arms) live in
+`roofline_lab.project`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, StringConstraints, model_validator
+
+from roofline_lab.hypotheses.arms import ENGINE_KEY, METHOD_KEY
+from roofline_lab.hypotheses.criterion_kinds import Criterion, TestGap
+from roofline_lab.hypotheses.mechanism import Expectation, Mechanism
+from roofline_lab.hypotheses.split import TEST, Split
+from roofline_lab.hypotheses.sweep import Sweep
+from roofline_lab.vocabulary import EvidenceType, Family, FindingType, Metric, Purpose, Resolution, Status
+from simulator.validation import Count, StrictModel, config_error, parse, read_yaml, suggest
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+# Targets and rules of the pipeline; a hypothesis becomes a rule of its own name.
+RESERVED_IDS = frozenset(
+    {
+        "all",
+        "check",
+        "calibrate",
+        "calibration",
+        "errata",
+        "index",
+        "inputs",
+        "project",
+        "measured",
+        "simulate",
+        "score",
+    }
+    | {"render", "evaluate", "score_rows", "render_rows", "sweep"}
+)
+RESERVED_PREFIXES = ("report_", "regenerate_", "calibrate_")
+
+
+class GroundTruthChoice(StrictModel):
+    """Which measured experiments the arms are compared with."""
+
+    set: Text
+
+
+class Beyond(StrictModel):
+    """Experiments beyond those the claim is judged by, as an extra section that decides nothing.
+
+    Attributes
+    ----------
+    set, method
+        Which experiments, and how they are run.
+    arms
+        Which arms, the reference of every difference first.
+    """
+
+    set: Text
+    method: Name
+    arms: Annotated[tuple[Name, ...], Field(min_length=2)]
+
+
+class Finding(StrictModel):
+    """One row of the findings table; `finding` and `action` are templates over the results.
+
+    A finding of type Surprise carries an `expectation` computed from first principles (rule RCV-2).
+    """
+
+    finding: Text
+    type: FindingType
+    action: Text
+    expectation: Expectation | None = None
+
+
+class Evidence(StrictModel):
+    """One row of the evidence table; `value` and `confidence` are templates over the results."""
+
+    metric: Text
+    value: Text
+    confidence: Text
+
+
+KINDS = ("validation", "synthetic")
+
+
+class Claim(StrictModel):
+    """What every hypothesis says, whatever it is judged by: the claim and the arms that test it.
+
+    Attributes
+    ----------
+    base
+        Step-time options common to all arms; a method may override them, an arm overrides both.
+    arms
+        Named overlays on the base; the first arm is the reference of every difference.
+    varied
+        Dotted option names in which the arms may differ, and no others (rule ED-1).
+    resolutions
+        How each status is resolved, where the default of `roofline_lab.hypotheses.verdict` does not fit.
+    """
+
+    id: Name
+    aliases: tuple[Text, ...] = ()
+    title: Text
+    claim: Text
+    diagnostic: Text
+    family: Family
+    vvuq: Purpose
+    type: EvidenceType = EvidenceType.DETERMINISTIC
+    tier: Annotated[int, Field(ge=0, le=2)]
+    rounds: Count = 1
+    references: tuple[Name, ...] = ()
+    base: dict[str, Any] = Field(default_factory=dict)
+    arms: Annotated[dict[Name, dict[str, Any]], Field(min_length=2)]
+    varied: Annotated[tuple[Text, ...], Field(min_length=1)]
+    vanishing: Text | None = None
+    resolutions: dict[Status, Resolution] = Field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    not_tested: tuple[Text, ...] = ()
+
+    @property
+    def reference_arm(self) -> str:
+        """The arm every difference is taken against."""
+        return next(iter(self.arms))
+
+    @model_validator(mode="after")
+    def _nested_options_are_mappings(self) -> Claim:
+        given = {"base": self.base, **{f"arms.{name}": arm for name, arm in self.arms.items()}}
+        nested = {ENGINE_KEY: "engine options", METHOD_KEY: "rules of the method"}
+        problems = [
+            f"{where}.{key}: must be a mapping of {words} to values"
+            for where, options in given.items()
+            for key, words in nested.items()
+            if not isinstance(options.get(key, {}), Mapping)
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+class Hypothesis(Claim):
+    """A claim that is judged against measured ground truth.
+
+    Attributes
+    ----------
+    criteria
+        Decide the status; exactly the ones marked `decisive` (by default the first) can refute.
+    controls
+        Evaluated and reported beside the criteria; a failed control takes "clean" away.
+    mechanisms
+        Causal statements with predicted directions, cited code and controls (rules RCV-1, 3 and 4).
+    differs
+        Options in which the first arm may differ from the arm a referenced hypothesis adopts (rule ED-6).
+    adopts
+        The arm later hypotheses build on; None if nothing is adopted. With `references` it makes the
+        chain of cumulative corrections.
+    split
+        Experiments that may choose a parameter and those that judge it; all aggregates are then over
+        the test experiments.
+    sweep
+        The search of one arm's option on the train experiments.
+    beyond
+        Further experiments, reported beside those that decide.
+    """
+
+    kind: Literal["validation"] = "validation"
+    methods: Annotated[tuple[Name, ...], Field(min_length=1)]
+    ground_truth: GroundTruthChoice
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
+    criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)]
+    controls: tuple[Criterion, ...] = ()
+    mechanisms: tuple[Mechanism, ...] = ()
+    differs: dict[Name, tuple[Text, ...]] = Field(default_factory=dict)
+    adopts: Name | None = None
+    split: Split | None = None
+    sweep: Sweep | None = None
+    beyond: Beyond | None = None
+
+    @property
+    def all_methods(self) -> tuple[str, ...]:
+        """The methods that decide, and the one of the experiments beyond."""
+        return self.methods if self.beyond is None else (*self.methods, self.beyond.method)
+
+    @property
+    def sweep_arms(self) -> tuple[str, ...]:
+        """The arms whose value a sweep chooses; none without one."""
+        return () if self.sweep is None else self.sweep.arms
+
+    @property
+    def shown_arms(self) -> tuple[str, ...]:
+        """The reference and every arm a criterion names: those of figures and tables per experiment."""
+        named = {self.reference_arm, *(arm for criterion in self.criteria for arm in criterion.arms)}
+        return tuple(arm for arm in self.arms if arm in named)
+
+    @property
+    def judged(self) -> tuple[Criterion, ...]:
+        """Criteria and controls, in report order."""
+        return (*self.criteria, *self.controls)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Hypothesis:
+        problems = list(_inconsistencies(self))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+AnyClaim = TypeVar("AnyClaim", bound=Claim)
+
+
+def kind_of(path: Path, root: Path) -> str:
+    """Return the kind one hypothesis file says it is; without a word, `validation`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such kind.
+    """
+    data = read_yaml(path)
+    kind = data.get("kind", KINDS[0]) if isinstance(data, dict) else KINDS[0]
+    if kind not in KINDS:
+        source = path.relative_to(root).as_posix()
+        raise config_error(source, [f"kind: unknown kind {kind!r}; {suggest(str(kind), KINDS)}"])
+    return str(kind)
+
+
+def load_hypothesis(path: Path, root: Path, record: type[AnyClaim] = Hypothesis) -> AnyClaim:  # type: ignore[assignment]
+    """Read one hypothesis of the kind `record` describes.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file and every wrong key; also when the id is not the folder's name.
+    """
+    source = path.relative_to(root).as_posix()
+    hypothesis = parse(record, read_yaml(path), source=source)
+    if hypothesis.id in RESERVED_IDS or hypothesis.id.startswith(RESERVED_PREFIXES):
+        raise config_error(source, [f"id: '{hypothesis.id}' is the name of a command or rule; choose another id"])
+    if hypothesis.id != path.parent.name:
+        raise config_error(source, [f"id: must be the folder's name '{path.parent.name}' (got '{hypothesis.id}')"])
+    return hypothesis
+
+
+def _inconsistencies(hypothesis: Hypothesis) -> Iterator[str]:
+    seen: set[str] = set()
+    for criterion in hypothesis.judged:
+        if criterion.id in seen:
+            yield f"criteria: id '{criterion.id}' is used twice"
+        seen.add(criterion.id)
+        if criterion.metric not in hypothesis.metrics:
+            yield f"criteria.{criterion.id}.metric: '{criterion.metric}' is not in metrics"
+        for arm in criterion.arms:
+            if arm not in hypothesis.arms:
+                yield f"criteria.{criterion.id}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
+    yield from _unfounded(hypothesis)
+    yield from _unfounded_mechanisms(hypothesis)
+    for name in hypothesis.differs:
+        if name not in hypothesis.references:
+            yield f"differs: '{name}' is not in references"
+    for name, values in (("methods", hypothesis.methods), ("metrics", hypothesis.metrics)):
+        if len(set(values)) != len(values):
+            yield f"{name}: an entry is given twice"
+
+
+def _unfounded(hypothesis: Hypothesis) -> Iterator[str]:
+    """Yield what names an arm or a side of a split that is not there."""
+    if hypothesis.adopts is not None and hypothesis.adopts not in hypothesis.arms:
+        yield f"adopts: unknown arm '{hypothesis.adopts}'; {suggest(hypothesis.adopts, hypothesis.arms)}"
+    for criterion in hypothesis.judged:
+        if hypothesis.split is None and (criterion.side is not None or isinstance(criterion, TestGap)):
+            yield f"criteria.{criterion.id}: train and test are not defined; add a split"
+    if hypothesis.beyond is not None:
+        yield from _unfounded_beyond(hypothesis, hypothesis.beyond)
+    if hypothesis.sweep is not None:
+        yield from _unfounded_sweep(hypothesis, hypothesis.sweep)
+
+
+def _unfounded_beyond(hypothesis: Hypothesis, beyond: Beyond) -> Iterator[str]:
+    """Yield arms that cannot be run on further experiments, and a method that decides already."""
+    for arm in beyond.arms:
+        if arm not in hypothesis.arms:
+            yield f"beyond.arms: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
+        elif hypothesis.sweep is not None and arm in hypothesis.sweep.arms:
+            yield f"beyond.arms: the value of arm '{arm}' depends on the method; name arms whose options are fixed"
+    if beyond.method in hypothesis.methods:
+        yield f"beyond.method: '{beyond.method}' is one of methods; further experiments need a method of their own"
+
+
+def _unfounded_sweep(hypothesis: Hypothesis, sweep: Sweep) -> Iterator[str]:
+    """Yield what a sweep lacks, and criteria that judge its arm by what chose it."""
+    for key, arm in (("arm", sweep.arm), *(("followed_by", one) for one in sweep.followed_by)):
+        if arm not in hypothesis.arms:
+            yield f"sweep.{key}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
+        elif arm == hypothesis.reference_arm:
+            yield f"sweep.{key}: '{arm}' is the first arm, the reference of every difference; sweep another one"
+    if hypothesis.split is None:
+        yield "sweep: a chosen value can only be judged by experiments that did not choose it; add a split"
+    if sweep.select.metric not in hypothesis.metrics:
+        yield f"sweep.select.metric: '{sweep.select.metric}' is not in metrics"
+    for criterion in hypothesis.judged:
+        chosen = [arm for arm in criterion.arms if arm in sweep.arms]
+        if chosen and criterion.side != TEST and not isinstance(criterion, TestGap):
+            yield (
+                f"criteria.{criterion.id}: the value of arm '{chosen[0]}' is chosen on the train experiments, so its "
+                "error there is no result; add `side: test`"
+            )
+
+
+def _unfounded_mechanisms(hypothesis: Hypothesis) -> Iterator[str]:
+    """Yield what a causal statement names and the hypothesis lacks."""
+    for index, mechanism in enumerate(hypothesis.mechanisms):
+        named = [mechanism.of, mechanism.over]
+        named += [mechanism.control.arm, mechanism.control.over] if mechanism.control is not None else []
+        for arm in dict.fromkeys(named):
+            if arm not in hypothesis.arms:
+                yield f"mechanisms.{index}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
+        for method in mechanism.methods or ():
+            if method not in hypothesis.methods:
+                yield f"mechanisms.{index}.methods: '{method}' is not in methods"
+        if mechanism.metric not in hypothesis.metrics:
+            yield f"mechanisms.{index}.metric: '{mechanism.metric}' is not in metrics"

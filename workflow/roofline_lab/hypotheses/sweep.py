@@ -1,0 +1,163 @@
+"""A parameter searched over a range: generated values, and the choice among them.
+
+A sweep belongs to one arm of a hypothesis. Its values are simulated on the train experiments alone;
+the value with the lowest mean error there (the smallest such value) becomes the arm's, and that of the
+arms that follow it. What an arm is worth is then measured on the test experiments, never on those that
+chose it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import StringConstraints, model_validator
+
+from roofline_lab.hypotheses.split import TRAIN
+from roofline_lab.scoring.errors import ErrorRow, mean
+from roofline_lab.vocabulary import Metric
+from simulator.errors import InvariantError
+from simulator.validation import Finite, Positive, StrictModel
+
+# Values beyond this many are a mistake in step or range, not a search.
+MAX_VALUES = 1000
+# Decimals kept of a value, so that 0.1 + 0.2 is the value an author wrote.
+VALUE_DECIMALS = 9
+COARSE = "coarse"
+FINE = "fine"
+
+
+class Refinement(StrictModel):
+    """A second, finer range around the best value of the first."""
+
+    around_optimum: Positive
+    step: Positive
+
+
+class Selection(StrictModel):
+    """By which error the best value is chosen, and on which experiments."""
+
+    metric: Metric
+    side: Literal["train"]
+
+
+class Sweep(StrictModel):
+    """The search of one option.
+
+    Attributes
+    ----------
+    arm
+        The arm that takes the chosen value.
+    option
+        Dotted name of the option within the arm, for instance `overhead.us`.
+    start, stop, step
+        First range, both ends included, in the option's unit.
+    followed_by
+        Arms that take the chosen value as well, in the same option, without a search of their own.
+    """
+
+    arm: Annotated[str, StringConstraints(min_length=1)]
+    option: Annotated[str, StringConstraints(min_length=1)]
+    start: Finite
+    stop: Finite
+    step: Positive
+    then: Refinement | None = None
+    select: Selection
+    followed_by: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_values(self) -> Sweep:
+        if self.stop < self.start:
+            raise ValueError(f"no values from {self.start:g} to {self.stop:g}: stop must not be below start")
+        count = math.floor((self.stop - self.start) / self.step) + 1
+        if count > MAX_VALUES:
+            raise ValueError(f"{count} values; at most {MAX_VALUES}, use a larger step")
+        return self
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Every arm that takes the chosen value, the one that is searched first."""
+        return (self.arm, *self.followed_by)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Stages of the search, in order."""
+        return (COARSE, FINE) if self.then else (COARSE,)
+
+    def values(self) -> tuple[float, ...]:
+        """Return the values of the first range."""
+        return _range(self.start, self.stop, self.step)
+
+    def finer_values(self, optimum: float) -> tuple[float, ...]:
+        """Return the values around the optimum of the first range, inside it and without those already known."""
+        if self.then is None:
+            return ()
+        low, high = optimum - self.then.around_optimum, optimum + self.then.around_optimum
+        known = set(self.values())
+        inside = (value for value in _range(low, high, self.then.step) if self.start <= value <= self.stop)
+        return tuple(value for value in inside if value not in known)
+
+    def overlay(self, options: Mapping[str, Any], value: float) -> dict[str, Any]:
+        """Return an arm's options with the swept one set."""
+        return _with(options, self.option.split("."), value)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What one method's sweep found.
+
+    Attributes
+    ----------
+    errors
+        Mean error on the train experiments by value, percent.
+    chosen
+        The value with the lowest one.
+    """
+
+    sweep: Sweep
+    errors: Mapping[float, float]
+    chosen: float
+
+
+def curve(rows: Sequence[tuple[float, ErrorRow]], metric: Metric) -> dict[float, float]:
+    """Return the mean error in percent by value, over the train experiments.
+
+    Parameters
+    ----------
+    rows
+        (value, error row) pairs of a sweep.
+
+    Raises
+    ------
+    InvariantError
+        If a row is not of a train experiment: a value may never be chosen by what judges it.
+    """
+    by_value: dict[float, list[float]] = {}
+    for value, row in rows:
+        if row.side != TRAIN:
+            raise InvariantError(f"sweep: {row.experiment} is not a train experiment and may not choose a value")
+        if row.metric is metric and row.is_scored:
+            by_value.setdefault(value, []).append(row.ape_pct)
+    return {value: mean(errors) for value, errors in sorted(by_value.items())}
+
+
+def optimum(errors: Mapping[float, float]) -> float:
+    """Return the value with the lowest error; of equals the smallest."""
+    if not errors:
+        raise InvariantError("sweep: no value has an error")
+    return min(errors, key=lambda value: (errors[value], value))
+
+
+def _range(start: float, stop: float, step: float) -> tuple[float, ...]:
+    # A hair more than one step too short still counts: 0.3 / 0.1 is 2.9999999999999996.
+    count = math.floor((stop - start) / step + 10**-VALUE_DECIMALS) + 1
+    return tuple(round(start + index * step, VALUE_DECIMALS) for index in range(count))
+
+
+def _with(options: Mapping[str, Any], path: Sequence[str], value: float) -> dict[str, Any]:
+    head, *rest = path
+    inner = options.get(head)
+    nested = inner if isinstance(inner, Mapping) else {}
+    return {**options, head: _with(nested, rest, value) if rest else value}

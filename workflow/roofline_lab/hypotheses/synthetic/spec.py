@@ -1,0 +1,318 @@
+"""A synthetic hypothesis as its author writes it: `kind: synthetic` in `hypothesis.yaml`.
+
+Arms are overlays on step-time options, as everywhere. Instead of measured experiments there are
+`sweeps`: points generated from axes or listed as cases, at each of which every arm prices one or
+more step batches (or answers one kernel look-up). `columns` are formulas over what the arms found at
+a point, `summaries` condense a column, `criteria` judge columns and summaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict, StrictBool, StrictInt, StrictStr, model_validator
+
+from roofline_lab.hypotheses.spec import Claim, Name, Text
+from roofline_lab.hypotheses.synthetic.criteria import RowCriterion
+from roofline_lab.hypotheses.synthetic.summaries import Summary
+from simulator.validation import Count, Finite, Positive, StrictModel, suggest
+
+Scalar = StrictInt | Annotated[float, Strict(), Field(allow_inf_nan=False)] | StrictStr
+# A whole number, or a formula over the axes of its sweep.
+Term = StrictInt | StrictStr
+Kernels = Literal["embedded", "tabulated"]
+Unit = Literal["us", "pct", "ratio", "mfu", "count", "flag", "gflop", "gb"]
+
+
+class HardwareOverride(StrictModel):
+    """Peaks that differ from the data sheet's, and why."""
+
+    dense_bf16_tflops: Positive | None = None
+    memory_bandwidth_tbs: Positive | None = None
+    source: Text
+
+
+class Setup(StrictModel):
+    """What a step runs on where a sweep's axes do not say otherwise."""
+
+    model: Text
+    hardware: Text
+    tensor_parallel: Count = 1
+    hardware_override: HardwareOverride | None = None
+
+
+class Range(StrictModel):
+    """Numbers from `from` up to at most `to`, by adding `step` or multiplying by `factor`."""
+
+    start: StrictInt = Field(alias="from")
+    to: StrictInt
+    step: Count = 1
+    factor: Annotated[int, Strict(), Field(ge=2)] | None = None
+
+    @model_validator(mode="after")
+    def _grows(self) -> Range:
+        if self.to < self.start:
+            raise ValueError(f"from {self.start} to {self.to} holds no point")
+        if self.factor is not None and self.start < 1:
+            raise ValueError("a range with a factor must start at 1 or above")
+        return self
+
+    def values(self) -> Iterator[int]:
+        """Yield the numbers."""
+        value = self.start
+        while value <= self.to:
+            yield value
+            value = value * self.factor if self.factor is not None else value + self.step
+
+
+Axis = Range | Annotated[tuple[Scalar, ...], Field(min_length=1)]
+
+
+class Spread(StrictModel):
+    """`count` lengths spread evenly from `from` to `to`, rounded down."""
+
+    start: Term = Field(alias="from")
+    to: Term
+    count: Term
+
+
+class Steps(StrictModel):
+    """`count` lengths from `from` on, `step` apart."""
+
+    start: Term = Field(alias="from")
+    step: Term
+    count: Term
+
+
+class DecodeGroup(StrictModel):
+    """Decode requests of one batch: `count` with `kv` past tokens each, or a row of lengths."""
+
+    kv: Term | Annotated[tuple[Term, ...], Field(min_length=1)] | None = None
+    count: Term = 1
+    spread: Spread | None = None
+    steps: Steps | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> DecodeGroup:
+        if sum(part is not None for part in (self.kv, self.spread, self.steps)) != 1:
+            raise ValueError("give exactly one of kv, spread and steps")
+        return self
+
+
+class PrefillGroup(StrictModel):
+    """`count` prefill chunks of `new` tokens after `past` ones."""
+
+    new: Term
+    past: Term = 0
+    count: Term = 1
+
+
+class BatchPlan(StrictModel):
+    """One engine step, as formulas over the axes."""
+
+    prefill: tuple[PrefillGroup, ...] = ()
+    decode: tuple[DecodeGroup, ...] = ()
+
+
+class GemmQuestion(StrictModel):
+    """Efficiency of an (m x k) @ (k x n)."""
+
+    m: Term
+    k: Term
+    n: Term
+
+
+class PrefillQuestion(StrictModel):
+    """Efficiency of causal attention over one sequence."""
+
+    tokens: Term
+
+
+class DecodeQuestion(StrictModel):
+    """Efficiency of decode attention over `batch` requests of `kv` tokens."""
+
+    batch: Term
+    kv: Term
+
+
+class KernelQuestion(StrictModel):
+    """One kernel look-up."""
+
+    gemm: GemmQuestion | None = None
+    prefill: PrefillQuestion | None = None
+    decode: DecodeQuestion | None = None
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> KernelQuestion:
+        if sum(part is not None for part in (self.gemm, self.prefill, self.decode)) != 1:
+            raise ValueError("give exactly one of gemm, prefill and decode")
+        return self
+
+
+class Case(StrictModel):
+    """One named point."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    values: dict[Name, Scalar] = Field(default_factory=dict)
+
+
+class Sweep(StrictModel):
+    """Points at which every arm is evaluated: the grid of all axes, times the cases if there are any.
+
+    Attributes
+    ----------
+    axes
+        Named values; `model` and `tensor_parallel` replace what `setup` says.
+    where
+        Keep only points for which this formula over axes and case values is not 0.
+    batches, lookup
+        What is priced at a point: named step batches, or one kernel look-up.
+    rows
+        Whether every point becomes a table row and numbers, or only its summaries do.
+    """
+
+    id: Name
+    title: Text
+    axes: dict[Name, Axis] = Field(default_factory=dict)
+    cases: tuple[Case, ...] = ()
+    where: Text | None = None
+    batches: dict[Name, BatchPlan] = Field(default_factory=dict)
+    lookup: KernelQuestion | None = None
+    rows: StrictBool = True
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Sweep:
+        if not self.axes and not self.cases:
+            raise ValueError("give axes, cases or both; a sweep without them has no point")
+        if bool(self.batches) == (self.lookup is not None):
+            raise ValueError("give either batches or lookup")
+        names = [case.id for case in self.cases]
+        if len(set(names)) != len(names):
+            raise ValueError("cases: an id is given twice")
+        return self
+
+
+class Column(StrictModel):
+    """One number per point: a formula over `arm.batch.quantity`, axes and earlier columns.
+
+    In a sweep of one batch, or of a look-up, the batch is left out: `arm.quantity`.
+    """
+
+    id: Name
+    label: Text
+    unit: Unit
+    value: Text
+    sweeps: tuple[Name, ...] = ()
+
+
+class FigureAxis(StrictModel):
+    """One axis of a figure."""
+
+    label: Text
+    log: StrictBool = False
+
+
+class Mark(StrictModel):
+    """A reference line across a figure."""
+
+    value: Finite
+    label: Text
+
+
+class Figure(StrictModel):
+    """Columns drawn over an axis (`lines`) or per point (`bars`), one panel per sweep."""
+
+    id: Name
+    kind: Literal["lines", "bars"]
+    title: Text
+    sweeps: Annotated[tuple[Name, ...], Field(min_length=1)]
+    columns: Annotated[tuple[Name, ...], Field(min_length=1, max_length=4)]
+    along: Name | None = None
+    x: FigureAxis
+    y: FigureAxis | None = None
+    mark: Mark | None = None
+
+    @model_validator(mode="after")
+    def _has_its_axes(self) -> Figure:
+        if self.kind == "lines" and (self.along is None or self.y is None):
+            raise ValueError("a figure of lines needs along (an axis of the sweep) and y")
+        if self.kind == "bars" and (self.along is not None or self.y is not None):
+            raise ValueError("a figure of bars has no along and no y; x is the value's axis")
+        return self
+
+
+class SyntheticHypothesis(Claim):
+    """A claim about the simulator's own step times, judged on generated points.
+
+    Attributes
+    ----------
+    kernels
+        Which kernels price the steps; the last one gives the page its status.
+    vanishes_by
+        The criterion or control that looks where the effect should vanish (rule ED-2).
+    """
+
+    kind: Literal["synthetic"]
+    setup: Setup
+    kernels: Annotated[tuple[Kernels, ...], Field(min_length=1)] = ("embedded",)
+    sweeps: Annotated[tuple[Sweep, ...], Field(min_length=1)]
+    columns: Annotated[tuple[Column, ...], Field(min_length=1)]
+    summaries: tuple[Summary, ...] = ()
+    criteria: Annotated[tuple[RowCriterion, ...], Field(min_length=1)]
+    controls: tuple[RowCriterion, ...] = ()
+    vanishes_by: Name | None = None
+    figures: tuple[Figure, ...] = ()
+
+    @property
+    def judged(self) -> tuple[RowCriterion, ...]:
+        """Criteria and controls, in report order."""
+        return (*self.criteria, *self.controls)
+
+    def sweep(self, name: str) -> Sweep:
+        """Return one sweep by id."""
+        return next(one for one in self.sweeps if one.id == name)
+
+    def column(self, name: str) -> Column:
+        """Return one column by id."""
+        return next(one for one in self.columns if one.id == name)
+
+    @model_validator(mode="after")
+    def _names_are_known_and_unique(self) -> SyntheticHypothesis:
+        problems = [*_repeated(self), *_unknown(self)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _repeated(spec: SyntheticHypothesis) -> Iterator[str]:
+    groups = {
+        "sweeps": [one.id for one in spec.sweeps],
+        "columns and summaries": [one.id for one in (*spec.columns, *spec.summaries)],
+        "criteria": [one.id for one in spec.judged],
+        "figures": [one.id for one in spec.figures],
+        "kernels": list(spec.kernels),
+    }
+    for where, names in groups.items():
+        for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+            yield f"{where}: '{name}' is given twice"
+
+
+def _unknown(spec: SyntheticHypothesis) -> Iterator[str]:
+    sweeps, columns = [one.id for one in spec.sweeps], [one.id for one in spec.columns]
+    summaries = [one.id for one in spec.summaries]
+    used: list[tuple[str, tuple[str, ...], list[str]]] = []
+    used += [(f"columns.{one.id}.sweeps", one.sweeps, sweeps) for one in spec.columns]
+    used += [(f"summaries.{one.id}.sweeps", one.sweeps, sweeps) for one in spec.summaries]
+    used += [(f"summaries.{one.id}.column", one.columns, columns) for one in spec.summaries]
+    used += [(f"criteria.{one.id}.sweeps", getattr(one, "sweeps", ()), sweeps) for one in spec.judged]
+    used += [(f"criteria.{one.id}.column", one.columns, columns) for one in spec.judged]
+    used += [(f"criteria.{one.id}.of", one.summaries, summaries) for one in spec.judged]
+    used += [(f"figures.{one.id}.sweeps", one.sweeps, sweeps) for one in spec.figures]
+    used += [(f"figures.{one.id}.columns", one.columns, columns) for one in spec.figures]
+    if spec.vanishes_by is not None:
+        used.append(("vanishes_by", (spec.vanishes_by,), [one.id for one in spec.judged]))
+    for where, names, known in used:
+        for name in names:
+            if name not in known:
+                yield f"{where}: unknown '{name}'; {suggest(name, known)}"

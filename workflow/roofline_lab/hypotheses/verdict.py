@@ -1,0 +1,77 @@
+"""Status by rule: criteria decide, nobody's opinion does.
+
+1. A decisive criterion fails: Refuted. A decisive criterion was not measured: Inconclusive.
+2. Any other criterion fails or was not measured: Partially confirmed, at most.
+3. All criteria pass but a control does not: Confirmed with nuance.
+4. All criteria and controls pass: Confirmed.
+
+Criteria marked `decisive` decide; if none is marked, the first one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from roofline_lab.hypotheses.criteria import Outcome
+from roofline_lab.vocabulary import CriterionResult, Resolution, Status
+
+DEFAULT_RESOLUTIONS: Mapping[Status, Resolution] = {
+    Status.CONFIRMED: Resolution.CLEAN,
+    Status.CONFIRMED_WITH_NUANCE: Resolution.WRONG_MECHANISM,
+    Status.PARTIALLY_CONFIRMED: Resolution.PARTIAL_SURPRISE,
+    Status.REFUTED: Resolution.REFUTED_MODEL,
+    Status.INCONCLUSIVE: Resolution.OPEN_QUESTION,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one method says about the claim, and why."""
+
+    method: str
+    status: Status
+    resolution: Resolution
+    reason: str
+    criteria: tuple[Outcome, ...]
+    controls: tuple[Outcome, ...]
+
+
+def judge(
+    method: str,
+    criteria: Sequence[Outcome],
+    controls: Sequence[Outcome],
+    resolutions: Mapping[Status, Resolution],
+) -> Verdict:
+    """Apply the rule to evaluated criteria (at least one) and controls."""
+    marked = with_decisive(criteria)
+    status, reason = _status(marked, controls)
+    resolution = resolutions.get(status, DEFAULT_RESOLUTIONS[status])
+    return Verdict(method, status, resolution, reason, tuple(marked), tuple(controls))
+
+
+def with_decisive(criteria: Sequence[Outcome]) -> list[Outcome]:
+    """Mark the first criterion decisive when none is."""
+    if any(outcome.decisive for outcome in criteria):
+        return list(criteria)
+    return [replace(criteria[0], decisive=True), *criteria[1:]]
+
+
+def _status(criteria: Sequence[Outcome], controls: Sequence[Outcome]) -> tuple[Status, str]:
+    decisive = [outcome for outcome in criteria if outcome.decisive]
+    if failed := _ids(decisive, CriterionResult.FAIL):
+        return Status.REFUTED, f"the decisive criterion {failed} fails"
+    if missing := _ids(decisive, CriterionResult.NOT_MEASURED):
+        return Status.INCONCLUSIVE, f"the decisive criterion {missing} was not measured"
+    if failed := _ids(criteria, CriterionResult.FAIL):
+        return Status.PARTIALLY_CONFIRMED, f"the decisive criteria pass, {failed} fails"
+    if missing := _ids(criteria, CriterionResult.NOT_MEASURED):
+        return Status.PARTIALLY_CONFIRMED, f"the decisive criteria pass, {missing} was not measured"
+    if open_controls := [o for o in controls if o.result is not CriterionResult.PASS]:
+        listed = ", ".join(outcome.id for outcome in open_controls)
+        return Status.CONFIRMED_WITH_NUANCE, f"all criteria pass, the control {listed} does not"
+    return Status.CONFIRMED, "all criteria and controls pass"
+
+
+def _ids(outcomes: Iterable[Outcome], result: CriterionResult) -> str:
+    return ", ".join(outcome.id for outcome in outcomes if outcome.result is result)

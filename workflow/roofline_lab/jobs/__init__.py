@@ -1,0 +1,1 @@
+"""What the rules of the Snakefile call: one function per rule."""

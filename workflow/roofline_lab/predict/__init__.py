@@ -1,0 +1,1 @@
+"""Predictions of load points: whatever answers them, as rows."""

@@ -1,0 +1,305 @@
+"""What predicts: a calibration, or any other options of a step-time model.
+
+Contract: a `Predictor` is picklable and pure; it says with which constants an experiment is predicted,
+and how much of a test that is (`Standing`). A calibration never predicts a family it was fitted to with
+the constants of that fit while its file holds those of the fit without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from roofline_lab.calibration.client_overhead import REQUEST_CONSTANTS, client_time
+from roofline_lab.calibration.constants import Values, options_of
+from roofline_lab.calibration.record import Calibration
+from roofline_lab.client_overhead import at_the_meter
+from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.server import vllm_version
+from roofline_lab.hypotheses.arms import Arm
+from roofline_lab.predict.coverage import Coverage, architecture_of, version_text
+from roofline_lab.project import engine_options
+from simulator.engine.options import EngineOptions
+from simulator.hardware import Hardware
+from simulator.kernels.analytic import AnalyticKernels
+from simulator.model import Model
+from simulator.request_times import MetricOptions
+from simulator.steptime.build import BuiltStepTime, build_step_time
+from simulator.steptime.kernel_choice import choose_kernels
+from simulator.steptime.options import StepTimeOptions
+from simulator.steptime.physics_options import CalibratedPhysicsOptions
+
+KILO = 1000.0
+
+
+class Standing(StrEnum):
+    """How much of a test a prediction is; no figure mixes the first two with the others unsaid."""
+
+    NEVER_SEEN = "never seen"
+    HELD_OUT = "held out"
+    IN_SAMPLE = "in sample"
+    NO_RECORD = "no record"
+
+
+OUT_OF_SAMPLE = (Standing.NEVER_SEEN, Standing.HELD_OUT)
+MEANINGS: Mapping[Standing, str] = {
+    Standing.NEVER_SEEN: "the family is in no fit",
+    Standing.HELD_OUT: "the family was fitted to, but this prediction has the constants of the fit without it",
+    Standing.IN_SAMPLE: "the family was fitted to, and the calibration does not keep the fit without it: no test",
+    Standing.NO_RECORD: "options that do not say what they were tuned to",
+}
+
+
+class Flag(StrEnum):
+    """Where a prediction leaves what its constants rest on, or had to assume something."""
+
+    IN_SAMPLE = "in_sample"
+    OTHER_NAME = "family_under_another_name"
+    DISAGREES = "family_disagrees_with_model"
+    ARCHITECTURE = "architecture_not_calibrated"
+    HARDWARE = "hardware_not_calibrated"
+    TENSOR_PARALLEL = "tp_not_calibrated"
+    SOFTWARE = "software_not_calibrated"
+    TOOL = "tool_not_calibrated"
+    SAMPLING = "sampling_unknown"
+    SERVER = "server_not_stated"
+    MODEL = "model_note"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One flag of one prediction, and what it means there."""
+
+    flag: Flag
+    text: str
+
+
+class Predictor(Protocol):
+    """Predicts experiments; `name` is unique within an evaluation, `described` says what it is."""
+
+    @property
+    def name(self) -> str:
+        """Short label of tables."""
+        ...
+
+    @property
+    def described(self) -> str:
+        """One phrase for the page."""
+        ...
+
+    def standing(self, experiment: Experiment, model: Model) -> Standing:
+        """Return how much of a test a prediction of `experiment` is."""
+        ...
+
+    def seen_as(self, experiment: Experiment, model: Model) -> str | None:
+        """Return the family under which a model was fitted to, or None."""
+        ...
+
+    def notes(self, experiment: Experiment, model: Model, hardware: Hardware) -> tuple[Note, ...]:
+        """Return where a prediction leaves what the constants rest on."""
+        ...
+
+    def server(self, experiment: Experiment) -> EngineOptions:
+        """Return the engine that stands for the measured server."""
+        ...
+
+    def options(self, experiment: Experiment, model: Model, server: EngineOptions) -> StepTimeOptions:
+        """Return the options of the step-time model."""
+        ...
+
+    def step_time(
+        self, experiment: Experiment, model: Model, hardware: Hardware, server: EngineOptions
+    ) -> BuiltStepTime:
+        """Return what a step costs."""
+        ...
+
+    def client(self, experiment: Experiment, model: Model, load_point: str) -> MetricOptions:
+        """Return what the measured figures contain beside the engine's time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CalibratedPredictor:
+    """A calibration file, and what it rests on beyond what the file says."""
+
+    name: str
+    calibration: Calibration
+    coverage: Coverage
+
+    @property
+    def described(self) -> str:
+        """Title, and how many families it rests on."""
+        trained = self.calibration.trained_on
+        return (
+            f"{self.calibration.title}; fitted to {trained.load_points} load points of {len(trained.families)} "
+            f"families on {', '.join(trained.hardware)}"
+        )
+
+    def seen_as(self, experiment: Experiment, model: Model) -> str | None:
+        """Return the family under which a model was fitted to, or None.
+
+        The model itself decides, by shape, then by name; what the experiment calls its family comes last.
+        """
+        trained = self.calibration.trained_on
+        named = trained.models.get(experiment.model)
+        known = self.coverage.family_of(model, named) or named
+        return known or (experiment.family if experiment.family in trained.families else None)
+
+    def standing(self, experiment: Experiment, model: Model) -> Standing:
+        """Return how much of a test a prediction of `experiment` is."""
+        family = self.seen_as(experiment, model)
+        if family is None:
+            return Standing.NEVER_SEEN
+        return Standing.HELD_OUT if family in self.calibration.held_out else Standing.IN_SAMPLE
+
+    def values(self, experiment: Experiment, model: Model) -> Values:
+        """Return the constants an experiment is predicted with."""
+        family = self.seen_as(experiment, model)
+        return self.calibration.held_out.get(family or "", self.calibration.values)
+
+    def notes(self, experiment: Experiment, model: Model, hardware: Hardware) -> tuple[Note, ...]:
+        """Return where a prediction leaves what was calibrated on."""
+        step_time = self.step_time(experiment, model, hardware, self.server(experiment))
+        return (*self._notes(experiment, model), *(Note(Flag.MODEL, text) for text in step_time.warnings))
+
+    def _notes(self, experiment: Experiment, model: Model) -> Iterator[Note]:
+        trained = self.calibration.trained_on
+        if self.standing(experiment, model) is Standing.IN_SAMPLE:
+            family = self.seen_as(experiment, model)
+            yield Note(Flag.IN_SAMPLE, f"family {family} was fitted to: no test of transfer")
+        yield from self._identity(experiment, model)
+        yield from self._architecture(experiment, model)
+        if experiment.hardware not in trained.hardware:
+            known = ", ".join(trained.hardware)
+            text = f"{experiment.hardware} was not calibrated on ({known} was): same efficiencies on its data sheet"
+            yield Note(Flag.HARDWARE, text)
+        if trained.tensor_parallel and experiment.tensor_parallel not in trained.tensor_parallel:
+            known = ", ".join(map(str, trained.tensor_parallel))
+            yield Note(Flag.TENSOR_PARALLEL, f"TP {experiment.tensor_parallel} was not calibrated on ({known} were)")
+        yield from self._software(experiment.server.settings.software)
+        if experiment.tool not in REQUEST_CONSTANTS and "client" in _sides(experiment):
+            known = " and ".join(REQUEST_CONSTANTS)
+            yield Note(Flag.TOOL, f"the client time of {experiment.tool} was not calibrated: mean of {known}")
+        yield from self._sampling(experiment, model)
+
+    def _identity(self, experiment: Experiment, model: Model) -> Iterator[Note]:
+        """Yield where family, name and shape of a model do not say the same."""
+        trained, family, stated = self.calibration.trained_on, self.seen_as(experiment, model), experiment.family
+        named = trained.models.get(experiment.model)
+        shape = self.coverage.family_of(model, named)
+        known = {shape, named} - {None}
+        if stated in trained.families and trained.models and known != {stated}:
+            is_what = f"is a model of {' or '.join(sorted(filter(None, known)))}" if known else "is no model of the fit"
+            text = f"{experiment.model} is called {stated}, but by shape and name it {is_what}"
+            yield Note(Flag.DISAGREES, f"{text}; it is treated as {family}")
+        elif len(known) > 1:
+            text = f"{experiment.model} has the name of a model of {named}, but the shape of"
+            yield Note(Flag.DISAGREES, f"{text} {shape}; it is treated as {family}")
+        elif family not in (None, stated):
+            text = f"{experiment.model} ({stated}) has the shape of a model of {family}, which was fitted to"
+            yield Note(Flag.OTHER_NAME, f"{text}; it is treated as that family")
+
+    def _architecture(self, experiment: Experiment, model: Model) -> Iterator[Note]:
+        """Yield where the constants that predict a model rest on none of its kind and precision."""
+        held_out = self.standing(experiment, model) is Standing.HELD_OUT
+        known = self.coverage.without(self.seen_as(experiment, model) if held_out else None)
+        own = architecture_of(model)
+        if known and own not in known:
+            which = "the fit without this family" if held_out else "the fit"
+            text = f"{model.id} is {own}; {which} has {' and '.join(sorted(known))} alone"
+            yield Note(Flag.ARCHITECTURE, f"{text}: the same constants on its bytes and FLOPs")
+
+    def _software(self, software: str | None) -> Iterator[Note]:
+        """Yield where the serving software is stated and not one the calibration knows."""
+        if software is None:
+            return
+        version, known = vllm_version(software), self.coverage.versions
+        if known is None and version is not None:
+            return
+        if version is None or known is None or not known[0] <= version <= known[1]:
+            span = f" {' to '.join(dict.fromkeys(map(version_text, known)))}" if known else ""
+            text = f"{software} was not calibrated on (vLLM{span} was): its own scheduling and overheads are not known"
+            yield Note(Flag.SOFTWARE, text)
+
+    def _sampling(self, experiment: Experiment, model: Model) -> Iterator[Note]:
+        """Yield what sampling costs where the model's default cuts off tokens: no experiment says how it sampled."""
+        if model.generation_config is None or not model.generation_config.truncates:
+            return
+        options = self.options(experiment, model, self.server(experiment))
+        if not isinstance(options, CalibratedPhysicsOptions):
+            return
+        thousands = model.vocab_size / KILO
+        step = options.sampling_us_per_kilotoken * thousands
+        request = options.sampling_us_per_kilotoken_request * thousands
+        if step or request:
+            text = f"{model.id}: top-p and top-k of its generation_config are priced, {step:.0f} us per step and"
+            ending = "how the client sampled is not stated; a greedy run skips that"
+            yield Note(Flag.SAMPLING, f"{text} {request:.0f} us per request in it; {ending}")
+
+    def server(self, experiment: Experiment) -> EngineOptions:
+        """Return the measured server, as far as its settings are stated."""
+        return EngineOptions(**experiment.server.engine_settings)
+
+    def options(self, experiment: Experiment, model: Model, server: EngineOptions) -> StepTimeOptions:
+        """Return the constants of the experiment's family as options of the step-time model."""
+        return options_of(self.values(experiment, model), schedule_ahead=server.schedule_ahead)
+
+    def step_time(
+        self, experiment: Experiment, model: Model, hardware: Hardware, server: EngineOptions
+    ) -> BuiltStepTime:
+        """Return what a step costs under the constants of the experiment's family."""
+        options = self.options(experiment, model, server)
+        return build_step_time(options, model, hardware, experiment.tensor_parallel)
+
+    def client(self, experiment: Experiment, model: Model, load_point: str) -> MetricOptions:
+        """Return the calibrated time of the measuring client, none for figures of the server."""
+        values = self.values(experiment, model)
+        return client_time(values, experiment.tool, experiment.side_of(load_point)).metric_options()
+
+
+@dataclass(frozen=True, slots=True)
+class OptionsPredictor:
+    """Options of any step-time model, with the engine they belong to."""
+
+    name: str
+    described: str
+    arm: Arm
+    embedded: AnalyticKernels
+
+    def standing(self, experiment: Experiment, model: Model) -> Standing:
+        """Return that nothing is known about what the options were tuned to."""
+        return Standing.NO_RECORD
+
+    def seen_as(self, experiment: Experiment, model: Model) -> str | None:
+        """Return that no fit is known."""
+        return None
+
+    def notes(self, experiment: Experiment, model: Model, hardware: Hardware) -> tuple[Note, ...]:
+        """Return what the step-time model says about this model and GPU."""
+        step_time = self.step_time(experiment, model, hardware, self.server(experiment))
+        return tuple(Note(Flag.MODEL, text) for text in step_time.warnings)
+
+    def server(self, experiment: Experiment) -> EngineOptions:
+        """Return the measured server, as far as its settings are stated and the options do not say otherwise."""
+        return engine_options(self.arm, experiment, source=self.name, as_stated=True)
+
+    def options(self, experiment: Experiment, model: Model, server: EngineOptions) -> StepTimeOptions:
+        """Return the options, which are the same for every experiment."""
+        return self.arm.steptime
+
+    def step_time(
+        self, experiment: Experiment, model: Model, hardware: Hardware, server: EngineOptions
+    ) -> BuiltStepTime:
+        """Return what a step costs."""
+        kernels = choose_kernels(self.arm.steptime, hardware, embedded=self.embedded)
+        return build_step_time(self.arm.steptime, model, hardware, experiment.tensor_parallel, kernels)
+
+    def client(self, experiment: Experiment, model: Model, load_point: str) -> MetricOptions:
+        """Return the time between client and engine: the arm's, else the one the experiment states."""
+        return at_the_meter(self.arm.rules, experiment, load_point)
+
+
+def _sides(experiment: Experiment) -> set[str]:
+    return {experiment.side_of(one.id) for one in experiment.load_points}

@@ -1,0 +1,179 @@
+"""What an evaluation knows about one load point: figures, predicted and measured, and why one is missing.
+
+Contract: records are frozen, picklable and free of paths. An error exists only where a figure was
+measured, predicted and comparable; at a saturated load point no latency has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from roofline_lab.ground_truth.metrics import LATENCIES
+from roofline_lab.predict.predictors import Flag, Note, Standing
+from roofline_lab.residuals.record import Residual
+
+PERCENT = 100.0
+# Results that no mean of others holds, because one of them can outweigh all, or the server is of another kind.
+PREDICTED_SATURATED = "predicted saturated"
+UNKNOWN_SOFTWARE = "software not calibrated"
+APART = (PREDICTED_SATURATED, UNKNOWN_SOFTWARE)
+# Time between tokens in the one definition that most sources allow; see `roofline_lab.predict.metrics`.
+INTER_TOKEN = "inter_token_mean"
+HEADLINE = ("ttft_mean", INTER_TOKEN, "e2e_mean")
+LABELS: Mapping[str, str] = {"ttft": "TTFT", "inter_token": "ITL", "itl": "ITL", "tpot": "TPOT", "e2e": "E2E"}
+
+
+class Status(StrEnum):
+    """What became of one figure, load point or experiment."""
+
+    OK = "ok"
+    SATURATED = "saturated"
+    NOT_COMPARABLE = "not_comparable"
+    NOT_MEASURED = "not_measured"
+    UNSUPPORTED = "unsupported"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured figure beside its prediction.
+
+    Attributes
+    ----------
+    name, definition, unit
+        As the ground-truth format names them.
+    measured, predicted
+        In `unit`; None where there is none.
+    reason
+        Why there is no error, where `status` is not `ok`.
+    """
+
+    name: str
+    definition: str
+    unit: str
+    measured: float | None
+    predicted: float | None
+    status: Status
+    reason: str = ""
+
+    @property
+    def error_pct(self) -> float | None:
+        """(predicted - measured) / measured in percent, or None."""
+        if self.status is not Status.OK or self.predicted is None or not self.measured:
+            return None
+        return PERCENT * (self.predicted / self.measured - 1.0)
+
+    @property
+    def is_latency(self) -> bool:
+        """Whether it is a time, which a saturated load point has no error of."""
+        return self.name.split("_")[0] in (*LATENCIES, "inter") and self.unit == "ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a load point belongs: everything results are grouped by."""
+
+    experiment: str
+    load_point: str
+    family: str
+    model: str
+    architecture: str
+    hardware: str
+    tensor_parallel: int
+    workload: str
+    strategy: str
+    tool: str
+    side: str
+    rate_per_s: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Experiment and load point."""
+        return f"{self.experiment}/{self.load_point}"
+
+
+@dataclass(frozen=True, slots=True)
+class PointResult:
+    """One load point under one predictor.
+
+    Attributes
+    ----------
+    status, reason
+        `ok`, `saturated`, or why nothing could be predicted.
+    quality
+        Names of the quality flags of the measurement.
+    saturated_measured, saturated_predicted
+        None where not known.
+    seen_as
+        Family under which the model was fitted to; None if it was not.
+    residual
+        What the errors of the means may go with; None where there are none.
+    distances
+        Latency -> distance of its distribution over requests, where single requests were recorded.
+    """
+
+    place: Place
+    predictor: str
+    standing: Standing
+    status: Status
+    reason: str
+    figures: tuple[Figure, ...]
+    notes: tuple[Note, ...] = ()
+    quality: tuple[str, ...] = ()
+    saturated_measured: bool | None = None
+    saturated_predicted: bool | None = None
+    seen_as: str | None = None
+    requests: int = 0
+    completed: int = 0
+    residual: Residual | None = None
+    distances: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def family(self) -> str:
+        """What errors are shared within: the family that was fitted to, else the one that is stated."""
+        return self.seen_as or self.place.family
+
+    @property
+    def falsely_saturated(self) -> bool:
+        """Whether a queue grows in the simulation, and nothing says that it did on the server."""
+        return self.saturated_predicted is True and self.saturated_measured is not True
+
+    @property
+    def apart(self) -> str:
+        """Why the result stands apart from others of its standing, or empty."""
+        if self.falsely_saturated:
+            return PREDICTED_SATURATED
+        return UNKNOWN_SOFTWARE if any(note.flag is Flag.SOFTWARE for note in self.notes) else ""
+
+    def figure(self, name: str) -> Figure | None:
+        """Return one figure, or None if it was not measured."""
+        return next((one for one in self.figures if one.name == name), None)
+
+    def error_pct(self, name: str) -> float | None:
+        """Return the signed error of one figure, or None."""
+        figure = self.figure(name)
+        return None if figure is None else figure.error_pct
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An experiment, or a load point, that nothing could be predicted for."""
+
+    place: str
+    status: Status
+    reason: str
+
+
+def label(name: str) -> str:
+    """Return a figure's usual name: `ttft_p90` -> `TTFT p90`; a mean has no rank."""
+    stem, _, rank = name.rpartition("_")
+    words = LABELS.get(stem, stem)
+    return words if rank == "mean" else f"{words} {rank}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun in the right form: 1 experiment, 2 experiments."""
+    return f"{number} {noun if number == 1 else f'{noun}s'}"

@@ -1,0 +1,214 @@
+"""Replay recordings and compare what was simulated with what was measured, request by request.
+
+Contract: `score` returns one `StageScore` per load point and set of options. Both sides are compared over the same
+requests: completed in the measurement, not excluded, completed in the simulation. A saturated load point has a
+throughput and no latency, because its latencies depend on when the run ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.measurement_lint import queue_grows
+from roofline_lab.ground_truth.requests import MeasuredRequest
+from roofline_lab.predict.option_sets import OptionSet
+from roofline_lab.predict.recording import Recording, Stage
+from roofline_lab.project import Project
+from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference, wasserstein
+from simulator.engine.loop import run as run_engine
+from simulator.engine.options import EngineOptions
+from simulator.engine.records import RequestResult, RequestState
+from simulator.errors import UnsupportedError
+from simulator.metrics import percentile
+from simulator.request_times import MetricOptions, e2e_us, tpot_us, ttft_us
+from simulator.steptime.base import StepTimeModel
+from simulator.steptime.build import build_step_time
+
+US_PER_MS = 1000.0
+US_PER_S = 1e6
+LATENCIES = ("ttft", "tpot", "e2e")
+RANKS_PCT = (50, 90, 99)
+STATISTICS = ("mean", *(f"p{rank}" for rank in RANKS_PCT))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One latency of the same requests on both sides, ms, in order of arrival."""
+
+    measured: tuple[float, ...]
+    predicted: tuple[float, ...]
+
+    def figure(self, statistic: str) -> tuple[float, float]:
+        """Return measured and predicted value of `mean` or a percentile."""
+        return _statistic(self.measured, statistic), _statistic(self.predicted, statistic)
+
+    def signed_error_pct(self, statistic: str) -> float:
+        """Return how far the prediction is above the measurement, percent."""
+        measured, predicted = self.figure(statistic)
+        return (predicted / measured - 1) * 100
+
+    @cached_property
+    def kolmogorov_smirnov(self) -> float:
+        """Largest difference of the two distribution functions, from 0 to 1."""
+        return kolmogorov_smirnov(self.predicted, self.measured)
+
+    @cached_property
+    def wasserstein_ms(self) -> float:
+        """Area between the two distribution functions."""
+        return wasserstein(self.predicted, self.measured)
+
+    @cached_property
+    def quantile_difference_pct(self) -> float:
+        """Mean over ranks of the relative difference of quantiles."""
+        return quantile_difference(self.predicted, self.measured) * 100
+
+    @cached_property
+    def request_error_pct(self) -> float:
+        """Median over requests of the absolute relative error of each one."""
+        pairs = zip(self.measured, self.predicted, strict=True)
+        return median(abs(predicted / measured - 1) for measured, predicted in pairs) * 100
+
+
+@dataclass(frozen=True, slots=True)
+class StageScore:
+    """One load point under one set of options.
+
+    Attributes
+    ----------
+    samples
+        By latency, over the requests of the figures.
+    everything
+        The same over all completed requests of the load point, those of a cold start included.
+    unfinished
+        Measured requests the simulation did not complete.
+    throughput_per_s
+        Measured and predicted completed requests per second, first arrival to last completion.
+    queue_grows
+        Whether waiting grows through the simulated load point, as in saturation.
+    failure
+        Why nothing was simulated, if so; samples are empty then.
+    """
+
+    stage: Stage
+    options: OptionSet
+    samples: dict[str, Sample]
+    everything: dict[str, Sample]
+    unfinished: int = 0
+    throughput_per_s: tuple[float, float] | None = None
+    queue_grows: bool | None = None
+    failure: str = ""
+
+    @property
+    def has_latencies(self) -> bool:
+        """Whether the latencies of the load point are scored."""
+        return not self.stage.point.saturated and "e2e" in self.samples
+
+
+def score(
+    project: Project, recordings: Iterable[Recording], option_sets: Sequence[OptionSet]
+) -> tuple[StageScore, ...]:
+    """Replay every recording with every set of options; load points in the recordings' order."""
+    found: list[StageScore] = []
+    for recording in recordings:
+        by_set = [_replayed(project, recording, options) for options in option_sets]
+        found += [one for same_stage in zip(*by_set, strict=True) for one in same_stage]
+    return tuple(found)
+
+
+def _replayed(project: Project, recording: Recording, options: OptionSet) -> list[StageScore]:
+    try:
+        results = simulate(project, recording, options)
+    except UnsupportedError as error:
+        return [StageScore(stage, options, {}, {}, failure=str(error)) for stage in recording.stages]
+    return [
+        _scored(stage, options, results[stage.begin : stage.begin + len(stage.requests)]) for stage in recording.stages
+    ]
+
+
+def simulate(project: Project, recording: Recording, options: OptionSet) -> tuple[RequestResult, ...]:
+    """Return what became of the measured requests of one recording, in order of arrival.
+
+    Raises
+    ------
+    UnsupportedError
+        If these options cannot price the model on its GPUs.
+    """
+    experiment, workload = recording.experiment, recording.replay.workload
+    engine = EngineOptions(**experiment.server.engine_settings)
+    step_time = step_time_of(project, experiment, options)
+    result = run_engine(workload.requests, step_time, engine, concurrency=workload.concurrency)
+    return result.requests[recording.replay.warm_up :]
+
+
+def step_time_of(project: Project, experiment: Experiment, options: OptionSet) -> StepTimeModel:
+    """Return how long steps take on the server of an experiment.
+
+    Raises
+    ------
+    UnsupportedError
+        If these options cannot price its model on its GPUs.
+    """
+    chosen = options.step_times.options(experiment)
+    hardware, model = project.hardware(experiment.hardware), project.model(experiment.model)
+    kernels = project.kernels(chosen, hardware)
+    return build_step_time(chosen, model, hardware, experiment.tensor_parallel, kernels)
+
+
+def _scored(stage: Stage, options: OptionSet, results: Sequence[RequestResult]) -> StageScore:
+    seen = options.step_times.client(stage.experiment, stage.side)
+    pairs = list(_pairs(stage.requests, results))
+    kept = list(_pairs(stage.requests[stage.cold :], results[stage.cold :]))
+    done = [result for _, result in pairs]
+    return StageScore(
+        stage=stage,
+        options=options,
+        samples=_samples(kept, seen),
+        everything=_samples(pairs, seen),
+        unfinished=sum(result.state is not RequestState.COMPLETED for result in results),
+        throughput_per_s=_throughput(stage, pairs, seen),
+        queue_grows=queue_grows([ttft_us(one, seen) / US_PER_MS for one in done]) is not None,
+    )
+
+
+def _pairs(
+    requests: Sequence[MeasuredRequest], results: Sequence[RequestResult]
+) -> Iterator[tuple[MeasuredRequest, RequestResult]]:
+    """Yield every request with latencies on both sides."""
+    for request, result in zip(requests, results, strict=True):
+        if request.ttft_ms and request.e2e_ms and result.state is RequestState.COMPLETED:
+            yield request, result
+
+
+def _samples(pairs: Sequence[tuple[MeasuredRequest, RequestResult]], seen: MetricOptions) -> dict[str, Sample]:
+    both: dict[str, list[tuple[float | None, float | None]]] = {
+        "ttft": [(request.ttft_ms, ttft_us(result, seen)) for request, result in pairs],
+        "tpot": [(request.tpot_ms, tpot_us(result, seen)) for request, result in pairs],
+        "e2e": [(request.e2e_ms, e2e_us(result, seen)) for request, result in pairs],
+    }
+    found = {}
+    for latency, values in both.items():
+        known = [(ms, us / US_PER_MS) for ms, us in values if ms and us is not None]
+        if known:
+            found[latency] = Sample(tuple(one for one, _ in known), tuple(one for _, one in known))
+    return found
+
+
+def _throughput(
+    stage: Stage, pairs: Sequence[tuple[MeasuredRequest, RequestResult]], seen: MetricOptions
+) -> tuple[float, float] | None:
+    if not pairs:
+        return None
+    measured_us = max(one.arrival_us + (one.e2e_ms or 0.0) * US_PER_MS for one, _ in pairs) - pairs[0][0].arrival_us
+    predicted_us = max(one.arrival_us + e2e_us(one, seen) for _, one in pairs) - pairs[0][1].arrival_us
+    return len(pairs) / measured_us * US_PER_S, len(pairs) / predicted_us * US_PER_S
+
+
+def _statistic(values: Sequence[float], statistic: str) -> float:
+    if statistic == "mean":
+        return math.fsum(values) / len(values)
+    return percentile(values, float(statistic.removeprefix("p"))) or 0.0

@@ -1,0 +1,292 @@
+"""Everything the laboratory knows, loaded and cross-checked before a single run.
+
+`load_laboratory` reads settings, methods and hypotheses with their experiments, resolves every arm
+to a complete configuration and refuses, with all problems of a file at once, whatever could not be
+run or would not be a fair comparison: an unknown experiment or method, an option that does not
+exist, arms that differ in something undeclared (rule ED-1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from roofline_lab.config import Method, Rules, Settings, load_methods, load_settings
+from roofline_lab.ground_truth.catalog import Catalog
+from roofline_lab.ground_truth.reading import VOCABULARY_FILE, Experiment, load_set
+from roofline_lab.hypotheses.arms import Arm, undeclared
+from roofline_lab.hypotheses.discussion import load_discussion
+from roofline_lab.hypotheses.references import check_catalogue
+from roofline_lab.hypotheses.resolve import digest, resolve_arm
+from roofline_lab.hypotheses.spec import Claim, Hypothesis, kind_of, load_hypothesis
+from roofline_lab.hypotheses.synthetic.resolve import check_synthetic, known_number
+from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
+from roofline_lab.scoring.published import Published, load_published
+from simulator.engine.options import EngineOptions
+from simulator.errors import ConfigError
+from simulator.model import require_runnable
+from simulator.validation import config_error, parse, read_yaml, suggest
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One job of the matrix: a method, an arm and an experiment with all its load points."""
+
+    hypothesis: str
+    method: Method
+    arm: Arm
+    experiment: Experiment
+    digest: str
+
+    @property
+    def rules(self) -> Rules:
+        """How the measurement is repeated and read: the method's rules, where the arm does not vary them."""
+        return self.arm.rules or self.method
+
+
+class Project(Catalog):
+    """All hypotheses of one project folder, ready to run."""
+
+    def __init__(
+        self,
+        root: Path,
+        settings: Settings,
+        methods: Mapping[str, Method],
+        hypotheses: Mapping[str, Hypothesis],
+        tables_folder: Path | None = None,
+        synthetic: Mapping[str, SyntheticHypothesis] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(root, tables_folder)
+        self.settings = settings
+        self.methods = methods
+        self.hypotheses = hypotheses
+        self.synthetic = synthetic
+        self.discussions: dict[str, dict[str, str]] = {}
+        self.published: dict[str, Published | None] = {}
+        # What was simulated so far, by method, configuration, experiment and load point: hypotheses share arms.
+        self.outcomes: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._sets: dict[str, tuple[Experiment, ...]] = {}
+        self._arms: dict[tuple[str, str], tuple[Arm, ...]] = {}
+        self._runs: dict[str, dict[tuple[str, str, str], Run]] = {}
+
+    def experiments(self, hypothesis: str) -> tuple[Experiment, ...]:
+        """Return the measured experiments of a hypothesis, in the set's order."""
+        return self._set(hypothesis, self.hypotheses[hypothesis].ground_truth.set, "ground_truth.set")
+
+    def beyond(self, hypothesis: str) -> tuple[Experiment, ...]:
+        """Return the experiments of a hypothesis that decide nothing, in their set's order; mostly none."""
+        extra = self.hypotheses[hypothesis].beyond
+        return () if extra is None else self._set(hypothesis, extra.set, "beyond.set")
+
+    def _set(self, hypothesis: str, name: str, key: str) -> tuple[Experiment, ...]:
+        if name not in self._sets:
+            try:
+                self._sets[name] = load_set(self.root, name)
+            except ConfigError as error:
+                raise ConfigError(f"{error} ({key} of hypotheses/{hypothesis}/hypothesis.yaml)") from None
+        return self._sets[name]
+
+    def arms(self, hypothesis: str, method: str) -> tuple[Arm, ...]:
+        """Return the resolved arms of a hypothesis under one method."""
+        key = (hypothesis, method)
+        if key not in self._arms:
+            spec = self.hypotheses[hypothesis]
+            self._arms[key] = tuple(resolve_arm(spec, self.methods[method], name) for name in spec.arms)
+        return self._arms[key]
+
+    def swept_arm(self, hypothesis: str, method: str, value: float, arm: str | None = None) -> tuple[Arm, str]:
+        """Return an arm the sweep of a hypothesis sets, at one value, with the digest of its configuration.
+
+        Parameters
+        ----------
+        arm
+            One that follows the swept arm; by default the swept arm itself.
+
+        Raises
+        ------
+        ConfigError
+            If the option cannot take the value.
+        """
+        spec = self.hypotheses[hypothesis]
+        assert spec.sweep is not None, "only asked where a sweep is described"
+        resolved = resolve_arm(spec, self.methods[method], arm or spec.sweep.arm, value)
+        return resolved, digest(self.methods[method], resolved)
+
+    def runs(self, hypothesis: str) -> tuple[Run, ...]:
+        """Return the run matrix: methods x arms x experiments, and behind it the runs beyond."""
+        return tuple(self._matrix(hypothesis).values())
+
+    def run(self, hypothesis: str, method: str, arm: str, experiment: str) -> Run:
+        """Return one job of the matrix by name.
+
+        Raises
+        ------
+        ConfigError
+            If the matrix has no such job.
+        """
+        found = self._matrix(hypothesis).get((method, arm, experiment))
+        if found is None:
+            raise ConfigError(f"{hypothesis}: no run {method}/{arm}/{experiment} in the matrix")
+        return found
+
+    def arm_digests(self, hypothesis: str, method: str) -> dict[str, str]:
+        """Return the configuration digest of every arm under one method."""
+        return {run.arm.name: run.digest for run in self.runs(hypothesis) if run.method.id == method}
+
+    def _matrix(self, hypothesis: str) -> dict[tuple[str, str, str], Run]:
+        if hypothesis not in self._runs:
+            self._runs[hypothesis] = {
+                (method, arm.name, experiment.id): Run(hypothesis, self.methods[method], arm, experiment, hashed)
+                for method in self.hypotheses[hypothesis].methods
+                for arm in self.arms(hypothesis, method)
+                for hashed in (digest(self.methods[method], arm),)
+                for experiment in self.experiments(hypothesis)
+            } | self._beyond_matrix(hypothesis)
+        return self._runs[hypothesis]
+
+    def _beyond_matrix(self, hypothesis: str) -> dict[tuple[str, str, str], Run]:
+        extra = self.hypotheses[hypothesis].beyond
+        if extra is None:
+            return {}
+        method, arms = self.methods[extra.method], {arm.name: arm for arm in self.arms(hypothesis, extra.method)}
+        return {
+            (method.id, name, experiment.id): Run(hypothesis, method, arms[name], experiment, hashed)
+            for name in extra.arms
+            for hashed in (digest(method, arms[name]),)
+            for experiment in self.beyond(hypothesis)
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every hypothesis of either kind, numbers in their natural order."""
+        return tuple(sorted([*self.hypotheses, *self.synthetic], key=_natural))
+
+
+def load_project(root: Path, tables_folder: Path | None = None) -> Project:
+    """Load and cross-check a project folder.
+
+    Parameters
+    ----------
+    root
+        The project.
+    tables_folder
+        Measured kernel tables in InferSim layout, if the user has some.
+
+    Raises
+    ------
+    ConfigError
+        For the first file with problems, naming all of them.
+    """
+    root = root.resolve()
+    paths = sorted((root / "hypotheses").glob("*/hypothesis.yaml"))
+    if not paths:
+        raise ConfigError("hypotheses/: no */hypothesis.yaml found; add a folder with one")
+    kinds = {path: kind_of(path, root) for path in paths}
+    synthetic_paths = [path for path in paths if kinds[path] == "synthetic"]
+    paths = [path for path in paths if kinds[path] != "synthetic"]
+    hypotheses = [load_hypothesis(path, root) for path in paths]
+    synthetic = {path.parent.name: load_hypothesis(path, root, SyntheticHypothesis) for path in synthetic_paths}
+    methods = load_methods(root)
+    _check_methods(methods)
+    by_id = {one.id: one for one in hypotheses}
+    check_catalogue([*hypotheses, *synthetic.values()])
+    project = Project(root, load_settings(root), methods, by_id, tables_folder, synthetic)
+    for path, hypothesis in zip(paths, hypotheses, strict=True):
+        _check(hypothesis, project)
+        project.discussions[hypothesis.id] = load_discussion(hypothesis, path.parent, root)
+        project.published[hypothesis.id] = _published(hypothesis, path.parent / "published", root)
+    for path, claim in zip(synthetic_paths, synthetic.values(), strict=True):
+        check_references(claim, project)
+        check_synthetic(claim, project)
+        project.discussions[claim.id] = load_discussion(claim, path.parent, root)
+        project.published[claim.id] = load_published(path.parent / "published", known_number(claim))
+    return project
+
+
+def check_references(spec: Claim, project: Project) -> None:
+    """Refuse a reference to a hypothesis that does not exist."""
+    unknown = [name for name in spec.references if name not in project.names]
+    if unknown:
+        told = [f"references: unknown hypothesis '{name}'; {suggest(name, project.names)}" for name in unknown]
+        raise config_error(f"hypotheses/{spec.id}/hypothesis.yaml", told)
+
+
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Sort h2 before h10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((int(part), "") if part.isdigit() else (0, part) for part in parts)
+
+
+def engine_options(arm: Arm, experiment: Experiment, source: str, *, as_stated: bool = False) -> EngineOptions:
+    """Return the server of one experiment as the arm wants it scheduled.
+
+    `as_stated` takes every setting that is stated, KV blocks and limits included; else only those that matter to one
+    request at a time.
+    """
+    settings = experiment.server.settings
+    known = {"token_budget": settings.token_budget, "prefix_caching": settings.prefix_caching}
+    if as_stated:
+        known = experiment.server.engine_settings
+    return parse(EngineOptions, {**known, **arm.engine}, source=source)
+
+
+def _check_methods(methods: Mapping[str, Method]) -> None:
+    for method in methods.values():
+        if method.unknown_definitions:
+            raise config_error(f"configs/methods/{method.id}.yaml", method.unknown_definitions)
+
+
+def _check(spec: Hypothesis, project: Project) -> None:
+    source = f"hypotheses/{spec.id}/hypothesis.yaml"
+    problems = [
+        f"methods: unknown method '{name}'; {suggest(name, project.methods)}"
+        for name in spec.all_methods
+        if name not in project.methods
+    ]
+    if problems:
+        raise config_error(source, problems)
+    check_references(spec, project)
+    for experiment in (*project.experiments(spec.id), *project.beyond(spec.id)):
+        require_runnable(project.model(experiment.model), experiment.tensor_parallel)
+        project.hardware(experiment.hardware)
+    problems += _unknown_groups(spec, project)
+    if spec.split is not None:
+        problems += spec.split.problems(project.experiments(spec.id))
+    for method in spec.methods:
+        if spec.sweep is not None:
+            for arm in spec.sweep.arms:
+                project.swept_arm(spec.id, method, spec.sweep.stop, arm)
+        problems += undeclared(spec.varied, project.arms(spec.id, method), f"method {method}")
+    if problems:
+        raise config_error(source, list(dict.fromkeys(problems)))
+
+
+def _unknown_groups(spec: Hypothesis, project: Project) -> Iterator[str]:
+    """Yield groups of a criterion that no experiment can belong to: they would pass for not measured."""
+    words = read_yaml(project.root / "ground_truth" / VOCABULARY_FILE)
+    experiments = [one.id for one in project.experiments(spec.id)]
+    known = {"family": words["families"], "workload": words["workloads"], "experiment": experiments}
+    for criterion in spec.judged:
+        for kind, name in criterion.named_groups:
+            if name not in known[kind]:
+                yield f"criteria.{criterion.id}.groups: unknown {kind} '{name}'; {suggest(name, known[kind])}"
+
+
+def _published(spec: Hypothesis, folder: Path, root: Path) -> Published | None:
+    """Read the published tables and check that the hypothesis has the method and the arms they name."""
+    published = load_published(folder)
+    if published is None:
+        return None
+    problems = []
+    method = published.source.method
+    if method not in spec.methods:
+        problems.append(f"method: unknown method '{method}'; {suggest(method, spec.methods)}")
+    arms = dict.fromkeys(cell.arm for cell in published.cells)
+    problems += [f"*.csv: unknown arm '{arm}'; {suggest(arm, spec.arms)}" for arm in arms if arm not in spec.arms]
+    if problems:
+        raise config_error((folder / "source.yaml").relative_to(root).as_posix(), problems)
+    return published

@@ -1,0 +1,106 @@
+"""Reading what a report concludes: `verdict.json`, or the page itself where a report has none yet.
+
+Reports of earlier revisions have only `FINDINGS.md`. Its status lines ("- As published: **Refuted**, because ..."),
+criteria tables and tables of runs without a number are read by their form, which every page shares.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from roofline_lab.regression.records import RowKey, Ruling
+from roofline_lab.vocabulary import KERNEL_LABELS, Metric
+from simulator.errors import ConfigError
+
+Rulings = dict[str, Ruling]
+Unscored = dict[RowKey, str]
+
+_STATUS = re.compile(r"^- (?P<title>[^:]+): \*\*(?P<status>[^*]+)\*\*, because ", re.MULTILINE)
+_METHOD = re.compile(r"^- \*\*(?P<title>[^*]+)\*\* \(`configs/methods/(?P<id>[^`]+)\.yaml`\)", re.MULTILINE)
+_SECTION = re.compile(r"^#{2,3} (?P<title>.+?)\s*$", re.MULTILINE)
+_METHOD_SUFFIX = " method"
+_CELL_BORDER = re.compile(r"(?<!\\)\|")
+_METRICS = {metric.label: metric.value for metric in Metric}
+CRITERIA_COLUMNS = ("Id", "Role", "Statement", "Result")
+UNSCORED_COLUMNS = ("Experiment", "Arm", "Load point", "Metric", "Status", "Reason")
+
+
+def read_verdict(content: bytes, source: str) -> tuple[Rulings, Unscored]:
+    """Return rulings and rows without a number from a `verdict.json`.
+
+    Raises
+    ------
+    ConfigError
+        If it is not what the laboratory writes.
+    """
+    try:
+        methods = json.loads(content)["methods"]
+        rulings = {one["method"]: Ruling(str(one["status"]), _results(one["criteria"])) for one in methods}
+        unscored = {
+            RowKey(one["method"], *(str(row[name]) for name in RowKey._fields[1:])): str(row["status"])
+            for one in methods
+            for row in one.get("unscored", ())
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{source}: is no verdict ({error!r}); restore it or regenerate the report") from None
+    return rulings, unscored
+
+
+def read_page(text: str) -> tuple[Rulings, Unscored]:
+    """Return rulings and rows without a number from a findings page; both are empty if it has none."""
+    methods = {one["title"]: one["id"] for one in _METHOD.finditer(text)}
+    methods |= {title: name for name, title in KERNEL_LABELS.items()}
+    rulings: Rulings = {}
+    unscored: Unscored = {}
+    sections = _sections(text)
+    for found in _STATUS.finditer(text):
+        title = found["title"]
+        body = sections.get(f"{title}{_METHOD_SUFFIX}") or sections.get(title, "")
+        method = methods.get(title, title)
+        rulings.setdefault(method, Ruling(found["status"], _criteria(body)))
+        unscored |= _unscored(method, body)
+    return rulings, unscored
+
+
+def _results(criteria: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(result) for name, result in criteria.items()}
+
+
+def _sections(text: str) -> dict[str, str]:
+    """Return the text below every heading of level 2 or 3, up to the next one."""
+    parts = _SECTION.split(text)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _criteria(section: str) -> dict[str, str]:
+    rows = _table(section, CRITERIA_COLUMNS)
+    return {row["Id"]: row["Result"].strip("*") for row in rows}
+
+
+def _unscored(method: str, section: str) -> Unscored:
+    return {
+        RowKey(
+            method, row["Arm"], _METRICS.get(row["Metric"], row["Metric"]), row["Experiment"], row["Load point"]
+        ): row["Status"]
+        for row in _table(section, UNSCORED_COLUMNS)
+    }
+
+
+def _table(section: str, columns: tuple[str, ...]) -> Iterator[Mapping[str, str]]:
+    """Yield the rows of the first table whose header begins with `columns`."""
+    lines = iter(section.splitlines())
+    for line in lines:
+        if _cells(line)[: len(columns)] == list(columns):
+            break
+    next(lines, None)
+    for line in lines:
+        if not line.startswith("|"):
+            return
+        yield dict(zip(columns, _cells(line), strict=False))
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in _CELL_BORDER.split(line)[1:-1]]

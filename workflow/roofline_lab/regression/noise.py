@@ -1,0 +1,133 @@
+"""Whether a row got better or worse beyond what its measurement can tell.
+
+The measured figure is known to `half_width_ms`: half of its last printed digit, plus the 95 % sampling error over
+requests where the ground truth allows to estimate it. A row got better or worse only if its error changed by more
+than a floor **wherever in measured +- half width the truth lies**: a prediction that moves further away from the
+measurement on the same side of it got worse however coarse the measurement, one that moves across it may not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import NormalDist
+
+from roofline_lab.regression.records import PERCENT, Figure, Measurement, Scored
+
+# Two-sided level of the sampling error, as `bootstrap.level_pct` of configs/lab.yaml.
+LEVEL_PCT = 95.0
+# Numbers are printed with six decimals; two of them this close are the same (as `check.tolerance` of configs/lab.yaml).
+SAME = 2e-6
+# Means that methods derive from mean E2E and mean TTFT.
+BETWEEN_TOKENS = ("tpot_mean", "itl_mean")
+_Z = NormalDist().inv_cdf(0.5 + LEVEL_PCT / PERCENT / 2)
+# A measurement is never known to nothing; below this share of itself no relative error makes sense.
+_LEAST_SHARE = 1e-3
+
+
+class Direction(StrEnum):
+    """What became of a row that has a number on both sides."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    SAME = "same"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row before and after.
+
+    Attributes
+    ----------
+    pp
+        Change of the absolute percentage error; positive is worse.
+    remeasured
+        Whether it is compared with another measured figure than before.
+    """
+
+    before: Scored
+    after: Scored
+    pp: float
+    direction: Direction
+    remeasured: bool
+
+    def is_unclear(self, threshold_pp: float) -> bool:
+        """Whether the error moved by more than the floor, but the measurement cannot tell which way."""
+        return self.direction is Direction.SAME and abs(self.pp) > threshold_pp
+
+
+def change_of(before: Scored, after: Scored, half_widths: tuple[float, float], threshold_pp: float) -> Change:
+    """Return how one row changed.
+
+    Parameters
+    ----------
+    half_widths
+        How well the figure before and after is known, in ms.
+    threshold_pp
+        Smallest change that counts, in percentage points of error.
+    """
+    remeasured = abs(before.measured - after.measured) > SAME
+    low, high = _independent(before, after, half_widths) if remeasured else _shared(before, after, max(half_widths))
+    direction = Direction.SAME
+    if low > threshold_pp:
+        direction = Direction.WORSE
+    elif high < -threshold_pp:
+        direction = Direction.BETTER
+    return Change(before, after, after.ape_pct - before.ape_pct, direction, remeasured)
+
+
+def half_width_ms(row: Scored, key: Measurement, figures: Mapping[Measurement, Figure]) -> float:
+    """Return how well the measured figure of a row is known, in its unit.
+
+    A figure of the ground truth has its own rounding and sampling error. A time between tokens derived from mean E2E
+    and mean TTFT inherits their rounding, and the relative sampling error of the TPOT published beside them. Without
+    ground truth, only the digits printed in `numbers.csv` are known.
+    """
+    figure = figures.get(key)
+    if figure is not None and abs(figure.value - row.measured) <= SAME:
+        return figure.half_digit + _Z * (figure.standard_error or 0.0)
+    ttft, tpot, e2e = (figures.get(key._replace(metric=f"{kind}_mean")) for kind in ("ttft", "tpot", "e2e"))
+    if key.metric in BETWEEN_TOKENS and ttft is not None and e2e is not None and e2e.value > ttft.value:
+        rounding = (e2e.half_digit + ttft.half_digit) / (e2e.value - ttft.value)
+        sampling = _Z * (tpot.standard_error or 0.0) / tpot.value if tpot is not None else 0.0
+        return row.measured * (rounding + sampling)
+    return half_printed_digit(row.measured)
+
+
+def half_printed_digit(value: float) -> float:
+    """Return half of the last digit of a number printed with six decimals, trailing zeros left out."""
+    decimals = f"{value:.6f}".rstrip("0").partition(".")[2]
+    return 0.5 * 10.0 ** -len(decimals)
+
+
+def _shared(before: Scored, after: Scored, half_width: float) -> tuple[float, float]:
+    """Return the smallest and largest change of error over all values the one measurement may have.
+
+    Between its ends and the two predictions the change is monotone in the measured value, so these suffice.
+    """
+    ends = _range(before.measured, half_width)
+    inner = (one for one in (before.predicted, after.predicted) if ends[0] < one < ends[1])
+    changes = [_ape(after.predicted, truth) - _ape(before.predicted, truth) for truth in (*ends, *inner)]
+    return min(changes), max(changes)
+
+
+def _independent(before: Scored, after: Scored, half_widths: Sequence[float]) -> tuple[float, float]:
+    """Return the same over two measurements that share nothing."""
+    errors = [_errors(row, half_width) for row, half_width in zip((before, after), half_widths, strict=True)]
+    return min(errors[1]) - max(errors[0]), max(errors[1]) - min(errors[0])
+
+
+def _errors(row: Scored, half_width: float) -> list[float]:
+    """Return the errors among which the smallest and the largest possible one are."""
+    ends = _range(row.measured, half_width)
+    inner = [row.predicted] if ends[0] < row.predicted < ends[1] else []
+    return [_ape(row.predicted, truth) for truth in (*ends, *inner)]
+
+
+def _range(measured: float, half_width: float) -> tuple[float, float]:
+    return max(measured - half_width, measured * _LEAST_SHARE), measured + half_width
+
+
+def _ape(predicted: float, measured: float) -> float:
+    return abs(predicted - measured) / measured * PERCENT

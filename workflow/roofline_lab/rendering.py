@@ -1,0 +1,66 @@
+"""Templates to text: the laboratory's own pages and the texts authors write.
+
+Numbers are formatted by the filters `pct`, `signed_pct`, `pp`, `ms`, `ratio` (a share as percent) and
+`quantity` (any number with its unit); a name that does not exist is an error, never an empty text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+
+from roofline_lab.files import packaged
+from roofline_lab.formatting import ms, pct, pp, quantity, signed_pct
+from simulator.errors import ConfigError
+
+
+def render_text(template: str, values: Mapping[str, Any], source: str) -> str:
+    """Render a template written by an author; `source` names it in an error.
+
+    Raises
+    ------
+    ConfigError
+        If it asks for something that is not there.
+    """
+    try:
+        return _environment().from_string(template).render(**values).strip()
+    except (TemplateError, ConfigError, TypeError, ValueError) as error:
+        # TypeError, ValueError: a question of `v` with wrong arguments, or a filter given something else than a number.
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def syntax_problem(template: str) -> str | None:
+    """Return what is wrong with a template before anything is known to put into it, or None."""
+    try:
+        _environment().parse(template)
+    except TemplateError as error:
+        return f"not a template: {error}"
+    return None
+
+
+def render(name: str, context: Mapping[str, Any]) -> str:
+    """Render a template of the laboratory, with blank lines and line ends made uniform."""
+    text = _environment().get_template(name).render(**context)
+    text = re.sub(r"\n{3,}", "\n\n", text)
+    return "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    loader = FileSystemLoader(packaged("templates"))
+    environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, trim_blocks=True)
+    environment.filters.update(pct=pct, pp=pp, ms=ms, signed_pct=signed_pct, ratio=_ratio, bullets=_bullets)
+    environment.filters["quantity"] = quantity
+    return environment
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {' '.join(line.split())}" for line in lines)
+
+
+def _ratio(value: float) -> str:
+    return f"{value * 100:.0f} %"

@@ -1,0 +1,1 @@
+"""From rows to pages: tables, plots and the templates' context."""

@@ -1,0 +1,213 @@
+"""Two predictors side by side on the same load points: who is closer, by how much, and how sure that is.
+
+Contract: only load points both predict are compared. A gain is the absolute error of the one compared
+with minus that of the one judged, in percentage points; positive: the one judged is closer. The test
+flips signs of the mean gains of experiments, the interval resamples families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from roofline_lab.config import Settings
+from roofline_lab.formatting import MISSING, pct, pp, signed_pct, table
+from roofline_lab.predict.predictors import Standing
+from roofline_lab.predict.records import HEADLINE, PREDICTED_SATURATED, PointResult, label
+from roofline_lab.report.evaluation.aggregate import group_name, standing_groups
+from roofline_lab.report.evaluation.numbers import Line, line
+from roofline_lab.scoring.errors import ALL_LOAD_POINTS, mean
+from roofline_lab.scoring.statistics import Interval, PValue, bootstrap_mean, median, sign_flip_p
+
+MOST_CHANGED = 10
+# Probability below which a difference is usually called significant; with few experiments no p can get there.
+USUAL_P = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One load point under both, with absolute errors in percent."""
+
+    judged: PointResult
+    other: PointResult
+    metric: str
+
+    @property
+    def errors(self) -> tuple[float, float]:
+        """Absolute errors of the one judged and of the other."""
+        return abs(self.judged.error_pct(self.metric) or 0.0), abs(self.other.error_pct(self.metric) or 0.0)
+
+    @property
+    def gain(self) -> float:
+        """By how many percentage points the one judged is closer."""
+        mine, theirs = self.errors
+        return theirs - mine
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One figure over one group of load points.
+
+    Attributes
+    ----------
+    judged, other, gain
+        Means over experiments, each the mean of its load points.
+    median_gain
+        Median over load points; a single one cannot make it.
+    better, worse
+        Load points on which the one judged is closer, or farther, by more than the laboratory's threshold.
+    """
+
+    group: str
+    metric: str
+    points: int
+    experiments: int
+    judged: float
+    other: float
+    gain: float
+    median_gain: float
+    interval: Interval | None
+    p_value: PValue | None
+    better: int
+    worse: int
+
+
+def pairs_of(results: Iterable[PointResult], names: Sequence[str], metric: str) -> list[Pair]:
+    """Return every load point both predictors have an error on."""
+    judged, other = names
+    by_place = {(one.place, one.predictor): one for one in results}
+    found = []
+    for (place, name), one in by_place.items():
+        second = by_place.get((place, other))
+        if name == judged and second is not None:
+            pair = Pair(one, second, metric)
+            if one.error_pct(metric) is not None and second.error_pct(metric) is not None:
+                found.append(pair)
+    return found
+
+
+def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: Settings) -> list[Comparison]:
+    """Compare both predictors on every headline figure, by how much of a test the one judged is."""
+    found = []
+    only_other = {one.place for one in results if one.predictor == names[1] and one.falsely_saturated}
+    for group, members in standing_groups(one for one in results if one.predictor == names[0]).items():
+        places = {one.place for one in members}
+        # Where the other one alone saturates, its error has no upper end, and neither has the gain.
+        apart = set() if group.endswith(PREDICTED_SATURATED) else only_other
+        parts = {group: places - apart, group_name(group, f"{names[1]} {PREDICTED_SATURATED}"): places & apart}
+        for name, chosen in parts.items():
+            own = [one for one in results if one.place in chosen]
+            for metric in HEADLINE:
+                pairs = pairs_of(own, names, metric)
+                if pairs:
+                    found.append(_comparison(name, metric, pairs, settings))
+    return found
+
+
+def _comparison(group: str, metric: str, pairs: Sequence[Pair], settings: Settings) -> Comparison:
+    by_experiment: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_experiment.setdefault(pair.judged.place.experiment, []).append(pair)
+    gains = [mean([one.gain for one in own]) for own in by_experiment.values()]
+    families = [own[0].judged.family for own in by_experiment.values()]
+    errors = [[mean([one.errors[side] for one in own]) for own in by_experiment.values()] for side in (0, 1)]
+    beyond = settings.bold_above_pp
+    return Comparison(
+        group=group,
+        metric=metric,
+        points=len(pairs),
+        experiments=len(by_experiment),
+        judged=mean(errors[0]),
+        other=mean(errors[1]),
+        gain=mean(gains),
+        median_gain=median([one.gain for one in pairs]),
+        interval=bootstrap_mean(
+            gains,
+            resamples=settings.bootstrap.resamples,
+            level_pct=settings.bootstrap.level_pct,
+            seed=settings.seeds.bootstrap,
+            clusters=families,
+        ),
+        p_value=sign_flip_p(gains, draws=settings.testing.permutations, seed=settings.seeds.permutation),
+        better=sum(one.gain > beyond for one in pairs),
+        worse=sum(one.gain < -beyond for one in pairs),
+    )
+
+
+def comparison_table(found: Iterable[Comparison], names: Sequence[str], settings: Settings) -> str:
+    """Return the comparison as markdown."""
+    beyond = f"{settings.bold_above_pp:g} pp"
+    lines = [
+        [
+            one.group,
+            label(one.metric),
+            f"{one.experiments} ({one.points})",
+            pct(one.judged),
+            pct(one.other),
+            pp(one.gain, bold_above=settings.bold_above_pp),
+            pp(one.median_gain),
+            f"{one.interval.low:+.1f} to {one.interval.high:+.1f}" if one.interval else MISSING,
+            f"{one.p_value.value:.2g}" if one.p_value else MISSING,
+            str(one.better),
+            str(one.worse),
+        ]
+        for one in found
+    ]
+    header = ["predictions", "figure", "experiments (load points)", names[0], names[1], "gain"]
+    header += ["median over load points", "95 % interval", "p"]
+    return table([*header, f"better by {beyond}", f"worse by {beyond}"], lines, left=2)
+
+
+def changed_table(results: Sequence[PointResult], names: Sequence[str]) -> str:
+    """List the load points and figures on which the two differ most, losses of the one judged first."""
+    pairs = [pair for metric in HEADLINE for pair in pairs_of(results, names, metric)]
+    ranked = sorted(pairs, key=lambda one: (one.gain, one.judged.place.name, one.metric))
+    lines = [
+        [
+            one.judged.place.name,
+            label(one.metric),
+            signed_pct(one.judged.error_pct(one.metric)),
+            signed_pct(one.other.error_pct(one.metric)),
+            pp(one.gain),
+        ]
+        for one in ranked
+        if one.gain < 0
+    ][:MOST_CHANGED]
+    return table(["load point", "figure", *names, "gain"], lines, left=2) if lines else ""
+
+
+def unfair(results: Iterable[PointResult], names: Sequence[str]) -> str:
+    """Say where one of the two may know the load points: in its own fit, or tuned without a record."""
+    results, parts = list(results), []
+    for name in names:
+        standings = [one.standing for one in results if one.predictor == name]
+        seen = standings.count(Standing.IN_SAMPLE)
+        if seen:
+            parts.append(f"`{name}` was fitted to the families of {seen} of these load points: there it is in sample.")
+        if Standing.NO_RECORD in standings:
+            parts.append(
+                f"`{name}` has no record of what it was tuned to: it may have been tuned to these very load points."
+            )
+    return " ".join(parts)
+
+
+def smallest_p(found: Iterable[Comparison]) -> str:
+    """Say below what no p can fall with so few experiments, or empty where that hides nothing."""
+    few = sorted({one.experiments for one in found if one.p_value and 2.0 ** (1 - one.experiments) > USUAL_P})
+    words = [f"{number} experiments p cannot fall below {2.0 ** (1 - number):.2g}" for number in few]
+    return f"With {', with '.join(words)}, whatever the gains are." if words else ""
+
+
+def gain_lines(found: Iterable[Comparison], names: Sequence[str]) -> Iterator[Line]:
+    """Yield the lines of `numbers.csv` that hold the comparison."""
+    for one in found:
+        place = (one.group, names[0], ALL_LOAD_POINTS, "overall", "experiments", one.metric)
+        yield line(*place, "delta", one.gain, "pp")
+        yield line(*place, "delta_median", one.median_gain, "pp")
+        yield line(*place, "better", one.better, "count")
+        yield line(*place, "worse", one.worse, "count")
+        if one.interval is not None:
+            yield line(*place, "delta_low", one.interval.low, "pp")
+            yield line(*place, "delta_high", one.interval.high, "pp")
+        if one.p_value is not None:
+            yield line(*place, "p_value", one.p_value.value, "ratio")

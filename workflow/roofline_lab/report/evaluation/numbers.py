@@ -1,0 +1,178 @@
+"""The two tables of an evaluation: every prediction, and every number a page may print.
+
+`predictions.csv` has one row per load point, predictor and figure, and one per experiment that was
+refused. `numbers.csv` has the columns of every report's; `method` holds how much of a test a number is,
+`arm` who predicted, and aggregates are named in `key`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from roofline_lab.config import Settings
+from roofline_lab.files import csv_text
+from roofline_lab.predict.records import PERCENT, Figure, PointResult, Refused, Status
+from roofline_lab.report.evaluation.aggregate import GROUPS, Means, group_of, grouped, means, standing_groups
+from roofline_lab.scoring.errors import ALL_LOAD_POINTS, NUMBER_COLUMNS, VALUE_DECIMALS
+
+PREDICTION_COLUMNS = (
+    "experiment",
+    "load_point",
+    "predictor",
+    "standing",
+    "family",
+    "seen_as",
+    "model",
+    "architecture",
+    "hardware",
+    "tensor_parallel",
+    "workload",
+    "strategy",
+    "rate_per_s",
+    "tool",
+    "side",
+    "metric",
+    "definition",
+    "unit",
+    "measured",
+    "predicted",
+    "signed_error_pct",
+    "status",
+    "reason",
+    "flags",
+    "quality",
+)
+# As `configs/lab.yaml` names the units that tolerances are given for.
+UNITS = {"ms": "ms", "1/s": "per_s", "tokens/s": "per_s"}
+Line = tuple[str, ...]
+
+
+def predictions_text(results: Iterable[PointResult], refused: Iterable[Refused]) -> str:
+    """Return every prediction as CSV, and every experiment nothing was predicted for."""
+    lines = [_prediction(one, figure) for one in results for figure in one.figures or (_nothing(one),)]
+    return csv_text(PREDICTION_COLUMNS, [*lines, *map(_refused, refused)])
+
+
+def numbers_text(
+    results: Sequence[PointResult], metrics: Sequence[str], settings: Settings, gains: Iterable[Line] = ()
+) -> str:
+    """Return every number as CSV, sorted.
+
+    Parameters
+    ----------
+    metrics
+        Figures that are aggregated.
+    gains
+        Further lines, those of a comparison.
+    """
+    lines = [*_points(results), *_aggregates(results, metrics, settings), *gains]
+    return csv_text(NUMBER_COLUMNS, sorted(lines))
+
+
+def line(standing: str, arm: str, load_point: str, scope: str, key: str, metric: str, *value: str | float) -> Line:
+    """Return one line of `numbers.csv`; `value` is statistic, number and unit."""
+    statistic, number, unit = value
+    method = standing.replace(",", "").replace(" ", "_")
+    return (method, arm, load_point, scope, key, metric, str(statistic), f"{number:.{VALUE_DECIMALS}f}", str(unit))
+
+
+def _points(results: Iterable[PointResult]) -> Iterator[Line]:
+    for one in results:
+        place = (group_of(one), one.predictor, one.place.load_point, "experiment", one.place.experiment)
+        for figure in one.figures:
+            error = figure.error_pct
+            if error is not None and figure.measured is not None and figure.predicted is not None:
+                yield line(*place, figure.name, "predicted", figure.predicted, UNITS[figure.unit])
+                yield line(*place, figure.name, "measured", figure.measured, UNITS[figure.unit])
+                yield line(*place, figure.name, "mape", abs(error), "pct")
+                yield line(*place, figure.name, "signed_error", error, "pct")
+        for statistic, known in (("measured", one.saturated_measured), ("predicted", one.saturated_predicted)):
+            if known is not None:
+                yield line(*place, "saturated", statistic, float(known), "flag")
+        for latency, found in one.distances.items():
+            yield line(*place, latency, "kolmogorov_smirnov", found["kolmogorov_smirnov"], "ratio")
+            yield line(*place, latency, "quantile_difference", PERCENT * found["quantile_difference"], "pct")
+
+
+def _aggregates(results: Sequence[PointResult], metrics: Sequence[str], settings: Settings) -> Iterator[Line]:
+    for arm, own in grouped(results, lambda one: one.predictor).items():
+        for standing, members in standing_groups(own).items():
+            for metric in metrics:
+                found = means(members, metric, settings)
+                if found is not None:
+                    yield from _overall(standing, arm, metric, found)
+                for scope, key in GROUPS.items():
+                    yield from _grouped(standing, arm, scope, metric, grouped(members, key))
+
+
+def _overall(standing: str, arm: str, metric: str, found: Means) -> Iterator[Line]:
+    ways = (
+        ("load_points", found.points, None),
+        ("experiments", found.experiments, found.experiments_interval),
+        ("families", found.families, found.families_interval),
+    )
+    for (way, value, interval), count, middle in zip(ways, found.counts, found.medians, strict=True):
+        place = (standing, arm, ALL_LOAD_POINTS, "overall", way, metric)
+        yield line(*place, "mape", value, "pct")
+        yield line(*place, "median", middle, "pct")
+        yield line(*place, "count", count, "count")
+        if interval is not None:
+            yield line(*place, "interval_low", interval.low, "pct")
+            yield line(*place, "interval_high", interval.high, "pct")
+    yield line(standing, arm, ALL_LOAD_POINTS, "overall", "load_points", metric, "signed_error", found.signed, "pct")
+
+
+def _grouped(standing: str, arm: str, scope: str, metric: str, groups: dict[str, list[PointResult]]) -> Iterator[Line]:
+    for key, members in groups.items():
+        found = means(members, metric)
+        if found is not None:
+            place = (standing, arm, ALL_LOAD_POINTS, scope, key, metric)
+            yield line(*place, "mape", found.points, "pct")
+            yield line(*place, "signed_error", found.signed, "pct")
+            yield line(*place, "count", found.counts[0], "count")
+
+
+def _prediction(one: PointResult, figure: Figure) -> Sequence[object]:
+    place = one.place
+    return (
+        place.experiment,
+        place.load_point,
+        one.predictor,
+        one.standing.value,
+        place.family,
+        one.seen_as or "",
+        place.model,
+        place.architecture,
+        place.hardware,
+        place.tensor_parallel,
+        place.workload,
+        place.strategy,
+        _shown(place.rate_per_s),
+        place.tool,
+        place.side,
+        figure.name,
+        figure.definition,
+        figure.unit,
+        _shown(figure.measured),
+        _shown(figure.predicted),
+        _shown(figure.error_pct),
+        figure.status.value,
+        figure.reason,
+        ";".join(dict.fromkeys(note.flag.value for note in one.notes)),
+        ";".join(one.quality),
+    )
+
+
+def _nothing(one: PointResult) -> Figure:
+    """Stand for a load point whose figures could not even be listed."""
+    return Figure("", "", "", None, None, one.status, one.reason)
+
+
+def _refused(one: Refused) -> Sequence[object]:
+    cells = dict.fromkeys(PREDICTION_COLUMNS, "")
+    cells |= {"experiment": one.place, "status": Status.REFUSED.value, "reason": one.reason}
+    return tuple(cells.values())
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.{VALUE_DECIMALS}f}"

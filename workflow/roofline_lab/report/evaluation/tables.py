@@ -1,0 +1,260 @@
+"""Tables of an evaluation page, as markdown; empty where there is nothing to show.
+
+Every function takes results of one predictor. Predictions that are no test of transfer stand on lines
+of their own in every table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from roofline_lab.config import Settings
+from roofline_lab.formatting import MISSING, pct, signed_pct, table
+from roofline_lab.ground_truth.metrics import PERCENTILES
+from roofline_lab.predict.predictors import MEANINGS, OUT_OF_SAMPLE, Flag, Standing
+from roofline_lab.predict.records import (
+    APART,
+    HEADLINE,
+    PREDICTED_SATURATED,
+    UNKNOWN_SOFTWARE,
+    Figure,
+    PointResult,
+    Refused,
+    Status,
+    label,
+)
+from roofline_lab.report.evaluation.aggregate import (
+    GROUPS,
+    NOT_IN_THE_FIT,
+    group_of,
+    grouped,
+    means,
+    scored,
+    standing_groups,
+)
+from roofline_lab.scoring.errors import PERCENT, mean
+from roofline_lab.scoring.statistics import Interval
+
+WORST = 12
+METRIC_LABELS = tuple(map(label, HEADLINE))
+GROUP_TITLES = {
+    "family": "family",
+    "tp": "tensor parallelism",
+    "hardware": "hardware",
+    "workload": "workload",
+    "strategy": "load",
+    "architecture": "architecture",
+    "tool": "tool and side",
+}
+MEANING_APART = {
+    PREDICTED_SATURATED: "the queue grows in the simulation, and nothing says that it did on the server; in no mean of "
+    "the lines above, because such an error has no upper end",
+    UNKNOWN_SOFTWARE: "serving software, or a version of it, that no measurement of the fit states",
+}
+NOT_MEASURED = "the measurement does not have it"
+RANKED = tuple(f"{stem}_{rank}" for stem in ("ttft", "tpot", "itl", "e2e") for rank in PERCENTILES)
+THROUGHPUTS = {
+    "request_throughput": "requests/s",
+    "output_token_throughput": "output tokens/s",
+    "total_token_throughput": "tokens/s",
+}
+
+
+def headline(results: Sequence[PointResult], settings: Settings) -> str:
+    """Mean and median absolute errors of means, three ways, by how much of a test they are."""
+    lines = []
+    for standing, members in standing_groups(results).items():
+        found = [means(members, metric, settings) for metric in HEADLINE]
+        ways = ("load points", "experiments", "families")
+        for place, way in enumerate(ways):
+            counts = {one.counts[place] for one in found if one}
+            if not counts:
+                continue
+            cells = []
+            for one in found:
+                values = None if one is None else (one.points, one.experiments, one.families)[place]
+                interval = None if one is None else (None, one.experiments_interval, one.families_interval)[place]
+                median = None if one is None else one.medians[place]
+                cells.append(_with_interval(values, interval, median, bold=way == "experiments"))
+            lines.append([standing, f"{_span(counts)} {way}", *cells])
+    return table(["predictions", "mean over", *METRIC_LABELS], lines, left=2) if lines else ""
+
+
+def standings(results: Sequence[PointResult]) -> str:
+    """Say what each group of predictions is, those that occur."""
+    found = {one.standing for one in results}
+    lines = [f"- *{one.value}*: {MEANINGS[one]}." for one in Standing if one in found]
+    if found >= set(OUT_OF_SAMPLE):
+        lines.insert(0, f"- *{NOT_IN_THE_FIT}*: never seen and held out together.")
+    lines += [f"- *..., {one}*: {MEANING_APART[one]}." for one in APART if any(each.apart == one for each in results)]
+    return "\n".join(lines)
+
+
+def by_group(results: Sequence[PointResult]) -> Iterator[tuple[str, str]]:
+    """Yield title and table of every grouping that has something scored."""
+    for scope, key in GROUPS.items():
+        lines = []
+        for name, members in grouped(results, key).items():
+            for standing, own in _each_standing(members).items():
+                errors = [means(own, metric) for metric in HEADLINE]
+                if any(errors):
+                    points = _span({one.counts[0] for one in errors if one})
+                    cells = [_absolute_and_signed(one.points, one.signed) if one else MISSING for one in errors]
+                    lines.append([name, standing, points, *cells])
+        if lines:
+            yield GROUP_TITLES[scope], table([GROUP_TITLES[scope], "predictions", "n", *METRIC_LABELS], lines, left=2)
+
+
+def percentiles(results: Sequence[PointResult]) -> str:
+    """Mean absolute and mean signed error of every measured percentile."""
+    lines = []
+    for name in RANKED:
+        for standing, own in _each_standing(results).items():
+            errors = [error for _, error in scored(own, name)]
+            if errors:
+                absolute = mean([abs(error) for error in errors])
+                lines.append([label(name), standing, str(len(errors)), pct(absolute), signed_pct(mean(errors))])
+    header = ["figure", "predictions", "n", "mean absolute error", "mean signed error"]
+    return table(header, lines, left=2) if lines else ""
+
+
+def saturation(results: Sequence[PointResult]) -> str:
+    """Whether each saturated load point was predicted to be one, and how far its throughputs are off."""
+    lines = []
+    for one in results:
+        if one.status is Status.SATURATED:
+            cells = [_measured_and_error(one.figure(name)) for name in THROUGHPUTS]
+            predicted = {True: "yes", False: "no", None: MISSING}[one.saturated_predicted]
+            lines.append([one.place.name, one.standing.value, predicted, *cells])
+    header = ["saturated load point", "predictions", "predicted saturated", *THROUGHPUTS.values()]
+    return table(header, lines, left=2) if lines else ""
+
+
+def saturation_counts(results: Sequence[PointResult]) -> str:
+    """How often saturation was predicted as it was measured."""
+    lines = []
+    for measured, words in ((True, "saturated"), (False, "not saturated"), (None, "not known")):
+        known = [one for one in results if one.saturated_measured is measured and one.saturated_predicted is not None]
+        for standing, own in grouped(known, lambda one: one.standing.value).items():
+            said = sum(one.saturated_predicted is True for one in own)
+            wrong = len(own) - said if measured else said
+            lines.append([words, standing, str(len(own)), str(said), str(len(own) - said), str(wrong)])
+    header = ["measured", "predictions", "load points", "predicted saturated", "predicted not saturated", "wrong"]
+    return table(header, lines, left=2) if lines else ""
+
+
+def worst(results: Sequence[PointResult]) -> str:
+    """List the load points with the largest error in any mean."""
+    errors = {one.place.name: [abs(one.error_pct(metric) or 0.0) for metric in HEADLINE] for one in results}
+    chosen = [one for one in results if any(one.error_pct(metric) is not None for metric in HEADLINE)]
+    ranked = sorted(chosen, key=lambda one: (-max(errors[one.place.name]), one.place.name))
+    return _signed(ranked[:WORST])
+
+
+def every_point(results: Sequence[PointResult]) -> str:
+    """List every load point, with the reason where there are no errors."""
+    return _signed(results)
+
+
+def not_evaluated(results: Sequence[PointResult], refused: Sequence[Refused]) -> str:
+    """List experiments and load points nothing was predicted for."""
+    lines = [[one.place, one.status.value, one.reason] for one in (*refused, *unsupported(results))]
+    return table(["experiment or load point", "status", "reason"], lines, left=3) if lines else ""
+
+
+def unsupported(results: Sequence[PointResult]) -> list[Refused]:
+    """Return what could not be predicted; an experiment of which that is true as a whole is named once."""
+    found = []
+    for name, own in grouped(results, lambda one: one.place.experiment).items():
+        failed = [one for one in own if one.status is Status.UNSUPPORTED]
+        reasons = dict.fromkeys(one.reason for one in failed)
+        if len(failed) == len(own) and len(reasons) == 1:
+            found.append(Refused(name, Status.UNSUPPORTED, failed[0].reason))
+        else:
+            found += [Refused(one.place.name, Status.UNSUPPORTED, one.reason) for one in failed]
+    return found
+
+
+def without_error(results: Sequence[PointResult]) -> str:
+    """List the figures that have no error for another reason than saturation, and at how many load points."""
+    counts: dict[tuple[Status, str, str], int] = {}
+    for one in (point for point in results if point.status is Status.OK):
+        missing = [(Status.NOT_MEASURED, NOT_MEASURED, name) for name in HEADLINE if one.figure(name) is None]
+        listed = [(each.status, each.reason, each.name) for each in one.figures if each.status is not Status.OK]
+        for key in (*missing, *listed):
+            counts[key] = counts.get(key, 0) + 1
+    lines = [
+        [label(name), status.value, reason, f"{count} of {len(results)}"]
+        for (status, reason, name), count in sorted(counts.items())
+    ]
+    return table(["figure", "status", "reason", "load points"], lines, left=3) if lines else ""
+
+
+def flags(results: Sequence[PointResult]) -> str:
+    """List where predictions leave what the constants rest on, with the experiments concerned."""
+    about: dict[tuple[Flag, str], list[str]] = {}
+    for one in results:
+        for note in one.notes:
+            names = about.setdefault((note.flag, note.text), [])
+            if one.place.experiment not in names:
+                names.append(one.place.experiment)
+    order = list(Flag)
+    keys = sorted(about, key=lambda key: (order.index(key[0]), key[1]))
+    lines = [[f"`{flag.value}`", text, ", ".join(about[flag, text])] for flag, text in keys]
+    return table(["flag", "what it means", "experiments"], lines, left=3) if lines else ""
+
+
+def distances(results: Sequence[PointResult]) -> str:
+    """How far distributions over requests lie apart, where single requests were recorded."""
+    lines = [
+        [
+            one.place.name,
+            latency.upper(),
+            str(found["requests"]),
+            f"{found['kolmogorov_smirnov']:.3f}",
+            pct(found["quantile_difference"] * PERCENT),
+        ]
+        for one in results
+        for latency, found in one.distances.items()
+    ]
+    header = ["load point", "figure", "requests", "Kolmogorov-Smirnov", "mean relative quantile difference"]
+    return table(header, lines, left=2) if lines else ""
+
+
+def _each_standing(results: Sequence[PointResult]) -> dict[str, list[PointResult]]:
+    return grouped(results, group_of)
+
+
+def _signed(results: Sequence[PointResult]) -> str:
+    lines = []
+    for one in results:
+        place = one.place
+        what = group_of(one) if one.status is Status.OK else f"{one.standing.value}, {one.status.value}"
+        cells = [signed_pct(one.error_pct(metric)) for metric in HEADLINE]
+        marks = ", ".join(dict.fromkeys(f"`{note.flag.value}`" for note in one.notes)) or MISSING
+        lines.append([place.name, place.family, place.hardware, str(place.tensor_parallel), what, *cells, marks])
+    header = ["load point", "family", "hardware", "TP", "predictions", *METRIC_LABELS, "flags"]
+    return table(header, lines, left=3) if lines else ""
+
+
+def _measured_and_error(figure: Figure | None) -> str:
+    if figure is None or figure.error_pct is None:
+        return MISSING
+    return f"{figure.measured:.4g} ({signed_pct(figure.error_pct)})"
+
+
+def _absolute_and_signed(absolute: float, signed: float) -> str:
+    return f"{pct(absolute)} ({signed_pct(signed)})"
+
+
+def _with_interval(value: float | None, interval: Interval | None, median: float | None, *, bold: bool) -> str:
+    if value is None:
+        return MISSING
+    text = f"**{pct(value)}**" if bold else pct(value)
+    text += f" ({interval.low:.1f} to {interval.high:.1f})" if interval else ""
+    return f"{text}, median {pct(median)}"
+
+
+def _span(counts: set[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"

@@ -1,0 +1,343 @@
+"""From simulated rows to everything a findings page shows, as one template context.
+
+Pure: rows, specs and texts go in, strings come out. Files are read and written by
+`roofline_lab.report.findings_page`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from roofline_lab.config import Method, Settings
+from roofline_lab.ground_truth.reading import Experiment
+from roofline_lab.hypotheses.criteria import evaluate
+from roofline_lab.hypotheses.proportional import ExplainedCriterion, Identity, explain_criteria, identities
+from roofline_lab.hypotheses.spec import Beyond, Hypothesis
+from roofline_lab.hypotheses.sweep import Search
+from roofline_lab.hypotheses.verdict import Verdict, judge
+from roofline_lab.predict.sweeps import search
+from roofline_lab.project import Arm, Project
+from roofline_lab.report import evidence_tables, tables
+from roofline_lab.report.load_numbers import load_numbers
+from roofline_lab.report.load_tables import load_sections
+from roofline_lab.report.residual_analysis import Analysis, analyses_of
+from roofline_lab.report.tables import Tables
+from roofline_lab.report.values import Values
+from roofline_lab.run_files import Row, error_rows
+from roofline_lab.scoring.errors import Number, Scores, numbers_of
+from roofline_lab.scoring.published import Comparison, Published, reproduce
+from roofline_lab.scoring.uncertainty import Uncertainty
+from roofline_lab.vocabulary import RowStatus, Scope
+
+
+@dataclass(frozen=True)
+class MethodReport:
+    """What one method found."""
+
+    spec: Hypothesis
+    method: Method
+    arms: tuple[Arm, ...]
+    rows: tuple[Row, ...]
+    scores: Scores
+    verdict: Verdict
+    layout: Tables
+    identities: tuple[Identity, ...]
+    explained: tuple[ExplainedCriterion, ...]
+    uncertainty: Uncertainty
+    search: Search | None = None
+
+    @property
+    def sweep_table(self) -> str:
+        """Error on the train experiments by value of the swept option; empty without a sweep."""
+        return tables.sweep(self.search) if self.search else ""
+
+    @property
+    def judging(self) -> Scores:
+        """The scores aggregates are taken over: all, or the test experiments where there is a split."""
+        return self.scores.where(lambda row: row.counts_at(Scope.OVERALL))
+
+    @property
+    def definitions(self) -> str:
+        """Metric definitions on both sides, in words of the method."""
+        words = "; ".join(
+            f"{metric.label} `{one.predicted}` / `{one.measured}`"
+            for metric, one in self.method.definitions.items()
+            if metric in self.spec.metrics
+        )
+        varied = any(arm.rules and arm.rules.definitions != self.method.definitions for arm in self.arms)
+        return f"{words}, where no arm varies them" if varied else words
+
+    @property
+    def kernels(self) -> str:
+        """Which kernels priced the steps."""
+        return "; ".join(sorted({row["kernels"] for row in self.rows if row["status"] == RowStatus.OK})) or "none"
+
+    @property
+    def error_table(self) -> str:
+        """Errors and gains per experiment."""
+        return self.layout.errors(self.scores)
+
+    @property
+    def workload_table(self) -> str:
+        """Errors and gains by workload."""
+        return self.layout.aggregates(self.judging, Scope.WORKLOAD)
+
+    @property
+    def family_table(self) -> str:
+        """Errors and gains by model family."""
+        return self.layout.aggregates(self.judging, Scope.FAMILY)
+
+    @property
+    def tp_table(self) -> str:
+        """Errors and gains by TP."""
+        return self.layout.aggregates(self.judging, Scope.TP)
+
+    @property
+    def load_point_table(self) -> str:
+        """Errors and gains by load point; empty where there is only one."""
+        points = {row.load_point for row in self.scores.rows}
+        return self.layout.aggregates(self.judging, Scope.LOAD_POINT) if len(points) > 1 else ""
+
+    @property
+    def load_section(self) -> str:
+        """How errors go with load; empty where load points were not replayed."""
+        return load_sections(self.rows, self.judging, self.spec.shown_arms, self.spec.metrics, self.uncertainty)
+
+    @property
+    def split_table(self) -> str:
+        """Errors and gains on the train and on the test experiments; empty without a split."""
+        return self.layout.aggregates(self.scores, Scope.SPLIT) if self.spec.split else ""
+
+    @property
+    def control_arms_table(self) -> str:
+        """Overall errors of every arm; empty where the tables per experiment show them all."""
+        if len(self.spec.arms) == len(self.spec.shown_arms):
+            return ""
+        return tables.overall(self.judging, tuple(self.spec.arms), self.spec.metrics)
+
+    @property
+    def signed_table(self) -> str:
+        """Signed errors per experiment."""
+        return self.layout.signed_errors(self.scores)
+
+    @property
+    def gap_table(self) -> str:
+        """What each prediction lacks, in ms."""
+        return self.layout.gaps(self.scores)
+
+    @property
+    def latency_table(self) -> str:
+        """Measured and predicted latencies."""
+        return self.layout.latencies(self.scores)
+
+    @property
+    def tp_series_table(self) -> str:
+        """Gain along TP where one model and workload was measured at several."""
+        trends = [one for one in self.spec.controls if one.kind == "trend"] or list(self.spec.criteria)
+        return self.layout.tp_scaling(self.scores, trends[0].metric)
+
+    @property
+    def criteria_table(self) -> str:
+        """Criteria and controls with results."""
+        return tables.criteria(self.verdict)
+
+    @property
+    def uncertainty_table(self) -> str:
+        """How sure each criterion is."""
+        return evidence_tables.uncertainty(self.verdict)
+
+    @property
+    def identity_table(self) -> str:
+        """Which arms are a constant multiple of the reference."""
+        return evidence_tables.identities(self.identities)
+
+    @property
+    def explained_gain_table(self) -> str:
+        """Per experiment: gain, and gain by the constant multiple alone."""
+        judged = {criterion.metric for criterion in self.spec.judged}
+        return evidence_tables.explained_gains([one for one in self.identities if one.metric in judged])
+
+    @property
+    def explained_criteria_table(self) -> str:
+        """Criteria beside what the constant multiple alone gives."""
+        return evidence_tables.explained_criteria(self.explained)
+
+    @property
+    def unscored(self) -> str:
+        """Runs without a number, or an empty text."""
+        return tables.unscored(self.scores)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One hypothesis, evaluated by all its methods."""
+
+    spec: Hypothesis
+    experiments: tuple[Experiment, ...]
+    methods: tuple[MethodReport, ...]
+    published: Published | None
+    comparisons: tuple[Comparison, ...]
+    beyond: tuple[Experiment, ...] = ()
+    beyond_section: str = ""
+    beyond_numbers: tuple[Number, ...] = ()
+    analyses: tuple[Analysis, ...] = ()
+
+    @property
+    def headline(self) -> MethodReport:
+        """The method that gives the page its status: the last one listed."""
+        return self.methods[-1]
+
+    @cached_property
+    def numbers(self) -> tuple[Number, ...]:
+        """Every number of the hypothesis, in the order of `numbers.csv`."""
+        arms = tuple(self.spec.arms)
+        found = [number for one in self.methods for number in numbers_of(one.scores, arms, self.spec.metrics)]
+        found += [number for one in self.methods for number in load_numbers(one.rows)]
+        found += self.beyond_numbers
+        found += [number for one in self.analyses for number in one.numbers]
+        return tuple(sorted(found, key=lambda number: number.identity))
+
+    @cached_property
+    def values(self) -> Values:
+        """What prose may quote."""
+        return Values(
+            self.numbers,
+            {one.method.id: one.scores for one in self.methods},
+            {one.method.id: one.verdict for one in self.methods},
+            {one.method.id: one.rows for one in self.methods},
+            tuple(self.spec.arms),
+            {arm.name: arm.configuration for arm in self.headline.arms},
+            {one.method.id: one.identities for one in self.methods},
+            {one.method.id: one.search.chosen for one in self.methods if one.search},
+        )
+
+
+def build_report(
+    project: Project,
+    hypothesis: str,
+    rows: Sequence[Row],
+    published: Published | None,
+    swept: Sequence[Row] = (),
+) -> Report:
+    """Score, judge and compare everything one hypothesis simulated.
+
+    Parameters
+    ----------
+    rows
+        Result lines of the whole run matrix, in matrix order.
+    swept
+        Result lines of its sweep, if it has one.
+    """
+    spec = project.hypotheses[hypothesis]
+    methods = tuple(_method_report(project, spec, name, rows, swept) for name in spec.methods)
+    comparisons: tuple[Comparison, ...] = ()
+    if published is not None:
+        scores = {one.method.id: one.scores for one in methods}[published.source.method]
+        tolerance = project.settings.reproduction.tolerance
+        comparisons = reproduce(published, scores, spec.reference_arm, tolerance)
+    beyond = project.beyond(hypothesis)
+    uncertainty = _uncertainty(project.settings)
+    section, numbers = _beyond(spec, spec.beyond, rows, uncertainty) if spec.beyond else ("", ())
+    analyses = analyses_of(project, spec, {one.method.id: one.arms for one in methods}, rows)
+    return Report(
+        spec, project.experiments(hypothesis), methods, published, comparisons, beyond, section, numbers, analyses
+    )
+
+
+def _beyond(
+    spec: Hypothesis, beyond: Beyond, rows: Sequence[Row], uncertainty: Uncertainty
+) -> tuple[str, tuple[Number, ...]]:
+    """Score the runs that decide nothing: their tables, and their numbers."""
+    own = [row for row in rows if row["method"] == beyond.method]
+    scores = Scores(error_rows(own, spec.metrics))
+    numbers = (*numbers_of(scores, beyond.arms, spec.metrics), *load_numbers(own))
+    return load_sections(own, scores, beyond.arms, spec.metrics, uncertainty), numbers
+
+
+def _method_report(
+    project: Project, spec: Hypothesis, name: str, rows: Sequence[Row], swept: Sequence[Row]
+) -> MethodReport:
+    own = tuple(row for row in rows if row["method"] == name)
+    scores = Scores(error_rows(own, spec.metrics, spec.split))
+    settings, arms = project.settings, project.arms(spec.id, name)
+    searched = [row for row in swept if row["method"] == name]
+    found_value = search(project, spec.id, name, searched) if searched else None
+    if found_value is not None:
+        chosen = {one: project.swept_arm(spec.id, name, found_value.chosen, one)[0] for one in spec.sweep_arms}
+        arms = tuple(chosen.get(arm.name, arm) for arm in arms)
+    uncertainty = _uncertainty(settings)
+    verdict = judge(
+        name,
+        [evaluate(one, scores, uncertainty) for one in spec.criteria],
+        [evaluate(one, scores, uncertainty) for one in spec.controls],
+        spec.resolutions,
+    )
+    found = identities(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
+    explained = explain_criteria(spec.judged, scores, found, spec.reference_arm, uncertainty)
+    layout = Tables(spec.shown_arms, spec.metrics, settings.bold_above_pp)
+    method = project.methods[name]
+    return MethodReport(spec, method, arms, own, scores, verdict, layout, found, explained, uncertainty, found_value)
+
+
+def _uncertainty(settings: Settings) -> Uncertainty:
+    return Uncertainty(
+        settings.bootstrap.resamples,
+        settings.bootstrap.level_pct,
+        settings.seeds.bootstrap,
+        permutations=settings.testing.permutations,
+        permutation_seed=settings.seeds.permutation,
+        power=settings.testing.power,
+        trim_pct=settings.testing.trim_pct,
+    )
+
+
+def changes(report: Report) -> Mapping[str, list[str]]:
+    """Return what differs between the first and the last method, as sentences by kind."""
+    first, last = report.methods[0], report.methods[-1]
+    return {
+        "status": _status_change(first, last),
+        "criteria": [
+            f"`{old.id}`: {old.result} ({_signed(old.observed)}) becomes {new.result} ({_signed(new.observed)})"
+            for old, new in zip(_outcomes(first), _outcomes(last), strict=True)
+            if old.result is not new.result
+        ],
+        "same": [
+            f"`{old.id}`: {old.result} under both ({_signed(old.observed)} and {_signed(new.observed)})"
+            for old, new in zip(_outcomes(first), _outcomes(last), strict=True)
+            if old.result is new.result
+        ],
+        "signs": _sign_changes(report, first, last),
+    }
+
+
+def _status_change(first: MethodReport, last: MethodReport) -> list[str]:
+    old, new = first.verdict.status, last.verdict.status
+    if old is new:
+        return [f"The status stays {new}."]
+    return [f"The status changes from {old} to {new}: {last.verdict.reason}."]
+
+
+def _outcomes(report: MethodReport) -> list[tables.Outcome]:
+    return [*report.verdict.criteria, *report.verdict.controls]
+
+
+def _signed(value: float | None) -> str:
+    return tables.pp(value)
+
+
+def _sign_changes(report: Report, first: MethodReport, last: MethodReport) -> list[str]:
+    """Experiments whose prediction is too fast under one method and too slow under the other."""
+    found = []
+    for metric in report.spec.metrics:
+        for arm in report.spec.arms:
+            for row in last.scores.select(arm, metric):
+                other = first.scores.row(arm, row.experiment, metric, row.load_point)
+                if other is None or not other.is_scored or other.signed_error_pct * row.signed_error_pct >= 0:
+                    continue
+                found.append(
+                    f"{row.experiment}, {arm}, {metric.label}: {other.signed_error_pct:+.1f} % becomes "
+                    f"{row.signed_error_pct:+.1f} %"
+                )
+    return found

@@ -1,0 +1,214 @@
+"""Rendering a findings page: a `Report` and the author's discussion become markdown and figures.
+
+The discussion is a template too: its numbers come through `v` (see `roofline_lab.report.values`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roofline_lab.formatting import pct, pp, table
+from roofline_lab.hypotheses.expectations import expectation_files, expectation_names
+from roofline_lab.hypotheses.spec import Hypothesis
+from roofline_lab.hypotheses.verdict_file import VERDICT_FILE, verdict_text
+from roofline_lab.project import Project
+from roofline_lab.rendering import render, render_text
+from roofline_lab.report import tables
+from roofline_lab.report.audit import audit_table, design_table
+from roofline_lab.report.claim_tables import difference_table, evidence_table, findings_table
+from roofline_lab.report.findings import MethodReport, Report, changes
+from roofline_lab.report.overhead_table import OPTION, overhead_table
+from roofline_lab.report.plots import predicted_versus_measured, signed_errors
+from roofline_lab.report.residual_analysis import analysis_figures
+from roofline_lab.report.scope import scope_of
+from roofline_lab.scoring.errors import numbers_text
+from roofline_lab.scoring.published import Comparison, NotReproducible
+from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Metric, Reproduction
+
+# What arms have in common unless a hypothesis varies it, by the option that would.
+CONTROLLED = {
+    "model": "model",
+    "workload": "method.workload.lengths",
+    "arrivals": "method.workload.arrivals",
+    "server settings": "engine",
+}
+
+
+def render_report(project: Project, report: Report) -> dict[str, str]:
+    """Return every file of a report folder, name to text; provenance is added by the caller.
+
+    Raises
+    ------
+    ConfigError
+        If a text asks for a number that is not there.
+    """
+    context = _context(project, report)
+    files = {"numbers.csv": numbers_text(report.numbers)}
+    files[VERDICT_FILE] = verdict_text((one.method.id, one.verdict, one.scores.unscored()) for one in report.methods)
+    for metric in report.spec.metrics:
+        panels = {one.method.title: one.scores for one in report.methods}
+        arms = report.spec.shown_arms
+        files[f"figures/{metric.value}_predicted_vs_measured.svg"] = predicted_versus_measured(metric, arms, panels)
+        files[f"figures/{metric.value}_signed_errors.svg"] = signed_errors(metric, arms, panels)
+    files |= {one.figure_name: one.figure for one in report.analyses}
+    if report.published is not None:
+        page = {"cells": tables.reproduction_cells(report.comparisons), "source": report.published.source}
+        page["summary"] = tables.reproduction_summary(report.comparisons)
+        files["reproduction.md"] = render("reproduction.md.j2", {"spec": report.spec, **page})
+    source = f"hypotheses/{report.spec.id}"
+    values = {"v": report.values}
+    files |= expectation_files(report.spec, lambda text, where: render_text(text, values, f"{source}/{where}"))
+    files["FINDINGS.md"] = render("findings.md.j2", context)
+    return files
+
+
+def report_files(project: Project, hypothesis: str) -> list[str]:
+    """Return the names of all files a report of this hypothesis has, FINDINGS.md last."""
+    spec = project.hypotheses[hypothesis]
+    names = ["numbers.csv", VERDICT_FILE, "provenance.json", *expectation_names(spec)]
+    for metric in spec.metrics:
+        names += [f"figures/{metric.value}_predicted_vs_measured.svg", f"figures/{metric.value}_signed_errors.svg"]
+    names += analysis_figures(project, spec)
+    if (project.root / "hypotheses" / hypothesis / "published").is_dir():
+        names.append("reproduction.md")
+    return [*names, "FINDINGS.md"]
+
+
+def _context(project: Project, report: Report) -> dict[str, Any]:
+    spec = report.spec
+    source = f"hypotheses/{spec.id}"
+    values = {"v": report.values}
+
+    def text(template: str, where: str) -> str:
+        return render_text(template, values, f"{source}/{where}")
+
+    sections = project.discussions[spec.id]
+    return {
+        "spec": spec,
+        "headline": report.headline,
+        "reports": report.methods,
+        "status_reasons": [
+            f"{one.method.title}: **{one.verdict.status}**, because {one.verdict.reason}" for one in report.methods
+        ],
+        "method_lines": [_method_line(one) for one in report.methods],
+        "family": FAMILY_LABELS[spec.family],
+        "purpose": PURPOSE_LABELS[spec.vvuq],
+        "controlled": [words for words, options in CONTROLLED.items() if not _varies(spec, options)],
+        "type": spec.type.value.replace("-", " ").capitalize(),
+        "metrics": spec.metrics,
+        "reference": spec.reference_arm,
+        "bold_above_pp": project.settings.bold_above_pp,
+        "summary_table": _summary(report),
+        "diff_table": difference_table(report.headline.arms),
+        "overhead_table": _overheads(project, report),
+        "experiments": report.experiments,
+        "report_beyond": _beyond(project, report),
+        "experiment_table": _experiment_table(report),
+        "criteria_statements": [_statement(one) for one in report.headline.verdict.criteria],
+        "design_table": design_table(project, report),
+        "audit_table": audit_table(report),
+        "scope": scope_of(project, report),
+        "analyses": report.analyses,
+        "changes": _changes_text(report) if len(report.methods) > 1 else "",
+        "reproduction": _reproduction(project, report),
+        "discussion": {name: text(body, f"discussion.md: {name}") for name, body in sections.items()},
+        "findings_table": findings_table(spec, text),
+        "evidence_table": evidence_table(spec, text),
+    }
+
+
+def _varies(spec: Hypothesis, options: str) -> bool:
+    return any(f"{name}.".startswith(f"{options}.") or options.startswith(f"{name}.") for name in spec.varied)
+
+
+def _beyond(project: Project, report: Report) -> dict[str, Any]:
+    extra = report.spec.beyond
+    summary = "" if extra is None else project.methods[extra.method].summary.strip()
+    return {"section": report.beyond_section, "experiments": report.beyond, "summary": summary}
+
+
+def _method_line(one: MethodReport) -> str:
+    return (
+        f"**{one.method.title}** (`configs/methods/{one.method.id}.yaml`): {one.method.summary.strip()} "
+        f"Metric definitions, predicted / measured: {one.definitions}. Kernels: {one.kernels}."
+    )
+
+
+def _statement(outcome: Any) -> str:
+    return f"{outcome.statement}{' (decisive)' if outcome.decisive else ''} — `{outcome.id}`"
+
+
+def _summary(report: Report) -> str:
+    """One line per method: status, overall errors and gains; over the test experiments where there is a split."""
+    reference, *others = report.spec.shown_arms
+    header = ["Method", "Status"]
+    for metric in report.spec.metrics:
+        header.append(f"{metric.label} {reference}")
+        for arm in others:
+            header += [f"{metric.label} {arm}", "gain"]
+    rows = []
+    for one in report.methods:
+        cells = [one.method.title, one.verdict.status.value]
+        for metric in report.spec.metrics:
+            cells.append(pct(one.judging.mape(reference, metric)))
+            for arm in others:
+                gain = tables.overall_gain(one.judging, metric, arm, reference)
+                cells += [pct(one.judging.mape(arm, metric)), pp(gain, bold_above=one.layout.bold_above_pp)]
+        rows.append(cells)
+    return table(header, rows, left=2)
+
+
+def _overheads(project: Project, report: Report) -> str:
+    if not any(name.split(".")[0] == OPTION for name in report.spec.varied):
+        return ""
+    return overhead_table(project, report.experiments, report.headline.arms)
+
+
+def _experiment_table(report: Report) -> str:
+    rows = [
+        [one.id, f"`{one.model}`", str(one.tensor_parallel), one.workload.name, str(point.requests.completed), point.id]
+        for one in report.experiments
+        for point in one.load_points
+    ]
+    return table(["Experiment", "Model", "TP", "Workload", "Requests", "Load point"], rows, left=2)
+
+
+def _changes_text(report: Report) -> str:
+    first, last = report.methods[0].method.title, report.methods[-1].method.title
+    found = changes(report)
+    lines = [f"From the method *{first}* to the method *{last}*:", ""]
+    lines += [f"- {sentence}" for sentence in found["status"]]
+    lines += [f"- Conclusion that changes: {sentence}" for sentence in found["criteria"]]
+    lines += [f"- Conclusion that stays: {sentence}" for sentence in found["same"]]
+    lines.append(
+        f"- Errors that change sign (too fast under one method, too slow under the other): {len(found['signs'])}"
+    )
+    lines += [f"  - {sentence}" for sentence in found["signs"]]
+    return "\n".join(lines)
+
+
+def _not_reproducible(group: NotReproducible) -> str:
+    where = f"every {group.scope.value.replace('_', ' ')}" if group.key == "*" else f"`{group.key}`"
+    return f"{where}{f' of table {group.table}' if group.table else ''}: {group.reason}"
+
+
+def _reproduction(project: Project, report: Report) -> dict[str, Any] | None:
+    if report.published is None:
+        return None
+    tolerance = project.settings.reproduction.tolerance
+    missed = [one for one in report.comparisons if one.verdict is Reproduction.NOT_REPRODUCED]
+    return {
+        "source": report.published.source,
+        "summary": tables.reproduction_summary(report.comparisons),
+        "tolerance": f"{tolerance.ms:g} ms, {tolerance.pct:g} % or {tolerance.pp:g} pp",
+        "reasons": [_not_reproducible(one) for one in report.published.source.not_reproducible],
+        "missed": [_missed(one) for one in missed],
+    }
+
+
+def _missed(one: Comparison) -> str:
+    cell = one.cell
+    regenerated = "nothing" if one.regenerated is None else f"{one.regenerated:.{cell.decimals + 1}f}"
+    label = cell.metric.label if isinstance(cell.metric, Metric) else cell.metric
+    what = f"`{cell.key}`, {cell.arm}, {label}, {cell.statistic.value}"
+    return f"{what}: published {cell.value:.{cell.decimals}f} {cell.unit}, regenerated {regenerated} ({one.reason})"

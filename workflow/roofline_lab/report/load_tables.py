@@ -1,0 +1,310 @@
+"""Tables of runs at every load point: what the load was, and how errors go with it.
+
+Every function takes result lines or scores of one method and returns markdown, empty where nothing
+was replayed at a load point. Means are given three ways: over load points, over experiments (each the
+mean of its load points) and over model families (each the mean of its experiments).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from roofline_lab.formatting import MISSING, pct, pp, table
+from roofline_lab.run_files import Row, overloaded_points, place_of
+from roofline_lab.scoring.errors import PERCENT, ErrorRow, Gain, Scores, mean
+from roofline_lab.scoring.uncertainty import Uncertainty
+from roofline_lab.vocabulary import Metric, RowStatus
+
+# Lower edges of the classes that load points are put in: requests per second, and mixed steps in percent.
+RATE_EDGES = (0.0, 1.0, 4.0, 8.0)
+MIXED_EDGES_PCT = (0.0, 1.0, 5.0, 10.0)
+STATISTICS = ("mean", "p50", "p90", "p99")
+LATENCIES = ("ttft", "tpot", "e2e")
+Key = Callable[[ErrorRow], str]
+
+
+def load_sections(
+    rows: Sequence[Row], scores: Scores, arms: Sequence[str], metrics: Sequence[Metric], uncertainty: Uncertainty
+) -> str:
+    """Return all tables about load, each under its own words; empty where no load point was replayed."""
+    if not any("load" in row for row in rows):
+        return ""
+    kept = compared(rows)
+    parts = [
+        ("By strategy", _grouped("Strategy", scores, arms, metrics, lambda row: row.strategy)),
+        (f"How sure the gains over {arms[0]} are, by strategy", strategy_gains(scores, arms, metrics, uncertainty)),
+        ("By load", _grouped("Requests per second", scores, arms, metrics, _rate_class)),
+        ("By share of mixed steps", _grouped("Mixed steps", scores, arms, metrics, _mixed_classes(scores, arms[0]))),
+        ("Means three ways", means(scores, arms, metrics)),
+        ("Mean and percentiles (error over load points that are not saturated)", statistics(kept, arms)),
+        (f"Every load point, {arms[-1]} (measured / predicted, ms)", stages(kept, arms[-1])),
+        ("Figures that were not measured or cannot be compared", unavailable(kept, arms[0])),
+        ("Load points that a simulated server alone could not keep up with", overloads(rows)),
+        ("Saturation and throughput", saturation(rows, arms)),
+        ("Distance of distributions over single requests", distances(rows, arms)),
+        (f"What each load point was ({arms[0]}; shares of all steps)", conditions(rows, arms[0])),
+    ]
+    return "\n\n".join(f"**{title}**\n\n{text}" for title, text in parts if text)
+
+
+def compared(rows: Sequence[Row]) -> list[Row]:
+    """Return the lines of load points whose latencies are compared: no server was saturated, measured or simulated."""
+    overloaded = overloaded_points(rows)
+    return [row for row in rows if "load" in row and not _saturated(row) and place_of(row) not in overloaded]
+
+
+def _saturated(row: Row) -> bool:
+    return bool(row["load"]["saturated"]["measured"])
+
+
+def overloads(rows: Sequence[Row]) -> str:
+    """Return where which arms were saturated and the measured server was not; empty where none was."""
+    lines = [[experiment, point, ", ".join(arms)] for (_, experiment, point), arms in overloaded_points(rows).items()]
+    if not lines:
+        return ""
+    note = "In no latency error of any arm on this page, so that arms are compared over the same load points."
+    return f"{table(['Experiment', 'Load point', 'Saturated in the simulation'], lines, left=3)}\n\n{note}"
+
+
+def strategy_gains(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric], uncertainty: Uncertainty) -> str:
+    """Return the mean gain of every arm over the first one per strategy, with interval and permutation test."""
+    lines = []
+    for strategy in sorted({row.strategy for row in scores.rows}):
+        own = scores.where(lambda row, name=strategy: row.strategy == name)  # type: ignore[misc]
+        for metric in metrics:
+            for arm in arms[1:]:
+                if gains := own.gains(metric, arm, arms[0]):
+                    lines.append([strategy, arm, metric.label, *_gain_cells(gains, uncertainty)])
+    header = ["Strategy", "Arm", "Metric", "load points", "experiments", "families", "gain", "interval", "p"]
+    return table(header, lines, left=3) if lines else ""
+
+
+def _gain_cells(gains: Sequence[Gain], uncertainty: Uncertainty) -> list[str]:
+    """Describe some gains; an interval or a test that so few experiments cannot give is missing, not wide."""
+    evidence = uncertainty.of_gains(gains, 0.0)
+    interval, p_value = evidence.interval, evidence.p_value
+    return [
+        str(len(gains)),
+        str(evidence.sizes[0]),
+        str(evidence.clusters),
+        pp(mean([gain.value for gain in gains])),
+        MISSING if interval is None else f"{interval.low:+.1f} to {interval.high:+.1f} pp",
+        MISSING if p_value is None else f"{p_value.value:.4f}{'' if p_value.exact else ' (drawn)'}",
+    ]
+
+
+def means(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:
+    """Return the mean error of each arm over load points, over experiments and over model families."""
+    ways: tuple[tuple[str, tuple[Key, ...]], ...] = (
+        ("load points", ()),
+        ("experiments", (lambda row: row.experiment,)),
+        ("model families", (lambda row: row.experiment, lambda row: row.family)),
+    )
+    lines = []
+    for name, keys in ways:
+        cells = []
+        for metric in metrics:
+            errors = [_nested_mean(scores.select(arm, metric), keys) for arm in arms]
+            cells += [pct(errors[0]), *_with_gains(errors)]
+        lines.append([f"mean over {name}", *cells])
+    return table(["Mean", *_header(arms, metrics)], lines)
+
+
+def statistics(rows: Sequence[Row], arms: Sequence[str]) -> str:
+    """Return the mean error of every statistic of every latency, with the number of load points that have it."""
+    lines = []
+    for latency in LATENCIES:
+        for statistic in STATISTICS:
+            name = f"{latency}_{statistic}"
+            errors = [_errors_of(rows, arm, name) for arm in arms]
+            if any(errors):
+                values = [mean(found) if found else None for found in errors]
+                lines.append([latency.upper(), statistic, str(len(errors[0])), pct(values[0]), *_with_gains(values)])
+    header = ["Latency", "Statistic", "n", arms[0]]
+    for arm in arms[1:]:
+        header += [arm, "gain"]
+    return table(header, lines, left=2) if lines else ""
+
+
+def stages(rows: Sequence[Row], arm: str) -> str:
+    """Return measured and predicted latencies of every load point that is not saturated."""
+    lines = []
+    for row in _replayed(rows, arm):
+        for latency in LATENCIES:
+            cells = [_pair(row["load"]["figures"].get(f"{latency}_{statistic}")) for statistic in STATISTICS]
+            lines.append([f"{row['experiment']}, {row['load_point']}", latency.upper(), *cells])
+    return table(["Load point", "Latency", *STATISTICS], lines, left=2) if lines else ""
+
+
+def _pair(figure: Mapping[str, Any] | None) -> str:
+    if figure is None:
+        return MISSING
+    predicted = figure["predicted"]
+    return f"{figure['measured']:.1f} / {MISSING if predicted is None else f'{predicted:.1f}'}"
+
+
+def unavailable(rows: Sequence[Row], arm: str) -> str:
+    """Return, for every statistic, at how many load points it has no error and why."""
+    own = _replayed(rows, arm)
+    lines = []
+    for latency in LATENCIES:
+        for statistic in STATISTICS:
+            name = f"{latency}_{statistic}"
+            reasons = [_why_not(row, name) for row in own]
+            for reason in dict.fromkeys(one for one in reasons if one):
+                count = reasons.count(reason)
+                lines.append(
+                    [latency.upper(), statistic, RowStatus.NOT_MEASURED.value, reason, f"{count} of {len(own)}"]
+                )
+    return table(["Latency", "Statistic", "Status", "Reason", "Load points"], lines, left=4) if lines else ""
+
+
+def saturation(rows: Sequence[Row], arms: Sequence[str]) -> str:
+    """Return, for every arm, whether saturation was predicted and how far its throughput is off."""
+    lines = []
+    for arm in arms:
+        own = [row for row in _replayed(rows, arm) if row["load"]["saturated"]["measured"] is not None]
+        for measured in (True, False):
+            chosen = [row for row in own if row["load"]["saturated"]["measured"] is measured]
+            if chosen:
+                agree = sum(row["load"]["saturated"]["predicted"] is measured for row in chosen)
+                errors = [error for row in chosen if (error := _figure_error(row, "request_throughput")) is not None]
+                off = pct(mean(errors)) if errors else MISSING
+                cells = [arm, "yes" if measured else "no", str(len(chosen)), str(agree), str(len(errors)), off]
+                lines.append(cells)
+    header = ["Arm", "measured saturated", "load points", "predicted the same"]
+    return table([*header, "with measured throughput", "throughput error"], lines, left=2) if lines else ""
+
+
+def distances(rows: Sequence[Row], arms: Sequence[str]) -> str:
+    """Return how far distributions over requests lie apart, where single requests were recorded."""
+    lines = [
+        [
+            f"{row['experiment']}, {row['load_point']}",
+            arm,
+            latency.upper(),
+            str(found["requests"]),
+            f"{found['kolmogorov_smirnov']:.3f}",
+            pct(found["quantile_difference"] * PERCENT),
+        ]
+        for arm in arms
+        for row in _replayed(rows, arm)
+        for latency, found in row["load"]["distances"].items()
+    ]
+    header = ["Load point", "Arm", "Latency", "requests", "Kolmogorov-Smirnov", "mean relative quantile difference"]
+    return table(header, lines, left=3) if lines else ""
+
+
+def conditions(rows: Sequence[Row], arm: str) -> str:
+    """Return load, mixed steps and firing branches of the weighted average at every load point."""
+    lines = []
+    for row in _replayed(rows, arm):
+        load, steps = row["load"], row["counters"]["steps"]
+        branches = [load["branches"].get(name, 0) for name in ("prefill_dominates", "decode_dominates", "by_tokens")]
+        shares = [_share(count, steps) for count in (row["counters"]["mixed_steps"], *branches)]
+        rates = [_rate(load["requested_per_s"]), _rate(load["achieved_per_s"])]
+        saturated = {True: "yes", False: "no", None: "unknown"}[load["saturated"]["measured"]]
+        place = [row["experiment"], row["load_point"], load["strategy"]]
+        lines.append([*place, *rates, saturated, str(row["requests"]), f"{steps}", *shares])
+    header = ["Experiment", "Load point", "Strategy", "requested 1/s", "achieved 1/s", "saturated", "requests", "steps"]
+    return table([*header, "mixed", "leans to prefill", "leans to decode", "by tokens"], lines, left=3)
+
+
+def _grouped(title: str, scores: Scores, arms: Sequence[str], metrics: Sequence[Metric], key: Key) -> str:
+    names = sorted(dict.fromkeys(key(row) for row in scores.rows), key=_numeric)
+    lines = []
+    for name in names:
+        own = scores.where(lambda row, name=name: key(row) == name)  # type: ignore[misc]
+        points = {(row.experiment, row.load_point) for row in own.rows}
+        scored = {(row.experiment, row.load_point) for row in own.rows if row.is_scored}
+        cells = []
+        for metric in metrics:
+            errors = [own.mape(arm, metric) for arm in arms]
+            cells += [pct(errors[0]), *_with_gains(errors)]
+        lines.append([name, f"{len(scored)} of {len(points)}", *cells])
+    return table([title, "scored", *_header(arms, metrics)], lines)
+
+
+def _header(arms: Sequence[str], metrics: Sequence[Metric]) -> list[str]:
+    header = []
+    for metric in metrics:
+        header.append(f"{arms[0]} {metric.label}")
+        for arm in arms[1:]:
+            header += [f"{arm} {metric.label}", "gain"]
+    return header
+
+
+def _with_gains(errors: Sequence[float | None]) -> Iterator[str]:
+    first = errors[0]
+    for error in errors[1:]:
+        yield pct(error)
+        yield pp(first - error if first is not None and error is not None else None)
+
+
+def _nested_mean(rows: Sequence[ErrorRow], keys: Sequence[Key]) -> float | None:
+    """Average errors within the finest group first; the keys go from fine to coarse."""
+    values = [(row, row.ape_pct) for row in rows]
+    for key in keys:
+        groups: dict[str, list[tuple[ErrorRow, float]]] = {}
+        for row, value in values:
+            groups.setdefault(key(row), []).append((row, value))
+        values = [(members[0][0], mean([value for _, value in members])) for members in groups.values()]
+    return mean([value for _, value in values]) if values else None
+
+
+def _rate_class(row: ErrorRow) -> str:
+    return "not known" if row.rate_per_s is None else _class(row.rate_per_s, RATE_EDGES, "")
+
+
+def _mixed_classes(scores: Scores, reference: str) -> Key:
+    """Class load points by their mixed steps under the first arm, so that all arms share the classes."""
+    shares = {(row.experiment, row.load_point): row.mixed_share for row in scores.rows if row.arm == reference}
+
+    def key(row: ErrorRow) -> str:
+        share = shares.get((row.experiment, row.load_point))
+        return "not known" if share is None else "none" if not share else _class(share * PERCENT, MIXED_EDGES_PCT, " %")
+
+    return key
+
+
+def _class(value: float, edges: Sequence[float], unit: str) -> str:
+    for low, high in pairwise(edges):
+        if value < high:
+            return f"{low:g} to {high:g}{unit}"
+    return f"{edges[-1]:g}{unit} or more"
+
+
+def _numeric(name: str) -> tuple[float, str]:
+    first = name.split()[0] if name else ""
+    return (float(first) if first.replace(".", "", 1).isdigit() else -1.0, name)
+
+
+def _replayed(rows: Sequence[Row], arm: str) -> list[Row]:
+    return [row for row in rows if row["arm"] == arm and "load" in row]
+
+
+def _errors_of(rows: Sequence[Row], arm: str, name: str) -> list[float]:
+    own = _replayed(rows, arm)
+    return [error for row in own if (error := _figure_error(row, name)) is not None]
+
+
+def _figure_error(row: Row, name: str) -> float | None:
+    figure = row["load"]["figures"].get(name)
+    if figure is None or figure["predicted"] is None:
+        return None
+    return float(abs(figure["predicted"] / figure["measured"] - 1) * PERCENT)
+
+
+def _why_not(row: Row, name: str) -> str:
+    figure = row["load"]["figures"].get(name)
+    return "the ground truth does not have it" if figure is None else str(figure["reason"])
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole * PERCENT:.2f} %" if whole else MISSING
+
+
+def _rate(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.3g}"

@@ -1,0 +1,154 @@
+"""The tables of a synthetic findings page, each from rows and spec alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from roofline_lab.formatting import MISSING, table
+from roofline_lab.hypotheses.synthetic.points import points
+from roofline_lab.hypotheses.synthetic.resolve import columns_of
+from roofline_lab.hypotheses.synthetic.rows import RowTable
+from roofline_lab.hypotheses.synthetic.spec import Axis, KernelQuestion, Range, Sweep, SyntheticHypothesis
+from roofline_lab.hypotheses.synthetic.summaries import summarise, sweeps_of
+from roofline_lab.scoring.published import Comparison
+
+# Microseconds; a float this near a whole number is one.
+WHOLE = 1e-6
+# Below every printed digit; also keeps a minus sign away from zero.
+NOTHING = 5e-5
+UNIT_LABELS = {"us": "us", "pct": "%", "gflop": "GFLOP", "gb": "GB"}
+
+
+def number(value: float | None, unit: str) -> str:
+    """Format a number whose unit stands in the head of its column."""
+    if value is None:
+        return MISSING
+    if unit == "flag":
+        return "yes" if value else "no"
+    if abs(value) < NOTHING:
+        value = 0.0
+    if unit == "count":
+        return f"{value:,.0f}"
+    if unit == "us":
+        return f"{value:,.0f}" if abs(value - round(value)) < WHOLE else f"{value:,.1f}"
+    return {"pct": f"{value:.2f}", "ratio": f"{value:.4f}", "mfu": f"{value:.4f}"}.get(unit, f"{value:,.4g}")
+
+
+def sweeps_table(spec: SyntheticHypothesis) -> str:
+    """Return what is generated: sweep, points, axes and what is priced at each."""
+    rows = [[f"`{one.id}`", one.title, str(len(points(one))), _axes(one), _priced(one)] for one in spec.sweeps]
+    return table(["Sweep", "What", "Points", "Axes", "Evaluated at each point"], rows, left=2)
+
+
+def columns_table(spec: SyntheticHypothesis) -> str:
+    """Return every column with its unit and formula."""
+    rows = [[f"`{one.id}`", one.label, UNIT_LABELS.get(one.unit, one.unit), f"`{one.value}`"] for one in spec.columns]
+    return table(["Column", "What", "Unit", "Formula"], rows, left=4)
+
+
+def summary_table(spec: SyntheticHypothesis, rows: RowTable) -> str:
+    """Return every summary, sweep by sweep and over all of them; empty without summaries."""
+    if not spec.summaries:
+        return ""
+    header = ["Sweep"]
+    units = []
+    for one in spec.summaries:
+        unit = one.unit(spec.column(one.column).unit)
+        units.append(unit)
+        header.append(f"{one.label} [{UNIT_LABELS[unit]}]" if unit in UNIT_LABELS else one.label)
+    places = {one.id: sweeps_of(one, rows) for one in spec.summaries}
+    lines = [
+        [
+            f"`{sweep.id}`",
+            *(
+                number(summarise(one, rows, sweep.id) if sweep.id in places[one.id] else None, unit)
+                for one, unit in zip(spec.summaries, units, strict=True)
+            ),
+        ]
+        for sweep in spec.sweeps
+        if any(sweep.id in found for found in places.values())
+    ]
+    total = [number(summarise(one, rows), unit) for one, unit in zip(spec.summaries, units, strict=True)]
+    return table(header, [*lines, ["**all**", *total]])
+
+
+def row_tables(spec: SyntheticHypothesis, rows: RowTable) -> list[tuple[str, str]]:
+    """Return (title, table) of every sweep that shows its rows."""
+    return [(sweep.title, _rows(spec, sweep, rows)) for sweep in spec.sweeps if sweep.rows]
+
+
+def unmeasured_table(rows: RowTable) -> str:
+    """Return the points an arm could not price, with the reason; empty if there are none."""
+    lines = [[row.sweep, row.label, row.reason] for row in rows.unmeasured()]
+    return table(["Sweep", "Point", "Reason"], lines, left=3) if lines else ""
+
+
+def reproduction_cells(comparisons: Sequence[Comparison]) -> str:
+    """Return every published cell beside its regenerated value."""
+    lines = []
+    for one in comparisons:
+        cell, digits = one.cell, one.cell.decimals + 1
+        lines.append(
+            [
+                cell.table,
+                cell.key,
+                str(cell.metric),
+                cell.statistic.value,
+                f"{cell.value:.{cell.decimals}f}",
+                MISSING if one.regenerated is None else f"{one.regenerated:.{digits}f}",
+                MISSING if one.difference is None else f"{one.difference:+.{digits}f}",
+                cell.unit,
+                one.verdict.value + (f": {one.reason}" if one.reason else ""),
+            ]
+        )
+    header = ["Table", "Key", "Number", "Statistic", "Published", "Regenerated", "Difference", "Unit", "Verdict"]
+    return table(header, lines, left=4)
+
+
+def _rows(spec: SyntheticHypothesis, sweep: Sweep, rows: RowTable) -> str:
+    columns = columns_of(spec, sweep)
+    header = ["Point"]
+    for column in columns:
+        unit = UNIT_LABELS.get(column.unit)
+        header.append(f"{column.label} [{unit}]" if unit else column.label)
+    lines = [
+        [row.label, *(number(row.cells.get(column.id), column.unit) for column in columns)]
+        for row in rows.of_sweep(sweep.id)
+    ]
+    return table(header, lines)
+
+
+def _axes(sweep: Sweep) -> str:
+    parts = [f"{name}: {_axis(axis)}" for name, axis in sweep.axes.items()]
+    if sweep.cases:
+        parts.append(f"{len(sweep.cases)} named cases")
+    if sweep.where:
+        parts.append(f"where {sweep.where}")
+    return "; ".join(parts)
+
+
+def _axis(axis: Axis) -> str:
+    if isinstance(axis, Range):
+        by = f"times {axis.factor}" if axis.factor else f"step {axis.step}"
+        return f"{axis.start} to {axis.to}, {by}"
+    return ", ".join(str(value) for value in axis)
+
+
+def _priced(sweep: Sweep) -> str:
+    if sweep.lookup is not None:
+        return _question(sweep.lookup)
+    parts = []
+    for name, plan in sweep.batches.items():
+        phases = [word for word, part in (("prefill", plan.prefill), ("decode", plan.decode)) if part]
+        parts.append(f"batch `{name}` ({' and '.join(phases)})")
+    return "; ".join(parts)
+
+
+def _question(question: KernelQuestion) -> str:
+    if question.gemm is not None:
+        one = question.gemm
+        return f"GEMM efficiency at m {one.m}, k {one.k}, n {one.n}"
+    if question.prefill is not None:
+        return f"prefill attention efficiency at {question.prefill.tokens} tokens"
+    assert question.decode is not None
+    return f"decode attention efficiency at batch {question.decode.batch}, KV {question.decode.kv}"

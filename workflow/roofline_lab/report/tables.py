@@ -1,0 +1,300 @@
+"""The tables of a findings page, each from scores alone.
+
+Every function returns markdown. Columns follow one order everywhere: metric by metric, arms in the
+order of the hypothesis, then the gain over the first arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from roofline_lab.formatting import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
+from roofline_lab.hypotheses.sweep import Search
+from roofline_lab.hypotheses.verdict import Verdict
+from roofline_lab.scoring.errors import ErrorRow, Scores, mean
+from roofline_lab.scoring.published import Comparison
+from roofline_lab.vocabulary import Metric, Reproduction, RowStatus, Scope
+
+# Arms up to which one table holds all metrics.
+FEW_ARMS = 2
+
+
+class Tables:
+    """Tables of one hypothesis: which arms and metrics, and from where on a gain is bold.
+
+    With more than two arms a table of all metrics would be too wide to read, so that every metric
+    gets its own.
+    """
+
+    def __init__(self, arms: Sequence[str], metrics: Sequence[Metric], bold_above_pp: float) -> None:
+        self.arms = tuple(arms)
+        self.metrics = tuple(metrics)
+        self.bold_above_pp = bold_above_pp
+
+    def errors(self, scores: Scores) -> str:
+        """Return error and gain per experiment."""
+
+        def build(metrics: Sequence[Metric]) -> str:
+            rows = []
+            for name, load_point, workload in _runs(scores):
+                cells = [cell for metric in metrics for cell in self._error_cells(scores, name, metric, load_point)]
+                rows.append([_label(scores, name, load_point), workload, *cells])
+            return table(["Experiment", "Workload", *self._error_header(metrics)], rows, left=2)
+
+        return self._by_metric(build)
+
+    def aggregates(self, scores: Scores, scope: Scope) -> str:
+        """Return error and gain per group, with the overall row last."""
+        groups = list(dict.fromkeys(row.group(scope) for row in scores.rows))
+
+        def build(metrics: Sequence[Metric]) -> str:
+            rows = [self._aggregate(scores, group, scope, group, metrics) for group in groups]
+            if scope is not Scope.SPLIT:
+                rows.append(self._aggregate(scores, "**overall**", Scope.OVERALL, "all", metrics))
+            return table([_SCOPE_TITLES[scope], "n", *self._error_header(metrics)], rows)
+
+        return self._by_metric(build)
+
+    def gaps(self, scores: Scores) -> str:
+        """Return measured minus predicted means in ms per experiment; positive: predicted too fast."""
+
+        def build(metrics: Sequence[Metric]) -> str:
+            header = ["Experiment", *(f"{arm} {metric.label} [ms]" for metric in metrics for arm in self.arms)]
+            rows = []
+            for name, load_point, _ in _kept_up(scores):
+                found = [scores.row(arm, name, metric, load_point) for metric in metrics for arm in self.arms]
+                rows.append([_label(scores, name, load_point), *(_gap(row) for row in found)])
+            return table(header, rows)
+
+        return self._by_metric(build)
+
+    def latencies(self, scores: Scores) -> str:
+        """Return measured and predicted means in ms per experiment."""
+
+        def build(metrics: Sequence[Metric]) -> str:
+            header = ["Experiment"]
+            for metric in metrics:
+                header += self._latency_header(scores, metric)
+            rows = []
+            for name, load_point, _ in _kept_up(scores):
+                cells = [_label(scores, name, load_point)]
+                for metric in metrics:
+                    cells += self._latency_cells(scores, name, metric, load_point)
+                rows.append(cells)
+            return table(header, rows)
+
+        return self._by_metric(build)
+
+    def signed_errors(self, scores: Scores) -> str:
+        """Return the signed error per experiment and arm."""
+
+        def build(metrics: Sequence[Metric]) -> str:
+            header = ["Experiment", *(f"{arm} {metric.label}" for metric in metrics for arm in self.arms)]
+            rows = []
+            for name, load_point, _ in _runs(scores):
+                found = [scores.row(arm, name, metric, load_point) for metric in metrics for arm in self.arms]
+                errors = (row.signed_error_pct if row and row.is_scored else None for row in found)
+                rows.append([_label(scores, name, load_point), *map(signed_pct, errors)])
+            return table(header, rows)
+
+        return self._by_metric(build)
+
+    def tp_scaling(self, scores: Scores, metric: Metric) -> str:
+        """Return the gain of every later arm along TP, per model and workload; empty if nowhere measured."""
+        rows = []
+        for arm in self.arms[1:]:
+            for series in scores.tp_series(metric, arm, self.arms[0]):
+                for tensor_parallel, value in zip(series.tensor_parallel, series.values, strict=True):
+                    rows.append([series.label, arm, str(tensor_parallel), pp(value, self.bold_above_pp)])
+        return table(["Model and workload", "Arm", "TP", f"{metric.label} gain"], rows, left=2) if rows else ""
+
+    def _latency_header(self, scores: Scores, metric: Metric) -> list[str]:
+        if not _measured_differs(scores, self.arms, metric):
+            return [f"measured {metric.label} [ms]", *(f"{arm} {metric.label} [ms]" for arm in self.arms)]
+        pairs = ((f"measured for {arm} [ms]", f"{arm} {metric.label} [ms]") for arm in self.arms)
+        return [cell for pair in pairs for cell in pair]
+
+    def _latency_cells(self, scores: Scores, name: str, metric: Metric, load_point: str) -> list[str]:
+        found = [scores.row(arm, name, metric, load_point) for arm in self.arms]
+        if not _measured_differs(scores, self.arms, metric):
+            measured = next((row.measured for row in found if row is not None), None)
+            return [ms(measured), *(ms(row.predicted if row else None) for row in found)]
+        pairs = ((row.measured, row.predicted) if row else (None, None) for row in found)
+        return [ms(value) for pair in pairs for value in pair]
+
+    def _by_metric(self, build: Callable[[Sequence[Metric]], str]) -> str:
+        if len(self.arms) <= FEW_ARMS or len(self.metrics) == 1:
+            return build(self.metrics)
+        return "\n\n".join(f"*{metric.label}*\n\n{build((metric,))}" for metric in self.metrics)
+
+    def _error_header(self, metrics: Sequence[Metric]) -> list[str]:
+        header = []
+        for metric in metrics:
+            header.append(f"{self.arms[0]} {metric.label}")
+            for arm in self.arms[1:]:
+                header += [f"{arm} {metric.label}", "gain"]
+        return header
+
+    def _error_cells(self, scores: Scores, name: str, metric: Metric, load_point: str) -> list[str]:
+        first = scores.row(self.arms[0], name, metric, load_point)
+        base = first.ape_pct if first and first.is_scored else None
+        cells = [pct(base)]
+        for arm in self.arms[1:]:
+            row = scores.row(arm, name, metric, load_point)
+            error = row.ape_pct if row and row.is_scored else None
+            cells += [pct(error), self._gain(base, error)]
+        return cells
+
+    def _aggregate(self, scores: Scores, label: str, scope: Scope, key: str, metrics: Sequence[Metric]) -> list[str]:
+        cells: list[str] = []
+        for metric in metrics:
+            errors = [scores.mape(arm, metric, lambda row: row.group(scope) == key) for arm in self.arms]
+            cells.append(pct(errors[0]))
+            for arm, error in zip(self.arms[1:], errors[1:], strict=True):
+                cells += [pct(error), pp(_mean_gain(scores, metric, arm, self.arms[0], scope, key), self.bold_above_pp)]
+        members = {(row.experiment, row.load_point) for row in scores.rows if row.group(scope) == key and row.is_scored}
+        return [label, str(len(members)), *cells]
+
+    def _gain(self, base: float | None, error: float | None) -> str:
+        return pp(base - error if base is not None and error is not None else None, self.bold_above_pp)
+
+
+def _mean_gain(scores: Scores, metric: Metric, of: str, over: str, scope: Scope, key: str) -> float | None:
+    """Return the mean gain of one group over the runs scored on both arms, as numbers.csv has it."""
+    gains = [gain.value for gain in scores.gains(metric, of, over) if gain.row.group(scope) == key]
+    return mean(gains) if gains else None
+
+
+_SCOPE_TITLES = {
+    Scope.WORKLOAD: "Workload",
+    Scope.FAMILY: "Model family",
+    Scope.TP: "TP",
+    Scope.LOAD_POINT: "Load point",
+    Scope.SPLIT: "Side",
+}
+
+
+def criteria(verdict: Verdict) -> str:
+    """Return every criterion and control with what was observed."""
+    rows = []
+    for role, outcomes in (("criterion", verdict.criteria), ("control", verdict.controls)):
+        for outcome in outcomes:
+            rows.append(
+                [
+                    outcome.id,
+                    f"{role}, decisive" if outcome.decisive and role == "criterion" else role,
+                    outcome.statement,
+                    f"**{outcome.result}**",
+                    quantity(outcome.observed, outcome.unit),
+                    quantity(outcome.margin, outcome.unit),
+                    outcome.detail,
+                ]
+            )
+    return table(["Id", "Role", "Statement", "Result", "Observed", "Margin", "Detail"], rows, left=4)
+
+
+def reproduction_summary(comparisons: Sequence[Comparison]) -> str:
+    """Return how many published cells of each table came out again."""
+    rows = []
+    for name in dict.fromkeys(comparison.cell.table for comparison in comparisons):
+        chosen = [comparison for comparison in comparisons if comparison.cell.table == name]
+        counts = [sum(c.verdict is verdict for c in chosen) for verdict in Reproduction]
+        digit = sum(c.to_the_digit for c in chosen)
+        gaps = [abs(c.difference) for c in chosen if c.difference is not None and c.verdict is Reproduction.REPRODUCED]
+        largest = f"{max(gaps):.2f}" if gaps else MISSING
+        rows.append([name, str(len(chosen)), str(counts[0]), str(digit), str(counts[1]), str(counts[2]), largest])
+    header = ["Table", "Cells", "reproduced", "of these to the digit", "not reproduced", "not reproducible"]
+    return table([*header, "largest difference of a reproduced cell"], rows)
+
+
+def reproduction_cells(comparisons: Sequence[Comparison]) -> str:
+    """Return every published cell beside its regenerated value."""
+    rows = []
+    for comparison in comparisons:
+        cell = comparison.cell
+        verdict = comparison.verdict.value + (f": {comparison.reason}" if comparison.reason else "")
+        rows.append(
+            [
+                cell.table,
+                cell.key,
+                cell.arm,
+                cell.metric.label,
+                cell.statistic.value,
+                f"{cell.value:.{cell.decimals}f}",
+                MISSING if comparison.regenerated is None else f"{comparison.regenerated:.{cell.decimals + 1}f}",
+                _difference(comparison),
+                cell.unit,
+                verdict,
+            ]
+        )
+    header = ["Table", "Key", "Arm", "Metric", "Statistic", "Published", "Regenerated", "Difference", "Unit", "Verdict"]
+    return table(header, rows, left=5)
+
+
+def _difference(comparison: Comparison) -> str:
+    """Return regenerated minus published, with one digit more than was printed."""
+    if comparison.difference is None:
+        return MISSING
+    decimals = comparison.cell.decimals + 1
+    return f"{signless_zero(comparison.difference, decimals):+.{decimals}f}"
+
+
+def sweep(search: Search) -> str:
+    """Return the mean error on the train experiments by value; the chosen one is bold."""
+    metric = search.sweep.select.metric.label
+    rows = []
+    for value, error in search.errors.items():
+        cells = [f"{value:g}", pct(error)]
+        rows.append([f"**{cell}**" for cell in cells] if value == search.chosen else cells)
+    return table([f"`{search.sweep.option}`", f"{metric} error on train"], rows, left=0)
+
+
+def overall(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:
+    """Return the overall error of every arm, one arm per line."""
+    rows = [[arm, *(pct(scores.mape(arm, metric)) for metric in metrics)] for arm in arms]
+    return table(["Arm", *(metric.label for metric in metrics)], rows)
+
+
+def overall_gain(scores: Scores, metric: Metric, of: str, over: str) -> float | None:
+    """Return the mean gain over all experiments, or None."""
+    return _mean_gain(scores, metric, of, over, Scope.OVERALL, "all")
+
+
+def _label(scores: Scores, experiment: str, load_point: str) -> str:
+    """Return the experiment, with its load point where it has several."""
+    points = {row.load_point for row in scores.rows if row.experiment == experiment}
+    return f"{experiment}, {load_point}" if len(points) > 1 else experiment
+
+
+def _runs(scores: Scores) -> list[tuple[str, str, str]]:
+    """Return (experiment, load point, workload) in matrix order."""
+    return list(dict.fromkeys((row.experiment, row.load_point, row.workload) for row in scores.rows))
+
+
+def unscored(scores: Scores) -> str:
+    """Return the runs without a number, with status and reason; empty if there are none."""
+    rows = [
+        [row.experiment, row.arm, row.load_point, row.metric.label, row.status.value, row.reason]
+        for row in scores.unscored()
+    ]
+    return table(["Experiment", "Arm", "Load point", "Metric", "Status", "Reason"], rows, left=6) if rows else ""
+
+
+def _measured_differs(scores: Scores, arms: Sequence[str], metric: Metric) -> bool:
+    """Tell whether arms are compared with different measured figures: their definitions of a metric differ."""
+    found: dict[tuple[str, str], set[float | None]] = {}
+    for row in scores.rows:
+        if row.metric is metric and row.arm in arms:
+            found.setdefault((row.experiment, row.load_point), set()).add(row.measured)
+    return any(len(measured) > 1 for measured in found.values())
+
+
+def _kept_up(scores: Scores) -> list[tuple[str, str, str]]:
+    """Return the runs at which no server was saturated: a latency of the others depends on when the run ended."""
+    return _runs(scores.where(lambda row: row.status is not RowStatus.SATURATED))
+
+
+def _gap(row: ErrorRow | None) -> str:
+    if row is None or row.predicted is None or row.measured is None:
+        return MISSING
+    return f"{row.measured - row.predicted:+.1f}"

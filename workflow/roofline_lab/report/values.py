@@ -1,0 +1,176 @@
+"""The numbers prose may quote: every figure in a report's text comes through one of these calls.
+
+Asking for something that was not measured is an error of the page, reported with the call that
+failed; text never falls back to a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from roofline_lab.hypotheses.criteria import Outcome
+from roofline_lab.hypotheses.proportional import Identity
+from roofline_lab.hypotheses.verdict import Verdict
+from roofline_lab.run_files import Row
+from roofline_lab.scoring.errors import ALL_LOAD_POINTS, Number, Scores
+from roofline_lab.vocabulary import Metric, RowStatus, Scope, Statistic
+from simulator.errors import ConfigError
+from simulator.validation import suggest
+
+Entry = TypeVar("Entry")
+
+
+class Values:
+    """Numbers of one hypothesis by method; the last arm is meant where none is named."""
+
+    def __init__(
+        self,
+        numbers: Sequence[Number],
+        scores: Mapping[str, Scores],
+        verdicts: Mapping[str, Verdict],
+        rows: Mapping[str, Sequence[Row]],
+        arms: Sequence[str],
+        options: Mapping[str, Mapping[str, Any]],
+        identities: Mapping[str, Sequence[Identity]] | None = None,
+        chosen: Mapping[str, float] | None = None,
+    ) -> None:
+        self._numbers: dict[tuple[str, ...], list[float]] = {}
+        # Where there are several load points, a name without one means all of them together.
+        self._over_all: dict[tuple[str, ...], float] = {}
+        for n in numbers:
+            key = (n.method, n.arm, n.scope.value, n.key, n.metric.value, n.statistic.value)
+            if n.load_point == ALL_LOAD_POINTS:
+                self._over_all[key] = n.value
+            self._numbers.setdefault(key, []).append(n.value)
+        self._scores = scores
+        self._verdicts = verdicts
+        self._rows = rows
+        self._arms = tuple(arms)
+        self._options = options
+        self._identities = identities or {}
+        self._chosen = chosen or {}
+
+    def mape(self, method: str, arm: str, metric: str, scope: str = "overall", key: str = "all") -> float:
+        """Return a mean error, percent."""
+        return self._number(method, arm, scope, key, metric, Statistic.MAPE)
+
+    def signed(self, method: str, arm: str, metric: str, scope: str = "overall", key: str = "all") -> float:
+        """Return a mean signed error, percent."""
+        return self._number(method, arm, scope, key, metric, Statistic.SIGNED_ERROR)
+
+    def gain(self, method: str, metric: str, arm: str | None = None, scope: str = "overall", key: str = "all") -> float:
+        """Return a mean gain over the first arm, percentage points."""
+        return self._number(method, arm or self._arms[-1], scope, key, metric, Statistic.DELTA)
+
+    def predicted(self, method: str, arm: str, experiment: str, metric: str) -> float:
+        """Return a predicted mean, ms."""
+        return self._number(method, arm, Scope.EXPERIMENT, experiment, metric, Statistic.PREDICTED)
+
+    def measured(self, method: str, experiment: str, metric: str) -> float:
+        """Return a measured mean, ms."""
+        return self._number(method, self._arms[0], Scope.EXPERIMENT, experiment, metric, Statistic.MEASURED)
+
+    def option(self, arm: str, key: str) -> Any:
+        """Return the value of one option of an arm, by its dotted name."""
+        if key not in self._options.get(arm, {}):
+            raise ConfigError(f"no option '{key}' of arm '{arm}'")
+        return self._options[arm][key]
+
+    def improving(self, method: str, metric: str, arm: str | None = None) -> int:
+        """Return how many experiments an arm improves."""
+        gains = self._of(self._scores, method).gains(_metric(metric), arm or self._arms[-1], self._arms[0])
+        return sum(gain.value > 0 for gain in gains)
+
+    def count(self, method: str, metric: str, arm: str | None = None) -> int:
+        """Return how many experiments were scored."""
+        return len(self._of(self._scores, method).select(arm or self._arms[-1], _metric(metric)))
+
+    def observed(self, method: str, criterion: str) -> float:
+        """Return what a criterion observed, percentage points."""
+        value = self._outcome(method, criterion).observed
+        if value is None:
+            raise ConfigError(f"observed({method!r}, {criterion!r}): the criterion was not measured")
+        return value
+
+    def result(self, method: str, criterion: str) -> str:
+        """Return PASS, FAIL or NOT MEASURED."""
+        return self._outcome(method, criterion).result.value
+
+    def p_value(self, method: str, criterion: str) -> float:
+        """Return the permutation p-value of a criterion's difference."""
+        evidence = self._outcome(method, criterion).evidence
+        if evidence is None or evidence.p_value is None:
+            raise ConfigError(f"p_value({method!r}, {criterion!r}): the criterion has no permutation test")
+        return evidence.p_value.value
+
+    def needed(self, method: str, criterion: str) -> int:
+        """Return how many experiments (per group) detect the effect a criterion claims."""
+        evidence = self._outcome(method, criterion).evidence
+        if evidence is None or evidence.needed is None:
+            raise ConfigError(f"needed({method!r}, {criterion!r}): the criterion has no sample size")
+        return evidence.needed
+
+    def factor(self, method: str, metric: str, arm: str | None = None) -> float:
+        """Return by how much an arm's predictions exceed the first arm's, as one factor."""
+        return self._identity(method, metric, arm).scale
+
+    def explained(self, method: str, metric: str, arm: str | None = None) -> float:
+        """Return the share of an arm's gains that a constant factor accounts for, percent."""
+        found = self._identity(method, metric, arm)
+        if not found.is_constant_multiple or found.explained_pct is None:
+            raise ConfigError(f"explained({method!r}, {metric!r}): the arm is no constant multiple of the first one")
+        return found.explained_pct
+
+    def chosen(self, method: str) -> float:
+        """Return the value a sweep chose, in the option's unit."""
+        return self._of(self._chosen, method)
+
+    def status(self, method: str) -> str:
+        """Return the status of the claim under one method."""
+        return self._of(self._verdicts, method).status.value
+
+    def max_rate(self, method: str, kind: str) -> float:
+        """Return the largest rate any step of any run implies, as a share of the GPU's peak.
+
+        `kind` is `flops` (per GPU, against the dense peak) or `bytes` (against peak bandwidth).
+        """
+        done = [row for row in self._of(self._rows, method) if row["status"] == RowStatus.OK]
+        scored = [row["peak_shares"] for row in done if "peak_shares" in row]
+        if not scored or kind not in scored[0]:
+            raise ConfigError(f"max_rate({method!r}, {kind!r}): no run has such a rate; kinds: flops, bytes")
+        return max(shares[kind] for shares in scored)
+
+    def _identity(self, method: str, metric: str, arm: str | None) -> Identity:
+        wanted = (arm or self._arms[-1], _metric(metric))
+        for one in self._of(self._identities, method):
+            if (one.arm, one.metric) == wanted:
+                return one
+        raise ConfigError(f"no arm '{wanted[0]}' with predictions of {metric} beside the first arm's")
+
+    def _outcome(self, method: str, criterion: str) -> Outcome:
+        verdict = self._of(self._verdicts, method)
+        for outcome in (*verdict.criteria, *verdict.controls):
+            if outcome.id == criterion:
+                return outcome
+        raise ConfigError(f"no criterion or control '{criterion}' in this hypothesis")
+
+    def _number(self, *identity: Any) -> float:
+        key = tuple(str(part) for part in identity)
+        found = [self._over_all[key]] if key in self._over_all else self._numbers.get(key, [])
+        if not found:
+            raise ConfigError(f"no number {', '.join(key)}; see numbers.csv for what there is")
+        if len(found) > 1:
+            raise ConfigError(f"{len(found)} load points have a number {', '.join(key)}; prose cannot name one of them")
+        return found[0]
+
+    def _of(self, by_method: Mapping[str, Entry], method: str) -> Entry:
+        if method not in by_method:
+            raise ConfigError(f"no method '{method}' in this hypothesis; {suggest(method, by_method)}")
+        return by_method[method]
+
+
+def _metric(name: str) -> Metric:
+    if name not in list(Metric):
+        raise ConfigError(f"no metric '{name}'; {suggest(name, list(Metric))}")
+    return Metric(name)

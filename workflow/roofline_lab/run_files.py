@@ -1,0 +1,150 @@
+"""Reading what the simulation jobs wrote, and turning it into error rows.
+
+One line of `results/<hypothesis>/<method>/<arm>/<experiment>.jsonl` is one load point. Every line
+becomes one error row per metric, whatever its status; nothing is dropped on the way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from roofline_lab.hypotheses.split import Split
+from roofline_lab.project import Run
+from roofline_lab.scoring.errors import ErrorRow
+from roofline_lab.vocabulary import Metric, RowStatus
+from simulator.errors import ConfigError
+
+Row = Mapping[str, Any]
+Place = tuple[str, str, str]
+
+NO_PREDICTION = "no completed request has this metric"
+SATURATED = "the server was saturated, so latencies depend on when the run ended; judged by throughput"
+OVERLOADED = (
+    "the simulated server was saturated ({arms}), the measured one was not; latencies would depend on when the run "
+    "ended, so the load point enters no latency error of any arm and counts as a wrong prediction of saturation"
+)
+NO_MEASUREMENT = "the ground truth does not have this metric"
+
+
+def read_rows(files: Iterable[tuple[Path, Run]]) -> list[Row]:
+    """Read the result lines of a run matrix, in its order.
+
+    Parameters
+    ----------
+    files
+        Each result file with the run it must hold: one line per load point of its experiment.
+
+    Raises
+    ------
+    ConfigError
+        If a file is damaged, of another run or configuration, or lacks a load point. A missing line would silently
+        change every mean.
+    """
+    return [row for path, run in files for row in _read_run(path, run)]
+
+
+def read_lines(paths: Iterable[Path]) -> list[Row]:
+    """Read the lines of result files that no run of the matrix owns, those of a sweep.
+
+    Raises
+    ------
+    ConfigError
+        If a file is damaged.
+    """
+    rows = []
+    for path in paths:
+        try:
+            rows += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise _damaged(path, f"cannot be read ({error})") from None
+    return rows
+
+
+def _read_run(path: Path, run: Run) -> list[Row]:
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        found = [_identity(row) for row in rows]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise _damaged(path, f"cannot be read ({error})") from None
+    place = (run.hypothesis, run.method.id, run.arm.name, run.experiment.id, run.digest)
+    if found != [(*place, point.id) for point in run.experiment.load_points]:
+        raise _damaged(path, "does not hold the load points of this run and configuration")
+    return rows
+
+
+def _identity(row: Row) -> tuple[str, ...]:
+    return tuple(row[key] for key in ("hypothesis", "method", "arm", "experiment", "digest", "load_point"))
+
+
+def _damaged(path: Path, what: str) -> ConfigError:
+    return ConfigError(f"{path}: {what}; delete it and run snakemake again")
+
+
+def overloaded_points(rows: Iterable[Row]) -> dict[Place, tuple[str, ...]]:
+    """Return the arms whose simulated server was saturated where the measured one was not, by load point.
+
+    Arms are compared over the same load points, so what one arm overloads is compared for none.
+    """
+    found: dict[Place, list[str]] = {}
+    for row in rows:
+        saturated = row.get("load", {}).get("saturated", {})
+        if saturated.get("predicted") and not saturated.get("measured"):
+            found.setdefault(place_of(row), []).append(row["arm"])
+    return {place: tuple(sorted(arms)) for place, arms in found.items()}
+
+
+def place_of(row: Row) -> Place:
+    """Return method, experiment and load point of a result line."""
+    return row["method"], row["experiment"], row["load_point"]
+
+
+def error_rows(rows: Iterable[Row], metrics: Iterable[Metric], split: Split | None = None) -> Iterator[ErrorRow]:
+    """Yield one error row per line and metric, each with its side of the split."""
+    wanted, lines = tuple(metrics), tuple(rows)
+    overloaded = overloaded_points(lines)
+    for row in lines:
+        side = split.side_of(row["experiment"]) if split else ""
+        for metric in wanted:
+            yield _error_row(row, metric, side, overloaded.get(place_of(row), ()))
+
+
+def _error_row(row: Row, metric: Metric, side: str, overloaded: tuple[str, ...]) -> ErrorRow:
+    entry = row["metrics"].get(metric.value, {})
+    predicted, measured = entry.get("predicted"), entry.get("measured")
+    status, reason = RowStatus(row["status"]), row["reason"]
+    load = row.get("load", {})
+    if status is RowStatus.OK and load.get("saturated", {}).get("measured"):
+        status, reason = RowStatus.SATURATED, SATURATED
+    if status is RowStatus.OK and overloaded:
+        status, reason = RowStatus.SATURATED, OVERLOADED.format(arms=", ".join(overloaded))
+    if status is RowStatus.OK and (predicted is None or measured is None):
+        status = RowStatus.NOT_MEASURED
+        reason = NO_PREDICTION if predicted is None else NO_MEASUREMENT
+    return ErrorRow(
+        method=row["method"],
+        arm=row["arm"],
+        experiment=row["experiment"],
+        load_point=row["load_point"],
+        workload=row["workload"],
+        family=row["family"],
+        model=row["model"],
+        tensor_parallel=row["tensor_parallel"],
+        metric=metric,
+        predicted=predicted,
+        measured=measured,
+        half_digit_ms=entry.get("half_digit_ms", 0.0),
+        status=status,
+        reason=reason,
+        side=side,
+        strategy=load.get("strategy", ""),
+        rate_per_s=load.get("achieved_per_s") or load.get("requested_per_s"),
+        mixed_share=_mixed_share(row) if load else None,
+    )
+
+
+def _mixed_share(row: Row) -> float:
+    counters = row["counters"]
+    return counters["mixed_steps"] / counters["steps"] if counters["steps"] else 0.0

@@ -1,0 +1,1 @@
+"""Errors of predictions, their means and how sure one can be of them."""

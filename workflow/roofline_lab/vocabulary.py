@@ -1,0 +1,205 @@
+"""The laboratory's closed vocabularies: the only words a spec or a report may use for these things.
+
+| enum             | answers                                                        |
+|------------------|----------------------------------------------------------------|
+| `Status`         | what the criteria say about the claim                           |
+| `Resolution`     | how that came about                                             |
+| `Family`         | what kind of claim it is                                        |
+| `Purpose`        | verification, validation or uncertainty quantification          |
+| `EvidenceType`   | deterministic, or which statistical statement                   |
+| `FindingType`    | what kind of finding a table row reports                        |
+| `CriterionResult`| PASS, FAIL or NOT MEASURED                                      |
+| `RowStatus`      | what became of one simulated run                                |
+| `Reproduction`   | what became of one published number                             |
+| `Metric`         | which latency a number describes                                |
+| `Scope`          | over which runs a number was aggregated                         |
+| `Statistic`      | what the number is                                              |
+
+Source: experiment standards of `inference-sim/inference-sim` (docs/contributing), closed lists.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """What the criteria say about the claim."""
+
+    CONFIRMED = "Confirmed"
+    CONFIRMED_WITH_NUANCE = "Confirmed with nuance"
+    PARTIALLY_CONFIRMED = "Partially confirmed"
+    REFUTED = "Refuted"
+    INCONCLUSIVE = "Inconclusive"
+
+
+class Resolution(StrEnum):
+    """How the status came about."""
+
+    CLEAN = "Clean confirmation"
+    WRONG_MECHANISM = "Confirmation with wrong mechanism"
+    BUG_DISCOVERY = "Confirmation with bug discovery"
+    PARTIAL_SURPRISE = "Partial confirmation with surprise"
+    REFUTED_MECHANISM = "Refuted - mechanism not plausible"
+    REFUTED_DESIGN = "Refuted - system design flaw"
+    REFUTED_MODEL = "Refuted - wrong mental model"
+    INCONCLUSIVE = "Inconclusive - parameter-dependent"
+    OPEN_QUESTION = "Converged to open question"
+
+
+class Family(StrEnum):
+    """What kind of claim it is."""
+
+    WORKLOAD_ARRIVAL = "workload-arrival"
+    SCHEDULER_INVARIANTS = "scheduler-invariants"
+    PERFORMANCE_REGIME = "performance-regime"
+    STRUCTURAL_MODEL = "structural-model"
+    ROBUSTNESS = "robustness"
+    CROSS_POLICY = "cross-policy"
+
+
+class Purpose(StrEnum):
+    """Verification, validation or uncertainty quantification (VV&UQ)."""
+
+    VERIFICATION = "verification"
+    VALIDATION = "validation"
+    UQ = "uq"
+
+
+class EvidenceType(StrEnum):
+    """Deterministic, or which statistical statement is made."""
+
+    DETERMINISTIC = "deterministic"
+    DOMINANCE = "statistical-dominance"
+    MONOTONICITY = "statistical-monotonicity"
+    EQUIVALENCE = "statistical-equivalence"
+    PARETO = "statistical-pareto"
+
+
+class FindingType(StrEnum):
+    """What kind of finding a row of the findings table reports."""
+
+    CONFIRMATION = "Confirmation"
+    BUG_DISCOVERY = "Bug discovery"
+    NEW_RULE = "New rule"
+    NEW_INVARIANT = "New invariant"
+    DESIGN_LIMITATION = "Design limitation"
+    SURPRISE = "Surprise"
+    OPEN_QUESTION = "Open question"
+
+
+class CriterionResult(StrEnum):
+    """Outcome of one criterion."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    NOT_MEASURED = "NOT MEASURED"
+
+
+class RowStatus(StrEnum):
+    """What became of one simulated run."""
+
+    OK = "ok"
+    UNSUPPORTED = "unsupported"
+    NOT_MEASURED = "not_measured"
+    SATURATED = "saturated"
+
+
+class Reproduction(StrEnum):
+    """What became of one published number."""
+
+    REPRODUCED = "reproduced"
+    NOT_REPRODUCED = "not reproduced"
+    NOT_REPRODUCIBLE = "not reproducible"
+
+
+class Metric(StrEnum):
+    """Which latency a number describes; definitions are chosen by the method."""
+
+    TTFT_MEAN = "ttft_mean"
+    TPOT_MEAN = "tpot_mean"
+    E2E_MEAN = "e2e_mean"
+
+    @property
+    def label(self) -> str:
+        """The metric's usual name."""
+        return {Metric.TTFT_MEAN: "TTFT", Metric.TPOT_MEAN: "TPOT", Metric.E2E_MEAN: "E2E"}[self]
+
+
+class LoadFigure(StrEnum):
+    """What numbers.csv says of one load point beyond the means of latencies."""
+
+    TTFT_P50 = "ttft_p50"
+    TTFT_P90 = "ttft_p90"
+    TTFT_P99 = "ttft_p99"
+    TPOT_P50 = "tpot_p50"
+    TPOT_P90 = "tpot_p90"
+    TPOT_P99 = "tpot_p99"
+    E2E_P50 = "e2e_p50"
+    E2E_P90 = "e2e_p90"
+    E2E_P99 = "e2e_p99"
+    REQUEST_THROUGHPUT = "request_throughput"
+    SATURATED = "saturated"
+    MIXED_STEPS = "mixed_steps"
+    PREFILL_DOMINATES = "prefill_dominates"
+    DECODE_DOMINATES = "decode_dominates"
+    BY_TOKENS = "by_tokens"
+
+
+class Scope(StrEnum):
+    """Over which runs, or rows of generated points, a number was aggregated."""
+
+    ROW = "row"
+    SWEEP = "sweep"
+    EXPERIMENT = "experiment"
+    WORKLOAD = "workload"
+    FAMILY = "family"
+    TP = "tp"
+    LOAD_POINT = "load_point"
+    STRATEGY = "strategy"
+    DRIVER = "driver"
+    TERM = "term"
+    SPLIT = "split"
+    OVERALL = "overall"
+
+
+class Statistic(StrEnum):
+    """What a number is."""
+
+    PREDICTED = "predicted"
+    MEASURED = "measured"
+    MAPE = "mape"
+    SIGNED_ERROR = "signed_error"
+    DELTA = "delta"
+    HELD_OUT = "held_out"
+    RANK_CORRELATION = "rank_correlation"
+    VALUE = "value"
+    POINTS = "points"
+    COUNT = "count"
+    SHARE = "share"
+    MIN = "min"
+    MAX = "max"
+    MEAN = "mean"
+    SUM = "sum"
+    DISTINCT = "distinct"
+    JUMPS = "jumps"
+    LARGEST_JUMP = "largest_jump"
+    LONGEST_FLAT = "longest_flat"
+    BREAKS = "breaks"
+
+
+FAMILY_LABELS = {
+    Family.WORKLOAD_ARRIVAL: "Workload / arrival",
+    Family.SCHEDULER_INVARIANTS: "Scheduler invariants",
+    Family.PERFORMANCE_REGIME: "Performance regime",
+    Family.STRUCTURAL_MODEL: "Structural model",
+    Family.ROBUSTNESS: "Robustness / failure mode",
+    Family.CROSS_POLICY: "Cross-policy comparative",
+}
+PURPOSE_LABELS = {
+    Purpose.VERIFICATION: "Verification",
+    Purpose.VALIDATION: "Validation",
+    Purpose.UQ: "Uncertainty quantification",
+}
+# What prices the steps of a synthetic hypothesis.
+KERNEL_LABELS = {"embedded": "Embedded kernels", "tabulated": "Tabulated kernels", "measured": "Measured tables"}
