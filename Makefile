@@ -1,7 +1,7 @@
 # The two commands a newcomer needs: `make findings` and `make test`.
 # Needs only Python 3.11 to 3.13, make and git; everything else goes into .venv.
 
-.PHONY: help findings test check setup lint lock bench clean
+.PHONY: help findings test check setup compiled lint lock bench clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -18,10 +18,11 @@ help:
 	@echo "make test       create the environment if missing, run the tests"
 	@echo "make check      regenerate everything into results/ and compare with reports/ as found"
 	@echo "make setup      only create the environment (.venv)"
+	@echo "make compiled   translate the simulator to machine code again, after an edit of its sources"
 	@echo "make lint       ruff, snakefmt and the experiment standards"
 	@echo "make bench      how fast it is"
 
-setup: $(READY)
+setup: compiled
 
 $(READY): requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 with venv found; install one or run 'make setup PYTHON=/path/to/python'" >&2; exit 1; }
@@ -31,13 +32,18 @@ $(READY): requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-findings: $(READY)
+# Engine and step times as machine code where a C compiler is found, else one line that says why not; nothing to
+# do where these sources are compiled already.
+compiled: $(READY)
+	@$(BIN)/python -m simulator compile
+
+findings: compiled
 	@$(BIN)/snakemake --forceall
 
-test: $(READY)
+test: compiled
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8
 
-check: $(READY)
+check: compiled
 	@$(BIN)/snakemake check --forceall
 
 lint: $(READY)
@@ -48,7 +54,7 @@ lint: $(READY)
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate -o requirements.lock
 
-bench: $(READY)
+bench: compiled
 	@$(BIN)/python -m benchmarks.h1
 
 clean:

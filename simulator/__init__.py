@@ -9,6 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from simulator.compiled import use_compiled
+
+COMPILED = use_compiled()
+
 # Public name -> module that defines it.
 _HOMES = {
     "AlphaModel": "simulator.steptime.linear",

@@ -46,6 +46,11 @@ example:
   python -m simulator audit TABLES --json
 """
 
+_COMPILE_NOTE = """\
+Results stay the same to the byte; after an edit of the sources these run until this is asked for again.
+The environment variable SIMULATOR_PURE=1 makes the sources run always.
+"""
+
 SCHEDULERS = ("fcfs", "shortest_job", "priority")
 POLICIES = ("nearest", "interpolated", "latency")
 
@@ -64,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     _lookup(_sub(commands, "lookup", "look up kernel efficiencies; JSON lines", _LOOKUP_EXAMPLE))
     _replay(_sub(commands, "replay", "replay a recorded run of the upstream simulator; CSV", _REPLAY_EXAMPLE))
     _audit(_sub(commands, "audit", "recompute kernel tables and say what is wrong with them", _AUDIT_EXAMPLE))
+    _sub(commands, "compile", "translate engine and step times to machine code (needs a C compiler)", _COMPILE_NOTE)
     return top
 
 

@@ -22,8 +22,9 @@ class LoneDecodeTimes:
 
     def __init__(self, step_time: StepTimeModel) -> None:
         self._step_time = step_time
-        together = isinstance(step_time, GivesLoneDecodeTimes)
-        self._lone_decode_times_us = step_time.lone_decode_times_us if together else None
+        self._lone_decode_times_us = (
+            step_time.lone_decode_times_us if isinstance(step_time, GivesLoneDecodeTimes) else None
+        )
         self._breakpoints = step_time.kv_breakpoints
         self._known_us: list[int | None] = []
         self._sums = BatchSums.of(Batch(decode=(0,)), self._breakpoints)

@@ -1,28 +1,25 @@
-"""The serving loop: what happens to each request of a workload on one server.
+"""What happens to each request of a workload on one server.
 
 Contract: `run` returns the same result for the same arguments, to the byte. Each step is timed by the
-step-time model from the batch's sums; a stretch of steps with the same requests decoding is one event
-that touches no request. Rules of a step: `simulator.engine.scheduler`.
+step-time model from the batch's sums; the loop itself is `simulator.engine.server`.
+
+Not compiled: its arguments come from callers, and a wrong one is refused in words.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from simulator.engine.arrivals import Arrivals, ClosedLoop, OpenLoop, check_concurrency, check_requests
-from simulator.engine.lone_decode_times import LoneDecodeTimes
+from simulator.engine.arrivals import ClosedLoop, OpenLoop, check_concurrency, check_requests
 from simulator.engine.options import EngineOptions
-from simulator.engine.records import Request, RequestResult, RequestState, RunResult
+from simulator.engine.records import Request, RunResult
 from simulator.engine.run_statistics import RunStatistics
-from simulator.engine.running_request import RunningRequest
-from simulator.engine.scheduler import Scheduler
-from simulator.steptime.base import GivesDecodeTime, StepTimeModel
+from simulator.engine.server import Server
+from simulator.steptime.base import StepTimeModel
 
 DEFAULT_OPTIONS = EngineOptions()
-# Later than any arrival or horizon.
-NEVER_US = 1 << 63
 
 
 def run(
@@ -56,10 +53,10 @@ def run(
     check_requests(requests)
     check_concurrency(concurrency)
     arrivals = OpenLoop(requests) if concurrency is None else ClosedLoop(requests, concurrency)
-    engine = _Engine(requests, arrivals, step_time, options, RunStatistics(record_steps))
+    server = Server(requests, arrivals, step_time, options, RunStatistics(record_steps))
     with _cycle_collection_paused():
-        engine.serve()
-        return engine.outcome()
+        server.serve()
+        return server.outcome()
 
 
 @contextmanager
@@ -76,233 +73,3 @@ def _cycle_collection_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-class _Engine:
-    """One run in progress."""
-
-    def __init__(
-        self,
-        requests: Sequence[Request],
-        arrivals: Arrivals,
-        step_time: StepTimeModel,
-        options: EngineOptions,
-        statistics: RunStatistics,
-    ) -> None:
-        self._requests = requests
-        self._arrivals = arrivals
-        self._step_time_us = step_time.step_time_us
-        self._decode_time_us: Callable[[int], Callable[[int], int] | None] = _unknown_decode_time
-        if isinstance(step_time, GivesDecodeTime) and not step_time.kv_breakpoints and not statistics.recording:
-            self._decode_time_us = step_time.decode_time_us
-        self._options = options
-        self._statistics = statistics
-        self._scheduler = Scheduler(options, step_time.kv_breakpoints)
-        self._lone_decode_times = LoneDecodeTimes(step_time)
-        self._results: list[RequestResult | None] = [None] * len(requests)
-        self._now_us = 0
-        # A request that needs more than this could not complete even if it had the server to itself.
-        self._capacity_tokens = options.kv_blocks * options.block_tokens
-        self._busy_until_step_end = options.idle_until == "step_end"
-        self._ahead = options.schedule_ahead
-        # Arrivals after this time are not known to the step formed next.
-        self._seen_us = 0
-
-    def serve(self) -> None:
-        """Run step after step until nothing is left to do or the horizon is passed."""
-        scheduler, arrivals, horizon_us = self._scheduler, self._arrivals, self._options.horizon_us
-        while horizon_us is None or self._now_us <= horizon_us:
-            next_us = arrivals.next_us
-            if next_us is not None and next_us <= self._seen_us:
-                self._queue_arrivals(self._seen_us)
-            if scheduler.running or scheduler.waiting:
-                self._next_steps()
-            elif arrivals.next_us is not None:
-                self._now_us = self._seen_us = max(self._now_us, arrivals.next_us)
-            else:
-                return
-        self._queue_arrivals(horizon_us)
-
-    def outcome(self) -> RunResult:
-        """Return what became of every request."""
-        scheduler = self._scheduler
-        for live in scheduler.running:
-            self._results[live.index] = live.result(RequestState.RUNNING)
-        for live in scheduler.waiting:
-            self._results[live.index] = live.result(RequestState.QUEUED)
-        for _, arrival_us, index in self._arrivals.remaining():
-            arrived = self._options.horizon_us is None or arrival_us <= self._options.horizon_us
-            state = RequestState.QUEUED if arrived else RequestState.NOT_ARRIVED
-            self._results[index] = self._live(index, arrival_us).result(state)
-        results = [
-            result or self._live(index, self._requests[index].arrival_us).result(RequestState.NOT_ARRIVED)
-            for index, result in enumerate(self._results)
-        ]
-        # The sums refer back to the scheduler; without that cycle the run's memory is free at once.
-        scheduler.decoding.sums.decode_pasts = tuple
-        return RunResult(tuple(results), self._statistics.counters(scheduler), tuple(self._statistics.records))
-
-    def _live(self, index: int, arrival_us: int) -> RunningRequest:
-        return RunningRequest(self._requests[index], index, arrival_us, self._options.block_tokens)
-
-    def _queue_arrivals(self, now_us: int) -> None:
-        """Move every request that is due by now into the waiting queue, or drop it."""
-        arrivals = self._arrivals
-        while (next_us := arrivals.next_us) is not None and next_us <= now_us:
-            _, arrival_us, index = arrivals.take()
-            live = RunningRequest(self._requests[index], index, arrival_us, self._options.block_tokens)
-            if live.final_tokens <= self._capacity_tokens:
-                self._scheduler.waiting.append(live)
-            else:
-                self._results[index] = live.result(RequestState.DROPPED)
-                arrivals.release(next_us)
-
-    def _next_steps(self) -> None:
-        """Form a step and take it; if only decodes are in it, take all steps that are bound to equal it."""
-        scheduler = self._scheduler
-        scheduler.form(self._now_us)
-        sums = scheduler.decoding.sums
-        chunks = scheduler.chunks
-        sums.prefill = [(past, new_tokens) for _, past, new_tokens in chunks]
-        # After a preemption admissions are due again, and a paused request has other past tokens.
-        if chunks or scheduler.preempted or scheduler.paused:
-            self._take_step()
-        elif len(scheduler.running) == 1:
-            self._decode_alone()
-        else:
-            self._decode_together()
-
-    def _take_step(self) -> None:
-        scheduler = self._scheduler
-        start_us = self._now_us
-        duration_us = self._step_time_us(scheduler.decoding.sums)
-        self._statistics.step(scheduler, start_us, duration_us)
-        scheduler.decoding.advance()
-        done = scheduler.decoding.take_finished()
-        done += scheduler.finish_prefill(start_us + duration_us)
-        self._end_step(start_us, duration_us, done)
-
-    def _decode_together(self) -> None:
-        """Decode until a request finishes, another arrives, KV blocks run out or the horizon is passed."""
-        time_us = self._decode_time_us(self._scheduler.decoding.sums.decode_count)
-        if time_us is None:
-            self._decode_by_sums()
-        else:
-            self._decode_by_past_tokens(time_us)
-
-    def _decode_by_past_tokens(self, time_us: Callable[[int], int]) -> None:
-        """Decode as `_decode_by_sums` does; the sums and the KV cache are brought up to date at the end."""
-        decoding, kv = self._scheduler.decoding, self._scheduler.kv
-        next_us = self._next_interruption_us()
-        until_us = NEVER_US if next_us is None else next_us
-        # An arrival is known to the step formed next if it came before the last step started; a horizon knows no ahead.
-        ahead = self._ahead and self._options.horizon_us is None
-        steps, full_at = decoding.steps_to_finish(), decoding.full_blocks
-        count, past, free = decoding.sums.decode_count, decoding.sums.decode_past_tokens, kv.free_blocks
-        start_us = now_us = self._now_us
-        taken = needed = 0
-        while True:
-            begin_us = now_us
-            duration_us = time_us(past)
-            past += count
-            now_us += duration_us
-            taken += 1
-            if taken == steps or (begin_us if ahead else now_us) >= until_us:
-                break
-            blocks = full_at(taken)
-            if blocks:
-                if needed + blocks > free:
-                    break
-                needed += blocks
-        decoding.advance_by(taken)
-        kv.take(needed)
-        self._statistics.decode_stretch(taken, taken * count, now_us - start_us, now_us, kv.used_blocks)
-        done = decoding.take_finished() if taken == steps else []
-        self._end_step(now_us - duration_us, duration_us, done)
-
-    def _decode_by_sums(self) -> None:
-        """Decode one step after the other, each timed by the running sums."""
-        scheduler, decoding, statistics = self._scheduler, self._scheduler.decoding, self._statistics
-        sums, kv = decoding.sums, scheduler.kv
-        until_us = self._next_interruption_us()
-        steps = decoding.steps_to_finish()
-        start_us = now_us = self._now_us
-        taken = 0
-        while True:
-            duration_us = self._step_time_us(sums)
-            if statistics.recording:
-                statistics.record(scheduler, now_us, duration_us)
-            decoding.advance()
-            now_us += duration_us
-            taken += 1
-            if taken == steps or (until_us is not None and now_us >= until_us):
-                break
-            blocks = decoding.new_blocks()
-            if blocks > kv.free_blocks:
-                break
-            if blocks:
-                kv.take(blocks)
-        statistics.decode_stretch(taken, taken * sums.decode_count, now_us - start_us, now_us, kv.used_blocks)
-        done = decoding.take_finished() if taken == steps else []
-        self._end_step(now_us - duration_us, duration_us, done)
-
-    def _decode_alone(self) -> None:
-        """Do as `_decode_together` for a single request: KV blocks never run out."""
-        scheduler, decoding, statistics = self._scheduler, self._scheduler.decoding, self._statistics
-        live = scheduler.decode_members()[0]
-        until_us = self._next_interruption_us()
-        start_us = self._now_us
-        past = live.base + decoding.step
-        # An arrival already due that this step does not know of yet lets one step pass.
-        limit_us = None if until_us is None else max(1, until_us - start_us)
-        durations_us = self._lone_decode_times.durations_us(past, decoding.steps_to_finish(), limit_us)
-        if statistics.recording:
-            self._record_alone(live, durations_us)
-        steps = len(durations_us)
-        end_us = start_us + sum(durations_us)
-        # The first step's block was taken when it was formed.
-        scheduler.kv.take(scheduler.kv.blocks_for(past + steps) - scheduler.kv.blocks_for(past + 1))
-        decoding.jump(live, steps)
-        statistics.decode_stretch(steps, steps, end_us - start_us, end_us, scheduler.kv.used_blocks)
-        self._end_step(end_us - durations_us[-1], durations_us[-1], decoding.take_finished())
-
-    def _record_alone(self, live: RunningRequest, durations_us: list[int]) -> None:
-        scheduler, kv = self._scheduler, self._scheduler.kv
-        past = live.base + scheduler.decoding.step
-        # Blocks are taken for the whole stretch at once, after these records.
-        before = kv.used_blocks - kv.blocks_for(past + 1)
-        now_us = self._now_us
-        for index, duration_us in enumerate(durations_us):
-            used = before + kv.blocks_for(past + index + 1)
-            decode = ((live.request.id, past + index),)
-            self._statistics.add_record(now_us, duration_us, (), decode, len(scheduler.waiting), used)
-            now_us += duration_us
-
-    def _next_interruption_us(self) -> int | None:
-        """Return the time from which on no step may start without a look at queue and horizon."""
-        next_us, horizon_us = self._arrivals.next_us, self._options.horizon_us
-        if horizon_us is None:
-            return next_us
-        return horizon_us + 1 if next_us is None else min(next_us, horizon_us + 1)
-
-    def _end_step(self, start_us: int, duration_us: int, done: list[RunningRequest]) -> None:
-        """Let the requests in `done` go, in batch order, and set the clock to when the server looks again."""
-        scheduler = self._scheduler
-        end_us = start_us + duration_us
-        if len(done) > 1:
-            done.sort(key=_rank)
-        for live in done:
-            scheduler.remove(live)
-            self._results[live.index] = live.result(RequestState.COMPLETED, end_us, duration_us)
-            self._arrivals.release(end_us)
-        idle = not scheduler.running and not scheduler.waiting
-        self._now_us = start_us if idle and not self._busy_until_step_end else end_us
-        self._seen_us = start_us if self._ahead and not idle else self._now_us
-
-
-def _unknown_decode_time(count: int) -> None:
-    """Answer for a model whose decodes must be timed by their sums."""
-
-
-def _rank(live: RunningRequest) -> int:
-    return live.rank

@@ -1,6 +1,8 @@
 """What goes into an engine run and what comes out of it.
 
 All times are integer microseconds on one clock that starts at 0; all lengths are tokens.
+
+Not compiled: callers make requests of whatever they have read, and `check_requests` refuses in words what is wrong.
 """
 
 from __future__ import annotations

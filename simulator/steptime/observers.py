@@ -7,8 +7,8 @@ the weighted average, and `ExtremesObserver` says where kernels were asked outsi
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from simulator.steptime.base import GivesDecodeTime, GivesLoneDecodeTimes, KnowsWork, StepTimeModel
@@ -106,7 +106,7 @@ class BottleneckObserver(StepTimeObserver):
         self.steps = 0
         self.total_us = 0
         self._by_bottleneck: Counter[str] = Counter()
-        self._phase_us: dict[str, Counter[str]] = {"prefill": Counter(), "decode": Counter()}
+        self._phase_us = {"prefill": defaultdict[str, float](float), "decode": defaultdict[str, float](float)}
         self._branches: Counter[str] = Counter()
         self._lookups: Counter[str] = Counter()
 
@@ -214,7 +214,7 @@ class ExtremesObserver(_DecodesUnobserved):
         ]
 
 
-def _shares(parts: Counter[str]) -> dict[str, float]:
+def _shares(parts: Mapping[str, float]) -> dict[str, float]:
     total = sum(parts[name] for name in sorted(parts))
     return {name: parts[name] / total for name in sorted(parts)} if total else {}
 

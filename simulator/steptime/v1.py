@@ -124,7 +124,7 @@ class CalibratedRoofline:
         if prefill and decode:
             combined_s = self._combine(prefill.seconds, decode.seconds, prefill.new_tokens, decode.requests)
         else:
-            combined_s = sum(phase.seconds for phase in (prefill, decode) if phase)
+            combined_s = sum((phase.seconds for phase in (prefill, decode) if phase), 0.0)
         communication_us = self._communication_us if prefill or decode else 0.0
         overhead_us = self._overhead(len(batch.prefill), len(batch.decode))
         unrounded_us = combined_s * MICROSECONDS + communication_us + overhead_us
