@@ -12,7 +12,7 @@ import shutil
 import yaml
 
 from roofline_lab.config import Tolerances
-from roofline_lab.hypotheses.criteria import Outcome
+from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.scoring.errors import ErrorRow
 from roofline_lab.vocabulary import CriterionResult, Metric, RowStatus
 from tests.paths import ROOT
@@ -59,7 +59,7 @@ def pair(experiment, before_pct, after_pct, **changes):
 
 def outcome(identifier="a", result=CriterionResult.PASS, *, decisive=False):
     """Return one evaluated criterion."""
-    return Outcome(identifier, "statement", result, 1.0, 0.0, 1.0, None, "detail", decisive)
+    return CriterionOutcome(identifier, "statement", result, 1.0, 0.0, 1.0, None, "detail", decisive)
 
 
 def tolerances(default=0.0, **units):

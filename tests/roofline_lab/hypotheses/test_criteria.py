@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.hypotheses.criteria import Criterion, bootstrapper, evaluate
+from roofline_lab.hypotheses.criteria import Criterion
 from roofline_lab.scoring.errors import Scores
+from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import CriterionResult
 from simulator.errors import ConfigError
 from simulator.validation import StrictModel, parse
@@ -25,7 +26,7 @@ def criterion(**keys):
 
 def judged(keys, rows):
     """Evaluate a criterion on rows with a small bootstrap."""
-    return evaluate(criterion(**keys), Scores(rows), bootstrapper(200, 95.0, 1))
+    return criterion(**keys).evaluate(Scores(rows), Uncertainty(200, 95.0, 1))
 
 
 IMPROVEMENT = {"kind": "improvement", "at_least_pp": 3.0}

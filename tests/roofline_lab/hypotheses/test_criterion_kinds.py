@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.hypotheses.criteria import Criterion, bootstrapper, evaluate
+from roofline_lab.hypotheses.criteria import Criterion
 from roofline_lab.scoring.errors import Scores
+from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import CriterionResult
 from simulator.errors import ConfigError
 from simulator.validation import StrictModel, parse
@@ -23,7 +24,7 @@ class Holder(StrictModel):
 def judged(rows, **keys):
     """Evaluate a criterion on rows with a small bootstrap."""
     criterion = parse(Holder, {"criterion": {"id": "c", **keys}}, source="test").criterion
-    return evaluate(criterion, Scores(rows), bootstrapper(200, 95.0, 1))
+    return criterion.evaluate(Scores(rows), Uncertainty(200, 95.0, 1))
 
 
 def gains(*values, **changes):

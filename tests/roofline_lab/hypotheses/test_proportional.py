@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roofline_lab.hypotheses.criteria import Criterion, bootstrapper
+from roofline_lab.hypotheses.criteria import Criterion
 from roofline_lab.hypotheses.proportional import explain_criteria, explained_pct, identities
 from roofline_lab.report.evidence_tables import explained_gains
 from roofline_lab.scoring.errors import Scores
+from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import CriterionResult, Metric
 from simulator.validation import StrictModel, parse
 from tests.roofline_lab.builders import error_row
@@ -89,7 +90,7 @@ def judge(rows, **keys):
     criterion = parse(Holder, {"criterion": {"id": "c", **keys}}, source="test").criterion
     scores = Scores(rows)
     found = identities(scores, UNLIKE, [TPOT])
-    return explain_criteria([criterion], scores, found, "baseline", bootstrapper(100, 95.0, 1))
+    return explain_criteria([criterion], scores, found, "baseline", Uncertainty(100, 95.0, 1))
 
 
 def test_a_contrast_between_groups_that_the_factor_gives_is_said_to_follow_from_it():

@@ -8,7 +8,7 @@ import pytest
 
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.reading import load_experiment
-from roofline_lab.hypotheses.criterion_kinds import Where
+from roofline_lab.hypotheses.criteria import Where
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.load_point import simulate
 from roofline_lab.project import engine_options, load_project

@@ -1,319 +1,579 @@
-"""Accept criteria: written as data before a run, evaluated by code after it.
+"""Accept criteria: what a hypothesis promises before a run, and how a run is judged by it.
 
-`evaluate` turns one criterion and one method's scores into an `Outcome`: PASS, FAIL or NOT MEASURED,
-with observed value, threshold and margin (positive = room to spare), and the evidence behind it.
-Medians and trimmed means stand beside the strict value and never decide. Kinds:
-`roofline_lab.hypotheses.criterion_kinds`.
+One class per kind. Its fields are what an author may write in `hypothesis.yaml`; its `evaluate` turns one method's
+scores into a `CriterionOutcome`: PASS, FAIL or NOT MEASURED, with observed value, threshold and margin. A new kind
+is a class here, and its name in the union `Criterion` below.
+
+Gains follow one sign convention: error of arm `over` minus error of arm `of`, in percentage points,
+positive = `of` is better. `where` narrows a criterion to some rows; `side` to one side of a split.
+Medians and trimmed means stand beside the strict value and never decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
-from roofline_lab.hypotheses.criterion_kinds import (
-    Below,
-    BelowArm,
-    CountOfRows,
-    Criterion,
-    Equivalence,
-    Improvement,
-    ImprovementOrder,
-    LatencyRatio,
-    NoRowWorse,
-    SignOfError,
-    TestGap,
-    Trend,
-    Vanishes,
-)
-from roofline_lab.hypotheses.outcomes import Outcome, Robust, decide, not_measured, result_of
+from pydantic import Field, model_validator
+
 from roofline_lab.scoring.errors import ErrorRow, Gain, Scores, mean
-from roofline_lab.scoring.uncertainty import Uncertainty
+from roofline_lab.scoring.statistics import Interval
+from roofline_lab.scoring.uncertainty import Evidence, Uncertainty
+from roofline_lab.vocabulary import CriterionResult, Metric, Scope
+from simulator.validation import Count, Finite, NonNegative, NonNegativeInt, Positive, StrictModel
 
-__all__ = ["Criterion", "Outcome", "Robust", "bootstrapper", "evaluate"]
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+# Every group but the other one that is named.
+OTHERS = "*"
+NOTHING_ON_BOTH_ARMS = "no experiment was scored on both arms"
+NOTHING_SCORED = "no experiment was scored"
+NOT_DISTINGUISHABLE = "the difference is not distinguishable from zero"
+UNKNOWN_DISTINCTION = "whether the difference is zero cannot be told from so few experiments"
 
-bootstrapper = Uncertainty
+
+@dataclass(frozen=True, slots=True)
+class Robust:
+    """The same criterion by a statistic that single rows cannot move; it decides nothing."""
+
+    name: str
+    observed: float
+    result: CriterionResult
 
 
-def evaluate(criterion: Any, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    """Evaluate one criterion on one method's scores.
+@dataclass(frozen=True, slots=True)
+class CriterionOutcome:
+    """Result of one criterion; `observed`, `threshold` and `margin` are in `unit`.
 
-    Parameters
-    ----------
-    criterion
-        What was fixed in advance, one of the kinds of `Criterion`.
-    scores
-        The errors of one method at its load points.
-    uncertainty
-        The laboratory's statistics.
+    `margin` is the distance to the threshold on the side that passes: positive, room to spare.
     """
-    chosen = scores
-    if criterion.where is not None:
-        chosen = chosen.where(criterion.where.matches)
-    if criterion.side is not None:
-        chosen = chosen.where(lambda row: row.side == criterion.side)
-    return _EVALUATORS[type(criterion)](criterion, chosen, uncertainty)
+
+    id: str
+    statement: str
+    result: CriterionResult
+    observed: float | None
+    threshold: float | None
+    margin: float | None
+    interval: Interval | None
+    detail: str
+    decisive: bool
+    unit: str = "pp"
+    evidence: Evidence | None = None
+    robust: tuple[Robust, ...] = ()
 
 
-def _improvement(criterion: Improvement, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    gains = scores.gains(criterion.metric, criterion.of, criterion.over)
-    asked = criterion.at_least_pp
-    change = f"falls by at least {asked:g} pp" if asked >= 0 else f"rises by at most {-asked:g} pp"
-    statement = f"{criterion.metric.label} error {change} ({criterion.of} over {criterion.over})"
-    if not gains:
-        return not_measured(criterion, statement, "no experiment was scored on both arms")
-    evidence = uncertainty.of_gains(gains, asked)
-    return decide(criterion, statement, _mean(gains), asked, evidence, _range_of(gains), passes=lambda v: v >= asked)
+class BaseCriterion(StrictModel):
+    """What every criterion has, of measured and of synthetic hypotheses, and how it comes to its outcome.
+
+    Attributes
+    ----------
+    decisive
+        Whether its failure refutes the claim.
+    """
+
+    id: str
+    decisive: bool = False
+
+    def decided(
+        self,
+        statement: str,
+        passed: bool,
+        observed: float,
+        threshold: float,
+        margin: float,
+        detail: str,
+        unit: str,
+        evidence: Evidence | None = None,
+        robust: tuple[Robust, ...] = (),
+    ) -> CriterionOutcome:
+        """Return PASS or FAIL, with the numbers that say why."""
+        interval = evidence.interval if evidence else None
+        numbers = (float(observed), float(threshold), float(margin), interval)
+        return CriterionOutcome(
+            self.id, statement, _result(passed), *numbers, detail, self.decisive, unit, evidence, robust
+        )
+
+    def not_measured(self, statement: str, reason: str, unit: str) -> CriterionOutcome:
+        """Return the outcome of a criterion that nothing answers."""
+        nothing = CriterionResult.NOT_MEASURED
+        return CriterionOutcome(self.id, statement, nothing, None, None, None, None, reason, self.decisive, unit)
 
 
-def _improvement_order(criterion: ImprovementOrder, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    names = [name if name != "*" else "all others" for name in criterion.groups]
-    gains = scores.gains(criterion.metric, criterion.of, criterion.over)
-    groups = [[gain for gain in gains if criterion.members(gain.row)[index]] for index in (0, 1)]
-    asked = criterion.more_than_pp
-    statement = (
-        f"{criterion.metric.label} error falls more for {names[0]} than for {names[1]}, by more than {asked:g} pp"
-    )
-    if not all(groups):
-        return not_measured(criterion, statement, f"no scored experiment in {names[0]} or in {names[1]}")
-    evidence = uncertainty.of_groups(groups[0], groups[1], asked)
-    detail = ", ".join(
-        f"{name} {_mean(group):+.1f} pp (n={len(group)})" for name, group in zip(names, groups, strict=True)
-    )
-    observed = _mean(groups[0]) - _mean(groups[1])
-    return decide(criterion, statement, observed, asked, evidence, detail, passes=lambda v: v > asked, comment=True)
+class Where(StrictModel):
+    """Rows a criterion looks at: all given keys must match; a key left out matches everything.
+
+    Attributes
+    ----------
+    except_load_point
+        Load points left out.
+    strategy
+        Kinds of load, such as `synchronous`, `constant`, `throughput` or `stage`.
+    at_least_per_s
+        Only load points with at least this many requests per second.
+    """
+
+    experiment: Names | None = None
+    workload: Names | None = None
+    family: Names | None = None
+    tensor_parallel: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    load_point: Names | None = None
+    except_load_point: Names | None = None
+    strategy: Names | None = None
+    at_least_per_s: Positive | None = None
+
+    def matches(self, row: ErrorRow) -> bool:
+        """Say whether a row is one of them."""
+        if row.load_point in (self.except_load_point or ()):
+            return False
+        if self.at_least_per_s is not None and (row.rate_per_s or 0.0) < self.at_least_per_s:
+            return False
+        return all(getattr(row, key) in allowed for key, allowed in self._given() if key != "except_load_point")
+
+    def __str__(self) -> str:
+        """Return the condition in words."""
+        words = {"tensor_parallel": "TP", "load_point": "load point", "except_load_point": "every load point but"}
+        parts = [f"{words.get(key, key)} {', '.join(map(str, names))}" for key, names in self._given()]
+        if self.at_least_per_s is not None:
+            parts.append(f"{self.at_least_per_s:g} requests per second or more")
+        return "; ".join(parts)
+
+    def _given(self) -> Iterator[tuple[str, tuple[object, ...]]]:
+        for key in type(self).model_fields:
+            allowed = getattr(self, key)
+            if allowed is not None and key != "at_least_per_s":
+                yield key, allowed
 
 
-def _no_row_worse(criterion: NoRowWorse, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    gains = scores.gains(criterion.metric, criterion.of, criterion.over)
-    limit = -criterion.by_more_than_pp
-    statement = (
-        f"no experiment's {criterion.metric.label} error rises by more than {criterion.by_more_than_pp:g} pp "
-        f"({criterion.of} over {criterion.over})"
-    )
-    if not gains:
-        return not_measured(criterion, statement, "no experiment was scored on both arms")
-    worst = min(gains, key=lambda gain: (gain.value, gain.row.experiment))
-    beyond = [gain for gain in gains if gain.value < limit]
-    detail = f"worst: {worst.row.experiment} {worst.value:+.1f} pp; {len(beyond)} of {len(gains)} beyond the limit"
-    evidence = uncertainty.of_gains(gains, 0.0)
-    outcome = decide(criterion, statement, worst.value, limit, None, detail, passes=lambda v: v >= limit)
-    robust = tuple(Robust(name, value, result_of(value >= limit)) for name, value in evidence.robust)
-    return replace(outcome, robust=robust)
+class _OnErrors(BaseCriterion):
+    """A criterion on the errors of arms.
+
+    Attributes
+    ----------
+    side
+        `train` or `test`: look at one side of the hypothesis' split only.
+    unit
+        Of observed value, threshold and margin.
+    """
+
+    metric: Metric = Metric.TPOT_MEAN
+    where: Where | None = None
+    side: Literal["train", "test"] | None = None
+    unit: ClassVar[str] = "pp"
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Arms the criterion names."""
+        raise NotImplementedError
+
+    @property
+    def named_groups(self) -> Iterator[tuple[str, str]]:
+        """(kind, name) of every family, workload and experiment the criterion names."""
+        if self.where is not None:
+            for kind in ("family", "workload", "experiment"):
+                for name in getattr(self.where, kind) or ():
+                    yield kind, name
+
+    @property
+    def narrowed(self) -> str:
+        """Which rows are looked at, in words behind the statement; empty for all."""
+        parts = [f"on the {self.side} experiments"] if self.side else []
+        parts += [f"at {self.where}"] if self.where else []
+        return f" ({', '.join(parts)})" if parts else ""
+
+    def looked_at(self, scores: Scores) -> Scores:
+        """Return the scores of the rows the criterion looks at."""
+        chosen = scores if self.where is None else scores.where(self.where.matches)
+        return chosen if self.side is None else chosen.where(lambda row: row.side == self.side)
+
+    def unanswered(self, statement: str, reason: str) -> CriterionOutcome:
+        """Return NOT MEASURED."""
+        return self.not_measured(statement + self.narrowed, reason, self.unit)
+
+    def compared(
+        self,
+        statement: str,
+        observed: float,
+        threshold: float,
+        detail: str,
+        passes: Callable[[float], bool],
+        evidence: Evidence | None = None,
+        *,
+        rising: bool = True,
+    ) -> CriterionOutcome:
+        """Decide on the strict value.
+
+        Parameters
+        ----------
+        passes
+            Whether a value satisfies the criterion; asked for the strict and the robust values.
+        rising
+            Whether larger values pass.
+        """
+        margin = observed - threshold if rising else threshold - observed
+        robust = _robust(evidence, passes) if evidence else ()
+        said, passed = statement + self.narrowed, passes(observed)
+        return self.decided(said, passed, observed, threshold, margin, detail, self.unit, evidence, robust)
 
 
-def _below(criterion: Below, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    rows = scores.select(criterion.of, criterion.metric)
-    limit = criterion.than_pct
-    statement = f"mean {criterion.metric.label} error of {criterion.of} is below {limit:g} %"
-    if not rows:
-        return not_measured(criterion, statement, "no experiment was scored", unit="pct")
-    errors = [row.ape_pct for row in rows]
-    evidence = uncertainty.of_errors(errors, rows)
-    detail = f"{sum(error < limit for error in errors)} of {len(errors)} {noun_of(rows)} below it"
-    return decide(
-        criterion,
-        statement,
-        mean(errors),
-        limit,
-        evidence,
-        detail,
-        passes=lambda v: v < limit,
-        unit="pct",
-        rising=False,
-    )
+class _OneArm(_OnErrors):
+    of: str = "treatment"
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arm looked at."""
+        return (self.of,)
+
+    def rows(self, scores: Scores) -> Sequence[ErrorRow]:
+        """Return the scored rows of the arm."""
+        return self.looked_at(scores).select(self.of, self.metric)
 
 
-def _below_arm(criterion: BelowArm, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    gains = scores.gains(criterion.metric, criterion.of, criterion.over)
-    statement = f"mean {criterion.metric.label} error of {criterion.of} is below that of {criterion.over}"
-    if not gains:
-        return not_measured(criterion, statement, "no experiment was scored on both arms")
-    evidence = uncertainty.of_gains(gains, 0.0)
-    return decide(
-        criterion, statement, _mean(gains), 0.0, evidence, _range_of(gains), passes=lambda v: v > 0, comment=True
-    )
+class _TwoArms(_OnErrors):
+    of: str = "treatment"
+    over: str = "baseline"
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The two arms compared."""
+        return self.of, self.over
+
+    def gains(self, scores: Scores) -> Sequence[Gain]:
+        """Return the gain of every row scored on both arms."""
+        return self.looked_at(scores).gains(self.metric, self.of, self.over)
 
 
-def _vanishes(criterion: Vanishes, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    gains = scores.gains(criterion.metric, criterion.of, criterion.over)
-    limit = criterion.less_than_pp
-    statement = (
-        f"{criterion.metric.label} effect of {criterion.of} over {criterion.over} is smaller than {limit:g} pp "
-        f"at {criterion.where}"
-    )
-    if not gains:
-        return not_measured(criterion, statement, "no experiment was scored on both arms there")
-    evidence = uncertainty.of_gains(gains, limit)
-    largest = max(gains, key=lambda gain: (abs(gain.value), gain.row.experiment))
-    detail = f"largest single effect {largest.value:+.2f} pp ({largest.row.experiment}); n={len(gains)}"
-    return decide(
-        criterion,
-        statement,
-        abs(_mean(gains)),
-        limit,
-        evidence,
-        detail,
-        passes=lambda v: abs(v) < limit,
-        rising=False,
-    )
+class Improvement(_TwoArms):
+    """The mean error over all rows falls by at least this much."""
+
+    kind: Literal["improvement"]
+    at_least_pp: Finite
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean gain with what is asked."""
+        gains, asked = self.gains(scores), self.at_least_pp
+        change = f"falls by at least {asked:g} pp" if asked >= 0 else f"rises by at most {-asked:g} pp"
+        statement = f"{self.metric.label} error {change} ({self.of} over {self.over})"
+        if not gains:
+            return self.unanswered(statement, NOTHING_ON_BOTH_ARMS)
+        evidence = uncertainty.of_gains(gains, asked)
+        return self.compared(statement, _mean(gains), asked, _range_of(gains), lambda v: v >= asked, evidence)
 
 
-def _equivalence(criterion: Equivalence, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    gains = scores.gains(criterion.metric, criterion.of, criterion.over)
-    limit = criterion.within_pp
-    statement = (
-        f"{criterion.metric.label} errors of {criterion.of} and {criterion.over} differ by less than {limit:g} pp, "
-        "with the whole interval"
-    )
-    if not gains:
-        return not_measured(criterion, statement, "no experiment was scored on both arms")
-    evidence = uncertainty.of_gains(gains, limit)
-    if evidence.interval is None:
-        return not_measured(criterion, statement, "fewer than two experiments have no interval")
-    farthest = max(abs(evidence.interval.low), abs(evidence.interval.high))
-    return decide(
-        criterion,
-        statement,
-        farthest,
-        limit,
-        evidence,
-        f"mean difference {_mean(gains):+.2f} pp; observed is the end of the interval that is farther from zero",
-        passes=lambda v: abs(v) < limit,
-        rising=False,
-    )
+class ImprovementOrder(_TwoArms):
+    """The first group gains more than the second, by more than this much."""
+
+    kind: Literal["improvement_order"]
+    by: Literal["workload", "family", "load_point", "strategy"] = "workload"
+    groups: Annotated[tuple[str, str], Field()]
+    more_than_pp: NonNegative = 0.0
+
+    @property
+    def named_groups(self) -> Iterator[tuple[str, str]]:
+        """The two groups, and what `where` names."""
+        yield from super().named_groups
+        yield from ((self.by, name) for name in self.groups if self.by in ("workload", "family") and name != OTHERS)
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean gains of the two groups."""
+        asked = self.more_than_pp
+        first, second = names = [name if name != OTHERS else "all others" for name in self.groups]
+        statement = f"{self.metric.label} error falls more for {first} than for {second}, by more than {asked:g} pp"
+        groups = [[gain for gain in self.gains(scores) if self._has(gain.row, index)] for index in (0, 1)]
+        if not all(groups):
+            return self.unanswered(statement, f"no scored experiment in {first} or in {second}")
+        evidence = uncertainty.of_groups(groups[0], groups[1], asked)
+        means = zip(names, groups, strict=True)
+        detail = ", ".join(f"{name} {_mean(group):+.1f} pp (n={len(group)})" for name, group in means)
+        detail += _told_from_zero(evidence)
+        observed = _mean(groups[0]) - _mean(groups[1])
+        return self.compared(statement, observed, asked, detail, lambda v: v > asked, evidence)
+
+    def _has(self, row: ErrorRow, index: int) -> bool:
+        """Say whether a row is in the first or second group."""
+        group, wanted, other = row.group(Scope(self.by)), self.groups[index], self.groups[1 - index]
+        return group == wanted or (wanted == OTHERS and group != other)
 
 
-def _count_of_rows(criterion: CountOfRows, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    gains = scores.gains(criterion.metric, criterion.of, criterion.over)
-    bound = criterion.at_least if criterion.at_least is not None else criterion.at_most
-    assert bound is not None, "validated: one bound is given"
-    rising = criterion.at_least is not None
-    statement = (
-        f"{'at least' if rising else 'at most'} {bound} experiments gain {criterion.gaining_at_least_pp:g} pp or more "
-        f"in {criterion.metric.label} ({criterion.of} over {criterion.over})"
-    )
-    if not gains:
-        return not_measured(criterion, statement, "no experiment was scored on both arms", unit="count")
-    count = sum(gain.value >= criterion.gaining_at_least_pp for gain in gains)
-    detail = f"{count} of {len(gains)} {noun_of([gain.row for gain in gains])}"
-    return decide(
-        criterion,
-        statement,
-        float(count),
-        float(bound),
-        None,
-        detail,
-        passes=lambda v: v >= bound if rising else v <= bound,
-        unit="count",
-        rising=rising,
-    )
+class NoRowWorse(_TwoArms):
+    """No row's error rises by more than this much."""
+
+    kind: Literal["no_row_worse"]
+    by_more_than_pp: NonNegative = 0.0
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Look for the row that loses most; the robust values stand beside it without an interval."""
+        gains, limit = self.gains(scores), -self.by_more_than_pp
+        statement = (
+            f"no experiment's {self.metric.label} error rises by more than {self.by_more_than_pp:g} pp "
+            f"({self.of} over {self.over})"
+        )
+        if not gains:
+            return self.unanswered(statement, NOTHING_ON_BOTH_ARMS)
+        worst = min(gains, key=lambda gain: (gain.value, gain.row.experiment))
+        losing = sum(gain.value < limit for gain in gains)
+        detail = f"worst: {worst.row.experiment} {worst.value:+.1f} pp; {losing} of {len(gains)} beyond the limit"
+        robust = _robust(uncertainty.of_gains(gains, 0.0), lambda v: v >= limit)
+        said, margin = statement + self.narrowed, worst.value - limit
+        return self.decided(said, margin >= 0, worst.value, limit, margin, detail, self.unit, robust=robust)
 
 
-def _trend(criterion: Trend, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    series = scores.tp_series(criterion.metric, criterion.of, criterion.over)
-    statement = (
-        f"{criterion.metric.label} gain is {criterion.expect} in TP, in every model and workload measured at several TP"
-    )
-    if not series:
-        return not_measured(criterion, statement, "no model and workload was measured at two or more TP")
-    sign = -1.0 if criterion.expect == "decreasing" else 1.0
-    steps = [sign * (b - a) for row in series for a, b in zip(row.values, row.values[1:], strict=False)]
-    detail = "; ".join(f"{row.label}: {', '.join(f'{value:+.1f}' for value in row.values)} pp" for row in series)
-    return decide(criterion, statement, min(steps), 0.0, None, detail, passes=lambda v: v > 0)
+class Below(_OneArm):
+    """The mean error of an arm is below a limit."""
 
+    kind: Literal["below"]
+    than_pct: Positive
+    unit: ClassVar[str] = "pct"
 
-def _sign_of_error(criterion: SignOfError, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    rows = scores.select(criterion.of, criterion.metric)
-    words = criterion.expect.replace("_", " ")
-    statement = f"{criterion.of} predicts {criterion.metric.label} {words} on average"
-    if not rows:
-        return not_measured(criterion, statement, "no experiment was scored", unit="pct")
-    sign = -1.0 if criterion.expect == "too_fast" else 1.0
-    errors = [row.signed_error_pct for row in rows]
-    evidence = uncertainty.of_errors(errors, rows)
-    detail = f"{sum(sign * error > 0 for error in errors)} of {len(errors)} {noun_of(rows)} {words}"
-    return decide(
-        criterion,
-        statement,
-        mean(errors),
-        0.0,
-        evidence,
-        detail,
-        passes=lambda v: sign * v > 0,
-        unit="pct",
-        rising=sign > 0,
-    )
-
-
-def _latency_ratio(criterion: LatencyRatio, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    low, high = criterion.at_least, criterion.at_most
-    bounds = " and ".join(
-        f"{words} {bound:g}" for words, bound in (("at least", low), ("at most", high)) if bound is not None
-    )
-    statement = f"{criterion.of} over {criterion.over}: predicted {criterion.metric.label} in every row {bounds}"
-    ratios = scores.ratios(criterion.metric, criterion.of, criterion.over)
-    if not ratios:
-        return not_measured(criterion, statement, "no experiment was predicted by both arms", unit="ratio")
-
-    worst, bound, room = min(
-        (
-            (ratio, bound, room)
-            for ratio in ratios.values()
-            for bound, room in ((low, low and ratio - low), (high, high and high - ratio))
-            if bound is not None
-        ),
-        key=lambda one: one[2],
-    )
-    detail = f"from {min(ratios.values()):.4f} to {max(ratios.values()):.4f}"
-    return decide(
-        criterion,
-        statement,
-        worst,
-        bound,
-        None,
-        detail,
-        passes=lambda v: room >= 0,
-        unit="ratio",
-        rising=bound == low,
-    )
-
-
-def _test_gap(criterion: TestGap, scores: Scores, uncertainty: Uncertainty) -> Outcome:
-    limit = criterion.at_most_pp
-    words = "differ" if criterion.either_way else "is worse on test than on train"
-    statement = (
-        f"{criterion.metric.label} errors of {criterion.of} on test and train differ by at most {limit:g} pp"
-        if criterion.either_way
-        else f"{criterion.metric.label} error of {criterion.of} {words} by at most {limit:g} pp"
-    )
-    means = {}
-    for side in ("train", "test"):
-        rows = [row for row in scores.select(criterion.of, criterion.metric) if row.side == side]
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean error with the limit."""
+        rows, limit = self.rows(scores), self.than_pct
+        statement = f"mean {self.metric.label} error of {self.of} is below {limit:g} %"
         if not rows:
-            return not_measured(criterion, statement, f"no scored experiment on the side {side}")
-        means[side] = mean([row.ape_pct for row in rows])
-    gap = means["test"] - means["train"]
-    observed = abs(gap) if criterion.either_way else gap
-    detail = f"train {means['train']:.1f} %, test {means['test']:.1f} %"
-    return decide(criterion, statement, observed, limit, None, detail, passes=lambda v: v <= limit, rising=False)
+            return self.unanswered(statement, NOTHING_SCORED)
+        errors = [row.ape_pct for row in rows]
+        evidence = uncertainty.of_errors(errors, rows)
+        detail = f"{sum(error < limit for error in errors)} of {len(errors)} {_noun(rows)} below it"
+        return self.compared(statement, mean(errors), limit, detail, lambda v: v < limit, evidence, rising=False)
 
 
-_EVALUATORS: Mapping[type, Callable[[Any, Scores, Uncertainty], Outcome]] = {
-    Improvement: _improvement,
-    ImprovementOrder: _improvement_order,
-    NoRowWorse: _no_row_worse,
-    Below: _below,
-    BelowArm: _below_arm,
-    Vanishes: _vanishes,
-    Equivalence: _equivalence,
-    CountOfRows: _count_of_rows,
-    Trend: _trend,
-    SignOfError: _sign_of_error,
-    LatencyRatio: _latency_ratio,
-    TestGap: _test_gap,
-}
+class BelowArm(_TwoArms):
+    """The mean error of one arm is below that of another."""
+
+    kind: Literal["below_arm"]
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean gain with zero."""
+        gains = self.gains(scores)
+        statement = f"mean {self.metric.label} error of {self.of} is below that of {self.over}"
+        if not gains:
+            return self.unanswered(statement, NOTHING_ON_BOTH_ARMS)
+        evidence = uncertainty.of_gains(gains, 0.0)
+        detail = _range_of(gains) + _told_from_zero(evidence)
+        return self.compared(statement, _mean(gains), 0.0, detail, lambda v: v > 0, evidence)
+
+
+class Vanishes(_TwoArms):
+    """The mean effect is smaller than this much in a regime where it should vanish; `where` names the regime."""
+
+    kind: Literal["vanishes"]
+    less_than_pp: Positive
+
+    @model_validator(mode="after")
+    def _names_a_regime(self) -> Vanishes:
+        if self.where is None:
+            raise ValueError("where: name the regime in which the effect should vanish")
+        return self
+
+    @property
+    def narrowed(self) -> str:
+        """The side alone: the statement itself names the regime."""
+        return f" (on the {self.side} experiments)" if self.side else ""
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the size of the mean effect with the limit."""
+        gains, limit = self.gains(scores), self.less_than_pp
+        statement = (
+            f"{self.metric.label} effect of {self.of} over {self.over} is smaller than {limit:g} pp at {self.where}"
+        )
+        if not gains:
+            return self.unanswered(statement, f"{NOTHING_ON_BOTH_ARMS} there")
+        evidence = uncertainty.of_gains(gains, limit)
+        largest = max(gains, key=lambda gain: (abs(gain.value), gain.row.experiment))
+        detail = f"largest single effect {largest.value:+.2f} pp ({largest.row.experiment}); n={len(gains)}"
+        size = abs(_mean(gains))
+        return self.compared(statement, size, limit, detail, lambda v: abs(v) < limit, evidence, rising=False)
+
+
+class Equivalence(_TwoArms):
+    """The mean difference lies within this much of zero with its whole interval."""
+
+    kind: Literal["equivalence"]
+    within_pp: Positive
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the end of the interval that is farther from zero with the limit."""
+        gains, limit = self.gains(scores), self.within_pp
+        statement = (
+            f"{self.metric.label} errors of {self.of} and {self.over} differ by less than {limit:g} pp, "
+            "with the whole interval"
+        )
+        if not gains:
+            return self.unanswered(statement, NOTHING_ON_BOTH_ARMS)
+        evidence = uncertainty.of_gains(gains, limit)
+        if evidence.interval is None:
+            return self.unanswered(statement, "fewer than two experiments have no interval")
+        farthest = max(abs(evidence.interval.low), abs(evidence.interval.high))
+        mean_gain = f"mean difference {_mean(gains):+.2f} pp"
+        detail = f"{mean_gain}; observed is the end of the interval that is farther from zero"
+        return self.compared(statement, farthest, limit, detail, lambda v: abs(v) < limit, evidence, rising=False)
+
+
+class CountOfRows(_TwoArms):
+    """At least, or at most, this many rows gain at least this much."""
+
+    kind: Literal["count_of_rows"]
+    gaining_at_least_pp: Finite = 0.0
+    at_least: NonNegativeInt | None = None
+    at_most: NonNegativeInt | None = None
+    unit: ClassVar[str] = "count"
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> CountOfRows:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("give exactly one of at_least and at_most")
+        return self
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Count the rows that gain enough."""
+        gains, rising = self.gains(scores), self.at_least is not None
+        bound = self.at_least if self.at_least is not None else self.at_most
+        assert bound is not None, "validated: one bound is given"
+        statement = (
+            f"{'at least' if rising else 'at most'} {bound} experiments gain {self.gaining_at_least_pp:g} pp or more "
+            f"in {self.metric.label} ({self.of} over {self.over})"
+        )
+        if not gains:
+            return self.unanswered(statement, NOTHING_ON_BOTH_ARMS)
+        count = sum(gain.value >= self.gaining_at_least_pp for gain in gains)
+        detail = f"{count} of {len(gains)} {_noun([gain.row for gain in gains])}"
+        return self.compared(
+            statement, count, bound, detail, lambda v: v >= bound if rising else v <= bound, rising=rising
+        )
+
+
+class Trend(_TwoArms):
+    """The gain moves in one direction along TP, in every model and workload measured at several TP."""
+
+    kind: Literal["trend"]
+    by: Literal["tensor_parallel"]
+    expect: Literal["decreasing", "increasing"]
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Look for the smallest step in the expected direction."""
+        series = self.looked_at(scores).tp_series(self.metric, self.of, self.over)
+        every = "in every model and workload measured at several TP"
+        statement = f"{self.metric.label} gain is {self.expect} in TP, {every}"
+        if not series:
+            return self.unanswered(statement, "no model and workload was measured at two or more TP")
+        sign = -1.0 if self.expect == "decreasing" else 1.0
+        steps = [sign * (b - a) for row in series for a, b in zip(row.values, row.values[1:], strict=False)]
+        detail = "; ".join(f"{row.label}: {', '.join(f'{value:+.1f}' for value in row.values)} pp" for row in series)
+        return self.compared(statement, min(steps), 0.0, detail, lambda v: v > 0)
+
+
+class SignOfError(_OneArm):
+    """The mean signed error has a predicted sign: too fast (negative) or too slow (positive)."""
+
+    kind: Literal["sign_of_error"]
+    expect: Literal["too_fast", "too_slow"]
+    unit: ClassVar[str] = "pct"
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean signed error with zero."""
+        rows, words = self.rows(scores), self.expect.replace("_", " ")
+        statement = f"{self.of} predicts {self.metric.label} {words} on average"
+        if not rows:
+            return self.unanswered(statement, NOTHING_SCORED)
+        sign = -1.0 if self.expect == "too_fast" else 1.0
+        errors = [row.signed_error_pct for row in rows]
+        evidence = uncertainty.of_errors(errors, rows)
+        detail = f"{sum(sign * error > 0 for error in errors)} of {len(errors)} {_noun(rows)} {words}"
+        return self.compared(statement, mean(errors), 0.0, detail, lambda v: sign * v > 0, evidence, rising=sign > 0)
+
+
+class LatencyRatio(_TwoArms):
+    """Predictions of one arm over those of another stay within bounds in every row."""
+
+    kind: Literal["latency_ratio"]
+    at_least: Positive | None = None
+    at_most: Positive | None = None
+    unit: ClassVar[str] = "ratio"
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> LatencyRatio:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("give at_least, at_most or both")
+        return self
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Look for the ratio with the least room to a bound."""
+        low, high = self.at_least, self.at_most
+        bounds = [(words, bound) for words, bound in (("at least", low), ("at most", high)) if bound is not None]
+        within = " and ".join(f"{words} {bound:g}" for words, bound in bounds)
+        statement = f"{self.of} over {self.over}: predicted {self.metric.label} in every row {within}"
+        ratios = self.looked_at(scores).ratios(self.metric, self.of, self.over).values()
+        if not ratios:
+            return self.unanswered(statement, "no experiment was predicted by both arms")
+        rooms = [
+            (ratio - bound if words == "at least" else bound - ratio, ratio, words, bound)
+            for ratio in ratios
+            for words, bound in bounds
+        ]
+        room, worst, words, bound = min(rooms, key=lambda entry: entry[0])
+        detail = f"from {min(ratios):.4f} to {max(ratios):.4f}"
+        return self.compared(statement, worst, bound, detail, lambda _: room >= 0, rising=words == "at least")
+
+
+class TestGap(_OneArm):
+    """The error on the test experiments exceeds the one on the train experiments by at most this much.
+
+    With `either_way` the two may not differ by more in either direction.
+    """
+
+    kind: Literal["test_gap"]
+    at_most_pp: NonNegative
+    either_way: bool = False
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean errors of the two sides."""
+        limit, what = self.at_most_pp, f"of {self.of}"
+        statement = (
+            f"{self.metric.label} errors {what} on test and train differ by at most {limit:g} pp"
+            if self.either_way
+            else f"{self.metric.label} error {what} is worse on test than on train by at most {limit:g} pp"
+        )
+        means = {}
+        for side in ("train", "test"):
+            errors = [row.ape_pct for row in self.rows(scores) if row.side == side]
+            if not errors:
+                return self.unanswered(statement, f"no scored experiment on the side {side}")
+            means[side] = mean(errors)
+        gap = means["test"] - means["train"]
+        detail = f"train {means['train']:.1f} %, test {means['test']:.1f} %"
+        observed = abs(gap) if self.either_way else gap
+        return self.compared(statement, observed, limit, detail, lambda v: v <= limit, rising=False)
+
+
+Criterion = Annotated[
+    Improvement
+    | ImprovementOrder
+    | NoRowWorse
+    | Below
+    | BelowArm
+    | Vanishes
+    | Equivalence
+    | CountOfRows
+    | Trend
+    | SignOfError
+    | LatencyRatio
+    | TestGap,
+    Field(discriminator="kind"),
+]
+
+
+def _result(passed: bool) -> CriterionResult:
+    return CriterionResult.PASS if passed else CriterionResult.FAIL
+
+
+def _robust(evidence: Evidence, passes: Callable[[float], bool]) -> tuple[Robust, ...]:
+    return tuple(Robust(name, value, _result(passes(value))) for name, value in evidence.robust)
+
+
+def _told_from_zero(evidence: Evidence) -> str:
+    """Return a remark where a difference cannot be told from zero."""
+    if not evidence.against_zero or evidence.is_distinguishable is True:
+        return ""
+    return f"; {UNKNOWN_DISTINCTION if evidence.is_distinguishable is None else NOT_DISTINGUISHABLE}"
 
 
 def _mean(gains: Sequence[Gain]) -> float:
@@ -323,10 +583,10 @@ def _mean(gains: Sequence[Gain]) -> float:
 def _range_of(gains: Sequence[Gain]) -> str:
     values = [gain.value for gain in gains]
     better = sum(value > 0 for value in values)
-    noun = noun_of([gain.row for gain in gains])
+    noun = _noun([gain.row for gain in gains])
     return f"{better} of {len(values)} {noun} improve, from {min(values):+.1f} to {max(values):+.1f} pp"
 
 
-def noun_of(rows: Sequence[ErrorRow]) -> str:
+def _noun(rows: Sequence[ErrorRow]) -> str:
     """Return what the rows are: experiments, or load points where some experiment has several."""
     return "experiments" if len({row.experiment for row in rows}) == len(rows) else "load points"

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from roofline_lab.hypotheses.criteria import Outcome, evaluate
+from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.scoring.errors import PERCENT, ErrorRow, Scores, mean
 from roofline_lab.scoring.statistics import median
 from roofline_lab.scoring.uncertainty import Uncertainty
@@ -85,8 +85,8 @@ class Identity:
 class ExplainedCriterion:
     """A criterion as it came out, and as it comes out when the arm is replaced by c times the reference."""
 
-    observed: Outcome
-    by_identity: Outcome
+    observed: CriterionOutcome
+    by_identity: CriterionOutcome
 
     @property
     def is_explained(self) -> bool:
@@ -133,7 +133,7 @@ def explain_criteria(
     scales = {(one.arm, one.metric): one.scale for one in found if one.is_constant_multiple}
     scaled = Scores(_scaled(row, scores, scales, reference) for row in scores.rows)
     return tuple(
-        ExplainedCriterion(evaluate(one, scores, uncertainty), evaluate(one, scaled, uncertainty))
+        ExplainedCriterion(one.evaluate(scores, uncertainty), one.evaluate(scaled, uncertainty))
         for one in criteria
         if any((arm, one.metric) in scales for arm in one.arms)
     )

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, StringConstraints, model_validator
 
 from roofline_lab.hypotheses.arms import ENGINE_KEY, METHOD_KEY
-from roofline_lab.hypotheses.criterion_kinds import Criterion, TestGap
+from roofline_lab.hypotheses.criteria import Criterion, TestGap
 from roofline_lab.hypotheses.mechanism import Expectation, Mechanism
 from roofline_lab.hypotheses.split import TEST, Split
 from roofline_lab.hypotheses.sweep import Sweep

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from roofline_lab.hypotheses.criteria import Outcome
+from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.vocabulary import CriterionResult, Resolution, Status
 
 DEFAULT_RESOLUTIONS: Mapping[Status, Resolution] = {
@@ -33,14 +33,14 @@ class Verdict:
     status: Status
     resolution: Resolution
     reason: str
-    criteria: tuple[Outcome, ...]
-    controls: tuple[Outcome, ...]
+    criteria: tuple[CriterionOutcome, ...]
+    controls: tuple[CriterionOutcome, ...]
 
 
 def judge(
     method: str,
-    criteria: Sequence[Outcome],
-    controls: Sequence[Outcome],
+    criteria: Sequence[CriterionOutcome],
+    controls: Sequence[CriterionOutcome],
     resolutions: Mapping[Status, Resolution],
 ) -> Verdict:
     """Apply the rule to evaluated criteria (at least one) and controls."""
@@ -50,14 +50,14 @@ def judge(
     return Verdict(method, status, resolution, reason, tuple(marked), tuple(controls))
 
 
-def with_decisive(criteria: Sequence[Outcome]) -> list[Outcome]:
+def with_decisive(criteria: Sequence[CriterionOutcome]) -> list[CriterionOutcome]:
     """Mark the first criterion decisive when none is."""
     if any(outcome.decisive for outcome in criteria):
         return list(criteria)
     return [replace(criteria[0], decisive=True), *criteria[1:]]
 
 
-def _status(criteria: Sequence[Outcome], controls: Sequence[Outcome]) -> tuple[Status, str]:
+def _status(criteria: Sequence[CriterionOutcome], controls: Sequence[CriterionOutcome]) -> tuple[Status, str]:
     decisive = [outcome for outcome in criteria if outcome.decisive]
     if failed := _ids(decisive, CriterionResult.FAIL):
         return Status.REFUTED, f"the decisive criterion {failed} fails"
@@ -73,5 +73,5 @@ def _status(criteria: Sequence[Outcome], controls: Sequence[Outcome]) -> tuple[S
     return Status.CONFIRMED, "all criteria and controls pass"
 
 
-def _ids(outcomes: Iterable[Outcome], result: CriterionResult) -> str:
+def _ids(outcomes: Iterable[CriterionOutcome], result: CriterionResult) -> str:
     return ", ".join(outcome.id for outcome in outcomes if outcome.result is result)

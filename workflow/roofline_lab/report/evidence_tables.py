@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roofline_lab.formatting import MISSING, pct, pp, quantity, table
-from roofline_lab.hypotheses.outcomes import Outcome
+from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.proportional import TOLERANCE_PCT, ExplainedCriterion, Identity
 from roofline_lab.hypotheses.verdict import Verdict
 from roofline_lab.scoring.uncertainty import Evidence
@@ -27,7 +27,7 @@ def uncertainty(verdict: Verdict) -> str:
     return table([*header, *robust], [_uncertainty_row(outcome, evidence) for outcome, evidence in judged])
 
 
-def _uncertainty_row(outcome: Outcome, evidence: Evidence) -> list[str]:
+def _uncertainty_row(outcome: CriterionOutcome, evidence: Evidence) -> list[str]:
     return [
         outcome.id,
         " and ".join(map(str, evidence.sizes)),
@@ -40,7 +40,7 @@ def _uncertainty_row(outcome: Outcome, evidence: Evidence) -> list[str]:
     ]
 
 
-def _interval(outcome: Outcome) -> str:
+def _interval(outcome: CriterionOutcome) -> str:
     interval = outcome.evidence.interval if outcome.evidence else None
     if interval is None:
         return MISSING

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from roofline_lab.config import Method, Settings
 from roofline_lab.ground_truth.reading import Experiment
-from roofline_lab.hypotheses.criteria import evaluate
+from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.proportional import ExplainedCriterion, Identity, explain_criteria, identities
 from roofline_lab.hypotheses.spec import Beyond, Hypothesis
 from roofline_lab.hypotheses.sweep import Search
@@ -270,8 +270,8 @@ def _method_report(
     uncertainty = _uncertainty(settings)
     verdict = judge(
         name,
-        [evaluate(one, scores, uncertainty) for one in spec.criteria],
-        [evaluate(one, scores, uncertainty) for one in spec.controls],
+        [one.evaluate(scores, uncertainty) for one in spec.criteria],
+        [one.evaluate(scores, uncertainty) for one in spec.controls],
         spec.resolutions,
     )
     found = identities(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
@@ -319,7 +319,7 @@ def _status_change(first: MethodReport, last: MethodReport) -> list[str]:
     return [f"The status changes from {old} to {new}: {last.verdict.reason}."]
 
 
-def _outcomes(report: MethodReport) -> list[tables.Outcome]:
+def _outcomes(report: MethodReport) -> list[CriterionOutcome]:
     return [*report.verdict.criteria, *report.verdict.controls]
 
 

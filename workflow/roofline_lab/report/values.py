@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from roofline_lab.hypotheses.criteria import Outcome
+from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.proportional import Identity
 from roofline_lab.hypotheses.verdict import Verdict
 from roofline_lab.run_files import Row
@@ -148,7 +148,7 @@ class Values:
                 return one
         raise ConfigError(f"no arm '{wanted[0]}' with predictions of {metric} beside the first arm's")
 
-    def _outcome(self, method: str, criterion: str) -> Outcome:
+    def _outcome(self, method: str, criterion: str) -> CriterionOutcome:
         verdict = self._of(self._verdicts, method)
         for outcome in (*verdict.criteria, *verdict.controls):
             if outcome.id == criterion:

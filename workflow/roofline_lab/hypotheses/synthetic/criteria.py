@@ -1,6 +1,6 @@
 """Accept criteria of a synthetic hypothesis: typed kinds over rows, fixed before the run.
 
-Every kind yields an `Outcome` with the observed value, the bound, and a margin that is positive
+Every kind yields an `CriterionOutcome` with the observed value, the bound, and a margin that is positive
 exactly when the criterion holds with room to spare. Rows without a number make a criterion NOT
 MEASURED; so does a clause that needs something this hypothesis never runs (`not_measured`).
 """
@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from roofline_lab.formatting import quantity
-from roofline_lab.hypotheses.criteria import Outcome
+from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.synthetic.rows import Row, RowTable, sequences
 from roofline_lab.hypotheses.synthetic.summaries import PERCENT, Direction, Summary, breaks, summarise, sweeps_of
 from roofline_lab.vocabulary import CriterionResult
@@ -192,7 +192,7 @@ class Judge:
         self._units = units
         self._summaries = summaries
 
-    def evaluate(self, criterion: RowCriterion) -> Outcome:
+    def evaluate(self, criterion: RowCriterion) -> CriterionOutcome:
         """Return what became of one criterion; it cannot pass while a row it reads has no number."""
         outcome = self._evaluate(criterion)
         missing = self._missing(criterion)
@@ -201,8 +201,8 @@ class Judge:
         detail = f"holds where there is a number, but {len(missing)} rows have none: {missing[0].reason}"
         return replace(outcome, result=CriterionResult.NOT_MEASURED, detail=detail)
 
-    def _evaluate(self, criterion: RowCriterion) -> Outcome:
-        evaluators: Mapping[type, Callable[..., Outcome]] = {
+    def _evaluate(self, criterion: RowCriterion) -> CriterionOutcome:
+        evaluators: Mapping[type, Callable[..., CriterionOutcome]] = {
             EveryRow: self._every_row,
             RowCount: self._row_count,
             Monotone: self._monotone,
@@ -213,7 +213,7 @@ class Judge:
         }
         return evaluators[type(criterion)](criterion)
 
-    def _every_row(self, criterion: EveryRow) -> Outcome:
+    def _every_row(self, criterion: EveryRow) -> CriterionOutcome:
         unit = self._units[criterion.column]
         statement = f"{self._what(criterion)} is {criterion.words(unit)} in every row"
         rows = self._rows(criterion)
@@ -226,7 +226,7 @@ class Judge:
         detail = f"{within} of {len(rows)} rows; nearest to the bound: {worst.label}"
         return _decided(criterion, statement, within == len(rows), observed, bound, margin, detail, unit)
 
-    def _row_count(self, criterion: RowCount) -> Outcome:
+    def _row_count(self, criterion: RowCount) -> CriterionOutcome:
         unit = self._units[criterion.column]
         least, most = criterion.rows_at_least, criterion.rows_at_most
         number = f"at least {least}" if least is not None else f"at most {most}"
@@ -241,7 +241,7 @@ class Judge:
         detail = f"{count} of {len(rows)} rows"
         return _decided(criterion, statement, margin >= 0, count, bound, margin, detail, "count")
 
-    def _monotone(self, criterion: Monotone) -> Outcome:
+    def _monotone(self, criterion: Monotone) -> CriterionOutcome:
         words = criterion.expect.replace("_", " ")
         statement = f"{self._what(criterion)} is {words} along {criterion.along}"
         rows = self._rows(criterion)
@@ -254,7 +254,7 @@ class Judge:
         detail = f"{len(found)} of {steps} steps go the other way{worst}"
         return _decided(criterion, statement, not found, len(found), 0, -len(found), detail, "count")
 
-    def _exact(self, criterion: Exact) -> Outcome:
+    def _exact(self, criterion: Exact) -> CriterionOutcome:
         unit = self._units[criterion.column]
         named = isinstance(criterion.equals, str)
         target = self._labels[str(criterion.equals)] if named else quantity(float(criterion.equals), unit)
@@ -274,7 +274,7 @@ class Judge:
         margin = criterion.within - gap(worst)
         return _decided(criterion, statement, holding == len(rows), gap(worst), criterion.within, margin, detail, unit)
 
-    def _equivalence(self, criterion: Equivalence) -> Outcome:
+    def _equivalence(self, criterion: Equivalence) -> CriterionOutcome:
         statement = (
             f"{self._what(criterion)} lies within {quantity(criterion.within_pct, 'pct')} of "
             f"{self._labels[criterion.to]} in every row"
@@ -293,7 +293,7 @@ class Judge:
         passed = holding == len(rows)
         return _decided(criterion, statement, passed, gap(worst), criterion.within_pct, margin, detail, "pct")
 
-    def _summary(self, criterion: OnSummary) -> Outcome:
+    def _summary(self, criterion: OnSummary) -> CriterionOutcome:
         summary = self._summaries[criterion.of]
         unit = summary.unit(self._units[summary.column])
         where = " in every sweep" if criterion.in_every_sweep else ""
@@ -315,7 +315,7 @@ class Judge:
         passed = within == len(values)
         return _decided(criterion, statement, passed, values[worst], bound, margin, detail, unit)
 
-    def _not_run(self, criterion: NotMeasured) -> Outcome:
+    def _not_run(self, criterion: NotMeasured) -> CriterionOutcome:
         return _unmeasured(criterion, criterion.statement, criterion.reason, "count")
 
     def _rows(self, criterion: _OnRows) -> tuple[Row, ...]:
@@ -358,9 +358,9 @@ def _decided(
     margin: float,
     detail: str,
     unit: str,
-) -> Outcome:
+) -> CriterionOutcome:
     result = CriterionResult.PASS if passed else CriterionResult.FAIL
-    return Outcome(
+    return CriterionOutcome(
         criterion.id,
         statement,
         result,
@@ -374,6 +374,6 @@ def _decided(
     )
 
 
-def _unmeasured(criterion: _Judged, statement: str, reason: str, unit: str) -> Outcome:
+def _unmeasured(criterion: _Judged, statement: str, reason: str, unit: str) -> CriterionOutcome:
     missing = CriterionResult.NOT_MEASURED
-    return Outcome(criterion.id, statement, missing, None, None, None, None, reason, criterion.decisive, unit)
+    return CriterionOutcome(criterion.id, statement, missing, None, None, None, None, reason, criterion.decisive, unit)

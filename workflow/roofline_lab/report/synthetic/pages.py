@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from roofline_lab.formatting import quantity, table
+from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.expectations import expectation_files, expectation_names
 from roofline_lab.hypotheses.synthetic.points import points
 from roofline_lab.hypotheses.synthetic.resolve import MEASURED, hardware_of
@@ -163,7 +164,7 @@ def _changes(report: RowReport) -> list[str]:
     return sentences
 
 
-def _outcomes(one: KernelReport) -> Sequence[tables.Outcome]:
+def _outcomes(one: KernelReport) -> Sequence[CriterionOutcome]:
     return [*one.verdict.criteria, *one.verdict.controls]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from roofline_lab.hypotheses.criteria import Outcome
+from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.synthetic.resolve import MEASURED
 from roofline_lab.hypotheses.synthetic.rows import RowTable
 from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
@@ -100,7 +100,7 @@ class RowValues:
     def _table(self, on: str | None) -> RowTable | None:
         return self._tables.get(self._checked(on))
 
-    def _outcome(self, criterion: str, on: str | None) -> Outcome | None:
+    def _outcome(self, criterion: str, on: str | None) -> CriterionOutcome | None:
         known: Sequence[str] = [one.id for one in self._spec.judged]
         if criterion not in known:
             raise ConfigError(f"no criterion or control '{criterion}'; {suggest(criterion, known)}")
