@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 
@@ -46,11 +47,11 @@ def test_the_same_project_in_another_place_has_the_same_record(twin):
         ("configs/models/llama-2-7b-hf.json", {"measurements, models, hardware"}),
         ("configs/hardware/h100-sxm.yaml", {"measurements, models, hardware"}),
         ("configs/models/llama-3.1-8b.json", set()),
-        ("simulator/engine/loop.py", {"simulator"}),
-        ("workflow/roofline_lab/scoring/errors.py", {"laboratory"}),
-        ("workflow/templates/findings.md.j2", {"laboratory"}),
-        ("configs/lab.yaml", {"lab.yaml"}),
-        ("requirements.lock", {"requirements.lock"}),
+        ("simulator/engine/loop.py", set()),
+        ("workflow/roofline_lab/scoring/errors.py", set()),
+        ("workflow/templates/findings.md.j2", set()),
+        ("configs/lab.yaml", set()),
+        ("requirements.lock", set()),
     ],
 )
 def test_each_input_changes_the_hash_it_belongs_to_and_no_other(twin, file, changed):
@@ -65,6 +66,28 @@ def test_each_input_changes_the_hash_it_belongs_to_and_no_other(twin, file, chan
         path.write_bytes(content)
     assert {name for name in before["hashes"] if before["hashes"][name] != after["hashes"][name]} == changed
     assert after["runs"] == before["runs"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("bold_above_pp: 1.0", "bold_above_pp: 2.0", {"settings"}),
+        ("workload: 42 ", "workload: 43 ", {"settings"}),
+        ("check:\n", "check: # how a check compares is in no number\n", set()),
+        ("tolerance:\n    { ms: 0.000002", "tolerance:\n    { ms: 0.00002", set()),
+    ],
+)
+def test_a_setting_counts_by_its_value_and_only_where_numbers_rest_on_it(twin, old, new, changed):
+    root, before = twin
+    path = root / provenance.SETTINGS_FILE
+    content = path.read_text(encoding="utf-8")
+    assert old in content
+    path.write_text(content.replace(old, new), encoding="utf-8")
+    try:
+        after = record(root)
+    finally:
+        path.write_text(content, encoding="utf-8")
+    assert {name for name in before["hashes"] if before["hashes"][name] != after["hashes"][name]} == changed
 
 
 def test_the_inputs_of_a_run_are_its_own_measurement_model_gpu_and_recorded_lengths(lab):
@@ -86,3 +109,70 @@ def test_every_source_of_the_simulator_and_the_laboratory_is_hashed():
     assert {"simulator/metrics.py", "simulator/engine/loop.py", "simulator/workload/lengths.py"} <= simulator
     laboratory = {path.relative_to(ROOT).as_posix() for path in provenance.laboratory_sources(ROOT)}
     assert {"workflow/roofline_lab/report/findings_page.py", "workflow/templates/findings.md.j2"} <= laboratory
+
+
+# --- code, per stage -----------------------------------------------------------------------------------
+
+SIMULATING = {"simulate", "sweep", "price"}
+EVERYTHING = set(provenance.STAGES)
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("simulator/engine/loop.py", EVERYTHING),
+        ("workflow/roofline_lab/load_point.py", {"simulate", "sweep", "score", "render"}),
+        ("workflow/roofline_lab/ground_truth/reading.py", EVERYTHING - {"price", "index"}),
+        ("workflow/roofline_lab/predict/synthetic.py", {"price"}),
+        ("workflow/roofline_lab/predict/sweeps.py", {"sweep", "score", "render"}),
+        ("workflow/roofline_lab/scoring/statistics.py", {"score", "render"}),
+        ("workflow/roofline_lab/hypotheses/criteria.py", {"score", "render"}),
+        ("workflow/roofline_lab/report/plots.py", {"render"}),
+        ("workflow/roofline_lab/report/findings_page.py", {"render"}),
+        ("workflow/roofline_lab/report/index.py", {"index"}),
+        ("workflow/roofline_lab/errata/evaluation.py", {"errata"}),
+        ("workflow/roofline_lab/predict/evaluate.py", set()),
+        ("workflow/roofline_lab/cli/main.py", set()),
+        ("workflow/templates/findings.md.j2", {"render"}),
+    ],
+)
+def test_a_changed_source_runs_the_stages_again_that_use_it_and_no_other(twin, file, stages):
+    root, _ = twin
+    settings = load_project(root).settings
+    before = provenance.stage_hashes(root, settings)
+    path = root / file
+    content = path.read_bytes()
+    path.write_bytes(content + b"\n")
+    try:
+        after = provenance.stage_hashes(root, settings)
+    finally:
+        path.write_bytes(content)
+    assert {stage for stage in before if before[stage] != after[stage]} == stages
+
+
+def test_a_seed_of_workloads_runs_everything_again_and_another_setting_only_scores_and_pages(lab):
+    before = provenance.stage_hashes(ROOT, lab.settings)
+    seeds = lab.settings.seeds
+    drawn = lab.settings.model_copy(update={"seeds": seeds.model_copy(update={"workload": seeds.workload + 1})})
+    bold = lab.settings.model_copy(update={"bold_above_pp": lab.settings.bold_above_pp + 1})
+    changed = [
+        {stage for stage, text in provenance.stage_hashes(ROOT, one).items() if text != before[stage]}
+        for one in (drawn, bold)
+    ]
+    assert changed == [EVERYTHING, EVERYTHING - SIMULATING]
+
+
+def test_no_import_is_overlooked():
+    """The stages follow the text of import statements, which is quick; a parser must find no other."""
+    modules = provenance.modules_of(ROOT)
+    for path in modules.values():
+        text = path.read_text(encoding="utf-8")
+        names = [
+            f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        ]
+        ours = [name.removeprefix("roofline_lab.") for name in names if name.startswith("roofline_lab")]
+        parsed = {one for name in ours for one in (name, name.rpartition(".")[0]) if one in modules}
+        assert parsed - {""} == provenance.imported_by(text, modules) - {""}, path

@@ -1,17 +1,40 @@
-"""What a report was made from: content hashes of every input, so that staleness can be seen.
+"""What results rest on: the data, recorded beside every report, and the code, which decides what runs again.
 
-The record names files relative to the project and hashes their content; it holds no time, no host
-and no path of a machine, so that the same inputs give the same bytes everywhere.
+A committed record names what was put in and nothing of how it was worked out: it changes when an author, a measurement
+or a setting does, not when code is rewritten that gives the same numbers. It holds no time, no host and no path of a
+machine, so that the same inputs give the same bytes everywhere. Hashes of code stay in `results/`, one file per stage.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from roofline_lab.files import digest_of_files, json_text
+from roofline_lab.config import Settings
+from roofline_lab.files import digest_of, digest_of_files, hash_list, json_text
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
+from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from roofline_lab.project import Project
+
+SETTINGS_FILE = "configs/lab.yaml"
+# Stage -> the modules that do its work. Whatever they import belongs to the stage too, and so does the simulator.
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "simulate": ("load_point",),
+    "sweep": ("predict.sweeps",),
+    "price": ("predict.synthetic",),
+    "score": ("jobs.findings", "jobs.synthetic", "report.findings", "report.synthetic.report"),
+    "render": ("jobs.findings", "jobs.synthetic", "report.findings_page", "report.synthetic.pages"),
+    "errata": ("errata.evaluation", "report.errata"),
+    "index": ("report.index",),
+}
+# Of the settings these stages only use the seed of drawn workloads.
+SIMULATING = ("simulate", "sweep", "price")
+# Modules that know everything because they read or start everything. They count, but not what they import: what
+# they make of an author's files reaches a job as a file of its own.
+NOT_FOLLOWED = ("project", "hypotheses.spec", "hypotheses.synthetic.spec", "jobs.findings", "jobs.synthetic")
+_IMPORT = re.compile(r"^[ ]*from roofline_lab([\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 
 def simulator_sources(root: Path) -> list[Path]:
@@ -21,9 +44,61 @@ def simulator_sources(root: Path) -> list[Path]:
 
 def laboratory_sources(root: Path) -> list[Path]:
     """Return every source file a report depends on inside `workflow`."""
-    return sorted(
-        [*(root / "workflow" / "roofline_lab").rglob("*.py"), *(root / "workflow" / "templates").rglob("*.j2")]
-    )
+    return sorted([*(root / "workflow" / "roofline_lab").rglob("*.py"), *_templates(root)])
+
+
+def stage_hashes(root: Path, settings: Settings) -> dict[str, str]:
+    """Return stage -> one line per source file and setting its results depend on: content hash and name."""
+    modules = modules_of(root)
+    imports = {name: imported_by(path.read_text(encoding="utf-8"), modules) for name, path in modules.items()}
+    simulator, templates = simulator_sources(root), _templates(root)
+    lines = {path: hash_list([path], root) for path in (*simulator, *modules.values(), *templates)}
+    found = {}
+    for stage, entries in STAGES.items():
+        used = reachable(entries, imports)
+        sources = [*simulator, *(modules[name] for name in used), *(templates if "rendering" in used else ())]
+        hashed = "".join(lines[path] for path in sorted(sources))
+        found[stage] = f"{hashed}{settings_digest(settings, stage)}  {SETTINGS_FILE}\n"
+    return found
+
+
+def modules_of(root: Path) -> dict[str, Path]:
+    """Return every module of the laboratory, by its name inside the package; the package itself has none."""
+    package = root / "workflow" / "roofline_lab"
+    paths = sorted(package.rglob("*.py"))
+    return {
+        ".".join(path.relative_to(package).with_suffix("").parts).removesuffix("__init__").rstrip("."): path
+        for path in paths
+    }
+
+
+def imported_by(text: str, modules: Mapping[str, Path]) -> set[str]:
+    """Return the modules of the laboratory a source imports, inside functions too."""
+    found = set()
+    for module, names in _IMPORT.findall(text):
+        parent = module.removeprefix(".")
+        inner = (f"{parent}.{name}".removeprefix(".") for name in re.findall(r"\w+", names))
+        found |= {parent, *inner} & modules.keys()
+    return found
+
+
+def reachable(entries: Iterable[str], imports: Mapping[str, set[str]]) -> set[str]:
+    """Return the entries and everything they import, directly or not."""
+    found: set[str] = set()
+    waiting = list(entries)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += imports[name] if name not in NOT_FOLLOWED else ()
+    return found
+
+
+def settings_digest(settings: Settings, stage: str = "render") -> str:
+    """Return a hash of the settings the numbers of a stage depend on; how a check compares is none of them."""
+    if stage in SIMULATING:
+        return digest_of({"workload": settings.seeds.workload})
+    return digest_of(settings.model_dump(mode="json", exclude={"check"}))
 
 
 def run_inputs(project: Project, hypothesis: str, method: str, experiment: str) -> list[Path]:
@@ -32,8 +107,10 @@ def run_inputs(project: Project, hypothesis: str, method: str, experiment: str) 
     known = (*project.experiments(hypothesis), *project.beyond(hypothesis))
     found = {one.id: one for one in known}[experiment]
     folders = {arm.rules.workload.recordings or method for arm in project.arms(hypothesis, method) if arm.rules}
+    measured = root / "ground_truth" / experiment
     return [
-        root / "ground_truth" / experiment / EXPERIMENT_FILE,
+        measured / EXPERIMENT_FILE,
+        *([measured / REQUESTS_FILE] if found.requests_file is not None else []),
         project.model_file(found.model),
         project.hardware_file(found.hardware),
         root / EMBEDDED_KERNELS,
@@ -60,17 +137,21 @@ def provenance_text(project: Project, hypothesis: str) -> str:
         "hypothesis": digest_of_files(hypothesis_files(root, hypothesis), root),
         "methods": digest_of_files(methods, root),
         "measurements, models, hardware": digest_of_files(data, root),
-        **code_hashes(root),
+        "settings": settings_digest(project.settings),
     }
     runs = {method: project.arm_digests(hypothesis, method) for method in spec.all_methods}
     return json_text({"hypothesis": hypothesis, "runs": runs, "hashes": hashes})
 
 
 def code_hashes(root: Path) -> dict[str, str]:
-    """Return content hashes of what every report is made with."""
+    """Return content hashes of all code and settings, for a page that is kept elsewhere and made only once."""
     return {
         "simulator": digest_of_files(simulator_sources(root), root),
         "laboratory": digest_of_files(laboratory_sources(root), root),
-        "lab.yaml": digest_of_files([root / "configs" / "lab.yaml"], root),
+        "lab.yaml": digest_of_files([root / SETTINGS_FILE], root),
         "requirements.lock": digest_of_files([root / "requirements.lock"], root),
     }
+
+
+def _templates(root: Path) -> list[Path]:
+    return sorted((root / "workflow" / "templates").rglob("*.j2"))

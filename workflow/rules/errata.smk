@@ -4,8 +4,7 @@
 rule regenerate_errata:
     input:
         data=project_pages.errata_inputs(PROJECT),
-        simulator=pipeline.SIMULATOR_HASHES,
-        laboratory=pipeline.LABORATORY_HASHES,
+        code=pipeline.CODE["errata"],
     output:
         "results/project/errata.md",
     run:
@@ -15,7 +14,7 @@ rule regenerate_errata:
 rule regenerate_index:
     input:
         verdicts=pipeline.verdict_paths(PROJECT),
-        laboratory=pipeline.LABORATORY_HASHES,
+        code=pipeline.CODE["index"],
     output:
         "results/project/README.md",
     run:

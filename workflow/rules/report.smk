@@ -6,7 +6,7 @@ rule score:
         runs=lambda wildcards: pipeline.run_paths(PROJECT, wildcards.hypothesis),
         sweep=lambda wildcards: sweep_jobs.sweep_paths(PROJECT, wildcards.hypothesis),
         judged_by=lambda wildcards: pipeline.judging_files(PROJECT, wildcards.hypothesis),
-        laboratory=pipeline.LABORATORY_HASHES,
+        code=pipeline.CODE["score"],
     output:
         "results/{hypothesis}/errors.csv",
         "results/{hypothesis}/numbers.csv",
@@ -21,7 +21,7 @@ rule render:
     input:
         scores=rules.score.output,
         author=lambda wildcards: pipeline.author_files(PROJECT, wildcards.hypothesis),
-        laboratory=pipeline.LABORATORY_HASHES,
+        code=pipeline.CODE["render"],
     output:
         "results/{hypothesis}/report/FINDINGS.md",
     wildcard_constraints:

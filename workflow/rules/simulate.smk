@@ -5,7 +5,7 @@
 
 rule simulate:
     input:
-        simulator=pipeline.SIMULATOR_HASHES,
+        code=lambda wildcards: pipeline.CODE[sweep_jobs.stage_of(PROJECT, wildcards)],
         arm="results/{hypothesis}/arms/{method}/{arm}.json",
         sweep=lambda wildcards: sweep_jobs.sweep_paths_of(PROJECT, wildcards),
         data=lambda wildcards: pipeline.run_inputs(PROJECT, wildcards),

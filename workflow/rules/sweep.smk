@@ -4,7 +4,7 @@
 
 rule sweep:
     input:
-        simulator=pipeline.SIMULATOR_HASHES,
+        code=pipeline.CODE["sweep"],
         arm=lambda wildcards: sweep_jobs.swept_arm_file(PROJECT, wildcards),
         earlier=lambda wildcards: sweep_jobs.earlier_sweep_paths(PROJECT, wildcards),
         data=lambda wildcards: pipeline.run_inputs(PROJECT, wildcards),

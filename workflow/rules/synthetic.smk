@@ -7,8 +7,7 @@ SYNTHETIC = pipeline.one_of(PROJECT.synthetic)
 
 rule evaluate:
     input:
-        simulator=pipeline.SIMULATOR_HASHES,
-        laboratory=pipeline.LABORATORY_HASHES,
+        code=pipeline.CODE["price"],
         arm=f"{ROWS}/{{hypothesis}}/arms/{{method}}/{{arm}}.json",
         data=lambda wildcards: pipeline.synthetic_inputs(PROJECT, wildcards.hypothesis),
     output:
@@ -23,7 +22,7 @@ rule score_rows:
     input:
         rows=lambda wildcards: pipeline.synthetic.row_paths(PROJECT, wildcards.hypothesis),
         judged_by=lambda wildcards: pipeline.judging_files(PROJECT, wildcards.hypothesis),
-        laboratory=pipeline.LABORATORY_HASHES,
+        code=pipeline.CODE["score"],
     output:
         f"{ROWS}/{{hypothesis}}/rows.csv",
         f"{ROWS}/{{hypothesis}}/numbers.csv",
@@ -38,7 +37,7 @@ rule render_rows:
     input:
         scores=rules.score_rows.output,
         author=lambda wildcards: pipeline.author_files(PROJECT, wildcards.hypothesis),
-        laboratory=pipeline.LABORATORY_HASHES,
+        code=pipeline.CODE["render"],
     output:
         f"{ROWS}/{{hypothesis}}/report/FINDINGS.md",
     wildcard_constraints:

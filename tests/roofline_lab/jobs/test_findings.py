@@ -152,7 +152,19 @@ def test_a_changed_template_renders_the_page_again_without_a_single_run(project)
     path.write_text(path.read_text(encoding="utf-8") + "\nOne more sentence.\n", encoding="utf-8")
     succeed(project, HYPOTHESIS)
     assert remade(project, before, RUNS) == set()
+    assert not {"errors.csv", "numbers.csv", "verdict.json"} & results_remade(project, before)
     assert "One more sentence." in (project / PAGE).read_text(encoding="utf-8")
+
+
+def test_changed_scoring_scores_again_without_a_single_run(project):
+    before = snapshot(project)
+    record = (project / PAGE).with_name("provenance.json").read_bytes()
+    path = project / "workflow" / "roofline_lab" / "scoring" / "statistics.py"
+    path.write_text(path.read_text(encoding="utf-8") + "\n# One more line.\n", encoding="utf-8")
+    succeed(project, HYPOTHESIS)
+    assert remade(project, before, RUNS) == set()
+    assert {"errors.csv", "numbers.csv", "verdict.json", "report/FINDINGS.md"} <= results_remade(project, before)
+    assert (project / PAGE).with_name("provenance.json").read_bytes() == record
 
 
 def test_a_changed_sentence_of_the_discussion_renders_the_page_again_without_a_single_run(project):

@@ -119,9 +119,9 @@ def test_a_report_older_than_its_hypothesis_breaks_ed_5(audited):
 def test_a_report_without_a_record_or_without_a_hash_breaks_ed_5(audited):
     path = audited.report / "provenance.json"
     record = json.loads(path.read_text(encoding="utf-8"))
-    record["hashes"].pop("simulator")
+    record["hashes"].pop("settings")
     path.write_text(json.dumps(record), encoding="utf-8")
-    assert any("no content hash of 'simulator'" in line for line in audited.breaches("ED-5"))
+    assert any("no content hash of 'settings'" in line for line in audited.breaches("ED-5"))
     path.unlink()
     breach(audited.breaches("ED-5"), "is missing")
 

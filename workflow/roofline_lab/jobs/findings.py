@@ -17,7 +17,7 @@ from typing import Any
 from snakemake.exceptions import WorkflowError
 
 from roofline_lab import provenance
-from roofline_lab.files import hash_list, json_text, write_text
+from roofline_lab.files import json_text, write_text
 from roofline_lab.hypotheses.verdict_file import VERDICT_FILE
 from roofline_lab.jobs import project_pages, synthetic
 from roofline_lab.jobs import sweeps as sweep_jobs
@@ -37,8 +37,8 @@ PAGE = "FINDINGS.md"
 MISSPELT = 0.7
 # Name of the rule that publishes one hypothesis, before its id.
 REPORT_RULE = "report_"
-SIMULATOR_HASHES = f"{RESULTS}/inputs/simulator.sha256"
-LABORATORY_HASHES = f"{RESULTS}/inputs/laboratory.sha256"
+# Stage -> the file that changes when code or settings of the stage do.
+CODE = {stage: f"{RESULTS}/inputs/{stage}.sha256" for stage in provenance.STAGES}
 
 
 def open_project(root: Path, tables_folder: str | None = None) -> Project:
@@ -110,14 +110,13 @@ def one_of(hypotheses: Iterable[str]) -> str:
 
 
 def record_inputs(project: Project) -> None:
-    """Write what jobs depend on beside data files: source hashes and resolved arms.
+    """Write what jobs depend on beside data files: source hashes per stage and resolved arms.
 
     A file is only touched when its content changes, so that it can be the input that decides
     whether a job runs again.
     """
-    sources = [*provenance.laboratory_sources(project.root), project.root / "configs" / "lab.yaml"]
-    _write_if_changed(Path(SIMULATOR_HASHES), hash_list(provenance.simulator_sources(project.root), project.root))
-    _write_if_changed(Path(LABORATORY_HASHES), hash_list(sources, project.root))
+    for stage, text in provenance.stage_hashes(project.root, project.settings).items():
+        _write_if_changed(Path(CODE[stage]), text)
     for hypothesis in project.synthetic:
         for path, text in synthetic.arm_files(project, hypothesis).items():
             _write_if_changed(path, text)

@@ -30,6 +30,12 @@ def sweep_paths_of(project: Project, wildcards: Any) -> list[str]:
     return _stage_paths(project, wildcards.hypothesis, wildcards.method, None)
 
 
+def stage_of(project: Project, wildcards: Any) -> str:
+    """Return the stage whose code a run depends on: a swept arm also depends on how its value is chosen."""
+    sweep = project.hypotheses[wildcards.hypothesis].sweep
+    return "simulate" if sweep is None or wildcards.arm not in sweep.arms else "sweep"
+
+
 def earlier_sweep_paths(project: Project, wildcards: Any) -> list[str]:
     """Return the results a stage of a sweep depends on: none for the first."""
     return [] if wildcards.stage == COARSE else _stage_paths(project, wildcards.hypothesis, wildcards.method, COARSE)

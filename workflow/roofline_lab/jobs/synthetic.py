@@ -97,7 +97,7 @@ def provenance_text(project: Project, hypothesis: str) -> str:
     """Return the provenance record of one report as JSON."""
     root = project.root
     spec = project.synthetic[hypothesis]
-    hashes = provenance.code_hashes(root)
+    hashes = {"settings": provenance.settings_digest(project.settings)}
     hashes["hypothesis"] = digest_of_files(provenance.hypothesis_files(root, hypothesis), root)
     hashes["models, hardware, kernels"] = digest_of_files(data_files(project, hypothesis), root)
     if project.tables_hash:

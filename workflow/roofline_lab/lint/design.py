@@ -18,7 +18,7 @@ VANISHING_KINDS = frozenset({"vanishes", "vanishes_at"})
 SEEDS_OF_A_STATISTICAL_CLAIM = 3
 DIGEST = re.compile(r"^[0-9a-f]{16}$")
 # Hashes every provenance record must hold, whatever the kind of hypothesis.
-RECORDED = ("hypothesis", "simulator", "laboratory", "lab.yaml", "requirements.lock")
+RECORDED = ("hypothesis", "settings")
 
 
 def one_dimension(subject: Subject) -> Findings:

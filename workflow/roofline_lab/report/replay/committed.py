@@ -1,8 +1,8 @@
 """The committed page of replayed traces: what it was made from, and whether it is still true.
 
 Contract: `write_report` writes every file of a replay, the page last; `judge` says, without the traces, whether a
-committed page is as it was written and made with the code and data that are there now. An edited page is a failure. One
-whose inputs changed is told of and no failure, because only who has the traces can make it again.
+committed page is as it was written and made with the data and options that are there now. An edited page is a failure.
+One whose inputs changed is told of and no failure, because only who has the traces can make it again.
 """
 
 from __future__ import annotations
@@ -19,24 +19,11 @@ from roofline_lab.ground_truth.reading import load_experiment
 from roofline_lab.predict.option_sets import OptionSet, load_option_sets
 from roofline_lab.predict.recording import Recording
 from roofline_lab.project import Project
-from roofline_lab.provenance import simulator_sources
 from simulator.errors import ConfigError
 
 FOLDER = Path("reports/replay")
 PROVENANCE = "provenance.json"
 AGAIN = f"`roofline-lab replay TRACES --out {FOLDER.as_posix()}` makes it again"
-# Code that decides what a page says, beside the simulator.
-CODE = (
-    "workflow/roofline_lab/predict/option_sets.py",
-    "workflow/roofline_lab/predict/recording.py",
-    "workflow/roofline_lab/predict/replay.py",
-    "workflow/roofline_lab/ground_truth/trace.py",
-    "workflow/roofline_lab/scoring/distances.py",
-    "workflow/roofline_lab/report/drawing.py",
-    "workflow/roofline_lab/report/replay/*.py",
-    "workflow/templates/replay.md.j2",
-)
-
 Fault = tuple[str, str, str]
 
 
@@ -62,7 +49,7 @@ def write_report(folder: Path, files: dict[str, str], made_of: dict[str, Any]) -
 
 
 def provenance(project: Project, recordings: Sequence[Recording], option_sets: Sequence[OptionSet]) -> dict[str, Any]:
-    """Return what a page is made from: content hashes of code, data, options and traces."""
+    """Return what a page is made from: content hashes of data, options and traces."""
     experiments = sorted({one.experiment.id for one in recordings})
     return {
         "hashes": _hashes(project, experiments, option_sets),
@@ -110,15 +97,12 @@ def _changed(project: Project, record: dict[str, Any]) -> list[str]:
 
 def _hashes(project: Project, experiments: Sequence[str], option_sets: Sequence[OptionSet]) -> dict[str, str]:
     root = project.root
-    code = [path for pattern in CODE for path in sorted(root.glob(pattern))]
     measured = [path for one in experiments for path in sorted((root / "ground_truth" / one).glob("*.yaml"))]
     ran = [load_experiment(root / "ground_truth" / one) for one in experiments]
     configured = {project.model_file(one.model) for one in ran}
     configured |= {project.hardware_file(one.hardware) for one in ran}
     options = "".join(f"{one.id} {one.label} {one.meaning} {one.step_times.digest}\n" for one in option_sets)
     return {
-        "simulator": digest_of_files(simulator_sources(root), root),
-        "replay": digest_of_files(code, root),
         "measurements": digest_of_files(measured, root),
         "models, hardware, kernels": digest_of_files([*configured, root / EMBEDDED_KERNELS], root),
         "options": _digest(options),
