@@ -13,27 +13,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from simulator.engine.records import RequestResult
 from simulator.errors import ConfigError
-from simulator.request_times import (
-    DEFAULT,
-    MetricOptions,
-    completed,
-    decode_time_us,
-    e2e_last_step_twice_us,
-    e2e_processing_per_token_us,
-    e2e_us,
-    generated_tokens,
-    inference_time_us,
-    itl_gaps_us,
-    prefill_time_us,
-    queue_time_us,
-    reached_us,
-    tpot_last_step_twice_us,
-    tpot_us,
-    ttft_us,
-)
+from simulator.request_times import DEFAULT, MetricOptions, RequestTimes, completed
 from simulator.validation import suggest
 
 US_PER_MS = 1_000
@@ -84,8 +68,8 @@ def mean(values: Sequence[float]) -> float | None:
     """Return the plain mean, or None of nothing; exact before the division for whole numbers."""
     if not values:
         return None
-    whole = all(isinstance(value, int) for value in values)
-    return (sum(values) if whole else math.fsum(values)) / len(values)
+    total = sum(values)
+    return (total if isinstance(total, int) else math.fsum(values)) / len(values)
 
 
 def percentile(values: Sequence[float], rank_pct: float) -> float | None:
@@ -98,9 +82,12 @@ def percentile(values: Sequence[float], rank_pct: float) -> float | None:
     """
     if not 0 <= rank_pct <= 100:
         raise ConfigError(f"percentile: must be between 0 and 100, got {rank_pct}")
-    if not values:
+    return _at_rank(sorted(values), rank_pct)
+
+
+def _at_rank(ordered: Sequence[float], rank_pct: float) -> float | None:
+    if not ordered:
         return None
-    ordered = sorted(values)
     rank = rank_pct * (len(ordered) - 1) / 100
     lower = math.floor(rank)
     upper = min(lower + 1, len(ordered) - 1)
@@ -109,9 +96,42 @@ def percentile(values: Sequence[float], rank_pct: float) -> float | None:
 
 # --- definitions ------------------------------------------------------------------------------
 
-Results = Sequence[RequestResult]
-PerRequest = Callable[[RequestResult, MetricOptions], float | None]
-Aggregate = Callable[[Results, MetricOptions], float | None]
+Aggregate = Callable[["Samples"], float | None]
+
+
+class Samples(RequestTimes):
+    """Times of completed requests, of which there is at least one, and each list sorted once."""
+
+    def __init__(self, results: Sequence[RequestResult], options: MetricOptions) -> None:
+        super().__init__(results, options)
+        self._ordered: dict[str, list[float]] = {}
+
+    def of(self, quantity: str) -> list[float]:
+        """Return the values of a list of `RequestTimes` by its name, without those of requests that have none."""
+        values: list[float | None] = getattr(self, quantity)
+        return [value for value in values if value is not None]
+
+    def ordered(self, quantity: str) -> list[float]:
+        """Return the same values, ascending."""
+        if quantity not in self._ordered:
+            self._ordered[quantity] = sorted(self.of(quantity))
+        return self._ordered[quantity]
+
+    @cached_property
+    def span_us(self) -> int:
+        """First arrival to last completion."""
+        return max(self.completed_us) - min(self.arrival_us)
+
+    @cached_property
+    def within_limits(self) -> int:
+        """How many requests met the limits; one of a single token has no TPOT to miss."""
+        ttft_limit_us, tpot_limit_us = _limit_us(self.options.ttft_limit_ms), _limit_us(self.options.tpot_limit_ms)
+        if math.isinf(ttft_limit_us) and math.isinf(tpot_limit_us):
+            raise ConfigError(
+                "goodput: set ttft_limit_ms, tpot_limit_ms or both; without a limit it is request_throughput"
+            )
+        pairs = zip(self.ttft_us, self.tpot_us, strict=True)
+        return sum(ttft <= ttft_limit_us and (tpot is None or tpot <= tpot_limit_us) for ttft, tpot in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +141,7 @@ class Definition:
     Attributes
     ----------
     function
-        From completed requests (never empty) and options to a number in `unit`, or None.
+        From the samples of completed requests to a number in `unit`, or None.
     source
         The tool that means this by its own name for it.
     """
@@ -144,35 +164,33 @@ def measure(name: str, results: Iterable[RequestResult], options: MetricOptions 
     definition = DEFINITIONS.get(name)
     if definition is None:
         raise ConfigError(f"metric '{name}': unknown; {suggest(name, DEFINITIONS)}")
-    done = completed(list(results)[options.skip_first :])
-    return definition.function(done, options) if done else None
+    samples = _samples(results, options)
+    return definition.function(samples) if samples else None
 
 
 def measure_all(results: Iterable[RequestResult], options: MetricOptions = DEFAULT) -> dict[str, float | None]:
     """Return every definition's number by name; those of goodput only if a limit is set."""
-    done = completed(list(results)[options.skip_first :])
+    samples = _samples(results, options)
     limited = options.ttft_limit_ms is not None or options.tpot_limit_ms is not None
-    wanted = [one for one in DEFINITIONS.values() if limited or one.name not in NEED_LIMITS]
-    return {str(one.name): one.function(done, options) if done else None for one in wanted}
+    wanted = [definition for definition in DEFINITIONS.values() if limited or definition.name not in NEED_LIMITS]
+    return {str(definition.name): definition.function(samples) if samples else None for definition in wanted}
 
 
-def _mean_ms(quantity: PerRequest) -> Aggregate:
-    def aggregate(results: Results, options: MetricOptions) -> float | None:
-        return _ms(mean(_samples(quantity, results, options)))
-
-    return aggregate
+def _samples(results: Iterable[RequestResult], options: MetricOptions) -> Samples | None:
+    done = completed(list(results)[options.skip_first :])
+    return Samples(done, options) if done else None
 
 
-def _percentile_ms(quantity: PerRequest, rank_pct: float) -> Aggregate:
-    def aggregate(results: Results, options: MetricOptions) -> float | None:
-        return _ms(percentile(_samples(quantity, results, options), rank_pct))
-
-    return aggregate
+def _mean_ms(quantity: str) -> Aggregate:
+    return lambda samples: _ms(mean(samples.of(quantity)))
 
 
-def _samples(quantity: PerRequest, results: Results, options: MetricOptions) -> list[float]:
-    values = (quantity(result, options) for result in results)
-    return [value for value in values if value is not None]
+def _percentile_ms(quantity: str, rank_pct: float) -> Aggregate:
+    return lambda samples: _ms(_at_rank(samples.ordered(quantity), rank_pct))
+
+
+def _limit_us(limit_ms: float | None) -> float:
+    return math.inf if limit_ms is None else limit_ms * US_PER_MS
 
 
 def _ms(value_us: float | None) -> float | None:
@@ -183,65 +201,52 @@ def _ratio(numerator: float, denominator: float) -> float | None:
     return numerator / denominator if denominator else None
 
 
-def _tpot_guidellm(results: Results, options: MetricOptions) -> float | None:
-    latency_us = sum(e2e_us(result, options) for result in results)
-    return _ms(_ratio(latency_us, sum(map(generated_tokens, results))))
+def _tpot_guidellm(samples: Samples) -> float | None:
+    return _ms(_ratio(sum(samples.e2e_us), sum(samples.output_tokens)))
 
 
-def _itl_token_weighted(results: Results, options: MetricOptions) -> float | None:
-    decode_us = sum(decode_time_us(result) for result in results)
-    return _ms(_ratio(decode_us, sum(generated_tokens(result) - 1 for result in results)))
+def _itl_token_weighted(samples: Samples) -> float | None:
+    return _ms(_ratio(sum(samples.decode_time_us), sum(samples.output_tokens) - len(samples.results)))
 
 
-def _itl_ratio_of_means(results: Results, options: MetricOptions) -> float | None:
-    e2e_sum_us = sum(e2e_us(result, options) for result in results)
-    ttft_sum_us = sum(ttft_us(result, options) for result in results)
+def _itl_ratio_of_means(samples: Samples) -> float | None:
     # Both means divide by the same count, which cancels; whole numbers stay exact this way.
-    return _ms(_ratio(e2e_sum_us - ttft_sum_us, sum(map(generated_tokens, results)) - len(results)))
+    decode_us = sum(samples.e2e_us) - sum(samples.ttft_us)
+    return _ms(_ratio(decode_us, sum(samples.output_tokens) - len(samples.results)))
 
 
-def _itl_entries_last_step_twice(results: Results, options: MetricOptions) -> float | None:
-    entries_us = sum(e2e_last_step_twice_us(result, options) - ttft_us(result, options) for result in results)
-    return _ms(_ratio(entries_us, sum(map(generated_tokens, results))))
+def _itl_entries_last_step_twice(samples: Samples) -> float | None:
+    entries_us = sum(samples.e2e_last_step_twice_us) - sum(samples.ttft_us)
+    return _ms(_ratio(entries_us, sum(samples.output_tokens)))
 
 
-def _output_tokens_mean(results: Results, options: MetricOptions) -> float | None:
-    return mean([generated_tokens(result) for result in results])
+def _output_tokens_mean(samples: Samples) -> float | None:
+    return mean(samples.output_tokens)
 
 
-def _request_throughput(results: Results, options: MetricOptions) -> float | None:
-    return _per_second(len(results), results)
+def _request_throughput(samples: Samples) -> float | None:
+    return _per_second(len(samples.results), samples)
 
 
-def _output_token_throughput(results: Results, options: MetricOptions) -> float | None:
-    return _per_second(sum(map(generated_tokens, results)), results)
+def _output_token_throughput(samples: Samples) -> float | None:
+    return _per_second(sum(samples.output_tokens), samples)
 
 
-def _total_token_throughput(results: Results, options: MetricOptions) -> float | None:
-    return _per_second(sum(result.prompt_tokens + generated_tokens(result) for result in results), results)
+def _total_token_throughput(samples: Samples) -> float | None:
+    prompt_tokens = sum(result.prompt_tokens for result in samples.results)
+    return _per_second(prompt_tokens + sum(samples.output_tokens), samples)
 
 
-def _goodput(results: Results, options: MetricOptions) -> float | None:
-    return _per_second(sum(_within_limits(result, options) for result in results), results)
+def _goodput(samples: Samples) -> float | None:
+    return _per_second(samples.within_limits, samples)
 
 
-def _slo_attainment(results: Results, options: MetricOptions) -> float | None:
-    return _ratio(sum(_within_limits(result, options) for result in results), len(results))
+def _slo_attainment(samples: Samples) -> float | None:
+    return _ratio(samples.within_limits, len(samples.results))
 
 
-def _within_limits(result: RequestResult, options: MetricOptions) -> bool:
-    """Say whether a request met the limits; one of a single token has no TPOT to miss."""
-    ttft_limit_ms, tpot_limit_ms = options.ttft_limit_ms, options.tpot_limit_ms
-    if ttft_limit_ms is None and tpot_limit_ms is None:
-        raise ConfigError("goodput: set ttft_limit_ms, tpot_limit_ms or both; without a limit it is request_throughput")
-    tpot = tpot_us(result)
-    in_time = ttft_limit_ms is None or ttft_us(result, options) <= ttft_limit_ms * US_PER_MS
-    return in_time and (tpot_limit_ms is None or tpot is None or tpot <= tpot_limit_ms * US_PER_MS)
-
-
-def _per_second(amount: int, results: Results) -> float | None:
-    first_us = min(result.arrival_us for result in results)
-    return _ratio(amount * US_PER_S, max(reached_us(result, "completed_us") for result in results) - first_us)
+def _per_second(amount: int, samples: Samples) -> float | None:
+    return _ratio(amount * US_PER_S, samples.span_us)
 
 
 # --- the registry -----------------------------------------------------------------------------
@@ -253,15 +258,15 @@ PERCENTILES = (50, 90, 95, 99)
 
 def _definitions() -> Iterator[Definition]:
     yield from _with_percentiles(
-        N.TTFT_MEAN, "ttft", ttft_us, "time to first token", "all tools: first token - request sent"
+        N.TTFT_MEAN, "ttft", "ttft_us", "time to first token", "all tools: first token - request sent"
     )
     yield from _with_percentiles(
-        N.E2E_MEAN, "e2e", e2e_us, "end-to-end latency", "all tools: last token - request sent"
+        N.E2E_MEAN, "e2e", "e2e_us", "end-to-end latency", "all tools: last token - request sent"
     )
     yield from _with_percentiles(
         N.TPOT_REQUEST,
         "tpot_request",
-        tpot_us,
+        "tpot_us",
         "time per output token, (E2E - TTFT) / (N - 1), over requests with N > 1",
         "vLLM request_time_per_output_token; vllm bench serve; upstream's analyzer, but with the true E2E",
     )
@@ -269,9 +274,7 @@ def _definitions() -> Iterator[Definition]:
     yield from _rates()
 
 
-def _with_percentiles(
-    mean_name: MetricName, stem: str, quantity: PerRequest, what: str, source: str
-) -> Iterator[Definition]:
+def _with_percentiles(mean_name: MetricName, stem: str, quantity: str, what: str, source: str) -> Iterator[Definition]:
     yield Definition(mean_name, "ms", _mean_ms(quantity), f"{what}: plain mean over requests", source)
     for rank in PERCENTILES:
         name, text = MetricName(f"{stem}_p{rank}"), f"{what}: percentile {rank}, linear interpolation"
@@ -279,29 +282,29 @@ def _with_percentiles(
 
 
 def _latencies() -> Iterator[Definition]:
-    per_request: list[tuple[MetricName, PerRequest, str, str]] = [
+    per_request: list[tuple[MetricName, str, str, str]] = [
         (
             N.E2E_PROCESSING_PER_TOKEN,
-            e2e_processing_per_token_us,
+            "e2e_processing_per_token_us",
             "mean of TTFT plus all inter-token latencies, output processing added to each",
             "upstream, alpha/beta mode",
         ),
         (
             N.E2E_LAST_STEP_TWICE,
-            e2e_last_step_twice_us,
+            "e2e_last_step_twice_us",
             "mean E2E with the last step counted twice",
             "upstream, e2e_ms",
         ),
         (
             N.TPOT_LAST_STEP_TWICE,
-            tpot_last_step_twice_us,
+            "tpot_last_step_twice_us",
             "mean over requests with N > 1 of (E2E with the last step twice - TTFT) / (N - 1)",
             "upstream's analyzer (h-roofline/*/analyze.py)",
         ),
-        (N.QUEUE_TIME_MEAN, queue_time_us, "mean of arrival to admission", "vLLM time_in_queue"),
-        (N.PREFILL_TIME_MEAN, prefill_time_us, "mean of admission to first token", "vLLM time_in_model_prefill"),
-        (N.DECODE_TIME_MEAN, decode_time_us, "mean of first to last token", "vLLM time_in_model_decode"),
-        (N.INFERENCE_TIME_MEAN, inference_time_us, "mean of admission to last token", "vLLM time_in_model_inference"),
+        (N.QUEUE_TIME_MEAN, "queue_time_us", "mean of arrival to admission", "vLLM time_in_queue"),
+        (N.PREFILL_TIME_MEAN, "prefill_time_us", "mean of admission to first token", "vLLM time_in_model_prefill"),
+        (N.DECODE_TIME_MEAN, "decode_time_us", "mean of first to last token", "vLLM time_in_model_decode"),
+        (N.INFERENCE_TIME_MEAN, "inference_time_us", "mean of admission to last token", "vLLM time_in_model_inference"),
     ]
     for name, quantity, text, source in per_request:
         yield Definition(name, "ms", _mean_ms(quantity), text, source)
@@ -352,28 +355,3 @@ def _rates() -> Iterator[Definition]:
 
 
 DEFINITIONS: Mapping[str, Definition] = {definition.name: definition for definition in _definitions()}
-
-__all__ = [
-    "DEFAULT",
-    "DEFINITIONS",
-    "Definition",
-    "MetricName",
-    "MetricOptions",
-    "completed",
-    "decode_time_us",
-    "e2e_last_step_twice_us",
-    "e2e_processing_per_token_us",
-    "e2e_us",
-    "generated_tokens",
-    "inference_time_us",
-    "itl_gaps_us",
-    "mean",
-    "measure",
-    "measure_all",
-    "percentile",
-    "prefill_time_us",
-    "queue_time_us",
-    "tpot_last_step_twice_us",
-    "tpot_us",
-    "ttft_us",
-]

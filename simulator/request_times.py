@@ -1,12 +1,13 @@
 """Times of single requests and tokens, as the different tools define them.
 
-Contract: every per-request function takes a completed request and `MetricOptions` and returns microseconds
-(whole ones where the definition has no division). A completed request that lacks a time is a bug.
+Contract: `RequestTimes` holds every quantity of many requests at once, in microseconds (whole ones where the
+definition has no division); the functions of one request are the same formulas.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import pairwise
 
 from simulator.engine.records import RequestResult, RequestState, RunResult
@@ -42,84 +43,149 @@ class MetricOptions(StrictModel):
 DEFAULT = MetricOptions()
 
 
-def generated_tokens(result: RequestResult) -> int:
-    """Return N: a server always samples one token."""
-    return max(1, result.output_tokens)
+class RequestTimes:
+    """Times of requests in whole microseconds, one list per quantity, in the order given.
+
+    A list is made when it is first asked for; requests that have not reached what it needs are a bug
+    (`InvariantError`), so whoever asks keeps the completed ones only.
+
+    Parameters
+    ----------
+    results
+        The requests.
+    options
+        What lies between the engine's clock and the reported number.
+    """
+
+    def __init__(self, results: Sequence[RequestResult], options: MetricOptions = DEFAULT) -> None:
+        self.results = results
+        self.options = options
+
+    @cached_property
+    def output_tokens(self) -> list[int]:
+        """N: a server always samples one token."""
+        return [max(1, result.output_tokens) for result in self.results]
+
+    @cached_property
+    def arrival_us(self) -> list[int]:
+        """Time of arrival."""
+        return [result.arrival_us for result in self.results]
+
+    @cached_property
+    def scheduled_us(self) -> list[int]:
+        """Start of the step that (last) admitted the request."""
+        return self._reached("scheduled_us")
+
+    @cached_property
+    def first_token_us(self) -> list[int]:
+        """End of the step that produced the first token."""
+        return self._reached("first_token_us")
+
+    @cached_property
+    def completed_us(self) -> list[int]:
+        """End of the step that produced the last token."""
+        return self._reached("completed_us")
+
+    @cached_property
+    def ttft_us(self) -> list[int]:
+        """Time to first token."""
+        return self._delivered(self.first_token_us)
+
+    @cached_property
+    def e2e_us(self) -> list[int]:
+        """Arrival to delivery of the last token."""
+        return self._delivered(self.completed_us)
+
+    @cached_property
+    def e2e_processing_per_token_us(self) -> list[int]:
+        """TTFT plus all inter-token latencies when output processing is added to each of them.
+
+        Upstream reports it this way although the processing overlaps with later steps: N times the
+        processing time instead of once. Equal to `e2e_us` without output processing.
+        """
+        processing_us = self.options.output_processing_us
+        return [e2e_us + processing_us * (n - 1) for e2e_us, n in zip(self.e2e_us, self.output_tokens, strict=True)]
+
+    @cached_property
+    def e2e_last_step_twice_us(self) -> list[int]:
+        """Upstream's E2E, which has one inter-token latency too many, equal to the last one."""
+        processing_us = self.options.output_processing_us
+        last_steps_us = self._reached("last_step_us")
+        pairs = zip(self.e2e_processing_per_token_us, last_steps_us, strict=True)
+        return [e2e_us + last_us + processing_us for e2e_us, last_us in pairs]
+
+    @cached_property
+    def queue_time_us(self) -> list[int]:
+        """Arrival to the start of the step that (last) admitted the request."""
+        return _differences(self.scheduled_us, self.arrival_us)
+
+    @cached_property
+    def prefill_time_us(self) -> list[int]:
+        """(Last) admission to first token."""
+        return _differences(self.first_token_us, self.scheduled_us)
+
+    @cached_property
+    def decode_time_us(self) -> list[int]:
+        """First token to last token."""
+        return _differences(self.completed_us, self.first_token_us)
+
+    @cached_property
+    def inference_time_us(self) -> list[int]:
+        """(Last) admission to last token."""
+        return _differences(self.completed_us, self.scheduled_us)
+
+    @cached_property
+    def tpot_us(self) -> list[float | None]:
+        """(E2E - TTFT) / (N - 1), or None for a request of one token; a quotient, hence not whole."""
+        return self._per_further_token(self.decode_time_us)
+
+    @cached_property
+    def tpot_last_step_twice_us(self) -> list[float | None]:
+        """The same ratio with upstream's E2E: about N / (N - 1) of the true value."""
+        return self._per_further_token(_differences(self.e2e_last_step_twice_us, self.ttft_us))
+
+    def _reached(self, field: str) -> list[int]:
+        times_us = [getattr(result, field) for result in self.results]
+        if None in times_us:
+            result = self.results[times_us.index(None)]
+            raise InvariantError(f"request {result.id} is {result.state} but has no {field}")
+        return times_us
+
+    def _delivered(self, token_us: list[int]) -> list[int]:
+        """Return the times from arrival until tokens produced at `token_us` are with the client."""
+        options = self.options
+        constant_us = options.output_processing_us + options.client_offset_us
+        per_token_us = options.client_us_per_prompt_token
+        times_us = [
+            end_us - arrival_us + constant_us for end_us, arrival_us in zip(token_us, self.arrival_us, strict=True)
+        ]
+        if not per_token_us:
+            return times_us
+        pairs = zip(times_us, self.results, strict=True)
+        return [time_us + round(per_token_us * result.prompt_tokens) for time_us, result in pairs]
+
+    def _per_further_token(self, durations_us: list[int]) -> list[float | None]:
+        pairs = zip(durations_us, self.output_tokens, strict=True)
+        return [duration_us / (n - 1) if n > 1 else None for duration_us, n in pairs]
+
+
+def _differences(later_us: list[int], earlier_us: list[int]) -> list[int]:
+    return [later - earlier for later, earlier in zip(later_us, earlier_us, strict=True)]
 
 
 def ttft_us(result: RequestResult, options: MetricOptions = DEFAULT) -> int:
-    """Return the time to first token."""
-    return reached_us(result, "first_token_us") - result.arrival_us + _delivery_us(result, options)
+    """Return `RequestTimes.ttft_us` of one request."""
+    return RequestTimes((result,), options).ttft_us[0]
 
 
 def e2e_us(result: RequestResult, options: MetricOptions = DEFAULT) -> int:
-    """Return arrival to delivery of the last token."""
-    return reached_us(result, "completed_us") - result.arrival_us + _delivery_us(result, options)
-
-
-def e2e_processing_per_token_us(result: RequestResult, options: MetricOptions = DEFAULT) -> int:
-    """Return TTFT plus all inter-token latencies when output processing is added to each of them.
-
-    Upstream reports it this way although the processing overlaps with later steps: N times the
-    processing time instead of once. Equal to `e2e_us` without output processing.
-    """
-    return e2e_us(result, options) + options.output_processing_us * (generated_tokens(result) - 1)
-
-
-def e2e_last_step_twice_us(result: RequestResult, options: MetricOptions = DEFAULT) -> int:
-    """Return upstream's E2E, which has one inter-token latency too many, equal to the last one."""
-    phantom_us = reached_us(result, "last_step_us") + options.output_processing_us
-    return e2e_processing_per_token_us(result, options) + phantom_us
-
-
-def queue_time_us(result: RequestResult, options: MetricOptions = DEFAULT) -> int:
-    """Return arrival to the start of the step that (last) admitted the request."""
-    return reached_us(result, "scheduled_us") - result.arrival_us
-
-
-def prefill_time_us(result: RequestResult, options: MetricOptions = DEFAULT) -> int:
-    """Return (last) admission to first token."""
-    return reached_us(result, "first_token_us") - reached_us(result, "scheduled_us")
-
-
-def decode_time_us(result: RequestResult, options: MetricOptions = DEFAULT) -> int:
-    """Return first token to last token."""
-    return reached_us(result, "completed_us") - reached_us(result, "first_token_us")
-
-
-def inference_time_us(result: RequestResult, options: MetricOptions = DEFAULT) -> int:
-    """Return (last) admission to last token."""
-    return reached_us(result, "completed_us") - reached_us(result, "scheduled_us")
+    """Return `RequestTimes.e2e_us` of one request."""
+    return RequestTimes((result,), options).e2e_us[0]
 
 
 def tpot_us(result: RequestResult, options: MetricOptions = DEFAULT) -> float | None:
-    """Return (E2E - TTFT) / (N - 1), or None for a request of one token."""
-    return _per_further_token(result, decode_time_us(result))
-
-
-def tpot_last_step_twice_us(result: RequestResult, options: MetricOptions = DEFAULT) -> float | None:
-    """Return the same ratio with upstream's E2E: about N / (N - 1) of the true value."""
-    return _per_further_token(result, e2e_last_step_twice_us(result, options) - ttft_us(result, options))
-
-
-def _per_further_token(result: RequestResult, duration_us: int) -> float | None:
-    further = generated_tokens(result) - 1
-    return duration_us / further if further else None
-
-
-def _delivery_us(result: RequestResult, options: MetricOptions) -> int:
-    constant_us = options.output_processing_us + options.client_offset_us
-    if not options.client_us_per_prompt_token:
-        return constant_us
-    return constant_us + round(options.client_us_per_prompt_token * result.prompt_tokens)
-
-
-def reached_us(result: RequestResult, field: str) -> int:
-    """Return one of the request's times."""
-    value: int | None = getattr(result, field)
-    if value is None:
-        raise InvariantError(f"request {result.id} is {result.state} but has no {field}")
-    return value
+    """Return `RequestTimes.tpot_us` of one request."""
+    return RequestTimes((result,), options).tpot_us[0]
 
 
 def completed(results: Iterable[RequestResult]) -> list[RequestResult]:
@@ -142,7 +208,8 @@ def itl_gaps_us(run: RunResult) -> list[int] | None:
     preempted = sorted(result.id for result in done if result.preemptions)
     if preempted:
         raise UnsupportedError(f"inter-token gaps: request {preempted[0]} was preempted; use tpot_request instead")
-    ends: dict[str, list[int]] = {result.id: [reached_us(result, "first_token_us")] for result in done}
+    first_us = RequestTimes(done).first_token_us
+    ends: dict[str, list[int]] = {result.id: [time_us] for result, time_us in zip(done, first_us, strict=True)}
     for step in run.steps:
         for request_id, _ in step.decode:
             if request_id in ends:

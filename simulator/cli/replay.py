@@ -24,7 +24,7 @@ from simulator.errors import ConfigError, UnsupportedError
 from simulator.hardware import Hardware
 from simulator.kernels.base import Kernels
 from simulator.kernels.measured import MeasuredKernels
-from simulator.request_times import MetricOptions, e2e_processing_per_token_us, queue_time_us, ttft_us
+from simulator.request_times import MetricOptions, RequestTimes
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
@@ -70,13 +70,13 @@ def replay(case: RecordedCase, step_time: StepTimeModel, *, record_steps: bool =
 
 def row(result: RequestResult, output_processing_us: int) -> dict[str, Any]:
     """Return what one client saw; see the module for what an empty cell means."""
-    options = MetricOptions(output_processing_us=output_processing_us)
+    times = RequestTimes((result,), MetricOptions(output_processing_us=output_processing_us))
     started, done = result.first_token_us is not None, result.completed_us is not None
     return {
         "id": result.id,
-        "ttft_us": ttft_us(result, options) if started else None,
-        "e2e_us": e2e_processing_per_token_us(result, options) if done else None,
-        "sched_delay_us": queue_time_us(result) if result.scheduled_us is not None else None,
+        "ttft_us": times.ttft_us[0] if started else None,
+        "e2e_us": times.e2e_processing_per_token_us[0] if done else None,
+        "sched_delay_us": times.queue_time_us[0] if result.scheduled_us is not None else None,
         "preemptions": result.preemptions,
     }
 

@@ -20,7 +20,7 @@ from simulator.errors import ConfigError, UnsupportedError
 from simulator.hardware import Hardware
 from simulator.metrics import DEFINITIONS, measure_all
 from simulator.model import Model, require_runnable
-from simulator.request_times import MetricOptions, e2e_us, tpot_us, ttft_us
+from simulator.request_times import MetricOptions, RequestTimes
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.build import BuiltStepTime, build_step_time
 from simulator.steptime.kernel_choice import choose_kernels
@@ -215,14 +215,15 @@ def _write_files(outputs: Mapping[str, Path], result: RunResult, options: Metric
 
 def request_row(result: RequestResult, options: MetricOptions) -> dict[str, Any]:
     """Return one request as plain data; what was not reached is None."""
+    times = RequestTimes((result,), options)
     done = result.completed_us is not None
     started = result.first_token_us is not None
     return {
         **{column: getattr(result, column, None) for column in REQUEST_COLUMNS},
         "state": result.state.value,
-        "ttft_us": ttft_us(result, options) if started else None,
-        "e2e_us": e2e_us(result, options) if done else None,
-        "tpot_us": tpot_us(result, options) if done else None,
+        "ttft_us": times.ttft_us[0] if started else None,
+        "e2e_us": times.e2e_us[0] if done else None,
+        "tpot_us": times.tpot_us[0] if done else None,
     }
 
 

@@ -20,21 +20,8 @@ from simulator.conversions import (
 )
 from simulator.engine.records import RequestResult, RequestState, RunCounters, RunResult, StepRecord
 from simulator.errors import ConfigError, InvariantError, UnsupportedError
-from simulator.metrics import (
-    DEFINITIONS,
-    MetricName,
-    MetricOptions,
-    e2e_last_step_twice_us,
-    e2e_processing_per_token_us,
-    e2e_us,
-    itl_gaps_us,
-    mean,
-    measure,
-    measure_all,
-    percentile,
-    tpot_us,
-    ttft_us,
-)
+from simulator.metrics import DEFINITIONS, MetricName, mean, measure, measure_all, percentile
+from simulator.request_times import MetricOptions, RequestTimes, e2e_us, itl_gaps_us, tpot_us, ttft_us
 
 
 def request(name, arrival, scheduled, first, done, tokens, last_step, prompt=100):
@@ -97,8 +84,8 @@ def test_output_processing_delays_each_delivery_once():
 
 
 def test_upstream_adds_output_processing_to_every_token():
-    assert e2e_processing_per_token_us(FIVE, A2) == 50_000 + 5 * 100
-    assert e2e_last_step_twice_us(FIVE, A2) == 50_000 + 11_000 + 6 * 100
+    assert RequestTimes([FIVE], A2).e2e_processing_per_token_us[0] == 50_000 + 5 * 100
+    assert RequestTimes([FIVE], A2).e2e_last_step_twice_us[0] == 50_000 + 11_000 + 6 * 100
     assert measure("tpot_last_step_twice", [FIVE], A2) == (40 + 11 + 5 * 0.1) / 4
 
 
@@ -324,8 +311,8 @@ def test_upstreams_definitions_reproduce_its_recorded_figures(shared_dir, name):
     results, rows, summary, options = recorded_case(shared_dir, name)
 
     for result, row in zip(results, rows, strict=True):
-        assert e2e_last_step_twice_us(result, options) == int(row["e2e_us"])
-        assert e2e_processing_per_token_us(result, options) == int(row["e2e_without_phantom_us"])
+        assert RequestTimes([result], options).e2e_last_step_twice_us[0] == int(row["e2e_us"])
+        assert RequestTimes([result], options).e2e_processing_per_token_us[0] == int(row["e2e_without_phantom_us"])
     for metric, recorded in [
         ("ttft_mean", "ttft_mean_ms"),
         ("ttft_p90", "ttft_p90_ms"),
@@ -334,7 +321,7 @@ def test_upstreams_definitions_reproduce_its_recorded_figures(shared_dir, name):
         ("itl_entries_last_step_twice", "itl_mean_ms"),
     ]:
         assert measure(metric, results, options) == pytest.approx(summary[recorded], rel=1e-9), metric
-    e2e = [e2e_last_step_twice_us(result, options) for result in results]
+    e2e = RequestTimes(results, options).e2e_last_step_twice_us
     for rank in (90, 95, 99):
         assert percentile(e2e, rank) / 1000 == pytest.approx(summary[f"e2e_p{rank}_ms"], rel=1e-12)
 

@@ -24,7 +24,7 @@ from simulator.engine.records import Request, RequestResult
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware, load_hardware
 from simulator.model import Model, load_model
-from simulator.request_times import completed, decode_time_us, generated_tokens, ttft_us
+from simulator.request_times import RequestTimes, completed
 from simulator.steptime.build import build_step_time
 from simulator.workload.prefixes import PromptPool
 
@@ -136,11 +136,11 @@ def _plain_means(results: Sequence[RequestResult]) -> EngineMeans | None:
     done = completed(results)
     if not done:
         return None
-    count = len(done)
+    count, times = len(done), RequestTimes(done)
     return EngineMeans(
-        sum(map(ttft_us, done)) / count,
-        sum(map(decode_time_us, done)) / count,
-        sum(generated_tokens(one) - 1 for one in done) / count,
+        sum(times.ttft_us) / count,
+        sum(times.decode_time_us) / count,
+        (sum(times.output_tokens) - count) / count,
         sum(one.prompt_tokens for one in done) / count,
     )
 

@@ -25,7 +25,7 @@ from simulator.engine.options import EngineOptions
 from simulator.engine.records import RequestResult, RequestState
 from simulator.errors import UnsupportedError
 from simulator.metrics import percentile
-from simulator.request_times import MetricOptions, e2e_us, tpot_us, ttft_us
+from simulator.request_times import MetricOptions, RequestTimes
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.build import build_step_time
 
@@ -171,7 +171,7 @@ def _scored(stage: Stage, options: OptionSet, results: Sequence[RequestResult]) 
         everything=_samples(pairs, seen),
         unfinished=sum(result.state is not RequestState.COMPLETED for result in results),
         throughput_per_s=_throughput(stage, pairs, seen),
-        queue_grows=queue_grows([ttft_us(one, seen) / US_PER_MS for one in done]) is not None,
+        queue_grows=queue_grows([time_us / US_PER_MS for time_us in RequestTimes(done, seen).ttft_us]) is not None,
     )
 
 
@@ -185,14 +185,17 @@ def _pairs(
 
 
 def _samples(pairs: Sequence[tuple[MeasuredRequest, RequestResult]], seen: MetricOptions) -> dict[str, Sample]:
-    both: dict[str, list[tuple[float | None, float | None]]] = {
-        "ttft": [(request.ttft_ms, ttft_us(result, seen)) for request, result in pairs],
-        "tpot": [(request.tpot_ms, tpot_us(result, seen)) for request, result in pairs],
-        "e2e": [(request.e2e_ms, e2e_us(result, seen)) for request, result in pairs],
+    requests, times = [request for request, _ in pairs], RequestTimes([result for _, result in pairs], seen)
+    both: dict[str, tuple[list[float | None], Sequence[float | None]]] = {
+        "ttft": ([request.ttft_ms for request in requests], times.ttft_us),
+        "tpot": ([request.tpot_ms for request in requests], times.tpot_us),
+        "e2e": ([request.e2e_ms for request in requests], times.e2e_us),
     }
     found = {}
-    for latency, values in both.items():
-        known = [(ms, us / US_PER_MS) for ms, us in values if ms and us is not None]
+    for latency, (measured_ms, predicted_us) in both.items():
+        known = [
+            (ms, us / US_PER_MS) for ms, us in zip(measured_ms, predicted_us, strict=True) if ms and us is not None
+        ]
         if known:
             found[latency] = Sample(tuple(one for one, _ in known), tuple(one for _, one in known))
     return found
@@ -204,7 +207,9 @@ def _throughput(
     if not pairs:
         return None
     measured_us = max(one.arrival_us + (one.e2e_ms or 0.0) * US_PER_MS for one, _ in pairs) - pairs[0][0].arrival_us
-    predicted_us = max(one.arrival_us + e2e_us(one, seen) for _, one in pairs) - pairs[0][1].arrival_us
+    times = RequestTimes([result for _, result in pairs], seen)
+    ends_us = [arrival_us + e2e_us for arrival_us, e2e_us in zip(times.arrival_us, times.e2e_us, strict=True)]
+    predicted_us = max(ends_us) - times.arrival_us[0]
     return len(pairs) / measured_us * US_PER_S, len(pairs) / predicted_us * US_PER_S
 
 

@@ -18,7 +18,7 @@ from roofline_lab.ground_truth.requests import MeasuredRequest
 from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference
 from simulator.engine.records import RequestResult, RunResult
 from simulator.metrics import DEFINITIONS, measure
-from simulator.request_times import MetricOptions, completed, e2e_us, tpot_us, ttft_us
+from simulator.request_times import MetricOptions, RequestTimes, completed
 from simulator.workload.arrivals import ClosedLoop
 
 US_PER_MS = 1000.0
@@ -82,7 +82,7 @@ def _achieved(point: LoadPoint) -> float | None:
 
 def grows_queue(done: Sequence[RequestResult], options: MetricOptions) -> bool:
     """Return whether waiting grows through a simulated load point; judged as recorded requests are."""
-    return queue_grows([ttft_us(one, options) / US_PER_MS for one in done]) is not None
+    return queue_grows([time_us / US_PER_MS for time_us in RequestTimes(done, options).ttft_us]) is not None
 
 
 def _figures(point: LoadPoint, requests: Sequence[RequestResult], options: MetricOptions) -> dict[str, Any]:
@@ -113,10 +113,11 @@ def distances_of(
 ) -> dict[str, Any]:
     """Compare distributions over requests, where single requests were recorded."""
     recorded = [one for one in measured if one.completed]
-    samples: dict[str, tuple[list[float | None], list[float | None]]] = {
-        "ttft": ([ttft_us(one, options) for one in done], [one.ttft_ms for one in recorded]),
-        "tpot": ([tpot_us(one, options) for one in done], [one.tpot_ms for one in recorded]),
-        "e2e": ([e2e_us(one, options) for one in done], [one.e2e_ms for one in recorded]),
+    times = RequestTimes(done, options)
+    samples: dict[str, tuple[Sequence[float | None], list[float | None]]] = {
+        "ttft": (times.ttft_us, [one.ttft_ms for one in recorded]),
+        "tpot": (times.tpot_us, [one.tpot_ms for one in recorded]),
+        "e2e": (times.e2e_us, [one.e2e_ms for one in recorded]),
     }
     found = {}
     for name, (predicted_us, measured_ms) in samples.items():
