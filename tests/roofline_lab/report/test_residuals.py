@@ -59,9 +59,9 @@ def test_a_correlation_needs_a_few_load_points():
     assert correlation(exact(3), BY_NAME["layers"], "itl").points == 3
 
 
-def test_a_residual_that_grows_with_a_driver_correlates_with_it():
+def test_what_a_prediction_lacks_the_more_of_a_driver_there_is_correlates_negatively_with_it():
     residuals = with_missing("layer", 60.0)
-    by_hand = [(one.layers * 60e-3 / one.itl.measured_ms, one.layers) for one in residuals]
+    by_hand = [(-one.layers * 60e-3 / one.itl.measured_ms, one.layers) for one in residuals]
     assert correlation(residuals, BY_NAME["layers"], "itl").value == pytest.approx(spearman(by_hand))
 
 
@@ -86,7 +86,7 @@ def test_the_mean_of_a_group_is_signed_and_over_scored_load_points_alone():
     slow = dataclasses.replace(residual(0), itl=Figure(10.0, 14.0))
     other = dataclasses.replace(residual(1), itl=Figure(10.0, None, "not measured"))
     first, second = groups([fast, slow, other], BY_NAME["tensor_parallel"], ["itl"])
-    assert first.mean_pct["itl"] == pytest.approx(-10.0)
+    assert first.mean_pct["itl"] == pytest.approx(10.0)
     assert second.mean_pct["itl"] is None
 
 
@@ -273,6 +273,7 @@ def test_the_figure_has_a_panel_per_metric_and_driver_and_names_units():
     assert len(circles(svg)) == 3 * 6 * len(residuals)
     assert {driver.title for driver in DRIVERS} <= set(texts(svg))
     assert {"residual of TTFT [%]", "residual of ITL [%]", "residual of E2E [%]"} <= set(texts(svg))
+    assert texts(svg).count("(negative: too fast)") == 3
 
 
 def test_the_figure_leaves_out_drivers_that_do_not_vary():

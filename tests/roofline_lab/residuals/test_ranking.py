@@ -93,7 +93,7 @@ def test_no_constant_breaks_physics_and_no_fit_makes_squares_larger(noise, metri
         assert one.constant == 0.0 or one.constant >= one.least
         relative = [each.figure(metric).relative for each in residuals]
         after = [
-            value - one.constant * one.term.column_ms(each, metric) / each.figure(metric).measured_ms
+            value + one.constant * one.term.column_ms(each, metric) / each.figure(metric).measured_ms
             for value, each in zip(relative, residuals, strict=True)
         ]
         assert sum(value**2 for value in after) <= sum(value**2 for value in relative) * (1 + 1e-9)

@@ -18,6 +18,7 @@ from roofline_lab.calibration.constants import CONSTANTS, Vector, at, positions,
 from roofline_lab.calibration.least_squares import Solution, minimise
 from roofline_lab.calibration.points import METRICS, Point
 from roofline_lab.calibration.surface import Stack, Surface
+from roofline_lab.scoring.errors import relative_difference
 
 NAMES = tuple(one.name for one in CONSTANTS)
 STARTS, SPREADS = positions(starts()), spreads()
@@ -58,8 +59,8 @@ class Problem:
         return np.array([ttft, decode / self.stack.gaps, ttft + decode]).T
 
     def errors(self, place: Vector) -> Vector:
-        """Return predicted / measured - 1, shape (points, 3)."""
-        return self.predicted(place) / self.measured - 1.0
+        """Return the relative errors of TTFT, ITL and E2E, shape (points, 3)."""
+        return relative_difference(self.predicted(place), self.measured)
 
     def residuals(self, place: Vector) -> Vector:
         """Return the weighted errors and the distances from the starts, flat."""

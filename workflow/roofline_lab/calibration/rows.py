@@ -13,6 +13,8 @@ from math import fsum
 from pathlib import Path
 from typing import Any
 
+from roofline_lab.scoring.errors import signed_error_pct
+
 MEANS = ("ttft_mean", "itl_mean", "e2e_mean")
 
 
@@ -42,7 +44,7 @@ class Row:
         if metric not in self.figures:
             return None
         predicted, measured = self.figures[metric]
-        return 100.0 * (predicted / measured - 1.0)
+        return signed_error_pct(predicted, measured)
 
 
 def read_rows(paths: Iterable[Path]) -> tuple[Row, ...]:

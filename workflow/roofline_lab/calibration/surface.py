@@ -26,6 +26,7 @@ import numpy as np
 
 from roofline_lab.calibration.constants import CONSTANTS, STEP_CONSTANTS, Vector, at, positions, spreads, starts
 from roofline_lab.calibration.points import EngineMeans, Point
+from roofline_lab.scoring.errors import relative_difference
 
 Scale = Literal["plain", "logarithm", "reciprocal"]
 
@@ -199,7 +200,7 @@ def _relative_fit(terms: Vector, target: Vector) -> Vector:
 
 
 def _median_error(fitted: Vector, target: Vector) -> float:
-    return float(np.median(np.abs(fitted / target - 1.0)))
+    return float(np.median(np.abs(relative_difference(fitted, target))))
 
 
 def robust_fit(terms: Vector, target: Vector) -> Vector:

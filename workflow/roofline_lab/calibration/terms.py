@@ -23,6 +23,7 @@ from roofline_lab.calibration.constants import Vector
 from roofline_lab.calibration.fit import Problem, fit
 from roofline_lab.calibration.points import Point
 from roofline_lab.calibration.validation import families_of, held_out_errors
+from roofline_lab.scoring.errors import relative_difference
 
 Switch = Literal["lm_head", "schedule_ahead"]
 
@@ -135,8 +136,8 @@ def _simulated_errors(points: Sequence[Point], problem: Problem, subset: int) ->
 
 
 def _errors(point: Point, values: Mapping[str, float]) -> Vector:
-    """Return predicted / measured - 1 of mean TTFT, ITL and E2E at the client."""
+    """Return the relative errors of mean TTFT, ITL and E2E at the client."""
     means, client = point.engine_means(values), point.client(values)
     ttft_us = means.ttft_us + client.request_us + client.us_per_prompt_token * means.prompt_tokens
     predicted_us = np.array([ttft_us, means.decode_us / means.gaps, ttft_us + means.decode_us])
-    return predicted_us / (np.array(point.measured) * 1000.0) - 1.0
+    return relative_difference(predicted_us, np.array(point.measured) * 1000.0)

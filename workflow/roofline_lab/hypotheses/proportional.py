@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from roofline_lab.hypotheses.criteria import CriterionOutcome
-from roofline_lab.scoring.errors import PERCENT, ErrorRow, Scores, mean
+from roofline_lab.scoring.errors import PERCENT, ErrorRow, Scores, ape_pct, gain_pp, mean
 from roofline_lab.scoring.statistics import median
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import Metric
@@ -154,13 +154,13 @@ def _identity(scores: Scores, reference: str, arm: str, metric: Metric, computed
         assert after is not None, "a ratio has both rows"
         if before.measured != after.measured:
             return None
-        by_identity = before.ape_pct - abs(scale * (PERCENT + before.signed_error_pct) - PERCENT)
-        rows.append(ExplainedGain(experiment, load_point, before.ape_pct - after.ape_pct, by_identity))
+        by_identity = gain_pp(abs(scale * (PERCENT + before.signed_error_pct) - PERCENT), before.ape_pct)
+        rows.append(ExplainedGain(experiment, load_point, gain_pp(after.ape_pct, before.ape_pct), by_identity))
     return Identity(arm, metric, scale, _spread_pct(ratios.values(), scale), scale == computed, tuple(rows))
 
 
 def _spread_pct(ratios: Iterable[float], scale: float) -> float:
-    return PERCENT * max(abs(ratio / scale - 1.0) for ratio in ratios)
+    return max(ape_pct(ratio, scale) for ratio in ratios)
 
 
 def _computed_scale(reference: Mapping[str, Any], arm: Mapping[str, Any]) -> float | None:

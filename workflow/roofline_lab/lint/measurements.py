@@ -15,6 +15,7 @@ from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
 from roofline_lab.lint.rules import Breach, Findings, findings
 from roofline_lab.lint.subject import Subject
 from roofline_lab.project import Project
+from roofline_lab.scoring.errors import relative_difference
 from roofline_lab.scoring.published import Cell
 from roofline_lab.vocabulary import Scope, Statistic
 from simulator.errors import ConfigError
@@ -105,7 +106,7 @@ def _impossible(
     for metric in sorted({metric for metric, _ in errors} & {metric for metric, _ in others}):
         sides = [subjects[hypothesis].predicted(PUBLISHED_METHOD, arm, metric) for hypothesis, arm in (one, other)]
         shares = {
-            key: abs(sides[1][point, key] / value - 1)
+            key: abs(relative_difference(sides[1][point, key], value))
             for (point, key), value in sides[0].items()
             if sides[1].get((point, key))
         }

@@ -10,6 +10,7 @@ from roofline_lab.hypotheses.arms import differences
 from roofline_lab.hypotheses.mechanism import Mechanism, MechanismControl
 from roofline_lab.lint.rules import Breach, Findings, findings
 from roofline_lab.lint.subject import Subject, file_of
+from roofline_lab.scoring.errors import relative_difference
 from roofline_lab.vocabulary import FindingType
 
 CAUSES = "Root Cause Analysis"
@@ -180,7 +181,7 @@ def _wrong_directions(subject: Subject, where: str, mechanism: Mechanism, method
     of = subject.predicted(method, mechanism.of, mechanism.metric.value)
     over = subject.predicted(method, mechanism.over, mechanism.metric.value)
     groups = {one.id: _group(one, mechanism.by) for one in subject.project.experiments(subject.id)}
-    shares = {key: of[key] / over[key] - 1 for key in of if key in over}
+    shares = {key: relative_difference(of[key], over[key]) for key in of if key in over}
     if not shares:
         yield Breach(where, f"no committed numbers of both arms (method {method})", "run `snakemake`")
     for group, direction in mechanism.predicts.items():

@@ -24,6 +24,7 @@ from roofline_lab.ground_truth.measurement_lint import cold_start
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
 from roofline_lab.ground_truth.requests import REQUESTS_FILE, MeasuredRequest, replayed
 from roofline_lab.ground_truth.trace import SUFFIXES, Trace, find_traces, read_trace
+from roofline_lab.scoring.errors import relative_difference
 from simulator.errors import ConfigError
 from simulator.validation import config_error, suggest
 from simulator.workload.build import Workload
@@ -305,7 +306,7 @@ def _differences(stage: Stage) -> Iterator[str]:
     ):
         figure = stage.point.measured.get(name)
         value = math.fsum(latencies) / len(latencies)
-        if figure is not None and abs(value / figure.value - 1) > SAME_RUN:
+        if figure is not None and abs(relative_difference(value, figure.value)) > SAME_RUN:
             yield (
                 f"{stage.point.id}: {name} of the trace is {value:.4g} ms, but {experiment} states {figure.value:g}; "
                 "it is of another run, on another side or in another unit"

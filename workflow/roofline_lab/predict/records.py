@@ -14,8 +14,8 @@ from typing import Any
 from roofline_lab.ground_truth.metrics import LATENCIES
 from roofline_lab.predict.predictors import Flag, Note, Standing
 from roofline_lab.residuals.record import Residual
+from roofline_lab.scoring.errors import signed_error_pct
 
-PERCENT = 100.0
 # Results that no mean of others holds, because one of them can outweigh all, or the server is of another kind.
 PREDICTED_SATURATED = "predicted saturated"
 UNKNOWN_SOFTWARE = "software not calibrated"
@@ -64,7 +64,7 @@ class Figure:
         """(predicted - measured) / measured in percent, or None."""
         if self.status is not Status.OK or self.predicted is None or not self.measured:
             return None
-        return PERCENT * (self.predicted / self.measured - 1.0)
+        return signed_error_pct(self.predicted, self.measured)
 
     @property
     def is_latency(self) -> bool:

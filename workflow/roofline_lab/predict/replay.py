@@ -20,6 +20,7 @@ from roofline_lab.predict.option_sets import OptionSet
 from roofline_lab.predict.recording import Recording, Stage
 from roofline_lab.project import Project
 from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference, wasserstein
+from roofline_lab.scoring.errors import PERCENT, ape_pct, signed_error_pct
 from simulator.engine.loop import run as run_engine
 from simulator.engine.options import EngineOptions
 from simulator.engine.records import RequestResult, RequestState
@@ -50,7 +51,7 @@ class Sample:
     def signed_error_pct(self, statistic: str) -> float:
         """Return how far the prediction is above the measurement, percent."""
         measured, predicted = self.figure(statistic)
-        return (predicted / measured - 1) * 100
+        return signed_error_pct(predicted, measured)
 
     @cached_property
     def kolmogorov_smirnov(self) -> float:
@@ -65,13 +66,13 @@ class Sample:
     @cached_property
     def quantile_difference_pct(self) -> float:
         """Mean over ranks of the relative difference of quantiles."""
-        return quantile_difference(self.predicted, self.measured) * 100
+        return quantile_difference(self.predicted, self.measured) * PERCENT
 
     @cached_property
     def request_error_pct(self) -> float:
         """Median over requests of the absolute relative error of each one."""
         pairs = zip(self.measured, self.predicted, strict=True)
-        return median(abs(predicted / measured - 1) for measured, predicted in pairs) * 100
+        return median(ape_pct(predicted, measured) for measured, predicted in pairs)
 
 
 @dataclass(frozen=True, slots=True)

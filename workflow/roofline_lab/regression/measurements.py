@@ -13,7 +13,8 @@ from statistics import NormalDist
 from typing import Any
 
 from roofline_lab.ground_truth.metrics import PERCENTILES
-from roofline_lab.regression.records import PERCENT, Figure, Measurement
+from roofline_lab.regression.records import Figure, Measurement
+from roofline_lab.scoring.errors import PERCENT
 from simulator.errors import ConfigError
 from simulator.validation import parse_yaml
 

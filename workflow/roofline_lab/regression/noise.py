@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import NormalDist
 
-from roofline_lab.regression.records import PERCENT, Figure, Measurement, Scored
+from roofline_lab.regression.records import Figure, Measurement, Scored
+from roofline_lab.scoring.errors import PERCENT, ape_pct
 
 # Two-sided level of the sampling error, as `bootstrap.level_pct` of configs/lab.yaml.
 LEVEL_PCT = 95.0
@@ -108,7 +109,7 @@ def _shared(before: Scored, after: Scored, half_width: float) -> tuple[float, fl
     """
     ends = _range(before.measured, half_width)
     inner = (one for one in (before.predicted, after.predicted) if ends[0] < one < ends[1])
-    changes = [_ape(after.predicted, truth) - _ape(before.predicted, truth) for truth in (*ends, *inner)]
+    changes = [ape_pct(after.predicted, truth) - ape_pct(before.predicted, truth) for truth in (*ends, *inner)]
     return min(changes), max(changes)
 
 
@@ -122,12 +123,8 @@ def _errors(row: Scored, half_width: float) -> list[float]:
     """Return the errors among which the smallest and the largest possible one are."""
     ends = _range(row.measured, half_width)
     inner = [row.predicted] if ends[0] < row.predicted < ends[1] else []
-    return [_ape(row.predicted, truth) for truth in (*ends, *inner)]
+    return [ape_pct(row.predicted, truth) for truth in (*ends, *inner)]
 
 
 def _range(measured: float, half_width: float) -> tuple[float, float]:
     return max(measured - half_width, measured * _LEAST_SHARE), measured + half_width
-
-
-def _ape(predicted: float, measured: float) -> float:
-    return abs(predicted - measured) / measured * PERCENT

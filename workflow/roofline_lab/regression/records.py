@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-PERCENT = 100.0
+from roofline_lab.scoring.errors import signed_error_pct
+
 # State of a row that has a number on both sides, as in `roofline_lab.vocabulary.RowStatus`.
 SCORED = "ok"
 # States of a yes-or-no prediction (does the server saturate?), which is right or wrong but has no error.
@@ -77,7 +78,7 @@ class Scored:
     @property
     def signed_error_pct(self) -> float:
         """(predicted - measured) / measured, in percent."""
-        return (self.predicted - self.measured) / self.measured * PERCENT
+        return signed_error_pct(self.predicted, self.measured)
 
     @property
     def ape_pct(self) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from roofline_lab.run_files import Row, overloaded_points, place_of
-from roofline_lab.scoring.errors import PERCENT, Number
+from roofline_lab.scoring.errors import PERCENT, Number, signed_error_pct
 from roofline_lab.vocabulary import LoadFigure, Scope, Statistic
 
 Line = tuple[LoadFigure, Statistic, float, str]
@@ -58,7 +58,7 @@ def _figure(name: LoadFigure, figure: Mapping[str, Any] | None) -> Iterator[Line
     unit = UNITS[figure["unit"]]
     yield name, Statistic.MEASURED, figure["measured"], unit
     if figure["predicted"] is not None:
-        error = (figure["predicted"] / figure["measured"] - 1.0) * PERCENT
+        error = signed_error_pct(figure["predicted"], figure["measured"])
         yield name, Statistic.PREDICTED, figure["predicted"], unit
         yield name, Statistic.SIGNED_ERROR, error, "pct"
         yield name, Statistic.MAPE, abs(error), "pct"

@@ -13,7 +13,7 @@ from typing import Any
 
 from roofline_lab.formatting import MISSING, pct, pp, table
 from roofline_lab.run_files import Row, overloaded_points, place_of
-from roofline_lab.scoring.errors import PERCENT, ErrorRow, Gain, Scores, mean
+from roofline_lab.scoring.errors import PERCENT, ErrorRow, Gain, Scores, ape_pct, mean
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import Metric, RowStatus
 
@@ -294,7 +294,7 @@ def _figure_error(row: Row, name: str) -> float | None:
     figure = row["load"]["figures"].get(name)
     if figure is None or figure["predicted"] is None:
         return None
-    return float(abs(figure["predicted"] / figure["measured"] - 1) * PERCENT)
+    return float(ape_pct(figure["predicted"], figure["measured"]))
 
 
 def _why_not(row: Row, name: str) -> str:

@@ -1,7 +1,7 @@
 """The residual section of a page: where errors sit, and which single term would remove most of them.
 
 Contract: `residual_section` returns markdown without a heading of its own; `residual_figure` the figure it shows.
-Residuals are (measured - predicted) / measured of means: positive means predicted too fast.
+Residuals are (predicted - measured) / measured of means: negative means predicted too fast.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _drivers(residuals: Sequence[Residual], metrics: Sequence[str]) -> str:
     rows = [row for driver in DRIVERS for row in _driver_rows(residuals, driver, metrics)]
     header = ["Driver", "", *(LABELS[metric] for metric in metrics), "load points"]
     return (
-        "Signed residuals by driver: Spearman's rank correlation, and means by value (positive: too fast).\n\n"
+        "Signed residuals by driver: Spearman's rank correlation, and means by value (negative: too fast).\n\n"
         + table(header, rows, left=2)
     )
 

@@ -140,10 +140,12 @@ def _y_labels(top: float, axis: Axis) -> list[str]:
 
 
 def _row_label(top: float, metric: str) -> str:
+    """Name a row's error and its sign, in two lines beside the panel."""
     middle = top + PANEL_HEIGHT / 2
-    label = f"residual of {LABELS[metric]} [%]"
-    return (
-        f'<text x="14.0" y="{middle:.1f}" text-anchor="middle" transform="rotate(-90 14.0 {middle:.1f})">{label}</text>'
+    words = {10.0: f"residual of {LABELS[metric]} [%]", 20.0: "(negative: too fast)"}
+    return "\n".join(
+        f'<text x="{x}" y="{middle:.1f}" text-anchor="middle" transform="rotate(-90 {x} {middle:.1f})">{text}</text>'
+        for x, text in words.items()
     )
 
 

@@ -56,7 +56,7 @@ class Tables:
         return self._by_metric(build)
 
     def gaps(self, scores: Scores) -> str:
-        """Return measured minus predicted means in ms per experiment; positive: predicted too fast."""
+        """Return predicted minus measured means in ms per experiment; negative: predicted too fast."""
 
         def build(metrics: Sequence[Metric]) -> str:
             header = ["Experiment", *(f"{arm} {metric.label} [ms]" for metric in metrics for arm in self.arms)]
@@ -297,4 +297,4 @@ def _kept_up(scores: Scores) -> list[tuple[str, str, str]]:
 def _gap(row: ErrorRow | None) -> str:
     if row is None or row.predicted is None or row.measured is None:
         return MISSING
-    return f"{row.measured - row.predicted:+.1f}"
+    return f"{signless_zero(row.predicted - row.measured):+.1f}"

@@ -1,7 +1,8 @@
 """What signed residuals go with: drivers of a load point, rank correlations, and means by group.
 
-Contract: pure and descriptive; a driver that does not vary, or is known for too few load points, has no
-correlation. Groups are the driver's values where there are few, else thirds of its distinct values.
+Contract: pure and descriptive; residuals are negative where a prediction is too fast. A driver that does not vary, or
+is known for too few load points, has no correlation. Groups are the driver's values where there are few, else thirds
+of its distinct values.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Contract: `ranked_terms` fits every candidate on its own by least squares on relative residuals, within its
 bounds, and ranks by what the term does for model families it was not fitted to:
 
-    constant   = sum(a r) / sum(a a),  a = column / measured,  r = (measured - predicted) / measured
-    MAPE       = mean |r - constant * a|
+    constant   = -sum(a r) / sum(a a),  a = column / measured,  r = (predicted - measured) / measured
+    MAPE       = mean |r + constant * a|
     held out   = the same with the constant of all other families, family by family
 
 Deterministic: intervals are percentiles of a seeded bootstrap over families. The rule was fixed before it was
@@ -107,7 +107,7 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """Relative residuals of the load points, their measured means in ms, and their families by number."""
+    """Relative errors of the load points, their measured means in ms, and their families by number."""
 
     relative: Vector
     measured: Vector
@@ -173,7 +173,7 @@ def error_with(residuals: Iterable[Residual], metric: str, one: Suggestion) -> f
     figures = [each.figure(metric) for each in chosen]
     measured = np.array([each.measured_ms for each in figures], dtype=float)
     relative = np.array([each.relative for each in figures])
-    return float(np.mean(np.abs(relative - one.constant * np.array(amounts, dtype=float) / measured))) * PERCENT
+    return float(np.mean(np.abs(relative + one.constant * np.array(amounts, dtype=float) / measured))) * PERCENT
 
 
 def _order(fit: _Fit) -> tuple[bool, float]:
@@ -219,11 +219,12 @@ def _assessed(
 
 
 def _fitted(blank: Suggestion, column: Vector, bounds: Bounds, data: _Data, resampling: Resampling) -> _Fit:
-    products = np.bincount(data.family, column * data.relative, data.families)
+    # What a term adds has to make up for what the prediction lacks: errors are negative where it is too fast.
+    products = np.bincount(data.family, -column * data.relative, data.families)
     squares = np.bincount(data.family, column * column, data.families)
     free = products.sum() / squares.sum()
     constant = float(_bounded(np.array([free]), bounds)[0])
-    after = np.abs(data.relative - constant * column)
+    after = np.abs(data.relative + constant * column)
     drawn = _bounded(_ratio(data.draws @ products, data.draws @ squares), bounds)
     low, high = _percentiles(drawn, resampling)
     found = replace(
@@ -239,7 +240,7 @@ def _fitted(blank: Suggestion, column: Vector, bounds: Bounds, data: _Data, resa
     if data.families < MIN_FAMILIES:
         return _Fit(replace(found, low=None, high=None, reason="one model family; none can be held out"), column, after)
     others = _bounded(_ratio(products.sum() - products, squares.sum() - squares), bounds)
-    errors = np.abs(data.relative - others[data.family] * column)
+    errors = np.abs(data.relative + others[data.family] * column)
     gain_low, gain_high = _gain_interval(np.abs(data.relative) - errors, data, resampling)
     held_out = float(np.mean(errors)) * PERCENT
     found = replace(found, held_out=held_out, gain_low=gain_low, gain_high=gain_high, beyond_noise=gain_low > 0.0)

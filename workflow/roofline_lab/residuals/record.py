@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from roofline_lab.scoring.errors import relative_difference
+
 METRICS = ("ttft", "itl", "e2e")
 LABELS: Mapping[str, str] = MappingProxyType({"ttft": "TTFT", "itl": "ITL", "e2e": "E2E"})
 PERCENT = 100.0
@@ -30,10 +32,10 @@ class Figure:
 
     @property
     def relative(self) -> float:
-        """(measured - predicted) / measured; positive: predicted too fast. Only for a scored figure."""
+        """(predicted - measured) / measured; negative: predicted too fast. Only for a scored figure."""
         assert self.measured_ms, "only scored figures have a residual"
         assert self.predicted_ms is not None, "only scored figures have a residual"
-        return (self.measured_ms - self.predicted_ms) / self.measured_ms
+        return relative_difference(self.predicted_ms, self.measured_ms)
 
 
 NOTHING_PRICED: Mapping[str, float] = MappingProxyType({})

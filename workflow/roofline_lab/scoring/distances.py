@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
+from roofline_lab.scoring.errors import relative_difference
 from simulator.metrics import percentile
 
 # Ranks at which quantiles are compared, percent: every whole one but the extremes, which are single requests.
@@ -41,5 +42,5 @@ def quantile_difference(predicted: Sequence[float], measured: Sequence[float]) -
     gaps = []
     for rank in RANKS:
         expected = percentile(reference, rank) or math.nan
-        gaps.append(abs((percentile(ordered, rank) or 0.0) - expected) / expected)
+        gaps.append(abs(relative_difference(percentile(ordered, rank) or 0.0, expected)))
     return math.fsum(gaps) / len(gaps)

@@ -1,8 +1,9 @@
-"""From simulated rows to errors, and from errors to the numbers a report may print.
+"""The one formula of an error, the rows it is taken of, and the numbers a report may print.
 
-The error of an experiment is the error of its mean (predicted mean against measured mean), never a
-mean over requests. Aggregates are unweighted means over experiments. A row that was not simulated
-or not measured carries a status and a reason and enters no mean.
+An error is predicted minus measured, relative to measured: negative where a prediction is too fast. The error of
+an experiment is the error of its mean (predicted mean against measured mean), never a mean over requests. Aggregates
+are unweighted means over experiments. A row that was not simulated or not measured carries a status and a reason and
+enters no mean.
 """
 
 from __future__ import annotations
@@ -11,9 +12,15 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 from roofline_lab.files import csv_text
 from roofline_lab.vocabulary import LoadFigure, Metric, RowStatus, Scope, Statistic
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
 
 NUMBER_COLUMNS = ("method", "arm", "load_point", "scope", "key", "metric", "statistic", "value", "unit")
 ERROR_COLUMNS = (
@@ -36,6 +43,28 @@ VALUE_DECIMALS = 6
 ALL_LOAD_POINTS = "all"
 AGGREGATES = (Scope.WORKLOAD, Scope.FAMILY, Scope.TP, Scope.OVERALL, Scope.SPLIT, Scope.STRATEGY)
 PERCENT = 100.0
+# One number, or many at once.
+Numbers = TypeVar("Numbers", float, "NDArray[np.float64]", "pd.Series[float]")
+
+
+def relative_difference(value: Numbers, reference: Numbers) -> Numbers:
+    """Return (value - reference) / reference: how far a prediction is above its measurement, as a fraction."""
+    return (value - reference) / reference
+
+
+def signed_error_pct(predicted: Numbers, measured: Numbers) -> Numbers:
+    """Return the relative error in percent; negative: predicted too fast."""
+    return relative_difference(predicted, measured) * PERCENT
+
+
+def ape_pct(predicted: Numbers, measured: Numbers) -> Numbers:
+    """Return the absolute percentage error."""
+    return abs(signed_error_pct(predicted, measured))
+
+
+def gain_pp(ape_of_pct: Numbers, ape_over_pct: Numbers) -> Numbers:
+    """Return by how many percentage points an absolute error is smaller than the one it is compared with."""
+    return ape_over_pct - ape_of_pct
 
 
 def mean(values: Sequence[float]) -> float:
@@ -103,7 +132,7 @@ class ErrorRow:
     def signed_error_against(self, measured: float) -> float:
         """Return the signed error in percent against another measured value."""
         assert self.predicted is not None, "only scored rows have an error"
-        return (self.predicted - measured) / measured * PERCENT
+        return signed_error_pct(self.predicted, measured)
 
     def counts_at(self, scope: Scope) -> bool:
         """Whether the row enters aggregates at `scope`: train rows count only as the side they are on.
@@ -214,7 +243,7 @@ class Scores:
         for row in self.select(of, metric):
             other = self.row(over, row.experiment, metric, row.load_point)
             if other is not None and other.is_scored:
-                pairs.append(Gain(row, other.ape_pct - row.ape_pct))
+                pairs.append(Gain(row, gain_pp(row.ape_pct, other.ape_pct)))
         return tuple(pairs)
 
     def tp_series(self, metric: Metric, of: str, over: str) -> tuple[Series, ...]:
@@ -281,7 +310,7 @@ def _row_numbers(row: ErrorRow, scores: Scores, reference: str) -> list[Number]:
     ]
     other = scores.row(reference, row.experiment, row.metric, row.load_point)
     if row.arm != reference and other is not None and other.is_scored:
-        values.append((Statistic.DELTA, other.ape_pct - row.ape_pct, "pp"))
+        values.append((Statistic.DELTA, gain_pp(row.ape_pct, other.ape_pct), "pp"))
     where = (row.method, row.arm, row.load_point, Scope.EXPERIMENT, row.experiment, row.metric)
     return [Number(*where, statistic, value, unit) for statistic, value, unit in values]
 

@@ -17,6 +17,7 @@ from roofline_lab.formatting import quantity
 from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.synthetic.rows import Row, RowTable, sequences
 from roofline_lab.hypotheses.synthetic.summaries import PERCENT, Direction, Summary, breaks, summarise, sweeps_of
+from roofline_lab.scoring.errors import ape_pct
 from roofline_lab.vocabulary import CriterionResult
 from simulator.validation import Finite, NonNegative, StrictModel
 
@@ -284,7 +285,7 @@ class Judge:
             return _unmeasured(criterion, statement, self._why_empty(criterion), "pct")
 
         def gap(row: Row) -> float:
-            return abs(_cell(row, criterion.column) / _cell(row, criterion.to) - 1.0) * PERCENT
+            return ape_pct(_cell(row, criterion.column), _cell(row, criterion.to))
 
         worst = max(rows, key=gap)
         holding = sum(gap(row) <= criterion.within_pct for row in rows)

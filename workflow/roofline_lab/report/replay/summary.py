@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from roofline_lab.files import csv_text
 from roofline_lab.predict.replay import LATENCIES, STATISTICS, StageScore
-from roofline_lab.scoring.errors import ALL_LOAD_POINTS, NUMBER_COLUMNS, PERCENT, VALUE_DECIMALS, mean
+from roofline_lab.scoring.errors import ALL_LOAD_POINTS, NUMBER_COLUMNS, VALUE_DECIMALS, mean, signed_error_pct
 
 METHOD = "replay"
 WAYS = ("load_points", "experiments")
@@ -130,4 +130,4 @@ def _latency(score: StageScore, latency: str) -> Iterator[Line]:
 def _figure(name: str, measured: float, predicted: float, unit: str) -> Iterator[Line]:
     yield name, "measured", measured, unit
     yield name, "predicted", predicted, unit
-    yield name, "signed_error", (predicted / measured - 1) * PERCENT, "pct"
+    yield name, "signed_error", signed_error_pct(predicted, measured), "pct"

@@ -13,6 +13,7 @@ from roofline_lab.predict.option_sets import OptionSet
 from roofline_lab.predict.recording import Recording, Stage
 from roofline_lab.predict.replay import LATENCIES, STATISTICS, Sample, StageScore
 from roofline_lab.report.replay.summary import Summary, by_set, by_stage, summary
+from roofline_lab.scoring.errors import signed_error_pct
 
 SUMMARISED = ("mean", "p50", "p90")
 DAGGER = "†"
@@ -173,7 +174,7 @@ def _throughput(score: StageScore) -> str:
         return MISSING
     measured, predicted = score.throughput_per_s
     grows = "; saturated" if score.queue_grows else ""
-    return f"{predicted:.3f} ({signed_pct((predicted / measured - 1) * 100)}{grows})"
+    return f"{predicted:.3f} ({signed_pct(signed_error_pct(predicted, measured))}{grows})"
 
 
 def _pair(everything: Sample, kept: Sample, statistic: str) -> str:
