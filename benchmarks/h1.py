@@ -47,7 +47,7 @@ def _parts(hypothesis: str) -> Iterator[tuple[str, Callable[[], object]]]:
     rows = read_rows(zip((ROOT / path for path in pipeline.run_paths(project, hypothesis)), runs, strict=True))
     published = load_published(ROOT / "hypotheses" / hypothesis / "published")
     report = build_report(project, hypothesis, rows, published)
-    panels = {one.method.title: one.scores for one in report.methods}
+    panels = {method.method.title: method.scores for method in report.methods}
     arms = tuple(report.spec.arms)
     yield "loading and validation", lambda: pipeline.open_project(ROOT)
     yield f"simulation ({len(runs)} runs)", lambda: [simulate(project, run) for run in runs]

@@ -110,12 +110,12 @@ def _recorded(workload: str, interval_us: int) -> list[Request]:
         Request(
             id=f"request_{index}",
             arrival_us=index * interval_us,
-            prompt_tokens=one.prompt_tokens,
-            output_tokens=one.output_tokens,
-            prefix_group=one.prefix_group,
-            prefix_tokens=one.prefix_tokens,
+            prompt_tokens=length.prompt_tokens,
+            output_tokens=length.output_tokens,
+            prefix_group=length.prefix_group,
+            prefix_tokens=length.prefix_tokens,
         )
-        for index, one in enumerate(lengths)
+        for index, length in enumerate(lengths)
     ]
 
 

@@ -189,8 +189,11 @@ def _eight_bit_floats(stated: Mapping[str, Any]) -> bool:
     groups = stated.get("config_groups")
     if method != "compressed-tensors" or not isinstance(groups, Mapping) or not groups:
         return False
-    weights = [one.get("weights") if isinstance(one, Mapping) else None for one in groups.values()]
-    return all(isinstance(one, Mapping) and (one.get("num_bits"), one.get("type")) == (8, "float") for one in weights)
+    weights = [group.get("weights") if isinstance(group, Mapping) else None for group in groups.values()]
+    return all(
+        isinstance(weight, Mapping) and (weight.get("num_bits"), weight.get("type")) == (8, "float")
+        for weight in weights
+    )
 
 
 def _refuse_foreign(config: Mapping[str, object], source: str) -> None:

@@ -59,12 +59,12 @@ def occupancy(done: Sequence[RequestResult]) -> Occupancy | None:
     def each(values: Iterable[float | None]) -> NDArray[np.float64]:
         return np.fromiter(values, dtype=np.float64, count=len(done))
 
-    prompts = each(one.prompt_tokens for one in done)
-    computed = prompts - each(one.cached_tokens for one in done)
-    outputs = np.maximum(each(one.output_tokens for one in done), 1.0)
-    begins = each(one.first_token_us for one in done)
-    ends = each(one.completed_us for one in done)
-    queues = each(one.scheduled_us for one in done) - each(one.arrival_us for one in done)
+    prompts = each(request.prompt_tokens for request in done)
+    computed = prompts - each(request.cached_tokens for request in done)
+    outputs = np.maximum(each(request.output_tokens for request in done), 1.0)
+    begins = each(request.first_token_us for request in done)
+    ends = each(request.completed_us for request in done)
+    queues = each(request.scheduled_us for request in done) - each(request.arrival_us for request in done)
     requests, tokens, lengths = _profile(prompts, outputs, begins, ends)
     token_time, gaps = float(requests @ lengths), float(np.sum(outputs - 1))
     # Others that decode when a prompt is completed; those that begin at the same moment came with it.

@@ -140,9 +140,19 @@ def engine_requests():
     model = step_time(CONSTANT, "llama-3.1-8b", "h100-sxm", 1)
     rows = []
     for name, (options, concurrency) in ENGINE_CASES.items():
-        for one in run(requests(), model, options, concurrency=concurrency).requests:
-            times = (one.scheduled_us, one.first_token_us, one.completed_us, one.last_step_us)
-            rows.append([name, one.id, one.state.value, one.arrival_us, *times, one.preemptions, one.cached_tokens])
+        for request in run(requests(), model, options, concurrency=concurrency).requests:
+            times = (request.scheduled_us, request.first_token_us, request.completed_us, request.last_step_us)
+            rows.append(
+                [
+                    name,
+                    request.id,
+                    request.state.value,
+                    request.arrival_us,
+                    *times,
+                    request.preemptions,
+                    request.cached_tokens,
+                ]
+            )
     header = ["case", "request", "state", "arrival_us", "scheduled_us", "first_token_us", "completed_us"]
     return [[*header, "last_step_us", "preemptions", "cached_tokens"], *rows]
 
@@ -163,13 +173,15 @@ def h1_runs():
     """Simulate H1 on two experiments."""
     laboratory = load_project(ROOT)
     rows = []
-    for one in laboratory.runs("h1_bw_efficiency"):
-        if one.experiment.id in ("jan30-llama2-7b-tp1-codesweep", "20260210-qwen3-14b-tp2-chatsweep"):
-            found = json.loads(simulate(laboratory, one))
+    for planned in laboratory.runs("h1_bw_efficiency"):
+        if planned.experiment.id in ("jan30-llama2-7b-tp1-codesweep", "20260210-qwen3-14b-tp2-chatsweep"):
+            found = json.loads(simulate(laboratory, planned))
             predicted = [
                 f"{found['metrics'][metric]['predicted']:.6f}" for metric in ("ttft_mean", "tpot_mean", "e2e_mean")
             ]
-            rows.append([one.method.id, one.arm.name, one.experiment.id, *predicted, found["counters"]["steps"]])
+            rows.append(
+                [planned.method.id, planned.arm.name, planned.experiment.id, *predicted, found["counters"]["steps"]]
+            )
     return [["method", "arm", "experiment", "ttft_ms", "tpot_ms", "e2e_ms", "steps"], *rows]
 
 

@@ -88,7 +88,7 @@ def upstream_model(name: str, configs: Path, source: str = "model") -> Model:
         If upstream's formulas do not describe it.
     """
     ids = model_ids(configs)
-    chosen = next((one for one in (name, name.lower().rsplit("/", 1)[-1]) if one in ids), None)
+    chosen = next((text for text in (name, name.lower().rsplit("/", 1)[-1]) if text in ids), None)
     if chosen is None:
         raise ConfigError(f"{source}: unknown id '{name}'; {suggest(name, ids)}")
     model = find_model(chosen, configs)

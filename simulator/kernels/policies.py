@@ -71,9 +71,9 @@ def match_shape(known: Iterable[AttentionShape], asked: AttentionShape) -> tuple
     return min(((shape, shape_distance(shape, asked)) for shape in sorted(known)), key=lambda found: found[1])
 
 
-def shape_distance(one: AttentionShape, other: AttentionShape) -> float:
+def shape_distance(shape: AttentionShape, other: AttentionShape) -> float:
     """Euclid over heads, KV heads and head dimension."""
-    return math.dist((one.heads, one.kv_heads, one.head_dim), (other.heads, other.kv_heads, other.head_dim))
+    return math.dist((shape.heads, shape.kv_heads, shape.head_dim), (other.heads, other.kv_heads, other.head_dim))
 
 
 def match_tp(known: Iterable[int], asked: int) -> int:

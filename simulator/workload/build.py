@@ -159,7 +159,7 @@ def _recorded(spec: WorkloadSpec, trace: TraceSource, seed: int, base: Path) -> 
         requests = _first(requests, spec.requests, path)
     if spec.arrivals is not None:
         times = arrival_times(spec.arrivals, len(requests), seed)
-        requests = tuple(replace(one, arrival_us=time) for one, time in zip(requests, times, strict=True))
+        requests = tuple(replace(request, arrival_us=time) for request, time in zip(requests, times, strict=True))
     return requests
 
 

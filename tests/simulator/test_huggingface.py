@@ -120,10 +120,10 @@ def test_embeddings_of_gemma_are_tied_and_llama_4_shares_an_expert_without_sayin
 
 
 def test_attention_to_a_part_of_the_context_is_announced_however_it_is_written():
-    assert any("8192 is not modelled" in one for one in read(LLAMA_4_TEXT).warnings)
-    assert any("4096 is not modelled" in one for one in read(GEMMA).warnings)
+    assert any("8192 is not modelled" in warning for warning in read(LLAMA_4_TEXT).warnings)
+    assert any("4096 is not modelled" in warning for warning in read(GEMMA).warnings)
     windowed = read(PHI, sliding_window=2047, layer_types=["sliding_attention", "full_attention"])
-    assert any("2047 is not modelled" in one for one in windowed.warnings)
+    assert any("2047 is not modelled" in warning for warning in windowed.warnings)
     assert not read(PHI, sliding_window=2047, layer_types=["full_attention"]).warnings
 
 
@@ -133,7 +133,7 @@ def test_newer_names_of_the_type_and_of_rotation_are_understood():
 
 
 def test_a_model_of_four_byte_floats_is_announced():
-    assert any("4 bytes per value" in one for one in read(PHI, torch_dtype="float32").warnings)
+    assert any("4 bytes per value" in warning for warning in read(PHI, torch_dtype="float32").warnings)
 
 
 COMPRESSED = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 8}}}}

@@ -182,10 +182,10 @@ class Rules(StrictModel):
     def unknown_definitions(self) -> list[str]:
         """Return what is wrong with the names of predicted metrics."""
         return [
-            f"definitions.{metric.value}.predicted: unknown definition '{one.predicted}'; "
-            f"{suggest(one.predicted, DEFINITIONS)}"
-            for metric, one in self.definitions.items()
-            if one.predicted not in DEFINITIONS
+            f"definitions.{metric.value}.predicted: unknown definition '{definition.predicted}'; "
+            f"{suggest(definition.predicted, DEFINITIONS)}"
+            for metric, definition in self.definitions.items()
+            if definition.predicted not in DEFINITIONS
         ]
 
 

@@ -147,21 +147,21 @@ def workload_of(project: Project, run: Run, load_point: str) -> Workload:
     if rule.arrivals is Arrivals.CLOSED_LOOP:
         return _closed_loop(requests, measured, f"{experiment.id}, {load_point}")
     interval_us = recorded.interval_us(experiment.id)
-    spaced = (replace(one, arrival_us=position * interval_us) for position, one in enumerate(requests))
+    spaced = (replace(request, arrival_us=position * interval_us) for position, request in enumerate(requests))
     return Workload(requests=tuple(spaced), concurrency=None)
 
 
 def _recorded_requests(lengths: Iterable[RecordedLength]) -> tuple[Request, ...]:
     return tuple(
         Request(
-            id=str(one.index),
+            id=str(length.index),
             arrival_us=0,
-            prompt_tokens=one.prompt_tokens,
-            output_tokens=one.output_tokens,
-            prefix_group=SHARED_GROUP if one.shared_prefix_tokens else None,
-            prefix_tokens=one.shared_prefix_tokens,
+            prompt_tokens=length.prompt_tokens,
+            output_tokens=length.output_tokens,
+            prefix_group=SHARED_GROUP if length.shared_prefix_tokens else None,
+            prefix_tokens=length.shared_prefix_tokens,
         )
-        for one in lengths
+        for length in lengths
     )
 
 
@@ -181,10 +181,10 @@ def _metrics(
 ) -> dict[str, Any]:
     return {
         metric.value: {
-            "predicted": measure(one.predicted, result.requests, options),
-            **_measured(metric, one, experiment, load_point),
+            "predicted": measure(definition.predicted, result.requests, options),
+            **_measured(metric, definition, experiment, load_point),
         }
-        for metric, one in definitions.items()
+        for metric, definition in definitions.items()
     }
 
 

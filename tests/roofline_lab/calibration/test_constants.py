@@ -32,12 +32,12 @@ def test_positions_and_values_are_inverse_to_each_other():
     for place in (-1.0, -0.3, 0.8, 1.0):
         values = at(np.full(len(CONSTANTS), place))
         assert positions(values) == pytest.approx(place)
-        assert all(one.low - 1e-9 <= values[one.name] <= one.high + 1e-9 for one in CONSTANTS)
+        assert all(constant.low - 1e-9 <= values[constant.name] <= constant.high + 1e-9 for constant in CONSTANTS)
 
 
 def test_every_option_of_the_model_is_searched_or_fixed():
     options = set(CalibratedPhysicsOptions.model_fields) - {"family", "corner_sharpness", "lm_head"}
-    assert options == {one.name.removeprefix("host_") for one in STEP_CONSTANTS} | set(FIXED)
+    assert options == {constant.name.removeprefix("host_") for constant in STEP_CONSTANTS} | set(FIXED)
     assert options_of(starts(), schedule_ahead=False).layer_us == 50.0
 
 
@@ -53,7 +53,7 @@ def test_trust_in_a_start_is_finite_and_positive():
 
 def test_the_data_sheet_alone_has_peaks_and_no_costs():
     values = data_sheet()
-    assert all(values[one.name] == (1.0 if one.unit == "1" else 0.0) for one in CONSTANTS)
+    assert all(values[constant.name] == (1.0 if constant.unit == "1" else 0.0) for constant in CONSTANTS)
 
 
 def test_engine_side_figures_contain_no_client():

@@ -22,7 +22,7 @@ GPUS = sorted((ROOT / "configs" / "hardware").glob("*.yaml"))
 
 def constants_of(path: Path) -> dict[str, float]:
     constants = read_yaml(path)["constants"]
-    return {one.name: constants[one.name]["value"] for one in CONSTANTS}
+    return {constant.name: constants[constant.name]["value"] for constant in CONSTANTS}
 
 
 @st.composite

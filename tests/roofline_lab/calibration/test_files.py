@@ -14,16 +14,16 @@ NAME = "h100_vllm"
 
 
 def test_only_servers_that_schedule_ahead_are_simulated_without_it():
-    waiting = [Path(one).stem for one in paths.waiting_paths(ROOT, NAME)]
+    waiting = [Path(path).stem for path in paths.waiting_paths(ROOT, NAME)]
     assert "60-llama-3-1-70b-tp4-general-lite-4-1" in waiting
-    assert not any("jan30" in one or "20260210" in one for one in waiting)
+    assert not any("jan30" in name or "20260210" in name for name in waiting)
     assert set(waiting) < set(paths.train_experiments(ROOT, NAME))
 
 
 def test_every_committed_file_of_a_calibration_is_written_by_one_rule():
     published = paths.all_published(ROOT)
     assert len(published) == len(set(published))
-    assert {Path(one).name for one in published} == {
+    assert {Path(name).name for name in published} == {
         f"{NAME}.yaml",
         *(path.name for path in (ROOT / "reports" / "calibration" / NAME).iterdir()),
     }

@@ -152,7 +152,7 @@ def test_a_fold_holds_nothing_of_the_family_it_leaves_out(problem):
 
 def test_no_data_of_a_held_out_family_reach_its_constants(problem):
     spoiled = problem.measured.copy()
-    spoiled[[i for i, one in enumerate(problem.families) if one == "Qwen3-14B"]] *= 3.0
+    spoiled[[i for i, family in enumerate(problem.families) if family == "Qwen3-14B"]] *= 3.0
     folds = [fit(one.without(frozenset(["Qwen3-14B"]))) for one in (problem, replace(problem, measured=spoiled))]
     assert folds[0].values == folds[1].values
 
@@ -161,8 +161,8 @@ def test_resamples_draw_whole_families_and_repeat_exactly(problem):
     drawn = [resamples(replace(problem, scatter=0.03), 5, seed=8) for _ in range(2)]
     assert drawn[0].shape == (5, len(CONSTANTS))
     assert drawn[0].tobytes() == drawn[1].tobytes()
-    for (low, high), one in zip(intervals(drawn[0]), CONSTANTS, strict=True):
-        assert one.low - 1e-9 <= low <= high <= one.high + 1e-9
+    for (low, high), constant in zip(intervals(drawn[0]), CONSTANTS, strict=True):
+        assert constant.low - 1e-9 <= low <= high <= constant.high + 1e-9
 
 
 def test_correlations_are_symmetric_with_ones_on_the_diagonal(problem):
@@ -180,7 +180,7 @@ def test_a_learning_curve_has_every_size_but_all(problem):
 
 def test_names_follow_the_order_of_the_vector():
     assert tuple(at(np.zeros(len(CONSTANTS)))) == NAMES
-    assert NAMES[: len(STEP_CONSTANTS)] == tuple(one.name for one in STEP_CONSTANTS)
+    assert NAMES[: len(STEP_CONSTANTS)] == tuple(constant.name for constant in STEP_CONSTANTS)
 
 
 def test_a_shortened_run_arrives_at_the_rate_of_the_whole():
@@ -188,7 +188,7 @@ def test_a_shortened_run_arrives_at_the_rate_of_the_whole():
     short = load_points(ROOT, ["inference_perf_stages"], 300, seed=1)[1]
     rates = []
     for point in (whole, short):
-        arrivals = [one.arrival_us for one in point.requests[point.warm_up :]]
+        arrivals = [request.arrival_us for request in point.requests[point.warm_up :]]
         rates.append((len(arrivals) - 1) / (arrivals[-1] - arrivals[0]))
     assert short.warm_up == whole.warm_up
     assert rates[1] == pytest.approx(rates[0], rel=1e-6)

@@ -65,7 +65,7 @@ def surfaces(root: Path) -> list[str]:
 
 def spoil(root: Path, family: str) -> None:
     """Make everything measured on one family half as long again."""
-    (experiment,) = (one for one, of in EXPERIMENTS.items() if of == family)
+    (experiment,) = (name for name, of in EXPERIMENTS.items() if of == family)
     folder = root / "ground_truth" / experiment
     content = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
     for point in content["load_points"]:
@@ -83,7 +83,7 @@ def true_project(tmp_path_factory):
 
 
 def predicted(root: Path, family: str) -> dict:
-    (experiment,) = (one for one, of in EXPERIMENTS.items() if of == family)
+    (experiment,) = (name for name, of in EXPERIMENTS.items() if of == family)
     (row,) = json.loads(jobs.judge_job(root, NAME, experiment, "fit.json"))
     return {
         variant: {metric: figure["predicted"] for metric, figure in found["figures"].items()}
@@ -96,16 +96,16 @@ def test_measurements_of_a_family_do_not_move_its_held_out_prediction_by_one_bit
     spoiled = project(tmp_path)
     spoil(spoiled, family)
     # Surfaces contain nothing measured, so those of the true project serve.
-    files = [str(true_project / "surfaces" / f"{one}.json") for one in EXPERIMENTS]
+    files = [str(true_project / "surfaces" / f"{experiment}.json") for experiment in EXPERIMENTS]
     write_text(spoiled / "fit.json", jobs.fit_job(spoiled, NAME, files))
     true_fit, spoiled_fit = (json.loads((root / "fit.json").read_text()) for root in (true_project, spoiled))
     for fold in FOLDS:
         assert spoiled_fit[fold][family] == true_fit[fold][family]
     assert spoiled_fit["in_sample"] != true_fit["in_sample"]
     others = set(EXPERIMENTS.values()) - {family}
-    assert all(spoiled_fit["held_out"][one] != true_fit["held_out"][one] for one in others)
+    assert all(spoiled_fit["held_out"][other] != true_fit["held_out"][other] for other in others)
     before, after = (predicted(root, family) for root in (true_project, spoiled))
-    assert {one: after[one] for one in FOLDS} == {one: before[one] for one in FOLDS}
+    assert {name: after[name] for name in FOLDS} == {name: before[name] for name in FOLDS}
     assert after["in_sample"] != before["in_sample"]
 
 
@@ -130,7 +130,7 @@ def test_another_process_with_other_hashes_writes_the_same_bytes(true_project):
         f"sys.stdout.write(jobs.fit_job(root, {NAME!r}, sys.argv[3:]))"
     )
     experiment = "20260210-codellama-34b-tp2-codesweep"
-    files = [f"surfaces/{one}.json" for one in EXPERIMENTS]
+    files = [f"surfaces/{name}.json" for name in EXPERIMENTS]
     run = subprocess.run(
         [sys.executable, "-c", code, str(true_project), experiment, *files],
         cwd=ROOT,

@@ -35,9 +35,10 @@ def predictions():
 
 def errors(predictions, variant, metric, points):
     found = [
-        abs(float(one["predicted_ms"]) / float(one["measured_ms"]) - 1) * 100
-        for one in predictions
-        if (one["variant"], one["metric"]) == (variant, f"{metric}_mean") and one["load_point"].split("/")[0] in points
+        abs(float(prediction["predicted_ms"]) / float(prediction["measured_ms"]) - 1) * 100
+        for prediction in predictions
+        if (prediction["variant"], prediction["metric"]) == (variant, f"{metric}_mean")
+        and prediction["load_point"].split("/")[0] in points
     ]
     return sum(found) / len(found)
 
@@ -57,8 +58,8 @@ def test_the_calibration_belongs_to_the_data_in_the_project(calibration):
 @pytest.mark.parametrize("metric", ["ttft", "itl", "e2e"])
 def test_held_out_families_are_predicted_within_the_targets(predictions, metric):
     plan = load_plan(ROOT, NAME)
-    synchronous = {one.id for one in load_set(ROOT, plan.synchronous_set)}
-    client = {one.id for name in plan.train_sets for one in load_set(ROOT, name)}
+    synchronous = {experiment.id for experiment in load_set(ROOT, plan.synchronous_set)}
+    client = {experiment.id for name in plan.train_sets for experiment in load_set(ROOT, name)}
     limit = getattr(plan.targets.synchronous, metric)
     assert errors(predictions, "held_out", metric, synchronous) <= limit
     assert errors(predictions, "synchronous_held_out", metric, synchronous) <= limit
@@ -66,7 +67,7 @@ def test_held_out_families_are_predicted_within_the_targets(predictions, metric)
 
 
 def test_calibrating_beats_the_data_sheet_tenfold_in_itl(predictions):
-    client = {one.id for one in load_set(ROOT, "all_client")}
+    client = {experiment.id for experiment in load_set(ROOT, "all_client")}
     assert errors(predictions, "data_sheet", "itl", client) > 10 * errors(predictions, "held_out", "itl", client)
 
 

@@ -36,7 +36,7 @@ TRUTH = {**starts(), "layer_us": 42.0, "guidellm_request_us": 4500.0, "client_us
 def worth_of(players, gain):
     """Worth of every coalition, one quantity."""
     members = [[one for one in range(players) if subset >> one & 1] for subset in range(1 << players)]
-    return np.array([[float(gain(one))] for one in members])
+    return np.array([[float(gain(member))] for member in members])
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_players_that_always_gain_the_same_get_the_same():
 
 
 def test_a_player_that_never_gains_gets_nothing():
-    found = shares(worth_of(4, lambda members: sum(one + 1 for one in members if one != 2) ** 2))
+    found = shares(worth_of(4, lambda members: sum(member + 1 for member in members if member != 2) ** 2))
     assert found[2] == 0.0
     assert found[3] > found[0] > 0.0
 
@@ -88,9 +88,9 @@ def test_half_a_game_is_refused():
 
 
 def test_every_fitted_constant_belongs_to_one_term():
-    named = [constant for one in TERMS for constant in one.constants]
+    named = [constant for term in TERMS for constant in term.constants]
     assert sorted(named) == sorted(one.name for one in CONSTANTS)
-    assert all(bool(one.constants) != (one.switch is not None) for one in TERMS)
+    assert all(bool(term.constants) != (term.switch is not None) for term in TERMS)
 
 
 def test_the_chain_goes_from_the_data_sheet_to_the_full_model_one_term_at_a_time():
@@ -100,7 +100,7 @@ def test_the_chain_goes_from_the_data_sheet_to_the_full_model_one_term_at_a_time
     assert switches_of(0) == Switches(lm_head=False, schedule_ahead=False)
     assert switches_of(ALL_TERMS) == Switches(lm_head=True, schedule_ahead=True)
     assert ideal_of(ALL_TERMS) == ()
-    assert sorted(ideal_of(0)) == sorted(one.name for one in CONSTANTS)
+    assert sorted(ideal_of(0)) == sorted(constant.name for constant in CONSTANTS)
 
 
 def test_an_absent_term_means_what_the_data_sheet_says():
@@ -122,7 +122,7 @@ def problems(points, surfaces):
     """Under every switch, load points whose measured means are what `TRUTH` predicts with all terms."""
     truth = problem_of(points, surfaces, WEIGHTS, scatter=1e-4)
     measured = truth.predicted(positions(TRUTH))
-    headless = {one.name: without_head(surfaces[one.name], one) for one in points}
+    headless = {point.name: without_head(surfaces[point.name], point) for point in points}
     return {
         Switches(lm_head, ahead): replace(
             problem_of(points, surfaces if lm_head else headless, WEIGHTS, scatter=1e-4), measured=measured
@@ -158,7 +158,9 @@ def test_a_server_that_never_schedules_ahead_answers_cached_prompts_sooner_and_w
 
 @pytest.fixture
 def three_terms(monkeypatch):
-    chosen = [one for one in TERMS if one.name in ("launches per layer", "scheduling ahead", "client time per request")]
+    chosen = [
+        term for term in TERMS if term.name in ("launches per layer", "scheduling ahead", "client time per request")
+    ]
     monkeypatch.setattr(terms_module, "TERMS", tuple(chosen))
     return chosen
 
@@ -167,7 +169,7 @@ def test_a_switch_that_changes_no_prediction_gets_no_share(problems, three_terms
     # One request at a time on servers that never schedule ahead: that term is a dummy.
     problems = {key: problems[Switches(lm_head=True, schedule_ahead=True)] for key in problems}
     worth = np.array([errors for _, errors in subset_errors(problems, range(8))])
-    found = dict(zip((one.name for one in three_terms), shares(-worth), strict=True))
+    found = dict(zip((term.name for term in three_terms), shares(-worth), strict=True))
     assert found["scheduling ahead"].tolist() == [0.0, 0.0, 0.0]
     assert found["launches per layer"][1] > 0.05
     assert found["client time per request"][0] > 0.02

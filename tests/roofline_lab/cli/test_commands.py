@@ -75,7 +75,7 @@ def test_a_new_hypothesis_speaks_of_the_measurements_and_the_method_it_names(cap
     assert ("added the set" in out) is (name != "multi_rate")
     laboratory = load_project(copied)
     spec = laboratory.hypotheses["toy_claim"]
-    workloads = {one.workload.name for one in laboratory.experiments("toy_claim")}
+    workloads = {experiment.workload.name for experiment in laboratory.experiments("toy_claim")}
     assert spec.methods == ("multi_rate",)
     assert spec.mechanisms[0].predicts == dict.fromkeys(workloads, "longer")
     folder = copied / "hypotheses" / "toy_claim"

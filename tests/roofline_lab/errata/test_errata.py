@@ -124,12 +124,12 @@ def experiments(lab):
 
 @pytest.fixture(scope="module")
 def judged(documents, experiments):
-    return {one.document.file.subject: one for one in judge_documents(documents, experiments)}
+    return {document.document.file.subject: document for document in judge_documents(documents, experiments)}
 
 
 @pytest.fixture(scope="module")
 def names(documents, experiments):
-    return {one.file.subject: names_of(one, documents, experiments) for one in documents}
+    return {document.file.subject: names_of(document, documents, experiments) for document in documents}
 
 
 # --- intervals --------------------------------------------------------------------------------
@@ -361,13 +361,13 @@ def test_every_statement_that_holds_stops_holding_in_some_mutated_table(judged, 
 def put_right(claim, names):
     """Return the claim with what was computed in place of what was said, or None where it names no number."""
     if claim.kind == "count":
-        found = [row for row, one in truths(claim.rows, names).items() if one]
+        found = [row for row, truth in truths(claim.rows, names).items() if truth]
         return claim.model_copy(update={"claimed": len(found), "claimed_of": None})
     if claim.kind == "arithmetic":
         return claim.model_copy(update={"claimed": scalar(claim.value, names).middle})
     if claim.kind == "range":
         values = numbers(claim.value, names).values()
-        ends = (min(one.middle for one in values), max(one.middle for one in values))
+        ends = (min(interval.middle for interval in values), max(interval.middle for interval in values))
         return claim.model_copy(update={"claimed": ends})
     if claim.kind == "bound":
         name = next(n for n in ("above", "below", "at_least", "at_most") if getattr(claim, n) is not None)

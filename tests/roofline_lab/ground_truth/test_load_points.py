@@ -24,16 +24,16 @@ CODEGEN = "20260217-155451-llama-2-7b-tp1-codegen"
 CHAT = "jan30-llama2-7b-tp1-chatsweep"
 MULTI_RATE = load_set(ROOT, "multi_rate")
 
-every_experiment = pytest.mark.parametrize("experiment", MULTI_RATE, ids=[one.id for one in MULTI_RATE])
+every_experiment = pytest.mark.parametrize("experiment", MULTI_RATE, ids=[experiment.id for experiment in MULTI_RATE])
 
 
 def by_id(identifier):
-    return next(one for one in MULTI_RATE if one.id == identifier)
+    return next(experiment for experiment in MULTI_RATE if experiment.id == identifier)
 
 
 @pytest.fixture
 def project(tmp_path):
-    for name in ("configs/models", "configs/hardware", *(f"ground_truth/{one}" for one in (CHAT, CODEGEN))):
+    for name in ("configs/models", "configs/hardware", *(f"ground_truth/{text}" for text in (CHAT, CODEGEN))):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "ground_truth" / "vocabulary.yaml", tmp_path / "ground_truth")
     return tmp_path
@@ -61,7 +61,7 @@ def refused(project, change, identifier=CODEGEN):
 def test_the_sets_hold_the_sweep_and_the_fifteen_runs():
     sizes = {name: len(load_set(ROOT, name)) for name in ("guidellm_sweep_llama2_7b", "inference_perf_stages", "all")}
     assert sizes == {"guidellm_sweep_llama2_7b": 1, "inference_perf_stages": 15, "all": 29}
-    assert {one.side for one in load_set(ROOT, "all_client")} == {"client"}
+    assert {experiment.side for experiment in load_set(ROOT, "all_client")} == {"client"}
     assert by_id(SWEEP).side == "server"
 
 
@@ -87,7 +87,7 @@ def test_every_load_point_says_rate_saturation_and_where_its_figures_are_from(ex
 def test_every_inference_perf_run_says_what_is_wrong_with_its_figures(experiment):
     if experiment.tool != "inference-perf":
         return
-    flags = {one.flag for one in experiment.quality}
+    flags = {flag.flag for flag in experiment.quality}
     assert flags >= {
         Flag.OUTPUT_RETOKENISED,
         Flag.PROMPTS_REPEAT,
@@ -104,7 +104,7 @@ def test_quoted_figures_are_those_of_the_table(shared_dir):
     assert sorted(tables) == sorted(one.id for one in MULTI_RATE)
     for experiment in MULTI_RATE:
         for point, row in zip(experiment.load_points, tables[experiment.id].load_points, strict=True):
-            figures = {name: one.model_dump(exclude_none=True) for name, one in point.measured.items()}
+            figures = {name: measured.model_dump(exclude_none=True) for name, measured in point.measured.items()}
             assert figures == row["measured"]
             assert point.requests.model_dump(exclude_none=True) == {
                 "lost_positions": (),
@@ -120,7 +120,10 @@ def test_the_sweeps_lengths_are_the_recorded_ones(shared_dir):
             recorded = sorted(
                 (int(row["input_tokens"]), int(row["output_tokens_true"])) for row in csv.DictReader(stream)
             )
-        ours = [(one.prompt_tokens, one.output_tokens) for one in experiment.completed_workload(point.id).requests]
+        ours = [
+            (request.prompt_tokens, request.output_tokens)
+            for request in experiment.completed_workload(point.id).requests
+        ]
         assert sorted(ours) == recorded
 
 
@@ -159,7 +162,7 @@ def test_a_stage_cycles_through_its_pool_with_gaps_that_fill_it():
     assert (len(requests), workload.concurrency) == (3000, None)
     assert (requests[107].prefix_group, requests[107].prefix_tokens) == ("prompt_7", 592)
     assert requests[-1].arrival_us == pytest.approx(600e6, abs=1)
-    assert {one.output_tokens for one in requests} == {247}
+    assert {request.output_tokens for request in requests} == {247}
 
 
 def test_the_seed_decides_random_arrivals_and_nothing_else():
@@ -224,7 +227,10 @@ def test_recorded_requests_replace_drawn_ones(project):
     experiment = changed(project, use_requests, CHAT)
     workload = experiment.completed_workload("synchronous")
     assert workload.concurrency == 1
-    assert [(one.prompt_tokens, one.output_tokens) for one in workload.requests[:2]] == [(300, 200), (301, 200)]
+    assert [(request.prompt_tokens, request.output_tokens) for request in workload.requests[:2]] == [
+        (300, 200),
+        (301, 200),
+    ]
     assert experiment.mean_output_tokens("synchronous") == 200
     assert experiment.measured_requests("synchronous")[0].e2e_ms == 1300.0
     assert experiment.measured_requests("synchronous")[0].tpot_ms == pytest.approx(1287 / 199)

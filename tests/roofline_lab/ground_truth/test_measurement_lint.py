@@ -175,7 +175,7 @@ def test_prompts_are_found_to_repeat_after_a_hundred_requests(shared_dir, name):
 def test_prompts_are_found_to_repeat_in_the_first_two_hundred_requests(shared_dir):
     path = shared_dir / "ground_truth" / INFERENCE_PERF / "replay.first200.json"
     requests = json.loads(path.read_text(encoding="utf-8"))["requests"]
-    assert lint.prompts_repeat([one["input_tokens"] for one in requests]).value == 100
+    assert lint.prompts_repeat([request["input_tokens"] for request in requests]).value == 100
 
 
 def test_prompts_that_do_not_repeat_are_left_alone(shared_dir):

@@ -115,8 +115,8 @@ def test_recorded_inputs_cover_every_experiment():
     assert set(RECORDED.intervals_us) == set(EXPERIMENTS)
     for experiment in EXPERIMENTS.values():
         lengths = RECORDED.lengths(experiment.workload.name)
-        assert [one.index for one in lengths] == list(range(50))
-        assert all(one.shared_prefix_tokens < one.prompt_tokens for one in lengths)
+        assert [length.index for length in lengths] == list(range(50))
+        assert all(length.shared_prefix_tokens < length.prompt_tokens for length in lengths)
 
 
 def test_recorded_intervals_are_the_measured_e2e_within_a_fifth_of_a_percent():
@@ -132,8 +132,8 @@ def test_recorded_lengths_are_the_published_ones(shared_dir):
         expected.setdefault(row["workload"], []).append(tuple(int(row[name]) for name in ("index", *figures)))
     for workload, lengths in expected.items():
         ours = [
-            (one.index, one.prompt_tokens, one.shared_prefix_tokens, one.output_tokens)
-            for one in RECORDED.lengths(workload)
+            (length.index, length.prompt_tokens, length.shared_prefix_tokens, length.output_tokens)
+            for length in RECORDED.lengths(workload)
         ]
         assert ours == lengths
 

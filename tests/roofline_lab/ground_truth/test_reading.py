@@ -163,7 +163,10 @@ def test_experiments_are_described_as_published(shared_dir):
     path = shared_dir / "published" / "h1_experiments.csv"
     with path.open(encoding="utf-8", newline="") as stream:
         rows = [tuple(row.values()) for row in csv.DictReader(stream)]
-    ours = [(one.id, one.model, str(one.tensor_parallel), one.workload.name) for one in EXPERIMENTS]
+    ours = [
+        (experiment.id, experiment.model, str(experiment.tensor_parallel), experiment.workload.name)
+        for experiment in EXPERIMENTS
+    ]
     assert ours == rows
 
 

@@ -26,21 +26,21 @@ def row(shared_dir):
         recorded = tuple(
             MeasuredRequest(
                 load_point=LOAD_POINT,
-                id=one["index"],
-                arrival_us=int(one["arrival_time_us"]),
-                prompt_tokens=int(one["input_tokens"]),
-                output_tokens=int(one["output_tokens_true"]),
-                ttft_ms=float(one["ttft_ms"]),
-                e2e_ms=float(one["e2e_ms"]),
+                id=row["index"],
+                arrival_us=int(row["arrival_time_us"]),
+                prompt_tokens=int(row["input_tokens"]),
+                output_tokens=int(row["output_tokens_true"]),
+                ttft_ms=float(row["ttft_ms"]),
+                e2e_ms=float(row["e2e_ms"]),
             )
-            for one in csv.DictReader(lines)
+            for row in csv.DictReader(lines)
         )
     laboratory = load_project(ROOT)
     run = laboratory.run("h7b_mixed_max_end_to_end", "multi_rate", "longer", EXPERIMENT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(run.experiment), "recorded", lambda self: recorded)
         rows = [json.loads(line) for line in simulate(laboratory, run).splitlines()]
-    return next(one for one in rows if one["load_point"] == LOAD_POINT)
+    return next(row for row in rows if row["load_point"] == LOAD_POINT)
 
 
 def test_a_replayed_trace_is_compared_request_by_request(row):

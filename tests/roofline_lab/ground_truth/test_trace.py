@@ -29,13 +29,15 @@ def changed(tmp_path, place, **cells):
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
 def test_a_trace_is_read_in_file_order_plain_or_compressed(tmp_path, name):
     trace = read_trace(write_trace(tmp_path / name, requests(count=3)))
-    assert [(one.id, one.arrival_us, one.prompt_tokens, one.output_tokens) for one in trace.requests] == [
+    assert [
+        (request.id, request.arrival_us, request.prompt_tokens, request.output_tokens) for request in trace.requests
+    ] == [
         ("0", 0, 500, 20),
         ("1", 500_000, 501, 20),
         ("2", 1_000_000, 502, 20),
     ]
-    assert [one.ttft_ms for one in trace.requests] == [30.0, 30.1, 30.2]
-    assert {one.load_point for one in trace.requests} == {"0"}
+    assert [request.ttft_ms for request in trace.requests] == [30.0, 30.1, 30.2]
+    assert {request.load_point for request in trace.requests} == {"0"}
 
 
 def test_the_digest_changes_with_the_content(tmp_path):
@@ -46,16 +48,16 @@ def test_the_digest_changes_with_the_content(tmp_path):
 
 def test_has_error_may_be_missing_and_further_columns_are_left_alone(tmp_path):
     columns = (*(name for name in COLUMNS if name != "has_error"), "queue_ms")
-    rows = [one | {"queue_ms": "anything"} for one in requests()]
+    rows = [request | {"queue_ms": "anything"} for request in requests()]
     trace = read_trace(write_trace(tmp_path / "a.csv", rows, columns))
-    assert all(one.completed for one in trace.requests)
+    assert all(request.completed for request in trace.requests)
 
 
 def test_a_failed_request_needs_no_latency(tmp_path):
     rows = requests()
     rows[3] |= {"has_error": 1, "ttft_ms": "", "e2e_ms": "", "output_tokens_true": 0}
     trace = read_trace(write_trace(tmp_path / "a.csv", rows))
-    assert [one.id for one in trace.requests if not one.completed] == ["3"]
+    assert [request.id for request in trace.requests if not request.completed] == ["3"]
 
 
 def test_a_missing_column_is_named_with_what_it_holds(tmp_path):
@@ -67,7 +69,7 @@ def test_a_missing_column_is_named_with_what_it_holds(tmp_path):
 
 
 def test_an_unknown_column_is_refused_with_the_nearest_known_one(tmp_path):
-    rows = [one | {"ttft_s": 1} for one in requests()]
+    rows = [request | {"ttft_s": 1} for request in requests()]
     told = refusal(write_trace(tmp_path / "a.csv", rows, (*COLUMNS, "ttft_s")))
     assert "column 'ttft_s': unknown; did you mean 'ttft_ms'?" in told
 

@@ -118,7 +118,7 @@ def test_criteria_on_arms_that_are_no_multiple_are_left_alone():
 def test_the_gain_of_h1_is_the_factor_minus_one_times_100_minus_the_baseline_error(h1_report):
     """With the last step counted once and one definition on both sides nothing is left to explain."""
     corrected = h1_report.headline
-    tpot = next(one for one in corrected.identities if one.metric is TPOT)
+    tpot = next(identity for identity in corrected.identities if identity.metric is TPOT)
     assert tpot.is_constant_multiple
     assert (tpot.is_computed, tpot.scale) == (True, pytest.approx(1 / 0.82))
     for row in corrected.scores.select("baseline", TPOT):
@@ -130,14 +130,14 @@ def test_every_published_criterion_of_h1_follows_from_the_factor(h1_report):
     published = h1_report.methods[0]
     assert [one.observed.id for one in published.explained] == ["tpot_improves", "chat_more_than_code", "tp_scaling"]
     assert all(one.is_explained for one in published.explained)
-    tpot = next(one for one in published.identities if one.metric is TPOT)
+    tpot = next(identity for identity in published.identities if identity.metric is TPOT)
     assert tpot.explained_pct > 98
     assert "follows from the factor" in published.explained_criteria_table
 
 
 def test_the_first_token_of_h1_is_no_constant_multiple_under_either_method(h1_report):
     for method in h1_report.methods:
-        ttft = next(one for one in method.identities if one.metric is Metric.TTFT_MEAN)
+        ttft = next(identity for identity in method.identities if identity.metric is Metric.TTFT_MEAN)
         assert not ttft.is_constant_multiple
 
 

@@ -104,7 +104,9 @@ def test_as_measured_is_the_method_of_every_load_point_without_its_step_time(lab
 
 def test_claims_about_the_physical_model_start_from_the_constants_a_fit_starts_from(lab):
     """None of them is tuned: what one leaves out is what it varies."""
-    wanted = {one.name: starts()[one.name] for one in STEP_CONSTANTS if one.name != HOST_STEP} | dict(FIXED)
+    wanted = {
+        constant.name: starts()[constant.name] for constant in STEP_CONSTANTS if constant.name != HOST_STEP
+    } | dict(FIXED)
     wanted["step_us"] = starts()[HOST_STEP]
     wanted |= STARTS_THEN
     for name in (DEFINITIONS, ARRIVALS, CLIENT, "h20_lm_head_measured", "h23_cached_prompts", "h25_collectives"):
@@ -123,14 +125,14 @@ def sent(lab, arm, experiment=CODE):
 
 
 def lengths(workload):
-    return [(one.prompt_tokens, one.output_tokens) for one in workload.requests]
+    return [(request.prompt_tokens, request.output_tokens) for request in workload.requests]
 
 
 def test_arrivals_change_when_requests_are_sent_and_not_what_they_ask_for(lab):
     closed, opened = sent(lab, "closed_loop"), sent(lab, "open_loop")
     assert lengths(closed) == lengths(opened)
     assert (closed.concurrency, opened.concurrency) == (1, None)
-    assert [one.arrival_us for one in opened.requests[:3]] == [0, 334444, 668888]
+    assert [request.arrival_us for request in opened.requests[:3]] == [0, 334444, 668888]
 
 
 def test_lengths_change_what_requests_ask_for_and_not_when_they_are_sent(lab):
@@ -148,7 +150,7 @@ def test_recorded_inputs_of_another_method_are_inputs_of_the_run(lab):
 
 def test_recorded_lengths_have_no_place_in_a_loop_that_was_not_closed(lab):
     arm = arms_of(lab, ARRIVALS)["other_lengths"]
-    (sweep,) = (one for one in lab.experiments(CLIENT) if one.id == SWEEP)
+    (sweep,) = (experiment for experiment in lab.experiments(CLIENT) if experiment.id == SWEEP)
     workload = sweep.workload.model_copy(update={"name": "codesweep"})
     run = Run(ARRIVALS, lab.methods[METHOD], arm, sweep.model_copy(update={"workload": workload}), "digest")
     rows = [json.loads(line) for line in simulate(lab, run).splitlines()]
@@ -167,7 +169,7 @@ def meter(lab, arm, experiment):
 
 
 def test_the_clients_time_is_part_of_what_the_client_measured_alone(lab):
-    at_client, at_server = (meter(lab, "per_request_and_token", one) for one in (CODE, SWEEP))
+    at_client, at_server = (meter(lab, "per_request_and_token", name) for name in (CODE, SWEEP))
     assert (at_client.client_offset_us, at_client.client_us_per_prompt_token) == (6000, 2.0)
     assert (at_server.client_offset_us, at_server.client_us_per_prompt_token) == (0, 0.0)
     assert at_client.skip_first == at_server.skip_first == 3

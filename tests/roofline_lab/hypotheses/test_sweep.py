@@ -153,7 +153,9 @@ def swept(lab):
     found = []
     for stage in (COARSE, FINE):
         values = stage_values(lab, GRID, "corrected", stage, found)
-        lines = [simulate_values(lab, GRID, "corrected", one, values) for one in train_experiments(lab, GRID)]
+        lines = [
+            simulate_values(lab, GRID, "corrected", experiment, values) for experiment in train_experiments(lab, GRID)
+        ]
         found = found + [json.loads(line) for text in lines for line in text.splitlines()]
     return found
 
@@ -211,8 +213,8 @@ FOLLOWED_FILE = f"hypotheses/{FOLLOWED}/hypothesis.yaml"
 
 def test_arms_that_follow_take_the_value_the_swept_arm_chose(lab):
     rows = []
-    for one in train_experiments(lab, FOLLOWED):
-        text = simulate_values(lab, FOLLOWED, "corrected", one, (0.0, 60.0, 150.0))
+    for experiment in train_experiments(lab, FOLLOWED):
+        text = simulate_values(lab, FOLLOWED, "corrected", experiment, (0.0, 60.0, 150.0))
         rows += [json.loads(line) for line in text.splitlines()]
     for arm in lab.hypotheses[FOLLOWED].sweep.arms:
         run = lab.run(FOLLOWED, "corrected", arm, "jan30-llama2-7b-tp4-chatsweep")
@@ -225,7 +227,7 @@ def test_arms_that_follow_take_the_value_the_swept_arm_chose(lab):
 
 def test_the_rules_that_follow_one_search_cannot_be_told_apart_where_it_is_made(lab):
     """What makes the search fair: on one GPU dividing by TP changes nothing."""
-    experiments = {one.id: one for one in lab.experiments(FOLLOWED)}
+    experiments = {experiment.id: experiment for experiment in lab.experiments(FOLLOWED)}
     assert {experiments[one].tensor_parallel for one in lab.hypotheses[FOLLOWED].split.train} == {1}
 
 

@@ -65,20 +65,20 @@ def guidellm_request(position, one):
 
 
 def guidellm_benchmark(requests, strategy, index=0, recorded=None):
-    tokens = [one.output for one in requests]
-    begin_s = min(one.start_s for one in requests)
+    tokens = [request.output for request in requests]
+    begin_s = min(request.start_s for request in requests)
     return {
         "config": {"run_index": index, "strategy": strategy},
         "metrics": {
             "request_totals": {"successful": len(requests), "errored": 0, "incomplete": 0},
-            "request_latency": summary([one.e2e_s for one in requests]),
-            "time_to_first_token_ms": summary([one.ttft_s * 1000 for one in requests]),
+            "request_latency": summary([request.e2e_s for request in requests]),
+            "time_to_first_token_ms": summary([request.ttft_s * 1000 for request in requests]),
             "time_per_output_token_ms": {
-                "successful": summary([one.e2e_s * 1000 / one.output for one in requests])["successful"]
-                | {"mean": sum(one.e2e_s for one in requests) * 1000 / sum(tokens)}
+                "successful": summary([request.e2e_s * 1000 / request.output for request in requests])["successful"]
+                | {"mean": sum(request.e2e_s for request in requests) * 1000 / sum(tokens)}
             },
-            "inter_token_latency_ms": summary([one.gap_s * 1000 for one in requests]),
-            "prompt_token_count": summary([one.prompt for one in requests]),
+            "inter_token_latency_ms": summary([request.gap_s * 1000 for request in requests]),
+            "prompt_token_count": summary([request.prompt for request in requests]),
             "output_token_count": summary(tokens),
         },
         "requests": {
@@ -88,7 +88,7 @@ def guidellm_benchmark(requests, strategy, index=0, recorded=None):
             "total": None,
         },
         "start_time": START_S + begin_s,
-        "end_time": START_S + max(one.start_s + one.e2e_s for one in requests),
+        "end_time": START_S + max(request.start_s + request.e2e_s for request in requests),
     }
 
 
@@ -117,13 +117,13 @@ def distribution(values):
 
 def inference_perf_stage(requests, tokens, *, stream_lines=True, failures=0, rate=1.0):
     """Return stage metrics; `stream_lines` counts 2 N + 2 events per request, as old clients do."""
-    e2e = [one.e2e_s for one in requests]
-    gaps = [one.gap_s for one in requests for _ in range(one.output - 1)]
-    tpot = [one.gap_s for one in requests]
+    e2e = [request.e2e_s for request in requests]
+    gaps = [request.gap_s for request in requests for _ in range(request.output - 1)]
+    tpot = [request.gap_s for request in requests]
     if stream_lines:
-        tpot = [one.gap_s * (one.output - 1) / (2 * one.output + 1) for one in requests]
+        tpot = [request.gap_s * (request.output - 1) / (2 * request.output + 1) for request in requests]
         gaps += [5e-6] * (len(gaps) + 3 * len(requests))
-    run_s = max(one.start_s + one.e2e_s for one in requests) - requests[0].start_s
+    run_s = max(request.start_s + request.e2e_s for request in requests) - requests[0].start_s
     return {
         "load_summary": {
             "count": len(requests) + failures,
@@ -134,12 +134,12 @@ def inference_perf_stage(requests, tokens, *, stream_lines=True, failures=0, rat
             "count": len(requests),
             "latency": {
                 "request_latency": distribution(e2e),
-                "time_to_first_token": distribution([one.ttft_s for one in requests]),
+                "time_to_first_token": distribution([request.ttft_s for request in requests]),
                 "time_per_output_token": distribution(tpot),
                 "inter_token_latency": distribution(gaps),
             },
             "throughput": {"requests_per_sec": len(requests) / run_s},
-            "prompt_len": distribution([one.prompt for one in requests]),
+            "prompt_len": distribution([request.prompt for request in requests]),
             "output_len": distribution([float(tokens) for _ in requests]),
         },
         "failures": {"count": failures, "request_latency": None},
@@ -179,25 +179,25 @@ def write_inference_perf(folder, stages=None, config=None, profile=None):
 def per_request(requests, begin_s=1000.0):
     return [
         {
-            "start_time": begin_s + one.start_s,
-            "end_time": begin_s + one.start_s + one.e2e_s,
+            "start_time": begin_s + request.start_s,
+            "end_time": begin_s + request.start_s + request.e2e_s,
             "request": "a long prompt " * 10,
             "info": {
-                "input_tokens": one.prompt,
-                "output_tokens": one.output - 3,
-                "output_token_times": [begin_s + one.start_s + one.ttft_s],
+                "input_tokens": request.prompt,
+                "output_tokens": request.output - 3,
+                "output_token_times": [begin_s + request.start_s + request.ttft_s],
             },
             "error": None,
         }
-        for one in requests
+        for request in requests
     ]
 
 
 def vllm_result(requests, *, detailed=False, rate=1.0, start_times=True, **changes):
-    e2e_ms = [one.e2e_s * 1000 for one in requests]
-    ttft_ms = [one.ttft_s * 1000 for one in requests]
-    tpot_ms = [one.gap_s * 1000 for one in requests]
-    duration = max(one.start_s + one.e2e_s for one in requests)
+    e2e_ms = [request.e2e_s * 1000 for request in requests]
+    ttft_ms = [request.ttft_s * 1000 for request in requests]
+    tpot_ms = [request.gap_s * 1000 for request in requests]
+    duration = max(request.start_s + request.e2e_s for request in requests)
     result = {
         "date": "20260131-142500",
         "backend": "vllm",
@@ -208,10 +208,10 @@ def vllm_result(requests, *, detailed=False, rate=1.0, start_times=True, **chang
         "max_concurrency": None,
         "duration": duration,
         "completed": len(requests),
-        "total_input_tokens": sum(one.prompt for one in requests),
-        "total_output_tokens": sum(one.output for one in requests),
+        "total_input_tokens": sum(request.prompt for request in requests),
+        "total_output_tokens": sum(request.output for request in requests),
         "request_throughput": len(requests) / duration,
-        "output_throughput": sum(one.output for one in requests) / duration,
+        "output_throughput": sum(request.output for request in requests) / duration,
     }
     for name, values in (("ttft", ttft_ms), ("tpot", tpot_ms), ("itl", tpot_ms), ("e2el", e2e_ms)):
         result |= {
@@ -221,15 +221,15 @@ def vllm_result(requests, *, detailed=False, rate=1.0, start_times=True, **chang
         }
     if detailed:
         result |= {
-            "input_lens": [one.prompt for one in requests],
-            "output_lens": [one.output for one in requests],
-            "ttfts": [one.ttft_s for one in requests],
-            "itls": [[one.gap_s] * (one.output - 1) for one in requests],
+            "input_lens": [request.prompt for request in requests],
+            "output_lens": [request.output for request in requests],
+            "ttfts": [request.ttft_s for request in requests],
+            "itls": [[request.gap_s] * (request.output - 1) for request in requests],
             "generated_texts": ["text"] * len(requests),
             "errors": [""] * len(requests),
         }
         if start_times:
-            result["start_times"] = [5000.0 + one.start_s for one in requests]
+            result["start_times"] = [5000.0 + request.start_s for request in requests]
     return result | changes
 
 

@@ -40,7 +40,7 @@ def imported(project, folder, requests=None, strategy=CONSTANT, tool="guidellm",
 
 
 def flags(experiment):
-    return {one.flag: one for one in experiment.quality}
+    return {flag.flag: flag for flag in experiment.quality}
 
 
 def edited(experiment, project, change):
@@ -168,6 +168,9 @@ def test_what_is_flagged_already_is_not_asked_for_again(project, tmp_path):
 
 def test_the_projects_own_experiments_flag_everything_they_show():
     experiments = [load_experiment(path.parent) for path in sorted((ROOT / "ground_truth").glob("*/experiment.yaml"))]
-    unsaid = {one.id: unflagged(one, (*seen_in(one), *seen_among(one, experiments))) for one in experiments}
+    unsaid = {
+        experiment.id: unflagged(experiment, (*seen_in(experiment), *seen_among(experiment, experiments)))
+        for experiment in experiments
+    }
     assert {name: seen for name, seen in unsaid.items() if seen} == {}
-    assert sum(len(list(seen_in(one))) for one in experiments) > 5
+    assert sum(len(list(seen_in(experiment))) for experiment in experiments) > 5

@@ -202,8 +202,8 @@ def test_single_requests_with_one_wrong_value_are_used_or_refused(project, tmp_p
 def test_garbage_beside_a_report_is_ignored_or_refused(project, tmp_path, name, content):
     folder = folder_of(tmp_path, "guidellm")
     (folder / FILES["guidellm"]).write_text(json.dumps(DOCUMENTS["guidellm"]), encoding="utf-8")
-    for one in ("exp-config.yaml", "profile.yaml", "vllm.log", "traces.jsonl"):
-        (folder / one).unlink(missing_ok=True)
+    for text in ("exp-config.yaml", "profile.yaml", "vllm.log", "traces.jsonl"):
+        (folder / text).unlink(missing_ok=True)
     (folder / name).write_bytes(content)
     attempt(project, "guidellm", folder)
 

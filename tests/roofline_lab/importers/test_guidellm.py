@@ -32,7 +32,7 @@ DRAWN = {
 
 
 def flags(imported):
-    return {one.flag: one for one in imported.quality}
+    return {flag.flag: flag for flag in imported.quality}
 
 
 def values(point):
@@ -106,8 +106,8 @@ def test_both_versions_give_the_same_figures(tmp_path, version):
     requests = sent()
     (point,) = read(one_point(tmp_path, requests, version=version)).load_points
     figures = values(point)
-    assert figures["ttft_mean"] == pytest.approx(1000 * sum(one.ttft_s for one in requests) / 20)
-    assert figures["e2e_mean"] == pytest.approx(1000 * sum(one.e2e_s for one in requests) / 20)
+    assert figures["ttft_mean"] == pytest.approx(1000 * sum(request.ttft_s for request in requests) / 20)
+    assert figures["e2e_mean"] == pytest.approx(1000 * sum(request.e2e_s for request in requests) / 20)
     assert figures["tpot_mean"] == pytest.approx(10.0)
     assert point["measured"]["tpot_mean"]["definition"] == "inter_token"
 
@@ -117,8 +117,8 @@ def test_recorded_requests_are_kept_for_replay_in_order_of_sending(tmp_path):
     shuffled = requests.copy()
     random.Random(2).shuffle(shuffled)
     found = read(one_point(tmp_path, shuffled))
-    assert [one.arrival_us for one in found.requests] == [1_000_000 * position for position in range(20)]
-    assert [one.prompt_tokens for one in found.requests] == [one.prompt for one in requests]
+    assert [request.arrival_us for request in found.requests] == [1_000_000 * position for position in range(20)]
+    assert [request.prompt_tokens for request in found.requests] == [request.prompt for request in requests]
     assert found.requests[3].e2e_ms == pytest.approx(requests[3].e2e_s * 1000)
     assert Flag.LENGTHS_UNKNOWN not in flags(found)
 
@@ -330,7 +330,7 @@ def test_a_long_time_to_first_token_in_seconds_is_refused_although_it_is_plausib
 
 
 def longer(requests, tokens):
-    return [replace(one, output=one.output + tokens) for one in requests]
+    return [replace(request, output=request.output + tokens) for request in requests]
 
 
 def report_of_a_file_of_prompts(recorded, more=10):
@@ -357,7 +357,7 @@ def test_load_points_of_different_mean_lengths_are_refused_with_file_and_remedy(
 def test_load_points_of_nearly_the_same_mean_lengths_share_it(project, tmp_path):
     folder = write_guidellm(tmp_path / "r", report_of_a_file_of_prompts((3, 3), more=1))
     written = import_experiment("guidellm", folder, project / "ground_truth" / "mine")
-    assert Flag.LENGTHS_UNKNOWN in {one.flag for one in written.experiment.quality}
+    assert Flag.LENGTHS_UNKNOWN in {flag.flag for flag in written.experiment.quality}
 
 
 def test_a_load_point_with_all_of_its_requests_has_its_own_lengths(project, tmp_path):
@@ -372,9 +372,9 @@ def test_a_load_point_with_all_of_its_requests_has_its_own_lengths(project, tmp_
 def test_a_trace_gives_the_lengths_a_report_lacks(project, tmp_path):
     folder = write_guidellm(tmp_path / "r", report_of_a_file_of_prompts((None, 3)))
     rows = [
-        trace_row(position, one, stage)
+        trace_row(position, request, stage)
         for stage, requests in enumerate((sent(), longer(sent(first_s=100.0), 10)))
-        for position, one in enumerate(requests)
+        for position, request in enumerate(requests)
     ]
     path = trace(tmp_path / "t.csv", rows)
     experiment = import_experiment("guidellm", folder, project / "ground_truth" / "mine", traces=[path]).experiment

@@ -98,7 +98,7 @@ def test_ids_in_any_alphabet_are_kept(project, tmp_path):
     benchmark["requests"]["successful"][3]["request_id"] = 'żółć-"你好",\n🙂'
     source = write_guidellm(tmp_path / "in", guidellm_report([benchmark]))
     experiment = import_experiment("guidellm", source, project / "ground_truth" / "mine").experiment
-    assert [one.id for one in experiment.recorded()][3] == 'żółć-"你好",\n🙂'
+    assert [request.id for request in experiment.recorded()][3] == 'żółć-"你好",\n🙂'
 
 
 # --- files that are not ---------------------------------------------------------------------------
@@ -315,7 +315,7 @@ def large(folder, tool):
     if tool == "guidellm":
         benchmark = guidellm_benchmark(requests, {"type_": "constant", "rate": 1.0}, recorded=0)
         before, after = json.dumps(guidellm_report([benchmark])).split('"successful": []', 1)
-        entries = ({**guidellm_request(*one), "output": text} for one in enumerate(requests))
+        entries = ({**guidellm_request(*request), "output": text} for request in enumerate(requests))
         before, after = before + '"successful": [', "]" + after
     elif tool == "vllm-bench":
         before, after = json.dumps({**vllm_result(requests, detailed=True), "generated_texts": []}).split("[]", 1)

@@ -62,7 +62,7 @@ def test_a_recorded_folder_is_imported_by_one_command_and_loads(project, shared_
     experiment = load_experiment(out)
     printed = capsys.readouterr().out
     assert experiment.tool == tool
-    assert all(one.text in printed for one in experiment.quality)
+    assert all(flag.text in printed for flag in experiment.quality)
     assert "To use it: roofline-lab new my_claim --set mine --method multi_rate\n" in printed
     assert "snakemake my_claim" in printed
     for point in experiment.load_points:
@@ -94,8 +94,8 @@ def test_recorded_requests_are_replayed_exactly(project, tmp_path):
     path.write_text(json.dumps(per_request(requests)), encoding="utf-8")
     experiment = import_experiment("inference-perf", folder, project / "ground_truth" / "mine").experiment
     workload = experiment.completed_workload("stage_0")
-    assert [one.arrival_us for one in workload.requests] == [1_000_000 * position for position in range(300)]
-    assert [one.prompt_tokens for one in workload.requests] == [one.prompt for one in requests]
+    assert [request.arrival_us for request in workload.requests] == [1_000_000 * position for position in range(300)]
+    assert [request.prompt_tokens for request in workload.requests] == [request.prompt for request in requests]
     assert experiment.mean_output_tokens("stage_0") == 50
     assert experiment.measured_requests("stage_0")[2].tpot_ms == pytest.approx(10.0, abs=1e-6)
     assert load_experiment(project / "ground_truth" / "mine") == experiment

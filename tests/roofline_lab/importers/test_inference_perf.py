@@ -22,7 +22,7 @@ SAMPLE = "ground_truth/formats/inference-perf_20260217-155451-llama-2-7b-tp1-cod
 
 
 def flags(imported):
-    return {one.flag: one for one in imported.quality}
+    return {flag.flag: flag for flag in imported.quality}
 
 
 def values(point):
@@ -111,8 +111,13 @@ def test_single_requests_are_kept_for_replay_with_the_pool_they_come_from(tmp_pa
     path.write_text(json.dumps(per_request(requests)), encoding="utf-8")
     found = read(folder)
     assert len(found.requests) == 300
-    assert {one.output_tokens for one in found.requests} == {50}
-    assert [one.prefix_group for one in found.requests[8:12]] == ["prompt_8", "prompt_9", "prompt_0", "prompt_1"]
+    assert {request.output_tokens for request in found.requests} == {50}
+    assert [request.prefix_group for request in found.requests[8:12]] == [
+        "prompt_8",
+        "prompt_9",
+        "prompt_0",
+        "prompt_1",
+    ]
     assert found.requests[1].arrival_us == 1_000_000
     assert found.requests[5].ttft_ms == pytest.approx(requests[5].ttft_s * 1000, abs=1e-6)
     assert flags(found)[Flag.PROMPTS_REPEAT]
@@ -122,12 +127,12 @@ def test_the_clients_own_counts_of_each_request_are_looked_at(tmp_path):
     requests = pooled()
     folder = write_inference_perf(tmp_path, [inference_perf_stage(requests, 40)])
     records = per_request(requests)
-    for position, one in enumerate(records):
-        one["info"]["output_tokens"] = 20 + (16 * position) % 29
-        one["info"]["output_token_times"] *= 2 * 50 + 2
-        one["end_time"] += 0.001 * (position % 11)
+    for position, record in enumerate(records):
+        record["info"]["output_tokens"] = 20 + (16 * position) % 29
+        record["info"]["output_token_times"] *= 2 * 50 + 2
+        record["end_time"] += 0.001 * (position % 11)
     (folder / "results" / "per_request_lifecycle_metrics.json").write_text(json.dumps(records), encoding="utf-8")
-    texts = [one.text for one in read(folder).quality]
+    texts = [flag.text for flag in read(folder).quality]
     assert any("300 of 300 answers have 2 N + 2 = 102 recorded times for N = 50 tokens" in text for text in texts)
     assert any("Reported output lengths vary by" in text for text in texts)
 

@@ -64,7 +64,7 @@ def test_later_stages_meet_a_warm_cache_and_summaries_are_left_out(tmp_path):
 def test_an_overloaded_row_is_saturated_and_flagged(tmp_path):
     found = read(table(tmp_path, {**ROW, "overloaded": "1"}))["20260301-mine"]
     assert found.load_points[0]["saturation"]["state"] == "saturated"
-    assert Flag.OVERLOADED in {one.flag for one in found.quality}
+    assert Flag.OVERLOADED in {flag.flag for flag in found.quality}
 
 
 SECOND = {**ROW, "stage": "1", "requested_rate_rps": "10", "num_requests": "6000", "num_success": "6000"}
@@ -75,14 +75,14 @@ SLOWER = {"ttft_mean_ms": "29.5", "tpot_mean_ms": "8.888", "e2e_mean_ms": "2215.
 def test_a_summary_that_is_not_the_mean_of_its_stages_is_flagged(tmp_path, e2e_ms, contradicts):
     whole = {"stage": "-1", "is_summary": "1", "ttft_mean_ms": "28.0", "tpot_mean_ms": "8.344", "e2e_mean_ms": e2e_ms}
     found = read(table(tmp_path, ROW, SECOND | SLOWER, ROW | whole))["20260301-mine"]
-    assert (Flag.FIGURES_CONTRADICT in {one.flag for one in found.quality}) == contradicts
+    assert (Flag.FIGURES_CONTRADICT in {flag.flag for flag in found.quality}) == contradicts
 
 
 def test_an_end_to_end_time_in_seconds_is_converted_and_flagged(tmp_path):
     found = read(table(tmp_path, ROW | {"e2e_mean_ms": "1.81", "e2e_p90_ms": "1.94", "output_len_mean_tok": "247"}))
     measured = found["20260301-mine"].load_points[0]["measured"]
     assert (measured["e2e_mean"]["value"], measured["e2e_p90"]["value"]) == (1810.0, 1940.0)
-    assert Flag.SECONDS_CONVERTED in {one.flag for one in found["20260301-mine"].quality}
+    assert Flag.SECONDS_CONVERTED in {flag.flag for flag in found["20260301-mine"].quality}
 
 
 def test_a_time_per_token_that_contains_the_first_is_replaced_and_flagged(tmp_path):
@@ -96,7 +96,7 @@ def test_a_time_per_token_that_contains_the_first_is_replaced_and_flagged(tmp_pa
     measured = found.load_points[0]["measured"]
     assert measured["tpot_mean"]["value"] == pytest.approx(1410 / 246)
     assert "tpot_p90" not in measured
-    assert Flag.TPOT_INCLUDES_TTFT in {one.flag for one in found.quality}
+    assert Flag.TPOT_INCLUDES_TTFT in {flag.flag for flag in found.quality}
 
 
 def test_a_stage_given_twice_is_refused(tmp_path):
@@ -108,7 +108,7 @@ def test_assumed_fields_are_not_known_settings(tmp_path):
     row = {**ROW, "max_num_seqs": "128", "block_size_tok": "16", "assumed_fields": "block_size_tok;hardware"}
     found = read(table(tmp_path, row))["20260301-mine"]
     assert (found.known, found.assumed) == ({"max_running": 128}, {"block_tokens": 16})
-    assert Flag.SETTING_ASSUMED in {one.flag for one in found.quality}
+    assert Flag.SETTING_ASSUMED in {flag.flag for flag in found.quality}
 
 
 def test_the_recorded_sweep_loses_exactly_the_requests_with_the_shortest_prompt(shared_dir):
@@ -126,7 +126,7 @@ def test_a_wrong_seed_leaves_mean_lengths(tmp_path, shared_dir):
     rows[3]["prompt_len_mean_tok"] = "2143.9"
     found = read(table(tmp_path, *rows), year=2026)["jan21-llama7b-train-1"]
     assert found.workload["prompt"]["kind"] == "constant"
-    assert Flag.LENGTHS_UNKNOWN in {one.flag for one in found.quality}
+    assert Flag.LENGTHS_UNKNOWN in {flag.flag for flag in found.quality}
 
 
 @pytest.mark.parametrize(

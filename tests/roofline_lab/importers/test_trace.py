@@ -37,7 +37,7 @@ def row(position, one, stage=0):
 
 
 def trace(path, rows=None, header=HEADER):
-    content = rows if rows is not None else [row(position, one) for position, one in enumerate(sent())]
+    content = rows if rows is not None else [row(position, request) for position, request in enumerate(sent())]
     with path.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([header, *content])
     return path
@@ -46,17 +46,17 @@ def trace(path, rows=None, header=HEADER):
 def test_a_trace_is_read_in_order_with_its_units(tmp_path):
     requests = sent()
     found = read_trace(trace(tmp_path / "t.csv"))
-    assert [one.arrival_us for one in found] == [1_000_000 * position for position in range(20)]
-    assert [one.output_tokens for one in found] == [one.output for one in requests]
+    assert [request.arrival_us for request in found] == [1_000_000 * position for position in range(20)]
+    assert [request.output_tokens for request in found] == [request.output for request in requests]
     assert found[4].e2e_ms == pytest.approx(requests[4].e2e_s * 1000)
-    assert all(one.completed for one in found)
+    assert all(request.completed for request in found)
 
 
 def test_csv_json_and_compressed_traces_are_the_same(tmp_path):
     plain = trace(tmp_path / "t.csv")
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
     with plain.open(encoding="utf-8") as stream:
-        rows = [{name: json.loads(value) for name, value in one.items()} for one in csv.DictReader(stream)]
+        rows = [{name: json.loads(value) for name, value in row.items()} for row in csv.DictReader(stream)]
     (tmp_path / "t.json").write_text(json.dumps({"experiment": "x", "requests": rows}), encoding="utf-8")
     assert read_trace(plain) == read_trace(tmp_path / "t.csv.gz") == read_trace(tmp_path / "t.json")
 
@@ -90,7 +90,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_path):
     ],
 )
 def test_a_bad_cell_is_refused_with_line_and_column(tmp_path, column, text, expected):
-    rows = [row(position, one) for position, one in enumerate(sent())]
+    rows = [row(position, request) for position, request in enumerate(sent())]
     rows[1][column] = text
     with pytest.raises(ConfigError) as caught:
         read_trace(trace(tmp_path / "t.csv", rows))
@@ -99,7 +99,7 @@ def test_a_bad_cell_is_refused_with_line_and_column(tmp_path, column, text, expe
 
 
 def test_arrivals_that_go_backwards_are_refused_with_their_request(tmp_path):
-    rows = [row(position, one) for position, one in enumerate(sent())]
+    rows = [row(position, request) for position, request in enumerate(sent())]
     rows[7][2] = 3
     with pytest.raises(ConfigError, match=r"line 9: column '.*arrival_time_us': 3 is before the row above .*sort the"):
         read_trace(trace(tmp_path / "t.csv", rows))
@@ -134,7 +134,7 @@ def test_more_requests_than_any_run_has_are_refused(tmp_path, monkeypatch):
 @given(column=st.integers(0, 7), text=st.text(max_size=12) | st.sampled_from(["-1", "0", "1e999", "9" * 40, "nan"]))
 @EXAMPLES
 def test_a_trace_with_one_wrong_cell_is_read_or_refused(tmp_path, column, text):
-    rows = [row(position, one) for position, one in enumerate(sent(3))]
+    rows = [row(position, request) for position, request in enumerate(sent(3))]
     rows[1][column] = text
     try:
         assert len(read_trace(trace(tmp_path / "t.csv", rows))) == 3
@@ -162,8 +162,10 @@ def test_a_trace_makes_a_partly_recorded_report_replayable(project, tmp_path):
     source, out = partly_recorded(tmp_path / "r"), project / "ground_truth" / "mine"
     experiment = import_experiment("guidellm", source, out, traces=[trace(tmp_path / "t.csv")]).experiment
     (point,) = experiment.load_points
-    assert [one.prompt_tokens for one in experiment.measured_requests(point.id)] == [one.prompt for one in sent()]
-    assert Flag.LENGTHS_UNKNOWN not in {one.flag for one in experiment.quality}
+    assert [request.prompt_tokens for request in experiment.measured_requests(point.id)] == [
+        request.prompt for request in sent()
+    ]
+    assert Flag.LENGTHS_UNKNOWN not in {flag.flag for flag in experiment.quality}
     assert load_experiment(out) == experiment
     assert "trace t.csv" in experiment.source.document
 
@@ -171,7 +173,7 @@ def test_a_trace_makes_a_partly_recorded_report_replayable(project, tmp_path):
 def test_a_trace_of_a_pool_knows_which_prompts_are_the_same(project, tmp_path):
     requests = pooled()
     source = write_inference_perf(tmp_path / "r", [inference_perf_stage(requests, 40)])
-    path = trace(tmp_path / "t.csv", [row(position, one) for position, one in enumerate(requests)])
+    path = trace(tmp_path / "t.csv", [row(position, request) for position, request in enumerate(requests)])
     experiment = import_experiment(
         "inference-perf", source, project / "ground_truth" / "mine", traces=[path]
     ).experiment
@@ -231,7 +233,7 @@ def test_requests_are_recorded_once(project, tmp_path):
     ],
 )
 def test_both_readers_of_traces_ask_the_same_of_a_row(tmp_path, cells, expected):
-    rows = [dict(zip(HEADER, row(position, one), strict=True)) for position, one in enumerate(sent(count=2))]
+    rows = [dict(zip(HEADER, row(position, request), strict=True)) for position, request in enumerate(sent(count=2))]
     rows[1] |= cells
     path = trace(tmp_path / "t.csv", [[one[name] for name in HEADER] for one in rows])
     told = []
@@ -241,11 +243,11 @@ def test_both_readers_of_traces_ask_the_same_of_a_row(tmp_path, cells, expected)
         except ConfigError as error:
             told.append(str(error))
     assert len(told) == (0 if expected is None else 2)
-    assert all(expected in one for one in told)
+    assert all(expected in text for text in told)
 
 
 def test_a_trace_whose_client_counted_no_token_may_be_looked_at(tmp_path):
-    rows = [row(position, one) for position, one in enumerate(sent())]
+    rows = [row(position, request) for position, request in enumerate(sent())]
     rows[1][4] = 0
     path = trace(tmp_path / "t.csv", rows)
     assert read_trace(path, replayable=False)[1].output_tokens == 0

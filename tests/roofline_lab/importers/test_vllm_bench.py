@@ -11,7 +11,7 @@ from tests.roofline_lab.importers.samples import guidellm_report, pooled, sent, 
 
 
 def flags(imported):
-    return {one.flag for one in imported.quality}
+    return {flag.flag for flag in imported.quality}
 
 
 def values(found):
@@ -23,8 +23,8 @@ def test_scalars_and_lists_give_the_same_figures(tmp_path, detailed):
     requests = sent()
     found = read(write_vllm(tmp_path, vllm_result(requests, detailed=detailed)))
     figures = values(found)
-    assert figures["ttft_mean"] == pytest.approx(1000 * sum(one.ttft_s for one in requests) / 20)
-    assert figures["e2e_mean"] == pytest.approx(1000 * sum(one.e2e_s for one in requests) / 20)
+    assert figures["ttft_mean"] == pytest.approx(1000 * sum(request.ttft_s for request in requests) / 20)
+    assert figures["e2e_mean"] == pytest.approx(1000 * sum(request.e2e_s for request in requests) / 20)
     assert figures["tpot_mean"] == pytest.approx(10.0)
     assert found.model_name == "meta-llama/Llama-2-7b-hf"
     assert found.date.isoformat() == "2026-01-31"
@@ -33,8 +33,8 @@ def test_scalars_and_lists_give_the_same_figures(tmp_path, detailed):
 def test_single_requests_with_their_times_are_kept_for_replay(tmp_path):
     requests = sent()
     found = read(write_vllm(tmp_path, vllm_result(requests, detailed=True)))
-    assert [one.arrival_us for one in found.requests] == [1_000_000 * position for position in range(20)]
-    assert [one.output_tokens for one in found.requests] == [one.output for one in requests]
+    assert [request.arrival_us for request in found.requests] == [1_000_000 * position for position in range(20)]
+    assert [request.output_tokens for request in found.requests] == [request.output for request in requests]
     assert found.requests[4].e2e_ms == pytest.approx(requests[4].e2e_s * 1000)
     assert Flag.LENGTHS_UNKNOWN not in flags(found)
     assert Flag.SECONDS_CONVERTED in flags(found)
@@ -129,8 +129,8 @@ def test_scalars_that_are_not_those_of_the_lists_are_flagged(tmp_path):
 
 def test_a_time_per_token_that_contains_the_first_is_corrected(tmp_path):
     requests = sent(ttft_s=0.4)
-    tokens = sum(one.output for one in requests)
-    own = 1000 * sum(one.e2e_s for one in requests) / tokens
+    tokens = sum(request.output for request in requests)
+    own = 1000 * sum(request.e2e_s for request in requests) / tokens
     found = read(write_vllm(tmp_path, vllm_result(requests, mean_tpot_ms=own)))
     assert Flag.TPOT_INCLUDES_TTFT in flags(found)
     assert values(found)["tpot_mean"] == pytest.approx(10.0)
@@ -139,7 +139,11 @@ def test_a_time_per_token_that_contains_the_first_is_corrected(tmp_path):
 
 def test_counted_stream_lines_are_left_out(tmp_path):
     requests = pooled()
-    halved = 1000 * sum(one.gap_s * (one.output - 1) for one in requests) / sum(2 * one.output + 1 for one in requests)
+    halved = (
+        1000
+        * sum(request.gap_s * (request.output - 1) for request in requests)
+        / sum(2 * request.output + 1 for request in requests)
+    )
     found = read(write_vllm(tmp_path, vllm_result(requests, mean_itl_ms=halved)))
     assert Flag.STREAM_LINES_COUNTED in flags(found)
     assert not any(name.startswith("itl") for name in values(found))

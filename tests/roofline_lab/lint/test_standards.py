@@ -179,7 +179,7 @@ def test_a_mechanism_that_cites_what_is_not_there_breaks_rcv_1(audited):
 
 
 def surprise(spec):
-    return next(one for one in spec["findings"] if one["type"] == "Surprise")
+    return next(finding for finding in spec["findings"] if finding["type"] == "Surprise")
 
 
 def test_a_surprise_without_a_computed_expectation_breaks_rcv_2(audited):
@@ -225,7 +225,7 @@ def test_a_contradicted_mechanism_is_allowed_as_long_as_the_numbers_contradict_i
 
 def test_a_hypothesis_without_a_mechanism_is_noted(audited):
     edit_yaml(audited.spec, lambda spec: spec.update(mechanisms=[]))
-    notes = [note for one in run(load_project(audited.root), [HYPOTHESIS]) for note in one.notes]
+    notes = [note for result in run(load_project(audited.root), [HYPOTHESIS]) for note in result.notes]
     assert any(note.startswith("RCV-3") for note in notes)
 
 
@@ -399,7 +399,7 @@ def project_rule(root, rule):
 def test_a_pitfall_that_is_not_flagged_breaks_gt(audited):
     path = audited.root / "ground_truth" / "17-llama-4-scout-17b-16e-tp2-general-lite-2-1" / "experiment.yaml"
     assert project_rule(audited.root, "GT").breaches == ()
-    edit_yaml(path, lambda spec: spec.update(quality=[one for one in spec["quality"] if "cold" not in one["flag"]]))
+    edit_yaml(path, lambda spec: spec.update(quality=[flag for flag in spec["quality"] if "cold" not in flag["flag"]]))
     [found] = project_rule(audited.root, "GT").breaches
     assert "no flag cold_start_included at stage_0, but: 99 % of TTFT are below 138.6 ms" in found.what
 
@@ -411,7 +411,7 @@ def test_a_copied_experiment_breaks_gt(audited):
     (folder / "copy" / "experiment.yaml").write_text(
         text.replace("id: jan30-llama2-7b-tp1-chatsweep", "id: copy"), encoding="utf-8"
     )
-    assert any("equals that of" in one.what for one in project_rule(audited.root, "GT").breaches)
+    assert any("equals that of" in breach.what for breach in project_rule(audited.root, "GT").breaches)
 
 
 def test_an_unreadable_experiment_breaks_gt(audited):
@@ -422,16 +422,16 @@ def test_an_unreadable_experiment_breaks_gt(audited):
 
 
 def test_two_published_pages_whose_errors_cannot_both_be_right_are_noted(lab):
-    [found] = [one.check(lab) for one in PROJECT_RULES if one.id == "PUB"]
-    [note] = [one for one in found.notes if "h2b_scaled_overhead scaled and hg1_overhead_grid per_layer_100" in one]
+    [found] = [rule.check(lab) for rule in PROJECT_RULES if rule.id == "PUB"]
+    [note] = [name for name in found.notes if "h2b_scaled_overhead scaled and hg1_overhead_grid per_layer_100" in name]
     assert "jan30-llama2-7b-tp4-chatsweep 37.4 and 8.1" in note
 
 
 def test_an_overall_error_that_is_a_root_mean_square_is_noted(audited):
     path = audited.root / "hypotheses" / "h2b_scaled_overhead" / "published"
     with (path / "tpot.csv").open(encoding="utf-8") as stream:
-        rows = [one for one in csv.DictReader(stream) if one["arm"] == "scaled" and one["statistic"] == "mape"]
-    training_loss = math.sqrt(math.fsum(float(one["value"]) ** 2 for one in rows) / len(rows))
+        rows = [row for row in csv.DictReader(stream) if row["arm"] == "scaled" and row["statistic"] == "mape"]
+    training_loss = math.sqrt(math.fsum(float(row["value"]) ** 2 for row in rows) / len(rows))
     assert not any("root mean square" in one for one in project_rule(audited.root, "PUB").notes)
     replace_text(
         path / "overall.csv",
@@ -448,5 +448,5 @@ def test_the_tests_that_hold_rules_are_there(lab):
 
 
 def test_looking_at_named_hypotheses_leaves_the_project_out(lab):
-    assert {one.hypothesis for one in run(lab, [HYPOTHESIS])} == {HYPOTHESIS}
-    assert PROJECT in {one.hypothesis for one in run(lab)}
+    assert {result.hypothesis for result in run(lab, [HYPOTHESIS])} == {HYPOTHESIS}
+    assert PROJECT in {result.hypothesis for result in run(lab)}

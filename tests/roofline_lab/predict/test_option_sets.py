@@ -17,7 +17,7 @@ LLAMA = "20260217-155451-llama-2-7b-tp1-codegen"
 
 @pytest.fixture(scope="module")
 def option_sets(lab):
-    return {one.id: one for one in load_option_sets(lab)}
+    return {option_set.id: option_set for option_set in load_option_sets(lab)}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def calibration():
 
 def test_the_adopted_arm_of_h2b_and_the_corrected_baseline_are_tried(option_sets, lab, llama):
     assert {"h1_h2b", "corrected", "calibrated"} <= option_sets.keys()
-    arms = {one.name: one.steptime for one in lab.arms("h2b_scaled_overhead", "multi_rate")}
+    arms = {arm.name: arm.steptime for arm in lab.arms("h2b_scaled_overhead", "multi_rate")}
     assert option_sets["h1_h2b"].step_times.options(llama) == arms["scaled"]
     assert option_sets["corrected"].step_times.options(llama).bandwidth_efficiency is None
 

@@ -172,8 +172,8 @@ def test_the_overheads_of_every_model_and_tp_are_the_published_ones(lab):
         }
     scaled = next(arm for arm in lab.arms(SCALED, METHOD) if arm.name == "scaled")
     found = set()
-    for one in lab.experiments(SCALED):
-        model = lab.model(one.model)
-        parts = overhead_parts_us(scaled.steptime, model, one.tensor_parallel)
-        found.add((str(model.num_hidden_layers), str(one.tensor_parallel), *(f"{part:g}" for part in parts)))
+    for experiment in lab.experiments(SCALED):
+        model = lab.model(experiment.model)
+        parts = overhead_parts_us(scaled.steptime, model, experiment.tensor_parallel)
+        found.add((str(model.num_hidden_layers), str(experiment.tensor_parallel), *(f"{part:g}" for part in parts)))
     assert found == published

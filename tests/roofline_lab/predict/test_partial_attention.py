@@ -21,5 +21,5 @@ from tests.roofline_lab.predict.strangers import STRANGE_MODEL
 def test_attention_to_a_part_of_the_context_reaches_the_reader(changes, announced):
     found, unused = translated(STRANGE_MODEL | changes, name="m", source="m.json")
     warnings = model_from_config(found, source="m.json").warnings
-    assert any("sliding_window 4096 is not modelled" in one for one in warnings) is announced
+    assert any("sliding_window 4096 is not modelled" in warning for warning in warnings) is announced
     assert unused == ()

@@ -27,27 +27,27 @@ def scores(lab, recordings):
 
 def test_all_fifteen_traces_are_of_the_runs_they_are_named_after(recordings):
     assert len(recordings) == 15
-    assert sum(len(stage.requests) for one in recordings for stage in one.stages) == 33_282
-    assert {stage.side for one in recordings for stage in one.stages} == {"client", "server"}
+    assert sum(len(stage.requests) for recording in recordings for stage in recording.stages) == 33_282
+    assert {stage.side for recording in recordings for stage in recording.stages} == {"client", "server"}
 
 
 def test_the_traces_are_those_of_the_committed_page(recordings):
     record = json.loads((ROOT / FOLDER / PROVENANCE).read_text(encoding="utf-8"))
-    assert record["traces"] == {one.source: one.digest for one in recordings}
+    assert record["traces"] == {recording.source: recording.digest for recording in recordings}
 
 
 def test_every_request_is_completed_in_the_simulation(scores):
-    assert {one.failure for one in scores} == {""}
-    assert sum(one.unfinished for one in scores) == 0
+    assert {score.failure for score in scores} == {""}
+    assert sum(score.unfinished for score in scores) == 0
 
 
 def test_only_the_load_point_that_was_saturated_has_no_latencies(scores):
-    assert {one.stage.point.id for one in scores if not one.has_latencies} == {"throughput"}
+    assert {score.stage.point.id for score in scores if not score.has_latencies} == {"throughput"}
 
 
 def test_the_committed_page_comes_out_again(recordings, scores, lab, tmp_path):
     option_sets = load_option_sets(lab)
     write_report(tmp_path, report_files(recordings, scores, option_sets), provenance(lab, recordings, option_sets))
     differences = compare_reports(ROOT / FOLDER, tmp_path, lab.settings.check.tolerance)
-    found = [one for one in differences if one.file != PROVENANCE]
+    found = [difference for difference in differences if difference.file != PROVENANCE]
     assert found == [], "roofline-lab replay TRACES --out reports/replay makes the page again"

@@ -27,7 +27,7 @@ def test_requests_are_sent_as_recorded_from_time_0_on(toy_run):
     toy_run.measured(requests(begin_us=7_000_000))
     (recording,) = load(toy_run)
     sent = recording.replay.workload.requests
-    assert [(one.arrival_us, one.prompt_tokens, one.output_tokens) for one in sent[:2]] == [
+    assert [(request.arrival_us, request.prompt_tokens, request.output_tokens) for request in sent[:2]] == [
         (0, 500, 20),
         (500_000, 501, 20),
     ]
@@ -90,7 +90,7 @@ def test_a_trace_of_another_length_is_refused(toy_run):
 @pytest.mark.parametrize("column", ["ttft_ms", "e2e_ms"])
 def test_latencies_of_another_run_or_unit_are_refused(toy_run, column):
     path = toy_run.measured(requests())
-    write_trace(path, [one | {column: one[column] * 1.02} for one in requests()])
+    write_trace(path, [request | {column: request[column] * 1.02} for request in requests()])
     told = refusal(toy_run)
     assert f"stage_0: {column.removesuffix('_ms')}_mean of the trace is" in told
     assert "another run, on another side or in another unit" in told
@@ -103,16 +103,16 @@ def test_the_same_load_point_in_two_files_is_refused(toy_run):
 
 
 def test_a_prompt_pool_is_recognised_by_place_and_length(toy_run):
-    rows = [one | {"input_tokens": 600 + place % 4} for place, one in enumerate(requests())]
+    rows = [request | {"input_tokens": 600 + place % 4} for place, request in enumerate(requests())]
     toy_run.measured(rows, workload=pooled())
     (recording,) = load(toy_run)
-    groups = [one.prefix_group for one in recording.replay.workload.requests]
+    groups = [request.prefix_group for request in recording.replay.workload.requests]
     assert groups == [f"prompt_{place % 4}" for place in range(12)]
-    assert all(one.prefix_tokens == one.prompt_tokens for one in recording.replay.workload.requests)
+    assert all(request.prefix_tokens == request.prompt_tokens for request in recording.replay.workload.requests)
 
 
 def test_prompts_of_an_earlier_stage_that_is_not_in_the_file_are_warmed_up(toy_run):
-    rows = [one | {"input_tokens": 600 + place % 4} for place, one in enumerate(requests())]
+    rows = [request | {"input_tokens": 600 + place % 4} for place, request in enumerate(requests())]
     toy_run.measured(rows, workload=pooled(), point={"prompts_seen_before": True})
     (recording,) = load(toy_run)
     assert recording.replay.warm_up == 4
@@ -123,7 +123,7 @@ def test_a_shared_prefix_is_shared_by_all(toy_run):
     workload = toy.experiment([])["workload"] | {"prefix": {"kind": "shared", "tokens": 100, "counted": "included"}}
     toy_run.measured(requests(), workload=workload)
     sent = load(toy_run)[0].replay.workload.requests
-    assert {(one.prefix_group, one.prefix_tokens) for one in sent} == {("shared", 100)}
+    assert {(request.prefix_group, request.prefix_tokens) for request in sent} == {("shared", 100)}
 
 
 def test_a_closed_loop_is_replayed_as_one(toy_run):
@@ -150,7 +150,7 @@ def test_failed_requests_are_not_replayed_and_told_of(toy_run):
     (exclusion,) = recording.stages[0].exclusions
     assert (exclusion.count, exclusion.replayed) == (1, False)
     assert "failed" in exclusion.reason
-    assert "4" not in [one.id for one in recording.replay.workload.requests]
+    assert "4" not in [request.id for request in recording.replay.workload.requests]
 
 
 def test_a_cold_first_request_is_left_out_but_replayed(toy_run):
@@ -172,15 +172,15 @@ def test_only_the_first_stage_of_a_run_can_be_cold(toy_run):
 
 
 def test_a_cold_first_hundred_is_left_out(toy_run):
-    rows = [one | {"ttft_ms": 60.0 if place < 100 else 30.0} for place, one in enumerate(requests(500))]
+    rows = [request | {"ttft_ms": 60.0 if place < 100 else 30.0} for place, request in enumerate(requests(500))]
     toy_run.measured(rows)
     assert load(toy_run)[0].stages[0].cold == 100
 
 
 def test_the_first_round_of_a_prompt_pool_stays_as_it_is_simulated(toy_run):
     rows = [
-        one | {"ttft_ms": 60.0 if place < 100 else 30.0, "input_tokens": 600 + place % 100}
-        for place, one in enumerate(requests(500))
+        request | {"ttft_ms": 60.0 if place < 100 else 30.0, "input_tokens": 600 + place % 100}
+        for place, request in enumerate(requests(500))
     ]
     toy_run.measured(rows, workload=pooled(100))
     assert load(toy_run)[0].stages[0].cold == 0
@@ -191,20 +191,20 @@ def test_the_first_round_of_a_prompt_pool_stays_as_it_is_simulated(toy_run):
 
 def own_file(toy_run, stages=(0,), unrecorded=()):
     """Write an experiment whose single requests are recorded beside it."""
-    rows = [one for stage in stages for one in requests(stage=stage)]
+    rows = [request for stage in stages for request in requests(stage=stage)]
     points = [toy.load_point(rows, stage) for stage in stages]
     folder = write_experiment(toy_run.root, toy.experiment(points, requests_file="requests.csv"))
     recorded = [
         MeasuredRequest(
-            load_point=f"stage_{one['stage']}",
-            id=one["index"],
-            arrival_us=one["arrival_time_us"],
-            prompt_tokens=one["input_tokens"],
-            output_tokens=one["output_tokens_true"],
-            ttft_ms=None if one["index"] in unrecorded else one["ttft_ms"],
-            e2e_ms=one["e2e_ms"],
+            load_point=f"stage_{row['stage']}",
+            id=row["index"],
+            arrival_us=row["arrival_time_us"],
+            prompt_tokens=row["input_tokens"],
+            output_tokens=row["output_tokens_true"],
+            ttft_ms=None if row["index"] in unrecorded else row["ttft_ms"],
+            e2e_ms=row["e2e_ms"],
         )
-        for one in rows
+        for row in rows
     ]
     (folder / "requests.csv").write_text(requests_text(recorded), encoding="utf-8")
     return folder / "requests.csv"

@@ -23,7 +23,7 @@ US_PER_MS = 1000.0
 
 @pytest.fixture(scope="module")
 def corrected(lab):
-    return next(one for one in load_option_sets(lab) if one.id == "corrected")
+    return next(option_set for option_set in load_option_sets(lab) if option_set.id == "corrected")
 
 
 def scored(toy_run, lab, options):
@@ -36,10 +36,10 @@ def as_simulated(toy_run, lab, options, rows, factor=1.0, offset_ms=0.0, **keys)
     (recording,) = load_recordings(toy_run.root, [toy_run.traces])
     seen = MetricOptions(client_offset_us=round(offset_ms * US_PER_MS))
     results = simulate(lab, recording, options)
-    for row, one in zip(rows, results, strict=True):
+    for row, request in zip(rows, results, strict=True):
         row |= {
-            "ttft_ms": factor * ttft_us(one, seen) / US_PER_MS,
-            "e2e_ms": factor * e2e_us(one, seen) / US_PER_MS,
+            "ttft_ms": factor * ttft_us(request, seen) / US_PER_MS,
+            "e2e_ms": factor * e2e_us(request, seen) / US_PER_MS,
         }
     toy_run.measured(rows, **keys)
 
@@ -49,7 +49,7 @@ def test_a_measurement_as_simulated_has_no_error_and_no_distance(toy_run, lab, c
     (found,) = scored(toy_run, lab, corrected)
     for latency in ("ttft", "tpot", "e2e"):
         sample = found.samples[latency]
-        assert [sample.signed_error_pct(one) for one in ("mean", "p50", "p90", "p99")] == pytest.approx([0, 0, 0, 0])
+        assert [sample.signed_error_pct(name) for name in ("mean", "p50", "p90", "p99")] == pytest.approx([0, 0, 0, 0])
         assert sample.wasserstein_ms == pytest.approx(0, abs=1e-9)
         assert sample.request_error_pct == pytest.approx(0, abs=1e-9)
 
@@ -59,7 +59,7 @@ def test_a_measurement_twice_as_slow_is_predicted_50_percent_too_fast(toy_run, l
     (found,) = scored(toy_run, lab, corrected)
     for latency in ("ttft", "tpot", "e2e"):
         sample = found.samples[latency]
-        assert [sample.signed_error_pct(one) for one in ("mean", "p50", "p90")] == pytest.approx([-50, -50, -50])
+        assert [sample.signed_error_pct(name) for name in ("mean", "p50", "p90")] == pytest.approx([-50, -50, -50])
         assert sample.quantile_difference_pct == pytest.approx(50)
         assert sample.kolmogorov_smirnov == 1.0
 
@@ -150,7 +150,7 @@ def two_stages(tmp_path_factory, lab, corrected):
 
 
 def test_a_prediction_that_saturates_is_in_no_mean(two_stages):
-    assert [one.queue_grows for one in two_stages] == [False, True]
+    assert [stage.queue_grows for stage in two_stages] == [False, True]
     found = summary(two_stages)
     assert (found.compared, found.scored) == (1, 2)
     error = abs(two_stages[0].samples["e2e"].signed_error_pct("mean"))
@@ -161,7 +161,7 @@ def test_sets_are_compared_over_the_load_points_that_all_of_them_keep_up_with(tw
     """What one set of options overloads is taken from every other set too."""
     kept_up = dataclasses.replace(two_stages[1], options=dataclasses.replace(two_stages[1].options, id="other"))
     kept_up = dataclasses.replace(kept_up, queue_grows=False)
-    assert [one.stage.name for one in in_common([*two_stages, kept_up])] == [two_stages[0].stage.name]
+    assert [score.stage.name for score in in_common([*two_stages, kept_up])] == [two_stages[0].stage.name]
     assert in_common([kept_up]) == [kept_up]
 
 

@@ -37,7 +37,7 @@ def report(predictions=None, name=H1, **fields):
 
 def snapshot(*reports, label="`x`", figures=None, skipped=()):
     """Return a snapshot of some reports."""
-    return Snapshot(label, {one.name: one for one in reports}, figures or {}, tuple(skipped))
+    return Snapshot(label, {report.name: report for report in reports}, figures or {}, tuple(skipped))
 
 
 def numbers_csv(rows):

@@ -26,7 +26,7 @@ def text(*rows, header=HEADER):
 
 def differences(found_rows):
     """Compare changed committed rows with the regenerated ones."""
-    return [str(one) for one in compare_numbers(text(*found_rows), text(*ROWS), TOLERANCES)]
+    return [str(number) for number in compare_numbers(text(*found_rows), text(*ROWS), TOLERANCES)]
 
 
 def changed(index, old, new):
@@ -115,7 +115,7 @@ def folders(tmp_path):
 
 
 def compared(folders):
-    return [str(one) for one in compare_reports(*folders, TOLERANCES)]
+    return [str(report) for report in compare_reports(*folders, TOLERANCES)]
 
 
 def test_equal_folders_have_no_differences(folders):

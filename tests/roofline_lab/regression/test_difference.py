@@ -53,16 +53,16 @@ def test_a_row_that_lost_its_number_is_no_row_that_is_gone():
     before, after = report({"one": 110.0, "two": 110.0}), report({"one": 110.0}, unscored=SATURATED)
     found = compared(before, after)
     assert found.groups[0].counts == {Fate.SAME: 1, Fate.LOST: 1}
-    assert [(one.key, one.before, one.after) for one in found.states] == [(key("two"), "ok", "saturated")]
+    assert [(state.key, state.before, state.after) for state in found.states] == [(key("two"), "ok", "saturated")]
     back = compared(after, before)
     assert back.groups[0].counts == {Fate.SAME: 1, Fate.NEW: 1}
-    assert [(one.before, one.after) for one in back.states] == [("saturated", "ok")]
+    assert [(state.before, state.after) for state in back.states] == [("saturated", "ok")]
 
 
 def test_another_reason_to_have_no_number_is_a_state_that_changed():
     before = report({"one": 110.0}, unscored={key("two"): "not_measured"})
     found = compared(before, report({"one": 110.0}, unscored=SATURATED))
-    assert [(one.before, one.after) for one in found.states] == [("not_measured", "saturated")]
+    assert [(state.before, state.after) for state in found.states] == [("not_measured", "saturated")]
     assert not found.is_empty
     assert found.count(*(fate for fate in Fate if fate not in (Fate.SAME, Fate.UNSCORED))) == 0
 
@@ -122,7 +122,7 @@ def test_a_remeasured_row_is_counted_as_such():
 def test_status_and_criteria_that_differ_are_flips():
     found = compared(ruled("Confirmed", a="PASS", b="PASS"), ruled("Refuted", a="FAIL", b="PASS"))
     expected = [("status", "Confirmed", "Refuted"), ("a", "PASS", "FAIL")]
-    assert [(one.subject, one.before, one.after) for one in found.flips] == expected
+    assert [(flip.subject, flip.before, flip.after) for flip in found.flips] == expected
     assert found.verdicts_flipped == 2
 
 
@@ -131,7 +131,7 @@ def test_criteria_and_methods_on_one_side_are_no_flips():
     assert found.flips == (Flip(H1, "corrected", "a", "PASS", None), Flip(H1, "corrected", "b", None, "FAIL"))
     assert found.verdicts_flipped == 0
     methods = compared(ruled(method="old", a="PASS"), ruled(method="new", a="PASS"))
-    assert [(one.method, one.before, one.after) for one in methods.flips] == [
+    assert [(flip.method, flip.before, flip.after) for flip in methods.flips] == [
         ("old", "Confirmed", None),
         ("new", None, "Confirmed"),
     ]

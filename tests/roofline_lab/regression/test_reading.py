@@ -87,7 +87,7 @@ def test_the_mean_over_all_load_points_is_read_where_there_is_one():
 def test_numbers_of_a_kind_not_known_are_compared_by_value_and_means_over_rows_are_not():
     line = "corrected,treatment,all,{},layers,tpot_mean,{},0.5,ratio\n"
     found = read(numbers_csv(ROWS) + line.format("driver", "rank_correlation") + line.format("family", "mape"))
-    assert [(one.scope, one.key) for one in found.values] == [("driver", "layers")]
+    assert [(value.scope, value.key) for value in found.values] == [("driver", "layers")]
     assert found.rows == read(numbers_csv(ROWS)).rows
 
 
@@ -100,7 +100,7 @@ def test_throughput_has_an_error_shares_and_flags_have_none():
     found = read(text)
     throughput = found.rows[key("one", metric="request_throughput", load_point="fast")]
     assert (throughput.ape_pct, throughput.unit) == (pytest.approx(5.0), "per_s")
-    assert [(one.metric, one.statistic) for one in found.values] == [("mixed_steps", "share")]
+    assert [(value.metric, value.statistic) for value in found.values] == [("mixed_steps", "share")]
 
 
 @pytest.mark.parametrize(("predicted", "state"), [(0.0, "predicted wrongly"), (1.0, "predicted rightly")])
@@ -283,4 +283,4 @@ def test_the_project_itself_can_be_read():
     found = snapshot_of(ROOT)
     assert found.skipped == ()
     assert len(found.reports) == len(REPORTS)
-    assert all(one.rulings for name, one in found.reports.items() if name.startswith("h"))
+    assert all(report.rulings for name, report in found.reports.items() if name.startswith("h"))

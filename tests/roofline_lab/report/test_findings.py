@@ -74,7 +74,7 @@ def test_a_run_without_a_number_prints_as_a_dash_in_every_table(lossy):
 
 
 def test_a_run_without_a_number_is_in_errors_csv_and_not_in_numbers(lossy):
-    rows = [row for one in lossy.methods for row in one.scores.rows]
+    rows = [row for method in lossy.methods for row in method.scores.rows]
     text = errors_text(rows)
     assert len(text.splitlines()) == 1 + 2 * 2 * 13 * 3
     assert len(lines_with(text, LOST, "unsupported", REASON)) == 3
@@ -94,7 +94,7 @@ def test_a_hypothesis_of_which_nothing_could_be_run_is_inconclusive_not_wrong(la
     rows = unsupported(h1_rows, method="corrected")
     report = build_report(lab, HYPOTHESIS, rows, lab.published[HYPOTHESIS])
     assert report.headline.verdict.status.value == "Inconclusive"
-    assert {one.result.value for one in report.headline.verdict.criteria} == {"NOT MEASURED"}
+    assert {criterion.result.value for criterion in report.headline.verdict.criteria} == {"NOT MEASURED"}
     assert [n for n in report.numbers if n.method == "corrected"] == []
 
 
@@ -119,14 +119,14 @@ def test_an_aggregate_counts_only_runs_that_were_scored():
 def test_every_gain_of_a_table_is_the_delta_of_numbers_csv(h1_report):
     """Per workload, family, TP and overall, for each method and metric."""
     deltas = {(n.method, n.scope, n.key, n.metric): n.value for n in h1_report.numbers if n.statistic.value == "delta"}
-    for one in h1_report.methods:
+    for method in h1_report.methods:
         for scope in (Scope.WORKLOAD, Scope.FAMILY, Scope.TP):
-            for line in one.layout.aggregates(one.scores, scope).splitlines()[2:]:
+            for line in method.layout.aggregates(method.scores, scope).splitlines()[2:]:
                 key = line.split("|")[1].strip()
                 found = [float(text) for text in re.findall(r"([+-]\d+\.\d) pp", line)]
                 where = (Scope.OVERALL, "all") if "overall" in key else (scope, key)
-                expected = [deltas[one.method.id, *where, metric] for metric in Metric]
-                assert found == pytest.approx(expected, abs=0.0501), (one.method.id, key)
+                expected = [deltas[method.method.id, *where, metric] for metric in Metric]
+                assert found == pytest.approx(expected, abs=0.0501), (method.method.id, key)
 
 
 def test_no_page_prints_a_negative_zero(files):

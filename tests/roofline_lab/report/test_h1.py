@@ -29,9 +29,10 @@ def by_run(h1_rows):
 def absolute_cells(h1_report):
     """Return the published predictions of chat and code experiments, in ms."""
     return [
-        one
-        for one in h1_report.comparisons
-        if (one.cell.table, one.cell.statistic) == ("absolute", Statistic.PREDICTED) and one.cell.key != SUMMARIZATION
+        comparison
+        for comparison in h1_report.comparisons
+        if (comparison.cell.table, comparison.cell.statistic) == ("absolute", Statistic.PREDICTED)
+        and comparison.cell.key != SUMMARIZATION
     ]
 
 
@@ -120,8 +121,10 @@ def test_one_request_at_a_time_never_mixes_phases_and_decodes_every_token_but_th
     requests = workload_of(lab, lab.run(HYPOTHESIS, *run), "synchronous").requests
     counters = by_run[run]["counters"]
     assert counters["mixed_steps"] == 0
-    assert counters["decode_steps"] == counters["decode_tokens"] == sum(one.output_tokens - 1 for one in requests)
-    assert counters["prefill_tokens"] + counters["cached_tokens"] == sum(one.prompt_tokens for one in requests)
+    assert (
+        counters["decode_steps"] == counters["decode_tokens"] == sum(request.output_tokens - 1 for request in requests)
+    )
+    assert counters["prefill_tokens"] + counters["cached_tokens"] == sum(request.prompt_tokens for request in requests)
 
 
 # --- the numbers once published ---------------------------------------------------------------------
@@ -142,35 +145,39 @@ def test_the_published_overall_errors_come_out_within_a_tenth(h1_report, arm, me
 
 def test_70_of_72_published_latencies_come_out_to_the_digit_and_two_within_0_07_ms(absolute_cells):
     assert len(absolute_cells) == 72
-    assert {one.verdict for one in absolute_cells} == {Reproduction.REPRODUCED}
-    off = [one for one in absolute_cells if not one.to_the_digit]
+    assert {cell.verdict for cell in absolute_cells} == {Reproduction.REPRODUCED}
+    off = [cell for cell in absolute_cells if not cell.to_the_digit]
     assert len(off) == 2
     assert all(abs(one.difference) <= 0.07 for one in off)
 
 
 def test_to_the_digit_means_that_the_printed_text_is_the_same(absolute_cells):
-    for one in absolute_cells:
-        same = f"{one.regenerated:.1f}" == f"{one.cell.value:.1f}"
-        at_the_edge = abs(abs(one.difference) - 0.05) < 1e-9
-        assert one.to_the_digit == same or at_the_edge, one.cell
+    for cell in absolute_cells:
+        same = f"{cell.regenerated:.1f}" == f"{cell.cell.value:.1f}"
+        at_the_edge = abs(abs(cell.difference) - 0.05) < 1e-9
+        assert cell.to_the_digit == same or at_the_edge, cell.cell
 
 
 def test_the_summarization_run_counts_as_not_reproducible_for_a_stated_reason(h1_report):
     """Its predictions rest on a profile nobody published; its measurements do not."""
-    for one in h1_report.comparisons:
-        if one.cell.key in (SUMMARIZATION, "summarization"):
-            if one.cell.statistic is Statistic.MEASURED:
-                assert one.verdict is Reproduction.REPRODUCED
+    for comparison in h1_report.comparisons:
+        if comparison.cell.key in (SUMMARIZATION, "summarization"):
+            if comparison.cell.statistic is Statistic.MEASURED:
+                assert comparison.verdict is Reproduction.REPRODUCED
             else:
-                assert one.verdict is Reproduction.NOT_REPRODUCIBLE
-                assert "profile" in one.reason
-                assert "interval" in one.reason
-    keys = {one.cell.key for one in h1_report.comparisons if one.verdict is Reproduction.NOT_REPRODUCIBLE}
+                assert comparison.verdict is Reproduction.NOT_REPRODUCIBLE
+                assert "profile" in comparison.reason
+                assert "interval" in comparison.reason
+    keys = {
+        comparison.cell.key
+        for comparison in h1_report.comparisons
+        if comparison.verdict is Reproduction.NOT_REPRODUCIBLE
+    }
     assert keys == {SUMMARIZATION, "summarization"}
 
 
 def test_every_published_measurement_is_the_one_scored_against(h1_report):
-    measured = [one for one in h1_report.comparisons if one.cell.statistic is Statistic.MEASURED]
+    measured = [comparison for comparison in h1_report.comparisons if comparison.cell.statistic is Statistic.MEASURED]
     assert len(measured) == 13 * 3
     assert all(one.difference == 0 for one in measured)
 
@@ -178,6 +185,6 @@ def test_every_published_measurement_is_the_one_scored_against(h1_report):
 def test_the_published_conclusion_holds_as_published_and_its_workload_order_turns_when_corrected(h1_report):
     as_published, corrected = h1_report.methods
     assert as_published.verdict.status.value == "Confirmed"
-    results = {one.id: one.result.value for one in corrected.verdict.criteria}
+    results = {criterion.id: criterion.result.value for criterion in corrected.verdict.criteria}
     assert results == {"tpot_improves": "PASS", "chat_more_than_code": "FAIL"}
     assert corrected.verdict.status.value == "Partially confirmed"

@@ -81,8 +81,8 @@ def test_every_expression_of_the_committed_texts_finds_its_number(v, lab):
     """Including the ones no page would show; rendering raises where a number is missing."""
     spec = lab.hypotheses[HYPOTHESIS]
     texts = [*lab.discussions[HYPOTHESIS].values()]
-    texts += [text for one in spec.findings for text in (one.finding, one.action)]
-    texts += [text for one in spec.evidence for text in (one.value, one.confidence)]
+    texts += [text for finding in spec.findings for text in (finding.finding, finding.action)]
+    texts += [text for item in spec.evidence for text in (item.value, item.confidence)]
     quoting = [text for text in texts if "{{" in text]
     assert len(quoting) > 8
     for text in quoting:

@@ -55,7 +55,7 @@ def test_after_the_bandwidth_correction_it_suggests_an_overhead_per_layer_not_di
     assert best.low > 40.0
     assert best.beyond_noise
     assert best.held_out < 0.25 * best.mape_before
-    (divided,) = [one for one in others if one.term.name == "layer_over_tp"]
+    (divided,) = [other for other in others if other.term.name == "layer_over_tp"]
     assert divided.held_out > 2 * best.held_out
 
 

@@ -188,7 +188,7 @@ def test_a_hypothesis_without_published_tables_has_none(tmp_path):
 
 def test_published_cells_are_read_in_order(tmp_path):
     published = load_published(folder(tmp_path, GOOD, GOOD.replace("4.0", "5.25").replace(",1", ",2")))
-    assert [(one.value, one.decimals, one.half_digit) for one in published.cells] == [
+    assert [(cell.value, cell.decimals, cell.half_digit) for cell in published.cells] == [
         (4.0, 1, pytest.approx(0.05)),
         (5.25, 2, pytest.approx(0.005)),
     ]

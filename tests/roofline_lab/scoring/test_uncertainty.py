@@ -149,7 +149,7 @@ def test_the_published_contrast_between_workloads_is_not_distinguishable_from_ze
     """H1 reports 1.0 pp more for chat than for code as directional evidence."""
     published = h1_report.methods[0]
     assert published.method.id == "as_published"
-    contrast = next(one for one in published.verdict.criteria if one.id == "chat_more_than_code")
+    contrast = next(criterion for criterion in published.verdict.criteria if criterion.id == "chat_more_than_code")
     assert contrast.observed == pytest.approx(1.0, abs=0.05)
     assert contrast.evidence.is_distinguishable is False
     assert contrast.evidence.interval.low < 0 < contrast.evidence.interval.high

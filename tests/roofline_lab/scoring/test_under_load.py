@@ -157,7 +157,7 @@ def test_percentiles_are_scored_where_they_were_measured(rows):
 def test_a_figure_that_was_not_measured_is_a_line_with_its_reason(rows):
     poorer = []
     for row in rows:
-        figures = {name: one for name, one in row["load"]["figures"].items() if name != "e2e_p99"}
+        figures = {name: figure for name, figure in row["load"]["figures"].items() if name != "e2e_p99"}
         poorer.append({**row, "load": {**row["load"], "figures": figures}})
     table = unavailable(compared(poorer), "longer")
     assert "not_measured" in table
@@ -198,7 +198,7 @@ def test_a_load_point_one_arm_overloads_enters_the_latency_error_of_no_arm(rows)
     (reason,) = {row.reason for row in error_rows(changed, METRICS) if row.load_point == "constant_0.538"}
     assert "(longer)" in reason
     assert "constant_0.538" in overloads(changed)
-    assert {row["load_point"] for row in compared(changed)} == {one for _, one in scored}
+    assert {row["load_point"] for row in compared(changed)} == {name for _, name in scored}
     assert overloads(rows) == ""
 
 
@@ -288,7 +288,7 @@ def test_experiments_beyond_are_run_but_enter_no_score(laboratory):
     assert {run.arm.name for run in runs} == {"baseline", "fixed", "scaled"}
     assert {run.experiment.id for run in runs} == {one.id for one in laboratory.beyond(name)}
     decisive = build_report(laboratory, name, [], None)
-    assert [one.method.id for one in decisive.methods] == ["as_published", "corrected"]
+    assert [method.method.id for method in decisive.methods] == ["as_published", "corrected"]
 
 
 def test_hypotheses_that_share_a_configuration_share_its_runs(laboratory):

@@ -23,7 +23,7 @@ class Constant:
 
 def first_tokens(*requests: Request, ahead: bool, **more) -> list[int]:
     result = run(requests, Constant(), EngineOptions(schedule_ahead=ahead, prefix_caching=False, **more))
-    return [one.first_token_us for one in result.requests]
+    return [request.first_token_us for request in result.requests]
 
 
 @pytest.mark.parametrize(("ahead", "first_token_us"), [(False, 400), (True, 500)])
@@ -62,5 +62,5 @@ def test_with_a_single_client_nothing_ever_arrives_during_a_step():
 def test_every_request_completes_and_none_starts_before_it_arrives(arrivals, outputs, blocks):
     requests = [Request(str(i), at, 10, output) for i, (at, output) in enumerate(zip(arrivals, outputs, strict=False))]
     result = run(requests, Constant(), EngineOptions(schedule_ahead=True, kv_blocks=blocks, max_running=4))
-    assert all(one.state is RequestState.COMPLETED for one in result.requests)
-    assert all(one.scheduled_us >= one.arrival_us for one in result.requests)
+    assert all(request.state is RequestState.COMPLETED for request in result.requests)
+    assert all(request.scheduled_us >= request.arrival_us for request in result.requests)

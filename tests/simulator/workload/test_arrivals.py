@@ -28,7 +28,7 @@ def gaps_of(times):
 
 def variation(values):
     mean = sum(values) / len(values)
-    return (sum((one - mean) ** 2 for one in values) / len(values)) ** 0.5 / mean
+    return (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5 / mean
 
 
 def test_a_constant_interval_starts_at_zero_or_after_one_interval():

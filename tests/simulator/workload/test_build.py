@@ -59,17 +59,17 @@ def replay(folder, **changes):
 
 
 def arrivals(workload):
-    return [one.arrival_us for one in workload.requests]
+    return [request.arrival_us for request in workload.requests]
 
 
 def prompts(workload):
-    return [(one.prompt_tokens, one.prefix_group, one.prefix_tokens) for one in workload.requests]
+    return [(request.prompt_tokens, request.prefix_group, request.prefix_tokens) for request in workload.requests]
 
 
 def test_requests_are_named_in_order_of_arrival():
     workload = build()
 
-    assert [one.id for one in workload.requests] == [f"request_{position}" for position in range(6)]
+    assert [request.id for request in workload.requests] == [f"request_{position}" for position in range(6)]
     assert arrivals(workload) == [0, 100, 200, 300, 400, 500]
     assert workload.concurrency is None
     assert prompts(workload) == [(40, None, 0)] * 6
@@ -90,8 +90,8 @@ def test_a_shared_prefix_may_be_included_in_recorded_prompts():
     recorded = {"kind": "empirical", "tokens": [414, 381, 354, 365, 284, 300]}
     workload = build(prompt=recorded, prefix={"kind": "shared", "tokens": 284, "counted": "included"})
 
-    assert [one.prompt_tokens for one in workload.requests] == recorded["tokens"]
-    assert {one.prefix_tokens for one in workload.requests} == {284}
+    assert [request.prompt_tokens for request in workload.requests] == recorded["tokens"]
+    assert {request.prefix_tokens for request in workload.requests} == {284}
 
 
 def test_a_prompt_shorter_than_the_prefix_it_includes_is_refused():
@@ -123,9 +123,9 @@ def test_changing_one_side_leaves_the_other_streams_alone(seed, mean):
     constant = build(seed, requests=20, prompt={"kind": "constant", "tokens": 9}, output=GAUSSIAN)
 
     assert arrivals(longer) == arrivals(base)
-    outputs = [one.output_tokens for one in base.requests]
-    assert [one.output_tokens for one in longer.requests] == outputs
-    assert [one.output_tokens for one in constant.requests] == outputs
+    outputs = [request.output_tokens for request in base.requests]
+    assert [request.output_tokens for request in longer.requests] == outputs
+    assert [request.output_tokens for request in constant.requests] == outputs
 
 
 def test_the_same_seed_gives_the_same_workload_and_another_a_different_one():
@@ -160,7 +160,7 @@ def test_a_trace_is_replayed_in_order_of_arrival(tmp_path):
     (tmp_path / "trace.csv").write_text("arrival_us,input_tokens,output_tokens\n900,70,7\n20,50,5\n900,60,6\n")
 
     workload = replay(tmp_path)
-    assert [(one.id, one.arrival_us, one.prompt_tokens) for one in workload.requests] == [
+    assert [(request.id, request.arrival_us, request.prompt_tokens) for request in workload.requests] == [
         ("request_1", 20, 50),
         ("request_0", 900, 70),
         ("request_2", 900, 60),
@@ -172,7 +172,7 @@ def test_a_trace_may_get_other_arrivals_and_be_shortened(tmp_path):
     every_100 = {"kind": "constant_interval", "interval_us": 100}
 
     workload = replay(tmp_path, arrivals=every_100, requests=2)
-    assert [(one.arrival_us, one.prompt_tokens) for one in workload.requests] == [(0, 70), (100, 50)]
+    assert [(request.arrival_us, request.prompt_tokens) for request in workload.requests] == [(0, 70), (100, 50)]
     with pytest.raises(ConfigError, match="has 3 requests, but 'requests' asks for 4"):
         replay(tmp_path, arrivals=every_100, requests=4)
 
@@ -196,8 +196,8 @@ def test_a_recorded_prompt_pool_is_recognised_even_where_two_prompts_changed_pla
 
     workload = replay(tmp_path, prefix={"kind": "prompt_pool", "prompts": 3})
     groups = ["prompt_0", "prompt_1", "prompt_2", "prompt_0", "prompt_2", "prompt_1", "prompt_0", "prompt_1", None]
-    assert [one.prefix_group for one in workload.requests] == groups
-    assert [one.prefix_tokens for one in workload.requests] == [*lengths[:-1], 0]
+    assert [request.prefix_group for request in workload.requests] == groups
+    assert [request.prefix_tokens for request in workload.requests] == [*lengths[:-1], 0]
 
 
 def test_every_recorded_run_cycles_through_a_hundred_prompts(shared_dir):
@@ -206,9 +206,9 @@ def test_every_recorded_run_cycles_through_a_hundred_prompts(shared_dir):
         pytest.skip("the recorded replays are not among the reference data")
     for path in files:
         workload = replay(path.parent, trace={"file": path.name}, prefix={"kind": "prompt_pool", "prompts": 100})
-        in_turn = [one.prefix_group == f"prompt_{place % 100}" for place, one in enumerate(workload.requests)]
+        in_turn = [request.prefix_group == f"prompt_{place % 100}" for place, request in enumerate(workload.requests)]
         assert sum(in_turn) / len(in_turn) > 0.97
-        assert all(one.prefix_group for one in workload.requests)
+        assert all(request.prefix_group for request in workload.requests)
 
 
 JUNK = st.recursive(
@@ -231,7 +231,7 @@ def test_garbage_gives_a_workload_or_a_clean_error(data):
     for description in (data, {**sensible, **data}):
         with contextlib.suppress(RooflineLabError):
             workload = build_workload(parse(WorkloadSpec, description, source="workload.yaml"), 1)
-            assert all(one.prompt_tokens >= max(1, one.prefix_tokens) for one in workload.requests)
+            assert all(request.prompt_tokens >= max(1, request.prefix_tokens) for request in workload.requests)
 
 
 def test_importing_the_package_does_not_import_numpy():

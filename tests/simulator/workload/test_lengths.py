@@ -91,7 +91,7 @@ def recorded_benchmarks(shared_dir):
 def sample_lengths(run_index):
     """Regenerate prompts (with the sample's prefix of 1024 tokens) and outputs of one of its load points."""
     prompts = draw_lengths(guidellm(2048, 500, 100, 4096, benchmark_index=run_index), 40, "prompt", 0)
-    return [1024 + one for one in prompts], draw_lengths(
+    return [1024 + prompt for prompt in prompts], draw_lengths(
         guidellm(32, 16, 1, 64, benchmark_index=run_index), 40, "output", 0
     )
 
@@ -130,7 +130,7 @@ def server_spans(folder):
         for resource in json.loads(line)["resourceSpans"]:
             for scope in resource["scopeSpans"]:
                 for span in scope["spans"]:
-                    values = {one["key"]: one["value"].get("intValue") for one in span["attributes"]}
+                    values = {attribute["key"]: attribute["value"].get("intValue") for attribute in span["attributes"]}
                     if "gen_ai.usage.prompt_tokens" in values:
                         pair = (
                             int(values["gen_ai.usage.prompt_tokens"]),

@@ -46,7 +46,7 @@ def test_seconds_are_cut_to_microseconds_without_binary_rounding(tmp_path, secon
 def test_a_prefix_without_groups_is_one_prefix_for_all(tmp_path):
     path = trace(tmp_path, "prompt_tokens,output_tokens,prefix_tokens", "9,5,4", "8,5,4", "8,5,0")
 
-    groups = [one.prefix_group for one in load_trace(path, times_required=False)]
+    groups = [request.prefix_group for request in load_trace(path, times_required=False)]
     assert groups == ["shared", "shared", None]
 
 
@@ -54,7 +54,7 @@ def test_rows_can_be_selected_by_the_text_of_a_column(tmp_path):
     path = trace(tmp_path, "workload,prompt_tokens,output_tokens", "chat,9,5", "code,8,4", "chat,7,3")
 
     kept = load_trace(path, where={"workload": "chat"}, times_required=False)
-    assert [one.prompt_tokens for one in kept] == [9, 7]
+    assert [request.prompt_tokens for request in kept] == [9, 7]
     with pytest.raises(ConfigError, match="no request left"):
         load_trace(path, where={"workload": "summary"}, times_required=False)
     with pytest.raises(ConfigError, match="filter 'worklod': no such column; did you mean 'workload'"):
@@ -137,7 +137,7 @@ def test_garbage_gives_requests_or_a_clean_error(tmp_path_factory, content, pack
         message = str(error)
     else:
         message = str(path)
-        assert all(one.prompt_tokens >= 1 and one.arrival_us >= 0 for one in requests)
+        assert all(request.prompt_tokens >= 1 and request.arrival_us >= 0 for request in requests)
     assert str(path) in message
 
 
@@ -147,5 +147,5 @@ def test_every_recorded_engine_case_is_readable(shared_dir):
         pytest.skip("the recorded engine cases are not among the reference data")
     for path in files:
         requests = load_trace(path)
-        assert len({one.id for one in requests}) == len(requests) > 0
-        assert all(one.prefix_tokens <= one.prompt_tokens for one in requests)
+        assert len({request.id for request in requests}) == len(requests) > 0
+        assert all(request.prefix_tokens <= request.prompt_tokens for request in requests)

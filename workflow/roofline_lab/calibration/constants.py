@@ -160,22 +160,27 @@ HOST_STEP = "host_step_us"
 FIXED: Mapping[str, float] = {"attention_efficiency": 0.72}
 FIXED_SOURCE = "prefill-attention curve of configs/kernels/h100/analytic.yaml"
 
-BY_NAME: Mapping[str, Constant] = {one.name: one for one in CONSTANTS}
-STEP_CONSTANTS: tuple[Constant, ...] = tuple(one for one in CONSTANTS if one.where == "step")
+BY_NAME: Mapping[str, Constant] = {constant.name: constant for constant in CONSTANTS}
+STEP_CONSTANTS: tuple[Constant, ...] = tuple(constant for constant in CONSTANTS if constant.where == "step")
 
 
 def starts() -> dict[str, float]:
     """Return where a fit begins."""
-    return {one.name: one.start for one in CONSTANTS}
+    return {constant.name: constant.start for constant in CONSTANTS}
 
 
 def at(positions: Vector) -> dict[str, float]:
     """Return the constants at positions in [-1, 1], shape (constants,)."""
-    return {one.name: one.at(float(place)) for one, place in zip(CONSTANTS, positions, strict=True)}
+    return {constant.name: constant.at(float(place)) for constant, place in zip(CONSTANTS, positions, strict=True)}
 
 
-_INVERSE = np.array([one.inverse for one in CONSTANTS])
-_ENDS = np.array([(1 / one.high, 1 / one.low) if one.inverse else (one.low, one.high) for one in CONSTANTS]).T
+_INVERSE = np.array([constant.inverse for constant in CONSTANTS])
+_ENDS = np.array(
+    [
+        (1 / constant.high, 1 / constant.low) if constant.inverse else (constant.low, constant.high)
+        for constant in CONSTANTS
+    ]
+).T
 
 
 def vector_at(positions: Vector) -> Vector:
@@ -188,12 +193,15 @@ def vector_at(positions: Vector) -> Vector:
 
 def positions(values: Values) -> Vector:
     """Return the positions of constants, shape (constants,); the inverse of `at`."""
-    return np.array([one.position(values[one.name]) for one in CONSTANTS])
+    return np.array([constant.position(values[constant.name]) for constant in CONSTANTS])
 
 
 def spreads() -> Vector:
     """Return the spread of every start in positions, shape (constants,)."""
-    up = (one.position(min(one.start + one.spread, one.high)) - one.position(one.start) for one in CONSTANTS)
+    up = (
+        constant.position(min(constant.start + constant.spread, constant.high)) - constant.position(constant.start)
+        for constant in CONSTANTS
+    )
     return np.abs(np.array([step if step else 1.0 for step in up]))
 
 
@@ -203,11 +211,11 @@ def options_of(values: Values, *, schedule_ahead: bool, lm_head: bool = True) ->
     A server that composes the next step while one runs (`EngineOptions.schedule_ahead`) spends its
     host time then; any other lets the GPU wait for it.
     """
-    step = {one.name: values[one.name] for one in STEP_CONSTANTS if one.name != HOST_STEP}
+    step = {constant.name: values[constant.name] for constant in STEP_CONSTANTS if constant.name != HOST_STEP}
     step_us = 0.0 if schedule_ahead else values[HOST_STEP]
     return CalibratedPhysicsOptions(family="calibrated_physics", step_us=step_us, lm_head=lm_head, **step, **FIXED)
 
 
 def data_sheet() -> dict[str, float]:
     """Return the constants of an uncalibrated prediction: peak rates, no cost beside the work."""
-    return {one.name: 1.0 if one.inverse else 0.0 for one in CONSTANTS}
+    return {constant.name: 1.0 if constant.inverse else 0.0 for constant in CONSTANTS}

@@ -64,8 +64,8 @@ def shared_files(root: Path, name: str) -> list[str]:
     plan = load_plan(root, name)
     ran = _experiments(root, (*plan.train_sets, *plan.judged_sets))
     found = {f"{PLANS.as_posix()}/{name}.yaml"}
-    found |= {f"configs/models/{one.model}.json" for one in ran}
-    found |= {f"configs/hardware/{one.hardware}.yaml" for one in ran}
+    found |= {f"configs/models/{experiment.model}.json" for experiment in ran}
+    found |= {f"configs/hardware/{experiment.hardware}.yaml" for experiment in ran}
     return sorted(found)
 
 
@@ -83,19 +83,19 @@ def terms_discussion(root: Path, name: str) -> list[str]:
 
 def surface_paths(root: Path, name: str) -> list[str]:
     """Return the surface file of every experiment that is fitted to."""
-    return [f"{RESULTS}/{name}/surfaces/{one}.json" for one in train_experiments(root, name)]
+    return [f"{RESULTS}/{name}/surfaces/{experiment}.json" for experiment in train_experiments(root, name)]
 
 
 def waiting_paths(root: Path, name: str) -> list[str]:
     """Return the surface file without scheduling ahead of every experiment whose server schedules ahead."""
     ran = _experiments(root, load_plan(root, name).train_sets)
-    ahead = [one.id for one in ran if one.server.engine_settings.get("schedule_ahead")]
-    return [f"{RESULTS}/{name}/waiting/{one}.json" for one in ahead]
+    ahead = [experiment.id for experiment in ran if experiment.server.engine_settings.get("schedule_ahead")]
+    return [f"{RESULTS}/{name}/waiting/{text}.json" for text in ahead]
 
 
 def judged_paths(root: Path, name: str) -> list[str]:
     """Return the judgement of every experiment."""
-    return [f"{RESULTS}/{name}/judged/{one}.json" for one in judged_experiments(root, name)]
+    return [f"{RESULTS}/{name}/judged/{experiment}.json" for experiment in judged_experiments(root, name)]
 
 
 def published_paths(name: str) -> list[str]:
@@ -115,16 +115,16 @@ def all_published(root: Path) -> list[str]:
 
 def data_digest(root: Path, name: str) -> str:
     """Return a hash of all measured data a calibration rests on."""
-    files = [root / path for one in train_experiments(root, name) for path in experiment_files(root, one)]
+    files = [root / path for experiment in train_experiments(root, name) for path in experiment_files(root, experiment)]
     return digest_of_files([*files, *(root / path for path in shared_files(root, name))], root)
 
 
 def experiments_of(root: Path, sets: Iterable[str]) -> list[str]:
     """Return the ids of all experiments of some sets, each once."""
-    return [one.id for one in _experiments(root, tuple(sets))]
+    return [experiment.id for experiment in _experiments(root, tuple(sets))]
 
 
 @functools.cache
 def _experiments(root: Path, sets: tuple[str, ...]) -> tuple[Experiment, ...]:
     """Return the experiments of some sets, each once; read once, because Snakemake asks for every job, many times."""
-    return tuple({one.id: one for name in sets for one in load_set(root, name)}.values())
+    return tuple({experiment.id: experiment for name in sets for experiment in load_set(root, name)}.values())

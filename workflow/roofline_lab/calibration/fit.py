@@ -20,7 +20,7 @@ from roofline_lab.calibration.points import METRICS, Point
 from roofline_lab.calibration.surface import Stack, Surface
 from roofline_lab.scoring.errors import relative_difference
 
-NAMES = tuple(one.name for one in CONSTANTS)
+NAMES = tuple(constant.name for constant in CONSTANTS)
 STARTS, SPREADS = positions(starts()), spreads()
 
 
@@ -100,10 +100,10 @@ class Fit:
     def at_bound(self) -> dict[str, str]:
         """Return which constants ended on an end of their range, and which end."""
         found = {}
-        for one, place in zip(CONSTANTS, self.solution.x, strict=True):
+        for constant, place in zip(CONSTANTS, self.solution.x, strict=True):
             if abs(abs(place) - 1.0) < ON_BOUND:
-                low_end = (place > 0) == one.inverse
-                found[one.name] = "low" if low_end else "high"
+                low_end = (place > 0) == constant.inverse
+                found[constant.name] = "low" if low_end else "high"
         return found
 
 
@@ -121,7 +121,9 @@ def problem_of(
         names=tuple(point.name for point in points),
         families=tuple(point.family for point in points),
         stack=stack,
-        client=np.array([_client_row(point, one.prompt_tokens) for point, one in zip(points, chosen, strict=True)]),
+        client=np.array(
+            [_client_row(point, surface.prompt_tokens) for point, surface in zip(points, chosen, strict=True)]
+        ),
         measured=np.array([point.measured for point in points]) * 1000.0,
         weights=np.tile(scale, (len(points), 1)),
         scatter=scatter,

@@ -38,28 +38,28 @@ def surface_job(root: Path, name: str, experiment: str) -> str:
     """Return the response surfaces of one experiment's load points, as JSON."""
     plan = load_plan(root, name)
     points = _points(root, plan, plan.train_sets, plan.requests_per_point)
-    found = [surface_of(one, plan.samples, plan.seed) for one in points if one.experiment.id == experiment]
-    return json_text([one.as_dict() for one in found])
+    found = [surface_of(point, plan.samples, plan.seed) for point in points if point.experiment.id == experiment]
+    return json_text([surface.as_dict() for surface in found])
 
 
 def fit_job(root: Path, name: str, surface_files: Iterable[str]) -> str:
     """Return the fit to everything, all its folds, intervals and the learning curve, as JSON."""
     plan = load_plan(root, name)
-    surfaces = {one.name: one for path in surface_files for one in _surfaces(root / path)}
+    surfaces = {surface.name: surface for path in surface_files for surface in _surfaces(root / path)}
     points = _points(root, plan, plan.train_sets, plan.requests_per_point)
     problem = problem_of(points, surfaces, plan.weights.model_dump(), plan.scatter)
-    alone = problem.take([i for i, one in enumerate(points) if one.experiment.id in _synchronous(root, plan)])
+    alone = problem.take([i for i, point in enumerate(points) if point.experiment.id in _synchronous(root, plan)])
     whole = fit(problem)
-    families = sorted({*families_of(problem), *(one.family for one in _judged(root, plan))})
+    families = sorted({*families_of(problem), *(point.family for point in _judged(root, plan))})
     drawn = resamples(problem, plan.bootstrap_resamples, plan.seed)
     return json_text(
         {
             "in_sample": _fitted(whole),
             "synchronous_alone": _fitted(fit(alone)),
-            "held_out": _folds(problem, {one: frozenset([one]) for one in families}),
-            "lineage_held_out": _folds(problem, {one: plan.lineage_of(one) for one in families}),
-            "synchronous_held_out": _folds(alone, {one: frozenset([one]) for one in families_of(alone)}),
-            "synchronous_lineage_held_out": _folds(alone, {one: plan.lineage_of(one) for one in families_of(alone)}),
+            "held_out": _folds(problem, {family: frozenset([family]) for family in families}),
+            "lineage_held_out": _folds(problem, {family: plan.lineage_of(family) for family in families}),
+            "synchronous_held_out": _folds(alone, {text: frozenset([text]) for text in families_of(alone)}),
+            "synchronous_lineage_held_out": _folds(alone, {text: plan.lineage_of(text) for text in families_of(alone)}),
             "intervals": dict(zip(NAMES, intervals(drawn), strict=True)),
             "correlations": [[round(float(value), 4) for value in row] for row in correlations(whole)],
             "learning_curve": [
@@ -70,7 +70,8 @@ def fit_job(root: Path, name: str, surface_files: Iterable[str]) -> str:
             "start_dependence": start_dependence(problem),
             "synchronous_start_dependence": start_dependence(alone),
             "surface_errors": {
-                name: {"ttft": one.ttft_error, "decode": one.decode_error} for name, one in sorted(surfaces.items())
+                name: {"ttft": surface.ttft_error, "decode": surface.decode_error}
+                for name, surface in sorted(surfaces.items())
             },
             "loss": whole.solution.loss,
         }
@@ -127,7 +128,7 @@ def _folds(problem: Problem, groups: dict[str, frozenset[str]]) -> dict[str, Any
 
 
 def _fitted(fitted: Fit) -> dict[str, Any]:
-    values = {one.name: float(f"{fitted.values[one.name]:.{DIGITS}g}") for one in CONSTANTS}
+    values = {constant.name: float(f"{fitted.values[constant.name]:.{DIGITS}g}") for constant in CONSTANTS}
     return {"values": values, "at_bound": fitted.at_bound(), "converged": fitted.solution.converged}
 
 

@@ -43,7 +43,7 @@ def judge_point(point: Point, values: Values) -> dict[str, Any]:
         figures[name] = {"predicted": predicted, "measured": measured}
     return {
         "figures": figures,
-        "completed": sum(one.state is RequestState.COMPLETED for one in results),
+        "completed": sum(result.state is RequestState.COMPLETED for result in results),
         "requests": len(results),
     }
 

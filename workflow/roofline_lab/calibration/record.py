@@ -91,7 +91,7 @@ class Calibration(StrictModel):
     @property
     def values(self) -> dict[str, float]:
         """The constants by name."""
-        return {name: one.value for name, one in self.constants.items()}
+        return {name: constant.value for name, constant in self.constants.items()}
 
     def options(self, engine: EngineOptions) -> CalibratedPhysicsOptions:
         """Return the step-time model these constants mean on a server."""

@@ -78,7 +78,7 @@ def _rows(judged: dict[str, Any]) -> list[Row]:
             strategy=judged["strategy"],
             rate_per_s=judged["rate_per_s"],
             mixture=judged["mixture"],
-            figures={name: (one["predicted"], one["measured"]) for name, one in found["figures"].items()},
+            figures={name: (figure["predicted"], figure["measured"]) for name, figure in found["figures"].items()},
         )
         for variant, found in judged["variants"].items()
     ]

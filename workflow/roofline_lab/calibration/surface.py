@@ -238,11 +238,11 @@ class Stack:
         """Put surfaces on top of each other."""
         names = list(SCALES)
         return cls(
-            np.array([one.ttft for one in surfaces]),
-            np.array([float(names.index(one.scale)) for one in surfaces]),
-            np.array([one.decode for one in surfaces]),
-            np.array([one.gaps for one in surfaces]),
-            np.array([one.prompt_tokens for one in surfaces]),
+            np.array([surface.ttft for surface in surfaces]),
+            np.array([float(names.index(surface.scale)) for surface in surfaces]),
+            np.array([surface.decode for surface in surfaces]),
+            np.array([surface.gaps for surface in surfaces]),
+            np.array([surface.prompt_tokens for surface in surfaces]),
         )
 
     def engine(self, places: Vector) -> tuple[Vector, Vector]:

@@ -22,23 +22,23 @@ DIGITS = 8
 def waiting_surface_job(root: Path, name: str, experiment: str) -> str:
     """Return the surfaces of one experiment as if its server never scheduled ahead, as JSON."""
     plan = load_plan(root, name)
-    points = [one.switched(lm_head=True, schedule_ahead=False) for one in _points(root, plan)]
-    found = [surface_of(one, plan.samples, plan.seed) for one in points if one.experiment.id == experiment]
-    return json_text([one.as_dict() for one in found])
+    points = [point.switched(lm_head=True, schedule_ahead=False) for point in _points(root, plan)]
+    found = [surface_of(point, plan.samples, plan.seed) for point in points if point.experiment.id == experiment]
+    return json_text([surface.as_dict() for surface in found])
 
 
 def subsets_job(root: Path, name: str, ahead: str, surfaces: Iterable[str], waiting: Iterable[str]) -> str:
     """Return the held-out errors of every set of terms with (`ahead`) or without scheduling ahead, as JSON."""
     problems = _problems(root, load_plan(root, name), surfaces, waiting)
     wanted = [one for one in range(ALL_TERMS + 1) if switches_of(one).schedule_ahead == (ahead == "ahead")]
-    return json_text({str(one): _rounded(errors) for one, errors in subset_errors(problems, wanted)})
+    return json_text({str(error): _rounded(errors) for error, errors in subset_errors(problems, wanted)})
 
 
 def chain_job(root: Path, name: str, surfaces: Iterable[str], waiting: Iterable[str]) -> str:
     """Return the held-out errors along the chain, by the engine, as JSON."""
     plan = load_plan(root, name)
     found = chain_errors(_points(root, plan), _problems(root, plan, surfaces, waiting))
-    return json_text({"terms": [one.name for one in TERMS], "errors": [_rounded(errors) for errors in found]})
+    return json_text({"terms": [term.name for term in TERMS], "errors": [_rounded(errors) for errors in found]})
 
 
 def _problems(root: Path, plan: Plan, surfaces: Iterable[str], waiting: Iterable[str]) -> dict[Switches, Problem]:
@@ -61,7 +61,9 @@ def _problems(root: Path, plan: Plan, surfaces: Iterable[str], waiting: Iterable
 def _with_or_without_head(
     points: Iterable[Point], surfaces: Mapping[str, Surface], *, lm_head: bool
 ) -> dict[str, Surface]:
-    return {one.name: surfaces[one.name] if lm_head else without_head(surfaces[one.name], one) for one in points}
+    return {
+        point.name: surfaces[point.name] if lm_head else without_head(surfaces[point.name], point) for point in points
+    }
 
 
 def _points(root: Path, plan: Plan) -> tuple[Point, ...]:
@@ -72,8 +74,8 @@ def _read(root: Path, files: Iterable[str]) -> dict[str, Surface]:
     entries: list[dict[str, Any]] = [
         one for path in files for one in json.loads((root / path).read_text(encoding="utf-8"))
     ]
-    return {one["name"]: Surface.from_dict(one) for one in entries}
+    return {entry["name"]: Surface.from_dict(entry) for entry in entries}
 
 
 def _rounded(errors: Iterable[float]) -> list[float]:
-    return [round(one, DIGITS) for one in errors]
+    return [round(error, DIGITS) for error in errors]

@@ -101,13 +101,13 @@ def contains(subset: int, place: int) -> bool:
 
 def ideal_of(subset: int) -> tuple[str, ...]:
     """Return the constants that cost nothing, or run at peak, under a set of terms."""
-    absent = (one for place, one in enumerate(TERMS) if not contains(subset, place))
-    return tuple(name for one in absent for name in one.constants)
+    absent = (term for place, term in enumerate(TERMS) if not contains(subset, place))
+    return tuple(name for term in absent for name in term.constants)
 
 
 def switches_of(subset: int) -> Switches:
     """Return what a set of terms switches on."""
-    on = {one.switch for place, one in enumerate(TERMS) if contains(subset, place)}
+    on = {term.switch for place, term in enumerate(TERMS) if contains(subset, place)}
     return Switches(lm_head="lm_head" in on, schedule_ahead="schedule_ahead" in on)
 
 
@@ -131,7 +131,7 @@ def _simulated_errors(points: Sequence[Point], problem: Problem, subset: int) ->
     switches, rows = switches_of(subset), []
     for family in families_of(problem):
         values = fit(problem.without(frozenset([family])), ideal_of(subset)).values
-        rows += [_errors(one.switched(**switches._asdict()), values) for one in points if one.family == family]
+        rows += [_errors(point.switched(**switches._asdict()), values) for point in points if point.family == family]
     return np.abs(np.array(rows)).mean(axis=0).tolist()
 
 

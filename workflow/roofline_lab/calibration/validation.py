@@ -24,13 +24,13 @@ def families_of(problem: Problem) -> tuple[str, ...]:
 def resamples(problem: Problem, count: int, seed: int) -> Vector:
     """Return constants fitted to families drawn with replacement, shape (count, constants)."""
     families = families_of(problem)
-    members = {name: [i for i, one in enumerate(problem.families) if one == name] for name in families}
+    members = {name: [i for i, family in enumerate(problem.families) if family == name] for name in families}
     generator = np.random.default_rng(seed)
     rows = []
     for _ in range(count):
         drawn = generator.choice(len(families), size=len(families))
         fitted = fit(problem.take([i for place in drawn for i in members[families[place]]]))
-        rows.append([fitted.values[one.name] for one in CONSTANTS])
+        rows.append([fitted.values[constant.name] for constant in CONSTANTS])
     return np.array(rows)
 
 
@@ -50,7 +50,7 @@ def correlations(fitted: Fit) -> Vector:
     covariance = np.linalg.inv(jacobian.T @ jacobian)
     deviations = np.sqrt(np.diag(covariance))
     # Positions of efficiencies run against their values.
-    signs = np.array([-1.0 if one.inverse else 1.0 for one in CONSTANTS])
+    signs = np.array([-1.0 if constant.inverse else 1.0 for constant in CONSTANTS])
     return covariance / np.outer(deviations, deviations) * np.outer(signs, signs)
 
 

@@ -21,7 +21,7 @@ from roofline_lab.calibration.surface import Surface
 from simulator.steptime.physics import DENSE_KERNELS, kernels_per_layer
 
 LAYER, BANDWIDTH = "layer_us", "weight_bandwidth_efficiency"
-_PLACES = {one.name: 1 + place for place, one in enumerate(STEP_CONSTANTS)}
+_PLACES = {constant.name: 1 + place for place, constant in enumerate(STEP_CONSTANTS)}
 
 
 def without_head(surface: Surface, point: Point) -> Surface:

@@ -79,8 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     ConfigError
         If arguments contradict each other, or the files cannot be imported.
     """
-    for one in _imported(arguments):
-        _report(one, arguments.root)
+    for written in _imported(arguments):
+        _report(written, arguments.root)
     return 0
 
 

@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         If a path holds nothing that is known, or it cannot be read.
     """
     for path in arguments.paths:
-        for one in inspect(path):
-            sys.stdout.write("\n".join(_lines(one)) + "\n\n")
+        for inspection in inspect(path):
+            sys.stdout.write("\n".join(_lines(inspection)) + "\n\n")
     return 0
 
 
@@ -67,7 +67,7 @@ def _lines(shown: Inspection) -> Iterator[str]:
         yield from (f"  - {sentence}" for sentence in shown.conversions)
     yield ""
     yield "Found:" if shown.found else "Found nothing."
-    yield from (f"  - {_flag(one)}" for one in shown.found)
+    yield from (f"  - {_flag(flag)}" for flag in shown.found)
     if shown.not_found:
         yield f"Not found, or too few numbers to tell: {', '.join(shown.not_found)}"
 
@@ -85,18 +85,18 @@ def _figures(shown: Inspection) -> str:
 
 def _sides(both: Sequence[BothSides]) -> str:
     rows = []
-    for position, one in enumerate(both):
-        cells = [_ms(value) for values in zip(one.client, one.server, strict=True) for value in values]
-        differences = [_ms(client - server) for client, server in zip(one.client, one.server, strict=True)]
+    for position, sides in enumerate(both):
+        cells = [_ms(value) for values in zip(sides.client, sides.server, strict=True) for value in values]
+        differences = [_ms(client - server) for client, server in zip(sides.client, sides.server, strict=True)]
         cold = "first, cold" if position == 0 and len(both) > 1 else ""
-        rows.append([one.request[:ID_CHARACTERS], *cells[:2], differences[0], *cells[2:], differences[1], cold])
+        rows.append([sides.request[:ID_CHARACTERS], *cells[:2], differences[0], *cells[2:], differences[1], cold])
     header = ["Request", "TTFT client", "server", "difference", "E2E client", "server", "difference", "note"]
     return table(header, rows)
 
 
-def _flag(one: QualityFlag) -> str:
-    points = f" [{', '.join(one.load_points)}]" if one.load_points else ""
-    return f"{one.flag} ({one.treatment}){points}: {one.text}"
+def _flag(flag: QualityFlag) -> str:
+    points = f" [{', '.join(flag.load_points)}]" if flag.load_points else ""
+    return f"{flag.flag} ({flag.treatment}){points}: {flag.text}"
 
 
 def _ms(value: float | None) -> str:

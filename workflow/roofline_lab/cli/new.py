@@ -91,7 +91,7 @@ def new(arguments: argparse.Namespace) -> int:
         "TITLE": _quoted(title),
         "SET": arguments.set,
         "METHOD": arguments.method,
-        "PREDICTS": ", ".join(f"{_word(one)}: longer" for one in workloads),
+        "PREDICTS": ", ".join(f"{_word(workload)}: longer" for workload in workloads),
     }
     texts = {name: _filled(name, fields) for name in ("hypothesis.yaml", "discussion.md")}
     if sets is not None:
@@ -146,12 +146,12 @@ def _measured(root: Path, name: str) -> tuple[str | None, list[str]]:
             raise ConfigError(f"--set: neither a set of {place} nor an experiment is '{name}'; {nearest}")
         experiments = (load_experiment(path.parent / name),)
         extended = _with_set(path.read_text(encoding="utf-8"), sets, name, place)
-    if all(point.saturated for one in experiments for point in one.load_points):
+    if all(point.saturated for experiment in experiments for point in experiment.load_points):
         raise ConfigError(
             f"--set: every load point of '{name}' is saturated, and latencies of a saturated server enter no error; "
             "choose or import measurements at lower rates"
         )
-    return extended, list(dict.fromkeys(one.workload.name for one in experiments))
+    return extended, list(dict.fromkeys(experiment.workload.name for experiment in experiments))
 
 
 def _with_set(text: str, sets: dict[str, Any], name: str, place: str) -> str:

@@ -64,10 +64,10 @@ def replay(arguments: argparse.Namespace) -> int:
     write_report(arguments.out, files, provenance(project, recordings, option_sets))
     for line in failures(scores):
         sys.stdout.write(f"note: {line}\n")
-    for one in summaries(scores):
+    for summary in summaries(scores):
         errors = ", ".join(
-            f"{name.upper()} {pct(one.errors_pct.get(('experiments', name, 'mean')))}" for name in LATENCIES
+            f"{name.upper()} {pct(summary.errors_pct.get(('experiments', name, 'mean')))}" for name in LATENCIES
         )
-        sys.stdout.write(f"{one.label}: mean error {errors} ({one.compared} of {one.scored} load points)\n")
+        sys.stdout.write(f"{summary.label}: mean error {errors} ({summary.compared} of {summary.scored} load points)\n")
     sys.stdout.write(f"page written to {arguments.out / PAGE}\n")
     return 0

@@ -137,9 +137,9 @@ class ExtremumClaim(_Claim):
         """Find the extreme value and every row that may hold it."""
         values = numbers(self.value, names)
         sign = 1.0 if self.which == "largest" else -1.0
-        best = max(sign * _outer(one, sign).low for one in values.values())
-        extreme = [row for row, one in values.items() if sign * _outer(one, sign).high >= best]
-        top = max((values[row] for row in extreme), key=lambda one: sign * one.middle)
+        best = max(sign * _outer(interval, sign).low for interval in values.values())
+        extreme = [row for row, interval in values.items() if sign * _outer(interval, sign).high >= best]
+        top = max((values[row] for row in extreme), key=lambda interval: sign * interval.middle)
         verdicts: list[Truth] = []
         if self.claimed is not None:
             verdicts.append(top.meets(as_interval(self.claimed)))
@@ -164,11 +164,15 @@ class RangeClaim(_Claim):
         """Compare the least and the greatest value with the ends of the range."""
         values = numbers(self.value, names)
         low, high = (as_interval(end) for end in self.claimed)
-        least = Interval(min(one.low for one in values.values()), min(one.high for one in values.values()))
-        most = Interval(max(one.low for one in values.values()), max(one.high for one in values.values()))
+        least = Interval(
+            min(interval.low for interval in values.values()), min(interval.high for interval in values.values())
+        )
+        most = Interval(
+            max(interval.low for interval in values.values()), max(interval.high for interval in values.values())
+        )
         inside = least.high >= low.low and most.low <= high.high
         fits = inside if self.loose else least.meets(low) and most.meets(high)
-        outside = [row for row, one in values.items() if one.high < low.low or one.low > high.high]
+        outside = [row for row, interval in values.items() if interval.high < low.low or interval.low > high.high]
         rest = f"; outside: {_listed(outside)}" if any(outside) else ""
         said = f"{_said(self.claimed[0])} to {_said(self.claimed[1])}"
         return Judgement(_holds(fits), said, f"{shown(least)} to {shown(most)}{rest}")
@@ -190,7 +194,7 @@ class SignClaim(_Claim):
             "negative": lambda one: one.below(zero),
             "zero": lambda one: one.meets(zero),
         }
-        found = {row: tests[self.claimed](one) for row, one in values.items()}
+        found = {row: tests[self.claimed](interval) for row, interval in values.items()}
         broken = {row: values[row] for row, one in found.items() if one is False}
         computed = f"{len(broken)} of {len(values)} are not" + _with_values(broken)
         return Judgement(_all(found), f"all {self.claimed}", computed)
@@ -221,7 +225,7 @@ class BoundClaim(_Claim):
             if (given := getattr(self, name)) is not None
         )
         limit = as_interval(bound)
-        found = {row: _BOUNDS[name](one, limit) for row, one in values.items()}
+        found = {row: _BOUNDS[name](interval, limit) for row, interval in values.items()}
         broken = {row: values[row] for row, one in found.items() if one is False}
         computed = (
             f"{len(broken)} of {len(values)} are not{_with_values(broken)}"
@@ -363,8 +367,8 @@ def _said(number: Number | None) -> str:
 
 
 def _named(conditions: Mapping[str, Truth]) -> str:
-    rows = [row for row, one in conditions.items() if one is True]
-    others = [row for row, one in conditions.items() if one is False]
+    rows = [row for row, condition in conditions.items() if condition is True]
+    others = [row for row, condition in conditions.items() if condition is False]
     if not rows or not others:
         return ""
     if len(rows) <= len(others):

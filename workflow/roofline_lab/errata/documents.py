@@ -108,9 +108,9 @@ def load_documents(project: Project) -> tuple[Document, ...]:
         *sorted(root.glob(f"documents/*/{CLAIMS_FILE}")),
     ]
     documents = tuple(_document(project, path) for path in paths)
-    for index, one in enumerate(documents):
-        if one.file.subject in {other.file.subject for other in documents[:index]}:
-            raise ConfigError(f"{one.path}: subject '{one.file.subject}' is used by another document")
+    for index, document in enumerate(documents):
+        if document.file.subject in {other.file.subject for other in documents[:index]}:
+            raise ConfigError(f"{document.path}: subject '{document.file.subject}' is used by another document")
     return documents
 
 
@@ -129,24 +129,24 @@ def names_of(document: Document, documents: tuple[Document, ...], experiments: M
 def experiment_table(project: Project) -> dict[str, dict[str, Any]]:
     """Return the measured experiments as a table."""
     columns: dict[str, dict[str, Any]] = {}
-    for one in load_set(project.root, MEASURED_SET):
-        model, hardware = project.model(one.model), project.hardware(one.hardware)
+    for experiment in load_set(project.root, MEASURED_SET):
+        model, hardware = project.model(experiment.model), project.hardware(experiment.hardware)
         flops = gemm_flops_per_token(model)
         embedding = 2 * model.vocab_size * model.hidden_size
         values: dict[str, Any] = {
-            "model": one.model,
-            "family": one.family,
-            "workload": one.workload.name,
-            "series": f"{one.model}/{one.workload.name}/tp{one.tensor_parallel}",
-            "setting": f"{one.family} tp{one.tensor_parallel}",
-            "tp": Interval.exact(one.tensor_parallel),
+            "model": experiment.model,
+            "family": experiment.family,
+            "workload": experiment.workload.name,
+            "series": f"{experiment.model}/{experiment.workload.name}/tp{experiment.tensor_parallel}",
+            "setting": f"{experiment.family} tp{experiment.tensor_parallel}",
+            "tp": Interval.exact(experiment.tensor_parallel),
             "layers": Interval.exact(model.num_hidden_layers),
             "billion_parameters": Interval.exact((flops / FLOPS_PER_WEIGHT + embedding) / 1e9),
             "flops_per_token": Interval.exact(flops),
             "peak_flops": Interval.exact(hardware.dense_bf16_tflops.value * 1e12),
         }
         for name, value in values.items():
-            columns.setdefault(name, {})[one.id] = value
+            columns.setdefault(name, {})[experiment.id] = value
     return columns
 
 
@@ -154,9 +154,9 @@ def _document(project: Project, path: Path) -> Document:
     source = path.relative_to(project.root).as_posix()
     file = parse(ClaimsFile, read_yaml(path), source=source)
     ids = [claim.id for claim in file.claims]
-    twice = sorted({one for one in ids if ids.count(one) > 1})
+    twice = sorted({text for text in ids if ids.count(text) > 1})
     if twice:
-        raise config_error(source, [f"claims: id '{one}' is used twice" for one in twice])
+        raise config_error(source, [f"claims: id '{text}' is used twice" for text in twice])
     tables: dict[str, Mapping[str, Any]] = {
         **_long_tables(path.parent),
         **{one.stem: _wide_table(one) for one in sorted(path.parent.glob("errata/*.csv"))},

@@ -56,15 +56,15 @@ class JudgedDocument:
     def chosen(self, follows: Follows, topic: Topic | None = None) -> tuple[JudgedClaim, ...]:
         """Return the claims of one outcome, of one topic if given."""
         return tuple(
-            one
-            for one in self.claims
-            if one.judgement.follows is follows and (topic is None or one.claim.topic is topic)
+            claim
+            for claim in self.claims
+            if claim.judgement.follows is follows and (topic is None or claim.claim.topic is topic)
         )
 
     @property
     def counts(self) -> Mapping[Follows, int]:
         """Number of claims by outcome."""
-        found = Counter(one.judgement.follows for one in self.claims)
+        found = Counter(claim.judgement.follows for claim in self.claims)
         return {follows: found[follows] for follows in Follows}
 
 
@@ -83,12 +83,12 @@ def evaluate_documents(project: Project) -> tuple[JudgedDocument, ...]:
 def judge_documents(documents: Sequence[Document], experiments: Mapping[str, Any]) -> tuple[JudgedDocument, ...]:
     """Check loaded documents; see `evaluate_documents`."""
     known = tuple(documents)
-    return tuple(_judged(one, names_of(one, known, experiments)) for one in known)
+    return tuple(_judged(document, names_of(document, known, experiments)) for document in known)
 
 
 def _judged(document: Document, names: Mapping[str, Any]) -> JudgedDocument:
     cells = tuple(check for rule in document.file.derived for check in _cells(document, rule, names))
-    return JudgedDocument(document, cells, tuple(_claim(document, one, names) for one in document.file.claims))
+    return JudgedDocument(document, cells, tuple(_claim(document, claim, names) for claim in document.file.claims))
 
 
 def _cells(document: Document, rule: Derived, names: Mapping[str, Any]) -> list[CellCheck]:

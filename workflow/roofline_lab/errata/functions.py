@@ -24,8 +24,8 @@ from simulator.errors import ConfigError
 
 def counted(conditions: Mapping[str, Truth]) -> Interval:
     """Return how many rows fulfil a condition: those that certainly do, up to those that may."""
-    sure = sum(one is True for one in conditions.values())
-    return Interval(float(sure), float(sure + sum(one is None for one in conditions.values())))
+    sure = sum(condition is True for condition in conditions.values())
+    return Interval(float(sure), float(sure + sum(condition is None for condition in conditions.values())))
 
 
 def _mean(column: Value, weights: Value = None) -> Interval:
@@ -50,12 +50,12 @@ def _total(column: Value) -> Interval:
 
 def _smallest(column: Value) -> Interval:
     found = [number_of(entry) for entry in filled(column)]
-    return Interval(min(one.low for one in found), min(one.high for one in found))
+    return Interval(min(interval.low for interval in found), min(interval.high for interval in found))
 
 
 def _largest(column: Value) -> Interval:
     found = [number_of(entry) for entry in filled(column)]
-    return Interval(max(one.low for one in found), max(one.high for one in found))
+    return Interval(max(interval.low for interval in found), max(interval.high for interval in found))
 
 
 def _count(column: Value) -> Interval:
@@ -96,7 +96,7 @@ def _logarithm(function: Callable[[float], float]) -> Callable[[Value], Value]:
 
 
 def _rounded(value: Value) -> Value:
-    return each(lambda one: Interval(round(one.low) - 0.5, round(one.high) + 0.5), value)
+    return each(lambda interval: Interval(round(interval.low) - 0.5, round(interval.high) + 0.5), value)
 
 
 FUNCTIONS: Mapping[str, Callable[..., Value]] = MappingProxyType(

@@ -142,22 +142,24 @@ def seconds_among_milliseconds(*, ttft: float, e2e: float, itl: float, tokens: f
     )
 
 
-def figures_contradict(one: Mapping[str, float], other: Mapping[str, float], tolerance: float) -> Finding | None:
+def figures_contradict(mapping: Mapping[str, float], other: Mapping[str, float], tolerance: float) -> Finding | None:
     """Find figures of one configuration that two publications give differently."""
-    differing = [name for name in one if name in other and abs(other[name] - one[name]) > tolerance * abs(one[name])]
+    differing = [
+        name for name in mapping if name in other and abs(other[name] - mapping[name]) > tolerance * abs(mapping[name])
+    ]
     if not differing:
         return None
-    pairs = ", ".join(f"{name} {one[name]:g} and {other[name]:g}" for name in sorted(differing))
+    pairs = ", ".join(f"{name} {mapping[name]:g} and {other[name]:g}" for name in sorted(differing))
     return Finding(Flag.FIGURES_CONTRADICT, f"Two figures for the same thing: {pairs}.", float(len(differing)))
 
 
 def copy_of_another_run(runs: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
     """Return pairs of runs whose shared figures all agree as printed; those of two measurements never do."""
     pairs = []
-    for one, other in combinations(runs, 2):
-        shared = [(runs[one][name], runs[other][name]) for name in runs[one] if name in runs[other]]
+    for text, other in combinations(runs, 2):
+        shared = [(runs[text][name], runs[other][name]) for name in runs[text] if name in runs[other]]
         if len(shared) > 1 and all(abs(a - b) <= PRINTED_AGAIN * abs(a) for a, b in shared):
-            pairs.append((one, other))
+            pairs.append((text, other))
     return pairs
 
 

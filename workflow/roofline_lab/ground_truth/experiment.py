@@ -159,7 +159,7 @@ class Experiment(StrictModel):
 
     def flags_of(self, load_point: str) -> tuple[QualityFlag, ...]:
         """Return the quality flags that concern one load point."""
-        return tuple(one for one in self.quality if not one.load_points or load_point in one.load_points)
+        return tuple(flag for flag in self.quality if not flag.load_points or load_point in flag.load_points)
 
     def measured_requests(self, load_point: str) -> tuple[MeasuredRequest, ...]:
         """Return the recorded requests of one load point in order of arrival; empty if none are recorded.
@@ -170,7 +170,7 @@ class Experiment(StrictModel):
             If the file of requests cannot be read.
         """
         self.point(load_point)
-        return tuple(one for one in self.recorded() if one.load_point == load_point)
+        return tuple(request for request in self.recorded() if request.load_point == load_point)
 
     def workload_spec(self, load_point: str) -> WorkloadSpec:
         """Describe every request the client sent at one load point, lost ones included."""
@@ -217,7 +217,7 @@ class Experiment(StrictModel):
         return math.fsum(tokens) / len(tokens)
 
     def _completed_output_tokens(self, point: LoadPoint) -> list[int]:
-        recorded = [one.output_tokens for one in self.measured_requests(point.id) if one.completed]
+        recorded = [request.output_tokens for request in self.measured_requests(point.id) if request.completed]
         if recorded:
             return [max(1, tokens) for tokens in recorded]
         lengths = _at_benchmark(self.workload.output, point.benchmark_index)
@@ -261,7 +261,7 @@ def behind_warm_up(workload: Workload) -> Replay:
     """Return a workload behind one request for every prompt of its pool, each sent alone and for one token."""
     warm_up = _first_of_each_group(workload.requests)
     begin_us = len(warm_up) * WARM_UP_INTERVAL_US
-    later = tuple(replace(one, arrival_us=one.arrival_us + begin_us) for one in workload.requests)
+    later = tuple(replace(request, arrival_us=request.arrival_us + begin_us) for request in workload.requests)
     return Replay(replace(workload, requests=warm_up + later), len(warm_up))
 
 
@@ -275,10 +275,10 @@ def _at_benchmark(
 
 def _first_of_each_group(requests: Iterable[Request]) -> tuple[Request, ...]:
     first: dict[str, Request] = {}
-    for one in requests:
-        if one.prefix_group is not None:
-            first.setdefault(one.prefix_group, one)
+    for request in requests:
+        if request.prefix_group is not None:
+            first.setdefault(request.prefix_group, request)
     return tuple(
-        replace(one, id=f"warm_up_{position}", arrival_us=position * WARM_UP_INTERVAL_US, output_tokens=1)
-        for position, one in enumerate(first.values())
+        replace(request, id=f"warm_up_{position}", arrival_us=position * WARM_UP_INTERVAL_US, output_tokens=1)
+        for position, request in enumerate(first.values())
     )

@@ -65,7 +65,7 @@ def seen_in(experiment: Experiment) -> Iterator[Seen]:
             yield Seen(finding, _treatment(finding.flag, requests), (point.id,))
     yield from _over_stages(experiment)
     recorded = experiment.recorded()
-    repeat = lint.prompts_repeat([one.prompt_tokens for one in recorded]) if recorded else None
+    repeat = lint.prompts_repeat([request.prompt_tokens for request in recorded]) if recorded else None
     if repeat is not None:
         yield Seen(repeat, _treatment(repeat.flag, recorded))
 
@@ -121,13 +121,13 @@ def _of_figures(point: LoadPoint) -> Iterator[lint.Finding]:
 
 
 def _of_requests(point: LoadPoint, requests: Sequence[MeasuredRequest]) -> Iterator[lint.Finding]:
-    done = [one for one in requests if one.completed]
-    ttft = [one.ttft_ms for one in done if one.ttft_ms is not None]
-    timed = [(one.output_tokens, one.e2e_ms) for one in done if one.e2e_ms is not None]
+    done = [request for request in requests if request.completed]
+    ttft = [request.ttft_ms for request in done if request.ttft_ms is not None]
+    timed = [(request.output_tokens, request.e2e_ms) for request in done if request.e2e_ms is not None]
     yield from _present(lint.cold_start(ttft))
     yield from _present(lint.lengths_unrelated_to_time([tokens for tokens, _ in timed], [e2e for _, e2e in timed]))
     if point.arrivals.kind in EVEN_ARRIVALS:
-        yield from _present(lint.constant_is_poisson([one.arrival_us for one in requests]))
+        yield from _present(lint.constant_is_poisson([request.arrival_us for request in requests]))
     if point.saturation is None or point.saturation.state != "saturated":
         yield from _present(lint.queue_grows(ttft))
     yield from _present(_mean_of_others(point, done))
@@ -136,8 +136,8 @@ def _of_requests(point: LoadPoint, requests: Sequence[MeasuredRequest]) -> Itera
 def _mean_of_others(point: LoadPoint, done: Sequence[MeasuredRequest]) -> lint.Finding | None:
     """Find means that are not those of the recorded requests."""
     columns = {
-        "ttft_mean": [one.ttft_ms for one in done if one.ttft_ms is not None],
-        "e2e_mean": [one.e2e_ms for one in done if one.e2e_ms is not None],
+        "ttft_mean": [request.ttft_ms for request in done if request.ttft_ms is not None],
+        "e2e_mean": [request.e2e_ms for request in done if request.e2e_ms is not None],
     }
     stated = {name: point.measured[name].value for name in columns if name in point.measured}
     recorded = {name: fmean(values) for name, values in columns.items() if values and len(values) == len(done)}
@@ -147,9 +147,9 @@ def _mean_of_others(point: LoadPoint, done: Sequence[MeasuredRequest]) -> lint.F
 def _over_stages(experiment: Experiment) -> Iterator[Seen]:
     """Yield a first stage whose tail is longer than that of a later, busier one."""
     for first, later in pairwise(experiment.load_points):
-        tails = [one.measured.get("ttft_p99") for one in (first, later)]
-        bulks = [one.measured.get("ttft_p90") for one in (first, later)]
-        rates = [one.rate.requested_per_s if one.rate else None for one in (first, later)]
+        tails = [point.measured.get("ttft_p99") for point in (first, later)]
+        bulks = [point.measured.get("ttft_p90") for point in (first, later)]
+        rates = [point.rate.requested_per_s if point.rate else None for point in (first, later)]
         if first is not experiment.load_points[0] or None in rates or (rates[0] or 0.0) >= (rates[1] or 0.0):
             continue
         if tails[0] and tails[1] and bulks[0] and bulks[1]:
@@ -161,7 +161,7 @@ def _over_stages(experiment: Experiment) -> Iterator[Seen]:
 
 def _treatment(flag: Flag, requests: Sequence[MeasuredRequest]) -> Treatment:
     """Say what a replay of the recorded requests repeats as it was."""
-    pooled = any(one.prefix_group is not None for one in requests)
+    pooled = any(request.prefix_group is not None for request in requests)
     repeated = flag is Flag.CONSTANT_IS_POISSON or (flag is Flag.PROMPTS_REPEAT and pooled)
     return "corrected" if repeated else "noted"
 

@@ -372,10 +372,10 @@ def _spread(values: Sequence[float]) -> float:
     return float(numbers.std() / numbers.mean()) if numbers.mean() else math.inf
 
 
-def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
+def _correlation(sequence: Sequence[float], other: Sequence[float]) -> float:
     import numpy as np
 
-    return float(np.corrcoef(_array(one), _array(other))[0, 1])
+    return float(np.corrcoef(_array(sequence), _array(other))[0, 1])
 
 
 def _array(values: Sequence[float]) -> NDArray[float64]:

@@ -160,12 +160,16 @@ def load_set(root: Path, name: str) -> tuple[Experiment, ...]:
     members = sets[name].experiments
     known = [path.parent.name for path in folder.glob(f"*/{EXPERIMENT_FILE}")]
     problems = [
-        f"sets.{name}: unknown experiment '{one}'; {suggest(one, known)}" for one in members if one not in known
+        f"sets.{name}: unknown experiment '{member}'; {suggest(member, known)}"
+        for member in members
+        if member not in known
     ]
-    problems += [f"sets.{name}: '{one}' is listed twice" for one in sorted(set(members)) if members.count(one) > 1]
+    problems += [
+        f"sets.{name}: '{member}' is listed twice" for member in sorted(set(members)) if members.count(member) > 1
+    ]
     if problems:
         raise config_error(f"ground_truth/{SETS_FILE}", problems)
-    return tuple(load_experiment(folder / one) for one in members)
+    return tuple(load_experiment(folder / member) for member in members)
 
 
 class _Set(StrictModel):
@@ -201,11 +205,11 @@ def _load_point_problems(experiment: Experiment) -> Iterator[str]:
     if not experiment.load_points:
         yield "load_points: empty; give at least one measured load point"
     ids = [point.id for point in experiment.load_points]
-    yield from (f"load_points: id '{one}' is used twice" for one in sorted(set(ids)) if ids.count(one) > 1)
+    yield from (f"load_points: id '{name}' is used twice" for name in sorted(set(ids)) if ids.count(name) > 1)
     for position, flag in enumerate(experiment.quality):
-        for one in flag.load_points:
-            if one not in ids:
-                yield f"quality.{position}.load_points: unknown load point '{one}'; {suggest(one, ids)}"
+        for name in flag.load_points:
+            if name not in ids:
+                yield f"quality.{position}.load_points: unknown load point '{name}'; {suggest(name, ids)}"
     if experiment.requests_file is not None:
         yield from _recording_problems(experiment)
     for position, point in enumerate(experiment.load_points):
@@ -228,8 +232,8 @@ def _recording_problems(experiment: Experiment) -> Iterator[str]:
         yield f"requests_file: {error}"
         return
     ids = [point.id for point in experiment.load_points]
-    for one in sorted({request.load_point for request in recorded} - set(ids)):
-        yield f"{REQUESTS_FILE}: unknown load point '{one}'; {suggest(one, ids)}"
+    for name in sorted({request.load_point for request in recorded} - set(ids)):
+        yield f"{REQUESTS_FILE}: unknown load point '{name}'; {suggest(name, ids)}"
     completed = Counter(request.load_point for request in recorded if request.completed)
     for point in experiment.load_points:
         if completed[point.id] not in (0, point.requests.completed):

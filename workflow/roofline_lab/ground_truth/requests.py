@@ -74,7 +74,7 @@ class BadCellError(Exception):
 
 def requests_text(requests: Iterable[MeasuredRequest]) -> str:
     """Format requests as the content of a `requests.csv`."""
-    return csv_text(COLUMNS, ([_written(getattr(one, name)) for name in COLUMNS] for one in requests))
+    return csv_text(COLUMNS, ([_written(getattr(request, name)) for name in COLUMNS] for request in requests))
 
 
 def read_measured_requests(path: Path) -> tuple[MeasuredRequest, ...]:
@@ -97,14 +97,14 @@ def replayed(requests: Sequence[MeasuredRequest]) -> tuple[Request, ...]:
     """Return what the client sent, as an engine takes it."""
     return tuple(
         Request(
-            id=one.id,
-            arrival_us=one.arrival_us,
-            prompt_tokens=one.prompt_tokens,
-            output_tokens=one.output_tokens,
-            prefix_group=one.prefix_group,
-            prefix_tokens=one.prefix_tokens,
+            id=request.id,
+            arrival_us=request.arrival_us,
+            prompt_tokens=request.prompt_tokens,
+            output_tokens=request.output_tokens,
+            prefix_group=request.prefix_group,
+            prefix_tokens=request.prefix_tokens,
         )
-        for one in requests
+        for request in requests
     )
 
 
@@ -115,20 +115,22 @@ def problems_with(requests: Sequence[MeasuredRequest]) -> Iterator[str]:
     """
     seen: dict[tuple[str, str], int] = {}
     latest: dict[str, int] = {}
-    for position, one in enumerate(requests, start=1):
-        first = seen.setdefault((one.load_point, one.id), position)
+    for position, request in enumerate(requests, start=1):
+        first = seen.setdefault((request.load_point, request.id), position)
         if first != position:
-            yield f"request {position}: id '{one.id}' is already used by request {first}; ids are unique"
-        if one.arrival_us < latest.get(one.load_point, 0):
+            yield f"request {position}: id '{request.id}' is already used by request {first}; ids are unique"
+        if request.arrival_us < latest.get(request.load_point, 0):
             yield (
-                f"request {position}: arrival_us {one.arrival_us} is before the request above it "
-                f"({latest[one.load_point]}); sort the requests of a load point by arrival"
+                f"request {position}: arrival_us {request.arrival_us} is before the request above it "
+                f"({latest[request.load_point]}); sort the requests of a load point by arrival"
             )
-        latest[one.load_point] = max(one.arrival_us, latest.get(one.load_point, 0))
-        if one.ttft_ms is not None and one.e2e_ms is not None and one.ttft_ms > one.e2e_ms:
-            yield f"request {position}: ttft_ms {one.ttft_ms:g} is above e2e_ms {one.e2e_ms:g}; check both units"
-        if one.prefix_tokens > one.prompt_tokens:
-            yield f"request {position}: prefix_tokens {one.prefix_tokens} exceeds prompt_tokens {one.prompt_tokens}"
+        latest[request.load_point] = max(request.arrival_us, latest.get(request.load_point, 0))
+        if request.ttft_ms is not None and request.e2e_ms is not None and request.ttft_ms > request.e2e_ms:
+            above = f"ttft_ms {request.ttft_ms:g} is above e2e_ms {request.e2e_ms:g}"
+            yield f"request {position}: {above}; check both units"
+        if request.prefix_tokens > request.prompt_tokens:
+            prefix, prompt = request.prefix_tokens, request.prompt_tokens
+            yield f"request {position}: prefix_tokens {prefix} exceeds prompt_tokens {prompt}"
 
 
 def listed(problems: Iterable[str]) -> list[str]:

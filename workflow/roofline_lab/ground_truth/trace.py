@@ -180,18 +180,18 @@ def _completed(row: Mapping[str, str]) -> bool:
     return failed == "0"
 
 
-def _refuse_contradictions(one: MeasuredRequest, line: int, stage: int, latest_stage: int, rows: Rows) -> None:
+def _refuse_contradictions(request: MeasuredRequest, line: int, stage: int, latest_stage: int, rows: Rows) -> None:
     """Ask for what a replay needs beyond a possible row: both latencies, and stages in turn."""
     rows.check(
         f"line {line}",
         stage=stage,
-        name=one.id,
-        arrival_us=one.arrival_us,
-        completed=one.completed,
-        ttft_ms=one.ttft_ms,
-        e2e_ms=one.e2e_ms,
+        name=request.id,
+        arrival_us=request.arrival_us,
+        completed=request.completed,
+        ttft_ms=request.ttft_ms,
+        e2e_ms=request.e2e_ms,
     )
     if stage < latest_stage:
         raise BadCellError(f"column 'stage': {stage} comes after {latest_stage}; stages run one after the other")
-    if one.completed and (one.ttft_ms is None or one.e2e_ms is None):
+    if request.completed and (request.ttft_ms is None or request.e2e_ms is None):
         raise BadCellError("columns 'ttft_ms' and 'e2e_ms': must be above 0 unless has_error is 1")

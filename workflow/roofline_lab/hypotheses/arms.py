@@ -47,9 +47,9 @@ class Arm:
         return _flat(self.steptime.model_dump(mode="json")) | engine
 
 
-def differences(one: Arm, other: Arm) -> dict[str, tuple[Any, Any]]:
+def differences(arm: Arm, other: Arm) -> dict[str, tuple[Any, Any]]:
     """Return every option in which two arms differ, with both values (None where absent)."""
-    left, right = one.configuration, other.configuration
+    left, right = arm.configuration, other.configuration
     keys = [key for key in dict.fromkeys([*left, *right]) if left.get(key) != right.get(key)]
     return {key: (left.get(key), right.get(key)) for key in keys}
 

@@ -65,8 +65,8 @@ def _split(text: str) -> dict[str, str]:
 def _texts(spec: Claim, sections: dict[str, str]) -> dict[str, str]:
     """Return every text an author wrote, by where it stands."""
     texts = dict(sections)
-    texts |= {f"findings.{i}": f"{one.finding} {one.action}" for i, one in enumerate(spec.findings)}
-    texts |= {f"evidence.{i}": f"{one.value} {one.confidence}" for i, one in enumerate(spec.evidence)}
+    texts |= {f"findings.{i}": f"{finding.finding} {finding.action}" for i, finding in enumerate(spec.findings)}
+    texts |= {f"evidence.{i}": f"{evidence.value} {evidence.confidence}" for i, evidence in enumerate(spec.evidence)}
     return texts
 
 

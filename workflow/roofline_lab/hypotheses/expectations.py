@@ -21,7 +21,7 @@ Text = Callable[[str, str], str]
 
 def expectation_names(spec: Claim) -> list[str]:
     """Return the file a report has where findings state expectations."""
-    return [FILE] if any(one.expectation is not None for one in spec.findings) else []
+    return [FILE] if any(finding.expectation is not None for finding in spec.findings) else []
 
 
 def expectation_files(spec: Claim, text: Text) -> dict[str, str]:

@@ -294,7 +294,7 @@ def _unfounded_beyond(hypothesis: Hypothesis, beyond: Beyond) -> Iterator[str]:
 
 def _unfounded_sweep(hypothesis: Hypothesis, sweep: Sweep) -> Iterator[str]:
     """Yield what a sweep lacks, and criteria that judge its arm by what chose it."""
-    for key, arm in (("arm", sweep.arm), *(("followed_by", one) for one in sweep.followed_by)):
+    for key, arm in (("arm", sweep.arm), *(("followed_by", name) for name in sweep.followed_by)):
         if arm not in hypothesis.arms:
             yield f"sweep.{key}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
         elif arm == hypothesis.reference_arm:

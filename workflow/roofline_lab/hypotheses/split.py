@@ -41,12 +41,15 @@ class Split(StrictModel):
 
     def families_on_both_sides(self, experiments: Sequence[Experiment]) -> list[str]:
         """Return the model families with experiments on both sides, sorted."""
-        sides = {side: {one.family for one in experiments if self.side_of(one.id) == side} for side in (TRAIN, TEST)}
+        sides = {
+            side: {experiment.family for experiment in experiments if self.side_of(experiment.id) == side}
+            for side in (TRAIN, TEST)
+        }
         return sorted(sides[TRAIN] & sides[TEST])
 
     def problems(self, experiments: Sequence[Experiment]) -> Iterator[str]:
         """Yield what is wrong with the split of these experiments."""
-        known = [one.id for one in experiments]
+        known = [experiment.id for experiment in experiments]
         for side, names in ((TRAIN, self.train), (TEST, self.test)):
             for name in names:
                 if name not in known:

@@ -25,14 +25,14 @@ def verdict_text(methods: Iterable[tuple[str, Verdict, Iterable[ErrorRow]]]) -> 
     methods
         Id, verdict and rows without a number of each method, the one that gives the page its status last.
     """
-    return json_text({"methods": [_method(*one) for one in methods]})
+    return json_text({"methods": [_method(*method) for method in methods]})
 
 
 def _method(method: str, verdict: Verdict, unscored: Iterable[ErrorRow]) -> dict[str, Any]:
     return {
         "method": method,
         "status": verdict.status.value,
-        "criteria": {one.id: one.result.value for one in (*verdict.criteria, *verdict.controls)},
+        "criteria": {outcome.id: outcome.result.value for outcome in (*verdict.criteria, *verdict.controls)},
         "unscored": [
             {
                 "arm": row.arm,

@@ -23,7 +23,7 @@ LINE_CHARACTERS = 110
 
 def content_of(found: Imported, name: str, names: Names, resolved: Resolved) -> dict[str, Any]:
     """Return the content of the file of experiment `name`."""
-    flags = [one.model_dump(mode="json", exclude_defaults=True) for one in (*found.quality, *resolved.flags)]
+    flags = [flag.model_dump(mode="json", exclude_defaults=True) for flag in (*found.quality, *resolved.flags)]
     note = {"note": found.server_note} if found.server_note else {}
     source = {
         "document": names.document or found.document,

@@ -60,10 +60,12 @@ def _imported(file: Path, report: Mapping[str, Any], points: Sequence[Point], ar
     workload = reconstruct(settings, [_draws_wanted(point) for point in points], notes)
     if not whole:
         notes.converted("Single requests are recorded in part only; figures are those of the report's summaries.")
-    requests = tuple(one for point in points if point.all_recorded for one in point.requests(workload.prefix_tokens))
+    requests = tuple(
+        request for point in points if point.all_recorded for request in point.requests(workload.prefix_tokens)
+    )
     both = tuple(_both_sides(points, around))
     client = dict(_client_latencies(points))
-    server = {one.request: one.server for one in both}
+    server = {sides.request: sides.server for sides in both}
     offset = _client_offset(client, server, notes)
     version = str(report["metadata"].get("guidellm_version", "unknown"))
     return Imported(
@@ -96,8 +98,8 @@ def _draws_wanted(point: Point) -> GuideLlmWorkload.Observed:
         benchmark_index=point.index,
         sent=point.sent,
         complete=point.completed == point.sent,
-        prompt_tokens=[one.prompt_tokens for one in point.successful if one.prompt_tokens],
-        output_tokens=[one.output_tokens for one in point.successful if one.output_tokens],
+        prompt_tokens=[request.prompt_tokens for request in point.successful if request.prompt_tokens],
+        output_tokens=[request.output_tokens for request in point.successful if request.output_tokens],
         mean_prompt_tokens=point.summary("prompt_token_count").mean,
         mean_output_tokens=point.summary("output_token_count").mean,
     )
@@ -137,7 +139,7 @@ def _arrivals(point: Point) -> dict[str, Any]:
         case "poisson" if strategy.rate and strategy.rate > 0:
             return {"kind": "poisson", "rate_per_s": strategy.rate}
         case "trace" if point.all_recorded and point.completed == point.sent:
-            return {"kind": "recorded", "arrival_us": [one.arrival_us for one in point.requests(0)]}
+            return {"kind": "recorded", "arrival_us": [request.arrival_us for request in point.requests(0)]}
     raise ConfigError(
         f"{point.source}: config.strategy: '{strategy.type_[:40]}' (rate {strategy.rate}) cannot be repeated; allowed: "
         "synchronous, concurrent with streams, throughput, constant or poisson with a positive rate, and trace "
@@ -162,7 +164,7 @@ def _saturation(point: Point, requested: float | None, duration_s: float) -> dic
     if point.strategy.type_ == "throughput":
         return {"state": "saturated", "basis": "The throughput strategy sends everything as fast as it can."}
     if point.strategy.type_ == "trace":
-        grows = lint.queue_grows([one.time_to_first_token_ms or 0.0 for one in point.answered])
+        grows = lint.queue_grows([request.time_to_first_token_ms or 0.0 for request in point.answered])
         return saturation(grows, "Waiting does not grow from the first quarter of the requests to the last.")
     if requested is None:
         return {"state": "not_saturated", "basis": "A closed loop waits for its answers."}
@@ -178,7 +180,9 @@ def _overload(point: Point, requested: float, sending_s: float) -> lint.Finding 
     completed_per_s = point.completed / sending_s
     return lint.overloaded(
         requested_per_s=requested, completed_per_s=completed_per_s, sent=point.sent, failed=point.failed
-    ) or lint.queue_grows([one.time_to_first_token_ms or 0.0 for one in point.answered] if point.all_recorded else [])
+    ) or lint.queue_grows(
+        [request.time_to_first_token_ms or 0.0 for request in point.answered] if point.all_recorded else []
+    )
 
 
 def _measured(point: Point, duration_s: float, notes: Notes) -> dict[str, Any]:
@@ -212,7 +216,7 @@ def _time_between_tokens(point: Point, itl_mean: float) -> tuple[dict[str, float
     """Return TPOT by our definition: per request where all are recorded, else weighted by N - 1."""
     if not point.all_recorded:
         return {"tpot_mean": itl_mean}, "inter_token_weighted"
-    per_request = [one.tpot_ms for one in point.requests(0)]
+    per_request = [request.tpot_ms for request in point.requests(0)]
     return statistics_of("tpot", [value for value in per_request if value is not None]), "inter_token"
 
 
@@ -259,15 +263,15 @@ def _measured_from(client: Mapping[str, Latencies], server: Mapping[str, Latenci
 
 def _client_latencies(points: Sequence[Point]) -> Iterator[tuple[str, Latencies]]:
     for point in points:
-        for one in point.answered:
-            if one.response_id is not None:
-                ttft_ms, latency_s = one.time_to_first_token_ms or 0.0, one.request_latency or 0.0
-                yield one.response_id, (ttft_ms, latency_s * MS_PER_S)
+        for request in point.answered:
+            if request.response_id is not None:
+                ttft_ms, latency_s = request.time_to_first_token_ms or 0.0, request.request_latency or 0.0
+                yield request.response_id, (ttft_ms, latency_s * MS_PER_S)
 
 
 def _quality(points: Sequence[Point], notes: Notes) -> tuple[Any, ...]:
     for point in points:
-        ttft = [one.time_to_first_token_ms or 0.0 for one in point.answered]
+        ttft = [request.time_to_first_token_ms or 0.0 for request in point.answered]
         summary = point.summary("time_to_first_token_ms")
         cold = lint.cold_start(ttft) if point.all_recorded else None
         if cold is None and ttft:

@@ -155,7 +155,7 @@ class Point:
         self._refuse_mixed_units()
         self.index = self.benchmark.config.run_index
         self.strategy = self.benchmark.config.strategy
-        self.successful = sorted(raw.requests["successful"], key=lambda one: one.request_start_time or 0.0)
+        self.successful = sorted(raw.requests["successful"], key=lambda request: request.request_start_time or 0.0)
 
     def _refuse_mixed_units(self) -> None:
         e2e_ms = self.summary("request_latency").mean * MS_PER_S
@@ -180,12 +180,16 @@ class Point:
     @property
     def answered(self) -> list[Request]:
         """Recorded successful requests that have every latency."""
-        return [one for one in self.successful if one.request_latency is not None and one.time_to_first_token_ms]
+        return [
+            request
+            for request in self.successful
+            if request.request_latency is not None and request.time_to_first_token_ms
+        ]
 
     @property
     def all_recorded(self) -> bool:
         """Whether every successful request is in the file, with its latencies and lengths."""
-        whole = [one for one in self.answered if one.prompt_tokens and one.request_start_time]
+        whole = [request for request in self.answered if request.prompt_tokens and request.request_start_time]
         return len(whole) == self.completed
 
     def requests(self, prefix_tokens: int) -> tuple[MeasuredRequest, ...]:
@@ -194,16 +198,16 @@ class Point:
         found = [
             MeasuredRequest(
                 load_point=self.id,
-                id=one.request_id,
-                arrival_us=round(((one.request_start_time or 0.0) - first_s) * US_PER_S),
-                prompt_tokens=one.prompt_tokens or 1,
-                output_tokens=one.output_tokens or 0,
+                id=request.request_id,
+                arrival_us=round(((request.request_start_time or 0.0) - first_s) * US_PER_S),
+                prompt_tokens=request.prompt_tokens or 1,
+                output_tokens=request.output_tokens or 0,
                 prefix_group=SHARED_GROUP if prefix_tokens else None,
-                prefix_tokens=min(prefix_tokens, one.prompt_tokens or 1),
-                ttft_ms=one.time_to_first_token_ms,
-                e2e_ms=(one.request_latency or 0.0) * MS_PER_S,
+                prefix_tokens=min(prefix_tokens, request.prompt_tokens or 1),
+                ttft_ms=request.time_to_first_token_ms,
+                e2e_ms=(request.request_latency or 0.0) * MS_PER_S,
             )
-            for one in self.successful
+            for request in self.successful
         ]
         return checked_requests(f"{self.source}.requests.successful", found)
 

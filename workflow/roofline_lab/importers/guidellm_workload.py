@@ -225,18 +225,18 @@ def _prompt_shift(settings: Settings, observed: Sequence[GuideLlmWorkload.Observ
     return shift
 
 
-def _agreement(settings: Settings, one: GuideLlmWorkload.Observed) -> int | None:
-    seed = settings.prompt["random_seed"] + one.benchmark_index
-    prompts = _draws(settings.prompt, seed, one.sent)
-    outputs = _draws(settings.output, seed + 1, one.sent)
-    beyond_prefix = [tokens - settings.prefix_tokens for tokens in one.prompt_tokens]
+def _agreement(settings: Settings, observed: GuideLlmWorkload.Observed) -> int | None:
+    seed = settings.prompt["random_seed"] + observed.benchmark_index
+    prompts = _draws(settings.prompt, seed, observed.sent)
+    outputs = _draws(settings.output, seed + 1, observed.sent)
+    beyond_prefix = [tokens - settings.prefix_tokens for tokens in observed.prompt_tokens]
     of_prompts = lint.lengths_from_seed(beyond_prefix, prompts)
-    of_outputs = lint.lengths_from_seed(one.output_tokens, outputs)
+    of_outputs = lint.lengths_from_seed(observed.output_tokens, outputs)
     if of_prompts is None or of_outputs is None or of_outputs.value:
         return None
     means = (fmean(prompts) + of_prompts.value + settings.prefix_tokens, fmean(outputs))
-    reported = (one.mean_prompt_tokens, one.mean_output_tokens)
-    if one.complete and any(abs(a - b) > MEAN_TOLERANCE_TOKENS for a, b in zip(means, reported, strict=True)):
+    reported = (observed.mean_prompt_tokens, observed.mean_output_tokens)
+    if observed.complete and any(abs(a - b) > MEAN_TOLERANCE_TOKENS for a, b in zip(means, reported, strict=True)):
         return None
     return round(of_prompts.value)
 

@@ -108,7 +108,11 @@ def _kept_up(load: LoadSummary) -> str:
 
 
 def _overload(stage: Stage, recorded: Recorded) -> lint.Finding | None:
-    ttft = [one.ttft_ms for one in recorded.requests if one.load_point == stage.id and one.ttft_ms is not None]
+    ttft = [
+        request.ttft_ms
+        for request in recorded.requests
+        if request.load_point == stage.id and request.ttft_ms is not None
+    ]
     # Sending ended about one answer before the last answer did.
     whole_s = stage.completed / stage.requests_per_s if stage.requests_per_s else 0.0
     sending_s = max(whole_s - stage.e2e.mean, whole_s / 2)
@@ -190,21 +194,23 @@ def _look_at_requests(recorded: Recorded, profile: Profile, notes: Notes) -> Non
     if not recorded.requests:
         return
     by_stage: dict[str, list[Any]] = {}
-    for one in recorded.requests:
-        by_stage.setdefault(one.load_point, []).append(one)
-    repeat = lint.prompts_repeat([one.prompt_tokens for one in recorded.requests])
+    for request in recorded.requests:
+        by_stage.setdefault(request.load_point, []).append(request)
+    repeat = lint.prompts_repeat([request.prompt_tokens for request in recorded.requests])
     notes.flag(repeat, "corrected" if profile.pool else "noted")
     for stage, finding in recorded.findings:
         notes.flag(finding, "corrected" if profile.output_tokens else "noted", stage)
     for stage, requests in by_stage.items():
-        notes.flag(lint.constant_is_poisson([one.arrival_us for one in requests]), "corrected", stage)
-        notes.flag(lint.cold_start([one.ttft_ms for one in requests if one.ttft_ms is not None]), "noted", stage)
+        notes.flag(lint.constant_is_poisson([request.arrival_us for request in requests]), "corrected", stage)
+        notes.flag(
+            lint.cold_start([request.ttft_ms for request in requests if request.ttft_ms is not None]), "noted", stage
+        )
     notes.flag(lint.stages_overlap(recorded.stages_s), "noted")
 
 
 def _missing_stages(stages: Sequence[Stage]) -> lint.Finding | None:
     """Find a stage that ran, as a later one did, but whose metrics are not there."""
-    numbers = {one.number for one in stages}
+    numbers = {stage.number for stage in stages}
     missing = [str(number) for number in range(max(numbers)) if number not in numbers]
     if not missing:
         return None

@@ -138,7 +138,7 @@ def read_stages(folder: Path) -> list[Stage]:
     ConfigError
         If there are none, or one of them is damaged or has no success.
     """
-    found = {int(match.group(1)): one for one in folder.iterdir() if (match := STAGE_FILE.fullmatch(one.name))}
+    found = {int(match.group(1)): path for path in folder.iterdir() if (match := STAGE_FILE.fullmatch(path.name))}
     if found:
         return [_stage(found[number], f"stage_{number}", number) for number in sorted(found)]
     for name in (SUMMARY_FILE, f"{SUMMARY_FILE}.gz"):

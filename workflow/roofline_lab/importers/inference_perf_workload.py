@@ -104,7 +104,7 @@ class Profile:
             f"it sends its default of {OLD_POOL} prompts in turn, and the prefix cache holds all but the first round."
         )
         repeat = lint.Finding(Flag.PROMPTS_REPEAT, text, float(OLD_POOL))
-        others = tuple(one for one in self.findings if one.flag is not Flag.PROMPTS_REPEAT)
+        others = tuple(finding for finding in self.findings if finding.flag is not Flag.PROMPTS_REPEAT)
         return replace(self, pool=OLD_POOL, findings=(*others, repeat))
 
     def generated_tokens(self, reported: float, from_server: bool, file: str) -> float:

@@ -168,13 +168,13 @@ def of_experiment(experiment: Experiment) -> Inspection:
 def of_trace(name: str, traced: Sequence[Traced]) -> Inspection:
     """Return what a request trace shows."""
     stages: dict[str, list[Traced]] = {}
-    for one in traced:
-        stages.setdefault(f"stage_{one.stage}", []).append(one)
-    found = list(_flags((), [lint.prompts_repeat([one.prompt_tokens for one in traced])]))
+    for request in traced:
+        stages.setdefault(f"stage_{request.stage}", []).append(request)
+    found = list(_flags((), [lint.prompts_repeat([request.prompt_tokens for request in traced])]))
     spans = []
     for stage, requests in stages.items():
         found += _flags((stage,), _of_stage(requests))
-        ends = [one.arrival_us + (one.e2e_ms or 0.0) * US_PER_S / 1000 for one in requests]
+        ends = [request.arrival_us + (request.e2e_ms or 0.0) * US_PER_S / 1000 for request in requests]
         spans.append((requests[0].arrival_us / US_PER_S, max(ends) / US_PER_S))
     found += _flags((), [lint.stages_overlap(spans)])
     points = tuple(_traced_point(stage, requests) for stage, requests in stages.items())
@@ -182,35 +182,35 @@ def of_trace(name: str, traced: Sequence[Traced]) -> Inspection:
 
 
 def _of_stage(requests: Sequence[Traced]) -> Iterable[lint.Finding | None]:
-    done = [one for one in requests if one.completed]
-    ttft = [one.ttft_ms for one in done if one.ttft_ms is not None]
-    timed = [(one, one.e2e_ms) for one in done if one.e2e_ms is not None]
-    counted = [(one.client_tokens, e2e) for one, e2e in timed if one.client_tokens is not None]
+    done = [request for request in requests if request.completed]
+    ttft = [request.ttft_ms for request in done if request.ttft_ms is not None]
+    timed = [(request, request.e2e_ms) for request in done if request.e2e_ms is not None]
+    counted = [(request.client_tokens, e2e) for request, e2e in timed if request.client_tokens is not None]
     return (
-        lint.constant_is_poisson([one.arrival_us for one in requests]),
+        lint.constant_is_poisson([request.arrival_us for request in requests]),
         lint.cold_start(ttft),
         lint.queue_grows(ttft),
         lint.overloaded(sent=len(requests), failed=len(requests) - len(done)),
-        lint.lengths_unrelated_to_time([one.output_tokens for one, _ in timed], [e2e for _, e2e in timed]),
+        lint.lengths_unrelated_to_time([request.output_tokens for request, _ in timed], [e2e for _, e2e in timed]),
         lint.lengths_unrelated_to_time([tokens for tokens, _ in counted], [e2e for _, e2e in counted]),
     )
 
 
 def _flags(points: Sequence[str], findings: Iterable[lint.Finding | None]) -> Iterator[QualityFlag]:
-    for one in findings:
-        if one is not None:
-            yield one.quality("noted", points)
+    for finding in findings:
+        if finding is not None:
+            yield finding.quality("noted", points)
 
 
 def _traced_point(stage: str, requests: Sequence[Traced]) -> Point:
-    done = [one for one in requests if one.completed]
+    done = [request for request in requests if request.completed]
     columns = {
-        "ttft": [one.ttft_ms for one in done if one.ttft_ms is not None],
-        "e2e": [one.e2e_ms for one in done if one.e2e_ms is not None],
+        "ttft": [request.ttft_ms for request in done if request.ttft_ms is not None],
+        "e2e": [request.e2e_ms for request in done if request.e2e_ms is not None],
         "tpot": [
-            (one.e2e_ms - one.ttft_ms) / (one.output_tokens - 1)
-            for one in done
-            if one.e2e_ms is not None and one.ttft_ms is not None and one.output_tokens > 1
+            (request.e2e_ms - request.ttft_ms) / (request.output_tokens - 1)
+            for request in done
+            if request.e2e_ms is not None and request.ttft_ms is not None and request.output_tokens > 1
         ],
     }
     figures: dict[str, float] = {}

@@ -96,7 +96,7 @@ def import_table(
     alone = (out.absolute().parent / "vocabulary.yaml").is_file() or (root is not None and len(found) == 1)
     if (alone or traces) and len(found) > 1:
         raise ConfigError(f"--out: {len(found)} experiments in {path}; give --experiment, or {out.parent} as --out")
-    targets = {(out if alone else out / name): traced(one, traces) for name, one in found.items()}
+    targets = {(out if alone else out / name): traced(imported, traces) for name, imported in found.items()}
     roots = {project_of(target, root) for target in targets}
     return write_all(targets, roots.pop(), names)
 
@@ -125,7 +125,7 @@ def read(path: Path, experiment: str | None = None, year: int | None = None) -> 
             summaries[row["experiment_id"]] = row
             continue
         stages = groups.setdefault(row["experiment_id"], [])
-        if any(one["stage"] == row["stage"] for one in stages):
+        if any(stage["stage"] == row["stage"] for stage in stages):
             raise ConfigError(
                 f"{path}: stage: {row['stage']} of '{row['experiment_id']}' is given twice; remove one row"
             )

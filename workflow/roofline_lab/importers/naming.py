@@ -137,7 +137,7 @@ def _hardware(name: str | None, described: Mapping[str, Path]) -> str | None:
     """Return the GPU whose name's parts are all in `name`, such as h100-sxm for H100-80GB-SXM."""
     if name is None:
         return None
-    fitting = [one for one in described if all(part in name.lower() for part in one.split("-"))]
+    fitting = [text for text in described if all(part in name.lower() for part in text.split("-"))]
     if len(fitting) != 1:
         raise ConfigError(
             f"--hardware: no single GPU of configs/hardware is '{name[:80]}'; {suggest(name[:80], described)}"

@@ -89,14 +89,14 @@ def look_around(folder: Path) -> Surroundings:
     }
     tensor_parallel = logged.pop("tensor_parallel", None)
     settings = logged | {name: value for name, value in stated.items() if value}
-    present = [one for one in (folder / RUN_FILE, folder / PROFILE_FILE, *logs[:1], *traces[:1]) if one.is_file()]
+    present = [path for path in (folder / RUN_FILE, folder / PROFILE_FILE, *logs[:1], *traces[:1]) if path.is_file()]
     return Surroundings(
         model_name=run.model,
         tensor_parallel=run.tensor_parallelism or tensor_parallel,
         settings=settings,
         profile=_mapping(folder / PROFILE_FILE),
         spans=dict(_spans(traces[0])) if traces else {},
-        files=tuple(one.name for one in present),
+        files=tuple(path.name for path in present),
     )
 
 
@@ -141,7 +141,7 @@ def _spans(path: Path) -> Iterator[tuple[str, tuple[float, float]]]:
             continue
         try:
             for span in _all_spans(json.loads(line)):
-                values = {one["key"]: next(iter(one["value"].values())) for one in span["attributes"]}
+                values = {attribute["key"]: next(iter(attribute["value"].values())) for attribute in span["attributes"]}
                 ttft_s, e2e_s = (values.get(f"gen_ai.latency.{name}") for name in ("time_to_first_token", "e2e"))
                 if ttft_s is not None and e2e_s is not None:
                     yield str(values["gen_ai.request.id"]), (_ms(ttft_s), _ms(e2e_s))

@@ -102,15 +102,15 @@ def read_trace(path: Path, *, replayable: bool = True) -> tuple[Traced, ...]:
     return tuple(found)
 
 
-def _check(rows: Rows, place: str, one: Traced) -> None:
+def _check(rows: Rows, place: str, request: Traced) -> None:
     rows.check(
         place,
-        stage=one.stage,
-        name=one.id,
-        arrival_us=one.arrival_us,
-        completed=one.completed,
-        ttft_ms=one.ttft_ms,
-        e2e_ms=one.e2e_ms,
+        stage=request.stage,
+        name=request.id,
+        arrival_us=request.arrival_us,
+        completed=request.completed,
+        ttft_ms=request.ttft_ms,
+        e2e_ms=request.e2e_ms,
     )
 
 
@@ -131,33 +131,35 @@ def with_trace(imported: Imported, path: Path, sent: Sequence[Traced]) -> Import
     """
     source = str(path)
     by_stage: dict[int, list[tuple[int, Traced]]] = {}
-    for position, one in enumerate(sent):
-        by_stage.setdefault(one.stage, []).append((position, one))
+    for position, request in enumerate(sent):
+        by_stage.setdefault(request.stage, []).append((position, request))
     prefix = imported.workload["prefix"]
-    pool = recognise_pool(prefix["prompts"], [one.prompt_tokens for one in sent]) if "prompts" in prefix else None
+    pool = (
+        recognise_pool(prefix["prompts"], [request.prompt_tokens for request in sent]) if "prompts" in prefix else None
+    )
     shared = prefix["tokens"] if prefix["kind"] == "shared" else 0
-    there = {one.load_point for one in imported.requests}
+    there = {request.load_point for request in imported.requests}
     points = {stage: _load_point(imported, source, stage) for stage in sorted(by_stage)}
     if all(point["id"] in there for point in points.values()):
         raise ConfigError(f"{source}: its requests are recorded already; leave one of the sources out")
     requests: list[MeasuredRequest] = []
     for stage, entries in sorted(by_stage.items()):
         point = points[stage]
-        answered = sum(one.completed for _, one in entries)
+        answered = sum(entry.completed for _, entry in entries)
         if answered != point["requests"]["completed"]:
             raise ConfigError(
                 f"{source}: {answered} answered requests of stage {stage}, but load point '{point['id']}' has "
                 f"{point['requests']['completed']}; are the files of one run?"
             )
         begin_us = entries[0][1].arrival_us
-        for position, one in entries:
+        for position, entry in entries:
             prompt = pool[position] if pool else None
             group, tokens = (prompt.prefix_group, prompt.prefix_tokens) if prompt else (None, 0)
             if shared:
-                group, tokens = SHARED_GROUP, min(shared, one.prompt_tokens)
-            requests.append(_measured(point["id"], one, begin_us, group, tokens))
+                group, tokens = SHARED_GROUP, min(shared, entry.prompt_tokens)
+            requests.append(_measured(point["id"], entry, begin_us, group, tokens))
     traced_points = {point["id"] for point in points.values()}
-    kept = tuple(one for one in imported.requests if one.load_point not in traced_points)
+    kept = tuple(request for request in imported.requests if request.load_point not in traced_points)
     known = tuple(flag for flag in imported.quality if flag.flag is not Flag.LENGTHS_UNKNOWN)
     sentence = f"Requests of {path.name} are replayed one by one."
     return replace(
@@ -177,18 +179,18 @@ def _load_point(imported: Imported, source: str, stage: int) -> Mapping[str, Any
     return points[stage]
 
 
-def _measured(load_point: str, one: Traced, begin_us: int, group: str | None, tokens: int) -> MeasuredRequest:
+def _measured(load_point: str, request: Traced, begin_us: int, group: str | None, tokens: int) -> MeasuredRequest:
     return MeasuredRequest(
         load_point=load_point,
-        id=one.id,
-        arrival_us=one.arrival_us - begin_us,
-        prompt_tokens=one.prompt_tokens,
-        output_tokens=one.output_tokens,
+        id=request.id,
+        arrival_us=request.arrival_us - begin_us,
+        prompt_tokens=request.prompt_tokens,
+        output_tokens=request.output_tokens,
         prefix_group=group,
         prefix_tokens=tokens,
-        completed=one.completed,
-        ttft_ms=one.ttft_ms if one.completed else None,
-        e2e_ms=one.e2e_ms if one.completed else None,
+        completed=request.completed,
+        ttft_ms=request.ttft_ms if request.completed else None,
+        e2e_ms=request.e2e_ms if request.completed else None,
     )
 
 

@@ -88,8 +88,8 @@ def write_all(found: Mapping[Path, Imported], root: Path, names: Names) -> list[
         with _workshop(beside or root) as workshop:
             others = [*_others(root / GROUND_TRUTH), *(_others(beside) if beside else ())]
             written = []
-            for out, one in found.items():
-                written.append(_explained(one, workshop / out.name, out, root, names, others))
+            for out, imported in found.items():
+                written.append(_explained(imported, workshop / out.name, out, root, names, others))
                 others.append(written[-1].experiment)
             _move(workshop, [one.folder for one in written])
     except (OSError, UnicodeError) as error:
@@ -159,7 +159,7 @@ def _prepared(
 
 def _refuse_unlike(found: Imported) -> None:
     """Refuse load points whose lengths are not those of the workload and were not recorded one by one."""
-    recorded = {one.load_point for one in found.requests}
+    recorded = {request.load_point for request in found.requests}
     problems = [text for point, text in found.unlike_the_workload.items() if point not in recorded]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -196,7 +196,7 @@ def _move(workshop: Path, targets: Sequence[Path]) -> None:
 
 
 def _sentences(found: Imported, experiment: Experiment) -> tuple[str, ...]:
-    flags = [f"{one.flag} ({one.treatment}){_points(one)}: {one.text}" for one in experiment.quality]
+    flags = [f"{flag.flag} ({flag.treatment}){_points(flag)}: {flag.text}" for flag in experiment.quality]
     return (*found.conversions, *flags)
 
 

@@ -148,7 +148,7 @@ def run_paths(project: Project, hypothesis: str) -> list[str]:
 def author_files(project: Project, hypothesis: str) -> list[str]:
     """Return the author's files of one hypothesis and the methods it uses."""
     used = project.hypotheses[hypothesis].all_methods if hypothesis in project.hypotheses else ()
-    methods = [project.root / "configs" / "methods" / f"{one}.yaml" for one in used]
+    methods = [project.root / "configs" / "methods" / f"{name}.yaml" for name in used]
     return _relative(project, [*provenance.hypothesis_files(project.root, hypothesis), *methods])
 
 
@@ -224,7 +224,7 @@ def score_job(project: Project, hypothesis: str) -> None:
     folder = RESULTS / hypothesis
     report = _report(project, hypothesis)
     _say(f"{hypothesis}: {len(run_paths(project, hypothesis))} runs simulated, scoring")
-    rows = [row for one in report.methods for row in one.scores.rows]
+    rows = [row for method in report.methods for row in method.scores.rows]
     write_text(folder / "errors.csv", errors_text(rows))
     write_text(folder / "numbers.csv", numbers_text(report.numbers))
     write_text(folder / VERDICT_FILE, json_text(_summary(report)))
@@ -290,8 +290,8 @@ def check_job(project: Project) -> None:
         committed = project.root / REPORTS / hypothesis
         differences = compare_reports(committed, regenerated, tolerances)
         # Other inputs with the same numbers are no failure; a record that is not there is.
-        failing = [one for one in differences if one.file != "provenance.json" or one.where == "file"]
-        found += [Difference(f"{REPORTS}/{hypothesis}/{one.file}", one.where, one.what) for one in failing]
+        failing = [change for change in differences if change.file != "provenance.json" or change.where == "file"]
+        found += [Difference(f"{REPORTS}/{hypothesis}/{change.file}", change.where, change.what) for change in failing]
         verdict = "differs" if failing else "comes out again"
         stale = (
             " (its inputs changed since; regenerate to record their hashes)" if len(failing) < len(differences) else ""
@@ -307,13 +307,13 @@ def check_job(project: Project) -> None:
     ]
     for page in project_pages.PAGES.values():
         differences = compare_file(page, project.root / REPORTS, project_pages.REGENERATED, tolerances)
-        found += [Difference(f"{REPORTS}/{page}", one.where, one.what) for one in differences]
+        found += [Difference(f"{REPORTS}/{page}", difference.where, difference.what) for difference in differences]
         _say(f"check {page}: the committed page {'differs' if differences else 'comes out again'}")
     told, faults = judge(project)
     found += [Difference(*fault) for fault in faults]
     _say(told)
     if found:
-        listed = "\n".join(f"  {one}" for one in found)
+        listed = "\n".join(f"  {difference}" for difference in found)
         raise WorkflowError(
             f"check failed: {len(found)} differences between reports/ and what is regenerated now\n{listed}\n"
             "If the change is meant, run `snakemake` and commit reports/."
@@ -350,25 +350,28 @@ def _summary(report: Report) -> dict[str, Any]:
     arms = report.spec.shown_arms
     metrics = report.spec.metrics
     lines = []
-    for one in report.methods:
+    for method in report.methods:
         parts = []
         for metric in metrics:
-            errors = [one.judging.mape(arm, metric) for arm in arms]
+            errors = [method.judging.mape(arm, metric) for arm in arms]
             parts.append(f"{metric.label} " + " -> ".join("n/a" if e is None else f"{e:.1f}" for e in errors) + " %")
         result = ", ".join(parts)
         lines.append(
             {
-                "method": one.method.id,
-                "status": one.verdict.status.value,
-                "reason": one.verdict.reason,
+                "method": method.method.id,
+                "status": method.verdict.status.value,
+                "reason": method.verdict.reason,
                 "result": result,
-                "criteria": {each.id: each.result.value for each in (*one.verdict.criteria, *one.verdict.controls)},
+                "criteria": {
+                    each.id: each.result.value for each in (*method.verdict.criteria, *method.verdict.controls)
+                },
                 "errors": {
-                    metric.value: {arm: one.judging.mape(arm, metric) for arm in report.spec.arms} for metric in metrics
+                    metric.value: {arm: method.judging.mape(arm, metric) for arm in report.spec.arms}
+                    for metric in metrics
                 },
             }
         )
-    counts = {one.value: sum(c.verdict is one for c in report.comparisons) for one in Reproduction}
+    counts = {state.value: sum(c.verdict is state for c in report.comparisons) for state in Reproduction}
     return {"methods": lines, "reproduction": counts if report.comparisons else {}}
 
 

@@ -87,7 +87,7 @@ def read_report(project: Project, hypothesis: str) -> RowReport:
 def score_files(report: RowReport) -> dict[str, str]:
     """Return what scoring writes, name to text, the verdict last."""
     return {
-        "rows.csv": rows_text(report.spec, [(one.method, one.table) for one in report.methods]),
+        "rows.csv": rows_text(report.spec, [(method.method, method.table) for method in report.methods]),
         "numbers.csv": numbers_text(report.numbers),
         "verdict.json": json_text(_summary(report)),
     }
@@ -108,19 +108,23 @@ def provenance_text(project: Project, hypothesis: str) -> str:
 
 def _summary(report: RowReport) -> dict[str, Any]:
     lines = []
-    for one in report.methods:
-        decisive = [outcome for outcome in one.verdict.criteria if outcome.decisive]
+    for method in report.methods:
+        decisive = [outcome for outcome in method.verdict.criteria if outcome.decisive]
         result = ", ".join(
             f"{outcome.id} {outcome.result} ({quantity(outcome.observed, outcome.unit)})" for outcome in decisive
         )
         lines.append(
             {
-                "method": one.method,
-                "status": one.verdict.status.value,
-                "reason": one.verdict.reason,
+                "method": method.method,
+                "status": method.verdict.status.value,
+                "reason": method.verdict.reason,
                 "result": result,
-                "criteria": {each.id: each.result.value for each in (*one.verdict.criteria, *one.verdict.controls)},
+                "criteria": {
+                    each.id: each.result.value for each in (*method.verdict.criteria, *method.verdict.controls)
+                },
             }
         )
-    counts = {one.value: sum(c.verdict is one for c in report.comparisons) for one in Reproduction}
+    counts = {
+        reproduction.value: sum(c.verdict is reproduction for c in report.comparisons) for reproduction in Reproduction
+    }
     return {"methods": lines, "reproduction": counts if report.comparisons else {}}

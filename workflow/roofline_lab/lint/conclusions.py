@@ -36,9 +36,9 @@ def vocabularies(subject: Subject) -> Findings:
     if subject.page and not set(allowed) <= set(header):
         missing = ", ".join(sorted(set(allowed) - set(header)))
         breaches.append(Breach(subject.page_file, f"the header lacks {missing}", "regenerate it with `snakemake`"))
-    types = {one.type for one in subject.spec.findings}
-    foreign = sorted(one for one in types if one not in _words(FindingType))
-    breaches += [Breach(f"{subject.file}: findings", f"type '{one}'", "use a listed type") for one in foreign]
+    types = {finding.type for finding in subject.spec.findings}
+    foreign = sorted(kind for kind in types if kind not in _words(FindingType))
+    breaches += [Breach(f"{subject.file}: findings", f"type '{kind}'", "use a listed type") for kind in foreign]
     return findings(f"{len(header)} header entries", breaches)
 
 
@@ -99,4 +99,4 @@ def _result(row: Row) -> str:
 
 
 def _words(words: type[StrEnum]) -> frozenset[str]:
-    return frozenset(one.value for one in words)
+    return frozenset(word.value for word in words)

@@ -137,11 +137,11 @@ def _undeclared_differences(subject: Subject, spec: Hypothesis, name: str) -> It
     other = subject.project.hypotheses[name]
     declared = spec.differs.get(name, ())
     found: dict[str, list[str]] = {}
-    for method in (one for one in spec.methods if one in other.methods):
+    for method in (text for text in spec.methods if text in other.methods):
         theirs = _arm(subject.project.arms(name, method), other.adopts or other.reference_arm)
         mine = subject.project.arms(spec.id, method)[0]
         for key in differences(theirs, mine):
-            if not any(key == one or key.startswith(f"{one}.") for one in declared):
+            if not any(key == text or key.startswith(f"{text}.") for text in declared):
                 found.setdefault(key.partition(".")[0], []).append(method)
     for option, methods in found.items():
         yield Breach(

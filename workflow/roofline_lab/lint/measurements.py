@@ -41,9 +41,9 @@ def pitfalls_flagged(project: Project) -> Findings:
             experiments.append(load_experiment(path.parent))
         except ConfigError as error:
             breaches.append(Breach(f"ground_truth/{path.parent.name}", str(error), "correct the file"))
-    for one in experiments:
-        missing = unflagged(one, (*seen_in(one), *seen_among(one, experiments)))
-        breaches += [_unsaid(one, seen) for seen in missing]
+    for experiment in experiments:
+        missing = unflagged(experiment, (*seen_in(experiment), *seen_among(experiment, experiments)))
+        breaches += [_unsaid(experiment, seen) for seen in missing]
     return findings(f"{len(experiments)} experiments, their figures and recorded requests", breaches)
 
 
@@ -101,10 +101,10 @@ def _contradictions(project: Project) -> Iterator[str]:
 
 
 def _impossible(
-    subjects: Mapping[str, Subject], one: Place, other: Place, errors: Errors, others: Errors
+    subjects: Mapping[str, Subject], place: Place, other: Place, errors: Errors, others: Errors
 ) -> Iterator[str]:
     for metric in sorted({metric for metric, _ in errors} & {metric for metric, _ in others}):
-        sides = [subjects[hypothesis].predicted(PUBLISHED_METHOD, arm, metric) for hypothesis, arm in (one, other)]
+        sides = [subjects[hypothesis].predicted(PUBLISHED_METHOD, arm, metric) for hypothesis, arm in (place, other)]
         shares = {
             key: abs(relative_difference(sides[1][point, key], value))
             for (point, key), value in sides[0].items()
@@ -122,7 +122,7 @@ def _impossible(
         found = lint.figures_contradict(kept[0], kept[1], 0.0)
         if found is not None:
             yield (
-                f"{one[0]} {one[1]} and {other[0]} {other[1]} predict the same {metric} within "
+                f"{place[0]} {place[1]} and {other[0]} {other[1]} predict the same {metric} within "
                 f"{max(shares.values()):.1%}, but their published errors in percent differ. {found.text}"
             )
 

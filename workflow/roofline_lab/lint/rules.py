@@ -65,7 +65,8 @@ class Result:
     def lines(self) -> tuple[str, ...]:
         """One line per breach."""
         return tuple(
-            f"{self.rule.id} {self.hypothesis} {one.where}: {one.what}; {one.remedy}" for one in self.findings.breaches
+            f"{self.rule.id} {self.hypothesis} {breach.where}: {breach.what}; {breach.remedy}"
+            for breach in self.findings.breaches
         )
 
     @property

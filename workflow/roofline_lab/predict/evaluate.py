@@ -79,7 +79,7 @@ def _point_result(task: Task, point: LoadPoint, predictor: Predictor) -> PointRe
         status=Status.UNSUPPORTED,
         reason="",
         figures=(),
-        quality=tuple(dict.fromkeys(one.flag.value for one in experiment.flags_of(point.id))),
+        quality=tuple(dict.fromkeys(flag.flag.value for flag in experiment.flags_of(point.id))),
         saturated_measured=saturated(experiment, point),
         seen_as=predictor.seen_as(experiment, model),
         requests=point.requests.sent,
@@ -113,7 +113,7 @@ def _simulated(
         reason=SATURATED if beyond else "",
         figures=tuple(map(_unjudged, figures)) if beyond else figures,
         notes=(*predictor.notes(experiment, task.model, task.hardware), *task.notes),
-        saturated_predicted=2 * sum(grows_queue(completed(one), seen) for one, _ in draws) > len(draws),
+        saturated_predicted=2 * sum(grows_queue(completed(draw), seen) for draw, _ in draws) > len(draws),
         requests=len(results),
         completed=len(done),
         distances={} if beyond else distances_of(experiment.measured_requests(point.id), done, seen),
@@ -191,7 +191,7 @@ def saturated(experiment: Experiment, point: LoadPoint) -> bool | None:
         sent=point.requests.sent,
         failed=point.requests.failed or 0,
     )
-    waits = [one.ttft_ms for one in experiment.measured_requests(point.id) if one.ttft_ms is not None]
+    waits = [request.ttft_ms for request in experiment.measured_requests(point.id) if request.ttft_ms is not None]
     return True if finding or lint.queue_grows(waits) else None
 
 

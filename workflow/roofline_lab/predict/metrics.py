@@ -71,7 +71,7 @@ def wanted_figures(experiment: Experiment, point: LoadPoint) -> tuple[Wanted, ..
     """
     order = {name: place for place, name in enumerate(dict.fromkeys(_order()))}
     found = [_inter_token(experiment, point), *_reported(point), *_throughput(point)]
-    return tuple(sorted(found, key=lambda one: order[one.name]))
+    return tuple(sorted(found, key=lambda wanted: order[wanted.name]))
 
 
 def _order() -> Iterator[str]:
@@ -112,6 +112,6 @@ def _throughput(point: LoadPoint) -> Iterator[Wanted]:
 
 def mean_figure(draws: Sequence[Figure]) -> Figure:
     """Return one figure predicted as the mean over several sequences of arrivals, those that have it."""
-    known = [one.predicted for one in draws if one.predicted is not None]
-    best = next((one for one in draws if one.predicted is not None), draws[0])
+    known = [draw.predicted for draw in draws if draw.predicted is not None]
+    best = next((draw for draw in draws if draw.predicted is not None), draws[0])
     return replace(best, predicted=math.fsum(known) / len(known)) if known else best

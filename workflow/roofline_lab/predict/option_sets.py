@@ -165,16 +165,16 @@ def load_option_sets(project: Project) -> tuple[OptionSet, ...]:
         Naming every wrong key, and every arm or calibration that does not exist.
     """
     entries = parse(ReplaySettings, read_yaml(project.root / FILE), source=FILE.as_posix()).option_sets
-    ids = [one.id for one in entries]
-    problems = [f"option_sets: id '{one}' is used twice" for one in sorted(set(ids)) if ids.count(one) > 1]
+    ids = [entry.id for entry in entries]
+    problems = [f"option_sets: id '{name}' is used twice" for name in sorted(set(ids)) if ids.count(name) > 1]
     problems += [
         f"option_sets.{place}.{problem}"
-        for place, one in enumerate(entries)
-        if (problem := _problem(project, one)) is not None
+        for place, entry in enumerate(entries)
+        if (problem := _problem(project, entry)) is not None
     ]
     if problems:
         raise config_error(FILE.as_posix(), problems)
-    return tuple(OptionSet(one.id, one.label, one.meaning, _step_times(project, one)) for one in entries)
+    return tuple(OptionSet(entry.id, entry.label, entry.meaning, _step_times(project, entry)) for entry in entries)
 
 
 def _problem(project: Project, entry: OptionSetEntry) -> str | None:
@@ -197,4 +197,4 @@ def _step_times(project: Project, entry: OptionSetEntry) -> StepTimes:
         name = entry.calibration or ""
         return CalibratedStepTimes(name, load_calibration(project.root / CALIBRATIONS / f"{name}.yaml"))
     arms = project.arms(entry.arm.hypothesis, entry.arm.method)
-    return ArmStepTimes(entry.arm, next(one for one in arms if one.name == entry.arm.arm).steptime)
+    return ArmStepTimes(entry.arm, next(arm for arm in arms if arm.name == entry.arm.arm).steptime)

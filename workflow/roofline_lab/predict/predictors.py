@@ -302,4 +302,4 @@ class OptionsPredictor:
 
 
 def _sides(experiment: Experiment) -> set[str]:
-    return {experiment.side_of(one.id) for one in experiment.load_points}
+    return {experiment.side_of(point.id) for point in experiment.load_points}

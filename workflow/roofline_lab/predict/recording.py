@@ -87,7 +87,7 @@ class Stage:
         Only what the engine knows nothing of: the first round of a prompt pool is slow because its prompts are in no
         cache yet, which is simulated.
         """
-        finding = cold_start([one.ttft_ms or 0.0 for one in self.requests]) if self.first_of_run else None
+        finding = cold_start([request.ttft_ms or 0.0 for request in self.requests]) if self.first_of_run else None
         if finding is None:
             return 0
         a_round_of_prompts = finding.value > 1 and isinstance(self.experiment.workload.prefix, PromptPool)
@@ -97,12 +97,12 @@ class Stage:
     def exclusions(self) -> tuple[Exclusion, ...]:
         """What the figures leave out."""
         found = [Exclusion(self.failed, FAILED, replayed=False)] if self.failed else []
-        unrecorded = sum(not one.ttft_ms or not one.e2e_ms for one in self.requests[self.cold :])
+        unrecorded = sum(not request.ttft_ms or not request.e2e_ms for request in self.requests[self.cold :])
         if unrecorded:
             found.append(Exclusion(unrecorded, UNRECORDED, replayed=True))
         if self.cold:
-            slowest = max(one.ttft_ms or 0.0 for one in self.requests[: self.cold])
-            following = max(one.ttft_ms or 0.0 for one in self.requests[self.cold :])
+            slowest = max(request.ttft_ms or 0.0 for request in self.requests[: self.cold])
+            following = max(request.ttft_ms or 0.0 for request in self.requests[self.cold :])
             told = f"cold start: TTFT up to {slowest:.1f} ms, of all later ones up to {following:.1f} ms"
             found.append(Exclusion(self.cold, told, replayed=True))
         return tuple(found)
@@ -180,7 +180,7 @@ def _experiment(root: Path, name: str, path: Path) -> Experiment:
 def _recording(trace: Trace, experiment: Experiment) -> Recording:
     points = _points(trace, experiment)
     requests = _in_project_terms(trace, experiment, points)
-    done = [one for one in requests if one.completed]
+    done = [request for request in requests if request.completed]
     stages = tuple(_stages(experiment, points.values(), requests))
     _refuse_other_runs(trace.path, stages)
     workload = Workload(replayed(done), _concurrency(trace.path, stages))
@@ -194,7 +194,7 @@ def _points(trace: Trace, experiment: Experiment) -> dict[str, LoadPoint]:
     if len(set(numbers)) < len(numbers):
         numbers = list(range(len(numbers)))
     known = {str(number): point for number, point in zip(numbers, experiment.load_points, strict=True)}
-    stages = list(dict.fromkeys(one.load_point for one in trace.requests))
+    stages = list(dict.fromkeys(request.load_point for request in trace.requests))
     unknown = [stage for stage in stages if stage not in known]
     if unknown:
         allowed = ", ".join(f"{index} ({point.id})" for index, point in known.items())
@@ -208,16 +208,16 @@ def _in_project_terms(
 ) -> tuple[MeasuredRequest, ...]:
     """Give every request its load point, its place in the prompt pool, and the first arrival as time 0."""
     begin_us = trace.requests[0].arrival_us
-    groups = _prefixes(experiment, [one.prompt_tokens for one in trace.requests])
+    groups = _prefixes(experiment, [request.prompt_tokens for request in trace.requests])
     return tuple(
         replace(
-            one,
-            load_point=points[one.load_point].id,
-            arrival_us=one.arrival_us - begin_us,
+            request,
+            load_point=points[request.load_point].id,
+            arrival_us=request.arrival_us - begin_us,
             prefix_group=group,
             prefix_tokens=tokens,
         )
-        for one, (group, tokens) in zip(trace.requests, groups, strict=True)
+        for request, (group, tokens) in zip(trace.requests, groups, strict=True)
     )
 
 
@@ -236,8 +236,8 @@ def _stages(
 ) -> Iterator[Stage]:
     begin = 0
     for place, point in enumerate(points):
-        own = [one for one in requests if one.load_point == point.id]
-        done = tuple(one for one in own if one.completed)
+        own = [request for request in requests if request.load_point == point.id]
+        done = tuple(request for request in own if request.completed)
         fresh = place == 0 and not point.prompts_seen_before
         yield Stage(experiment, point, begin, done, len(own) - len(done), fresh)
         begin += len(done)
@@ -272,7 +272,7 @@ def _own_recordings(root: Path, path: Path, name: str | None) -> Iterator[Record
             f"{path}: not used by {folder.name}; say `requests_file: {REQUESTS_FILE}` in its {EXPERIMENT_FILE}"
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:DIGEST_CHARACTERS]
-    recorded = {one.load_point for one in experiment.recorded()}
+    recorded = {request.load_point for request in experiment.recorded()}
     for point in experiment.load_points:
         if point.id in recorded:
             yield _own_recording(experiment, point, f"{folder.name}/{REQUESTS_FILE}", digest)
@@ -301,8 +301,8 @@ def _differences(stage: Stage) -> Iterator[str]:
         )
         return
     for name, latencies in (
-        ("ttft_mean", [one.ttft_ms or 0.0 for one in stage.requests]),
-        ("e2e_mean", [one.e2e_ms or 0.0 for one in stage.requests]),
+        ("ttft_mean", [request.ttft_ms or 0.0 for request in stage.requests]),
+        ("e2e_mean", [request.e2e_ms or 0.0 for request in stage.requests]),
     ):
         figure = stage.point.measured.get(name)
         value = math.fsum(latencies) / len(latencies)

@@ -150,7 +150,7 @@ class PointResult:
 
     def figure(self, name: str) -> Figure | None:
         """Return one figure, or None if it was not measured."""
-        return next((one for one in self.figures if one.name == name), None)
+        return next((figure for figure in self.figures if figure.name == name), None)
 
     def error_pct(self, name: str) -> float | None:
         """Return the signed error of one figure, or None."""

@@ -79,7 +79,7 @@ class Evaluation:
     @property
     def predictors(self) -> tuple[Predictor, ...]:
         """Who predicts, the one that is judged first."""
-        return tuple(one.predictor for one in self.chosen)
+        return tuple(choice.predictor for choice in self.chosen)
 
 
 def prepare(request: Request) -> Evaluation:
@@ -97,7 +97,7 @@ def prepare(request: Request) -> Evaluation:
     sources = read_experiments(request.experiments, files)
     tasks: list[Task] = []
     refused: list[Refused] = []
-    predictors = tuple(one.predictor for one in chosen)
+    predictors = tuple(choice.predictor for choice in chosen)
     for source in sources:
         found = _task(source, catalogue, predictors, settings.seeds.workload, request.software)
         (tasks if isinstance(found, Task) else refused).append(found)  # type: ignore[arg-type]

@@ -69,7 +69,7 @@ def folders_without(path: Path, files: Iterable[Path]) -> tuple[str, ...]:
     """Return the subfolders of a folder of experiments in which none was found, so that none is missed unnoticed."""
     if not path.is_dir() or (path / EXPERIMENT_FILE).is_file():
         return ()
-    used = {one.relative_to(path).parts[0] for one in files}
+    used = {file.relative_to(path).parts[0] for file in files}
     # Descriptions of models and GPUs may stand beside experiments.
     known = {*used, "models", "hardware", "configs"}
     return tuple(sorted(one.name for one in path.iterdir() if one.is_dir() and one.name not in known and _seen(one)))

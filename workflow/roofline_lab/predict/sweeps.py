@@ -22,7 +22,9 @@ VALUE = "swept_value"
 def train_experiments(project: Project, hypothesis: str) -> tuple[str, ...]:
     """Return the experiments that choose, in the set's order."""
     split = _split(project, hypothesis)
-    return tuple(one.id for one in project.experiments(hypothesis) if split.side_of(one.id) == TRAIN)
+    return tuple(
+        experiment.id for experiment in project.experiments(hypothesis) if split.side_of(experiment.id) == TRAIN
+    )
 
 
 def stage_values(

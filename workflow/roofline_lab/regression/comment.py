@@ -88,7 +88,7 @@ def _comment(comparison: Comparison, rows: int, threshold_pp: float, cap: int) -
     before, after = comparison.before.label, comparison.after.label
     changed = [group for group in comparison.groups if group.is_changed and not group.is_on_one_side]
     moved = [group for group in comparison.groups if group.is_changed and group.is_on_one_side]
-    worse, better = (row_lines(comparison.rows, one) for one in (Direction.WORSE, Direction.BETTER))
+    worse, better = (row_lines(comparison.rows, direction) for direction in (Direction.WORSE, Direction.BETTER))
     few = min(rows, cap)
     parts = [
         f"## Reports from {before} to {after}",
@@ -105,7 +105,7 @@ def _comment(comparison: Comparison, rows: int, threshold_pp: float, cap: int) -
         _folded("Criteria and methods added or removed", flip_lines(_flips(comparison, flipped=False)), cap),
         _folded("Numbers without an error", value_lines(comparison.values), cap, _NO_ERROR),
         _folded_text("How to read this", _reading(comparison, threshold_pp)),
-        _folded_text("Not compared", [f"- {one}" for one in _cut(_skipped(comparison), cap)]),
+        _folded_text("Not compared", [f"- {name}" for name in _cut(_skipped(comparison), cap)]),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 

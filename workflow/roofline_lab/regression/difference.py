@@ -186,7 +186,12 @@ def compare(before: Snapshot, after: Snapshot, threshold_pp: float) -> Compariso
         groups=tuple(group for old, new, changes in pairs for group in _groups(old, new, changes)),
         rows=tuple(Row(old.name, key, change) for old, _, changes in pairs for key, change in changes.items()),
         states=tuple(state for old, new in both for state in _states(old, new)),
-        values=tuple(one for old, new in both for one in (_values(old, new),) if one.changed or one.new or one.gone),
+        values=tuple(
+            values
+            for old, new in both
+            for values in (_values(old, new),)
+            if values.changed or values.new or values.gone
+        ),
         split=tuple(new.name for _, new in both if new.is_split),
     )
 

@@ -38,11 +38,11 @@ def read_verdict(content: bytes, source: str) -> tuple[Rulings, Unscored]:
     """
     try:
         methods = json.loads(content)["methods"]
-        rulings = {one["method"]: Ruling(str(one["status"]), _results(one["criteria"])) for one in methods}
+        rulings = {method["method"]: Ruling(str(method["status"]), _results(method["criteria"])) for method in methods}
         unscored = {
-            RowKey(one["method"], *(str(row[name]) for name in RowKey._fields[1:])): str(row["status"])
-            for one in methods
-            for row in one.get("unscored", ())
+            RowKey(method["method"], *(str(row[name]) for name in RowKey._fields[1:])): str(row["status"])
+            for method in methods
+            for row in method.get("unscored", ())
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{source}: is no verdict ({error!r}); restore it or regenerate the report") from None

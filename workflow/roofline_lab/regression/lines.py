@@ -42,40 +42,42 @@ class Lines:
 def flip_lines(flips: Iterable[Flip]) -> Lines:
     """Return statuses and criteria with different results on the two sides, statuses first in each method."""
     cells = tuple(
-        (f"`{one.report}`", f"`{one.method}`", _subject(one), one.before or MISSING, f"**{one.after or MISSING}**")
-        for one in flips
+        (f"`{flip.report}`", f"`{flip.method}`", _subject(flip), flip.before or MISSING, f"**{flip.after or MISSING}**")
+        for flip in flips
     )
     return Lines(("Report", "Method", "What", "Before", "After"), cells, left=5)
 
 
 def group_lines(groups: Sequence[Group]) -> Lines:
     """Return mean errors of arms and metrics; columns of what happened nowhere are left out."""
-    optional = [fate for fate in (Fate.NEW, Fate.GONE, Fate.LOST) if any(one.counts.get(fate) for one in groups)]
+    optional = [fate for fate in (Fate.NEW, Fate.GONE, Fate.LOST) if any(group.counts.get(fate) for group in groups)]
     fates = [Fate.WORSE, Fate.BETTER, Fate.SAME, *optional]
     names = {Fate.LOST: "lost its number"}
     columns = ("Report", "Method", "Arm", "Metric", "MAPE before", "after", "change", "p")
     return Lines(
         (*columns, *(names.get(fate, fate.value) for fate in fates)),
-        tuple(_group_cells(one, fates) for one in groups),
+        tuple(_group_cells(group, fates) for group in groups),
         left=4,
-        weights=tuple(_weight(one) for one in groups),
+        weights=tuple(_weight(group) for group in groups),
     )
 
 
 def arrival_lines(groups: Iterable[Group]) -> Lines:
     """Return arms and metrics that came or went as a whole, the arms of a metric in one line."""
     found: dict[tuple[str, str, str, str], list[Group]] = {}
-    for one in groups:
-        what = "new" if one.counts.get(Fate.NEW) else "gone"
-        found.setdefault((one.report, one.key.method, one.key.metric, what), []).append(one)
+    for group in groups:
+        what = "new" if group.counts.get(Fate.NEW) else "gone"
+        found.setdefault((group.report, group.key.method, group.key.metric, what), []).append(group)
     cells = tuple(
         (
             f"`{report}`",
             f"`{method}`",
             metric_label(metric),
             what,
-            ", ".join(f"{one.key.arm} {pct(one.after if one.after is not None else one.before)}" for one in members),
-            str(sum(one.counts.get(fate, 0) for one in members for fate in (Fate.NEW, Fate.GONE))),
+            ", ".join(
+                f"{group.key.arm} {pct(group.after if group.after is not None else group.before)}" for group in members
+            ),
+            str(sum(group.counts.get(fate, 0) for group in members for fate in (Fate.NEW, Fate.GONE))),
         )
         for (report, method, metric, what), members in found.items()
     )
@@ -107,8 +109,8 @@ def row_lines(rows: Sequence[Row], direction: Direction) -> Lines:
 def state_lines(states: Iterable[State]) -> Lines:
     """Return the rows that came, went, won or lost their number, with the first load points concerned."""
     found: dict[tuple[str, str, str | None, str | None], list[RowKey]] = {}
-    for one in states:
-        found.setdefault((one.report, one.key.method, one.before, one.after), []).append(one.key)
+    for state in states:
+        found.setdefault((state.report, state.key.method, state.before, state.after), []).append(state.key)
     cells = tuple(
         (f"`{report}`", f"`{method}`", _state(before), _state(after), _places(keys), str(len(keys)))
         for (report, method, before, after), keys in found.items()
@@ -119,8 +121,12 @@ def state_lines(states: Iterable[State]) -> Lines:
 def value_lines(values: Iterable[Values]) -> Lines:
     """Return how many numbers without an error differ, and the one that differs most."""
     cells = tuple(
-        (f"`{one.report}`", *(f"{count:,}" for count in (one.total, one.changed, one.new, one.gone)), _largest(one))
-        for one in values
+        (
+            f"`{value.report}`",
+            *(f"{count:,}" for count in (value.total, value.changed, value.new, value.gone)),
+            _largest(value),
+        )
+        for value in values
     )
     return Lines(("Report", "Numbers", "changed", "new", "gone", "Largest relative change"), cells, left=1)
 
@@ -129,13 +135,13 @@ def report_lines(reports: Iterable[Report]) -> Lines:
     """Return reports that stand on one side alone, with what their last method concludes."""
     cells = tuple(
         (
-            f"`{one.name}`",
-            list(one.rulings.values())[-1].status if one.rulings else MISSING,
-            f"{len(one.rows):,}",
-            f"{sum(state not in (RIGHT, WRONG) for state in one.unscored.values()):,}",
-            f"{len(one.values):,}",
+            f"`{report.name}`",
+            list(report.rulings.values())[-1].status if report.rulings else MISSING,
+            f"{len(report.rows):,}",
+            f"{sum(state not in (RIGHT, WRONG) for state in report.unscored.values()):,}",
+            f"{len(report.values):,}",
         )
-        for one in reports
+        for report in reports
     )
     return Lines(("Report", "Status", "Rows", "without a number", "Numbers without an error"), cells, left=2)
 
@@ -222,9 +228,9 @@ def _state(state: str | None) -> str:
     return "not there" if state is None else "scored" if state == SCORED else state.replace("_", " ")
 
 
-def _largest(one: Values) -> str:
-    if one.largest is None:
+def _largest(values: Values) -> str:
+    if values.largest is None:
         return MISSING
-    key, before, after, unit = one.largest
+    key, before, after, unit = values.largest
     place = ", ".join((key.method, key.arm, *([key.load_point] if key.load_point != SYNTHETIC else [])))
     return f"{key.metric} {key.statistic} at {key.key} ({place}): {quantity(before, unit)} → {quantity(after, unit)}"

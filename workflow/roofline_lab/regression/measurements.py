@@ -37,7 +37,7 @@ def read_sides(content: bytes, source: str) -> dict[tuple[str, str], str]:
     """Return at which side each load point of one experiment was measured; nothing where it cannot be read."""
     try:
         data = parse_yaml(content.decode("utf-8"), source=source)
-        return {(data["id"], one["id"]): str(one.get("side") or data["side"]) for one in data["load_points"]}
+        return {(data["id"], point["id"]): str(point.get("side") or data["side"]) for point in data["load_points"]}
     except (ConfigError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

@@ -31,7 +31,7 @@ def read_snapshot(source: Source) -> Snapshot:
         found, problem = read_figures(source.files[path], f"{source.where}{path}")
         figures |= found
         skipped += [problem] if problem else []
-    return Snapshot(source.label, {one.name: one for one in reports}, figures, tuple(skipped))
+    return Snapshot(source.label, {report.name: report for report in reports}, figures, tuple(skipped))
 
 
 def _hypotheses(source: Source, skipped: list[str]) -> Iterator[Report]:

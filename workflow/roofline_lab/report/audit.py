@@ -19,7 +19,7 @@ PEAK_SLACK = 1e-6
 def design_table(project: Project, report: Report) -> str:
     """Return rules ED-1 to ED-6 with what was done about each."""
     spec = report.spec
-    references = ", ".join(f"`{one}`" for one in spec.references) or "no earlier hypothesis is referenced"
+    references = ", ".join(f"`{reference}`" for reference in spec.references) or "no earlier hypothesis is referenced"
     rows = [
         [
             "ED-1",
@@ -41,27 +41,27 @@ def design_table(project: Project, report: Report) -> str:
 
 def audit_table(report: Report) -> str:
     """Return what was checked on the finished runs, one line per method and check."""
-    rows = [row for one in report.methods for row in _method_audit(one)]
+    rows = [row for method in report.methods for row in _method_audit(method)]
     return table(["Method", "Check", "Result", "Observed"], rows, left=4)
 
 
 def _preconditions(report: Report) -> str:
-    points = sum(len(one.load_points) for one in report.experiments)
+    points = sum(len(experiment.load_points) for experiment in report.experiments)
     return (
         f"checked before the run: {len(report.experiments)} experiments with {points} load points have a source, "
         "plausible units and consistent means; their models and GPUs are described; every option is known"
     )
 
 
-def _method_audit(one: MethodReport) -> list[list[str]]:
-    title = one.method.title
-    scored = [row for row in one.rows if row["status"] == RowStatus.OK]
+def _method_audit(method: MethodReport) -> list[list[str]]:
+    title = method.method.title
+    scored = [row for row in method.rows if row["status"] == RowStatus.OK]
     lines = [
         [
             title,
             "every run of the matrix has a number",
-            _yes(len(scored) == len(one.rows)),
-            f"{len(scored)} of {len(one.rows)}",
+            _yes(len(scored) == len(method.rows)),
+            f"{len(scored)} of {len(method.rows)}",
         ]
     ]
     scored = [row for row in scored if "peak_shares" in row]

@@ -28,8 +28,8 @@ def difference_table(arms: Sequence[Arm]) -> str:
 def findings_table(spec: Claim, text: Text) -> str:
     """Return the author's findings."""
     rows = [
-        [finding_text(one, index, text), one.type.value, text(one.action, "action")]
-        for index, one in enumerate(spec.findings)
+        [finding_text(finding, index, text), finding.type.value, text(finding.action, "action")]
+        for index, finding in enumerate(spec.findings)
     ]
     return table(["Finding", "Type", "Action"], rows, left=3)
 
@@ -37,8 +37,12 @@ def findings_table(spec: Claim, text: Text) -> str:
 def evidence_table(spec: Claim, text: Text) -> str:
     """Return the author's evidence, with its confidence."""
     rows = [
-        [one.metric, text(one.value, f"hypothesis.yaml: evidence.{i}"), text(one.confidence, f"evidence.{i}")]
-        for i, one in enumerate(spec.evidence)
+        [
+            evidence.metric,
+            text(evidence.value, f"hypothesis.yaml: evidence.{i}"),
+            text(evidence.confidence, f"evidence.{i}"),
+        ]
+        for i, evidence in enumerate(spec.evidence)
     ]
     return table(["Metric", "Value", "Confidence"], rows, left=3)
 

@@ -35,45 +35,45 @@ def errata_page(documents: Sequence[JudgedDocument]) -> str:
         "",
         _summary(documents),
     ]
-    for one in documents:
-        lines += ["", *_document(one)]
+    for document in documents:
+        lines += ["", *_document(document)]
     return "\n".join(lines) + "\n"
 
 
 def _summary(documents: Sequence[JudgedDocument]) -> str:
     header = ["Document", "cells checked", "consistent", "statements", *(follows.value for follows in Follows)]
     rows = []
-    for one in documents:
-        good = sum(cell.consistent for cell in one.cells)
-        counts = [str(one.counts[follows]) for follows in Follows]
-        rows.append([_link(one), str(len(one.cells)), str(good), str(len(one.claims)), *counts])
-    cells = [cell for one in documents for cell in one.cells]
-    totals = [str(sum(one.counts[follows] for one in documents)) for follows in Follows]
-    claims = sum(len(one.claims) for one in documents)
+    for document in documents:
+        good = sum(cell.consistent for cell in document.cells)
+        counts = [str(document.counts[follows]) for follows in Follows]
+        rows.append([_link(document), str(len(document.cells)), str(good), str(len(document.claims)), *counts])
+    cells = [cell for document in documents for cell in document.cells]
+    totals = [str(sum(document.counts[follows] for document in documents)) for follows in Follows]
+    claims = sum(len(document.claims) for document in documents)
     rows.append(["**all**", str(len(cells)), str(sum(cell.consistent for cell in cells)), str(claims), *totals])
     return table(header, rows)
 
 
-def _link(one: JudgedDocument) -> str:
-    title = one.document.file.title
+def _link(document: JudgedDocument) -> str:
+    title = document.document.file.title
     anchor = "".join(letter for letter in title.lower().replace(" ", "-") if letter.isalnum() or letter == "-")
     return f"[{title}](#{anchor})"
 
 
-def _document(one: JudgedDocument) -> Iterator[str]:
-    file = one.document.file
+def _document(document: JudgedDocument) -> Iterator[str]:
+    file = document.document.file
     yield f"## {file.title}"
     yield ""
-    yield f"{file.document} ({file.date}). Claims: `{one.document.path}`."
-    if one.cells:
-        yield from ("", "### Derived cells", "", _cell_table(one.cells))
-        yield from _inconsistent(one.cells)
+    yield f"{file.document} ({file.date}). Claims: `{document.document.path}`."
+    if document.cells:
+        yield from ("", "### Derived cells", "", _cell_table(document.cells))
+        yield from _inconsistent(document.cells)
     for topic in Topic:
-        wrong = [*one.chosen(Follows.DOES_NOT, topic), *one.chosen(Follows.NOT_DERIVABLE, topic)]
+        wrong = [*document.chosen(Follows.DOES_NOT, topic), *document.chosen(Follows.NOT_DERIVABLE, topic)]
         if wrong:
             yield from ("", f"### {TITLES[topic]}", "", _wrong_table(wrong), "", *_reasons(wrong))
     for follows, title in ((Follows.UNDECIDED, "Undecided"), (Follows.HOLDS, "Statements that hold")):
-        found = one.chosen(follows)
+        found = document.chosen(follows)
         if found:
             yield from ("", f"### {title}", "", _right_table(found))
 
@@ -102,25 +102,31 @@ def _inconsistent(cells: Sequence[CellCheck]) -> Iterator[str]:
 def _wrong_table(claims: Sequence[JudgedClaim]) -> str:
     rows = [
         [
-            f"`{one.claim.id}`",
-            one.claim.section,
-            one.claim.says,
-            one.judgement.claimed,
-            f"**{one.judgement.computed}**" + (f" ({one.details})" if one.details else ""),
-            one.judgement.follows.value,
+            f"`{claim.claim.id}`",
+            claim.claim.section,
+            claim.claim.says,
+            claim.judgement.claimed,
+            f"**{claim.judgement.computed}**" + (f" ({claim.details})" if claim.details else ""),
+            claim.judgement.follows.value,
         ]
-        for one in claims
+        for claim in claims
     ]
     return table(["Id", "Section", "The page says", "Claimed", "Computed", "Outcome"], rows, left=6)
 
 
 def _reasons(claims: Sequence[JudgedClaim]) -> list[str]:
-    return [f"- `{one.claim.id}`: {' '.join(one.claim.because.split())}" for one in claims if one.claim.because]
+    return [f"- `{claim.claim.id}`: {' '.join(claim.claim.because.split())}" for claim in claims if claim.claim.because]
 
 
 def _right_table(claims: Sequence[JudgedClaim]) -> str:
     rows = [
-        [f"`{one.claim.id}`", one.claim.section, one.claim.says, one.judgement.claimed, one.judgement.computed]
-        for one in claims
+        [
+            f"`{claim.claim.id}`",
+            claim.claim.section,
+            claim.claim.says,
+            claim.judgement.claimed,
+            claim.judgement.computed,
+        ]
+        for claim in claims
     ]
     return table(["Id", "Section", "The page says", "Claimed", "Computed"], rows, left=5)

@@ -36,7 +36,7 @@ def _uncertainty_row(outcome: CriterionOutcome, evidence: Evidence) -> list[str]
         _p_value(evidence),
         _YES_NO[evidence.is_distinguishable] if evidence.against_zero else MISSING,
         _needed(evidence),
-        *(f"{quantity(one.observed, outcome.unit)} ({one.result})" for one in outcome.robust),
+        *(f"{quantity(robust.observed, outcome.unit)} ({robust.result})" for robust in outcome.robust),
     ]
 
 
@@ -62,18 +62,18 @@ def _needed(evidence: Evidence) -> str:
 def identities(found: Sequence[Identity]) -> str:
     """Return one line per arm and metric: the factor, how constant it is, and the gains it accounts for."""
     rows = []
-    for one in found:
-        constant = one.is_constant_multiple
+    for identity in found:
+        constant = identity.is_constant_multiple
         rows.append(
             [
-                one.arm,
-                one.metric.label,
-                f"{one.scale:.4f}{' (from the options)' if one.is_computed and constant else ''}",
-                f"{one.spread_pct:.2f} %",
+                identity.arm,
+                identity.metric.label,
+                f"{identity.scale:.4f}{' (from the options)' if identity.is_computed and constant else ''}",
+                f"{identity.spread_pct:.2f} %",
                 "**yes**" if constant else "no",
-                pp(one.gain),
-                pp(one.by_identity) if constant else MISSING,
-                pct(one.explained_pct) if constant else MISSING,
+                pp(identity.gain),
+                pp(identity.by_identity) if constant else MISSING,
+                pct(identity.explained_pct) if constant else MISSING,
             ]
         )
     header = ["Arm", "Metric", "Factor", "Largest deviation", f"Constant within {TOLERANCE_PCT:g} %"]
@@ -86,10 +86,17 @@ def explained_gains(found: Sequence[Identity]) -> str:
     Arms that are no constant multiple have none, and where nothing changes there is nothing to explain.
     """
     rows = [
-        [row.experiment, one.arm, one.metric.label, pp(row.gain), pp(row.by_identity), pp(row.gain - row.by_identity)]
-        for one in found
-        if one.is_constant_multiple and one.explained_pct is not None
-        for row in one.rows
+        [
+            row.experiment,
+            identity.arm,
+            identity.metric.label,
+            pp(row.gain),
+            pp(row.by_identity),
+            pp(row.gain - row.by_identity),
+        ]
+        for identity in found
+        if identity.is_constant_multiple and identity.explained_pct is not None
+        for row in identity.rows
     ]
     header = ["Experiment", "Arm", "Metric", "Gain", "By the factor alone", "Left to explain"]
     return table(header, rows, left=3) if rows else ""
@@ -99,11 +106,11 @@ def explained_criteria(found: Sequence[ExplainedCriterion]) -> str:
     """Return each criterion beside what the factor alone gives; empty if none is concerned."""
     rows = [
         [
-            one.observed.id,
-            f"{one.observed.result} ({quantity(one.observed.observed, one.observed.unit)})",
-            f"{one.by_identity.result} ({quantity(one.by_identity.observed, one.by_identity.unit)})",
-            "**follows from the factor**" if one.is_explained else "does not follow",
+            criterion.observed.id,
+            f"{criterion.observed.result} ({quantity(criterion.observed.observed, criterion.observed.unit)})",
+            f"{criterion.by_identity.result} ({quantity(criterion.by_identity.observed, criterion.by_identity.unit)})",
+            "**follows from the factor**" if criterion.is_explained else "does not follow",
         ]
-        for one in found
+        for criterion in found
     ]
     return table(["Criterion", "Observed", "By the factor alone", "Conclusion"], rows, left=4) if rows else ""

@@ -44,13 +44,15 @@ def render_report(project: Project, report: Report) -> dict[str, str]:
     """
     context = _context(project, report)
     files = {"numbers.csv": numbers_text(report.numbers)}
-    files[VERDICT_FILE] = verdict_text((one.method.id, one.verdict, one.scores.unscored()) for one in report.methods)
+    files[VERDICT_FILE] = verdict_text(
+        (method.method.id, method.verdict, method.scores.unscored()) for method in report.methods
+    )
     for metric in report.spec.metrics:
-        panels = {one.method.title: one.scores for one in report.methods}
+        panels = {method.method.title: method.scores for method in report.methods}
         arms = report.spec.shown_arms
         files[f"figures/{metric.value}_predicted_vs_measured.svg"] = predicted_versus_measured(metric, arms, panels)
         files[f"figures/{metric.value}_signed_errors.svg"] = signed_errors(metric, arms, panels)
-    files |= {one.figure_name: one.figure for one in report.analyses}
+    files |= {analysis.figure_name: analysis.figure for analysis in report.analyses}
     if report.published is not None:
         page = {"cells": tables.reproduction_cells(report.comparisons), "source": report.published.source}
         page["summary"] = tables.reproduction_summary(report.comparisons)
@@ -88,9 +90,10 @@ def _context(project: Project, report: Report) -> dict[str, Any]:
         "headline": report.headline,
         "reports": report.methods,
         "status_reasons": [
-            f"{one.method.title}: **{one.verdict.status}**, because {one.verdict.reason}" for one in report.methods
+            f"{method.method.title}: **{method.verdict.status}**, because {method.verdict.reason}"
+            for method in report.methods
         ],
-        "method_lines": [_method_line(one) for one in report.methods],
+        "method_lines": [_method_line(method) for method in report.methods],
         "family": FAMILY_LABELS[spec.family],
         "purpose": PURPOSE_LABELS[spec.vvuq],
         "controlled": [words for words, options in CONTROLLED.items() if not _varies(spec, options)],
@@ -104,7 +107,7 @@ def _context(project: Project, report: Report) -> dict[str, Any]:
         "experiments": report.experiments,
         "report_beyond": _beyond(project, report),
         "experiment_table": _experiment_table(report),
-        "criteria_statements": [_statement(one) for one in report.headline.verdict.criteria],
+        "criteria_statements": [_statement(criterion) for criterion in report.headline.verdict.criteria],
         "design_table": design_table(project, report),
         "audit_table": audit_table(report),
         "scope": scope_of(project, report),
@@ -127,10 +130,10 @@ def _beyond(project: Project, report: Report) -> dict[str, Any]:
     return {"section": report.beyond_section, "experiments": report.beyond, "summary": summary}
 
 
-def _method_line(one: MethodReport) -> str:
+def _method_line(method: MethodReport) -> str:
     return (
-        f"**{one.method.title}** (`configs/methods/{one.method.id}.yaml`): {one.method.summary.strip()} "
-        f"Metric definitions, predicted / measured: {one.definitions}. Kernels: {one.kernels}."
+        f"**{method.method.title}** (`configs/methods/{method.method.id}.yaml`): {method.method.summary.strip()} "
+        f"Metric definitions, predicted / measured: {method.definitions}. Kernels: {method.kernels}."
     )
 
 
@@ -147,13 +150,13 @@ def _summary(report: Report) -> str:
         for arm in others:
             header += [f"{metric.label} {arm}", "gain"]
     rows = []
-    for one in report.methods:
-        cells = [one.method.title, one.verdict.status.value]
+    for method in report.methods:
+        cells = [method.method.title, method.verdict.status.value]
         for metric in report.spec.metrics:
-            cells.append(pct(one.judging.mape(reference, metric)))
+            cells.append(pct(method.judging.mape(reference, metric)))
             for arm in others:
-                gain = tables.overall_gain(one.judging, metric, arm, reference)
-                cells += [pct(one.judging.mape(arm, metric)), pp(gain, bold_above=one.layout.bold_above_pp)]
+                gain = tables.overall_gain(method.judging, metric, arm, reference)
+                cells += [pct(method.judging.mape(arm, metric)), pp(gain, bold_above=method.layout.bold_above_pp)]
         rows.append(cells)
     return table(header, rows, left=2)
 
@@ -166,9 +169,16 @@ def _overheads(project: Project, report: Report) -> str:
 
 def _experiment_table(report: Report) -> str:
     rows = [
-        [one.id, f"`{one.model}`", str(one.tensor_parallel), one.workload.name, str(point.requests.completed), point.id]
-        for one in report.experiments
-        for point in one.load_points
+        [
+            experiment.id,
+            f"`{experiment.model}`",
+            str(experiment.tensor_parallel),
+            experiment.workload.name,
+            str(point.requests.completed),
+            point.id,
+        ]
+        for experiment in report.experiments
+        for point in experiment.load_points
     ]
     return table(["Experiment", "Model", "TP", "Workload", "Requests", "Load point"], rows, left=2)
 
@@ -196,19 +206,21 @@ def _reproduction(project: Project, report: Report) -> dict[str, Any] | None:
     if report.published is None:
         return None
     tolerance = project.settings.reproduction.tolerance
-    missed = [one for one in report.comparisons if one.verdict is Reproduction.NOT_REPRODUCED]
+    missed = [comparison for comparison in report.comparisons if comparison.verdict is Reproduction.NOT_REPRODUCED]
     return {
         "source": report.published.source,
         "summary": tables.reproduction_summary(report.comparisons),
         "tolerance": f"{tolerance.ms:g} ms, {tolerance.pct:g} % or {tolerance.pp:g} pp",
-        "reasons": [_not_reproducible(one) for one in report.published.source.not_reproducible],
-        "missed": [_missed(one) for one in missed],
+        "reasons": [_not_reproducible(item) for item in report.published.source.not_reproducible],
+        "missed": [_missed(comparison) for comparison in missed],
     }
 
 
-def _missed(one: Comparison) -> str:
-    cell = one.cell
-    regenerated = "nothing" if one.regenerated is None else f"{one.regenerated:.{cell.decimals + 1}f}"
+def _missed(comparison: Comparison) -> str:
+    cell = comparison.cell
+    regenerated = "nothing" if comparison.regenerated is None else f"{comparison.regenerated:.{cell.decimals + 1}f}"
     label = cell.metric.label if isinstance(cell.metric, Metric) else cell.metric
     what = f"`{cell.key}`, {cell.arm}, {label}, {cell.statistic.value}"
-    return f"{what}: published {cell.value:.{cell.decimals}f} {cell.unit}, regenerated {regenerated} ({one.reason})"
+    return (
+        f"{what}: published {cell.value:.{cell.decimals}f} {cell.unit}, regenerated {regenerated} ({comparison.reason})"
+    )

@@ -87,7 +87,7 @@ def _continues(project: Project, name: str, earlier: str, method: str) -> bool:
     if earlier not in project.hypotheses[name].references:
         return False
     spec = project.hypotheses[earlier]
-    mine, theirs = (project.arm_digests(one, method) for one in (name, earlier))
+    mine, theirs = (project.arm_digests(text, method) for text in (name, earlier))
     return mine[project.hypotheses[name].reference_arm] == theirs[spec.adopts or spec.reference_arm]
 
 
@@ -97,7 +97,7 @@ def _overview(project: Project, verdicts: Mapping[str, Mapping[str, Any]]) -> st
     for name in project.names:
         spec = specs[name]
         aliases = f" ({', '.join(spec.aliases)})" if spec.aliases else ""
-        needs = ", ".join(f"[{one}]({one}/FINDINGS.md)" for one in spec.references) or MISSING
+        needs = ", ".join(f"[{reference}]({reference}/FINDINGS.md)" for reference in spec.references) or MISSING
         for position, line in enumerate(verdicts[name]["methods"]):
             first = position == 0
             rows.append(
@@ -156,7 +156,7 @@ def _links(
         spec = project.hypotheses[name]
         if position == 0:
             links.append(ChainLink("raw", _errors(errors, spec.reference_arm)))
-        label = " + ".join(f"`{one}`" for one in chain[: position + 1])
+        label = " + ".join(f"`{text}`" for text in chain[: position + 1])
         links.append(ChainLink(label, _errors(errors, spec.adopts or spec.reference_arm)))
     return links
 

@@ -17,7 +17,7 @@ from roofline_lab.vocabulary import LoadFigure, Scope, Statistic
 
 Line = tuple[LoadFigure, Statistic, float, str]
 BRANCHES = (LoadFigure.PREFILL_DOMINATES, LoadFigure.DECODE_DOMINATES, LoadFigure.BY_TOKENS)
-LATENCIES = tuple(one for one in LoadFigure if one.value.startswith(("ttft_", "tpot_", "e2e_")))
+LATENCIES = tuple(figure for figure in LoadFigure if figure.value.startswith(("ttft_", "tpot_", "e2e_")))
 # As `configs/lab.yaml` names the units that tolerances are given for.
 UNITS = {"ms": "ms", "1/s": "per_s"}
 
@@ -74,6 +74,8 @@ def _shares(branches: Mapping[str, int], counters: Mapping[str, int]) -> Iterato
     """Give mixed steps and the branch each of them takes, as percent of all steps."""
     if not counters["steps"]:
         return
-    counts = {LoadFigure.MIXED_STEPS: counters["mixed_steps"]} | {one: branches.get(one.value, 0) for one in BRANCHES}
+    counts = {LoadFigure.MIXED_STEPS: counters["mixed_steps"]} | {
+        branch: branches.get(branch.value, 0) for branch in BRANCHES
+    }
     for name, count in counts.items():
         yield name, Statistic.SHARE, count / counters["steps"] * PERCENT, "pct"

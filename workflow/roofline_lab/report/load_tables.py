@@ -153,7 +153,7 @@ def unavailable(rows: Sequence[Row], arm: str) -> str:
         for statistic in STATISTICS:
             name = f"{latency}_{statistic}"
             reasons = [_why_not(row, name) for row in own]
-            for reason in dict.fromkeys(one for one in reasons if one):
+            for reason in dict.fromkeys(text for text in reasons if text):
                 count = reasons.count(reason)
                 lines.append(
                     [latency.upper(), statistic, RowStatus.NOT_MEASURED.value, reason, f"{count} of {len(own)}"]

@@ -27,7 +27,9 @@ def overhead_table(project: Project, experiments: Sequence[Experiment], arms: Se
     for name, _ in described:
         header += [f"{name}: per step [us]", "per prefill request [us]", "the same in a mixed step [us]"]
     rows = []
-    for identifier, tensor_parallel in dict.fromkeys((one.model, one.tensor_parallel) for one in experiments):
+    for identifier, tensor_parallel in dict.fromkeys(
+        (experiment.model, experiment.tensor_parallel) for experiment in experiments
+    ):
         model = project.model(identifier)
         cells = [f"`{identifier}`", str(model.num_hidden_layers), str(tensor_parallel)]
         for _, options in described:

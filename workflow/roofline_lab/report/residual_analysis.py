@@ -71,18 +71,18 @@ class Analysis:
                 found = correlation(self.residuals, driver, NAMES[metric])
                 if found.value is not None:
                     yield self._number(metric, Scope.DRIVER, driver.name, Statistic.RANK_CORRELATION, found.value)
-            for one in self.ranked[NAMES[metric]][:SHOWN_TERMS]:
-                yield from self._term(metric, one)
+            for suggestion in self.ranked[NAMES[metric]][:SHOWN_TERMS]:
+                yield from self._term(metric, suggestion)
 
-    def _term(self, metric: Metric, one: Suggestion) -> Iterator[Number]:
-        if one.constant is None or one.mape_after is None:
+    def _term(self, metric: Metric, suggestion: Suggestion) -> Iterator[Number]:
+        if suggestion.constant is None or suggestion.mape_after is None:
             return
-        where = (metric, Scope.TERM, one.term.name)
-        unit = "ratio" if one.term.kind == "rate" else "us"
-        yield self._number(*where, Statistic.VALUE, one.constant, unit)
-        yield self._number(*where, Statistic.MAPE, one.mape_after, "pct")
-        if one.held_out is not None:
-            yield self._number(*where, Statistic.HELD_OUT, one.held_out, "pct")
+        where = (metric, Scope.TERM, suggestion.term.name)
+        unit = "ratio" if suggestion.term.kind == "rate" else "us"
+        yield self._number(*where, Statistic.VALUE, suggestion.constant, unit)
+        yield self._number(*where, Statistic.MAPE, suggestion.mape_after, "pct")
+        if suggestion.held_out is not None:
+            yield self._number(*where, Statistic.HELD_OUT, suggestion.held_out, "pct")
 
     def _number(
         self, metric: Metric, scope: Scope, key: str, statistic: Statistic, value: float, unit: str = "ratio"
@@ -143,7 +143,7 @@ def _arm(spec: Hypothesis, arms: Sequence[Arm], beyond: bool) -> Arm:
 
 
 def _analysis(project: Project, spec: Hypothesis, method: str, arm: Arm, rows: Sequence[Row], beyond: bool) -> Analysis:
-    deciding = {one.id for one in project.experiments(spec.id)}
+    deciding = {experiment.id for experiment in project.experiments(spec.id)}
     own = [row for row in rows if row["method"] == method and (beyond or row["experiment"] in deciding)]
     residuals = residuals_of(project, [row for row in own if not _chose(spec, row)], arm, spec.metrics)
     resampling = resampling_of(project.settings)

@@ -84,41 +84,56 @@ def _driver_rows(residuals: Sequence[Residual], driver: Driver, metrics: Sequenc
 
 def _ranking(residuals: Sequence[Residual], metric: str, ranked: Sequence[Suggestion], metrics: Sequence[str]) -> str:
     """Return the sentence, and the terms that do something; where none does, the first one alone."""
-    fitted = [one for one in ranked if one.constant is not None]
-    shown = ([one for one in fitted if one.constant] or fitted[:1])[:SHOWN_TERMS]
+    fitted = [suggestion for suggestion in ranked if suggestion.constant is not None]
+    shown = ([suggestion for suggestion in fitted if suggestion.constant] or fitted[:1])[:SHOWN_TERMS]
     others = [other for other in metrics if other != metric]
-    harmful = {one.term.name for one in fitted if _made_worse(residuals, one, others)}
+    harmful = {suggestion.term.name for suggestion in fitted if _made_worse(residuals, suggestion, others)}
     told = f"**{LABELS[metric]}.** {sentence(ranked, metric, harmful)}{_warning(residuals, fitted, others)}"
     if not shown:
         return told
-    lines = [_line(place, one, residuals, others) for place, one in enumerate(shown, start=1)]
+    lines = [_line(place, suggestion, residuals, others) for place, suggestion in enumerate(shown, start=1)]
     header = ["", "Term", "Cannot be told from", "Constant", "Interval", "MAPE", "fitted", "held out"]
     return f"{told}\n\n{table([*header, *(f'then {LABELS[other]}' for other in others)], lines, left=3)}"
 
 
-def _line(place: int, one: Suggestion, residuals: Sequence[Residual], others: Sequence[str]) -> list[str]:
-    errors = [pct(one.mape_before), pct(one.mape_after), pct(one.held_out)]
-    term = f"{one.term.label} ({one.term.formula})"
-    elsewhere = [pct(error_with(residuals, other, one)) for other in others]
-    return [str(place), term, listed(one.tied), constant_text(one), interval_text(one), *errors, *elsewhere]
+def _line(place: int, suggestion: Suggestion, residuals: Sequence[Residual], others: Sequence[str]) -> list[str]:
+    errors = [pct(suggestion.mape_before), pct(suggestion.mape_after), pct(suggestion.held_out)]
+    term = f"{suggestion.term.label} ({suggestion.term.formula})"
+    elsewhere = [pct(error_with(residuals, other, suggestion)) for other in others]
+    return [
+        str(place),
+        term,
+        listed(suggestion.tied),
+        constant_text(suggestion),
+        interval_text(suggestion),
+        *errors,
+        *elsewhere,
+    ]
 
 
 def _warning(residuals: Sequence[Residual], fitted: Sequence[Suggestion], others: Sequence[str]) -> str:
     """Say so where the first term would make another mean worse, and which is the first that would not."""
     if not fitted or not fitted[0].beyond_noise or not (worse := _made_worse(residuals, fitted[0], others)):
         return ""
-    consistent = next((one for one in fitted if one.beyond_noise and not _made_worse(residuals, one, others)), None)
+    consistent = next(
+        (
+            suggestion
+            for suggestion in fitted
+            if suggestion.beyond_noise and not _made_worse(residuals, suggestion, others)
+        ),
+        None,
+    )
     text = f" But the same constant makes {' and '.join(worse)} worse, so the cause must be another."
     if consistent is None:
         return f"{text} No term beyond noise leaves the others as good as they are."
     return f"{text} The first term that does not: {suggestion_text(consistent)}."
 
 
-def _made_worse(residuals: Sequence[Residual], one: Suggestion, others: Sequence[str]) -> list[str]:
+def _made_worse(residuals: Sequence[Residual], suggestion: Suggestion, others: Sequence[str]) -> list[str]:
     """Return the other metrics, in words, whose error the constant would raise."""
     found = []
     for other in others:
-        now, then = mape(residuals, other), error_with(residuals, other, one)
+        now, then = mape(residuals, other), error_with(residuals, other, suggestion)
         if now is not None and then is not None and then > now:
             found.append(f"{LABELS[other]} ({pct(now)} to {pct(then)})")
     return found

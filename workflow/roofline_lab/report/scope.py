@@ -41,12 +41,12 @@ def scope_of(project: Project, report: Report) -> ReportScope:
     experiments = report.experiments
     settings = project.settings
     return ReportScope(
-        hardware=_listed(project.hardware(one.hardware).name for one in experiments),
-        peaks=_listed(_peaks(project.hardware(one.hardware)) for one in experiments),
-        models=_listed(f"`{one.model}`" for one in experiments),
-        tensor_parallel=_listed(str(one.tensor_parallel) for one in experiments),
-        workloads=_listed(one.workload.name for one in experiments),
-        load_points=_listed(point.id for one in experiments for point in one.load_points),
+        hardware=_listed(project.hardware(experiment.hardware).name for experiment in experiments),
+        peaks=_listed(_peaks(project.hardware(experiment.hardware)) for experiment in experiments),
+        models=_listed(f"`{experiment.model}`" for experiment in experiments),
+        tensor_parallel=_listed(str(experiment.tensor_parallel) for experiment in experiments),
+        workloads=_listed(experiment.workload.name for experiment in experiments),
+        load_points=_listed(point.id for experiment in experiments for point in experiment.load_points),
         ground_truth=_sources(experiments),
         seeds=seeds_in_words(report, settings),
         bootstrap=(
@@ -65,13 +65,14 @@ def scope_of(project: Project, report: Report) -> ReportScope:
 def seeds_in_words(report: Report, settings: Settings) -> str:
     """Return every seed with what it decides; nothing else in a run is random."""
     experiments = (*report.experiments, *report.beyond)
-    drawn = [point for one in experiments for point in one.load_points if _draws(one, point)]
+    drawn = [point for experiment in experiments for point in experiment.load_points if _draws(experiment, point)]
     bootstrap = f"bootstrap {settings.seeds.bootstrap}, permutations {settings.seeds.permutation}"
     if not drawn:
         return f"{bootstrap}; requests are recorded or regenerated, the simulation draws nothing at random"
+    load_points = sum(len(experiment.load_points) for experiment in experiments)
     return (
         f"{bootstrap}; workload {settings.seeds.workload}: at {len(drawn)} of "
-        f"{sum(len(one.load_points) for one in experiments)} load points the gaps between requests were not recorded "
+        f"{load_points} load points the gaps between requests were not recorded "
         "and are drawn, once, the same for every arm. Near saturation another draw gives other figures, 99th "
         "percentiles of TTFT above all; nothing else is drawn"
     )
@@ -116,16 +117,17 @@ def _listed(values: Iterable[str]) -> str:
 
 
 def _dates(experiments: Sequence[Experiment]) -> str:
-    measured = sorted(one.date for one in experiments)
-    published = max(one.source.date for one in experiments)
+    measured = sorted(experiment.date for experiment in experiments)
+    published = max(experiment.source.date for experiment in experiments)
     span = str(measured[0]) if measured[0] == measured[-1] else f"{measured[0]} to {measured[-1]}"
     return f"{span} (published {published})"
 
 
 def _sources(experiments: Iterable[Experiment]) -> str:
     parts = dict.fromkeys(
-        f"{one.source.document} ({one.source.date}); measured by {one.tool} on the {one.side} side"
-        for one in experiments
+        f"{experiment.source.document} ({experiment.source.date}); "
+        f"measured by {experiment.tool} on the {experiment.side} side"
+        for experiment in experiments
     )
     return " ".join(f"{part}." for part in parts)
 

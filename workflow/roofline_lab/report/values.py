@@ -143,9 +143,9 @@ class Values:
 
     def _identity(self, method: str, metric: str, arm: str | None) -> Identity:
         wanted = (arm or self._arms[-1], _metric(metric))
-        for one in self._of(self._identities, method):
-            if (one.arm, one.metric) == wanted:
-                return one
+        for identity in self._of(self._identities, method):
+            if (identity.arm, identity.metric) == wanted:
+                return identity
         raise ConfigError(f"no arm '{wanted[0]}' with predictions of {metric} beside the first arm's")
 
     def _outcome(self, method: str, criterion: str) -> CriterionOutcome:

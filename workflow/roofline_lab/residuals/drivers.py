@@ -41,12 +41,17 @@ class Driver:
 
 
 DRIVERS: tuple[Driver, ...] = (
-    Driver("layers", "layers", "", lambda one: float(one.layers)),
-    Driver("tensor_parallel", "TP", "GPUs", lambda one: float(one.tensor_parallel)),
-    Driver("prompt", "prompt length", "tokens", lambda one: one.prompt_tokens),
-    Driver("batch", "batch in decode steps", "requests", lambda one: one.batch),
-    Driver("kv", "KV in a step", "1000 tokens", lambda one: None if one.kv_tokens is None else one.kv_tokens / KILO),
-    Driver("load", "load", "requests/s", lambda one: one.rate_per_s),
+    Driver("layers", "layers", "", lambda residual: float(residual.layers)),
+    Driver("tensor_parallel", "TP", "GPUs", lambda residual: float(residual.tensor_parallel)),
+    Driver("prompt", "prompt length", "tokens", lambda residual: residual.prompt_tokens),
+    Driver("batch", "batch in decode steps", "requests", lambda residual: residual.batch),
+    Driver(
+        "kv",
+        "KV in a step",
+        "1000 tokens",
+        lambda residual: None if residual.kv_tokens is None else residual.kv_tokens / KILO,
+    ),
+    Driver("load", "load", "requests/s", lambda residual: residual.rate_per_s),
 )
 
 
@@ -75,7 +80,7 @@ def pairs(residuals: Sequence[Residual], driver: Driver, metric: str) -> list[tu
 
 def varies(residuals: Sequence[Residual], driver: Driver) -> bool:
     """Whether a driver has two or more values among the load points."""
-    return len({_shown(value) for one in residuals if (value := driver.value(one)) is not None}) > 1
+    return len({_shown(value) for residual in residuals if (value := driver.value(residual)) is not None}) > 1
 
 
 def correlation(residuals: Sequence[Residual], driver: Driver, metric: str) -> Correlation:
@@ -103,13 +108,13 @@ def ranks(values: Sequence[float]) -> list[float]:
 
 def groups(residuals: Sequence[Residual], driver: Driver, metrics: Sequence[str]) -> tuple[Group, ...]:
     """Return mean signed residuals by value of a driver; empty where it does not vary."""
-    known = [(_shown(value), one) for one in residuals if (value := driver.value(one)) is not None]
+    known = [(_shown(value), residual) for residual in residuals if (value := driver.value(residual)) is not None]
     distinct = sorted({value for value, _ in known})
     if len(distinct) < 2:
         return ()
     found = []
     for low, high in _bounds(distinct):
-        members = [one for value, one in known if low <= value <= high]
+        members = [residual for value, residual in known if low <= value <= high]
         label = f"{low:g}" if low == high else f"{low:g} to {high:g}"
         means = {metric: _mean_pct(members, metric) for metric in metrics}
         found.append(Group(label, len(members), means))
@@ -129,5 +134,5 @@ def _bounds(distinct: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def _mean_pct(members: Sequence[Residual], metric: str) -> float | None:
-    values = [one.figure(metric).relative for one in scored(members, metric)]
+    values = [residual.figure(metric).relative for residual in scored(members, metric)]
     return math.fsum(values) / len(values) * PERCENT if values else None

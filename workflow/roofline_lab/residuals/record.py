@@ -121,15 +121,15 @@ class Residual:
 
 def scored(residuals: Iterable[Residual], metric: str) -> tuple[Residual, ...]:
     """Return the residuals that have an error in `metric`, sorted by experiment and load point."""
-    found = [one for one in residuals if one.figure(metric).is_scored]
-    return tuple(sorted(found, key=lambda one: (one.experiment, one.load_point)))
+    found = [residual for residual in residuals if residual.figure(metric).is_scored]
+    return tuple(sorted(found, key=lambda residual: (residual.experiment, residual.load_point)))
 
 
 def unscored(residuals: Iterable[Residual], metric: str) -> dict[str, int]:
     """Return why load points have no error in `metric`, with how many there are of each reason."""
     found: dict[str, int] = {}
-    for one in residuals:
-        figure = one.figure(metric)
+    for residual in residuals:
+        figure = residual.figure(metric)
         if not figure.is_scored:
             reason = figure.reason or (
                 "no measured figure" if not figure.measured_ms else "the prediction has no such figure"

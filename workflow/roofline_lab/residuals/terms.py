@@ -141,27 +141,27 @@ def _per_prompt_token(name: str, label: str, formula: str, unit: str, each: Amou
         formula,
         unit,
         kind,
-        lambda one: _times(each(one), one.prefill_tokens_per_gap),
-        lambda one: _times(each(one), one.computed_tokens),
+        lambda residual: _times(each(residual), residual.prefill_tokens_per_gap),
+        lambda residual: _times(each(residual), residual.computed_tokens),
     )
 
 
 TERMS: tuple[Term, ...] = (
     _each_step("step", "fixed time per step", "1 per step", "us", lambda one: 1.0),
-    _each_step("layer", "time per layer", "layers per step", "us", lambda one: one.layers),
+    _each_step("layer", "time per layer", "layers per step", "us", lambda residual: residual.layers),
     _each_step(
         "layer_over_tp",
         "time per layer, divided by TP",
         "layers / TP per step",
         "us",
-        lambda one: one.layers / one.tensor_parallel,
+        lambda residual: residual.layers / residual.tensor_parallel,
     ),
     _each_step(
         "routed_layer",
         "time per layer that routes to experts",
         "layers of a mixture of experts per step",
         "us",
-        lambda one: one.layers if one.routed else 0.0,
+        lambda residual: residual.layers if residual.routed else 0.0,
     ),
     Term(
         "request_in_step",
@@ -169,15 +169,15 @@ TERMS: tuple[Term, ...] = (
         "requests per step",
         "us",
         "cost",
-        lambda one: one.batch,
-        lambda one: _times(_plus(one.decodes_beside_prefill, 1.0), steps_to_first(one)),
+        lambda residual: residual.batch,
+        lambda residual: _times(_plus(residual.decodes_beside_prefill, 1.0), steps_to_first(residual)),
     ),
     _each_step(
         "vocabulary",
         "sampling per step",
         "thousands of vocabulary entries per step",
         "us per 1000 entries",
-        lambda one: one.vocab_size / KILO,
+        lambda residual: residual.vocab_size / KILO,
     ),
     Term(
         "vocabulary_request",
@@ -185,15 +185,17 @@ TERMS: tuple[Term, ...] = (
         "thousands of vocabulary entries x requests per step",
         "us per 1000 entries",
         "cost",
-        lambda one: _times(one.vocab_size / KILO, one.batch),
-        lambda one: _times(one.vocab_size / KILO, _plus(one.decodes_beside_prefill, 1.0), steps_to_first(one)),
+        lambda residual: _times(residual.vocab_size / KILO, residual.batch),
+        lambda residual: _times(
+            residual.vocab_size / KILO, _plus(residual.decodes_beside_prefill, 1.0), steps_to_first(residual)
+        ),
     ),
     _each_step(
         "lm_head",
         "LM head",
         "bytes of the LM head / peak bandwidth / TP per step",
         "times its time at peak",
-        lambda one: one.head_weight_bytes / one.peak_bandwidth * US,
+        lambda residual: residual.head_weight_bytes / residual.peak_bandwidth * US,
         "rate",
     ),
     _each_step(
@@ -201,7 +203,7 @@ TERMS: tuple[Term, ...] = (
         "reading of the layers' weights",
         "bytes of all layers / peak bandwidth / TP per step",
         "times their time at peak",
-        lambda one: one.layer_weight_bytes / one.peak_bandwidth * US,
+        lambda residual: residual.layer_weight_bytes / residual.peak_bandwidth * US,
         "rate",
     ),
     Term(
@@ -210,7 +212,7 @@ TERMS: tuple[Term, ...] = (
         "KV bytes in the step / peak bandwidth / TP",
         "times their time at peak",
         "rate",
-        lambda one: _times(one.kv_tokens, one.kv_bytes_per_token / one.peak_bandwidth * US),
+        lambda residual: _times(residual.kv_tokens, residual.kv_bytes_per_token / residual.peak_bandwidth * US),
         lambda one: 0.0,
     ),
     Term(
@@ -219,7 +221,7 @@ TERMS: tuple[Term, ...] = (
         "thousands of KV tokens in the step",
         "us per 1000 tokens",
         "cost",
-        lambda one: _times(one.kv_tokens, 1.0 / KILO),
+        lambda residual: _times(residual.kv_tokens, 1.0 / KILO),
         lambda one: 0.0,
     ),
     _each_step(
@@ -227,7 +229,7 @@ TERMS: tuple[Term, ...] = (
         "latency of an all-reduce",
         "2 x layers per step where TP > 1",
         "us",
-        lambda one: ALL_REDUCES_PER_LAYER * one.layers if one.tensor_parallel > 1 else 0.0,
+        lambda residual: ALL_REDUCES_PER_LAYER * residual.layers if residual.tensor_parallel > 1 else 0.0,
     ),
     Term(
         "all_reduce_bytes",
@@ -235,8 +237,8 @@ TERMS: tuple[Term, ...] = (
         "2 x layers x ring bytes of all new tokens / peak link bandwidth",
         "times their time at peak",
         "rate",
-        lambda one: _link_us(one, one.batch),
-        lambda one: _link_us(one, one.computed_tokens),
+        lambda residual: _link_us(residual, residual.batch),
+        lambda residual: _link_us(residual, residual.computed_tokens),
     ),
     Term(
         "mixed_prompt",
@@ -244,7 +246,7 @@ TERMS: tuple[Term, ...] = (
         "prompts between two tokens",
         "us",
         "cost",
-        lambda one: one.prefills_per_gap,
+        lambda residual: residual.prefills_per_gap,
         lambda one: 0.0,
     ),
     _per_prompt_token(
@@ -255,14 +257,14 @@ TERMS: tuple[Term, ...] = (
         "time per computed prompt token and layer",
         "computed prompt tokens x layers",
         "us",
-        lambda one: one.layers,
+        lambda residual: residual.layers,
     ),
     _per_prompt_token(
         "prefill_flops",
         "GEMMs of prompts",
         "GEMM FLOPs of computed prompt tokens / peak FLOP/s / TP",
         "times their time at peak",
-        lambda one: one.flops_per_token / one.peak_flops * US,
+        lambda residual: residual.flops_per_token / residual.peak_flops * US,
         "rate",
     ),
     _outside("request", "time per request outside the engine", "1 per request", "us", lambda one: 1.0),
@@ -271,14 +273,14 @@ TERMS: tuple[Term, ...] = (
         "time per prompt token outside the engine",
         "prompt tokens, cached ones included",
         "us",
-        lambda one: one.prompt_tokens,
+        lambda residual: residual.prompt_tokens,
     ),
     _outside(
         "queue",
         "wait for admission",
         "predicted wait",
         "times the predicted wait",
-        lambda one: _times(one.queue_ms, US_PER_MS),
+        lambda residual: _times(residual.queue_ms, US_PER_MS),
     ),
 )
-BY_NAME: Mapping[str, Term] = {one.name: one for one in TERMS}
+BY_NAME: Mapping[str, Term] = {term.name: term for term in TERMS}

@@ -16,32 +16,36 @@ NAMED = 3
 THOUSAND = 1000.0
 
 
-def constant_text(one: Suggestion) -> str:
+def constant_text(suggestion: Suggestion) -> str:
     """Return the constant with its unit, and what a rate implies."""
-    if one.constant is None:
+    if suggestion.constant is None:
         return MISSING
-    scale, unit = _scale(one)
-    implied = implied_text(one)
+    scale, unit = _scale(suggestion)
+    implied = implied_text(suggestion)
     bound = ""
-    if one.at_bound:
-        bound = ", the most that is plausible" if one.constant == one.most else ", the least that physics allows"
-    return f"{_number(one.constant * scale)} {unit}{f' ({implied})' if implied else ''}{bound}"
+    if suggestion.at_bound:
+        bound = (
+            ", the most that is plausible"
+            if suggestion.constant == suggestion.most
+            else ", the least that physics allows"
+        )
+    return f"{_number(suggestion.constant * scale)} {unit}{f' ({implied})' if implied else ''}{bound}"
 
 
-def interval_text(one: Suggestion) -> str:
+def interval_text(suggestion: Suggestion) -> str:
     """Return the interval of the constant, in the unit of `constant_text`."""
-    if one.low is None or one.high is None:
+    if suggestion.low is None or suggestion.high is None:
         return MISSING
-    scale, _ = _scale(one)
-    return f"{_number(one.low * scale)} to {_number(one.high * scale)}"
+    scale, _ = _scale(suggestion)
+    return f"{_number(suggestion.low * scale)} to {_number(suggestion.high * scale)}"
 
 
-def implied_text(one: Suggestion) -> str:
+def implied_text(suggestion: Suggestion) -> str:
     """Return what share of the peak a rate comes out at, and from which; empty for a cost."""
-    if one.term.kind != "rate" or not one.constant or one.spent is None:
+    if suggestion.term.kind != "rate" or not suggestion.constant or suggestion.spent is None:
         return ""
-    now = f"{1 / (one.spent + one.constant):.2f} of peak"
-    return f"{now} instead of {1 / one.spent:.2f}" if one.spent else now
+    now = f"{1 / (suggestion.spent + suggestion.constant):.2f} of peak"
+    return f"{now} instead of {1 / suggestion.spent:.2f}" if suggestion.spent else now
 
 
 def sentence(ranked: Sequence[Suggestion], metric: str, harmful: Collection[str] = ()) -> str:
@@ -52,7 +56,7 @@ def sentence(ranked: Sequence[Suggestion], metric: str, harmful: Collection[str]
     harmful
         Terms that make another mean worse: none of them is named as the best of what is within noise.
     """
-    best = next((one for one in ranked if one.constant is not None), None)
+    best = next((suggestion for suggestion in ranked if suggestion.constant is not None), None)
     if best is None:
         return f"No term can be fitted: {ranked[0].reason if ranked else 'there are no candidates'}."
     label = LABELS[metric]
@@ -67,42 +71,44 @@ def sentence(ranked: Sequence[Suggestion], metric: str, harmful: Collection[str]
     if best.beyond_noise:
         return f"Next hypothesis: {_told(best)}"
     nothing = f"No single term lowers the {label} error on unseen families beyond noise"
-    harmless = next((one for one in ranked if _lowers(one) and one.term.name not in harmful), None)
+    harmless = next(
+        (suggestion for suggestion in ranked if _lowers(suggestion) and suggestion.term.name not in harmful), None
+    )
     if harmless is None:
         return f"{nothing}, and each that lowers it at all makes another mean worse."
     which = "best" if harmless is best else "best that makes no other mean worse"
     return f"{nothing}. The {which} is {_told(harmless)}"
 
 
-def _told(one: Suggestion) -> str:
-    return f"{suggestion_text(one)}, gain {_gain(one)}.{_alike(one)}"
+def _told(suggestion: Suggestion) -> str:
+    return f"{suggestion_text(suggestion)}, gain {_gain(suggestion)}.{_alike(suggestion)}"
 
 
-def _lowers(one: Suggestion) -> bool:
+def _lowers(suggestion: Suggestion) -> bool:
     """Whether a term does anything for families it was not fitted to."""
-    known = one.held_out is not None and one.mape_before is not None
-    return bool(one.constant) and known and one.held_out < one.mape_before  # type: ignore[operator]
+    known = suggestion.held_out is not None and suggestion.mape_before is not None
+    return bool(suggestion.constant) and known and suggestion.held_out < suggestion.mape_before  # type: ignore[operator]
 
 
-def suggestion_text(one: Suggestion) -> str:
+def suggestion_text(suggestion: Suggestion) -> str:
     """Return a term with its constant and what it does for families it was not fitted to."""
-    errors = f"{pct(one.mape_before)} to {pct(one.held_out)}"
-    return f"{one.term.label}, {constant_text(one)}: error {errors} on families it was not fitted to"
+    errors = f"{pct(suggestion.mape_before)} to {pct(suggestion.held_out)}"
+    return f"{suggestion.term.label}, {constant_text(suggestion)}: error {errors} on families it was not fitted to"
 
 
-def _gain(one: Suggestion) -> str:
-    assert one.gain_low is not None, "only told where a family was held out"
-    assert one.gain_high is not None, "only told where a family was held out"
-    return f"{one.gain_low:+.1f} to {one.gain_high:+.1f} pp over families"
+def _gain(suggestion: Suggestion) -> str:
+    assert suggestion.gain_low is not None, "only told where a family was held out"
+    assert suggestion.gain_high is not None, "only told where a family was held out"
+    return f"{suggestion.gain_low:+.1f} to {suggestion.gain_high:+.1f} pp over families"
 
 
-def _alike(one: Suggestion) -> str:
+def _alike(suggestion: Suggestion) -> str:
     """Name what the data cannot decide against."""
     text = ""
-    if one.tied:
-        text += f" On these load points it cannot be told from {listed(one.tied)}."
-    if one.rivals:
-        text += f" Not distinguishably worse on unseen families: {listed(one.rivals)}."
+    if suggestion.tied:
+        text += f" On these load points it cannot be told from {listed(suggestion.tied)}."
+    if suggestion.rivals:
+        text += f" Not distinguishably worse on unseen families: {listed(suggestion.rivals)}."
     return text
 
 
@@ -118,10 +124,10 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= THOUSAND else f"{signless_zero(value, 9):.3g}"
 
 
-def _scale(one: Suggestion) -> tuple[float, str]:
+def _scale(suggestion: Suggestion) -> tuple[float, str]:
     """Return the factor to the printed unit, and that unit: ms instead of thousands of us."""
-    unit = one.term.unit
+    unit = suggestion.term.unit
     if unit == "us" or unit.startswith("us "):
-        in_ms = one.constant is not None and abs(one.constant) >= US_PER_MS
+        in_ms = suggestion.constant is not None and abs(suggestion.constant) >= US_PER_MS
         return (1 / US_PER_MS, unit.replace("us", "ms", 1)) if in_ms else (1.0, unit)
     return 1.0, unit

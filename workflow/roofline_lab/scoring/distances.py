@@ -17,19 +17,19 @@ from simulator.metrics import percentile
 RANKS = range(1, 100)
 
 
-def kolmogorov_smirnov(one: Sequence[float], other: Sequence[float]) -> float:
+def kolmogorov_smirnov(sequence: Sequence[float], other: Sequence[float]) -> float:
     """Return the largest difference of the two empirical distribution functions, from 0 to 1."""
-    left, right = sorted(one), sorted(other)
+    left, right = sorted(sequence), sorted(other)
     return max(abs(bisect_right(left, at) / len(left) - bisect_right(right, at) / len(right)) for at in left + right)
 
 
-def wasserstein(one: Sequence[float], other: Sequence[float]) -> float:
+def wasserstein(sequence: Sequence[float], other: Sequence[float]) -> float:
     """Return the area between the two empirical distribution functions, in the samples' unit.
 
     For samples of one size it is the mean difference of values of one rank: how far a latency has to be moved, on
     average, to turn one distribution into the other (the Wasserstein distance of order 1).
     """
-    left, right = sorted(one), sorted(other)
+    left, right = sorted(sequence), sorted(other)
     return math.fsum(
         abs(bisect_right(left, at) / len(left) - bisect_right(right, at) / len(right)) * (later - at)
         for at, later in pairwise(sorted(left + right))

@@ -316,7 +316,7 @@ def _row_numbers(row: ErrorRow, scores: Scores, reference: str) -> list[Number]:
 
 
 def _aggregate_numbers(scores: Scores, arm: str, metric: Metric, reference: str) -> list[Number]:
-    gains = {(one.row.experiment, one.row.load_point): one.value for one in scores.gains(metric, arm, reference)}
+    gains = {(gain.row.experiment, gain.row.load_point): gain.value for gain in scores.gains(metric, arm, reference)}
     found = []
     for (scope, *place), rows in _groups(scores.select(arm, metric)).items():
         where = (rows[0].method, arm, place[0], scope, place[1], metric)

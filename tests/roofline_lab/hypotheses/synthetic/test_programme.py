@@ -54,20 +54,20 @@ def test_hypotheses_are_listed_in_the_order_of_their_numbers(lab):
 @pytest.mark.parametrize("hypothesis", IDS)
 def test_every_page_renders_with_a_figure_and_every_point_has_its_numbers(lab, shipped, hypothesis):
     report = shipped(hypothesis)
-    assert all(not one.table.unmeasured() for one in report.methods)
+    assert all(not method.table.unmeasured() for method in report.methods)
     files = render_row_report(lab, report)
     assert any(name.endswith(".svg") for name in files)
 
 
 @pytest.mark.parametrize("hypothesis", IDS)
 def test_without_the_measured_tables_no_published_number_counts_as_missed(shipped, hypothesis):
-    assert all(one.verdict is not Reproduction.NOT_REPRODUCED for one in shipped(hypothesis).comparisons)
+    assert all(comparison.verdict is not Reproduction.NOT_REPRODUCED for comparison in shipped(hypothesis).comparisons)
 
 
 @pytest.mark.parametrize("hypothesis", IDS)
 def test_no_step_implies_a_rate_above_the_peak(shipped, hypothesis):
-    for one in shipped(hypothesis).methods:
-        assert all(share <= 1 + 1e-6 for share, _ in one.peak_shares.values())
+    for method in shipped(hypothesis).methods:
+        assert all(share <= 1 + 1e-6 for share, _ in method.peak_shares.values())
 
 
 @pytest.mark.parametrize("hypothesis", IDS)
@@ -89,37 +89,37 @@ def test_the_earlier_runs_rounded_the_peak_and_the_specs_say_so(lab):
 
 
 def test_bucketing_is_refuted_by_its_own_rule(shipped):
-    for one in shipped("h9_prefill_bucketing").methods:
-        assert one.verdict.status is Status.REFUTED
-        assert one.verdict.criteria[0].observed < 1.05
+    for method in shipped("h9_prefill_bucketing").methods:
+        assert method.verdict.status is Status.REFUTED
+        assert method.verdict.criteria[0].observed < 1.05
 
 
 def test_the_maximum_is_not_confirmed_because_its_rule_was_never_measured(shipped):
     verdict = shipped("h7_mixed_batch_max").headline.verdict
-    results = {one.id: one.result for one in verdict.criteria}
+    results = {criterion.id: criterion.result for criterion in verdict.criteria}
     assert verdict.status is Status.INCONCLUSIVE
     assert results["end_to_end_error"] is CriterionResult.NOT_MEASURED
     assert results["average_is_faster"] is CriterionResult.PASS
 
 
 def test_the_branch_that_leans_to_decode_was_never_exercised(shipped):
-    controls = {one.id: one for one in shipped("h7_mixed_batch_max").headline.verdict.controls}
+    controls = {control.id: control for control in shipped("h7_mixed_batch_max").headline.verdict.controls}
     assert controls["every_branch_is_exercised"].result is CriterionResult.FAIL
     assert controls["every_branch_is_exercised"].observed == 0
 
 
 def test_a_table_is_needed_for_the_gemm_to_fall_with_the_batch(shipped):
-    status = {one.method: one.verdict.status for one in shipped("h11_gemm_below_grid").methods}
+    status = {method.method: method.verdict.status for method in shipped("h11_gemm_below_grid").methods}
     assert status == {"embedded": Status.REFUTED, "tabulated": Status.CONFIRMED}
 
 
 def test_a_batch_of_equal_lengths_already_differs_from_request_by_request(shipped):
-    for one in shipped("h10_decode_mfu_shape").methods:
-        assert one.verdict.status is Status.CONFIRMED_WITH_NUANCE
+    for method in shipped("h10_decode_mfu_shape").methods:
+        assert method.verdict.status is Status.CONFIRMED_WITH_NUANCE
 
 
 def test_the_kv_discount_reaches_memory_time_and_no_step(shipped):
-    for one in shipped("h14_kv_bandwidth").methods:
-        cells = [row.cells for row in one.table.rows]
+    for method in shipped("h14_kv_bandwidth").methods:
+        cells = [row.cells for row in method.table.rows]
         assert max(cell["memory_change"] for cell in cells) > 10
         assert max(cell["step_change"] for cell in cells) < 0.1

@@ -69,7 +69,7 @@ def test_a_figure_never_draws_single_requests(files):
     """At whole percentiles a curve has 99 points, whatever the number of requests."""
     curves = re.findall(r'<path d="([^"]*)" clip-path', files[f"distribution_{toy.EXPERIMENT}.svg"])
     assert curves
-    assert max(len(re.findall("[ML]", one)) for one in curves) <= 99
+    assert max(len(re.findall("[ML]", curve)) for curve in curves) <= 99
 
 
 def test_what_was_replayed_is_told_with_side_and_what_was_left_out(page):

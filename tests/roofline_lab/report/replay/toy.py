@@ -36,7 +36,7 @@ def requests(count=12, stage=0, first=0, begin_us=0, gap_us=500_000, **changes):
 
 def load_point(rows, index, **changes):
     """Return a load point whose figures are those of the rows of one stage."""
-    own = [one for one in rows if one["stage"] == index and not one["has_error"]]
+    own = [row for row in rows if row["stage"] == index and not row["has_error"]]
     means = {name: sum(one[column] for one in own) / len(own) for name, column in FIGURES.items()}
     return {
         "id": f"stage_{index}",

@@ -49,17 +49,19 @@ def cells(measured, hypothesis, key):
 
 
 def summaries(measured, hypothesis):
-    return {(one.metric, one.key): one.value for one in measured(hypothesis).numbers if one.scope != "row"}
+    return {
+        (number.metric, number.key): number.value for number in measured(hypothesis).numbers if number.scope != "row"
+    }
 
 
 @pytest.mark.parametrize("hypothesis", PUBLISHED)
 def test_every_published_cell_comes_out_to_its_printed_digits(measured, hypothesis):
     report = measured(hypothesis)
-    assert [one.method for one in report.methods] == ["measured"]
+    assert [method.method for method in report.methods] == ["measured"]
     missed = {
-        (hypothesis, one.cell.key, one.cell.metric)
-        for one in report.comparisons
-        if one.verdict is not Reproduction.REPRODUCED
+        (hypothesis, comparison.cell.key, comparison.cell.metric)
+        for comparison in report.comparisons
+        if comparison.verdict is not Reproduction.REPRODUCED
     }
     assert missed == {one for one in KNOWN if one[0] == hypothesis}
 
@@ -119,7 +121,7 @@ def test_the_batches_have_the_published_size_longest_length_and_spread(measured_
     from roofline_lab.hypotheses.synthetic.points import batch_at, points
 
     sweep = measured_lab.synthetic["h10_decode_mfu_shape"].sweep("batch")
-    batches: dict[str, Batch] = {one.label: batch_at(sweep.batches["decode"], one) for one in points(sweep)}
+    batches: dict[str, Batch] = {point.label: batch_at(sweep.batches["decode"], point) for point in points(sweep)}
     for row in rows(shared_dir, "extra_h10_ratios.csv"):
         lengths = batches[row["scenario"]].decode
         assert (len(lengths), max(lengths)) == (int(row["bs"]), int(row["max_kv"]))
@@ -177,7 +179,7 @@ def test_bilinear_answers_stay_between_their_corners_at_68_points_and_fall_twice
     assert found["falls_with_kv", "all"] == 2
     grid = report.headline.table.of_sweep("rows_of_the_table")
     assert len(grid) == 49
-    controls = {one.id: one for one in report.headline.verdict.controls}
+    controls = {control.id: control for control in report.headline.verdict.controls}
     assert controls["no_hole_counts_as_zero"].result is CriterionResult.FAIL
 
 

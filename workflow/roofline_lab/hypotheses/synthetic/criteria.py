@@ -246,7 +246,7 @@ class Judge:
         words = criterion.expect.replace("_", " ")
         statement = f"{self._what(criterion)} is {words} along {criterion.along}"
         rows = self._rows(criterion)
-        lines = [[_cell(row, criterion.column) for row in one] for one in sequences(rows, criterion.along)]
+        lines = [[_cell(row, criterion.column) for row in sequence] for sequence in sequences(rows, criterion.along)]
         steps = sum(len(line) - 1 for line in lines)
         if not steps:
             return _unmeasured(criterion, statement, self._why_empty(criterion), "count")

@@ -206,19 +206,19 @@ def _unknown_parts(spec: SyntheticHypothesis, sweep: Sweep, parts: tuple[str, st
 
 def _unknown_conditions(spec: SyntheticHypothesis) -> Iterator[str]:
     """Follow every name in the `where` and `when` of summaries and criteria, and every `along`."""
-    users = [(f"summaries.{one.id}", one) for one in spec.summaries]
-    users += [(f"criteria.{one.id}", one) for one in spec.judged]
+    users = [(f"summaries.{summary.id}", summary) for summary in spec.summaries]
+    users += [(f"criteria.{criterion.id}", criterion) for criterion in spec.judged]
     for place, user in users:
-        sweeps = [one for one in spec.sweeps if not getattr(user, "sweeps", ()) or one.id in user.sweeps]
-        known = {name for one in sweeps for name in _axis_names(one)} | {column.id for column in spec.columns}
+        sweeps = [sweep for sweep in spec.sweeps if not getattr(user, "sweeps", ()) or sweep.id in user.sweeps]
+        known = {name for sweep in sweeps for name in _axis_names(sweep)} | {column.id for column in spec.columns}
         for key in ("where", "when"):
             text = getattr(user, key, None)
             for name in formula(text).names if text else ():
                 if name not in known:
                     yield f"{place}.{key}: unknown '{name}'; {suggest(name, known)}"
         along = getattr(user, "along", None)
-        if along is not None and not any(along in _axis_names(one) for one in sweeps):
-            axes = {name for one in sweeps for name in _axis_names(one)}
+        if along is not None and not any(along in _axis_names(sweep) for sweep in sweeps):
+            axes = {name for sweep in sweeps for name in _axis_names(sweep)}
             yield f"{place}.along: '{along}' is no axis of its sweeps; {suggest(along, axes)}"
     for figure in spec.figures:
         for name in figure.sweeps:

@@ -271,11 +271,11 @@ class SyntheticHypothesis(Claim):
 
     def sweep(self, name: str) -> Sweep:
         """Return one sweep by id."""
-        return next(one for one in self.sweeps if one.id == name)
+        return next(sweep for sweep in self.sweeps if sweep.id == name)
 
     def column(self, name: str) -> Column:
         """Return one column by id."""
-        return next(one for one in self.columns if one.id == name)
+        return next(column for column in self.columns if column.id == name)
 
     @model_validator(mode="after")
     def _names_are_known_and_unique(self) -> SyntheticHypothesis:
@@ -287,10 +287,10 @@ class SyntheticHypothesis(Claim):
 
 def _repeated(spec: SyntheticHypothesis) -> Iterator[str]:
     groups = {
-        "sweeps": [one.id for one in spec.sweeps],
+        "sweeps": [sweep.id for sweep in spec.sweeps],
         "columns and summaries": [one.id for one in (*spec.columns, *spec.summaries)],
-        "criteria": [one.id for one in spec.judged],
-        "figures": [one.id for one in spec.figures],
+        "criteria": [criterion.id for criterion in spec.judged],
+        "figures": [figure.id for figure in spec.figures],
         "kernels": list(spec.kernels),
     }
     for where, names in groups.items():
@@ -299,19 +299,19 @@ def _repeated(spec: SyntheticHypothesis) -> Iterator[str]:
 
 
 def _unknown(spec: SyntheticHypothesis) -> Iterator[str]:
-    sweeps, columns = [one.id for one in spec.sweeps], [one.id for one in spec.columns]
-    summaries = [one.id for one in spec.summaries]
+    sweeps, columns = [sweep.id for sweep in spec.sweeps], [column.id for column in spec.columns]
+    summaries = [summary.id for summary in spec.summaries]
     used: list[tuple[str, tuple[str, ...], list[str]]] = []
-    used += [(f"columns.{one.id}.sweeps", one.sweeps, sweeps) for one in spec.columns]
-    used += [(f"summaries.{one.id}.sweeps", one.sweeps, sweeps) for one in spec.summaries]
-    used += [(f"summaries.{one.id}.column", one.columns, columns) for one in spec.summaries]
-    used += [(f"criteria.{one.id}.sweeps", getattr(one, "sweeps", ()), sweeps) for one in spec.judged]
-    used += [(f"criteria.{one.id}.column", one.columns, columns) for one in spec.judged]
-    used += [(f"criteria.{one.id}.of", one.summaries, summaries) for one in spec.judged]
-    used += [(f"figures.{one.id}.sweeps", one.sweeps, sweeps) for one in spec.figures]
-    used += [(f"figures.{one.id}.columns", one.columns, columns) for one in spec.figures]
+    used += [(f"columns.{column.id}.sweeps", column.sweeps, sweeps) for column in spec.columns]
+    used += [(f"summaries.{summary.id}.sweeps", summary.sweeps, sweeps) for summary in spec.summaries]
+    used += [(f"summaries.{summary.id}.column", summary.columns, columns) for summary in spec.summaries]
+    used += [(f"criteria.{criterion.id}.sweeps", getattr(criterion, "sweeps", ()), sweeps) for criterion in spec.judged]
+    used += [(f"criteria.{criterion.id}.column", criterion.columns, columns) for criterion in spec.judged]
+    used += [(f"criteria.{criterion.id}.of", criterion.summaries, summaries) for criterion in spec.judged]
+    used += [(f"figures.{figure.id}.sweeps", figure.sweeps, sweeps) for figure in spec.figures]
+    used += [(f"figures.{figure.id}.columns", figure.columns, columns) for figure in spec.figures]
     if spec.vanishes_by is not None:
-        used.append(("vanishes_by", (spec.vanishes_by,), [one.id for one in spec.judged]))
+        used.append(("vanishes_by", (spec.vanishes_by,), [criterion.id for criterion in spec.judged]))
     for where, names, known in used:
         for name in names:
             if name not in known:

@@ -109,7 +109,7 @@ def summarise(summary: Summary, table: RowTable, sweep: str | None = None) -> fl
         assert summary.when is not None  # refused before by the record itself
         counted = sum(bool(formula(summary.when)(row.value)) for row in rows)
         return float(counted) if summary.kind == "count" else counted / len(rows) * PERCENT
-    parts = [_over_sequence(summary, _line(one, summary)) for one in sequences(rows, summary.along)]
+    parts = [_over_sequence(summary, _line(sequence, summary)) for sequence in sequences(rows, summary.along)]
     return max(parts) if summary.kind in ("largest_jump", "longest_flat") else math.fsum(parts)
 
 

@@ -107,14 +107,14 @@ def page_text(root: Path, name: str, plan: Plan, fitted: dict[str, Any], rows: S
             "experiments": trained["experiments"],
             "families": trained["families"],
             "digest": trained["data_sha256"],
-            "lineages": "; ".join(f"{one} ({' and '.join(members)})" for one, members in plan.lineages.items()),
+            "lineages": "; ".join(f"{lineage} ({' and '.join(members)})" for lineage, members in plan.lineages.items()),
             "headline": headline(rows, plan),
             "alone": synchronous_alone(rows, plan),
             "by_family": by_family(held),
             "by_group": by_group(held),
             "worst": worst_points(held),
             "constants": constants_table(fitted),
-            "fixed": f"{', '.join(f'{one} = {value:g}' for one, value in FIXED.items())} ({FIXED_SOURCE})",
+            "fixed": f"{', '.join(f'{text} = {value:g}' for text, value in FIXED.items())} ({FIXED_SOURCE})",
             "kernels": kernel_table(rows),
             "bounds": bounds_text(fitted),
             "ablation": ablation_table(fitted),
@@ -134,11 +134,15 @@ def page_text(root: Path, name: str, plan: Plan, fitted: dict[str, Any], rows: S
 
 def excluded_text(root: Path, plan: Plan) -> str:
     """Say which load points of the plan's sets are neither fitted to nor predicted, and why."""
-    ran = {one.id: one for wanted in (*plan.train_sets, *plan.judged_sets) for one in load_set(root, wanted)}
+    ran = {
+        experiment.id: experiment
+        for wanted in (*plan.train_sets, *plan.judged_sets)
+        for experiment in load_set(root, wanted)
+    }
     found = [
-        f"- {one.id}/{point.id}: {point.saturation.basis}"
-        for one in ran.values()
-        for point in one.load_points
+        f"- {experiment.id}/{point.id}: {point.saturation.basis}"
+        for experiment in ran.values()
+        for point in experiment.load_points
         if point.saturated and point.saturation is not None
     ]
     if not found:
@@ -157,8 +161,8 @@ def bounds_text(fitted: dict[str, Any]) -> str:
 def method_text(plan: Plan, fitted: dict[str, Any]) -> str:
     """Say how the fit works and how exact its response surfaces are."""
     errors = fitted["surface_errors"].values()
-    decode = max(one["decode"] for one in errors)
-    ttft = sorted(one["ttft"] for one in errors)
+    decode = max(error["decode"] for error in errors)
+    ttft = sorted(error["ttft"] for error in errors)
     return (
         f"Loss: {_loss(plan)}. Minimised by bounded Levenberg-Marquardt on response surfaces: {plan.samples} simulated "
         f"sets of constants per load point, at most {plan.requests_per_point} requests each, and a full quadratic "
@@ -186,31 +190,34 @@ def _on_bounds(fitted: dict[str, Any]) -> Iterator[str]:
 
 
 def _trained_on(root: Path, name: str, plan: Plan) -> dict[str, Any]:
-    experiments = {one.id: one for wanted in plan.train_sets for one in load_set(root, wanted)}
-    points = [point for one in experiments.values() for point in one.load_points if not point.saturated]
+    experiments = {experiment.id: experiment for wanted in plan.train_sets for experiment in load_set(root, wanted)}
+    points = [point for experiment in experiments.values() for point in experiment.load_points if not point.saturated]
     return {
         "sets": list(plan.train_sets),
         "experiments": len(experiments),
         "load_points": len(points),
-        "families": sorted({one.family for one in experiments.values()}),
-        "models": {one.model: one.family for one in sorted(experiments.values(), key=lambda one: one.model)},
-        "hardware": sorted({one.hardware for one in experiments.values()}),
-        "tensor_parallel": sorted({one.tensor_parallel for one in experiments.values()}),
+        "families": sorted({experiment.family for experiment in experiments.values()}),
+        "models": {
+            experiment.model: experiment.family
+            for experiment in sorted(experiments.values(), key=lambda experiment: experiment.model)
+        },
+        "hardware": sorted({experiment.hardware for experiment in experiments.values()}),
+        "tensor_parallel": sorted({experiment.tensor_parallel for experiment in experiments.values()}),
         "data_sha256": data_digest(root, name),
     }
 
 
 def _constants(fitted: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     whole = fitted["in_sample"]
-    for one in CONSTANTS:
-        low, high = fitted["intervals"][one.name]
+    for constant in CONSTANTS:
+        low, high = fitted["intervals"][constant.name]
         record: dict[str, Any] = {
-            "value": whole["values"][one.name],
-            "unit": one.unit,
+            "value": whole["values"][constant.name],
+            "unit": constant.unit,
             "interval_95_pct": {"low": float(f"{low:.4g}"), "high": float(f"{high:.4g}")},
-            "bounds": {"low": one.low, "high": one.high},
-            "meaning": one.meaning,
+            "bounds": {"low": constant.low, "high": constant.high},
+            "meaning": constant.meaning,
         }
-        if one.name in whole["at_bound"]:
-            record["at_bound"] = whole["at_bound"][one.name]
-        yield one.name, record
+        if constant.name in whole["at_bound"]:
+            record["at_bound"] = whole["at_bound"][constant.name]
+        yield constant.name, record

@@ -90,22 +90,22 @@ def every_point(held: Sequence[Row]) -> str:
 def constants_table(fitted: dict[str, Any]) -> str:
     """List constants with units, intervals, the least and greatest of all folds, ranges and starts."""
     lines = []
-    for one in CONSTANTS:
-        low, high = fitted["intervals"][one.name]
-        value = fitted["in_sample"]["values"][one.name]
-        end = fitted["in_sample"]["at_bound"].get(one.name)
-        folds = [fold["values"][one.name] for fold in fitted["held_out"].values()]
+    for constant in CONSTANTS:
+        low, high = fitted["intervals"][constant.name]
+        value = fitted["in_sample"]["values"][constant.name]
+        end = fitted["in_sample"]["at_bound"].get(constant.name)
+        folds = [fold["values"][constant.name] for fold in fitted["held_out"].values()]
         lines.append(
             [
-                f"`{one.name}`",
+                f"`{constant.name}`",
                 f"{value:.4g}{f' (at its {end} end)' if end else ''}",
-                "" if one.unit == "1" else one.unit,
+                "" if constant.unit == "1" else constant.unit,
                 f"{low:.3g} to {high:.3g}",
                 f"{min(folds):.3g} to {max(folds):.3g}",
-                f"{one.low:g} to {one.high:g}",
-                f"{one.start:.4g} ± {one.spread:.4g}",
-                one.meaning,
-                one.start_source,
+                f"{constant.low:g} to {constant.high:g}",
+                f"{constant.start:.4g} ± {constant.spread:.4g}",
+                constant.meaning,
+                constant.start_source,
             ]
         )
     header = ["constant", "value", "unit", "95 % interval", "folds", "range", "start ± trust"]
@@ -163,8 +163,8 @@ def correlation_table(fitted: dict[str, Any]) -> str:
     """Return the whole matrix, constants numbered."""
     header = ["constant", *(str(i + 1) for i in range(len(CONSTANTS)))]
     lines = [
-        [f"{i + 1} `{one.name}`", *(f"{value:+.2f}" for value in fitted["correlations"][i])]
-        for i, one in enumerate(CONSTANTS)
+        [f"{i + 1} `{constant.name}`", *(f"{value:+.2f}" for value in fitted["correlations"][i])]
+        for i, constant in enumerate(CONSTANTS)
     ]
     return table(header, lines)
 

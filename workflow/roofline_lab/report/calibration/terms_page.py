@@ -25,7 +25,7 @@ from roofline_lab.rendering import render
 from roofline_lab.report.calibration.tables import METRIC_LABELS
 from roofline_lab.report.calibration.terms_plots import draw_chain, draw_shares
 
-NAMES = tuple(one.name for one in TERMS)
+NAMES = tuple(term.name for term in TERMS)
 DATA_SHEET = "data sheet only"
 
 
@@ -73,7 +73,7 @@ def read_errors(chain_file: Path, subset_files: Iterable[Path]) -> TermErrors:
 
 def publish(root: Path, name: str, chain_file: str, subset_files: Iterable[str]) -> None:
     """Write page, figures and CSV of one calibration."""
-    errors = read_errors(root / chain_file, [root / one for one in subset_files])
+    errors = read_errors(root / chain_file, [root / file for file in subset_files])
     folder = root / REPORTS / name
     write_text(folder / "terms.csv", terms_text(errors))
     write_text(folder / "chain.svg", draw_chain((DATA_SHEET, *NAMES), errors.simulated))
@@ -105,11 +105,11 @@ def terms_table() -> str:
     lines = [
         [
             str(place + 1),
-            one.name,
-            one.absent,
-            ", ".join(f"`{constant}`" for constant in one.constants) or f"none (option `{one.switch}`)",
+            term.name,
+            term.absent,
+            ", ".join(f"`{constant}`" for constant in term.constants) or f"none (option `{term.switch}`)",
         ]
-        for place, one in enumerate(TERMS)
+        for place, term in enumerate(TERMS)
     ]
     return table(["", "term", "without it", "constants"], lines, left=4)
 

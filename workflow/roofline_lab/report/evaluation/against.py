@@ -75,13 +75,13 @@ class Comparison:
 def pairs_of(results: Iterable[PointResult], names: Sequence[str], metric: str) -> list[Pair]:
     """Return every load point both predictors have an error on."""
     judged, other = names
-    by_place = {(one.place, one.predictor): one for one in results}
+    by_place = {(result.place, result.predictor): result for result in results}
     found = []
-    for (place, name), one in by_place.items():
+    for (place, name), result in by_place.items():
         second = by_place.get((place, other))
         if name == judged and second is not None:
-            pair = Pair(one, second, metric)
-            if one.error_pct(metric) is not None and second.error_pct(metric) is not None:
+            pair = Pair(result, second, metric)
+            if result.error_pct(metric) is not None and second.error_pct(metric) is not None:
                 found.append(pair)
     return found
 
@@ -89,14 +89,14 @@ def pairs_of(results: Iterable[PointResult], names: Sequence[str], metric: str) 
 def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: Settings) -> list[Comparison]:
     """Compare both predictors on every headline figure, by how much of a test the one judged is."""
     found = []
-    only_other = {one.place for one in results if one.predictor == names[1] and one.falsely_saturated}
-    for group, members in standing_groups(one for one in results if one.predictor == names[0]).items():
-        places = {one.place for one in members}
+    only_other = {result.place for result in results if result.predictor == names[1] and result.falsely_saturated}
+    for group, members in standing_groups(result for result in results if result.predictor == names[0]).items():
+        places = {result.place for result in members}
         # Where the other one alone saturates, its error has no upper end, and neither has the gain.
         apart = set() if group.endswith(PREDICTED_SATURATED) else only_other
         parts = {group: places - apart, group_name(group, f"{names[1]} {PREDICTED_SATURATED}"): places & apart}
         for name, chosen in parts.items():
-            own = [one for one in results if one.place in chosen]
+            own = [result for result in results if result.place in chosen]
             for metric in HEADLINE:
                 pairs = pairs_of(own, names, metric)
                 if pairs:
@@ -139,19 +139,19 @@ def comparison_table(found: Iterable[Comparison], names: Sequence[str], settings
     beyond = f"{settings.bold_above_pp:g} pp"
     lines = [
         [
-            one.group,
-            label(one.metric),
-            f"{one.experiments} ({one.points})",
-            pct(one.judged),
-            pct(one.other),
-            pp(one.gain, bold_above=settings.bold_above_pp),
-            pp(one.median_gain),
-            f"{one.interval.low:+.1f} to {one.interval.high:+.1f}" if one.interval else MISSING,
-            f"{one.p_value.value:.2g}" if one.p_value else MISSING,
-            str(one.better),
-            str(one.worse),
+            comparison.group,
+            label(comparison.metric),
+            f"{comparison.experiments} ({comparison.points})",
+            pct(comparison.judged),
+            pct(comparison.other),
+            pp(comparison.gain, bold_above=settings.bold_above_pp),
+            pp(comparison.median_gain),
+            f"{comparison.interval.low:+.1f} to {comparison.interval.high:+.1f}" if comparison.interval else MISSING,
+            f"{comparison.p_value.value:.2g}" if comparison.p_value else MISSING,
+            str(comparison.better),
+            str(comparison.worse),
         ]
-        for one in found
+        for comparison in found
     ]
     header = ["predictions", "figure", "experiments (load points)", names[0], names[1], "gain"]
     header += ["median over load points", "95 % interval", "p"]
@@ -180,7 +180,7 @@ def unfair(results: Iterable[PointResult], names: Sequence[str]) -> str:
     """Say where one of the two may know the load points: in its own fit, or tuned without a record."""
     results, parts = list(results), []
     for name in names:
-        standings = [one.standing for one in results if one.predictor == name]
+        standings = [result.standing for result in results if result.predictor == name]
         seen = standings.count(Standing.IN_SAMPLE)
         if seen:
             parts.append(f"`{name}` was fitted to the families of {seen} of these load points: there it is in sample.")
@@ -193,21 +193,27 @@ def unfair(results: Iterable[PointResult], names: Sequence[str]) -> str:
 
 def smallest_p(found: Iterable[Comparison]) -> str:
     """Say below what no p can fall with so few experiments, or empty where that hides nothing."""
-    few = sorted({one.experiments for one in found if one.p_value and 2.0 ** (1 - one.experiments) > USUAL_P})
+    few = sorted(
+        {
+            comparison.experiments
+            for comparison in found
+            if comparison.p_value and 2.0 ** (1 - comparison.experiments) > USUAL_P
+        }
+    )
     words = [f"{number} experiments p cannot fall below {2.0 ** (1 - number):.2g}" for number in few]
     return f"With {', with '.join(words)}, whatever the gains are." if words else ""
 
 
 def gain_lines(found: Iterable[Comparison], names: Sequence[str]) -> Iterator[Line]:
     """Yield the lines of `numbers.csv` that hold the comparison."""
-    for one in found:
-        place = (one.group, names[0], ALL_LOAD_POINTS, "overall", "experiments", one.metric)
-        yield line(*place, "delta", one.gain, "pp")
-        yield line(*place, "delta_median", one.median_gain, "pp")
-        yield line(*place, "better", one.better, "count")
-        yield line(*place, "worse", one.worse, "count")
-        if one.interval is not None:
-            yield line(*place, "delta_low", one.interval.low, "pp")
-            yield line(*place, "delta_high", one.interval.high, "pp")
-        if one.p_value is not None:
-            yield line(*place, "p_value", one.p_value.value, "ratio")
+    for comparison in found:
+        place = (comparison.group, names[0], ALL_LOAD_POINTS, "overall", "experiments", comparison.metric)
+        yield line(*place, "delta", comparison.gain, "pp")
+        yield line(*place, "delta_median", comparison.median_gain, "pp")
+        yield line(*place, "better", comparison.better, "count")
+        yield line(*place, "worse", comparison.worse, "count")
+        if comparison.interval is not None:
+            yield line(*place, "delta_low", comparison.interval.low, "pp")
+            yield line(*place, "delta_high", comparison.interval.high, "pp")
+        if comparison.p_value is not None:
+            yield line(*place, "p_value", comparison.p_value.value, "ratio")

@@ -23,13 +23,13 @@ Key = Callable[[PointResult], str]
 
 # What results are grouped by, beside the family: title of the group, and its key.
 GROUPS: Mapping[str, Key] = {
-    "family": lambda one: one.family,
-    "tp": lambda one: str(one.place.tensor_parallel),
-    "hardware": lambda one: one.place.hardware,
-    "workload": lambda one: one.place.workload,
-    "strategy": lambda one: one.place.strategy,
-    "architecture": lambda one: one.place.architecture,
-    "tool": lambda one: f"{one.place.tool}, {one.place.side} side",
+    "family": lambda result: result.family,
+    "tp": lambda result: str(result.place.tensor_parallel),
+    "hardware": lambda result: result.place.hardware,
+    "workload": lambda result: result.place.workload,
+    "strategy": lambda result: result.place.strategy,
+    "architecture": lambda result: result.place.architecture,
+    "tool": lambda result: f"{result.place.tool}, {result.place.side} side",
 }
 
 
@@ -63,7 +63,7 @@ def standing_groups(results: Iterable[PointResult]) -> dict[str, list[PointResul
     Never seen and held out are given together and each, where both occur. Results that stand apart (`APART`) are in
     none of these groups but in groups of their own behind them.
     """
-    by_reason: dict[str, list[PointResult]] = {one: [] for one in ("", *APART)}
+    by_reason: dict[str, list[PointResult]] = {name: [] for name in ("", *APART)}
     for result in results:
         by_reason[result.apart].append(result)
     return {
@@ -78,15 +78,15 @@ def group_name(standing: str, apart: str) -> str:
     return f"{standing}, {apart}" if apart else standing
 
 
-def group_of(one: PointResult) -> str:
+def group_of(result: PointResult) -> str:
     """Return the group of `standing_groups` a result is in, unions left out."""
-    return group_name(one.standing.value, one.apart)
+    return group_name(result.standing.value, result.apart)
 
 
 def scored_experiments(results: Iterable[PointResult]) -> int:
     """Return how many experiments have an error in any figure of the headline."""
     members = list(results)
-    return len({one.place.experiment for metric in HEADLINE for one, _ in scored(members, metric)})
+    return len({result.place.experiment for metric in HEADLINE for result, _ in scored(members, metric)})
 
 
 def _by_standing(results: Iterable[PointResult]) -> dict[str, list[PointResult]]:
@@ -109,7 +109,7 @@ def grouped(results: Iterable[PointResult], key: Key) -> dict[str, list[PointRes
 
 def scored(results: Iterable[PointResult], metric: str) -> list[tuple[PointResult, float]]:
     """Return the results that have an error in one figure, with that signed error in percent."""
-    return [(one, error) for one in results if (error := one.error_pct(metric)) is not None]
+    return [(result, error) for result in results if (error := result.error_pct(metric)) is not None]
 
 
 def means(results: Iterable[PointResult], metric: str, settings: Settings | None = None) -> Means | None:
@@ -125,9 +125,9 @@ def means(results: Iterable[PointResult], metric: str, settings: Settings | None
         return None
     by_experiment: dict[str, list[float]] = {}
     family_of: dict[str, str] = {}
-    for one, error in errors:
-        by_experiment.setdefault(one.place.experiment, []).append(abs(error))
-        family_of[one.place.experiment] = one.family
+    for result, error in errors:
+        by_experiment.setdefault(result.place.experiment, []).append(abs(error))
+        family_of[result.place.experiment] = result.family
     experiments = {name: mean(values) for name, values in by_experiment.items()}
     by_family: dict[str, list[float]] = {}
     for name, value in experiments.items():

@@ -49,7 +49,7 @@ Line = tuple[str, ...]
 
 def predictions_text(results: Iterable[PointResult], refused: Iterable[Refused]) -> str:
     """Return every prediction as CSV, and every experiment nothing was predicted for."""
-    lines = [_prediction(one, figure) for one in results for figure in one.figures or (_nothing(one),)]
+    lines = [_prediction(result, figure) for result in results for figure in result.figures or (_nothing(result),)]
     return csv_text(PREDICTION_COLUMNS, [*lines, *map(_refused, refused)])
 
 
@@ -77,25 +77,25 @@ def line(standing: str, arm: str, load_point: str, scope: str, key: str, metric:
 
 
 def _points(results: Iterable[PointResult]) -> Iterator[Line]:
-    for one in results:
-        place = (group_of(one), one.predictor, one.place.load_point, "experiment", one.place.experiment)
-        for figure in one.figures:
+    for result in results:
+        place = (group_of(result), result.predictor, result.place.load_point, "experiment", result.place.experiment)
+        for figure in result.figures:
             error = figure.error_pct
             if error is not None and figure.measured is not None and figure.predicted is not None:
                 yield line(*place, figure.name, "predicted", figure.predicted, UNITS[figure.unit])
                 yield line(*place, figure.name, "measured", figure.measured, UNITS[figure.unit])
                 yield line(*place, figure.name, "mape", abs(error), "pct")
                 yield line(*place, figure.name, "signed_error", error, "pct")
-        for statistic, known in (("measured", one.saturated_measured), ("predicted", one.saturated_predicted)):
+        for statistic, known in (("measured", result.saturated_measured), ("predicted", result.saturated_predicted)):
             if known is not None:
                 yield line(*place, "saturated", statistic, float(known), "flag")
-        for latency, found in one.distances.items():
+        for latency, found in result.distances.items():
             yield line(*place, latency, "kolmogorov_smirnov", found["kolmogorov_smirnov"], "ratio")
             yield line(*place, latency, "quantile_difference", PERCENT * found["quantile_difference"], "pct")
 
 
 def _aggregates(results: Sequence[PointResult], metrics: Sequence[str], settings: Settings) -> Iterator[Line]:
-    for arm, own in grouped(results, lambda one: one.predictor).items():
+    for arm, own in grouped(results, lambda result: result.predictor).items():
         for standing, members in standing_groups(own).items():
             for metric in metrics:
                 found = means(members, metric, settings)
@@ -132,15 +132,15 @@ def _grouped(standing: str, arm: str, scope: str, metric: str, groups: dict[str,
             yield line(*place, "count", found.counts[0], "count")
 
 
-def _prediction(one: PointResult, figure: Figure) -> Sequence[object]:
-    place = one.place
+def _prediction(result: PointResult, figure: Figure) -> Sequence[object]:
+    place = result.place
     return (
         place.experiment,
         place.load_point,
-        one.predictor,
-        one.standing.value,
+        result.predictor,
+        result.standing.value,
         place.family,
-        one.seen_as or "",
+        result.seen_as or "",
         place.model,
         place.architecture,
         place.hardware,
@@ -158,19 +158,19 @@ def _prediction(one: PointResult, figure: Figure) -> Sequence[object]:
         _shown(figure.error_pct),
         figure.status.value,
         figure.reason,
-        ";".join(dict.fromkeys(note.flag.value for note in one.notes)),
-        ";".join(one.quality),
+        ";".join(dict.fromkeys(note.flag.value for note in result.notes)),
+        ";".join(result.quality),
     )
 
 
-def _nothing(one: PointResult) -> Figure:
+def _nothing(result: PointResult) -> Figure:
     """Stand for a load point whose figures could not even be listed."""
-    return Figure("", "", "", None, None, one.status, one.reason)
+    return Figure("", "", "", None, None, result.status, result.reason)
 
 
-def _refused(one: Refused) -> Sequence[object]:
+def _refused(refusal: Refused) -> Sequence[object]:
     cells = dict.fromkeys(PREDICTION_COLUMNS, "")
-    cells |= {"experiment": one.place, "status": Status.REFUSED.value, "reason": one.reason}
+    cells |= {"experiment": refusal.place, "status": Status.REFUSED.value, "reason": refusal.reason}
     return tuple(cells.values())
 
 

@@ -53,7 +53,7 @@ OWN_FILES = (PAGE, PREDICTIONS, PROVENANCE)
 def files_of(root: Path, evaluation: Evaluation) -> dict[str, str]:
     """Return every file of an evaluation by its name in the folder."""
     judged = _judged(evaluation)
-    names = [one.name for one in evaluation.predictors]
+    names = [predictor.name for predictor in evaluation.predictors]
     figures = {
         "predicted_vs_measured": drawings.predicted_versus_measured(judged),
         "error_by_family": drawings.error_by_family(judged),
@@ -62,7 +62,7 @@ def files_of(root: Path, evaluation: Evaluation) -> dict[str, str]:
     }
     files = {f"figures/{name}.svg": text for name, text in figures.items() if text}
     if _analysed(judged):
-        files[RESIDUALS] = residual_figure([one.residual for one in _analysed(judged) if one.residual])
+        files[RESIDUALS] = residual_figure([result.residual for result in _analysed(judged) if result.residual])
     compared = against.comparisons(evaluation.results, names, evaluation.settings) if len(names) > 1 else []
     metrics = [*HEADLINE, *page_tables.RANKED, *page_tables.THROUGHPUTS]
     gains = against.gain_lines(compared, names) if compared else ()
@@ -138,25 +138,25 @@ def summary(evaluation: Evaluation) -> list[str]:
             experiments = count(scored_experiments(members), "experiment")
             lines.append(f"{standing} ({experiments}): {', '.join(cells)}")
     missing = (*evaluation.refused, *page_tables.unsupported(judged))
-    lines += [f"not evaluated: {one.place}: {' '.join(one.reason.split())}" for one in missing]
+    lines += [f"not evaluated: {refusal.place}: {' '.join(refusal.reason.split())}" for refusal in missing]
     return lines
 
 
 def incomplete(evaluation: Evaluation) -> bool:
     """Whether an experiment or a load point could not be evaluated by the one that is judged."""
-    return bool(evaluation.refused) or any(one.status is Status.UNSUPPORTED for one in _judged(evaluation))
+    return bool(evaluation.refused) or any(result.status is Status.UNSUPPORTED for result in _judged(evaluation))
 
 
 def _judged(evaluation: Evaluation) -> list[PointResult]:
     name = evaluation.predictors[0].name
-    return [one for one in evaluation.results if one.predictor == name]
+    return [result for result in evaluation.results if result.predictor == name]
 
 
 def _page(
     evaluation: Evaluation, judged: Sequence[PointResult], compared: Sequence[against.Comparison], files: set[str]
 ) -> str:
-    settings, names = evaluation.settings, [one.name for one in evaluation.predictors]
-    analysed = [one.residual for one in _analysed(judged) if one.residual]
+    settings, names = evaluation.settings, [predictor.name for predictor in evaluation.predictors]
+    analysed = [result.residual for result in _analysed(judged) if result.residual]
     context: dict[str, Any] = {
         "title": evaluation.title,
         "judged": evaluation.predictors[0],
@@ -177,7 +177,7 @@ def _page(
         "every": page_tables.every_point(judged),
         "without_error": page_tables.without_error(judged),
         "distances": page_tables.distances(judged),
-        "quality": flag_lines([one.experiment for one in evaluation.tasks]),
+        "quality": flag_lines([task.experiment for task in evaluation.tasks]),
         "residuals": residual_section(analysed, resampling=_resampling(settings), figure=RESIDUALS) if analysed else "",
         "residuals_of": _kind(_analysed(judged)),
         "figures": sorted(files),
@@ -196,13 +196,13 @@ def _page(
 
 
 def _unsupported(results: Sequence[PointResult], name: str) -> str:
-    own = [one for one in results if one.predictor == name]
+    own = [result for result in results if result.predictor == name]
     return page_tables.not_evaluated(own, ())
 
 
 def _counts(evaluation: Evaluation) -> str:
     judged = _judged(evaluation)
-    states = [one.status for one in judged]
+    states = [result.status for result in judged]
     return (
         f"{count(len(evaluation.sources), 'experiment')}, {len(evaluation.tasks)} run; "
         f"{count(len(judged), 'load point')}: "
@@ -213,10 +213,10 @@ def _counts(evaluation: Evaluation) -> str:
 
 def _statement(judged: Sequence[PointResult]) -> str:
     """Return the headline as a sentence: errors on what is in no fit, or that there are none."""
-    tests = [one for one in judged if one.standing in OUT_OF_SAMPLE]
-    by_reason = {reason: [one for one in tests if one.apart == reason] for reason in ("", *APART)}
+    tests = [result for result in judged if result.standing in OUT_OF_SAMPLE]
+    by_reason = {reason: [test for test in tests if test.apart == reason] for reason in ("", *APART)}
     # What stands apart makes the headline only where there is nothing else.
-    reason = next((one for one, members in by_reason.items() if scored_experiments(members)), None)
+    reason = next((text for text, members in by_reason.items() if scored_experiments(members)), None)
     if reason is None:
         return "**No prediction here is known to be of a model outside the fit**, so there is no headline error."
     members = by_reason.pop(reason)
@@ -231,7 +231,7 @@ def _left_out(by_reason: Mapping[str, Sequence[PointResult]]) -> str:
     """Count the load points outside the fit that the headline does not hold, though they have errors."""
     parts = []
     for reason, members in by_reason.items():
-        points = [one for one in members if scored_experiments([one])]
+        points = [result for result in members if scored_experiments([result])]
         if points:
             words = "saturated in the simulation alone" if reason == PREDICTED_SATURATED else reason
             parts.append(f"{count(len(points), 'load point')} ({words})")
@@ -240,11 +240,11 @@ def _left_out(by_reason: Mapping[str, Sequence[PointResult]]) -> str:
 
 def _analysed(judged: Sequence[PointResult]) -> list[PointResult]:
     """Return what the residual analysis looks at."""
-    chosen = _tests_first([one for one in judged if one.residual is not None])
-    standings = {one.standing for one in chosen}
+    chosen = _tests_first([result for result in judged if result.residual is not None])
+    standings = {result.standing for result in chosen}
     # Those have no residual, but a line with the reason.
-    refused = [one for one in judged if one.falsely_saturated and one.standing in standings]
-    return [*chosen, *(one for one in refused if one not in chosen)]
+    refused = [result for result in judged if result.falsely_saturated and result.standing in standings]
+    return [*chosen, *(result for result in refused if result not in chosen)]
 
 
 def _tests_first(results: Sequence[PointResult]) -> list[PointResult]:
@@ -253,7 +253,7 @@ def _tests_first(results: Sequence[PointResult]) -> list[PointResult]:
 
 
 def _kind(results: Sequence[PointResult]) -> str:
-    return " and ".join(dict.fromkeys(group_of(one) for one in results if not one.falsely_saturated))
+    return " and ".join(dict.fromkeys(group_of(result) for result in results if not result.falsely_saturated))
 
 
 def _resampling(settings: Settings) -> Resampling:
@@ -269,13 +269,15 @@ def _provenance(root: Path, evaluation: Evaluation) -> str:
         files = [source.path, *([recorded] if uses and recorded.is_file() else [])]
         experiments[source.place] = _digest_if_readable(files)
     used = [task.experiment for task in evaluation.tasks]
-    models, hardware = ({getattr(one, kind) for one in used} for kind in ("model", "hardware"))
+    models, hardware = ({getattr(experiment, kind) for experiment in used} for kind in ("model", "hardware"))
     catalogue = evaluation.catalogue
     record = {
         "experiments": experiments,
         "models": {name: _digest(catalogue.model_files[name]) for name in sorted(models)},
         "hardware": {name: _digest(catalogue.hardware_files[name]) for name in sorted(hardware)},
-        "predictors": {one.predictor.name: _predictor(one.predictor, one.digest) for one in evaluation.chosen},
+        "predictors": {
+            choice.predictor.name: _predictor(choice.predictor, choice.digest) for choice in evaluation.chosen
+        },
         "software_where_not_stated": evaluation.software,
         "seed": evaluation.settings.seeds.workload,
         "hashes": code_hashes(root),

@@ -64,7 +64,7 @@ def predicted_versus_measured(results: Sequence[PointResult]) -> str:
 def error_by_family(results: Sequence[PointResult]) -> str:
     """Draw the signed error of every load point, one line per family, one panel per figure."""
     kept = _kept(results)
-    families = list(grouped((one for one in kept if _has_error(one)), lambda one: one.family))
+    families = list(grouped((result for result in kept if _has_error(result)), lambda result: result.family))
     if not families:
         return ""
     left = CHARACTER_WIDTH * max(map(len, families)) + 0.2
@@ -122,9 +122,9 @@ def _scatter(axes: Axes, metric: str, groups: Mapping[Standing, Sequence[PointRe
 def _lines(axes: Axes, metric: str, families: Sequence[str], groups: Mapping[Standing, Sequence[PointResult]]) -> None:
     for standing, own in groups.items():
         found = scored(own, metric)
-        _mark(axes, [error for _, error in found], [families.index(one.family) for one, _ in found], standing)
+        _mark(axes, [error for _, error in found], [families.index(result.family) for result, _ in found], standing)
     for place, family in enumerate(families):
-        errors = [error for own in groups.values() for one, error in scored(own, metric) if one.family == family]
+        errors = [error for own in groups.values() for result, error in scored(own, metric) if result.family == family]
         if errors:
             words = "mean of the family" if place == 0 else None
             axes.plot([mean(errors)], [place], linestyle="none", marker="|", markersize=14, color=EDGE, label=words)
@@ -138,8 +138,8 @@ def _lines(axes: Axes, metric: str, families: Sequence[str], groups: Mapping[Sta
 def _ranks(axes: Axes, stem: str, results: Sequence[PointResult]) -> None:
     ranks = [rank for rank in RANKS if scored(results, f"{stem}_{rank}")]
     thin = "one load point"
-    for one in results:
-        known = [(place, error) for place, rank in enumerate(ranks) if (error := one.error_pct(f"{stem}_{rank}"))]
+    for result in results:
+        known = [(place, error) for place, rank in enumerate(ranks) if (error := result.error_pct(f"{stem}_{rank}"))]
         if len(known) > 1:
             axes.plot(*zip(*known, strict=True), color=LINE, linewidth=0.7, label=thin)
             thin = "_nolegend_"
@@ -180,19 +180,19 @@ def _mark(axes: Axes, x: Sequence[float], y: Sequence[float], standing: Standing
 
 def _pairs(results: Iterable[PointResult], metric: str) -> list[tuple[float, float]]:
     """Return measured and predicted of every result that has an error."""
-    found = [one.figure(metric) for one, _ in scored(results, metric)]
-    return [(one.measured, one.predicted) for one in found if one and one.measured and one.predicted]
+    found = [result.figure(metric) for result, _ in scored(results, metric)]
+    return [(figure.measured, figure.predicted) for figure in found if figure and figure.measured and figure.predicted]
 
 
 def _by_standing(results: Sequence[PointResult]) -> dict[Standing, list[PointResult]]:
-    found = {standing: [one for one in results if one.standing is standing] for standing in Standing}
+    found = {standing: [result for result in results if result.standing is standing] for standing in Standing}
     return {standing: own for standing, own in found.items() if own}
 
 
 def _kept(results: Iterable[PointResult]) -> list[PointResult]:
     """Leave out what is saturated in the simulation alone: one such error would hide all others."""
-    return [one for one in results if not one.falsely_saturated]
+    return [result for result in results if not result.falsely_saturated]
 
 
-def _has_error(one: PointResult) -> bool:
-    return any(one.error_pct(metric) is not None for metric in HEADLINE)
+def _has_error(result: PointResult) -> bool:
+    return any(result.error_pct(metric) is not None for metric in HEADLINE)

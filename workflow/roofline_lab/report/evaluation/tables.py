@@ -82,11 +82,13 @@ def headline(results: Sequence[PointResult], settings: Settings) -> str:
 
 def standings(results: Sequence[PointResult]) -> str:
     """Say what each group of predictions is, those that occur."""
-    found = {one.standing for one in results}
-    lines = [f"- *{one.value}*: {MEANINGS[one]}." for one in Standing if one in found]
+    found = {result.standing for result in results}
+    lines = [f"- *{standing.value}*: {MEANINGS[standing]}." for standing in Standing if standing in found]
     if found >= set(OUT_OF_SAMPLE):
         lines.insert(0, f"- *{NOT_IN_THE_FIT}*: never seen and held out together.")
-    lines += [f"- *..., {one}*: {MEANING_APART[one]}." for one in APART if any(each.apart == one for each in results)]
+    lines += [
+        f"- *..., {name}*: {MEANING_APART[name]}." for name in APART if any(each.apart == name for each in results)
+    ]
     return "\n".join(lines)
 
 
@@ -98,8 +100,8 @@ def by_group(results: Sequence[PointResult]) -> Iterator[tuple[str, str]]:
             for standing, own in _each_standing(members).items():
                 errors = [means(own, metric) for metric in HEADLINE]
                 if any(errors):
-                    points = _span({one.counts[0] for one in errors if one})
-                    cells = [_absolute_and_signed(one.points, one.signed) if one else MISSING for one in errors]
+                    points = _span({error.counts[0] for error in errors if error})
+                    cells = [_absolute_and_signed(error.points, error.signed) if error else MISSING for error in errors]
                     lines.append([name, standing, points, *cells])
         if lines:
             yield GROUP_TITLES[scope], table([GROUP_TITLES[scope], "predictions", "n", *METRIC_LABELS], lines, left=2)
@@ -121,11 +123,11 @@ def percentiles(results: Sequence[PointResult]) -> str:
 def saturation(results: Sequence[PointResult]) -> str:
     """Whether each saturated load point was predicted to be one, and how far its throughputs are off."""
     lines = []
-    for one in results:
-        if one.status is Status.SATURATED:
-            cells = [_measured_and_error(one.figure(name)) for name in THROUGHPUTS]
-            predicted = {True: "yes", False: "no", None: MISSING}[one.saturated_predicted]
-            lines.append([one.place.name, one.standing.value, predicted, *cells])
+    for result in results:
+        if result.status is Status.SATURATED:
+            cells = [_measured_and_error(result.figure(name)) for name in THROUGHPUTS]
+            predicted = {True: "yes", False: "no", None: MISSING}[result.saturated_predicted]
+            lines.append([result.place.name, result.standing.value, predicted, *cells])
     header = ["saturated load point", "predictions", "predicted saturated", *THROUGHPUTS.values()]
     return table(header, lines, left=2) if lines else ""
 
@@ -134,9 +136,13 @@ def saturation_counts(results: Sequence[PointResult]) -> str:
     """How often saturation was predicted as it was measured."""
     lines = []
     for measured, words in ((True, "saturated"), (False, "not saturated"), (None, "not known")):
-        known = [one for one in results if one.saturated_measured is measured and one.saturated_predicted is not None]
-        for standing, own in grouped(known, lambda one: one.standing.value).items():
-            said = sum(one.saturated_predicted is True for one in own)
+        known = [
+            result
+            for result in results
+            if result.saturated_measured is measured and result.saturated_predicted is not None
+        ]
+        for standing, own in grouped(known, lambda result: result.standing.value).items():
+            said = sum(result.saturated_predicted is True for result in own)
             wrong = len(own) - said if measured else said
             lines.append([words, standing, str(len(own)), str(said), str(len(own) - said), str(wrong)])
     header = ["measured", "predictions", "load points", "predicted saturated", "predicted not saturated", "wrong"]
@@ -145,9 +151,9 @@ def saturation_counts(results: Sequence[PointResult]) -> str:
 
 def worst(results: Sequence[PointResult]) -> str:
     """List the load points with the largest error in any mean."""
-    errors = {one.place.name: [abs(one.error_pct(metric) or 0.0) for metric in HEADLINE] for one in results}
-    chosen = [one for one in results if any(one.error_pct(metric) is not None for metric in HEADLINE)]
-    ranked = sorted(chosen, key=lambda one: (-max(errors[one.place.name]), one.place.name))
+    errors = {result.place.name: [abs(result.error_pct(metric) or 0.0) for metric in HEADLINE] for result in results}
+    chosen = [result for result in results if any(result.error_pct(metric) is not None for metric in HEADLINE)]
+    ranked = sorted(chosen, key=lambda result: (-max(errors[result.place.name]), result.place.name))
     return _signed(ranked[:WORST])
 
 
@@ -158,29 +164,29 @@ def every_point(results: Sequence[PointResult]) -> str:
 
 def not_evaluated(results: Sequence[PointResult], refused: Sequence[Refused]) -> str:
     """List experiments and load points nothing was predicted for."""
-    lines = [[one.place, one.status.value, one.reason] for one in (*refused, *unsupported(results))]
+    lines = [[refusal.place, refusal.status.value, refusal.reason] for refusal in (*refused, *unsupported(results))]
     return table(["experiment or load point", "status", "reason"], lines, left=3) if lines else ""
 
 
 def unsupported(results: Sequence[PointResult]) -> list[Refused]:
     """Return what could not be predicted; an experiment of which that is true as a whole is named once."""
     found = []
-    for name, own in grouped(results, lambda one: one.place.experiment).items():
-        failed = [one for one in own if one.status is Status.UNSUPPORTED]
-        reasons = dict.fromkeys(one.reason for one in failed)
+    for name, own in grouped(results, lambda result: result.place.experiment).items():
+        failed = [result for result in own if result.status is Status.UNSUPPORTED]
+        reasons = dict.fromkeys(result.reason for result in failed)
         if len(failed) == len(own) and len(reasons) == 1:
             found.append(Refused(name, Status.UNSUPPORTED, failed[0].reason))
         else:
-            found += [Refused(one.place.name, Status.UNSUPPORTED, one.reason) for one in failed]
+            found += [Refused(result.place.name, Status.UNSUPPORTED, result.reason) for result in failed]
     return found
 
 
 def without_error(results: Sequence[PointResult]) -> str:
     """List the figures that have no error for another reason than saturation, and at how many load points."""
     counts: dict[tuple[Status, str, str], int] = {}
-    for one in (point for point in results if point.status is Status.OK):
-        missing = [(Status.NOT_MEASURED, NOT_MEASURED, name) for name in HEADLINE if one.figure(name) is None]
-        listed = [(each.status, each.reason, each.name) for each in one.figures if each.status is not Status.OK]
+    for result in (point for point in results if point.status is Status.OK):
+        missing = [(Status.NOT_MEASURED, NOT_MEASURED, name) for name in HEADLINE if result.figure(name) is None]
+        listed = [(each.status, each.reason, each.name) for each in result.figures if each.status is not Status.OK]
         for key in (*missing, *listed):
             counts[key] = counts.get(key, 0) + 1
     lines = [
@@ -193,11 +199,11 @@ def without_error(results: Sequence[PointResult]) -> str:
 def flags(results: Sequence[PointResult]) -> str:
     """List where predictions leave what the constants rest on, with the experiments concerned."""
     about: dict[tuple[Flag, str], list[str]] = {}
-    for one in results:
-        for note in one.notes:
+    for result in results:
+        for note in result.notes:
             names = about.setdefault((note.flag, note.text), [])
-            if one.place.experiment not in names:
-                names.append(one.place.experiment)
+            if result.place.experiment not in names:
+                names.append(result.place.experiment)
     order = list(Flag)
     keys = sorted(about, key=lambda key: (order.index(key[0]), key[1]))
     lines = [[f"`{flag.value}`", text, ", ".join(about[flag, text])] for flag, text in keys]
@@ -208,14 +214,14 @@ def distances(results: Sequence[PointResult]) -> str:
     """How far distributions over requests lie apart, where single requests were recorded."""
     lines = [
         [
-            one.place.name,
+            result.place.name,
             latency.upper(),
             str(found["requests"]),
             f"{found['kolmogorov_smirnov']:.3f}",
             pct(found["quantile_difference"] * PERCENT),
         ]
-        for one in results
-        for latency, found in one.distances.items()
+        for result in results
+        for latency, found in result.distances.items()
     ]
     header = ["load point", "figure", "requests", "Kolmogorov-Smirnov", "mean relative quantile difference"]
     return table(header, lines, left=2) if lines else ""
@@ -227,11 +233,11 @@ def _each_standing(results: Sequence[PointResult]) -> dict[str, list[PointResult
 
 def _signed(results: Sequence[PointResult]) -> str:
     lines = []
-    for one in results:
-        place = one.place
-        what = group_of(one) if one.status is Status.OK else f"{one.standing.value}, {one.status.value}"
-        cells = [signed_pct(one.error_pct(metric)) for metric in HEADLINE]
-        marks = ", ".join(dict.fromkeys(f"`{note.flag.value}`" for note in one.notes)) or MISSING
+    for result in results:
+        place = result.place
+        what = group_of(result) if result.status is Status.OK else f"{result.standing.value}, {result.status.value}"
+        cells = [signed_pct(result.error_pct(metric)) for metric in HEADLINE]
+        marks = ", ".join(dict.fromkeys(f"`{note.flag.value}`" for note in result.notes)) or MISSING
         lines.append([place.name, place.family, place.hardware, str(place.tensor_parallel), what, *cells, marks])
     header = ["load point", "family", "hardware", "TP", "predictions", *METRIC_LABELS, "flags"]
     return table(header, lines, left=3) if lines else ""

@@ -31,7 +31,7 @@ def report_files(
     """Return the content of every file by name; the page is the last one."""
     drawn = drawn_stages(scores)
     figures = {_figure_name(experiment): distributions(own) for experiment, own in drawn.items()}
-    if any(one.has_latencies for one in scores):
+    if any(score.has_latencies for score in scores):
         figures[ERRORS_FIGURE] = signed_errors(scores)
     page = _page(recordings, scores, option_sets, drawn)
     return {NUMBERS: numbers_text(scores), **figures, PAGE: page}
@@ -56,18 +56,18 @@ def _page(
             "traces": len({one.source for one in recordings}),
             "requests": sum(len(stage.requests) for stage in stages),
             "load_points": len(stages),
-            "families": sorted({one.family for one in experiments.values()}),
+            "families": sorted({experiment.family for experiment in experiments.values()}),
             "by_experiment": tables.summary_table(found, "experiments"),
             "by_load_point": tables.summary_table(found, "load_points"),
             "in_common": tables.summary_table(tables.summaries(in_common(scores)), "experiments"),
             "ranges": tables.range_table(scores),
-            "saturating": [one for one in found if one.compared < one.scored],
-            "errors_figure": ERRORS_FIGURE if any(one.has_latencies for one in scores) else "",
+            "saturating": [summary for summary in found if summary.compared < summary.scored],
+            "errors_figure": ERRORS_FIGURE if any(score.has_latencies for score in scores) else "",
             "options": tables.option_table(option_sets),
             "replayed": tables.trace_table(recordings),
             "few": FEW_REQUESTS,
             "few_points": [stage.name for stage in stages if len(stage.requests) < FEW_REQUESTS],
-            "sections": [_section(one, scores, drawn) for one in experiments.values()],
+            "sections": [_section(experiment, scores, drawn) for experiment in experiments.values()],
             "drawn_requests": DRAWN_REQUESTS,
             "throughput": tables.throughput_table(scores),
             "exclusions": tables.exclusion_table(scores),
@@ -80,8 +80,10 @@ def _page(
 
 def _flags(experiments: Iterable[Experiment]) -> tuple[str, ...]:
     kept = [
-        one.model_copy(update={"quality": tuple(flag for flag in one.quality if flag.flag not in TOLD_BY_THE_TRACE)})
-        for one in experiments
+        experiment.model_copy(
+            update={"quality": tuple(flag for flag in experiment.quality if flag.flag not in TOLD_BY_THE_TRACE)}
+        )
+        for experiment in experiments
     ]
     return flag_lines(kept)
 
@@ -89,7 +91,7 @@ def _flags(experiments: Iterable[Experiment]) -> tuple[str, ...]:
 def _section(
     experiment: Experiment, scores: Sequence[StageScore], drawn: dict[str, list[StageScore]]
 ) -> dict[str, object]:
-    own = [one for one in scores if one.stage.experiment.id == experiment.id]
+    own = [score for score in scores if score.stage.experiment.id == experiment.id]
     offset_ms = experiment.server.settings.client_offset_ms or 0.0
     return {
         "experiment": experiment,
@@ -104,4 +106,4 @@ def _section(
 
 
 def _has(scores: Sequence[StageScore], load_point: str) -> bool:
-    return any(one.stage.point.id == load_point for one in scores)
+    return any(score.stage.point.id == load_point for score in scores)

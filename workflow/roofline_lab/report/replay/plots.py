@@ -49,7 +49,7 @@ CDF_HEIGHT = 2.6
 
 def signed_errors(scores: Sequence[StageScore]) -> str:
     """Draw the signed error of the mean of every latency, one row per load point and one marker per set."""
-    shown = [one for one in scores if one.has_latencies]
+    shown = [score for score in scores if score.has_latencies]
     stages = list(by_stage(shown))
     left = CHARACTER_WIDTH * max(len(name) for name in stages) + 0.2
     sets = by_set(shown)
@@ -66,10 +66,10 @@ def signed_errors(scores: Sequence[StageScore]) -> str:
 
 
 def _dots(axes: Axes, scores: Sequence[StageScore], latency: str, stages: Sequence[str], place: int) -> None:
-    known = [one for one in scores if latency in one.samples and not one.queue_grows]
+    known = [score for score in scores if latency in score.samples and not score.queue_grows]
     axes.plot(
-        [one.samples[latency].signed_error_pct("mean") for one in known],
-        [stages.index(one.stage.name) for one in known],
+        [score.samples[latency].signed_error_pct("mean") for score in known],
+        [stages.index(score.stage.name) for score in known],
         linestyle="none",
         marker=MARKERS[place % len(MARKERS)],
         markersize=5.5,
@@ -90,7 +90,7 @@ def _error_axes(axes: Axes, latency: str, stages: Sequence[str]) -> None:
 def drawn_stages(scores: Sequence[StageScore]) -> dict[str, list[StageScore]]:
     """Return, by experiment, the scores of its largest load point that is worth a distribution."""
     found: dict[str, list[StageScore]] = {}
-    for own in by_stage(one for one in scores if one.has_latencies).values():
+    for own in by_stage(score for score in scores if score.has_latencies).values():
         stage = own[0].stage
         best = found.get(stage.experiment.id)
         if len(stage.requests) >= DRAWN_REQUESTS and (
@@ -102,12 +102,12 @@ def drawn_stages(scores: Sequence[StageScore]) -> dict[str, list[StageScore]]:
 
 def distributions(scores: Sequence[StageScore]) -> str:
     """Draw the distribution of every latency of one load point, measured and with every set of options."""
-    shown = [(LINES[place % len(LINES)], one) for place, one in enumerate(scores) if not one.queue_grows]
+    shown = [(LINES[place % len(LINES)], score) for place, score in enumerate(scores) if not score.queue_grows]
     layout = Layout(len(LATENCIES), CDF_HEIGHT, SCATTER_LEFT, GAP, -(-(len(shown) + 1) // 3), right=0.3)
     with drawn(layout) as (figure, panels):
         for axes, latency in zip(panels, LATENCIES, strict=True):
             curves = [(MEASURED, "measured", scores[0].samples[latency].measured)]
-            curves += [(line, one.options.label, one.samples[latency].predicted) for line, one in shown]
+            curves += [(line, score.options.label, score.samples[latency].predicted) for line, score in shown]
             for line, label, values in curves:
                 _curve(axes, values, line, label)
             _curve_axes(axes, latency, [values for _, _, values in curves])

@@ -42,23 +42,23 @@ class Summary:
 def by_set(scores: Iterable[StageScore]) -> dict[str, list[StageScore]]:
     """Return the scores of each set of options, in their order."""
     found: dict[str, list[StageScore]] = {}
-    for one in scores:
-        found.setdefault(one.options.id, []).append(one)
+    for score in scores:
+        found.setdefault(score.options.id, []).append(score)
     return found
 
 
 def by_stage(scores: Iterable[StageScore]) -> dict[str, list[StageScore]]:
     """Return the scores of each load point, in their order."""
     found: dict[str, list[StageScore]] = {}
-    for one in scores:
-        found.setdefault(one.stage.name, []).append(one)
+    for score in scores:
+        found.setdefault(score.stage.name, []).append(score)
     return found
 
 
 def summary(scores: Sequence[StageScore]) -> Summary:
     """Summarise the scores of one set of options."""
-    scored = [one for one in scores if one.has_latencies]
-    compared = [one for one in scored if not one.queue_grows]
+    scored = [score for score in scores if score.has_latencies]
+    compared = [score for score in scored if not score.queue_grows]
     errors = {
         (way, latency, statistic): error
         for way in WAYS
@@ -71,16 +71,16 @@ def summary(scores: Sequence[StageScore]) -> Summary:
 
 def in_common(scores: Sequence[StageScore]) -> list[StageScore]:
     """Return the scores of load points that every set of options keeps up with, so that sets can be compared."""
-    lost = {one.stage.name for one in scores if one.has_latencies and one.queue_grows}
-    return [one for one in scores if one.stage.name not in lost]
+    lost = {score.stage.name for score in scores if score.has_latencies and score.queue_grows}
+    return [score for score in scores if score.stage.name not in lost]
 
 
 def numbers_text(scores: Sequence[StageScore]) -> str:
     """Return every number as CSV, with the columns of all `numbers.csv`."""
     rows = [
-        (METHOD, one.options.id, one.stage.point.id, "experiment", one.stage.experiment.id, *line)
-        for one in scores
-        for line in _lines(one)
+        (METHOD, score.options.id, score.stage.point.id, "experiment", score.stage.experiment.id, *line)
+        for score in scores
+        for line in _lines(score)
     ]
     for name, own in by_set(scores).items():
         for (way, latency, statistic), error in summary(own).errors_pct.items():
@@ -91,17 +91,17 @@ def numbers_text(scores: Sequence[StageScore]) -> str:
 
 def _mean_error(scores: Sequence[StageScore], way: str, latency: str, statistic: str) -> float | None:
     groups: dict[str, list[float]] = {}
-    for one in scores:
-        if latency in one.samples:
-            key = one.stage.experiment.id if way == "experiments" else one.stage.name
-            groups.setdefault(key, []).append(abs(one.samples[latency].signed_error_pct(statistic)))
+    for score in scores:
+        if latency in score.samples:
+            key = score.stage.experiment.id if way == "experiments" else score.stage.name
+            groups.setdefault(key, []).append(abs(score.samples[latency].signed_error_pct(statistic)))
     return mean([mean(errors) for errors in groups.values()]) if groups else None
 
 
 def _lines(score: StageScore) -> Iterator[Line]:
     stage = score.stage
     yield "requests", "measured", float(len(stage.requests)), "count"
-    yield "excluded", "count", float(sum(one.count for one in stage.exclusions)), "count"
+    yield "excluded", "count", float(sum(exclusion.count for exclusion in stage.exclusions)), "count"
     if score.failure:
         return
     yield "unfinished", "predicted", float(score.unfinished), "count"

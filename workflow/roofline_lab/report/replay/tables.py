@@ -31,9 +31,9 @@ def summary_table(found: Sequence[Summary], way: str) -> str:
     header = ["Options", "n"]
     header += [f"{latency.upper()} {statistic}" for latency in LATENCIES for statistic in SUMMARISED]
     rows = [
-        [one.label, f"{one.compared} of {one.scored}"]
-        + [pct(one.errors_pct.get((way, latency, statistic))) for latency in LATENCIES for statistic in SUMMARISED]
-        for one in found
+        [summary.label, f"{summary.compared} of {summary.scored}"]
+        + [pct(summary.errors_pct.get((way, latency, statistic))) for latency in LATENCIES for statistic in SUMMARISED]
+        for summary in found
     ]
     return table(header, rows)
 
@@ -42,9 +42,9 @@ def range_table(scores: Sequence[StageScore]) -> str:
     """Return the lowest and the highest signed error of every mean, of load points nobody saturates."""
     rows = []
     for own in by_set(scores).values():
-        compared = [one for one in own if one.has_latencies and not one.queue_grows]
+        compared = [score for score in own if score.has_latencies and not score.queue_grows]
         cells = [
-            _range([one.samples[name].signed_error_pct("mean") for one in compared if name in one.samples])
+            _range([score.samples[name].signed_error_pct("mean") for score in compared if name in score.samples])
             for name in LATENCIES
         ]
         rows.append([own[0].options.label, *cells])
@@ -57,7 +57,10 @@ def _range(errors_pct: Sequence[float]) -> str:
 
 def option_table(option_sets: Sequence[OptionSet]) -> str:
     """Return what each set of options is."""
-    rows = [[one.label, one.meaning, one.step_times.source, f"`{one.step_times.digest}`"] for one in option_sets]
+    rows = [
+        [option_set.label, option_set.meaning, option_set.step_times.source, f"`{option_set.step_times.digest}`"]
+        for option_set in option_sets
+    ]
     return table(["Options", "What they are", "Source", "Configuration"], rows, left=4)
 
 
@@ -70,7 +73,7 @@ def trace_table(recordings: Sequence[Recording]) -> str:
             stage.side,
             "a closed loop" if recording.replay.workload.concurrency else "recorded",
             SATURATED[stage.point.saturated],
-            "; ".join(f"{one.count} ({one.reason})" for one in stage.exclusions) or NOTHING,
+            "; ".join(f"{exclusion.count} ({exclusion.reason})" for exclusion in stage.exclusions) or NOTHING,
             _rate(stage),
             str(len(stage.requests)),
         ]
@@ -85,10 +88,10 @@ def stage_table(scores: Sequence[StageScore]) -> str:
     """Return measured and predicted latencies of the load points of one experiment."""
     labels = [own[0].options.label for own in by_set(scores).values()]
     rows = []
-    for own in by_stage(one for one in scores if not one.stage.point.saturated).values():
+    for own in by_stage(score for score in scores if not score.stage.point.saturated).values():
         for latency in LATENCIES:
             for statistic in STATISTICS:
-                cells = [_cell(one, latency, statistic) for one in own]
+                cells = [_cell(score, latency, statistic) for score in own]
                 measured = _measured(own, latency, statistic)
                 rows.append([own[0].stage.point.id, latency.upper(), statistic, measured, *cells])
     return table(["Load point", "Latency", "Statistic", "Measured", *labels], rows, left=3) if rows else ""
@@ -98,8 +101,8 @@ def distance_table(scores: Sequence[StageScore]) -> str:
     """Return how far the distributions of one experiment lie apart, for every set."""
     labels = [own[0].options.label for own in by_set(scores).values()]
     rows = [
-        [own[0].stage.point.id, latency.upper(), *(_distance(one, latency) for one in own)]
-        for own in by_stage(one for one in scores if not one.stage.point.saturated).values()
+        [own[0].stage.point.id, latency.upper(), *(_distance(score, latency) for score in own)]
+        for own in by_stage(score for score in scores if not score.stage.point.saturated).values()
         for latency in LATENCIES
     ]
     return table(["Load point", "Latency", *labels], rows, left=2) if rows else ""
@@ -110,7 +113,7 @@ def throughput_table(scores: Sequence[StageScore]) -> str:
     labels = [own[0].options.label for own in by_set(scores).values()]
     rows = []
     for name, own in by_stage(scores).items():
-        known = [one.throughput_per_s for one in own if one.throughput_per_s is not None]
+        known = [score.throughput_per_s for score in own if score.throughput_per_s is not None]
         measured = f"{known[0][0]:.3f}" if known else MISSING
         rows.append([name, SATURATED[own[0].stage.point.saturated], measured, *map(_throughput, own)])
     return table(["Load point", "Saturated", "Measured", *labels], rows, left=1)
@@ -119,9 +122,9 @@ def throughput_table(scores: Sequence[StageScore]) -> str:
 def exclusion_table(scores: Sequence[StageScore]) -> str:
     """Return what the figures would be with the requests that were left out for a cold start."""
     rows = []
-    for own in by_stage(one for one in scores if one.stage.cold and one.has_latencies).values():
+    for own in by_stage(score for score in scores if score.stage.cold and score.has_latencies).values():
         for statistic in ("mean", "p99"):
-            cells = [_pair(one.everything["ttft"], one.samples["ttft"], statistic) for one in own]
+            cells = [_pair(score.everything["ttft"], score.samples["ttft"], statistic) for score in own]
             with_all, without = (one["ttft"].figure(statistic)[0] for one in (own[0].everything, own[0].samples))
             rows.append([own[0].stage.name, f"TTFT {statistic}", f"{with_all:.1f} / {without:.1f}", *cells])
     labels = [own[0].options.label for own in by_set(scores).values()]
@@ -130,12 +133,16 @@ def exclusion_table(scores: Sequence[StageScore]) -> str:
 
 def failures(scores: Sequence[StageScore]) -> list[str]:
     """Say what could not be simulated, and which requests a simulation did not complete."""
-    told = [f"{one.stage.name}, {one.options.label}: not simulated: {one.failure}" for one in scores if one.failure]
+    told = [
+        f"{score.stage.name}, {score.options.label}: not simulated: {score.failure}"
+        for score in scores
+        if score.failure
+    ]
     told += [
-        f"{one.stage.name}, {one.options.label}: {one.unfinished} requests are not completed in the simulation and in "
-        "no figure"
-        for one in scores
-        if one.unfinished
+        f"{score.stage.name}, {score.options.label}: {score.unfinished} requests are not completed in the simulation "
+        "and in no figure"
+        for score in scores
+        if score.unfinished
     ]
     return told
 
@@ -149,7 +156,7 @@ def _cell(score: StageScore, latency: str, statistic: str) -> str:
 
 
 def _measured(scores: Sequence[StageScore], latency: str, statistic: str) -> str:
-    sample = next((one.samples[latency] for one in scores if latency in one.samples), None)
+    sample = next((score.samples[latency] for score in scores if latency in score.samples), None)
     return MISSING if sample is None else _ms(sample.figure(statistic)[0], latency)
 
 

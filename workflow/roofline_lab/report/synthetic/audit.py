@@ -15,12 +15,12 @@ def design_table(project: Project, report: RowReport) -> str:
     """Return rules ED-1 to ED-6 with what was done about each."""
     spec = report.spec
     count = sum(len(points(sweep)) for sweep in spec.sweeps)
-    references = ", ".join(f"`{one}`" for one in spec.references) or "no earlier hypothesis is referenced"
+    references = ", ".join(f"`{reference}`" for reference in spec.references) or "no earlier hypothesis is referenced"
     rows = [
         [
             "ED-1",
             "one dimension varies",
-            f"checked before the run: arms differ only in {', '.join(f'`{one}`' for one in spec.varied)}",
+            f"checked before the run: arms differ only in {', '.join(f'`{name}`' for name in spec.varied)}",
         ],
         ["ED-2", "a regime where the effect vanishes", spec.vanishing or "none declared"],
         [
@@ -38,20 +38,22 @@ def design_table(project: Project, report: RowReport) -> str:
 
 def audit_table(report: RowReport) -> str:
     """Return what was checked on the finished rows, one line per kernels and check."""
-    rows = [row for one in report.methods for row in _kernel_audit(one)]
+    rows = [row for method in report.methods for row in _kernel_audit(method)]
     return table(["Kernels", "Check", "Result", "Observed"], rows, left=4)
 
 
-def _kernel_audit(one: KernelReport) -> list[list[str]]:
-    rows = one.table.rows
-    priced = len(rows) - len(one.table.unmeasured())
-    found = [[one.title, "every point has its numbers", _yes(priced == len(rows)), f"{priced} of {len(rows)}"]]
+def _kernel_audit(kernel_report: KernelReport) -> list[list[str]]:
+    rows = kernel_report.table.rows
+    priced = len(rows) - len(kernel_report.table.unmeasured())
+    found = [
+        [kernel_report.title, "every point has its numbers", _yes(priced == len(rows)), f"{priced} of {len(rows)}"]
+    ]
     for name, label in (("flops", "FLOP rate"), ("bytes", "byte rate")):
-        if name in one.peak_shares:
-            share, where = one.peak_shares[name]
+        if name in kernel_report.peak_shares:
+            share, where = kernel_report.peak_shares[name]
             observed = f"{share * 100:.1f} % of the peak ({where})"
             holds = _yes(share <= 1 + PEAK_SLACK)
-            found.append([one.title, f"no step implies a {label} above the GPU's peak", holds, observed])
+            found.append([kernel_report.title, f"no step implies a {label} above the GPU's peak", holds, observed])
     return found
 
 

@@ -36,13 +36,18 @@ def number(value: float | None, unit: str) -> str:
 
 def sweeps_table(spec: SyntheticHypothesis) -> str:
     """Return what is generated: sweep, points, axes and what is priced at each."""
-    rows = [[f"`{one.id}`", one.title, str(len(points(one))), _axes(one), _priced(one)] for one in spec.sweeps]
+    rows = [
+        [f"`{sweep.id}`", sweep.title, str(len(points(sweep))), _axes(sweep), _priced(sweep)] for sweep in spec.sweeps
+    ]
     return table(["Sweep", "What", "Points", "Axes", "Evaluated at each point"], rows, left=2)
 
 
 def columns_table(spec: SyntheticHypothesis) -> str:
     """Return every column with its unit and formula."""
-    rows = [[f"`{one.id}`", one.label, UNIT_LABELS.get(one.unit, one.unit), f"`{one.value}`"] for one in spec.columns]
+    rows = [
+        [f"`{column.id}`", column.label, UNIT_LABELS.get(column.unit, column.unit), f"`{column.value}`"]
+        for column in spec.columns
+    ]
     return table(["Column", "What", "Unit", "Formula"], rows, left=4)
 
 
@@ -52,23 +57,23 @@ def summary_table(spec: SyntheticHypothesis, rows: RowTable) -> str:
         return ""
     header = ["Sweep"]
     units = []
-    for one in spec.summaries:
-        unit = one.unit(spec.column(one.column).unit)
+    for summary in spec.summaries:
+        unit = summary.unit(spec.column(summary.column).unit)
         units.append(unit)
-        header.append(f"{one.label} [{UNIT_LABELS[unit]}]" if unit in UNIT_LABELS else one.label)
-    places = {one.id: sweeps_of(one, rows) for one in spec.summaries}
+        header.append(f"{summary.label} [{UNIT_LABELS[unit]}]" if unit in UNIT_LABELS else summary.label)
+    places = {summary.id: sweeps_of(summary, rows) for summary in spec.summaries}
     lines = [
         [
             f"`{sweep.id}`",
             *(
-                number(summarise(one, rows, sweep.id) if sweep.id in places[one.id] else None, unit)
-                for one, unit in zip(spec.summaries, units, strict=True)
+                number(summarise(summary, rows, sweep.id) if sweep.id in places[summary.id] else None, unit)
+                for summary, unit in zip(spec.summaries, units, strict=True)
             ),
         ]
         for sweep in spec.sweeps
         if any(sweep.id in found for found in places.values())
     ]
-    total = [number(summarise(one, rows), unit) for one, unit in zip(spec.summaries, units, strict=True)]
+    total = [number(summarise(summary, rows), unit) for summary, unit in zip(spec.summaries, units, strict=True)]
     return table(header, [*lines, ["**all**", *total]])
 
 
@@ -86,8 +91,8 @@ def unmeasured_table(rows: RowTable) -> str:
 def reproduction_cells(comparisons: Sequence[Comparison]) -> str:
     """Return every published cell beside its regenerated value."""
     lines = []
-    for one in comparisons:
-        cell, digits = one.cell, one.cell.decimals + 1
+    for comparison in comparisons:
+        cell, digits = comparison.cell, comparison.cell.decimals + 1
         lines.append(
             [
                 cell.table,
@@ -95,10 +100,10 @@ def reproduction_cells(comparisons: Sequence[Comparison]) -> str:
                 str(cell.metric),
                 cell.statistic.value,
                 f"{cell.value:.{cell.decimals}f}",
-                MISSING if one.regenerated is None else f"{one.regenerated:.{digits}f}",
-                MISSING if one.difference is None else f"{one.difference:+.{digits}f}",
+                MISSING if comparison.regenerated is None else f"{comparison.regenerated:.{digits}f}",
+                MISSING if comparison.difference is None else f"{comparison.difference:+.{digits}f}",
                 cell.unit,
-                one.verdict.value + (f": {one.reason}" if one.reason else ""),
+                comparison.verdict.value + (f": {comparison.reason}" if comparison.reason else ""),
             ]
         )
     header = ["Table", "Key", "Number", "Statistic", "Published", "Regenerated", "Difference", "Unit", "Verdict"]

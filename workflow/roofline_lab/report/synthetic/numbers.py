@@ -48,21 +48,21 @@ class RowNumber:
 def numbers_of(spec: SyntheticHypothesis, method: str, table: RowTable) -> tuple[RowNumber, ...]:
     """Return every number of one choice of kernels, sorted as in the file."""
     found = [*_row_numbers(spec, method, table), *_summary_numbers(spec, method, table)]
-    return tuple(sorted(found, key=lambda one: (one.method, one.arm, *one.identity)))
+    return tuple(sorted(found, key=lambda number: (number.method, number.arm, *number.identity)))
 
 
 def numbers_text(numbers: Iterable[RowNumber]) -> str:
     """Format numbers as the committed CSV."""
     rows = [
         (
-            one.method,
-            one.arm,
+            number.method,
+            number.arm,
             LOAD_POINT,
-            *one.identity,
-            f"{one.value:.{VALUE_DECIMALS}f}",
-            one.unit,
+            *number.identity,
+            f"{number.value:.{VALUE_DECIMALS}f}",
+            number.unit,
         )
-        for one in numbers
+        for number in numbers
     ]
     return csv_text(NUMBER_COLUMNS, rows)
 
@@ -84,8 +84,8 @@ def compare(published: Published, method: str, numbers: Sequence[RowNumber]) -> 
     Published step times rest on measured tables. Where other kernels answered, a cell that still
     comes out is reproduced, and one that does not is not reproducible here.
     """
-    known = {one.identity: one.value for one in numbers if one.method == method}
-    hidden = {(one.scope, one.key): one.reason for one in published.source.not_reproducible}
+    known = {number.identity: number.value for number in numbers if number.method == method}
+    hidden = {(item.scope, item.key): item.reason for item in published.source.not_reproducible}
     return tuple(
         _comparison(cell, method, known.get(_identity(cell)), hidden.get((cell.scope, cell.key), ""))
         for cell in published.cells

@@ -66,8 +66,8 @@ class RowReport:
         """What prose may quote."""
         return RowValues(
             self.spec,
-            {one.method: one.table for one in self.methods},
-            {one.method: one.verdict for one in self.methods},
+            {method.method: method.table for method in self.methods},
+            {method.method: method.verdict for method in self.methods},
             {arm.name: arm.configuration for arm in self.headline.arms},
             self.published,
         )
@@ -84,7 +84,7 @@ def build_row_report(
         What the arms wrote, under all kernels.
     """
     methods = tuple(_kernel_report(spec, name, lines) for name in methods_of(project, spec))
-    numbers = tuple(number for one in methods for number in numbers_of(spec, one.method, one.table))
+    numbers = tuple(number for method in methods for number in numbers_of(spec, method.method, method.table))
     ordered = tuple(sorted(numbers, key=lambda one: (one.method, one.arm, *one.identity)))
     comparisons = () if published is None else compare(published, methods[-1].method, ordered)
     return RowReport(spec, methods, published, comparisons, ordered)
@@ -95,11 +95,11 @@ def _kernel_report(spec: SyntheticHypothesis, method: str, lines: Sequence[Line]
     table = build_table(spec, own, f"hypotheses/{spec.id}/hypothesis.yaml")
     labels = {column.id: column.label for column in spec.columns}
     units = {column.id: column.unit for column in spec.columns}
-    judged = Judge(table, labels, units, {one.id: one for one in spec.summaries})
+    judged = Judge(table, labels, units, {summary.id: summary for summary in spec.summaries})
     verdict = judge(
         method,
-        [judged.evaluate(one) for one in spec.criteria],
-        [judged.evaluate(one) for one in spec.controls],
+        [judged.evaluate(criterion) for criterion in spec.criteria],
+        [judged.evaluate(control) for control in spec.controls],
         spec.resolutions,
     )
     kernels = "; ".join(dict.fromkeys(line["kernels"] for line in own))

@@ -54,7 +54,7 @@ class RowValues:
 
     def summary(self, name: str, sweep: str | None = None, on: str | None = None) -> float | None:
         """Return a summary, overall or of one sweep."""
-        found = {one.id: one for one in self._spec.summaries}
+        found = {summary.id: summary for summary in self._spec.summaries}
         if name not in found:
             raise ConfigError(f"no summary '{name}'; {suggest(name, found)}")
         table = self._table(on)
@@ -107,4 +107,4 @@ class RowValues:
         verdict = self._verdicts.get(self._checked(on))
         if verdict is None:
             return None
-        return next(one for one in (*verdict.criteria, *verdict.controls) if one.id == criterion)
+        return next(outcome for outcome in (*verdict.criteria, *verdict.controls) if outcome.id == criterion)
