@@ -267,11 +267,19 @@ def test_a_missing_recording_is_one_clear_message(project):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("r3,3000", "r2,3000", "request 4: id 'r2' is already used by request 3"),
-        ("r3,3000", "r3,100", "request 4: arrival_us 100 is before the request above it (2000)"),
+        ("r3,3000", "r2,3000", "line 5: column 'id': 'r2' is already used on line 4; ids are unique in a load point"),
+        (
+            "r3,3000",
+            "r3,100",
+            "line 5: column 'arrival_us': 100 is before the row above (2000); sort the requests of a",
+        ),
         ("r3,3000", "r3,-5", "line 5: column 'arrival_us': must be a whole number"),
-        ("303,200,shared,284", "303,200,shared,999", "request 4: prefix_tokens 999 exceeds prompt_tokens 303"),
-        ("303,200,shared,284,true,13.0", "303,200,shared,284,true,1400.0", "request 4: ttft_ms 1400 is above e2e_ms"),
+        ("303,200,shared,284", "303,200,shared,999", "line 5: column 'prefix_tokens': 999 exceeds prompt_tokens 303"),
+        (
+            "303,200,shared,284,true,13.0",
+            "303,200,shared,284,true,1400.0",
+            "line 5: column 'ttft_ms': 1400 is above e2e",
+        ),
         ("303,200,shared,284,true", "303,200,shared,284,yes", "line 5: column 'completed': must be true or false"),
         ("303,200,shared,284,true,13.0", "303,200,shared,284,true,-1", "line 5: column 'ttft_ms'"),
         ("load_point,", "loadpoint,", "column 'loadpoint': unknown; did you mean 'load_point'?"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roofline_lab.ground_truth.trace import find_traces, read_trace
+from roofline_lab.ground_truth.requests import find_traces, read_trace
 from simulator.errors import ConfigError
 from tests.roofline_lab.report.replay.toy import COLUMNS, requests, trace_text, write_trace
 
@@ -138,7 +138,7 @@ def test_rubbish_is_refused_with_the_name_of_the_file(tmp_path, name, content):
 
 
 def test_a_trace_without_requests_is_refused(tmp_path):
-    assert "no request below the header" in refusal(write_trace(tmp_path / "a.csv", []))
+    assert "no requests below the header" in refusal(write_trace(tmp_path / "a.csv", []))
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,10 +12,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from roofline_lab.ground_truth.json_stream import stream_values
 from roofline_lab.ground_truth.requests import MeasuredRequest, read_measured_requests, requests_text
 from roofline_lab.importers import import_experiment
 from roofline_lab.importers.inspection import inspect
-from roofline_lab.importers.json_stream import stream_values
 from roofline_lab.importers.measured_csv import COLUMNS
 from roofline_lab.importers.measured_csv import read as read_csv
 from roofline_lab.importers.naming import Names

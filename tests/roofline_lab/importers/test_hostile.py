@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from roofline_lab.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED, main
-from roofline_lab.importers import import_experiment, imported, writing
+from roofline_lab.ground_truth import requests as recorded_requests
+from roofline_lab.importers import import_experiment, writing
 from roofline_lab.importers.measured_csv import read as read_table
 from simulator.errors import ConfigError
 from tests.roofline_lab.builders import ROOT
@@ -336,7 +337,7 @@ def large(folder, tool):
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_more_single_requests_than_fit_are_refused(project, tmp_path, capsys, monkeypatch, tool):
-    monkeypatch.setattr(imported, "MAX_RECORDED", 5)
+    monkeypatch.setattr(recorded_requests, "MAX_RECORDED", 5)
     file = written(tmp_path / "in", tool)
     if tool == "vllm-bench":
         write_vllm(tmp_path / "in", vllm_result(sent(), detailed=True))

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roofline_lab.cli.import_measurements import add_import_command
+from roofline_lab.ground_truth import requests as requests_module
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.reading import load_experiment
-from roofline_lab.ground_truth.trace import read_trace as read_for_replay
-from roofline_lab.importers import import_experiment, imported
-from roofline_lab.importers.trace import read_trace
+from roofline_lab.ground_truth.requests import LOOKED_AT, OF_OTHER_TOOLS
+from roofline_lab.ground_truth.requests import read_trace as read_for_replay
+from roofline_lab.importers import import_experiment
 from simulator.errors import ConfigError
 from tests.roofline_lab.importers.samples import (
     guidellm_benchmark,
@@ -29,6 +30,10 @@ from tests.roofline_lab.importers.samples import (
 
 HEADER = ("index", "stage", "arrival_time_us", "input_tokens", "output_tokens_true", "has_error", "ttft_ms", "e2e_ms")
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def read_trace(path, layout=OF_OTHER_TOOLS):
+    return read_for_replay(path, layout).requests
 
 
 def row(position, one, stage=0):
@@ -109,8 +114,8 @@ def test_arrivals_that_go_backwards_are_refused_with_their_request(tmp_path):
     ("header", "rows", "expected"),
     [
         (("a", "b"), [[1, 2]], "column 'arrival_us' \\(or arrival_time_us\\): missing; is this a request trace?"),
-        (HEADER, [], "no requests; is this a trace?"),
-        (HEADER, [[1, 2]], "another number of cells than the header has"),
+        (HEADER, [], "no requests below the header; is this a trace?"),
+        (HEADER, [[1, 2]], "line 2: 2 cells, but the header names 8 columns"),
     ],
 )
 def test_what_is_no_trace_is_refused(tmp_path, header, rows, expected):
@@ -126,7 +131,7 @@ def test_a_compressed_trace_that_breaks_off_is_refused(tmp_path):
 
 
 def test_more_requests_than_any_run_has_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(imported, "MAX_RECORDED", 5)
+    monkeypatch.setattr(requests_module, "MAX_RECORDED", 5)
     with pytest.raises(ConfigError, match=r"t\.csv: more than 5 single requests; import the run in parts"):
         read_trace(trace(tmp_path / "t.csv"))
 
@@ -250,4 +255,4 @@ def test_a_trace_whose_client_counted_no_token_may_be_looked_at(tmp_path):
     rows = [row(position, request) for position, request in enumerate(sent())]
     rows[1][4] = 0
     path = trace(tmp_path / "t.csv", rows)
-    assert read_trace(path, replayable=False)[1].output_tokens == 0
+    assert read_trace(path, LOOKED_AT)[1].output_tokens == 0

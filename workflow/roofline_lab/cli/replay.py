@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.formatting import pct
-from roofline_lab.ground_truth.trace import COLUMNS, FURTHER_COLUMNS
+from roofline_lab.ground_truth.requests import FURTHER_COLUMNS, TRACE_COLUMNS
 from roofline_lab.predict.option_sets import FILE, load_option_sets
 from roofline_lab.predict.recording import load_recordings
 from roofline_lab.predict.replay import LATENCIES, score
@@ -24,7 +24,7 @@ EPILOG = f"""examples:
   roofline-lab replay ground_truth/my-experiment/requests.csv
   roofline-lab replay traces/ --out reports/replay      the committed page
 
-A trace is CSV, plain or .gz, with the columns {", ".join(COLUMNS)}
+A trace is CSV, plain or .gz, with the columns {", ".join(TRACE_COLUMNS)}
 and, if there, {", ".join(FURTHER_COLUMNS)}.
 Its name up to the first __ is the experiment in ground_truth/. docs/ground-truth.md explains the columns and the page;
 {FILE} names the options that are tried.

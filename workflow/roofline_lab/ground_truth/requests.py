@@ -1,32 +1,44 @@
-"""`requests.csv` beside an experiment: every request of every load point, as sent and as measured.
+"""Single requests: `requests.csv` beside an experiment, and request traces, all read by one reader.
 
-Contract: `read_measured_requests` returns the rows in file order or raises one `ConfigError` with
-file and line of every problem. Rows of one load point are in order of arrival. `replayed` turns
-them into what an engine runs.
+Contract: `read_measured_requests` reads a `requests.csv`, `read_trace` a trace; both return the requests in file order
+or raise one `ConfigError` with file, line, column and what is allowed. What a kind of file may look like is its
+`Layout`; what a row must be, alone and beside the rows above it, is the same for all of them. No more of a file than
+its current line is held beside the requests, and reading stops at as many problems as are listed.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
-from roofline_lab.files import csv_text
+from roofline_lab.files import DIGEST_CHARACTERS, csv_text
+from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_values
 from simulator.engine.records import Request
 from simulator.errors import ConfigError
 from simulator.validation import config_error, suggest
 
 REQUESTS_FILE = "requests.csv"
+# Names of traces that are replayed.
+SUFFIXES = (".csv", ".csv.gz")
+# A trace in JSON is an object with this list.
+REQUESTS_KEY = "requests"
+
 MAX_LISTED_PROBLEMS = 20
+# Far more than any number of tokens or microseconds of a run; keeps a damaged file from overflowing.
 MAX_DIGITS = 15
+# Single requests kept of one run: ten times the longest recorded one, and at most half a gigabyte.
+MAX_RECORDED = 200_000
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRequest:
-    """One request; field names are the file's columns.
+    """One request; field names are the columns of `requests.csv`.
 
     Attributes
     ----------
@@ -65,16 +77,136 @@ class MeasuredRequest:
         return (self.e2e_ms - self.ttft_ms) / (self.output_tokens - 1)
 
 
-COLUMNS = tuple(field.name for field in fields(MeasuredRequest))
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The requests of one trace.
+
+    Attributes
+    ----------
+    path, digest
+        The file, and a short hash of its bytes.
+    requests
+        In file order, which is that of arrival; `load_point` is the stage's number, and arrivals count from any start.
+    client_tokens
+        Output length of each as the client counted the text; None if it did not.
+    """
+
+    path: Path
+    digest: str
+    requests: tuple[MeasuredRequest, ...]
+    client_tokens: tuple[int | None, ...]
 
 
-class BadCellError(Exception):
-    """What is wrong with one cell; collected, never shown alone."""
+# --- what files look like ---------------------------------------------------------------------
+
+COLUMNS = tuple(column.name for column in fields(MeasuredRequest))
 
 
-def requests_text(requests: Iterable[MeasuredRequest]) -> str:
-    """Format requests as the content of a `requests.csv`."""
-    return csv_text(COLUMNS, ([_written(getattr(request, name)) for name in COLUMNS] for request in requests))
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What one kind of request file looks like.
+
+    Attributes
+    ----------
+    columns
+        Names a column may have, by field; the best one first.
+    required
+        Fields that must have a column.
+    completed
+        Words of the column of that field, and whether they say that the request completed; without it all did.
+    others
+        Further columns that may be there and are left alone.
+    foreign
+        A trace of another tool: any further columns, as JSON too, ids and load points where they are given.
+    one_clock
+        Arrivals run through all load points of the file; else each load point has its own clock.
+    in_turn
+        Load points are numbers, and run one after the other.
+    latencies
+        `optional`: they may be missing. `positive`: of a completed request they are above 0 where given. `required`:
+        of a completed request both are given, above 0.
+    answered
+        A completed request has at least one output token, as it must have to be sent again.
+    """
+
+    columns: Mapping[str, tuple[str, ...]]
+    required: Collection[str]
+    completed: Mapping[str, bool]
+    others: Collection[str] = ()
+    foreign: bool = False
+    one_clock: bool = True
+    in_turn: bool = False
+    latencies: str = "positive"
+    answered: bool = True
+
+    def label(self, name: str) -> str:
+        """Return what messages call a column."""
+        return f"column '{' or '.join(self.columns[name])}':"
+
+
+BESIDE_EXPERIMENT = Layout(
+    columns={name: (name,) for name in COLUMNS},
+    required=COLUMNS,
+    completed={"true": True, "false": False},
+    one_clock=False,
+    latencies="optional",
+    answered=False,
+)
+
+# Column -> what it holds. Arrivals count from any start and run through all stages of a file.
+TRACE_COLUMNS: Mapping[str, str] = {
+    "index": "name of the request, unique in its stage",
+    "stage": "number of the load point, from 0 in the order they were run",
+    "arrival_time_us": "when it was sent, whole microseconds",
+    "input_tokens": "prompt length, shared prefix included",
+    "output_tokens_true": "tokens really generated",
+    "ttft_ms": "measured time to first token, milliseconds",
+    "e2e_ms": "measured time to the last token, milliseconds",
+}
+# Columns that may be there; all but `has_error` are left alone.
+FURTHER_COLUMNS: Mapping[str, str] = {
+    "has_error": "1 where the request failed, else 0",
+    "output_tokens_client_retokenized": "tokens the client counted in the text",
+    "queue_ms": "time in the waiting queue, milliseconds",
+    "prefill_ms": "first scheduled to first token, milliseconds",
+    "decode_ms": "first to last token, milliseconds",
+}
+_TRACE_FIELDS = ("id", "load_point", "arrival_us", "prompt_tokens", "output_tokens", "ttft_ms", "e2e_ms")
+
+REPLAYED = Layout(
+    columns={
+        **{name: (column,) for name, column in zip(_TRACE_FIELDS, TRACE_COLUMNS, strict=True)},
+        "completed": ("has_error",),
+    },
+    required=_TRACE_FIELDS,
+    completed={"0": True, "1": False},
+    others=FURTHER_COLUMNS,
+    in_turn=True,
+    latencies="required",
+)
+
+# Traces of other tools: columns by several names, in any order, beside others; as JSON too.
+OF_OTHER_TOOLS = Layout(
+    columns={
+        "id": ("id", "request_id", "index"),
+        "load_point": ("stage",),
+        "arrival_us": ("arrival_us", "arrival_time_us"),
+        "prompt_tokens": ("prompt_tokens", "input_tokens"),
+        "output_tokens": ("output_tokens_true", "output_tokens"),
+        "client_tokens": ("output_tokens_client_retokenized",),
+        "completed": ("has_error",),
+        "ttft_ms": ("ttft_ms",),
+        "e2e_ms": ("e2e_ms",),
+    },
+    required=("arrival_us", "prompt_tokens", "output_tokens"),
+    completed={"": True, "0": True, "1": False, "true": False, "false": True},
+    foreign=True,
+)
+# To look at a trace it is no matter whether its answers could be sent again: some clients count the tokens of the text.
+LOOKED_AT = replace(OF_OTHER_TOOLS, answered=False)
+
+
+# --- reading and writing files ----------------------------------------------------------------
 
 
 def read_measured_requests(path: Path) -> tuple[MeasuredRequest, ...]:
@@ -83,14 +215,60 @@ def read_measured_requests(path: Path) -> tuple[MeasuredRequest, ...]:
     Raises
     ------
     ConfigError
-        If the file cannot be read, columns are not `COLUMNS`, a cell is not what its column
-        promises, an id is given twice, or arrivals go backwards.
+        If the file cannot be read, columns are not `COLUMNS`, a cell is not what its column promises, an id is given
+        twice, or arrivals go backwards.
     """
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     return _read(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, modified_ns: int, size_bytes: int) -> tuple[MeasuredRequest, ...]:
+    requests, _ = _requests(path, BESIDE_EXPERIMENT, "no requests; give at least one, or remove the file")
+    return tuple(requests)
+
+
+def read_trace(path: Path, layout: Layout = REPLAYED) -> Trace:
+    """Read one trace, plain or compressed by gzip; one of `OF_OTHER_TOOLS` may be JSON.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read to its end, a column is missing or unknown, a cell is not what its column promises,
+        an id is given twice in a stage, arrivals or stages go backwards, or latencies contradict each other.
+    """
+    requests, client_tokens = _requests(path, layout, "no requests below the header; is this a trace?")
+    return Trace(path, _digest(path), tuple(requests), tuple(client_tokens))
+
+
+def find_traces(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Return the trace files among `paths`; of a folder those in it, sorted by name.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing to read.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES) and file.is_file())
+            if not inside:
+                raise ConfigError(f"{path}: no trace in this folder; traces are named *.csv or *.csv.gz")
+            found += inside
+        elif not path.is_file():
+            raise ConfigError(f"{path}: no such file or folder; give traces, or a folder of them")
+        else:
+            found.append(path)
+    return tuple(found)
+
+
+def requests_text(requests: Iterable[MeasuredRequest]) -> str:
+    """Format requests as the content of a `requests.csv`."""
+    return csv_text(COLUMNS, ([_written(getattr(request, name)) for name in COLUMNS] for request in requests))
 
 
 def replayed(requests: Sequence[MeasuredRequest]) -> tuple[Request, ...]:
@@ -108,99 +286,203 @@ def replayed(requests: Sequence[MeasuredRequest]) -> tuple[Request, ...]:
     )
 
 
-def problems_with(requests: Sequence[MeasuredRequest]) -> Iterator[str]:
-    """Yield where ids repeat, arrivals go backwards, or latencies contradict each other.
+def checked_requests(source: str, requests: Sequence[MeasuredRequest]) -> tuple[MeasuredRequest, ...]:
+    """Return requests that come from no request file, if ids are unique, arrivals in order and latencies possible.
 
-    Positions count from 1, so that adding the header gives the line of a file.
+    Raises
+    ------
+    ConfigError
+        Naming every request that is not.
     """
-    seen: dict[tuple[str, str], int] = {}
-    latest: dict[str, int] = {}
+    rows, problems = _Rows(BESIDE_EXPERIMENT, in_file=False), []
     for position, request in enumerate(requests, start=1):
-        first = seen.setdefault((request.load_point, request.id), position)
-        if first != position:
-            yield f"request {position}: id '{request.id}' is already used by request {first}; ids are unique"
-        if request.arrival_us < latest.get(request.load_point, 0):
-            yield (
-                f"request {position}: arrival_us {request.arrival_us} is before the request above it "
-                f"({latest[request.load_point]}); sort the requests of a load point by arrival"
-            )
-        latest[request.load_point] = max(request.arrival_us, latest.get(request.load_point, 0))
-        if request.ttft_ms is not None and request.e2e_ms is not None and request.ttft_ms > request.e2e_ms:
-            above = f"ttft_ms {request.ttft_ms:g} is above e2e_ms {request.e2e_ms:g}"
-            yield f"request {position}: {above}; check both units"
-        if request.prefix_tokens > request.prompt_tokens:
-            prefix, prompt = request.prefix_tokens, request.prompt_tokens
-            yield f"request {position}: prefix_tokens {prefix} exceeds prompt_tokens {prompt}"
-
-
-def listed(problems: Iterable[str]) -> list[str]:
-    """Return the first problems and how many more there are."""
-    found = list(problems)
-    more = [f"... and {len(found) - MAX_LISTED_PROBLEMS} more"] if len(found) > MAX_LISTED_PROBLEMS else []
-    return found[:MAX_LISTED_PROBLEMS] + more
-
-
-@lru_cache(maxsize=64)
-def _read(path: Path, modified_ns: int, size_bytes: int) -> tuple[MeasuredRequest, ...]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return _parsed(path, csv.reader(stream, strict=True))
-    except (OSError, ValueError, csv.Error) as error:  # ValueError: not UTF-8
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-
-
-def _parsed(path: Path, rows: Iterator[list[str]]) -> tuple[MeasuredRequest, ...]:
-    header = next(rows, [])
-    unknown = [name for name in header if name not in COLUMNS]
-    problems = [f"column '{name}': unknown; {suggest(name, COLUMNS)}" for name in unknown]
-    problems += [f"column '{name}': missing; it is required" for name in COLUMNS if name not in header]
-    problems += [f"column '{name}': given twice" for name in sorted(set(header)) if header.count(name) > 1]
-    if problems:
-        raise config_error(str(path), problems)
-    requests: list[MeasuredRequest] = []
-    for line, cells in enumerate(rows, start=2):
         try:
-            if len(cells) != len(header):
-                raise BadCellError(f"{len(cells)} cells, but the header names {len(header)} columns")
-            requests.append(_request(dict(zip(header, cells, strict=True))))
+            rows.check(f"request {position}", request)
         except BadCellError as error:
-            problems.append(f"line {line}: {error}")
-    problems += problems_with(requests) if not problems else []
-    if problems or not requests:
-        raise config_error(str(path), listed(problems) or ["no requests; give at least one, or remove the file"])
+            problems.append(f"request {position}: {error}")
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in listed(problems))
+        raise ConfigError(f"{source}: requests cannot be right\n{lines}")
     return tuple(requests)
 
 
-def _request(cells: Mapping[str, str]) -> MeasuredRequest:
-    if not cells["load_point"] or not cells["id"]:
-        raise BadCellError("columns 'load_point' and 'id' must not be empty")
-    if cells["completed"] not in ("true", "false"):
-        raise BadCellError(f"column 'completed': must be true or false, got '{cells['completed'][:40]}'")
+def refuse_too_many(source: str, count: int) -> None:
+    """Refuse more single requests than are kept in memory.
+
+    Raises
+    ------
+    ConfigError
+        If there are more than `MAX_RECORDED`.
+    """
+    if count > MAX_RECORDED:
+        raise ConfigError(
+            f"{source}: more than {MAX_RECORDED} single requests; import the run in parts, or without its requests"
+        )
+
+
+def listed(problems: Sequence[str]) -> list[str]:
+    """Return the first problems and how many more there are."""
+    more = len(problems) - MAX_LISTED_PROBLEMS
+    return [*problems[:MAX_LISTED_PROBLEMS], *([f"... and {more} more"] if more > 0 else [])]
+
+
+def _written(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else value
+
+
+def _digest(path: Path) -> str:
+    content = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            content.update(chunk)
+    return content.hexdigest()[:DIGEST_CHARACTERS]
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+class BadCellError(Exception):
+    """What is wrong with one row; collected, never shown alone."""
+
+
+def _requests(path: Path, layout: Layout, nothing: str) -> tuple[list[MeasuredRequest], list[int | None]]:
+    """Return the requests of a file, and how many tokens the client counted in each."""
+    requests: list[MeasuredRequest] = []
+    client_tokens: list[int | None] = []
+    problems: list[str] = []
+    rows = _Rows(layout)
+    for position, (place, cells) in enumerate(_cells(path, layout)):
+        if layout.foreign:
+            refuse_too_many(str(path), position + 1)
+        try:
+            if isinstance(cells, str):
+                raise BadCellError(cells)
+            if layout.foreign:
+                cells = _completed_cells(cells, position)
+            request = _request(cells, layout)
+            rows.check(place, request)
+            requests.append(request)
+            client_tokens.append(_whole(cells, "client_tokens", 0, layout) if cells.get("client_tokens") else None)
+        except BadCellError as error:
+            problems.append(f"{place}: {error}")
+        if len(problems) == MAX_LISTED_PROBLEMS:
+            problems.append("... reading stopped here")
+            break
+    if problems or not requests:
+        raise config_error(str(path), problems or [nothing])
+    return requests, client_tokens
+
+
+def _cells(path: Path, layout: Layout) -> Iterator[tuple[str, dict[str, str] | str]]:
+    """Yield place and cells by field of every row, or what is wrong with their number."""
+    if layout.foreign and path.name.endswith((".json", ".json.gz")):
+        yield from _json_cells(path, layout)
+        return
+    try:
+        with open_text(path) as stream:
+            reader = csv.reader(stream, strict=True)
+            header = [name.strip() if layout.foreign else name for name in next(reader, [])]
+            columns = _columns(path, header, layout)
+            for cells in reader:
+                place = f"line {reader.line_num}"
+                if len(cells) == len(header):
+                    yield place, {name: cells[position] for name, position in columns.items()}
+                elif cells:
+                    yield place, f"{len(cells)} cells, but the header names {len(header)} columns"
+    except (*READ_ERRORS, csv.Error) as error:
+        raise ConfigError(f"{path}: cannot be read to its end: {error}; is the file complete?") from None
+
+
+def _json_cells(path: Path, layout: Layout) -> Iterator[tuple[str, dict[str, str]]]:
+    for place, value in stream_values(path, frozenset({(), (REQUESTS_KEY,)})):
+        if len(place) != 2 or place[0] != REQUESTS_KEY:
+            continue
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: {REQUESTS_KEY}.{place[1]}: must be a record of one request")
+        values = [str(_written(cell)) for cell in value.values()]
+        columns = _columns(path, list(value), layout)
+        yield f"{REQUESTS_KEY}.{place[1]}", {name: values[position] for name, position in columns.items()}
+
+
+def _columns(path: Path, header: Sequence[str], layout: Layout) -> dict[str, int]:
+    """Return the position of the column of every field.
+
+    Raises
+    ------
+    ConfigError
+        If a column is missing, unknown or given twice.
+    """
+    problems = list(_header_problems(header, layout))
+    if problems:
+        raise config_error(str(path), problems)
+    found = {field: next((name for name in names if name in header), None) for field, names in layout.columns.items()}
+    return {field: header.index(name) for field, name in found.items() if name is not None}
+
+
+def _header_problems(header: Sequence[str], layout: Layout) -> Iterator[str]:
+    known = [name for names in layout.columns.values() for name in names]
+    if not header:
+        names = ", ".join(layout.columns[name][0] for name in layout.required)
+        yield f"empty; the first line must name the columns {names}"
+        return
+    for required in layout.required:
+        best, *further = layout.columns[required]
+        if best not in header and not any(name in header for name in further):
+            other = f" (or {' or '.join(further)})" if further else ""
+            yield f"column '{best}'{other}: missing; {_what_is_missing(best, header, layout)}"
+    if not layout.foreign:
+        allowed = {*known, *layout.others}
+        yield from (f"column '{name}': unknown; {suggest(name, allowed)}" for name in header if name not in allowed)
+    for name in sorted(set(header)):
+        if header.count(name) > 1 and (name in known or not layout.foreign):
+            yield f"column '{name}': given twice"
+
+
+def _what_is_missing(name: str, header: Sequence[str], layout: Layout) -> str:
+    if layout.foreign:
+        return f"is this a request trace? {suggest(name, header)}"
+    return f"it holds: {TRACE_COLUMNS[name]}" if name in TRACE_COLUMNS and layout.others else "it is required"
+
+
+def _completed_cells(cells: Mapping[str, str], position: int) -> dict[str, str]:
+    """Return the cells of a trace of another tool, with the id and the stage it need not give."""
+    given = {name: text.strip() for name, text in cells.items()}
+    given["completed"] = given.get("completed", "").lower()
+    return {**given, "id": given.get("id") or str(position), "load_point": given.get("load_point") or "0"}
+
+
+def _request(cells: Mapping[str, str], layout: Layout) -> MeasuredRequest:
+    text = cells.get("completed")
+    completed = True if text is None else layout.completed.get(text)
+    if completed is None:
+        *words, last = [word for word in layout.completed if word]
+        allowed = f"{', '.join(words)} or {last}"
+        raise BadCellError(f"{layout.label('completed')} must be {allowed}, got '{cells['completed'][:40]}'")
     return MeasuredRequest(
-        load_point=cells["load_point"],
+        load_point=str(_whole(cells, "load_point", 0, layout)) if layout.one_clock else cells["load_point"],
         id=cells["id"],
-        arrival_us=whole_cell(cells, "arrival_us", 0),
-        prompt_tokens=whole_cell(cells, "prompt_tokens", 1),
-        output_tokens=whole_cell(cells, "output_tokens", 0),
-        prefix_group=cells["prefix_group"] or None,
-        prefix_tokens=whole_cell(cells, "prefix_tokens", 0),
-        completed=cells["completed"] == "true",
-        ttft_ms=milliseconds_cell(cells, "ttft_ms"),
-        e2e_ms=milliseconds_cell(cells, "e2e_ms"),
+        arrival_us=_whole(cells, "arrival_us", 0, layout),
+        prompt_tokens=_whole(cells, "prompt_tokens", 1, layout),
+        output_tokens=_whole(cells, "output_tokens", 1 if completed and layout.answered else 0, layout),
+        prefix_group=cells.get("prefix_group") or None,
+        prefix_tokens=_whole(cells, "prefix_tokens", 0, layout) if "prefix_tokens" in cells else 0,
+        completed=completed,
+        ttft_ms=_milliseconds(cells, "ttft_ms", layout),
+        e2e_ms=_milliseconds(cells, "e2e_ms", layout),
     )
 
 
-def whole_cell(cells: Mapping[str, str], name: str, smallest: int) -> int:
-    """Return one cell as a whole number, or raise `BadCellError`."""
+def _whole(cells: Mapping[str, str], name: str, smallest: int, layout: Layout) -> int:
     text = cells[name]
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS) or int(text) < smallest:
-        raise BadCellError(f"column '{name}': must be a whole number, {smallest} or greater, got '{text[:40]}'")
+        raise BadCellError(f"{layout.label(name)} must be a whole number, {smallest} or greater, got '{text[:40]}'")
     return int(text)
 
 
-def milliseconds_cell(cells: Mapping[str, str], name: str) -> float | None:
-    """Return one cell as milliseconds, None where it is empty, or raise `BadCellError`."""
-    text = cells[name]
+def _milliseconds(cells: Mapping[str, str], name: str, layout: Layout) -> float | None:
+    text = cells.get(name, "")
     if not text:
         return None
     try:
@@ -208,13 +490,73 @@ def milliseconds_cell(cells: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise BadCellError(f"column '{name}': must be milliseconds, 0 or greater, or empty, got '{text[:40]}'")
+        raise BadCellError(f"{layout.label(name)} must be milliseconds, 0 or greater, or empty, got '{text[:40]}'")
     return value
 
 
-def _written(value: object) -> object:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value
+@dataclass(slots=True)
+class _Rows:
+    """What earlier requests said, as far as later ones must fit to it."""
+
+    layout: Layout
+    in_file: bool = True
+    _first: dict[tuple[str, str], str] = field(default_factory=dict)
+    _latest_us: dict[str, int] = field(default_factory=dict)
+    _latest_stage: int = 0
+
+    def check(self, place: str, request: MeasuredRequest) -> None:
+        """Compare a request with itself and with those above it, and remember it.
+
+        Raises
+        ------
+        BadCellError
+            If its id is empty or given twice, it comes before the one above, or its latencies are not possible.
+        """
+        if not request.id or not request.load_point:
+            raise BadCellError(f"{self._label('load_point' if request.id else 'id')} must not be empty")
+        first = self._first.setdefault((request.load_point, request.id), place)
+        if first != place:
+            raise BadCellError(
+                f"{self._label('id')} '{request.id[:40]}' is already used on {first}; ids are unique in a "
+                f"{'stage' if self.layout.one_clock else 'load point'}"
+            )
+        self._check_order(request)
+        if request.prefix_tokens > request.prompt_tokens:
+            raise BadCellError(
+                f"{self._label('prefix_tokens')} {request.prefix_tokens} exceeds prompt_tokens {request.prompt_tokens}"
+            )
+        self._check_latencies(request)
+
+    def _check_order(self, request: MeasuredRequest) -> None:
+        clock = "" if self.layout.one_clock else request.load_point
+        latest_us = self._latest_us.get(clock, 0)
+        if request.arrival_us < latest_us:
+            raise BadCellError(
+                f"{self._label('arrival_us')} {request.arrival_us} is before the row above ({latest_us}); "
+                f"sort the requests{'' if self.layout.one_clock else ' of a load point'} by arrival"
+            )
+        self._latest_us[clock] = request.arrival_us
+        if self.layout.in_turn:
+            if int(request.load_point) < self._latest_stage:
+                raise BadCellError(
+                    f"{self._label('load_point')} {request.load_point} comes after {self._latest_stage}; stages run "
+                    "one after the other"
+                )
+            self._latest_stage = int(request.load_point)
+
+    def _check_latencies(self, request: MeasuredRequest) -> None:
+        ttft, e2e = (self.layout.columns[name][0] for name in ("ttft_ms", "e2e_ms"))
+        given = {"ttft_ms": request.ttft_ms, "e2e_ms": request.e2e_ms} if request.completed else {}
+        if self.layout.latencies == "required" and None in given.values():
+            raise BadCellError(f"columns '{ttft}' and '{e2e}': must be above 0 unless has_error is 1")
+        for name, value in given.items():
+            if value == 0 and self.layout.latencies != "optional":
+                raise BadCellError(f"{self._label(name)} must be above 0 unless has_error is 1")
+        judged = request.completed or self.layout.latencies == "optional"
+        if judged and request.ttft_ms is not None and request.e2e_ms is not None and request.ttft_ms > request.e2e_ms:
+            raise BadCellError(
+                f"{self._label('ttft_ms')} {request.ttft_ms:g} is above {e2e} {request.e2e_ms:g}; check both units"
+            )
+
+    def _label(self, name: str) -> str:
+        return self.layout.label(name) if self.in_file else name

@@ -14,7 +14,7 @@ from pathlib import Path
 from roofline_lab.importers import guidellm, inference_perf, vllm_bench
 from roofline_lab.importers.imported import Imported
 from roofline_lab.importers.naming import Names
-from roofline_lab.importers.trace import traced
+from roofline_lab.importers.trace import with_traces
 from roofline_lab.importers.writing import Written, project_of, write_all
 from simulator.errors import ConfigError
 from simulator.validation import suggest
@@ -76,6 +76,6 @@ def import_experiment(
         If anything cannot be read or does not fit together; nothing is then written.
     """
     project = project_of(out, root)
-    found = traced(read_results(tool, path), traces)
+    found = with_traces(read_results(tool, path), traces)
     (written,) = write_all({out: found}, project, names or Names())
     return written

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roofline_lab.ground_truth.requests import MeasuredRequest
+from roofline_lab.ground_truth.json_stream import EACH, Place, stream_values
+from roofline_lab.ground_truth.requests import MeasuredRequest, checked_requests, refuse_too_many
 from roofline_lab.importers.imported import (
     MS_PER_S,
     SHARED_GROUP,
@@ -22,13 +23,10 @@ from roofline_lab.importers.imported import (
     Latency,
     Number,
     WholeNumber,
-    checked_requests,
     refuse_longer_than_run,
     refuse_other_tool,
-    refuse_too_many,
 )
 from roofline_lab.importers.impossible import Mean, refuse_impossible
-from roofline_lab.importers.json_stream import EACH, Place, stream_values
 from simulator.errors import ConfigError
 from simulator.validation import parse
 from simulator.workload.build import MAX_REQUESTS

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 from roofline_lab.ground_truth.measurement_lint import Finding
 from roofline_lab.ground_truth.metrics import DEFINITIONS, KINDS, UNITS
 from roofline_lab.ground_truth.quality import Flag, QualityFlag, Treatment
-from roofline_lab.ground_truth.requests import MeasuredRequest, listed, problems_with
+from roofline_lab.ground_truth.requests import MeasuredRequest
 from simulator.errors import ConfigError
 from simulator.metrics import mean, percentile
 
@@ -22,9 +22,6 @@ MS_PER_S = 1000.0
 
 # Digits behind the point that imported figures keep: a nanosecond for latencies in ms.
 DECIMALS = 6
-
-# Single requests kept of one run: ten times the longest recorded one, and at most half a gigabyte.
-MAX_RECORDED = 200_000
 
 # Latencies that cannot be 0; between tokens there is no time where an answer is one token.
 NEVER_ZERO = ("ttft", "e2e")
@@ -189,21 +186,6 @@ def saturation(finding: Finding | None, otherwise: str) -> dict[str, str]:
     return {"state": "not_saturated", "basis": otherwise}
 
 
-def checked_requests(source: str, requests: Sequence[MeasuredRequest]) -> tuple[MeasuredRequest, ...]:
-    """Return the requests if ids are unique, arrivals in order and latencies possible.
-
-    Raises
-    ------
-    ConfigError
-        Naming every request that is not.
-    """
-    problems = listed(problems_with(requests))
-    if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
-        raise ConfigError(f"{source}: requests cannot be right\n{lines}")
-    return tuple(requests)
-
-
 def day_of(unix_s: float, source: str, key: str) -> date:
     """Return the UTC day of a Unix time.
 
@@ -251,20 +233,6 @@ def refuse_longer_than_run(source: str, key: str, latency_s: float, run_s: float
         raise ConfigError(
             f"{source}: {key}: a mean of {latency_s:.4g} s in a run of {run_s:.4g} s; "
             "are seconds and milliseconds mixed?"
-        )
-
-
-def refuse_too_many(source: str, count: int) -> None:
-    """Refuse more single requests than are kept in memory.
-
-    Raises
-    ------
-    ConfigError
-        If there are more than `MAX_RECORDED`.
-    """
-    if count > MAX_RECORDED:
-        raise ConfigError(
-            f"{source}: more than {MAX_RECORDED} single requests; import the run in parts, or without its requests"
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
+from roofline_lab.ground_truth.json_stream import stream_values
 from roofline_lab.importers.imported import (
     MS_PER_S,
     Foreign,
@@ -24,7 +25,6 @@ from roofline_lab.importers.imported import (
     refuse_other_tool,
 )
 from roofline_lab.importers.impossible import Mean, refuse_impossible
-from roofline_lab.importers.json_stream import stream_values
 from simulator.errors import ConfigError
 from simulator.validation import parse
 

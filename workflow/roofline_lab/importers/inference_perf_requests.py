@@ -15,19 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.ground_truth import measurement_lint as lint
-from roofline_lab.ground_truth.requests import MeasuredRequest
+from roofline_lab.ground_truth.json_stream import EACH, stream_values
+from roofline_lab.ground_truth.requests import MeasuredRequest, checked_requests, refuse_too_many
 from roofline_lab.importers.imported import (
     MS_PER_S,
     US_PER_S,
     Foreign,
     Latency,
     WholeNumber,
-    checked_requests,
-    refuse_too_many,
 )
 from roofline_lab.importers.inference_perf_report import Stage
 from roofline_lab.importers.inference_perf_workload import Profile
-from roofline_lab.importers.json_stream import EACH, stream_values
 from simulator.errors import ConfigError
 from simulator.validation import parse
 from simulator.workload.prefixes import recognise_pool

@@ -10,27 +10,31 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from roofline_lab.files import write_text
 from roofline_lab.ground_truth import measurement_lint as lint
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.experiment_lint import seen_in, unflagged
+from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_values
 from roofline_lab.ground_truth.quality import Flag, QualityFlag
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
-from roofline_lab.ground_truth.requests import REQUESTS_FILE, requests_text
+from roofline_lab.ground_truth.requests import (
+    LOOKED_AT,
+    REQUESTS_FILE,
+    MeasuredRequest,
+    Trace,
+    read_trace,
+    requests_text,
+)
 from roofline_lab.importers import READERS, read_results
 from roofline_lab.importers.experiment_text import content_of
 from roofline_lab.importers.guidellm_report import DESCEND as GUIDELLM_CONTAINERS
-from roofline_lab.importers.imported import US_PER_S, BothSides, Imported
+from roofline_lab.importers.imported import MS_PER_S, US_PER_S, BothSides, Imported, statistics_of
 from roofline_lab.importers.inference_perf import RESULTS_FOLDER
 from roofline_lab.importers.inference_perf_report import STAGE_FILE, SUMMARY_FILE
-from roofline_lab.importers.json_stream import READ_ERRORS, open_text, stream_values
 from roofline_lab.importers.measured_csv import read as read_table
 from roofline_lab.importers.naming import Names, Resolved
-from roofline_lab.importers.trace import Traced, read_trace
 from simulator.errors import ConfigError
-from simulator.metrics import percentile
 from simulator.validation import parse
 
 EXPERIMENT, TABLE, TRACE = "experiment", "table", "trace"
@@ -107,7 +111,7 @@ def inspect(path: Path) -> Iterator[Inspection]:
     if kind == EXPERIMENT:
         yield of_experiment(load_experiment(path.absolute()))
     elif kind == TRACE:
-        yield of_trace(path.name, read_trace(path, replayable=False))
+        yield of_trace(read_trace(path, LOOKED_AT))
     elif kind == TABLE:
         # The year of an id without one decides nothing here.
         for name, imported in read_table(path, year=1).items():
@@ -165,33 +169,40 @@ def of_experiment(experiment: Experiment) -> Inspection:
     return Inspection(title, tuple(points), (), (*experiment.quality, *(one.quality() for one in seen)))
 
 
-def of_trace(name: str, traced: Sequence[Traced]) -> Inspection:
+def of_trace(trace: Trace) -> Inspection:
     """Return what a request trace shows."""
-    stages: dict[str, list[Traced]] = {}
-    for request in traced:
-        stages.setdefault(f"stage_{request.stage}", []).append(request)
-    found = list(_flags((), [lint.prompts_repeat([request.prompt_tokens for request in traced])]))
-    spans = []
-    for stage, requests in stages.items():
-        found += _flags((stage,), _of_stage(requests))
-        ends = [request.arrival_us + (request.e2e_ms or 0.0) * US_PER_S / 1000 for request in requests]
+    stages: dict[str, list[int]] = {}
+    for position, request in enumerate(trace.requests):
+        stages.setdefault(request.load_point, []).append(position)
+    found = list(_flags((), [lint.prompts_repeat([request.prompt_tokens for request in trace.requests])]))
+    points, spans = [], []
+    for stage, positions in stages.items():
+        requests = [trace.requests[position] for position in positions]
+        name = f"stage_{stage}"
+        found += _flags((name,), _of_stage(requests, [trace.client_tokens[position] for position in positions]))
+        ends = [request.arrival_us + (request.e2e_ms or 0.0) * US_PER_S / MS_PER_S for request in requests]
         spans.append((requests[0].arrival_us / US_PER_S, max(ends) / US_PER_S))
+        points.append(_traced_point(name, requests))
     found += _flags((), [lint.stages_overlap(spans)])
-    points = tuple(_traced_point(stage, requests) for stage, requests in stages.items())
-    return Inspection(f"{name}: trace of {len(traced)} requests", points, (), tuple(found))
+    title = f"{trace.path.name}: trace of {len(trace.requests)} requests"
+    return Inspection(title, tuple(points), (), tuple(found))
 
 
-def _of_stage(requests: Sequence[Traced]) -> Iterable[lint.Finding | None]:
-    done = [request for request in requests if request.completed]
-    ttft = [request.ttft_ms for request in done if request.ttft_ms is not None]
-    timed = [(request, request.e2e_ms) for request in done if request.e2e_ms is not None]
-    counted = [(request.client_tokens, e2e) for request, e2e in timed if request.client_tokens is not None]
+def _of_stage(
+    requests: Sequence[MeasuredRequest], client_tokens: Sequence[int | None]
+) -> Iterable[lint.Finding | None]:
+    done = [(request, tokens) for request, tokens in zip(requests, client_tokens, strict=True) if request.completed]
+    ttft = [request.ttft_ms for request, _ in done if request.ttft_ms is not None]
+    timed = [(request.output_tokens, request.e2e_ms) for request, _ in done if request.e2e_ms is not None]
+    counted = [
+        (tokens, request.e2e_ms) for request, tokens in done if request.e2e_ms is not None and tokens is not None
+    ]
     return (
         lint.constant_is_poisson([request.arrival_us for request in requests]),
         lint.cold_start(ttft),
         lint.queue_grows(ttft),
         lint.overloaded(sent=len(requests), failed=len(requests) - len(done)),
-        lint.lengths_unrelated_to_time([request.output_tokens for request, _ in timed], [e2e for _, e2e in timed]),
+        lint.lengths_unrelated_to_time([tokens for tokens, _ in timed], [e2e for _, e2e in timed]),
         lint.lengths_unrelated_to_time([tokens for tokens, _ in counted], [e2e for _, e2e in counted]),
     )
 
@@ -202,25 +213,19 @@ def _flags(points: Sequence[str], findings: Iterable[lint.Finding | None]) -> It
             yield finding.quality("noted", points)
 
 
-def _traced_point(stage: str, requests: Sequence[Traced]) -> Point:
+def _traced_point(name: str, requests: Sequence[MeasuredRequest]) -> Point:
     done = [request for request in requests if request.completed]
     columns = {
         "ttft": [request.ttft_ms for request in done if request.ttft_ms is not None],
         "e2e": [request.e2e_ms for request in done if request.e2e_ms is not None],
-        "tpot": [
-            (request.e2e_ms - request.ttft_ms) / (request.output_tokens - 1)
-            for request in done
-            if request.e2e_ms is not None and request.ttft_ms is not None and request.output_tokens > 1
-        ],
+        "tpot": [request.tpot_ms for request in done if request.tpot_ms is not None],
     }
     figures: dict[str, float] = {}
     for kind, values in columns.items():
         if values:
-            ranks = {f"{kind}_{rank}": percentile(values, int(rank[1:])) for rank in RANKS[1:]}
-            figures |= {f"{kind}_mean": fmean(values)} | {
-                key: value for key, value in ranks.items() if value is not None
-            }
-    return Point(stage, len(requests), len(done), figures)
+            stated = statistics_of(kind, values)
+            figures |= {key: value for key, value in stated.items() if value is not None}
+    return Point(name, len(requests), len(done), figures)
 
 
 def _folder_kind(path: Path) -> str | None:

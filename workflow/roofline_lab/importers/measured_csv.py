@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.ground_truth import measurement_lint as lint
+from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.requests import listed
 from roofline_lab.importers.csv_figures import FIGURES, corrected_figures, of_whole_run
 from roofline_lab.importers.csv_workload import pool_prompts, sent_workload
 from roofline_lab.importers.imported import Imported, Notes, figures, saturation
 from roofline_lab.importers.impossible import Mean, refuse_impossible
-from roofline_lab.importers.json_stream import READ_ERRORS, open_text
 from roofline_lab.importers.naming import Names
-from roofline_lab.importers.trace import traced
+from roofline_lab.importers.trace import with_traces
 from roofline_lab.importers.writing import Written, project_of, write_all
 from simulator.errors import ConfigError
 from simulator.validation import config_error, suggest
@@ -96,7 +96,7 @@ def import_table(
     alone = (out.absolute().parent / "vocabulary.yaml").is_file() or (root is not None and len(found) == 1)
     if (alone or traces) and len(found) > 1:
         raise ConfigError(f"--out: {len(found)} experiments in {path}; give --experiment, or {out.parent} as --out")
-    targets = {(out if alone else out / name): traced(imported, traces) for name, imported in found.items()}
+    targets = {(out if alone else out / name): with_traces(imported, traces) for name, imported in found.items()}
     roots = {project_of(target, root) for target in targets}
     return write_all(targets, roots.pop(), names)
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
 from roofline_lab.importers.imported import MS_PER_S, Foreign, WholeNumber
-from roofline_lab.importers.json_stream import READ_ERRORS, open_text
 from simulator.errors import ConfigError
 from simulator.validation import parse, read_yaml
 

@@ -18,13 +18,12 @@ from typing import Any
 
 from roofline_lab.ground_truth import measurement_lint as lint
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.ground_truth.requests import MeasuredRequest
+from roofline_lab.ground_truth.requests import MeasuredRequest, checked_requests
 from roofline_lab.importers.imported import (
     MS_PER_S,
     US_PER_S,
     Imported,
     Notes,
-    checked_requests,
     figures,
     only_file,
     saturation,

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from roofline_lab.ground_truth.json_stream import stream_values
+from roofline_lab.ground_truth.requests import refuse_too_many
 from roofline_lab.importers.imported import (
     LARGEST,
     MS_PER_S,
@@ -24,9 +26,7 @@ from roofline_lab.importers.imported import (
     WholeNumber,
     refuse_longer_than_run,
     refuse_other_tool,
-    refuse_too_many,
 )
-from roofline_lab.importers.json_stream import stream_values
 from simulator.errors import ConfigError
 from simulator.validation import parse
 

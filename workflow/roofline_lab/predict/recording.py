@@ -4,7 +4,7 @@ Contract: `load_recordings` reads traces, finds the experiment of each in `groun
 per engine run, or raises one `ConfigError` that names file and remedy. A trace whose count of requests or mean
 latencies are not those its experiment states is refused: it is of another run, in another unit, or not complete.
 
-Two kinds of files are read: traces (`trace`), whose name up to the first `__` is the experiment's id and whose stages
+Two kinds of files are read: traces, whose name up to the first `__` is the experiment's id and whose stages
 share one clock, and the `requests.csv` beside an `experiment.yaml`, whose load points each have a clock of their own.
 """
 
@@ -22,8 +22,15 @@ from roofline_lab.ground_truth.experiment import Experiment, Replay, behind_warm
 from roofline_lab.ground_truth.load import LoadPoint, Side
 from roofline_lab.ground_truth.measurement_lint import cold_start
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
-from roofline_lab.ground_truth.requests import REQUESTS_FILE, MeasuredRequest, replayed
-from roofline_lab.ground_truth.trace import SUFFIXES, Trace, find_traces, read_trace
+from roofline_lab.ground_truth.requests import (
+    REQUESTS_FILE,
+    SUFFIXES,
+    MeasuredRequest,
+    Trace,
+    find_traces,
+    read_trace,
+    replayed,
+)
 from roofline_lab.scoring.errors import relative_difference
 from simulator.errors import ConfigError
 from simulator.validation import config_error, suggest

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from roofline_lab.importers import json_stream
-from roofline_lab.importers.json_stream import EACH, stream_values
+from roofline_lab.ground_truth import json_stream
+from roofline_lab.ground_truth.json_stream import EACH, stream_values
 from simulator.errors import ConfigError
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
