@@ -13,7 +13,7 @@ import yaml
 
 from roofline_lab.config import Tolerances
 from roofline_lab.hypotheses.criteria import CriterionOutcome
-from roofline_lab.scoring.errors import ErrorRow
+from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import CriterionResult, Metric, RowStatus
 from tests.paths import ROOT
 

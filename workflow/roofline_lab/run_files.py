@@ -13,7 +13,7 @@ from typing import Any
 
 from roofline_lab.hypotheses.split import Split
 from roofline_lab.project import Run
-from roofline_lab.scoring.errors import ErrorRow
+from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import Metric, RowStatus
 from simulator.errors import ConfigError
 
@@ -138,7 +138,7 @@ def _error_row(row: Row, metric: Metric, side: str, overloaded: tuple[str, ...])
         half_digit_ms=entry.get("half_digit_ms", 0.0),
         status=status,
         reason=reason,
-        side=side,
+        holdout=side,
         strategy=load.get("strategy", ""),
         rate_per_s=load.get("achieved_per_s") or load.get("requested_per_s"),
         mixed_share=_mixed_share(row) if load else None,

@@ -10,7 +10,7 @@ import yaml
 
 from roofline_lab.predict import evaluate as predict
 from roofline_lab.predict.metrics import NO_INTER_TOKEN, ONE_TOKEN
-from roofline_lab.scoring.errors import NUMBER_COLUMNS
+from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 from simulator.metrics import MetricName
 from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.predict.strangers import SEEN, STRANGE_MODEL, Stranger, latency, point, poisson, rate, section

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roofline_lab.hypotheses.criteria import Criterion
-from roofline_lab.scoring.errors import Scores
+from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import CriterionResult
 from simulator.errors import ConfigError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roofline_lab.hypotheses.criteria import Criterion
-from roofline_lab.scoring.errors import Scores
+from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import CriterionResult
 from simulator.errors import ConfigError
@@ -135,7 +135,7 @@ def test_the_sign_of_an_error_is_a_prediction_like_any_other():
 
 
 def test_a_gap_is_test_minus_train_and_needs_both_sides():
-    rows = [error_row("treatment", "a", 10.0, side="train"), error_row("treatment", "b", 17.0, side="test")]
+    rows = [error_row("treatment", "a", 10.0, holdout="train"), error_row("treatment", "b", 17.0, holdout="test")]
     found = judged(rows, kind="test_gap", at_most_pp=5)
     assert (found.result, found.observed) == (FAIL, pytest.approx(7.0))
     assert found.detail == "train 10.0 %, test 17.0 %"
@@ -143,13 +143,13 @@ def test_a_gap_is_test_minus_train_and_needs_both_sides():
 
 
 def test_a_test_error_far_below_the_train_error_is_a_gap_only_either_way():
-    rows = [error_row("treatment", "a", 30.0, side="train"), error_row("treatment", "b", 10.0, side="test")]
+    rows = [error_row("treatment", "a", 30.0, holdout="train"), error_row("treatment", "b", 10.0, holdout="test")]
     assert judged(rows, kind="test_gap", at_most_pp=5).result is PASS
     assert judged(rows, kind="test_gap", at_most_pp=5, either_way=True).result is FAIL
 
 
 def test_a_criterion_on_one_side_sees_no_other_row():
-    rows = gains(20, side="train") + pair("other", -40, -39, side="test")
+    rows = gains(20, holdout="train") + pair("other", -40, -39, holdout="test")
     found = judged(rows, kind="improvement", at_least_pp=3, side="test")
     assert (found.result, found.observed) == (FAIL, pytest.approx(1.0))
     assert "on the test experiments" in found.statement

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from roofline_lab.hypotheses.criteria import Criterion
 from roofline_lab.hypotheses.proportional import explain_criteria, explained_pct, identities
 from roofline_lab.report.evidence_tables import explained_gains
-from roofline_lab.scoring.errors import Scores
+from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import CriterionResult, Metric
 from simulator.validation import StrictModel, parse

@@ -78,7 +78,7 @@ def test_the_swept_option_is_set_where_it_is_and_nothing_else_changes():
 
 def test_the_value_with_the_lowest_mean_error_is_chosen_and_of_equals_the_smallest():
     rows = [
-        (v, error_row(experiment=e, error_pct=p, side="train"))
+        (v, error_row(experiment=e, error_pct=p, holdout="train"))
         for v, e, p in [(5, "a", 9), (5, "b", 3), (9, "a", 6), (9, "b", 6), (1, "a", 8), (1, "b", 8)]
     ]
     errors = curve(rows, TPOT)
@@ -88,7 +88,7 @@ def test_the_value_with_the_lowest_mean_error_is_chosen_and_of_equals_the_smalle
 
 def test_a_test_experiment_can_never_choose():
     with pytest.raises(InvariantError, match="may not choose"):
-        curve([(1.0, error_row(side="test"))], TPOT)
+        curve([(1.0, error_row(holdout="test"))], TPOT)
 
 
 # --- the guard ----------------------------------------------------------------------------------

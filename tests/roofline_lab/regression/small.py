@@ -13,7 +13,7 @@ import yaml
 
 from roofline_lab.files import csv_text
 from roofline_lab.regression.records import Report, RowKey, Scored, Snapshot
-from roofline_lab.scoring.errors import NUMBER_COLUMNS
+from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 
 H1 = "h1_claim"
 METRIC = "tpot_mean"

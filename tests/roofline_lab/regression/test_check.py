@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roofline_lab.regression.check import compare_numbers, compare_reports
-from roofline_lab.scoring.errors import NUMBER_COLUMNS
+from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 from tests.roofline_lab.builders import tolerances
 
 TOLERANCES = tolerances(ms=0.001, pct=0.01, pp=0.1)

@@ -11,7 +11,8 @@ from roofline_lab.report.drawing import ARM_FILLS, ARM_HATCHES, legend_columns
 from roofline_lab.report.findings import build_report, changes
 from roofline_lab.report.findings_page import render_report, report_files
 from roofline_lab.report.tables import Tables
-from roofline_lab.scoring.errors import ERROR_COLUMNS, Scores, errors_text
+from roofline_lab.scoring.numbers import ERROR_COLUMNS, errors_text
+from roofline_lab.scoring.scores import Scores
 from roofline_lab.vocabulary import Metric, Scope
 from tests.roofline_lab.builders import HYPOTHESIS, error_row, pair, unscored_row
 

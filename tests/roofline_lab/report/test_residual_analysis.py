@@ -14,7 +14,7 @@ from roofline_lab.residuals.build import priced_by
 from roofline_lab.residuals.rows import residuals_of
 from roofline_lab.residuals.terms import BY_NAME
 from roofline_lab.run_files import OVERLOADED, SATURATED
-from roofline_lab.scoring.errors import numbers_text
+from roofline_lab.scoring.numbers import numbers_text
 from roofline_lab.vocabulary import Metric, Scope, Statistic
 from simulator.steptime.options import parse_options
 from tests.roofline_lab.builders import HYPOTHESIS

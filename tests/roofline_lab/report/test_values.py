@@ -6,7 +6,8 @@ import pytest
 
 from roofline_lab.rendering import render_text
 from roofline_lab.report.values import Values
-from roofline_lab.scoring.errors import Scores, numbers_of
+from roofline_lab.scoring.scores import Scores
+from roofline_lab.scoring.table import numbers_of
 from roofline_lab.vocabulary import Metric
 from simulator.errors import ConfigError
 from tests.roofline_lab.builders import HYPOTHESIS, pair

@@ -8,15 +8,10 @@ import io
 import pytest
 
 from roofline_lab.run_files import error_rows
-from roofline_lab.scoring.errors import (
-    ERROR_COLUMNS,
-    NUMBER_COLUMNS,
-    Scores,
-    errors_text,
-    mean,
-    numbers_of,
-    numbers_text,
-)
+from roofline_lab.scoring.errors import mean
+from roofline_lab.scoring.numbers import ERROR_COLUMNS, NUMBER_COLUMNS, errors_text, numbers_text
+from roofline_lab.scoring.scores import Scores
+from roofline_lab.scoring.table import numbers_of
 from roofline_lab.vocabulary import Metric, RowStatus, Scope, Statistic
 from tests.roofline_lab.builders import error_row, pair, unscored_row
 
@@ -45,7 +40,7 @@ def test_a_prediction_that_is_too_slow_has_a_positive_error():
 
 
 def test_a_row_belongs_to_one_group_at_every_scope():
-    row = error_row(experiment="e", workload="code", family="Big", tensor_parallel=4, side="test", strategy="stage")
+    row = error_row(experiment="e", workload="code", family="Big", tensor_parallel=4, holdout="test", strategy="stage")
     not_of_rows = (Scope.ROW, Scope.SWEEP, Scope.DRIVER, Scope.TERM)
     groups = [row.group(scope) for scope in Scope if scope not in not_of_rows]
     assert groups == ["e", "code", "Big", "4", "synchronous", "stage", "test", "all"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.scoring.errors import Scores
 from roofline_lab.scoring.published import COLUMNS, Cell, NotReproducible, Published, Source, load_published, reproduce
+from roofline_lab.scoring.scores import Scores
 from roofline_lab.vocabulary import Metric, Reproduction, Scope, Statistic
 from simulator.errors import ConfigError
 from tests.roofline_lab.builders import error_row, pair, tolerances

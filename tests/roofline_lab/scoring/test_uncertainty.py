@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roofline_lab.scoring.errors import Gain
+from roofline_lab.scoring.scores import Gain
 from roofline_lab.scoring.statistics import (
     bootstrap_difference,
     bootstrap_mean,

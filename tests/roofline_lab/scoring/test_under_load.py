@@ -28,7 +28,7 @@ from roofline_lab.report.load_tables import (
 from roofline_lab.report.scope import seeds_in_words
 from roofline_lab.run_files import SATURATED, error_rows
 from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference
-from roofline_lab.scoring.errors import Scores
+from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.scoring.under_load import strategy_of
 from roofline_lab.vocabulary import LoadFigure, Metric, RowStatus

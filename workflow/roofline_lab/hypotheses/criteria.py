@@ -17,7 +17,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from roofline_lab.scoring.errors import ErrorRow, Gain, Scores, mean
+from roofline_lab.scoring.errors import mean
+from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
 from roofline_lab.scoring.statistics import Interval
 from roofline_lab.scoring.uncertainty import Evidence, Uncertainty
 from roofline_lab.vocabulary import CriterionResult, Metric, Scope
@@ -183,7 +184,7 @@ class _OnErrors(BaseCriterion):
     def looked_at(self, scores: Scores) -> Scores:
         """Return the scores of the rows the criterion looks at."""
         chosen = scores if self.where is None else scores.where(self.where.matches)
-        return chosen if self.side is None else chosen.where(lambda row: row.side == self.side)
+        return chosen if self.side is None else chosen.where(lambda row: row.holdout == self.side)
 
     def unanswered(self, statement: str, reason: str) -> CriterionOutcome:
         """Return NOT MEASURED."""
@@ -534,7 +535,7 @@ class TestGap(_OneArm):
         )
         means = {}
         for side in ("train", "test"):
-            errors = [row.ape_pct for row in self.rows(scores) if row.side == side]
+            errors = [row.ape_pct for row in self.rows(scores) if row.holdout == side]
             if not errors:
                 return self.unanswered(statement, f"no scored experiment on the side {side}")
             means[side] = mean(errors)

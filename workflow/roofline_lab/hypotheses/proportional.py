@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from roofline_lab.hypotheses.criteria import CriterionOutcome
-from roofline_lab.scoring.errors import PERCENT, ErrorRow, Scores, ape_pct, gain_pp, mean
+from roofline_lab.scoring.errors import PERCENT, ape_pct, gain_pp, mean
+from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.statistics import median
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import Metric

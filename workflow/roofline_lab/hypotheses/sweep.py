@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints, model_validator
 
 from roofline_lab.hypotheses.split import TRAIN
-from roofline_lab.scoring.errors import ErrorRow, mean
+from roofline_lab.scoring.errors import mean
+from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import Metric
 from simulator.errors import InvariantError
 from simulator.validation import Finite, Positive, StrictModel
@@ -136,7 +137,7 @@ def curve(rows: Sequence[tuple[float, ErrorRow]], metric: Metric) -> dict[float,
     """
     by_value: dict[float, list[float]] = {}
     for value, row in rows:
-        if row.side != TRAIN:
+        if row.holdout != TRAIN:
             raise InvariantError(f"sweep: {row.experiment} is not a train experiment and may not choose a value")
         if row.metric is metric and row.is_scored:
             by_value.setdefault(value, []).append(row.ape_pct)

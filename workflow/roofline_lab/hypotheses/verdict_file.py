@@ -12,7 +12,7 @@ from typing import Any
 
 from roofline_lab.files import json_text
 from roofline_lab.hypotheses.verdict import Verdict
-from roofline_lab.scoring.errors import ErrorRow
+from roofline_lab.scoring.scores import ErrorRow
 
 VERDICT_FILE = "verdict.json"
 

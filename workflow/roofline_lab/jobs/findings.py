@@ -26,7 +26,7 @@ from roofline_lab.report.findings import Report, build_report
 from roofline_lab.report.findings_page import render_report, report_files
 from roofline_lab.report.synthetic.pages import render_row_report, row_report_files
 from roofline_lab.run_files import read_lines, read_rows
-from roofline_lab.scoring.errors import errors_text, numbers_text
+from roofline_lab.scoring.numbers import errors_text, numbers_text
 from roofline_lab.vocabulary import Reproduction
 from simulator.errors import ConfigError, RooflineLabError
 

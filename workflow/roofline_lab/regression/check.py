@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from roofline_lab.config import Tolerances
-from roofline_lab.scoring.errors import NUMBER_COLUMNS
+from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 
 KEY_COLUMNS = [column for column in NUMBER_COLUMNS if column != "value"]
 # Half a typographic point is invisible; different libraries place text by fractions of one.

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from roofline_lab.regression.records import RIGHT, WRONG, GroupKey, RowKey, Scored, ValueKey
-from roofline_lab.scoring.errors import NUMBER_COLUMNS
+from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 from simulator.errors import ConfigError
 
 # Load points that stand for generated points, and for all load points together.

@@ -26,8 +26,10 @@ from roofline_lab.report.residual_analysis import Analysis, analyses_of
 from roofline_lab.report.tables import Tables
 from roofline_lab.report.values import Values
 from roofline_lab.run_files import Row, error_rows
-from roofline_lab.scoring.errors import Number, Scores, numbers_of
+from roofline_lab.scoring.numbers import Number
 from roofline_lab.scoring.published import Comparison, Published, reproduce
+from roofline_lab.scoring.scores import Scores
+from roofline_lab.scoring.table import numbers_of
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import RowStatus, Scope
 

@@ -21,7 +21,7 @@ from roofline_lab.report.overhead_table import OPTION, overhead_table
 from roofline_lab.report.plots import predicted_versus_measured, signed_errors
 from roofline_lab.report.residual_analysis import analysis_figures
 from roofline_lab.report.scope import scope_of
-from roofline_lab.scoring.errors import numbers_text
+from roofline_lab.scoring.numbers import numbers_text
 from roofline_lab.scoring.published import Comparison, NotReproducible
 from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Metric, Reproduction
 

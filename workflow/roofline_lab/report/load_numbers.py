@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from roofline_lab.run_files import Row, overloaded_points, place_of
-from roofline_lab.scoring.errors import PERCENT, Number, signed_error_pct
+from roofline_lab.scoring.errors import PERCENT, signed_error_pct
+from roofline_lab.scoring.numbers import Number
 from roofline_lab.vocabulary import LoadFigure, Scope, Statistic
 
 Line = tuple[LoadFigure, Statistic, float, str]

@@ -13,7 +13,8 @@ from typing import Any
 
 from roofline_lab.formatting import MISSING, pct, pp, table
 from roofline_lab.run_files import Row, overloaded_points, place_of
-from roofline_lab.scoring.errors import PERCENT, ErrorRow, Gain, Scores, ape_pct, mean
+from roofline_lab.scoring.errors import PERCENT, ape_pct, mean
+from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import Metric, RowStatus
 

@@ -27,7 +27,7 @@ from roofline_lab.report.drawing import (
     log_log,
     svg,
 )
-from roofline_lab.scoring.errors import ErrorRow, Scores
+from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.vocabulary import Metric
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from roofline_lab.residuals.ranking import Resampling, Suggestion, ranked_terms
 from roofline_lab.residuals.record import Residual
 from roofline_lab.residuals.rows import NAMES, residuals_of
 from roofline_lab.run_files import Row
-from roofline_lab.scoring.errors import ALL_LOAD_POINTS, Number
+from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
 from roofline_lab.vocabulary import Metric, Scope, Statistic
 
 

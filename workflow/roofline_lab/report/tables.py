@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from roofline_lab.formatting import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
 from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict
-from roofline_lab.scoring.errors import ErrorRow, Scores, mean
+from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.published import Comparison
+from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.vocabulary import Metric, Reproduction, RowStatus, Scope
 
 # Arms up to which one table holds all metrics.
@@ -274,7 +275,7 @@ def _runs(scores: Scores) -> list[tuple[str, str, str]]:
 def unscored(scores: Scores) -> str:
     """Return the runs without a number, with status and reason; empty if there are none."""
     rows = [
-        [row.experiment, row.arm, row.load_point, row.metric.label, row.status.value, row.reason]
+        [row.experiment, row.arm, row.load_point, Metric(row.metric).label, row.status.value, row.reason]
         for row in scores.unscored()
     ]
     return table(["Experiment", "Arm", "Load point", "Metric", "Status", "Reason"], rows, left=6) if rows else ""

@@ -13,7 +13,8 @@ from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.proportional import Identity
 from roofline_lab.hypotheses.verdict import Verdict
 from roofline_lab.run_files import Row
-from roofline_lab.scoring.errors import ALL_LOAD_POINTS, Number, Scores
+from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
+from roofline_lab.scoring.scores import Scores
 from roofline_lab.vocabulary import Metric, RowStatus, Scope, Statistic
 from simulator.errors import ConfigError
 from simulator.validation import suggest

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.config import Tolerances
-from roofline_lab.scoring.errors import ErrorRow, Scores, mean
+from roofline_lab.scoring.errors import mean
+from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.vocabulary import Metric, Reproduction, Scope, Statistic
 from simulator.errors import ConfigError
 from simulator.validation import StrictModel, parse, read_yaml

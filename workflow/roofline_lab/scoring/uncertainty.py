@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from roofline_lab.scoring.errors import ErrorRow, Gain, mean
+from roofline_lab.scoring.errors import mean
+from roofline_lab.scoring.scores import ErrorRow, Gain
 from roofline_lab.scoring.statistics import (
     MIN_SAMPLE,
     Interval,

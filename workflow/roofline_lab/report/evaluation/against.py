@@ -16,7 +16,8 @@ from roofline_lab.predict.predictors import Standing
 from roofline_lab.predict.records import HEADLINE, PREDICTED_SATURATED, PointResult, label
 from roofline_lab.report.evaluation.aggregate import group_name, standing_groups
 from roofline_lab.report.evaluation.numbers import Line, line
-from roofline_lab.scoring.errors import ALL_LOAD_POINTS, mean
+from roofline_lab.scoring.errors import mean
+from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
 from roofline_lab.scoring.statistics import Interval, PValue, bootstrap_mean, median, sign_flip_p
 
 MOST_CHANGED = 10

@@ -13,7 +13,8 @@ from roofline_lab.config import Settings
 from roofline_lab.files import csv_text
 from roofline_lab.predict.records import Figure, PointResult, Refused, Status
 from roofline_lab.report.evaluation.aggregate import GROUPS, Means, group_of, grouped, means, standing_groups
-from roofline_lab.scoring.errors import ALL_LOAD_POINTS, NUMBER_COLUMNS, PERCENT, VALUE_DECIMALS
+from roofline_lab.scoring.errors import PERCENT
+from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, NUMBER_COLUMNS, VALUE_DECIMALS
 
 PREDICTION_COLUMNS = (
     "experiment",

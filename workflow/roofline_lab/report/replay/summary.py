@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from roofline_lab.files import csv_text
 from roofline_lab.predict.replay import LATENCIES, STATISTICS, StageScore
-from roofline_lab.scoring.errors import ALL_LOAD_POINTS, NUMBER_COLUMNS, VALUE_DECIMALS, mean, signed_error_pct
+from roofline_lab.scoring.errors import mean, signed_error_pct
+from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, NUMBER_COLUMNS, VALUE_DECIMALS
 
 METHOD = "replay"
 WAYS = ("load_points", "experiments")

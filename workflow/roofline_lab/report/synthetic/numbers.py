@@ -15,7 +15,7 @@ from roofline_lab.hypotheses.synthetic.resolve import MEASURED
 from roofline_lab.hypotheses.synthetic.rows import RowTable
 from roofline_lab.hypotheses.synthetic.spec import Column, SyntheticHypothesis
 from roofline_lab.hypotheses.synthetic.summaries import summarise, sweeps_of
-from roofline_lab.scoring.errors import NUMBER_COLUMNS, VALUE_DECIMALS
+from roofline_lab.scoring.numbers import NUMBER_COLUMNS, VALUE_DECIMALS
 from roofline_lab.scoring.published import Cell, Comparison, Published
 from roofline_lab.vocabulary import Reproduction, Scope, Statistic
 

@@ -1,0 +1,186 @@
+"""The rows errors are taken of, and the questions that criteria and tables ask of those of one method.
+
+A row is one metric of one load point as one arm predicts it, beside its measurement: the same record for findings,
+evaluations, calibrations and replays. A row that was not simulated or not measured carries a status and a reason and
+enters no mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from roofline_lab.scoring.errors import gain_pp, mean, signed_error_pct
+from roofline_lab.vocabulary import RowStatus, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    """One metric of one load point as one arm predicts it, beside its measurement.
+
+    Attributes
+    ----------
+    method, arm
+        How it was predicted, and by which arm, set of options, variant of constants or other predictor.
+    predicted, measured
+        In `unit`; None where the row has no number, see `status` and `reason`.
+    half_digit_ms
+        Half of the last printed digit of the measured figures this row rests on.
+    holdout
+        What the load point is to the prediction: `train` or `test` where a hypothesis splits its experiments, how much
+        of a test it is where a calibration predicts; else empty.
+    strategy, rate_per_s
+        Kind of load, and requests completed (else sent) per second; only where load points were replayed.
+    mixed_share
+        Simulated steps that hold both phases, as a fraction of all steps.
+    side
+        Where it was measured: `client` or `server`, empty where that does not matter.
+    definition
+        How the metric was measured, as the ground truth says.
+    """
+
+    method: str
+    arm: str
+    experiment: str
+    load_point: str
+    workload: str
+    family: str
+    model: str
+    tensor_parallel: int
+    metric: str
+    predicted: float | None
+    measured: float | None
+    half_digit_ms: float = 0.0
+    status: RowStatus = RowStatus.OK
+    reason: str = ""
+    holdout: str = ""
+    strategy: str = ""
+    rate_per_s: float | None = None
+    mixed_share: float | None = None
+    hardware: str = ""
+    side: str = ""
+    definition: str = ""
+    unit: str = "ms"
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether both sides have a number."""
+        return self.status == RowStatus.OK
+
+    @property
+    def signed_error_pct(self) -> float:
+        """Predicted minus measured in percent of measured; negative: predicted too fast. Only of a scored row."""
+        assert self.measured is not None, "only scored rows have an error"
+        return self.signed_error_against(self.measured)
+
+    @property
+    def ape_pct(self) -> float:
+        """Absolute percentage error of the mean."""
+        return abs(self.signed_error_pct)
+
+    def signed_error_against(self, measured: float) -> float:
+        """Return the signed error in percent against another measured value."""
+        assert self.predicted is not None, "only scored rows have an error"
+        return signed_error_pct(self.predicted, measured)
+
+    def counts_at(self, scope: Scope) -> bool:
+        """Whether the row enters aggregates at `scope`: train rows count only as the side they are on.
+
+        What a value was chosen by must not lower the error it is reported with.
+        """
+        return bool(self.holdout) if scope is Scope.SPLIT else self.holdout != "train"
+
+    def group(self, scope: Scope) -> str:
+        """Return the key of the group this row belongs to at `scope`."""
+        keys = {
+            Scope.EXPERIMENT: self.experiment,
+            Scope.WORKLOAD: self.workload,
+            Scope.FAMILY: self.family,
+            Scope.TP: str(self.tensor_parallel),
+            Scope.LOAD_POINT: self.load_point,
+            Scope.STRATEGY: self.strategy,
+            Scope.SPLIT: self.holdout,
+            Scope.OVERALL: "all",
+        }
+        return keys[scope]
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """How much closer one arm is than another, for one experiment, in percentage points."""
+
+    row: ErrorRow
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The gain of one model and workload along TP."""
+
+    label: str
+    tensor_parallel: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+class Scores:
+    """All error rows of one method, with the questions criteria and tables ask of them."""
+
+    def __init__(self, rows: Iterable[ErrorRow]) -> None:
+        self.rows = tuple(rows)
+
+    @cached_property
+    def _by_key(self) -> dict[tuple[str, str, str, str], ErrorRow]:
+        return {(row.arm, row.experiment, row.load_point, row.metric): row for row in self.rows}
+
+    def select(self, arm: str, metric: str) -> tuple[ErrorRow, ...]:
+        """Return the scored rows of one arm and metric, in matrix order."""
+        return tuple(row for row in self.rows if row.arm == arm and row.metric == metric and row.is_scored)
+
+    def where(self, keep: Callable[[ErrorRow], bool]) -> Scores:
+        """Return the scores of some rows alone."""
+        return Scores(row for row in self.rows if keep(row))
+
+    def ratios(self, metric: str, of: str, over: str) -> dict[tuple[str, str], float]:
+        """Return prediction of arm `of` over that of arm `over`, by experiment and load point."""
+        found = {}
+        for row in self.select(of, metric):
+            other = self.row(over, row.experiment, metric, row.load_point)
+            if other is not None and other.is_scored and row.predicted is not None and other.predicted:
+                found[row.experiment, row.load_point] = row.predicted / other.predicted
+        return found
+
+    def unscored(self) -> tuple[ErrorRow, ...]:
+        """Return the rows that have no number."""
+        return tuple(row for row in self.rows if not row.is_scored)
+
+    def row(self, arm: str, experiment: str, metric: str, load_point: str) -> ErrorRow | None:
+        """Return one row, or None if the matrix has no such run."""
+        return self._by_key.get((arm, experiment, load_point, metric))
+
+    def mape(self, arm: str, metric: str, where: Callable[[ErrorRow], bool] = lambda row: True) -> float | None:
+        """Return the unweighted mean error in percent, or None if nothing was scored."""
+        errors = [row.ape_pct for row in self.select(arm, metric) if where(row)]
+        return mean(errors) if errors else None
+
+    def gain_over(self, arm: str, row: ErrorRow) -> float | None:
+        """Return the gain of a row over the same one under another arm, or None if one of the two has no error."""
+        other = self.row(arm, row.experiment, row.metric, row.load_point)
+        both = other is not None and other.is_scored and row.is_scored
+        return gain_pp(row.ape_pct, other.ape_pct) if both else None
+
+    def gains(self, metric: str, of: str, over: str) -> tuple[Gain, ...]:
+        """Return the gain of arm `of` over arm `over`, for every run scored on both."""
+        pairs = ((row, self.gain_over(over, row)) for row in self.select(of, metric))
+        return tuple(Gain(row, value) for row, value in pairs if value is not None)
+
+    def tp_series(self, metric: str, of: str, over: str) -> tuple[Series, ...]:
+        """Return the gain along TP of every model and workload measured at two or more TP."""
+        found: dict[tuple[str, str], dict[int, float]] = {}
+        for gain in self.gains(metric, of, over):
+            found.setdefault((gain.row.model, gain.row.workload), {})[gain.row.tensor_parallel] = gain.value
+        return tuple(
+            Series(f"{model}/{workload}", tuple(sorted(by_tp)), tuple(by_tp[tp] for tp in sorted(by_tp)))
+            for (model, workload), by_tp in sorted(found.items())
+            if len(by_tp) > 1
+        )
