@@ -37,8 +37,7 @@ from simulator.model import Model, load_model
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
-from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions
-from simulator.steptime.presets import upstream_options
+from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions, upstream_options
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"

@@ -47,7 +47,7 @@ _HOMES = {
     "measure_all": "simulator.metrics",
     "parse_options": "simulator.steptime.options",
     "run": "simulator.engine.loop",
-    "upstream_options": "simulator.steptime.presets",
+    "upstream_options": "simulator.steptime.options",
 }
 
 __all__ = sorted(_HOMES)

@@ -30,7 +30,7 @@ from simulator.kernels.measured import MeasuredKernels
 from simulator.steptime.batch import Batch
 from simulator.steptime.build import BuiltStepTime, build_step_time
 from simulator.steptime.cost import StepCost
-from simulator.steptime.presets import upstream_options
+from simulator.steptime.options import upstream_options
 
 # Past tokens, new tokens.
 Entry = Annotated[tuple[Tokens, Tokens], Field(strict=False)]

@@ -29,7 +29,7 @@ from simulator.steptime.base import StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
 from simulator.steptime.cost import StepCost
-from simulator.steptime.presets import upstream_options
+from simulator.steptime.options import upstream_options
 
 COLUMNS = ("id", "ttft_us", "e2e_us", "sched_delay_us", "preemptions")
 

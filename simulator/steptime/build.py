@@ -18,13 +18,19 @@ from simulator.steptime.attention import build_attention
 from simulator.steptime.base import KnowsWork
 from simulator.steptime.gemm import PhaseGemm, gemm_peak
 from simulator.steptime.linear import Linear
-from simulator.steptime.memory import kv_bandwidth, phase_memory, weight_bandwidths
-from simulator.steptime.options import AnyOptions, ConstantMfuOptions, MfuRooflineOptions
+from simulator.steptime.options import AnyOptions, CalibratedPhysicsOptions, ConstantMfuOptions, MfuRooflineOptions
 from simulator.steptime.overhead import all_reduce_us, build_overhead
 from simulator.steptime.physics import CalibratedPhysics
-from simulator.steptime.physics_options import CalibratedPhysicsOptions
 from simulator.steptime.roofline import MfuRoofline, RooflineParts
-from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, attention_shape
+from simulator.steptime.traffic import (
+    DynamicTraffic,
+    Weights,
+    WorkCount,
+    attention_shape,
+    kv_bandwidth,
+    phase_memory,
+    weight_bandwidths,
+)
 from simulator.steptime.v1 import CalibratedRoofline
 from simulator.steptime.v1_parameters import CalibratedRooflineOptions, parameter_warnings
 

@@ -13,6 +13,11 @@ MICROSECONDS = 1e6
 MAX_SHOWN_NOTES = 3
 
 
+def whole_us(duration_us: float) -> int:
+    """Round half up to whole microseconds; no step is shorter than one."""
+    return int(duration_us + 0.5) if duration_us > 1.0 else 1
+
+
 @dataclass(frozen=True, slots=True)
 class LookupUse:
     """One kernel efficiency and the table rows it rests on.

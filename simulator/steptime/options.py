@@ -11,14 +11,23 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, Strict, model_validator
 
 from simulator.errors import ConfigError
 from simulator.kernels.base import GUIDE_MFU_DECODE, GUIDE_MFU_PREFILL
 from simulator.kernels.policies import Policy
-from simulator.steptime.physics_options import CalibratedPhysicsOptions
 from simulator.steptime.v1_parameters import CalibratedRooflineOptions
 from simulator.validation import Count, Efficiency, Finite, NonNegative, Positive, StrictModel, parse, suggest
+
+Sharpness = Annotated[float, Strict(), Field(ge=1, allow_inf_nan=False)]
+
+# How rounded the corner between memory- and compute-bound GEMMs is, exponent of a p-norm; 1 adds both
+# times, infinity takes the longer. From 112 timed GEMM shapes: configs/kernels/h100/analytic.yaml.
+GEMM_CORNER_SHARPNESS = 2.7
+
+# Dense over causal attention FLOPs in upstream, taken from InferSim (dimensionless). Its prefill
+# tables count exactly half, so 2.0 would agree with them.
+UPSTREAM_CAUSAL_DIVISOR = 1.8
 
 
 class ConstantMfuOptions(StrictModel):
@@ -282,6 +291,55 @@ def _ascending(edges: tuple[int, ...]) -> bool:
     return bool(edges) and all(low < high for low, high in pairwise(edges))
 
 
+class CalibratedPhysicsOptions(StrictModel):
+    """What a GPU and a server sustain, and what they spend beside the work itself.
+
+    Defaults are what the data sheet alone says, peak rates and no overhead; a calibration replaces them.
+    Formulas: `simulator.steptime.physics`.
+
+    Attributes
+    ----------
+    weight_bandwidth_efficiency, kv_bandwidth_efficiency
+        Sustained over peak HBM bandwidth while weights, or KV cache, are read.
+    gemm_efficiency, attention_efficiency
+        Sustained over peak FLOP/s in large GEMMs, and in prefill attention.
+    corner_sharpness
+        Exponent that joins memory and compute time of the GEMMs; see `GEMM_CORNER_SHARPNESS`.
+    layer_us
+        Launches and tails of the kernels of one dense BF16 layer, us; every GPU of a tensor-parallel
+        group pays it. Layers with more kernels pay in proportion (`simulator.steptime.physics`).
+    step_us
+        Fixed cost of a step, us.
+    request_us
+        Cost of a request that is in a step, us.
+    all_reduce_us
+        Latency of one all-reduce, us; two per layer where TP > 1.
+    link_efficiency
+        Sustained over peak link bandwidth in those all-reduces; None prices them without their bytes.
+    lm_head
+        Price the projection to the vocabulary.
+    sampling_us_per_kilotoken
+        Sampling of a step from 1000 vocabulary entries, us, where unlikely tokens are cut off.
+    sampling_us_per_kilotoken_request
+        What each request adds to that, us.
+    """
+
+    family: Literal["calibrated_physics"]
+    weight_bandwidth_efficiency: Efficiency = 1.0
+    kv_bandwidth_efficiency: Efficiency = 1.0
+    gemm_efficiency: Efficiency = 1.0
+    attention_efficiency: Efficiency = 1.0
+    corner_sharpness: Sharpness = GEMM_CORNER_SHARPNESS
+    layer_us: NonNegative = 0.0
+    step_us: NonNegative = 0.0
+    request_us: NonNegative = 0.0
+    all_reduce_us: NonNegative = 0.0
+    link_efficiency: Efficiency | None = 1.0
+    lm_head: bool = True
+    sampling_us_per_kilotoken: NonNegative = 0.0
+    sampling_us_per_kilotoken_request: NonNegative = 0.0
+
+
 class LinearOptions(StrictModel):
     """Step time linear in new tokens; coefficients in us and us per token, fitted elsewhere."""
 
@@ -314,3 +372,31 @@ def parse_options(data: Mapping[str, object], *, source: str) -> AnyOptions:
     if not isinstance(family, str) or family not in FAMILIES:
         raise ConfigError(f"{source}: family: unknown step-time model {family!r}; {suggest(str(family), FAMILIES)}")
     return parse(FAMILIES[family], data, source=source)
+
+
+def upstream_options(
+    bandwidth_efficiency: float | None = None, per_layer_overhead_us: float = 0.0
+) -> MfuRooflineOptions:
+    """Return the options of upstream's final MFU roofline, the one its recorded steps come from.
+
+    Parameters
+    ----------
+    bandwidth_efficiency
+        Sustained over peak bandwidth; None means peak.
+    per_layer_overhead_us
+        us per layer, divided by TP.
+    """
+    overhead = PerLayerOverTpOverhead(kind="per_layer_over_tp", us=per_layer_overhead_us)
+    return MfuRooflineOptions(
+        family="mfu_roofline",
+        bandwidth_efficiency=bandwidth_efficiency,
+        mfu=KernelMfuOptions(kind="kernels", style="mfu"),
+        gemm_memory_floor=True,
+        decode_attention="flops_weighted",
+        prefill_context="actual",
+        prefill_mfu_at="bucket",
+        prefill_gemm="per_bucket",
+        causal_divisor=UPSTREAM_CAUSAL_DIVISOR,
+        phase_combination="max",
+        overhead=overhead if per_layer_overhead_us else NoOverhead(),
+    )

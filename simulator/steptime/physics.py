@@ -23,12 +23,10 @@ from simulator.errors import ConfigError
 from simulator.hardware import Hardware
 from simulator.model import Model
 from simulator.steptime.batch import Batch, BatchSums
-from simulator.steptime.cost import MICROSECONDS, StepCost, Term
+from simulator.steptime.cost import MICROSECONDS, StepCost, Term, whole_us
 from simulator.steptime.gemm import gemm_peak
-from simulator.steptime.options import PhaseFactors
+from simulator.steptime.options import CalibratedPhysicsOptions, PhaseFactors
 from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER
-from simulator.steptime.physics_options import CalibratedPhysicsOptions
-from simulator.steptime.rounding import whole_us
 from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, gemm_flops_per_token
 
 # Kernels of one layer as vLLM 0.11 to 0.15 launches them (its model definitions, fused by

@@ -1,21 +1,28 @@
-"""Bytes one step moves through HBM, and FLOPs it computes, counted over all GPUs together.
+"""Bytes one step moves through HBM and the time that takes, and FLOPs it computes, counted over all GPUs together.
 
 Counting rules (per step and phase): every weight of the layers once, expert weights as far as
 experts are expected to be touched; per request KV writes of the new tokens, KV reads of the past
 tokens, and one activation vector per layer and token. Embeddings, norms and router weights are
-not counted; the LM head only where asked for. Dividing by TP is the caller's business.
+not counted; the LM head only where asked for. Dividing counts by TP is the caller's business.
+
+Time is bytes over TP over sustained bandwidth. Weights and activations stream at one efficiency, KV traffic at
+its own where an option says so; the two times add up (rows R-002 to R-009 of the programme's feature table: peak,
+sustained, per-phase and access-pattern efficiencies).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from simulator.hardware import Hardware
 from simulator.kernels.base import AttentionShape
 from simulator.model import Model
 from simulator.steptime.batch import BatchSums
-from simulator.steptime.options import ACTIVATION_FRACTIONS, KV_READ_FRACTIONS, PhaseFactors
+from simulator.steptime.options import ACTIVATION_FRACTIONS, KV_READ_FRACTIONS, MfuRooflineOptions, PhaseFactors
 
 Chunks = Iterable[tuple[int, int]]
+# Seconds by weight, KV and activation bytes, and number of requests.
+PhaseMemory = Callable[[float, float, float, int], float]
 
 # A SwiGLU layer multiplies by gate, up and down.
 FEED_FORWARD_MATRICES = 3
@@ -153,3 +160,39 @@ def gemm_flops_per_token(model: Model) -> int:
 def attention_shape(model: Model) -> AttentionShape:
     """Return the shape kernels know a model by."""
     return AttentionShape(model.num_attention_heads, model.num_key_value_heads, model.head_elements)
+
+
+def weight_bandwidths(options: MfuRooflineOptions, hardware: Hardware) -> tuple[float, float]:
+    """Bytes/s of weights and activations in the prefill and in the decode phase."""
+    common = options.bandwidth_efficiency
+    return (
+        hardware.peak_bandwidth * (options.prefill_bandwidth_efficiency or common or 1.0),
+        hardware.peak_bandwidth * (options.decode_bandwidth_efficiency or common or 1.0),
+    )
+
+
+def kv_bandwidth(options: MfuRooflineOptions, hardware: Hardware) -> Callable[[int], float] | None:
+    """Bytes/s of KV traffic by number of requests in the phase; None where it moves as the rest."""
+    growth = options.kv_bandwidth_growth
+    if growth is not None:
+        peak, base, gain, full = hardware.peak_bandwidth, growth.base, growth.gain, growth.saturation_batch
+        return lambda requests: peak * (base + gain * min(requests / full, 1.0))
+    if options.kv_bandwidth_efficiency is not None:
+        constant = hardware.peak_bandwidth * options.kv_bandwidth_efficiency
+        return lambda requests: constant
+    return None
+
+
+def phase_memory(bandwidth: float, kv: Callable[[int], float] | None, tp: int) -> PhaseMemory:
+    """Return seconds as a function of (weight bytes, KV bytes, activation bytes, requests)."""
+    if kv is None:
+
+        def at_one_rate(weights: float, kv_bytes: float, activations: float, requests: int) -> float:
+            return (weights + kv_bytes + activations) / tp / bandwidth
+
+        return at_one_rate
+
+    def at_two_rates(weights: float, kv_bytes: float, activations: float, requests: int) -> float:
+        return (weights + activations) / tp / bandwidth + kv_bytes / tp / kv(requests)
+
+    return at_two_rates

@@ -24,11 +24,10 @@ from simulator.hardware import TERA, Hardware
 from simulator.model import Model
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.combination import COMBINATIONS, branch
-from simulator.steptime.cost import MICROSECONDS, PhaseCost, StepCost
+from simulator.steptime.cost import MICROSECONDS, PhaseCost, StepCost, whole_us
 from simulator.steptime.linear import EVERYTHING
 from simulator.steptime.options import ACTIVATION_FRACTIONS, KV_READ_FRACTIONS, PhaseCombination
 from simulator.steptime.overhead import Overhead, all_reduce_us, per_phase
-from simulator.steptime.rounding import whole_us
 from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, gemm_flops_per_token
 from simulator.steptime.v1_parameters import CalibratedRooflineOptions, V1Parameters
 

@@ -18,8 +18,7 @@ from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
 from simulator.steptime.kernel_choice import choose_kernels
 from simulator.steptime.observers import BottleneckObserver, ExtremesObserver
-from simulator.steptime.options import parse_options
-from simulator.steptime.physics_options import CalibratedPhysicsOptions
+from simulator.steptime.options import CalibratedPhysicsOptions, parse_options
 from simulator.validation import read_yaml
 from simulator.workload.build import WorkloadSpec, build_workload
 from tests.simulator.steptime.test_price_and_explain import VARIANTS

@@ -19,7 +19,7 @@ from roofline_lab.calibration.constants import (
 )
 from simulator.engine.records import RequestResult, RequestState
 from simulator.request_times import MetricOptions, e2e_us, ttft_us
-from simulator.steptime.physics_options import CalibratedPhysicsOptions
+from simulator.steptime.options import CalibratedPhysicsOptions
 
 
 @pytest.mark.parametrize("one", CONSTANTS, ids=lambda one: one.name)

@@ -15,7 +15,7 @@ from simulator.kernels.tables import load_tables
 from simulator.model import load_model
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
-from simulator.steptime.presets import upstream_options
+from simulator.steptime.options import upstream_options
 
 CLOSE = 1e-9
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware, Quantity
 from simulator.steptime.batch import Batch, BatchSums
+from simulator.steptime.options import CalibratedPhysicsOptions
 from simulator.steptime.physics import kernels_per_layer, rounded_corner
-from simulator.steptime.physics_options import CalibratedPhysicsOptions
 from tests.simulator.steptime.support import H100, LLAMA_70B, model, step_time
 
 LINKED = H100.model_copy(update={"link_bandwidth_gbs": Quantity(value=450.0, unit="GB/s", source="test")})

@@ -16,7 +16,7 @@ from simulator.hardware import load_hardware
 from simulator.model import load_model
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
-from simulator.steptime.physics_options import CalibratedPhysicsOptions
+from simulator.steptime.options import CalibratedPhysicsOptions
 from simulator.steptime.traffic import experts_touched
 from tests.paths import ROOT
 

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.steptime.physics_options import CalibratedPhysicsOptions
+from simulator.steptime.options import CalibratedPhysicsOptions
 
 Where = Literal["step", "client"]
 Vector = NDArray[np.float64]

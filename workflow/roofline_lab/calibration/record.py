@@ -19,7 +19,7 @@ from roofline_lab.ground_truth.experiment import Tool
 from roofline_lab.ground_truth.load import Side, Text
 from simulator.engine.options import EngineOptions
 from simulator.request_times import MetricOptions
-from simulator.steptime.physics_options import CalibratedPhysicsOptions
+from simulator.steptime.options import CalibratedPhysicsOptions
 from simulator.validation import Count, Finite, StrictModel, config_error, parse, read_yaml, suggest
 
 

@@ -28,8 +28,7 @@ from simulator.model import Model
 from simulator.request_times import MetricOptions
 from simulator.steptime.build import BuiltStepTime, build_step_time
 from simulator.steptime.kernel_choice import choose_kernels
-from simulator.steptime.options import StepTimeOptions
-from simulator.steptime.physics_options import CalibratedPhysicsOptions
+from simulator.steptime.options import CalibratedPhysicsOptions, StepTimeOptions
 
 KILO = 1000.0
 

@@ -13,6 +13,7 @@ from simulator.hardware import Hardware
 from simulator.model import Model
 from simulator.occupancy import Occupancy
 from simulator.steptime.options import (
+    CalibratedPhysicsOptions,
     ConstantMfuOptions,
     FixedOverhead,
     MfuRooflineOptions,
@@ -23,7 +24,6 @@ from simulator.steptime.options import (
     StepTimeOptions,
 )
 from simulator.steptime.physics import DENSE_KERNELS, kernels_per_layer
-from simulator.steptime.physics_options import CalibratedPhysicsOptions
 from simulator.steptime.traffic import Weights, gemm_flops_per_token
 
 US_PER_MS = 1000.0
