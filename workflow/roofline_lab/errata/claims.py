@@ -30,8 +30,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from roofline_lab import vocabulary
-from roofline_lab.errata.expression import evaluate, numbers, scalar, truths
-from roofline_lab.errata.functions import counted
+from roofline_lab.errata.columns import counted, evaluate, numbers, scalar, truths
 from roofline_lab.errata.interval import Interval, Truth, printed, shown
 from simulator.errors import ConfigError
 from simulator.validation import Finite, StrictModel

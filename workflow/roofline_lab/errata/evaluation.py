@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from roofline_lab.errata.claims import Claim, Follows, Judgement, Topic
+from roofline_lab.errata.columns import numbers
 from roofline_lab.errata.documents import Derived, Document, experiment_table, load_documents, names_of
-from roofline_lab.errata.expression import numbers
 from roofline_lab.errata.interval import Interval
 from roofline_lab.project import Project
 from simulator.errors import ConfigError

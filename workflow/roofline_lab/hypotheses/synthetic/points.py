@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
-from roofline_lab.hypotheses.synthetic.expressions import formula
+from roofline_lab.hypotheses.expressions import formula
 from roofline_lab.hypotheses.synthetic.rows import Scalar
 from roofline_lab.hypotheses.synthetic.spec import Axis, BatchPlan, DecodeGroup, Range, Setup, Sweep, Term
 from simulator.errors import ConfigError
@@ -96,14 +96,11 @@ def term(value: Term, point: Point) -> int:
     if isinstance(value, int):
         return value
     expression = formula(value)
-
-    def value_of(name: str) -> Scalar:
+    for name in expression.names:
         if name not in point.values:
             known = ", ".join(point.values)
             raise ConfigError(f"sweeps.{point.sweep}: '{value}' names '{name}', which is no axis; allowed: {known}")
-        return point.values[name]
-
-    return whole(expression(value_of), point, value)
+    return whole(expression(point.values.__getitem__), point, value)
 
 
 def whole(value: object, point: Point, what: str) -> int:

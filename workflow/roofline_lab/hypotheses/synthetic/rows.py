@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from roofline_lab.hypotheses.synthetic.expressions import formula
+from roofline_lab.hypotheses.expressions import formula
 
 Scalar = int | float | str
 

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints, model_validator
 
-from roofline_lab.hypotheses.synthetic.expressions import formula
+from roofline_lab.hypotheses.expressions import formula
 from roofline_lab.hypotheses.synthetic.rows import Row, RowTable, sequences
 from roofline_lab.vocabulary import Statistic
 from simulator.validation import NonNegative, StrictModel

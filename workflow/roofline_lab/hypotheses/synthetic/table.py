@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from roofline_lab.hypotheses.synthetic.expressions import formula
+from roofline_lab.hypotheses.expressions import formula
 from roofline_lab.hypotheses.synthetic.points import Point, points
 from roofline_lab.hypotheses.synthetic.resolve import columns_of, split_name
 from roofline_lab.hypotheses.synthetic.rows import Row, RowTable

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from roofline_lab.files import csv_text
-from roofline_lab.hypotheses.synthetic.expressions import formula
+from roofline_lab.hypotheses.expressions import formula
 from roofline_lab.hypotheses.synthetic.resolve import MEASURED
 from roofline_lab.hypotheses.synthetic.rows import RowTable
 from roofline_lab.hypotheses.synthetic.spec import Column, SyntheticHypothesis
