@@ -17,7 +17,6 @@ from tests.paths import ROOT
 from tests.roofline_lab.regression.small import (
     H1,
     commit,
-    findings_md,
     git,
     key,
     synthetic_csv,
@@ -119,14 +118,19 @@ def test_a_folder_and_a_revision_of_one_name_have_to_be_told_apart(capsys, tmp_p
     assert run(capsys, tmp_path, "refs/heads/main")[0] == 0
 
 
-def test_an_older_page_without_verdict_file_is_read(capsys, tmp_path):
-    folder = write_report(tmp_path, {"one": 110.0}, page=findings_md("Confirmed"))
+def test_of_a_revision_without_verdicts_the_numbers_are_compared_and_the_reader_told(capsys, tmp_path):
+    names = (H1, "h2_other")
+    for name in names:
+        write_report(tmp_path, {"one": 110.0}, name, page="- Corrected: **Confirmed**, because it did\n")
     commit(tmp_path)
-    (folder / "FINDINGS.md").unlink()
-    write_report(tmp_path, {"one": 110.0}, status="Refuted", criteria={"improves": "FAIL"})
+    for name in names:
+        (tmp_path / "reports" / name / "FINDINGS.md").unlink()
+        write_report(tmp_path, {"one": 114.0}, name, status="Refuted", criteria={"improves": "FAIL"})
     code, out, _ = run(capsys, tmp_path, "HEAD")
     assert code == 1
-    assert "| `improves` | PASS" in out
+    assert "No verdict flipped; rows: 2 worse" in out
+    assert "- HEAD:reports: verdicts and rows without a number of h1_claim, h2_other (no verdict.json" in out
+    assert run(capsys, tmp_path, "HEAD", "--fail-on", "flip")[0] == 0
 
 
 def test_noise_comes_from_the_ground_truth_of_each_side(capsys, repository):
@@ -141,9 +145,8 @@ def test_noise_comes_from_the_ground_truth_of_each_side(capsys, repository):
     assert "1 better" in run(capsys, repository, "HEAD")[1]
 
 
-@pytest.mark.parametrize("page", [None, "page"])
-def test_a_report_whose_numbers_alone_were_deleted_is_damaged_and_not_removed(capsys, tmp_path, page):
-    folder = write_report(tmp_path, {"one": 110.0}, page=page and findings_md("Confirmed"))
+def test_a_report_whose_numbers_alone_were_deleted_is_damaged_and_not_removed(capsys, tmp_path):
+    folder = write_report(tmp_path, {"one": 110.0})
     write_report(tmp_path, {"one": 110.0}, "h2_other")
     commit(tmp_path)
     (folder / "numbers.csv").unlink()

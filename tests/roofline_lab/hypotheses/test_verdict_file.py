@@ -7,10 +7,11 @@ import json
 import pytest
 
 from roofline_lab.hypotheses.verdict_file import VERDICT_FILE, verdict_text
-from roofline_lab.regression.findings import read_page, read_verdict
+from roofline_lab.regression.reading import read_verdict
 from roofline_lab.report.findings_page import render_report
 from roofline_lab.scoring.scores import Scores
 from tests.roofline_lab.builders import error_row, unscored_row
+from tests.roofline_lab.regression.pages import read_page
 from tests.roofline_lab.regression.small import key
 
 

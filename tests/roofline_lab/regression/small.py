@@ -12,7 +12,8 @@ import subprocess
 import yaml
 
 from roofline_lab.files import csv_text
-from roofline_lab.regression.records import Report, RowKey, Scored, Snapshot
+from roofline_lab.regression.noise import Scored
+from roofline_lab.regression.reading import Report, RowKey, Snapshot
 from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 
 H1 = "h1_claim"

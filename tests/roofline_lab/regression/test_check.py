@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from roofline_lab.regression.check import compare_numbers, compare_reports
@@ -26,7 +28,7 @@ def text(*rows, header=HEADER):
 
 def differences(found_rows):
     """Compare changed committed rows with the regenerated ones."""
-    return [str(number) for number in compare_numbers(text(*found_rows), text(*ROWS), TOLERANCES)]
+    return [str(number) for number in compare_numbers(text(*found_rows).encode(), text(*ROWS).encode(), TOLERANCES)]
 
 
 def changed(index, old, new):
@@ -62,7 +64,7 @@ def test_what_is_no_finite_number_is_a_difference(value):
 
 
 def test_the_same_nan_on_both_sides_is_still_a_difference():
-    rows = text(*changed(1, "12.200000", "nan"))
+    rows = text(*changed(1, "12.200000", "nan")).encode()
     assert len(compare_numbers(rows, rows, TOLERANCES)) == 1
 
 
@@ -94,7 +96,7 @@ def test_an_unknown_unit_is_refused_with_the_known_ones():
 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2\n", text(*ROWS).replace("value", "number"), "\x00"])
 def test_a_file_that_is_no_table_of_numbers_is_a_difference_not_a_crash(content):
-    (found,) = compare_numbers(content, text(*ROWS), TOLERANCES)
+    (found,) = compare_numbers(content.encode(), text(*ROWS).encode(), TOLERANCES)
     assert "cannot be read as a table of numbers" in found.what
 
 
@@ -161,3 +163,18 @@ def test_a_changed_figure_is_a_difference(folders, old, new):
 def test_a_coordinate_moved_less_than_an_eye_can_see_is_none(folders):
     (folders[0] / "figures" / "a.svg").write_text(SVG.replace("M 10.0", "M 10.4"), encoding="utf-8")
     assert compared(folders) == []
+
+
+def test_a_record_of_other_inputs_is_a_difference_that_names_them(folders):
+    for folder, methods in zip(folders, ("0a", "0b"), strict=True):
+        record = {"hashes": {"methods": methods, "settings": "1c"}, "hypothesis": "h1"}
+        (folder / "provenance.json").write_text(json.dumps(record), encoding="utf-8")
+    (found,) = compared(folders)
+    assert found == "provenance.json: hashes.methods: recorded 0a, now 0b: this input changed since the report"
+
+
+@pytest.mark.parametrize("damaged", ["", "[", "[1]", '{"hashes": {"settings": "1c"} }', "{}"])
+def test_a_record_that_is_damaged_is_a_difference_not_a_crash(folders, damaged):
+    (folders[0] / "provenance.json").write_text(damaged, encoding="utf-8")
+    (folders[1] / "provenance.json").write_text('{"hashes": {"settings": "1c"}}', encoding="utf-8")
+    assert len(compared(folders)) == 1

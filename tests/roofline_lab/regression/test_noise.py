@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline_lab.regression.measurements import standard_error
-from roofline_lab.regression.noise import Direction, change_of, half_printed_digit, half_width_ms
-from roofline_lab.regression.records import Figure, Measurement
+from roofline_lab.regression.noise import (
+    Direction,
+    Figure,
+    Measurement,
+    change_of,
+    half_printed_digit,
+    half_width_ms,
+    standard_error,
+)
 from tests.roofline_lab.regression.small import scored
 
 HERE = Measurement("one", "synchronous", "tpot_mean")

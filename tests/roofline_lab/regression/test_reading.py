@@ -6,14 +6,19 @@ import json
 
 import pytest
 
-from roofline_lab.regression.findings import read_page, read_verdict
-from roofline_lab.regression.measurements import read_figures
-from roofline_lab.regression.numbers import read_numbers, read_predictions
-from roofline_lab.regression.reading import read_snapshot
-from roofline_lab.regression.records import GroupKey, Measurement, ValueKey
+from roofline_lab.regression.noise import Measurement, read_experiment
+from roofline_lab.regression.reading import (
+    GroupKey,
+    ValueKey,
+    read_predictions,
+    read_report,
+    read_snapshot,
+    read_verdict,
+)
 from roofline_lab.regression.sources import open_source
 from simulator.errors import ConfigError
 from tests.paths import ROOT
+from tests.roofline_lab.regression.pages import read_page
 from tests.roofline_lab.regression.small import (
     H1,
     findings_md,
@@ -31,7 +36,7 @@ REPORTS = [*(ROOT / "reports").glob("*/numbers.csv"), *(ROOT / "reports").glob("
 
 
 def read(text):
-    return read_numbers(text.encode(), "x/numbers.csv")
+    return read_report("x", text.encode(), "x/numbers.csv")
 
 
 def refusal(text):
@@ -122,7 +127,7 @@ def test_a_yes_or_no_is_right_or_wrong(predicted, state):
         (lambda text: text + "corrected,treatment\n", "must have 9 columns"),
         (lambda text: text + "<<<<<<< HEAD\n", "merge conflict"),
         (lambda text: text + text.splitlines()[1] + ",more\n", "must have 9 columns"),
-        (lambda text: text + text.splitlines()[1] + "\n", "a second time"),
+        (lambda text: text + text.splitlines()[1] + "\n", "row given twice"),
         (lambda text: text.replace("100.000000,ms", "0.000000,ms"), "measured must be above 0"),
         (lambda text: without(text, "two,tpot_mean,measured"), "has no measured value"),
     ],
@@ -135,7 +140,7 @@ def test_damaged_numbers_are_refused_with_file_and_place(damage, words):
 
 def test_numbers_that_are_no_text_are_refused():
     with pytest.raises(ConfigError, match="not UTF-8"):
-        read_numbers(b"method,\xff\xfe", "x/numbers.csv")
+        read_report("x", b"method,\xff\xfe", "x/numbers.csv")
 
 
 def test_the_line_of_a_damaged_number_is_named():
@@ -149,14 +154,14 @@ PREDICTIONS = "load_point,family,variant,metric,predicted_ms,measured_ms,error_p
 
 def test_the_predictions_of_a_calibration_are_rows_with_a_variant_for_arm():
     found = read_predictions((PREDICTIONS + "run/stage_0,F,held_out,e2e_mean,110,100,10\n").encode(), "p")
-    assert list(found.rows) == [key("run", "held_out", "e2e_mean", "calibration", "stage_0")]
+    assert list(found) == [key("run", "held_out", "e2e_mean", "calibration", "stage_0")]
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("variant,metric\n", "has no column load_point"),
-        (PREDICTIONS + 2 * "run/s,F,held_out,e2e_mean,110,100,10\n", "a second time"),
+        (PREDICTIONS + 2 * "run/s,F,held_out,e2e_mean,110,100,10\n", "row given twice"),
         (PREDICTIONS + "run/s,F,held_out,e2e_mean,,100,10\n", "not a finite number"),
     ],
 )
@@ -230,7 +235,7 @@ def test_a_verdict_file_holds_no_number():
 def test_measured_figures_carry_rounding_and_sampling_error(tmp_path):
     write_ground_truth(tmp_path, tpot_p90={"value": 112.81552, "unit": "ms"}, throughput={"value": 1.0, "unit": "1/s"})
     content = (tmp_path / "ground_truth/one/experiment.yaml").read_bytes()
-    figures, problem = read_figures(content, "e")
+    figures, _, problem = read_experiment(content, "e")
     assert problem == ""
     figure = figures[Measurement("one", "synchronous", "tpot_mean")]
     assert figure.half_digit == pytest.approx(0.05)
@@ -240,14 +245,14 @@ def test_measured_figures_carry_rounding_and_sampling_error(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "a: [", "id: x", "id: x\nload_points: [3]", "\0", "id: x\nload_points: 3"])
 def test_ground_truth_that_cannot_be_read_is_told_and_not_fatal(text):
-    figures, problem = read_figures(text.encode(), "e")
+    figures, _, problem = read_experiment(text.encode(), "e")
     assert figures == {}
     assert problem.startswith("e")
 
 
 def test_every_experiment_of_the_project_can_be_read():
     for path in sorted((ROOT / "ground_truth").glob("*/experiment.yaml")):
-        figures, problem = read_figures(path.read_bytes(), path.parent.name)
+        figures, _, problem = read_experiment(path.read_bytes(), path.parent.name)
         assert figures, problem
 
 
@@ -274,7 +279,11 @@ def test_a_snapshot_holds_reports_figures_and_what_was_skipped(tmp_path):
     assert len(found.figures) == 1
     assert [
         words
-        for words in ("h2_silent: no verdict", "h3_empty: has no numbers", "predictions.csv: line 1")
+        for words in (
+            "verdicts and rows without a number of h2_silent (no verdict.json",
+            "h3_empty: has no numbers",
+            "predictions.csv: line 1",
+        )
         if not any(words in one for one in found.skipped)
     ] == []
 

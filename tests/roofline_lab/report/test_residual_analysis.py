@@ -208,7 +208,7 @@ def test_numbers_have_the_constants_and_held_out_errors_of_the_page(h1_report, a
 
 
 def test_numbers_are_unique_and_readable_by_the_check(lab, h1_report):
-    text = numbers_text(h1_report.numbers)
+    text = numbers_text(h1_report.numbers).encode()
     assert compare_numbers(text, text, lab.settings.check.tolerance) == []
 
 

@@ -1,6 +1,7 @@
-"""Before and after: what became of errors and verdicts between two states of `reports/`.
+"""Check and compare: what differs between two states of `reports/`, as one diff of two tables.
 
-`git` and `sources` read a revision or a folder; `numbers`, `findings` and `measurements` understand what they read,
-put together by `reading`; `noise` and `difference` compare; `comment` writes markdown. Nothing here writes a file or
-touches a work tree. (Whether a committed report still comes out is another question: `roofline_lab.regression.check`.)
+`sources` gives the files of a side (a folder or a revision), `reading` turns them into tables, `difference` holds two
+of them side by side. `check` asks whether a committed report still comes out, within tolerances; `noise` and `comment`
+make of the same differences what a reader of a pull request wants to know. Nothing here writes a file or touches a
+work tree.
 """

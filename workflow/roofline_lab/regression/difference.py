@@ -1,20 +1,32 @@
-"""What differs between two snapshots: verdicts, mean errors, rows, states of rows, and numbers that have no error.
+"""What differs between two sides: `side_by_side` for any two tables, `compare` for two snapshots of reports.
 
-Pure. Nothing is dropped: a row, criterion, method or report that stands on one side alone is listed as new or gone,
-and enters no mean change.
+Pure. Nothing is dropped: a number, row, criterion, method or report that stands on one side alone is listed as new or
+gone, and enters no mean change.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import TypeVar
 
 from roofline_lab.regression.noise import SAME, Change, Direction, change_of, half_width_ms
-from roofline_lab.regression.records import RIGHT, SCORED, WRONG, GroupKey, Report, RowKey, Snapshot, ValueKey
+from roofline_lab.regression.reading import (
+    RIGHT,
+    SCORED,
+    WRONG,
+    GroupKey,
+    Report,
+    RowKey,
+    Ruling,
+    Snapshot,
+    Value,
+    ValueKey,
+)
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.statistics import sign_flip_p
 
@@ -22,6 +34,8 @@ from roofline_lab.scoring.statistics import sign_flip_p
 DRAWS = 10_000
 SEED = 20260225
 STATUS = "status"
+Key = TypeVar("Key")
+Cell = TypeVar("Cell")
 
 
 class Fate(StrEnum):
@@ -132,7 +146,7 @@ class Values:
     changed: int
     new: int
     gone: int
-    largest: tuple[ValueKey, float, float, str] | None
+    largest: tuple[ValueKey, Value, Value] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +180,14 @@ class Comparison:
         return not (self.new or self.gone or self.flips or self.states or self.values or moved)
 
 
+def side_by_side(
+    before: Mapping[Key, Cell], after: Mapping[Key, Cell]
+) -> Iterator[tuple[Key, Cell | None, Cell | None]]:
+    """Yield everything either table knows, with what each says of it; None: that table does not know it."""
+    for key in dict.fromkeys((*before, *after)):
+        yield key, before.get(key), after.get(key)
+
+
 def compare(before: Snapshot, after: Snapshot, threshold_pp: float) -> Comparison:
     """Return what differs between two snapshots.
 
@@ -174,24 +196,19 @@ def compare(before: Snapshot, after: Snapshot, threshold_pp: float) -> Compariso
     threshold_pp
         Smallest change of a row's error that counts as one, in percentage points.
     """
-    names = sorted({*before.reports, *after.reports}, key=natural)
-    both = [(before.reports[name], after.reports[name]) for name in names if _on_both(name, before, after)]
+    reports = sorted(side_by_side(before.reports, after.reports), key=lambda found: natural(found[0]))
+    both = [(old, new) for _, old, new in reports if old is not None and new is not None]
     pairs = [(old, new, _changes(old, new, before, after, threshold_pp)) for old, new in both]
     return Comparison(
         before,
         after,
-        new=tuple(after.reports[name] for name in names if name not in before.reports),
-        gone=tuple(before.reports[name] for name in names if name not in after.reports),
+        new=tuple(new for _, old, new in reports if old is None and new is not None),
+        gone=tuple(old for _, old, new in reports if old is not None and new is None),
         flips=tuple(flip for old, new in both for flip in _flips(old, new)),
         groups=tuple(group for old, new, changes in pairs for group in _groups(old, new, changes)),
         rows=tuple(Row(old.name, key, change) for old, _, changes in pairs for key, change in changes.items()),
         states=tuple(state for old, new in both for state in _states(old, new)),
-        values=tuple(
-            values
-            for old, new in both
-            for values in (_values(old, new),)
-            if values.changed or values.new or values.gone
-        ),
+        values=tuple(found for old, new in both for found in _values(old, new)),
         split=tuple(new.name for _, new in both if new.is_split),
     )
 
@@ -202,28 +219,21 @@ def natural(name: str) -> tuple[tuple[str, int], ...]:
     return tuple((text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name))
 
 
-def _on_both(name: str, before: Snapshot, after: Snapshot) -> bool:
-    return name in before.reports and name in after.reports
-
-
-# --- verdicts ---------------------------------------------------------------------------------
-
-
 def _flips(old: Report, new: Report) -> Iterator[Flip]:
-    """Yield every status and criterion that differs; nothing where one side has no readable verdict."""
+    """Yield every status and criterion that differs; nothing where one side has no verdict."""
     if not old.rulings or not new.rulings:
         return
-    for method in _union(old.rulings, new.rulings):
-        one, other = old.rulings.get(method), new.rulings.get(method)
-        sides = ((one.status if one else None), (other.status if other else None))
-        if sides[0] != sides[1]:
-            yield Flip(old.name, method, STATUS, *sides)
-        if one is None or other is None:
-            continue
-        for criterion in _union(one.criteria, other.criteria):
-            results = one.criteria.get(criterion), other.criteria.get(criterion)
-            if results[0] != results[1]:
-                yield Flip(old.name, method, criterion, *results)
+    for method, was, now in side_by_side(old.rulings, new.rulings):
+        for subject, result, other in side_by_side(_results(was, now), _results(now, was)):
+            if result != other:
+                yield Flip(old.name, method, subject, result, other)
+
+
+def _results(ruling: Ruling | None, other: Ruling | None) -> dict[str, str]:
+    """Return status and results of one method; the status alone where only one side has the method."""
+    if ruling is None:
+        return {}
+    return {STATUS: ruling.status, **(ruling.criteria if other is not None else {})}
 
 
 # --- rows -------------------------------------------------------------------------------------
@@ -232,8 +242,8 @@ def _flips(old: Report, new: Report) -> Iterator[Flip]:
 def _changes(old: Report, new: Report, before: Snapshot, after: Snapshot, threshold_pp: float) -> dict[RowKey, Change]:
     """Return the change of every row scored on both sides, in the order of the new report."""
     found = {}
-    for key, row in new.rows.items():
-        if (earlier := old.rows.get(key)) is not None:
+    for key, row, earlier in side_by_side(new.rows, old.rows):
+        if row is not None and earlier is not None:
             widths = (
                 half_width_ms(earlier, key.measurement, before.figures),
                 half_width_ms(row, key.measurement, after.figures),
@@ -247,18 +257,20 @@ def _states(old: Report, new: Report) -> Iterator[State]:
 
     Rows with a number of an arm or metric that came or went as a whole are left to its mean.
     """
-    keys = _row_keys(old, new)
-    known = {key.group for key in _row_keys(old)} & {key.group for key in _row_keys(new)}
-    for key in keys:
-        before, after = old.state(key), new.state(key)
+    known = {key.group for key in old.states} & {key.group for key in new.states}
+    for key, before, after in _rows(old, new):
         if before != after and (key.group in known or SCORED not in (before, after)):
             yield State(old.name, key, before, after)
 
 
-def _fate(old: Report, new: Report, key: RowKey, changes: Mapping[RowKey, Change]) -> Fate:
-    if key in changes:
-        return Fate(changes[key].direction.value)
-    before, after = old.state(key), new.state(key)
+def _rows(old: Report, new: Report) -> list[tuple[RowKey, str | None, str | None]]:
+    """Return all rows, scored or not, with their states: methods and arms in natural order."""
+    return sorted(side_by_side(old.states, new.states), key=lambda found: tuple(map(natural, found[0])))
+
+
+def _fate(before: str | None, after: str | None, change: Change | None) -> Fate:
+    if change is not None:
+        return Fate(change.direction.value)
     if {before, after} <= {RIGHT, WRONG}:
         return Fate.SAME if before == after else Fate.BETTER if after == RIGHT else Fate.WORSE
     if after == SCORED:
@@ -272,38 +284,32 @@ def _fate(old: Report, new: Report, key: RowKey, changes: Mapping[RowKey, Change
 
 
 def _groups(old: Report, new: Report, changes: Mapping[RowKey, Change]) -> Iterator[Group]:
-    members: dict[GroupKey, list[RowKey]] = {}
-    for key in _row_keys(old, new):
-        members.setdefault(key.group, []).append(key)
-    for group, keys in members.items():
-        yield _group(old, new, group, keys, changes)
+    members: dict[GroupKey, dict[RowKey, Fate]] = {}
+    for key, before, after in _rows(old, new):
+        members.setdefault(key.group, {})[key] = _fate(before, after, changes.get(key))
+    for group, fates in members.items():
+        paired = {key: changes[key] for key in fates if key in changes}
+        before_pct, after_pct = _mape(old, group, fates), _mape(new, group, fates)
+        same_rows = all((key in old.rows) == (key in new.rows) for key in fates)
+        change = None
+        if same_rows and before_pct is not None and after_pct is not None:
+            change = after_pct - before_pct
+        elif paired:
+            change = mean([row.pp for row in paired.values()])
+        yield Group(
+            old.name,
+            group,
+            before_pct,
+            after_pct,
+            change,
+            _p_value({key: row.pp for key, row in paired.items()}),
+            Counter(fates.values()),
+            sum(row.remeasured for row in paired.values()),
+            same_rows,
+        )
 
 
-def _group(
-    old: Report, new: Report, group: GroupKey, keys: Sequence[RowKey], changes: Mapping[RowKey, Change]
-) -> Group:
-    paired = [key for key in keys if key in changes]
-    before, after = _mape(old, group, keys), _mape(new, group, keys)
-    same_rows = all((key in old.rows) == (key in new.rows) for key in keys)
-    change = None
-    if same_rows and before is not None and after is not None:
-        change = after - before
-    elif paired:
-        change = mean([changes[key].pp for key in paired])
-    return Group(
-        old.name,
-        group,
-        before,
-        after,
-        change,
-        _p_value({key: changes[key].pp for key in paired}),
-        Counter(_fate(old, new, key, changes) for key in keys),
-        sum(changes[key].remeasured for key in paired),
-        same_rows,
-    )
-
-
-def _mape(report: Report, group: GroupKey, keys: Sequence[RowKey]) -> float | None:
+def _mape(report: Report, group: GroupKey, keys: Iterable[RowKey]) -> float | None:
     """Return the error the report gives where it gives one, else the plain mean over rows."""
     errors = [report.rows[key].ape_pct for key in keys if key in report.rows]
     return report.means.get(group, mean(errors)) if errors else None
@@ -321,35 +327,22 @@ def _p_value(changes: Mapping[RowKey, float]) -> float | None:
 # --- numbers without an error -------------------------------------------------------------------------
 
 
-def _values(old: Report, new: Report) -> Values:
-    common = [key for key in new.values if key in old.values]
-    differing = [key for key in common if not _alike(old.values[key], new.values[key])]
-    largest = max(differing, key=lambda key: (_share(old.values[key][0], new.values[key][0]), key), default=None)
-    worst = None
-    if largest is not None:
-        worst = (largest, old.values[largest][0], *new.values[largest])
-    total = len({*old.values, *new.values})
-    return Values(new.name, total, len(differing), len(new.values) - len(common), len(old.values) - len(common), worst)
+def _values(old: Report, new: Report) -> Iterator[Values]:
+    """Yield how many numbers of a report differ, if any do."""
+    found = list(side_by_side(old.values, new.values))
+    both = [(key, was, now) for key, was, now in found if was is not None and now is not None]
+    differing = [(key, was, now) for key, was, now in both if not _alike(was, now)]
+    came, went = (sum(side[index] is None for side in found) for index in (1, 2))
+    if differing or came or went:
+        largest = max(differing, key=lambda pair: (_share(pair[1].value, pair[2].value), pair[0]), default=None)
+        yield Values(new.name, len(found), len(differing), came, went, largest)
 
 
-def _alike(one: tuple[float, str], other: tuple[float, str]) -> bool:
-    return one[1] == other[1] and abs(one[0] - other[0]) <= SAME
+def _alike(one: Value, other: Value) -> bool:
+    return one.unit == other.unit and abs(one.value - other.value) <= SAME
 
 
 def _share(one: float, other: float) -> float:
     """Return the difference relative to the larger of two numbers."""
     largest = max(abs(one), abs(other))
     return abs(one - other) / largest if largest else 0.0
-
-
-# --- order ------------------------------------------------------------------------------------
-
-
-def _row_keys(*reports: Report) -> list[RowKey]:
-    """Return the rows of all reports, scored or not: methods and arms in natural order."""
-    keys = {key for report in reports for key in (*report.rows, *report.unscored)}
-    return sorted(keys, key=lambda key: (*map(natural, key),))
-
-
-def _union(first: Iterable[str], second: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys((*first, *second)))

@@ -1,20 +1,24 @@
-"""Whether a row got better or worse beyond what its measurement can tell.
+"""How well each measured figure is known, and whether a row got better or worse beyond that.
 
-The measured figure is known to `half_width_ms`: half of its last printed digit, plus the 95 % sampling error over
-requests where the ground truth allows to estimate it. A row got better or worse only if its error changed by more
-than a floor **wherever in measured +- half width the truth lies**: a prediction that moves further away from the
-measurement on the same side of it got worse however coarse the measurement, one that moves across it may not have.
+A measured figure is known to its half width: half of the last printed digit, plus the 95 % sampling error over requests
+where the ground truth allows to estimate it. A row got better or worse only if its error changed by more than a floor
+**wherever in measured +- half width the truth lies**: a prediction that moves further away from the measurement on the
+same side of it got worse however coarse the measurement, one that moves across it may not have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import NormalDist
+from typing import Any, NamedTuple
 
-from roofline_lab.regression.records import Figure, Measurement, Scored
-from roofline_lab.scoring.errors import PERCENT, ape_pct
+from roofline_lab.ground_truth.metrics import PERCENTILES
+from roofline_lab.scoring.errors import PERCENT, ape_pct, signed_error_pct
+from simulator.errors import ConfigError
+from simulator.validation import parse_yaml
 
 # Two-sided level of the sampling error, as `bootstrap.level_pct` of configs/lab.yaml.
 LEVEL_PCT = 95.0
@@ -22,9 +26,54 @@ LEVEL_PCT = 95.0
 SAME = 2e-6
 # Means that methods derive from mean E2E and mean TTFT.
 BETWEEN_TOKENS = ("tpot_mean", "itl_mean")
-_Z = NormalDist().inv_cdf(0.5 + LEVEL_PCT / PERCENT / 2)
+_NORMAL = NormalDist()
+_Z = _NORMAL.inv_cdf(0.5 + LEVEL_PCT / PERCENT / 2)
 # A measurement is never known to nothing; below this share of itself no relative error makes sense.
 _LEAST_SHARE = 1e-3
+
+
+class Measurement(NamedTuple):
+    """Name of one measured figure."""
+
+    experiment: str
+    load_point: str
+    metric: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured figure of the ground truth.
+
+    Attributes
+    ----------
+    half_digit
+        Half of its last printed digit, in the unit of `value`; 0 if it was not rounded.
+    standard_error
+        Sampling error over requests, in the same unit; None where number of requests or spread are not known.
+    """
+
+    value: float
+    half_digit: float
+    standard_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One row with a number: prediction beside measurement, in `unit` as `numbers.csv` writes it."""
+
+    predicted: float
+    measured: float
+    unit: str = "ms"
+
+    @property
+    def signed_error_pct(self) -> float:
+        """(predicted - measured) / measured, in percent."""
+        return signed_error_pct(self.predicted, self.measured)
+
+    @property
+    def ape_pct(self) -> float:
+        """Absolute percentage error."""
+        return abs(self.signed_error_pct)
 
 
 class Direction(StrEnum):
@@ -128,3 +177,75 @@ def _errors(row: Scored, half_width: float) -> list[float]:
 
 def _range(measured: float, half_width: float) -> tuple[float, float]:
     return max(measured - half_width, measured * _LEAST_SHARE), measured + half_width
+
+
+# --- the ground truth -----------------------------------------------------------------------------
+
+
+class Experiment(NamedTuple):
+    """What one `experiment.yaml` says: its figures, and where each load point was measured; or why it is unread."""
+
+    figures: Mapping[Measurement, Figure]
+    measured_at: Mapping[tuple[str, str], str]
+    problem: str = ""
+
+
+def read_experiment(content: bytes, source: str) -> Experiment:
+    """Read the measurements of one experiment.
+
+    A file that cannot be understood (an older form, a damaged one) is told of, because a comparison is possible
+    without it.
+    """
+    try:
+        data = parse_yaml(content.decode("utf-8"), source=source)
+        side = data.get("side", "")
+        measured_at = {(data["id"], point["id"]): point.get("side") or side for point in data["load_points"]}
+        return Experiment(dict(_figures(data)), measured_at)
+    except ConfigError as error:
+        return Experiment({}, {}, str(error))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Experiment({}, {}, f"{source}: is no experiment this version can read ({error!r})")
+
+
+def standard_error(statistic: str, figures: Mapping[str, float], requests: int | None) -> float | None:
+    """Return the standard error of one statistic over requests, None if it cannot be had.
+
+    The spread of single requests is taken from the percentiles, as the largest of (percentile - mean) / z over
+    those published, z being the percentile of a standard normal. A mean then has spread / sqrt(n), the q-quantile
+    spread * sqrt(q (1 - q) / n) / density(z): the usual asymptotic errors for independent, normal requests.
+
+    Parameters
+    ----------
+    statistic
+        `mean` or a percentile such as `p90`.
+    figures
+        Statistic to value, in ms, of the same latency.
+    requests
+        Completed requests behind them.
+    """
+    if "mean" not in figures or not requests:
+        return None
+    ranks = {name: int(name[1:]) / PERCENT for name in PERCENTILES if name in figures}
+    quantiles = {name: _NORMAL.inv_cdf(rank) for name, rank in ranks.items()}
+    spreads = [(figures[name] - figures["mean"]) / z for name, z in quantiles.items() if z > 0]
+    if not spreads or max(spreads) <= 0:
+        return None
+    share = ranks.get(statistic)
+    factor = 1.0 if share is None else math.sqrt(share * (1 - share)) / _NORMAL.pdf(_NORMAL.inv_cdf(share))
+    return factor * max(spreads) / math.sqrt(requests)
+
+
+def _figures(data: Mapping[str, Any]) -> Iterator[tuple[Measurement, Figure]]:
+    for point in data["load_points"]:
+        measured = point["measured"]
+        requests = point.get("requests", {}).get("completed")
+        for name, figure in measured.items():
+            kind, _, statistic = name.rpartition("_")
+            siblings = {
+                other.rpartition("_")[2]: float(one["value"])
+                for other, one in measured.items()
+                if other.rpartition("_")[0] == kind
+            }
+            half_digit = float(figure.get("rounded_to") or 0.0) / 2
+            error = standard_error(statistic, siblings, requests)
+            yield Measurement(data["id"], point["id"], name), Figure(float(figure["value"]), half_digit, error)

@@ -1,22 +1,15 @@
-"""Reading what a report concludes: `verdict.json`, or the page itself where a report has none yet.
+"""What a findings page says, read from its markdown: a second opinion on `verdict.json`.
 
-Reports of earlier revisions have only `FINDINGS.md`. Its status lines ("- As published: **Refuted**, because ..."),
-criteria tables and tables of runs without a number are read by their form, which every page shares.
+Its status lines ("- As published: **Refuted**, because ..."), criteria tables and tables of runs without a number are
+read by their form, which every page shares.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
 
-from roofline_lab.regression.records import RowKey, Ruling
+from roofline_lab.regression.reading import RowKey, Ruling
 from roofline_lab.vocabulary import KERNEL_LABELS, Metric
-from simulator.errors import ConfigError
-
-Rulings = dict[str, Ruling]
-Unscored = dict[RowKey, str]
 
 _STATUS = re.compile(r"^- (?P<title>[^:]+): \*\*(?P<status>[^*]+)\*\*, because ", re.MULTILINE)
 _METHOD = re.compile(r"^- \*\*(?P<title>[^*]+)\*\* \(`configs/methods/(?P<id>[^`]+)\.yaml`\)", re.MULTILINE)
@@ -28,33 +21,12 @@ CRITERIA_COLUMNS = ("Id", "Role", "Statement", "Result")
 UNSCORED_COLUMNS = ("Experiment", "Arm", "Load point", "Metric", "Status", "Reason")
 
 
-def read_verdict(content: bytes, source: str) -> tuple[Rulings, Unscored]:
-    """Return rulings and rows without a number from a `verdict.json`.
-
-    Raises
-    ------
-    ConfigError
-        If it is not what the laboratory writes.
-    """
-    try:
-        methods = json.loads(content)["methods"]
-        rulings = {method["method"]: Ruling(str(method["status"]), _results(method["criteria"])) for method in methods}
-        unscored = {
-            RowKey(method["method"], *(str(row[name]) for name in RowKey._fields[1:])): str(row["status"])
-            for method in methods
-            for row in method.get("unscored", ())
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{source}: is no verdict ({error!r}); restore it or regenerate the report") from None
-    return rulings, unscored
-
-
-def read_page(text: str) -> tuple[Rulings, Unscored]:
+def read_page(text: str):
     """Return rulings and rows without a number from a findings page; both are empty if it has none."""
     methods = {one["title"]: one["id"] for one in _METHOD.finditer(text)}
     methods |= {title: name for name, title in KERNEL_LABELS.items()}
-    rulings: Rulings = {}
-    unscored: Unscored = {}
+    rulings = {}
+    unscored = {}
     sections = _sections(text)
     for found in _STATUS.finditer(text):
         title = found["title"]
@@ -65,22 +37,18 @@ def read_page(text: str) -> tuple[Rulings, Unscored]:
     return rulings, unscored
 
 
-def _results(criteria: Mapping[str, Any]) -> dict[str, str]:
-    return {str(name): str(result) for name, result in criteria.items()}
-
-
-def _sections(text: str) -> dict[str, str]:
+def _sections(text):
     """Return the text below every heading of level 2 or 3, up to the next one."""
     parts = _SECTION.split(text)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def _criteria(section: str) -> dict[str, str]:
+def _criteria(section):
     rows = _table(section, CRITERIA_COLUMNS)
     return {row["Id"]: row["Result"].strip("*") for row in rows}
 
 
-def _unscored(method: str, section: str) -> Unscored:
+def _unscored(method, section):
     return {
         RowKey(
             method, row["Arm"], _METRICS.get(row["Metric"], row["Metric"]), row["Experiment"], row["Load point"]
@@ -89,7 +57,7 @@ def _unscored(method: str, section: str) -> Unscored:
     }
 
 
-def _table(section: str, columns: tuple[str, ...]) -> Iterator[Mapping[str, str]]:
+def _table(section, columns):
     """Yield the rows of the first table whose header begins with `columns`."""
     lines = iter(section.splitlines())
     for line in lines:
@@ -102,5 +70,5 @@ def _table(section: str, columns: tuple[str, ...]) -> Iterator[Mapping[str, str]
         yield dict(zip(columns, _cells(line), strict=False))
 
 
-def _cells(line: str) -> list[str]:
+def _cells(line):
     return [cell.strip() for cell in _CELL_BORDER.split(line)[1:-1]]
