@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,18 +112,41 @@ def error_rows(rows: Iterable[Row], metrics: Iterable[Metric], split: Split | No
             yield _error_row(row, metric, side, overloaded.get(place_of(row), ()))
 
 
-def _error_row(row: Row, metric: Metric, side: str, overloaded: tuple[str, ...]) -> ErrorRow:
-    entry = row["metrics"].get(metric.value, {})
-    predicted, measured = entry.get("predicted"), entry.get("measured")
-    status, reason = RowStatus(row["status"]), row["reason"]
-    load = row.get("load", {})
-    if status is RowStatus.OK and load.get("saturated", {}).get("measured"):
-        status, reason = RowStatus.SATURATED, SATURATED
-    if status is RowStatus.OK and overloaded:
-        status, reason = RowStatus.SATURATED, OVERLOADED.format(arms=", ".join(overloaded))
-    if status is RowStatus.OK and (predicted is None or measured is None):
+def figure_rows(rows: Iterable[Row]) -> Iterator[ErrorRow]:
+    """Yield one error row per line and measured figure of a replayed load point: means, percentiles, rates."""
+    lines = tuple(rows)
+    overloaded = overloaded_points(lines)
+    for row in lines:
+        for name, figure in row.get("load", {}).get("figures", {}).items():
+            is_latency = figure["unit"] == "ms"
+            status, reason = _status(row, overloaded.get(place_of(row), ())) if is_latency else (RowStatus.OK, "")
+            if status is RowStatus.OK and figure["predicted"] is None:
+                status, reason = RowStatus.NOT_MEASURED, figure["reason"]
+            yield _row(row, name, figure, status, reason)
+
+
+def _error_row(row: Row, metric: Metric, holdout: str, overloaded: tuple[str, ...]) -> ErrorRow:
+    figure = row["metrics"].get(metric.value, {})
+    status, reason = _status(row, overloaded)
+    missing = [side for side in ("predicted", "measured") if figure.get(side) is None]
+    if status is RowStatus.OK and missing:
         status = RowStatus.NOT_MEASURED
-        reason = NO_PREDICTION if predicted is None else NO_MEASUREMENT
+        reason = NO_PREDICTION if missing[0] == "predicted" else NO_MEASUREMENT
+    return replace(_row(row, metric, figure, status, reason), holdout=holdout)
+
+
+def _status(row: Row, overloaded: tuple[str, ...]) -> tuple[RowStatus, str]:
+    """Return whether latencies of a line can be scored, and why not."""
+    status = RowStatus(row["status"])
+    if status is RowStatus.OK and row.get("load", {}).get("saturated", {}).get("measured"):
+        return RowStatus.SATURATED, SATURATED
+    if status is RowStatus.OK and overloaded:
+        return RowStatus.SATURATED, OVERLOADED.format(arms=", ".join(overloaded))
+    return status, row["reason"]
+
+
+def _row(row: Row, metric: str, figure: Mapping[str, Any], status: RowStatus, reason: str) -> ErrorRow:
+    load = row.get("load", {})
     return ErrorRow(
         method=row["method"],
         arm=row["arm"],
@@ -133,15 +157,15 @@ def _error_row(row: Row, metric: Metric, side: str, overloaded: tuple[str, ...])
         model=row["model"],
         tensor_parallel=row["tensor_parallel"],
         metric=metric,
-        predicted=predicted,
-        measured=measured,
-        half_digit_ms=entry.get("half_digit_ms", 0.0),
+        predicted=figure.get("predicted"),
+        measured=figure.get("measured"),
+        half_digit_ms=figure.get("half_digit_ms", 0.0),
         status=status,
         reason=reason,
-        holdout=side,
         strategy=load.get("strategy", ""),
         rate_per_s=load.get("achieved_per_s") or load.get("requested_per_s"),
         mixed_share=_mixed_share(row) if load else None,
+        unit=figure.get("unit", "ms"),
     )
 
 

@@ -7,7 +7,8 @@ import pytest
 from roofline_lab.report.load_numbers import load_numbers
 from roofline_lab.vocabulary import LoadFigure, Statistic
 
-PLACE = {"method": "m", "arm": "a", "experiment": "one", "load_point": "stage_0"}
+PLACE = {"method": "m", "arm": "a", "experiment": "one", "load_point": "stage_0", "workload": "chat", "family": "Small"}
+PLACE |= {"model": "small", "tensor_parallel": 1, "status": "ok", "reason": ""}
 
 
 def row(*, saturated=False, **figures):

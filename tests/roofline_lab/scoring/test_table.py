@@ -38,13 +38,14 @@ def test_a_mean_does_not_depend_on_the_order_of_the_rows():
     rows = [error_row(experiment=f"e{i}", error_pct=-(10.0**i) / 3) for i in range(5)]
     found = {means(table_of(order), ["family"])["Small",] for order in itertools.permutations(rows)}
     assert len(found) == 1
-    assert found == {mean_of(table_of(rows))}
+    assert found == {mean_of(table_of(rows)["ape_pct"])}
 
 
 def test_a_mean_over_nothing_is_none():
-    assert mean_of(table_of([unscored_row()])) is None
-    assert mean_of(table_of([])) is None
+    assert mean_of(table_of([unscored_row()])["ape_pct"]) is None
+    assert mean_of(table_of([])["ape_pct"]) is None
     assert means(table_of([unscored_row()]), ["family"]) == {}
+    assert [len(level) for level in levels(table_of([unscored_row()]))] == [0, 0, 0]
 
 
 def test_many_load_points_of_one_experiment_weigh_as_one_and_so_do_many_experiments_of_one_family():

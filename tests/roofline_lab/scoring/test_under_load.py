@@ -18,7 +18,7 @@ from roofline_lab.report.load_tables import (
     compared,
     conditions,
     load_sections,
-    means,
+    means_three_ways,
     overloads,
     saturation,
     statistics,
@@ -173,7 +173,7 @@ def test_means_over_experiments_weigh_each_experiment_once():
     rows = [error_row("a", "one", 10.0, load_point=str(n), metric=Metric.E2E_MEAN) for n in range(9)]
     rows += [error_row("a", "two", 30.0, family="Large", metric=Metric.E2E_MEAN)]
     rows += [error_row("a", "three", 50.0, family="Large", metric=Metric.E2E_MEAN)]
-    table = means(Scores(rows), ["a"], [Metric.E2E_MEAN])
+    table = means_three_ways(Scores(rows), ["a"], [Metric.E2E_MEAN])
     points, experiments, families = (line.split("|")[2].strip() for line in table.splitlines()[2:])
     assert (points, experiments, families) == ("15.5 %", "30.0 %", "25.0 %")
 

@@ -12,9 +12,10 @@ from itertools import pairwise
 from typing import Any
 
 from roofline_lab.formatting import MISSING, pct, pp, table
-from roofline_lab.run_files import Row, overloaded_points, place_of
-from roofline_lab.scoring.errors import PERCENT, ape_pct, mean
+from roofline_lab.run_files import Row, figure_rows, overloaded_points, place_of
+from roofline_lab.scoring.errors import PERCENT, gain_pp, mean
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
+from roofline_lab.scoring.table import levels, load_points, mean_of, means, table_of
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import Metric, RowStatus
 
@@ -23,6 +24,7 @@ RATE_EDGES = (0.0, 1.0, 4.0, 8.0)
 MIXED_EDGES_PCT = (0.0, 1.0, 5.0, 10.0)
 STATISTICS = ("mean", "p50", "p90", "p99")
 LATENCIES = ("ttft", "tpot", "e2e")
+THROUGHPUT = "request_throughput"
 Key = Callable[[ErrorRow], str]
 
 
@@ -38,7 +40,7 @@ def load_sections(
         (f"How sure the gains over {arms[0]} are, by strategy", strategy_gains(scores, arms, metrics, uncertainty)),
         ("By load", _grouped("Requests per second", scores, arms, metrics, _rate_class)),
         ("By share of mixed steps", _grouped("Mixed steps", scores, arms, metrics, _mixed_classes(scores, arms[0]))),
-        ("Means three ways", means(scores, arms, metrics)),
+        ("Means three ways", means_three_ways(scores, arms, metrics)),
         ("Mean and percentiles (error over load points that are not saturated)", statistics(kept, arms)),
         (f"Every load point, {arms[-1]} (measured / predicted, ms)", stages(kept, arms[-1])),
         ("Figures that were not measured or cannot be compared", unavailable(kept, arms[0])),
@@ -96,18 +98,18 @@ def _gain_cells(gains: Sequence[Gain], uncertainty: Uncertainty) -> list[str]:
     ]
 
 
-def means(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:
+def means_three_ways(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:
     """Return the mean error of each arm over load points, over experiments and over model families."""
-    ways: tuple[tuple[str, tuple[Key, ...]], ...] = (
-        ("load points", ()),
-        ("experiments", (lambda row: row.experiment,)),
-        ("model families", (lambda row: row.experiment, lambda row: row.family)),
-    )
+    scored = table_of(scores.rows)
+    found = {
+        (arm, metric): [mean_of(level) for level in levels(rows)]
+        for (arm, metric), rows in scored.groupby(["arm", "metric"])
+    }
     lines = []
-    for name, keys in ways:
+    for place, name in enumerate(("load points", "experiments", "model families")):
         cells = []
         for metric in metrics:
-            errors = [_nested_mean(scores.select(arm, metric), keys) for arm in arms]
+            errors = [found[arm, metric][place] if (arm, metric) in found else None for arm in arms]
             cells += [pct(errors[0]), *_with_gains(errors)]
         lines.append([f"mean over {name}", *cells])
     return table(["Mean", *_header(arms, metrics)], lines)
@@ -115,14 +117,18 @@ def means(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str
 
 def statistics(rows: Sequence[Row], arms: Sequence[str]) -> str:
     """Return the mean error of every statistic of every latency, with the number of load points that have it."""
+    scored = table_of(figure_rows(rows))
+    errors = means(scored, ("metric", "arm"))
+    sizes = load_points(scored[scored["ape_pct"].notna() & (scored["arm"] == arms[0])], "metric")
     lines = []
     for latency in LATENCIES:
         for statistic in STATISTICS:
             name = f"{latency}_{statistic}"
-            errors = [_errors_of(rows, arm, name) for arm in arms]
-            if any(errors):
-                values = [mean(found) if found else None for found in errors]
-                lines.append([latency.upper(), statistic, str(len(errors[0])), pct(values[0]), *_with_gains(values)])
+            values = [errors.get((name, arm)) for arm in arms]
+            if any(value is not None for value in values):
+                lines.append(
+                    [latency.upper(), statistic, str(sizes.get(name, 0)), pct(values[0]), *_with_gains(values)]
+                )
     header = ["Latency", "Statistic", "n", arms[0]]
     for arm in arms[1:]:
         header += [arm, "gain"]
@@ -164,17 +170,17 @@ def unavailable(rows: Sequence[Row], arm: str) -> str:
 
 def saturation(rows: Sequence[Row], arms: Sequence[str]) -> str:
     """Return, for every arm, whether saturation was predicted and how far its throughput is off."""
+    figures = Scores(figure_rows(rows))
     lines = []
     for arm in arms:
-        own = [row for row in _replayed(rows, arm) if row["load"]["saturated"]["measured"] is not None]
         for measured in (True, False):
-            chosen = [row for row in own if row["load"]["saturated"]["measured"] is measured]
+            chosen = [row for row in _replayed(rows, arm) if row["load"]["saturated"]["measured"] is measured]
             if chosen:
                 agree = sum(row["load"]["saturated"]["predicted"] is measured for row in chosen)
-                errors = [error for row in chosen if (error := _figure_error(row, "request_throughput")) is not None]
-                off = pct(mean(errors)) if errors else MISSING
-                cells = [arm, "yes" if measured else "no", str(len(chosen)), str(agree), str(len(errors)), off]
-                lines.append(cells)
+                places = {(row["experiment"], row["load_point"]) for row in chosen}
+                known = [row for row in figures.select(arm, THROUGHPUT) if (row.experiment, row.load_point) in places]
+                off = pct(mean([row.ape_pct for row in known])) if known else MISSING
+                lines.append([arm, "yes" if measured else "no", str(len(chosen)), str(agree), str(len(known)), off])
     header = ["Arm", "measured saturated", "load points", "predicted the same"]
     return table([*header, "with measured throughput", "throughput error"], lines, left=2) if lines else ""
 
@@ -214,17 +220,16 @@ def conditions(rows: Sequence[Row], arm: str) -> str:
 
 
 def _grouped(title: str, scores: Scores, arms: Sequence[str], metrics: Sequence[Metric], key: Key) -> str:
-    names = sorted(dict.fromkeys(key(row) for row in scores.rows), key=_numeric)
+    scored = table_of(scores.rows).assign(group=[key(row) for row in scores.rows])
+    errors = means(scored, ("group", "arm", "metric"))
+    points, known = (load_points(rows, "group") for rows in (scored, scored[scored["ape_pct"].notna()]))
     lines = []
-    for name in names:
-        own = scores.where(lambda row, name=name: key(row) == name)  # type: ignore[misc]
-        points = {(row.experiment, row.load_point) for row in own.rows}
-        scored = {(row.experiment, row.load_point) for row in own.rows if row.is_scored}
+    for name in sorted(points, key=_numeric):
         cells = []
         for metric in metrics:
-            errors = [own.mape(arm, metric) for arm in arms]
-            cells += [pct(errors[0]), *_with_gains(errors)]
-        lines.append([name, f"{len(scored)} of {len(points)}", *cells])
+            values = [errors.get((name, arm, metric)) for arm in arms]
+            cells += [pct(values[0]), *_with_gains(values)]
+        lines.append([name, f"{known.get(name, 0)} of {points[name]}", *cells])
     return table([title, "scored", *_header(arms, metrics)], lines)
 
 
@@ -241,18 +246,7 @@ def _with_gains(errors: Sequence[float | None]) -> Iterator[str]:
     first = errors[0]
     for error in errors[1:]:
         yield pct(error)
-        yield pp(first - error if first is not None and error is not None else None)
-
-
-def _nested_mean(rows: Sequence[ErrorRow], keys: Sequence[Key]) -> float | None:
-    """Average errors within the finest group first; the keys go from fine to coarse."""
-    values = [(row, row.ape_pct) for row in rows]
-    for key in keys:
-        groups: dict[str, list[tuple[ErrorRow, float]]] = {}
-        for row, value in values:
-            groups.setdefault(key(row), []).append((row, value))
-        values = [(members[0][0], mean([value for _, value in members])) for members in groups.values()]
-    return mean([value for _, value in values]) if values else None
+        yield pp(gain_pp(error, first) if first is not None and error is not None else None)
 
 
 def _rate_class(row: ErrorRow) -> str:
@@ -284,18 +278,6 @@ def _numeric(name: str) -> tuple[float, str]:
 
 def _replayed(rows: Sequence[Row], arm: str) -> list[Row]:
     return [row for row in rows if row["arm"] == arm and "load" in row]
-
-
-def _errors_of(rows: Sequence[Row], arm: str, name: str) -> list[float]:
-    own = _replayed(rows, arm)
-    return [error for row in own if (error := _figure_error(row, name)) is not None]
-
-
-def _figure_error(row: Row, name: str) -> float | None:
-    figure = row["load"]["figures"].get(name)
-    if figure is None or figure["predicted"] is None:
-        return None
-    return float(ape_pct(figure["predicted"], figure["measured"]))
 
 
 def _why_not(row: Row, name: str) -> str:

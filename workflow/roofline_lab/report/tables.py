@@ -6,15 +6,20 @@ order of the hypothesis, then the gain over the first arm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from roofline_lab.formatting import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
 from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict
-from roofline_lab.scoring.errors import mean
+from roofline_lab.scoring.errors import gain_pp, mean
 from roofline_lab.scoring.published import Comparison
 from roofline_lab.scoring.scores import ErrorRow, Scores
+from roofline_lab.scoring.table import GROUPS, gains_table, load_points, means
 from roofline_lab.vocabulary import Metric, Reproduction, RowStatus, Scope
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Arms up to which one table holds all metrics.
 FEW_ARMS = 2
@@ -46,12 +51,11 @@ class Tables:
 
     def aggregates(self, scores: Scores, scope: Scope) -> str:
         """Return error and gain per group, with the overall row last."""
-        groups = list(dict.fromkeys(row.group(scope) for row in scores.rows))
+        scored = gains_table(scores, self.arms[0])
+        columns = [GROUPS[scope]] if scope is Scope.SPLIT else [GROUPS[scope], GROUPS[Scope.OVERALL]]
 
         def build(metrics: Sequence[Metric]) -> str:
-            rows = [self._aggregate(scores, group, scope, group, metrics) for group in groups]
-            if scope is not Scope.SPLIT:
-                rows.append(self._aggregate(scores, "**overall**", Scope.OVERALL, "all", metrics))
+            rows = [row for column in columns for row in self._group_rows(scored, column, metrics)]
             return table([_SCOPE_TITLES[scope], "n", *self._error_header(metrics)], rows)
 
         return self._by_metric(build)
@@ -146,24 +150,21 @@ class Tables:
             cells += [pct(error), self._gain(base, error)]
         return cells
 
-    def _aggregate(self, scores: Scores, label: str, scope: Scope, key: str, metrics: Sequence[Metric]) -> list[str]:
-        cells: list[str] = []
-        for metric in metrics:
-            errors = [scores.mape(arm, metric, lambda row: row.group(scope) == key) for arm in self.arms]
-            cells.append(pct(errors[0]))
-            for arm, error in zip(self.arms[1:], errors[1:], strict=True):
-                cells += [pct(error), pp(_mean_gain(scores, metric, arm, self.arms[0], scope, key), self.bold_above_pp)]
-        members = {(row.experiment, row.load_point) for row in scores.rows if row.group(scope) == key and row.is_scored}
-        return [label, str(len(members)), *cells]
+    def _group_rows(self, scored: pd.DataFrame, column: str, metrics: Sequence[Metric]) -> Iterator[list[str]]:
+        """Yield a line per group of a column: its load points with an error, errors, and gains over the first arm."""
+        errors, gains = (means(scored, (column, "arm", "metric"), value) for value in ("ape_pct", "gain_pp"))
+        sizes = load_points(scored[scored["ape_pct"].notna()], column)
+        for key in dict.fromkeys(scored[column]):
+            cells = []
+            for metric in metrics:
+                cells.append(pct(errors.get((key, self.arms[0], metric))))
+                for arm in self.arms[1:]:
+                    group = (key, arm, metric)
+                    cells += [pct(errors.get(group)), pp(gains.get(group), self.bold_above_pp)]
+            yield ["**overall**" if column == "overall" else str(key), str(sizes.get(key, 0)), *cells]
 
     def _gain(self, base: float | None, error: float | None) -> str:
-        return pp(base - error if base is not None and error is not None else None, self.bold_above_pp)
-
-
-def _mean_gain(scores: Scores, metric: Metric, of: str, over: str, scope: Scope, key: str) -> float | None:
-    """Return the mean gain of one group over the runs scored on both arms, as numbers.csv has it."""
-    gains = [gain.value for gain in scores.gains(metric, of, over) if gain.row.group(scope) == key]
-    return mean(gains) if gains else None
+        return pp(gain_pp(error, base) if base is not None and error is not None else None, self.bold_above_pp)
 
 
 _SCOPE_TITLES = {
@@ -258,7 +259,8 @@ def overall(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> s
 
 def overall_gain(scores: Scores, metric: Metric, of: str, over: str) -> float | None:
     """Return the mean gain over all experiments, or None."""
-    return _mean_gain(scores, metric, of, over, Scope.OVERALL, "all")
+    gains = [gain.value for gain in scores.gains(metric, of, over)]
+    return mean(gains) if gains else None
 
 
 def _label(scores: Scores, experiment: str, load_point: str) -> str:

@@ -25,7 +25,7 @@ COLUMNS = tuple(field.name for field in fields(ErrorRow))
 NUMBERS = ("predicted", "measured", "rate_per_s", "mixed_share", "half_digit_ms")
 # The group of all rows.
 ALL = "all"
-# Scope of a mean -> column of the scored table that holds its groups.
+# Scope -> column of the scored table that holds its groups.
 GROUPS: Mapping[Scope, str] = {
     Scope.WORKLOAD: "workload",
     Scope.FAMILY: "family",
@@ -33,7 +33,10 @@ GROUPS: Mapping[Scope, str] = {
     Scope.OVERALL: "overall",
     Scope.SPLIT: "holdout",
     Scope.STRATEGY: "strategy",
+    Scope.LOAD_POINT: "load_point",
 }
+# Scopes whose means a findings page may quote.
+AGGREGATES = (Scope.WORKLOAD, Scope.FAMILY, Scope.TP, Scope.OVERALL, Scope.SPLIT, Scope.STRATEGY)
 SIDES = {Statistic.PREDICTED: ("predicted", "ms"), Statistic.MEASURED: ("measured", "ms")}
 ERRORS = {
     Statistic.MAPE: ("ape_pct", "pct"),
@@ -62,10 +65,16 @@ def means(table: pd.DataFrame, by: Sequence[str], value: str = "ape_pct") -> dic
     return {_key(group): mean(values[rows].tolist()) for group, rows in places.items()}
 
 
-def mean_of(table: pd.DataFrame, value: str = "ape_pct") -> float | None:
-    """Return the mean of a column over all rows that have it, or None if none has."""
-    known = table[value].dropna()
+def mean_of(values: pd.Series) -> float | None:
+    """Return the mean of a column over the rows that have it, or None if none has."""
+    known = values.dropna()
     return mean(known.tolist()) if len(known) else None
+
+
+def load_points(table: pd.DataFrame, by: str) -> dict[Hashable, int]:
+    """Return how many load points each group of a column has."""
+    different = table.drop_duplicates([by, "experiment", "load_point"])
+    return different.groupby(by).size().to_dict()
 
 
 def levels(table: pd.DataFrame, value: str = "ape_pct") -> tuple[pd.Series, pd.Series, pd.Series]:
@@ -108,7 +117,8 @@ def _group_numbers(table: pd.DataFrame) -> Iterator[Number]:
     """Yield means by load point, and over all load points together where an arm has several."""
     several = table.groupby(["arm", "metric"])["load_point"].transform("nunique") > 1
     together = table[several].assign(load_point=ALL_LOAD_POINTS)
-    for scope, column in GROUPS.items():
+    for scope in AGGREGATES:
+        column = GROUPS[scope]
         for part in (together,) if scope is Scope.STRATEGY else (table, together):
             counting = part[(part["holdout"] != "") if scope is Scope.SPLIT else (part["holdout"] != "train")]
             for statistic, (value, unit) in ERRORS.items():
