@@ -6,8 +6,7 @@ import sys
 from argparse import Namespace
 
 from simulator.cli.files import checked_path
-from simulator.kernels.audit import audit_tables
-from simulator.kernels.audit_render import render
+from simulator.kernels.audit import audit_tables, render
 
 
 def command(arguments: Namespace) -> int:

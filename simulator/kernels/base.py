@@ -23,6 +23,8 @@ from typing import Literal, Protocol
 Dtype = Literal["bf16", "fp8"]
 Phase = Literal["prefill", "decode"]
 KernelKind = Literal["gemm", "prefill_attention", "decode_attention"]
+# How a table answers between its rows; see `table_lookup`.
+Policy = Literal["nearest", "interpolated", "latency"]
 
 # Dimensionless; hardware-config calibration guide of the upstream programme, H100 section
 # (`mfuPrefill`, `mfuDecode`), where they were tuned by hand against vLLM runs.

@@ -3,7 +3,7 @@
 Contract: `fit_tables(tables, peaks, source)` returns an `AnalyticFile`; the same tables give the same
 file, byte for byte. Parameters minimise the sum over rows of |log(predicted / measured)|, which
 weighs a microsecond kernel like a millisecond one and is not pulled by outliers. Launch-bound and
-warm-up rows (see `rowclass`) are not fitted; the errors on launch-bound rows are reported apart.
+warm-up rows (see `audit`) are not fitted; the errors on launch-bound rows are reported apart.
 """
 
 from __future__ import annotations
@@ -20,19 +20,17 @@ from simulator.errors import RooflineLabError, TableError
 from simulator.hardware import load_hardware
 from simulator.kernels import curves
 from simulator.kernels.analytic import AnalyticFile, decode_kind, peaks_of
-from simulator.kernels.base import H100_BF16_FLOPS, H100_FP8_FLOPS, AttentionShape
-from simulator.kernels.conventions import MICRO
-from simulator.kernels.curves import DecodeCurve, GemmCurve, Peaks, PrefillCurve
-from simulator.kernels.denominator import infer_convention
-from simulator.kernels.minimise import minimise
-from simulator.kernels.rowclass import (
+from simulator.kernels.audit import (
     LaunchFloor,
     launch_bound_decode,
     launch_bound_prefill,
     launch_floor,
+    percentile,
     warm_up_lines,
 )
-from simulator.kernels.statistics import percentile
+from simulator.kernels.base import H100_BF16_FLOPS, H100_FP8_FLOPS, AttentionShape
+from simulator.kernels.conventions import MICRO, infer_convention
+from simulator.kernels.curves import DecodeCurve, GemmCurve, Peaks, PrefillCurve
 from simulator.kernels.tables import AnyTable, DecodeRow, KernelTables, load_tables
 
 # Bytes/s; H100 SXM data sheet, 3.35 TB/s.
@@ -48,6 +46,15 @@ DECODE_START = (15.0, 0.9)
 PARAMETER_DIGITS = 5
 # Decimals of committed error figures, percent.
 ERROR_DECIMALS = 2
+
+# The minimiser: edge of the first simplex and of each restart (parameters are logarithms, so about 25 %), steps
+# per restart, and the spread of the objective (absolute plus relative) at which one ends early.
+EDGES = (0.25, 0.05, 0.01)
+STEPS = 400
+SPREAD = 1e-8
+
+Point = tuple[float, ...]
+Objective = Callable[[Point], float]
 
 DATA_SOURCE = "kernel tables of inference-sim/inference-sim, branch roofline-go-and-hypotheses, folder bench_data"
 METHOD = (
@@ -180,6 +187,52 @@ def _best_parameters(samples: Sequence[_Sample], start: Sequence[float]) -> tupl
 
     found = minimise(objective, [math.log(x) for x in start])
     return tuple(float(f"{math.exp(x):.{PARAMETER_DIGITS}g}") for x in found)
+
+
+def minimise(objective: Objective, start: Sequence[float]) -> Point:
+    """Return the best point that Nelder-Mead finds in three restarts with shrinking simplexes.
+
+    Deterministic to the bit, and here so that no optimiser has to be a dependency. The objective may have
+    kinks; it must be finite around the start.
+    """
+    best = tuple(start)
+    for edge in EDGES:
+        best = _descend(objective, best, edge)
+    return best
+
+
+def _descend(objective: Objective, start: Point, edge: float) -> Point:
+    corners = [start] + [
+        tuple(x + edge * (axis == place) for place, x in enumerate(start)) for axis in range(len(start))
+    ]
+    simplex = sorted((objective(corner), corner) for corner in corners)
+    for _ in range(STEPS):
+        if simplex[-1][0] - simplex[0][0] <= SPREAD * (1.0 + abs(simplex[0][0])):
+            break
+        simplex = sorted(_improved(objective, simplex))
+    return simplex[0][1]
+
+
+def _improved(objective: Objective, simplex: list[tuple[float, Point]]) -> list[tuple[float, Point]]:
+    """Replace the worst corner by reflection, expansion or contraction, else shrink towards the best."""
+    *kept, (worst_value, worst) = simplex
+    centre = tuple(sum(xs) / len(kept) for xs in zip(*(point for _, point in kept), strict=True))
+
+    def along(factor: float) -> tuple[float, Point]:
+        point = tuple(c + factor * (c - w) for c, w in zip(centre, worst, strict=True))
+        return objective(point), point
+
+    reflected = along(1.0)
+    if reflected[0] < simplex[0][0]:
+        return [*kept, min(along(2.0), reflected)]
+    if reflected[0] < kept[-1][0]:
+        return [*kept, reflected]
+    contracted = along(0.5 if reflected[0] < worst_value else -0.5)
+    if contracted[0] < min(worst_value, reflected[0]):
+        return [*kept, contracted]
+    best = simplex[0][1]
+    shrunk = [tuple(b + 0.5 * (x - b) for b, x in zip(best, point, strict=True)) for _, point in simplex[1:]]
+    return [simplex[0], *((objective(point), point) for point in shrunk)]
 
 
 def _file(

@@ -20,16 +20,13 @@ from simulator.kernels.base import (
     Lookup,
     Phase,
     PiecewiseLinear,
+    Policy,
     causal_attention_flops,
     decode_attention_flops,
     gemm_flops,
 )
-from simulator.kernels.conventions import CAUSAL_FACTOR, Convention
-from simulator.kernels.decode_grid import DecodeGrid
-from simulator.kernels.denominator import infer_convention
-from simulator.kernels.gemm_index import GemmIndex
-from simulator.kernels.policies import Answer, Policy, match_attention, match_shape
-from simulator.kernels.prefill_line import PrefillLine
+from simulator.kernels.conventions import CAUSAL_FACTOR, Convention, infer_convention
+from simulator.kernels.table_lookup import Answer, DecodeGrid, GemmIndex, PrefillLine, match_attention, match_shape
 from simulator.kernels.tables import AnyTable, KernelTables
 
 Target = tuple[tuple[str, float], ...]
@@ -43,7 +40,7 @@ class MeasuredKernels:
     tables
         Rows read by `load_tables`.
     policy
-        How to answer between rows, see `policies`.
+        How to answer between rows, see `table_lookup`.
     convention
         How the tables' MFU column was normalised; needed by the seconds style and by `latency`, and
         inferred from latency and shape where it is not given.

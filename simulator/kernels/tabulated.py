@@ -14,10 +14,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from simulator.kernels.analytic import AnalyticKernels
-from simulator.kernels.base import AttentionShape
+from simulator.kernels.base import AttentionShape, Policy
 from simulator.kernels.conventions import MFU_DECIMALS, MICRO, decode_row_mfu, gemm_row_mfu, prefill_row_mfu
 from simulator.kernels.measured import MeasuredKernels
-from simulator.kernels.policies import Policy
 from simulator.kernels.tables import (
     DECODE_COLUMNS,
     GEMM_COLUMNS,

@@ -14,8 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict, model_validator
 
 from simulator.errors import ConfigError
-from simulator.kernels.base import GUIDE_MFU_DECODE, GUIDE_MFU_PREFILL
-from simulator.kernels.policies import Policy
+from simulator.kernels.base import GUIDE_MFU_DECODE, GUIDE_MFU_PREFILL, Policy
 from simulator.steptime.v1_parameters import CalibratedRooflineOptions
 from simulator.validation import Count, Efficiency, Finite, NonNegative, Positive, StrictModel, parse, suggest
 

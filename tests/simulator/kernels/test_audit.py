@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from simulator.errors import TableError
 from simulator.kernels.analytic import load_analytic
-from simulator.kernels.audit import audit, audit_tables
-from simulator.kernels.audit_render import render
+from simulator.kernels.audit import audit, audit_tables, render
 from simulator.kernels.base import AttentionShape
-from simulator.kernels.denominator import (
+from simulator.kernels.conventions import (
     ALL_HEADS,
     CAUSAL_HALF,
     FULL_SQUARE,

@@ -9,11 +9,10 @@ import pytest
 
 from simulator.errors import TableError
 from simulator.kernels.analytic import AnalyticFile, load_analytic
+from simulator.kernels.audit import launch_bound_decode, launch_bound_prefill, launch_floor, warm_up_lines
 from simulator.kernels.base import AttentionShape
 from simulator.kernels.conventions import gemm_row_flops
-from simulator.kernels.fit import H100_PEAKS, H100_PEAKS_SOURCE, fit_tables, main
-from simulator.kernels.minimise import minimise
-from simulator.kernels.rowclass import launch_bound_decode, launch_bound_prefill, launch_floor, warm_up_lines
+from simulator.kernels.fit import H100_PEAKS, H100_PEAKS_SOURCE, fit_tables, main, minimise
 from simulator.kernels.tables import DecodeRow, GemmRow, PrefillRow, Table, load_tables
 from simulator.kernels.tabulated import tabulate, write_tables
 from simulator.validation import parse, read_yaml

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from simulator.kernels.audit import audit_tables
-from simulator.kernels.denominator import CAUSAL_HALF, ONE_GPU
+from simulator.kernels.conventions import CAUSAL_HALF, ONE_GPU
 from tests.paths import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "measure_kernels.py"

@@ -15,7 +15,7 @@ from simulator.errors import UnsupportedError
 from simulator.kernels.base import AttentionShape
 from simulator.kernels.conventions import H100_CONVENTION
 from simulator.kernels.measured import MeasuredKernels
-from simulator.kernels.policies import MFU_FLOOR
+from simulator.kernels.table_lookup import MFU_FLOOR
 from simulator.kernels.tables import DecodeRow, GemmRow, KernelTables, PrefillRow, Table, load_tables
 from tests.simulator.kernels.folder import DECODE_HEADER, write_folder
 

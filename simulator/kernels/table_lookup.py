@@ -1,25 +1,206 @@
-"""Indexed decode-attention lookup on a (batch size, KV length) grid that may have holes.
+"""Indexed lookup in measured tables: GEMM, prefill attention and decode attention, under three policies.
 
-Contract: `DecodeGrid(table, policy, flops_per_token, peak)` answers the MFU at any (batch, kv) and, for
-a fixed batch, the whole curve over kv as linear pieces, so that a step-time model can price a
-batch from running sums. A piece on which the zero fallback or a hole makes the MFU jump, or on which
-it is not linear in kv, is flagged; there the caller asks request by request.
+Contract: `GemmIndex`, `PrefillLine` and `DecodeGrid` answer with an `Answer`: the MFU, and the rows it came from.
+`match_attention` finds the table that answers for a shape and TP degree. Between and outside the rows of a table:
+
+* `nearest`: the row at or below the target (the smallest row where none is);
+* `interpolated`: straight lines between the rows' MFU column, clamped at the edges;
+* `latency`: the same grid, but from `latency_us` at full precision, because the MFU column is
+  rounded to three decimals. GEMM and decode attention interpolate the latency itself (it is affine in
+  rows and in KV tokens); prefill attention interpolates the efficiency recomputed from it.
+
+Under the first two an answer below `MFU_FLOOR` is replaced by the nearest row that is not.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from simulator.kernels.base import PiecewiseLinear
-from simulator.kernels.conventions import MICRO
-from simulator.kernels.policies import MFU_FLOOR, Answer, Policy, mix, outside, segment
-from simulator.kernels.tables import DecodeRow, Table
+from simulator.kernels.base import AttentionMatch, AttentionShape, PiecewiseLinear, Policy, gemm_flops
+from simulator.kernels.conventions import MICRO, Convention, prefill_row_mfu
+from simulator.kernels.tables import DecodeRow, GemmRow, PrefillRow, Table
 
+# Dimensionless; the upstream program treats a smaller MFU as "no measurement", because three
+# decimals cannot hold it, and answers this much where a table holds nothing larger.
+MFU_FLOOR = 1e-4
+# Entries; a serving run asks for a few thousand distinct (m, k, n), a sweep for more.
+MEMORY_LIMIT = 1 << 17
 # Batch sizes whose curve or cross-section is kept (vLLM's default cap is 256 running requests).
 BATCHES_LIMIT = 4096
 # Answers remembered; the runs of a comparison share their tables and ask them much the same.
 VALUES_LIMIT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An MFU and the positions of the table rows it was made from."""
+
+    value: float
+    rows: tuple[int, ...] = ()
+    extrapolated: bool = False
+    fallback: bool = False
+
+
+def segment(grid: Sequence[float], x: float) -> tuple[int, int, float]:
+    """Locate x in a sorted grid.
+
+    Returns
+    -------
+    (low, high, fraction)
+        Neighbouring positions and how far x lies from the lower towards the higher one; equal
+        positions and 0 on a grid point and beyond either edge.
+    """
+    above = bisect_right(grid, x)
+    if above == 0:
+        return 0, 0, 0.0
+    low = above - 1
+    if above == len(grid) or grid[low] == x:
+        return low, low, 0.0
+    return low, above, (x - grid[low]) / (grid[above] - grid[low])
+
+
+def mix(low: float, high: float, fraction: float) -> float:
+    """Return the point `fraction` of the way from low to high."""
+    return low + (high - low) * fraction
+
+
+def outside(grid: Sequence[float], x: float) -> bool:
+    """Whether x lies beyond the edges of a sorted grid."""
+    return x < grid[0] or x > grid[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """All rows of one (k, n), sorted by m; `positions` are their places in the file."""
+
+    k: int
+    n: int
+    ms: tuple[int, ...]
+    mfus: tuple[float, ...]
+    seconds: tuple[float, ...]
+    positions: tuple[int, ...]
+
+
+class GemmIndex:
+    """One GEMM table: (k, n) by map, m by bisection, every repeated question from memory.
+
+    Two stages, as upstream: among the tabulated (k, n) that cover the target in both sizes take the nearest
+    by squared distance, else the one with the largest k**2 + n**2; then look along m with the policy.
+    """
+
+    def __init__(self, table: Table[GemmRow], policy: Policy, convention: Convention) -> None:
+        self._columns = _columns(table)
+        self._peak = convention.gemm_flops
+        by_policy: dict[Policy, Callable[[_Column, int], Answer]] = {
+            "nearest": _nearest,
+            "interpolated": _interpolated,
+            "latency": self._from_latency,
+        }
+        self._along_m = by_policy[policy]
+        self._column_of: dict[tuple[int, int], tuple[_Column, bool]] = {}
+        self._answers: dict[tuple[int, int, int], Answer] = {}
+
+    def answer(self, m: int, k: int, n: int) -> Answer:
+        """Return the MFU of (m x k) @ (k x n)."""
+        known = self._answers.get((m, k, n))
+        return known if known is not None else self._remember(m, k, n)
+
+    def _remember(self, m: int, k: int, n: int) -> Answer:
+        column, covered = self._column_for(k, n)
+        found = self._along_m(column, m)
+        extrapolated = not covered or outside(column.ms, m)
+        answer = Answer(found.value, found.rows, extrapolated, found.fallback)
+        if len(self._answers) >= MEMORY_LIMIT:
+            self._answers.clear()
+        self._answers[(m, k, n)] = answer
+        return answer
+
+    def _column_for(self, k: int, n: int) -> tuple[_Column, bool]:
+        known = self._column_of.get((k, n))
+        if known is None:
+            known = self._column_of[(k, n)] = _covering(self._columns, k, n)
+        return known
+
+    def _from_latency(self, column: _Column, m: int) -> Answer:
+        """Interpolate seconds: constant below the grid (a floor), at the last row's rate above it."""
+        low, high, fraction = segment(column.ms, m)
+        seconds = mix(column.seconds[low], column.seconds[high], fraction)
+        seconds *= max(1.0, m / column.ms[-1])
+        return Answer(gemm_flops(m, column.k, column.n) / (self._peak * seconds), _positions(column, low, high))
+
+
+def _columns(table: Table[GemmRow]) -> tuple[_Column, ...]:
+    grouped: dict[tuple[int, int], list[tuple[int, float, float, int]]] = {}
+    for position, row in enumerate(table.rows):
+        grouped.setdefault((row.k, row.n), []).append((row.m, row.mfu, row.latency_us * MICRO, position))
+    return tuple(_Column(k, n, *zip(*sorted(rows), strict=True)) for (k, n), rows in grouped.items())
+
+
+def _covering(columns: tuple[_Column, ...], k: int, n: int) -> tuple[_Column, bool]:
+    """Return the column for (k, n) and whether it covers it; first in file order wins a tie."""
+    covering = [column for column in columns if column.k >= k and column.n >= n]
+    if covering:
+        return min(covering, key=lambda column: (column.k - k) ** 2 + (column.n - n) ** 2), True
+    return max(columns, key=lambda column: column.k**2 + column.n**2), False
+
+
+def _nearest(column: _Column, m: int) -> Answer:
+    low, _, _ = segment(column.ms, m)
+    return _above_floor(column, m, column.mfus[low], low, low)
+
+
+def _interpolated(column: _Column, m: int) -> Answer:
+    low, high, fraction = segment(column.ms, m)
+    return _above_floor(column, m, mix(column.mfus[low], column.mfus[high], fraction), low, high)
+
+
+def _above_floor(column: _Column, m: int, value: float, low: int, high: int) -> Answer:
+    if value >= MFU_FLOOR:
+        return Answer(value, _positions(column, low, high))
+    usable = [place for place, mfu in enumerate(column.mfus) if mfu >= MFU_FLOOR]
+    if not usable:
+        return Answer(MFU_FLOOR, fallback=True)
+    nearest = min(usable, key=lambda place: (abs(column.ms[place] - m), column.positions[place]))
+    return Answer(column.mfus[nearest], (column.positions[nearest],), fallback=True)
+
+
+def _positions(column: _Column, low: int, high: int) -> tuple[int, ...]:
+    return (column.positions[low],) if low == high else (column.positions[low], column.positions[high])
+
+
+class PrefillLine:
+    """One prefill-attention table along the sequence length; causal FLOPs are counted."""
+
+    def __init__(self, table: Table[PrefillRow], policy: Policy, shape: AttentionShape, convention: Convention) -> None:
+        ordered = sorted((row.seq_len, position) for position, row in enumerate(table.rows))
+        self._positions = tuple(position for _, position in ordered)
+        self._lengths = tuple(length for length, _ in ordered)
+        rows = [table.rows[position] for position in self._positions]
+        precise = policy == "latency"
+        self._mfus = tuple(prefill_row_mfu(shape, row, convention) if precise else row.mfu for row in rows)
+        self._floor = 0.0 if precise else MFU_FLOOR
+        self._steps = policy == "nearest"
+
+    def answer(self, seq_len: float) -> Answer:
+        """Return the MFU of causal attention over one sequence."""
+        low, high, fraction = segment(self._lengths, seq_len)
+        if self._steps:
+            high, fraction = low, 0.0
+        value = mix(self._mfus[low], self._mfus[high], fraction)
+        extrapolated = outside(self._lengths, seq_len)
+        if value < self._floor:
+            return self._fallback(seq_len, extrapolated)
+        return Answer(value, tuple(self._positions[place] for place in sorted({low, high})), extrapolated)
+
+    def _fallback(self, seq_len: float, extrapolated: bool) -> Answer:
+        usable = [place for place, mfu in enumerate(self._mfus) if mfu >= MFU_FLOOR]
+        if not usable:
+            return Answer(MFU_FLOOR, (), extrapolated, fallback=True)
+        nearest = min(usable, key=lambda place: (abs(self._lengths[place] - seq_len), self._positions[place]))
+        return Answer(self._mfus[nearest], (self._positions[nearest],), extrapolated, fallback=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +222,11 @@ class _CrossSection:
 
 
 class DecodeGrid:
-    """One decode table, ready to be asked.
+    """One decode-attention table: a (batch size, KV length) grid that may have holes.
+
+    Answers the MFU at any (batch, kv) and, for a fixed batch, the whole curve over kv as linear pieces, so that
+    a step-time model can time a batch from running sums. A piece on which the zero fallback or a hole makes the
+    MFU jump, or on which it is not linear in kv, is flagged; there the caller asks request by request.
 
     Parameters
     ----------
@@ -261,3 +446,25 @@ def _usable_by_batch(rows: tuple[DecodeRow, ...]) -> tuple[tuple[tuple[int, ...]
         (tuple(kv for kv, _ in places), tuple(position for _, position in places))
         for places in map(sorted, grouped.values())
     )
+
+
+def match_shape(known: Iterable[AttentionShape], asked: AttentionShape) -> tuple[AttentionShape, float]:
+    """Return the known shape closest to `asked` and its distance; ties go to the smaller shape."""
+    return min(((shape, shape_distance(shape, asked)) for shape in sorted(known)), key=lambda found: found[1])
+
+
+def shape_distance(shape: AttentionShape, other: AttentionShape) -> float:
+    """Euclid over heads, KV heads and head dimension."""
+    return math.dist((shape.heads, shape.kv_heads, shape.head_dim), (other.heads, other.kv_heads, other.head_dim))
+
+
+def match_tp(known: Iterable[int], asked: int) -> int:
+    """Return the known TP degree closest to `asked`; the lower one wins a tie."""
+    return min(sorted(known), key=lambda tp: abs(tp - asked))
+
+
+def match_attention(known: Iterable[tuple[AttentionShape, int]], shape: AttentionShape, tp: int) -> AttentionMatch:
+    """Match the shape first, then the TP degree among that shape's tables."""
+    pairs = list(known)
+    used, distance = match_shape({pair[0] for pair in pairs}, shape)
+    return AttentionMatch(shape, tp, used, match_tp((pair[1] for pair in pairs if pair[0] == used), tp), distance)
