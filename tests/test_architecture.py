@@ -93,10 +93,6 @@ def floor_of(module):
     return None
 
 
-def is_main_guard(node):
-    return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
-
-
 SOURCES = sources("simulator", "roofline_lab")
 NAMES = {module_of(path) for path in SOURCES}
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -212,22 +208,6 @@ def test_every_module_states_its_contract(path):
     docstring = ast.get_docstring(tree_of(path))
     assert docstring
     assert len(docstring) > 20
-
-
-@each_source
-def test_only_a_main_guard_ends_the_process(path):
-    tree = tree_of(path)
-    guarded = {inner for node in tree.body if is_main_guard(node) for inner in ast.walk(node)}
-    ends = [
-        node.lineno
-        for node in ast.walk(tree)
-        if node not in guarded
-        and (
-            (isinstance(node, ast.Call) and ast.unparse(node.func) in ("sys.exit", "exit", "quit", "os._exit"))
-            or (isinstance(node, ast.Raise) and node.exc is not None and "SystemExit" in ast.unparse(node.exc))
-        )
-    ]
-    assert ends == []
 
 
 @each_source

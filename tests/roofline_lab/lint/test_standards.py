@@ -9,7 +9,6 @@ import math
 import pytest
 import yaml
 
-from roofline_lab.lint import code
 from roofline_lab.lint.lint import HYPOTHESIS_RULES, PROJECT_RULES, RULES, run
 from roofline_lab.lint.rules import PROJECT
 from roofline_lab.project import Project, load_project
@@ -274,33 +273,41 @@ def test_a_status_outside_the_closed_list_is_found(audited, word):
     breach(audited.breaches("VOC"), word, "not in the closed list")
 
 
-def edit_status(audited, old, new):
-    page = audited.report / "FINDINGS.md"
-    lines = page.read_text(encoding="utf-8").splitlines()
-    changed = [line.replace(old, new) if line.startswith("| ") else line for line in lines]
-    page.write_text("\n".join(changed) + "\n", encoding="utf-8")
+def edit_verdict(audited, method="corrected", **results):
+    """Change status or results of one method in the committed verdict."""
+    path = audited.report / "verdict.json"
+    verdict = json.loads(path.read_text(encoding="utf-8"))
+    [found] = [entry for entry in verdict["methods"] if entry["method"] == method]
+    found["status"] = results.pop("status", found["status"])
+    found["criteria"] |= results
+    path.write_text(json.dumps(verdict), encoding="utf-8")
 
 
 def test_confirmed_beside_a_failed_criterion_is_found(audited):
-    edit_status(audited, "Partially confirmed", "Confirmed")
+    edit_verdict(audited, status="Confirmed")
     lines = audited.breaches("STATUS")
     assert any("although chat_more_than_code failed" in line for line in lines)
+    assert all("verdict.json: corrected" in line for line in lines)
 
 
 def test_confirmed_beside_an_unmeasured_criterion_is_found(audited):
-    edit_status(audited, "**FAIL**", "**NOT MEASURED**")
-    edit_status(audited, "Partially confirmed", "Confirmed")
+    edit_verdict(audited, status="Confirmed", chat_more_than_code="NOT MEASURED")
     assert any("was not measured" in line for line in audited.breaches("STATUS"))
 
 
 def test_refuted_without_a_failed_criterion_is_found(audited):
-    edit_status(audited, "| Confirmed ", "| Refuted ")
+    edit_verdict(audited, "as_published", status="Refuted")
     assert any("although no criterion failed" in line for line in audited.breaches("STATUS"))
 
 
 def test_another_status_beside_a_failed_decisive_criterion_is_found(audited):
-    edit_status(audited, "**PASS**", "**FAIL**")
+    edit_verdict(audited, tpot_improves="FAIL")
     assert any("a decisive criterion failed" in line for line in audited.breaches("STATUS"))
+
+
+def test_a_report_without_a_verdict_is_found(audited):
+    (audited.report / "verdict.json").unlink()
+    breach(audited.breaches("STATUS"), "verdict.json: is missing", "snakemake")
 
 
 def test_a_hypothesis_without_a_report_is_found(audited):
@@ -323,72 +330,39 @@ def test_a_run_that_vanished_from_the_numbers_breaks_r1(audited):
     assert all("dec17-tp1-qwen7-summarization" in line for line in lines)
 
 
-# --- the source code --------------------------------------------------------------------------
+def test_a_run_that_is_named_with_its_reason_keeps_r1(audited):
+    numbers, verdict = audited.report / "numbers.csv", audited.report / "verdict.json"
+    lost = "experiment,dec17-tp1-qwen7-summarization,tpot_mean"
+    kept = [line for line in numbers.read_text(encoding="utf-8").splitlines() if lost not in line]
+    numbers.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    point = next(line for line in kept if "dec17-tp1-qwen7-summarization" in line).split(",")[2]
+    named = json.loads(verdict.read_text(encoding="utf-8"))
+    for method in named["methods"]:
+        method["unscored"] = [
+            {
+                "arm": arm,
+                "metric": "tpot_mean",
+                "experiment": "dec17-tp1-qwen7-summarization",
+                "load_point": point,
+                "status": "saturated",
+            }
+            for arm in ("baseline", "treatment")
+        ]
+    verdict.write_text(json.dumps(named), encoding="utf-8")
+    assert audited.breaches("R1") == []
 
 
-@pytest.fixture
-def planted(tmp_path, lab):
-    """Return a function that checks a project of one file with given text."""
-
-    def check(rule, text, name="simulator/planted.py"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        laboratory = Project(tmp_path, lab.settings, lab.methods, {})
-        [found] = [one.check(laboratory) for one in PROJECT_RULES if one.id == rule]
-        return [f"{each.where} {each.what}" for each in found.breaches]
-
-    return check
+# --- the project ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("rule", "text"),
-    [
-        ("R2", "total = sum({0.1, 0.2})\n"),
-        ("R2", "total = sum(float(p.stem) for p in folder.glob('*'))\n"),
-        ("R2", "from statistics import fmean\nx = fmean([v for v in set(values)])\n"),
-        ("R6", "import sys\ndef f():\n    sys.exit(1)\n"),
-        ("R6", "def f():\n    raise SystemExit(2)\n"),
-        ("R10", "class Loose(BaseModel):\n    x: int\n"),
-        ("R19", "def f():\n    while True:\n        g()\n"),
-    ],
-)
-def test_code_that_breaks_a_rule_is_found_with_its_line(planted, rule, text):
-    [found] = planted(rule, text)
-    assert found.startswith("simulator/planted.py:")
-
-
-@pytest.mark.parametrize(
-    ("rule", "text"),
-    [
-        ("R2", "total = sum(sorted({0.1, 0.2}))\n"),
-        ("R6", "import sys\nif __name__ == '__main__':\n    sys.exit(0)\n"),
-        ("R10", "class Open(BaseModel):\n    model_config = ConfigDict(extra='ignore')\n"),
-        ("R10", "class Strict(StrictModel):\n    x: int\n"),
-        ("R19", "def f():\n    while True:\n        if g():\n            return\n"),
-    ],
-)
-def test_code_that_keeps_a_rule_is_left_alone(planted, rule, text):
-    assert planted(rule, text) == []
-
-
-def test_a_dead_link_breaks_r15_and_a_live_one_does_not(planted):
+def test_a_dead_link_breaks_r15_and_a_live_one_does_not(tmp_path, lab):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "there.md").write_text("there\n", encoding="utf-8")
     text = "[a](docs/there.md) [b](https://example.org/x) [c](#part) [d](docs/gone.md)\n"
-    planted("R15", "there\n", "docs/there.md")
-    assert planted("R15", text, "README.md") == ["README.md links to 'docs/gone.md', which does not exist"]
-
-
-def test_a_rule_held_by_a_test_that_is_gone_is_broken(planted):
-    assert planted("R7", "", "tests/nothing.py")
-    for name in code.HELD_BY_TESTS["R7"]:
-        planted("R7", "def test_something(): ...\n", name)
-    assert planted("R7", "", "tests/nothing.py") == []
-
-
-@pytest.mark.parametrize("rule", ["R2", "R6", "R10", "R19"])
-def test_the_projects_own_code_keeps_the_rule(lab, rule):
-    [found] = [one.check(lab) for one in PROJECT_RULES if one.id == rule]
-    assert found.breaches == ()
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    [rule] = [rule for rule in PROJECT_RULES if rule.id == "R15"]
+    [found] = rule.check(Project(tmp_path, lab.settings, lab.methods, {})).breaches
+    assert (found.where, found.what) == ("README.md", "links to 'docs/gone.md', which does not exist")
 
 
 def project_rule(root, rule):
@@ -440,11 +414,6 @@ def test_an_overall_error_that_is_a_root_mean_square_is_noted(audited):
     )
     [note] = [one for one in project_rule(audited.root, "PUB").notes if "root mean square" in one]
     assert note.startswith("h2b_scaled_overhead: the published overall tpot_mean error of scaled")
-
-
-def test_the_tests_that_hold_rules_are_there(lab):
-    held = [one for one in PROJECT_RULES if one.id in code.HELD_BY_TESTS]
-    assert [breach for rule in held for breach in rule.check(lab).breaches] == []
 
 
 def test_looking_at_named_hypotheses_leaves_the_project_out(lab):

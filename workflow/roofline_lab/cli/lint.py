@@ -17,7 +17,7 @@ from simulator.validation import suggest
 
 EXIT_BREACHES = 1
 EPILOG = """examples:
-  roofline-lab lint                      every rule on every hypothesis and on the source code
+  roofline-lab lint                      every rule on every hypothesis and on the project
   roofline-lab lint h1_bw_efficiency     one hypothesis
   roofline-lab lint --rules              what the rules ask for
   roofline-lab lint --verbose            also what was looked at
@@ -31,7 +31,7 @@ def add_lint_command(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "lint",
         help="check every hypothesis against the experiment standards",
-        description="Check every hypothesis, its committed report and the source code against the standards.",
+        description="Check every hypothesis, its committed report and the measurements against the standards.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

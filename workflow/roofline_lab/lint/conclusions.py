@@ -1,16 +1,20 @@
-"""Words and conclusions: closed vocabularies, and a status that its criteria allow."""
+"""Reports and their words: closed vocabularies, a status its criteria allow, no run lost, links that lead somewhere."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from pathlib import Path
 
-from roofline_lab.lint.rules import Breach, Findings, findings
-from roofline_lab.lint.subject import Row, Subject
+from roofline_lab.hypotheses.verdict_file import VERDICT_FILE
+from roofline_lab.lint.rules import Breach, Findings, Subject, file_of, findings
+from roofline_lab.project import Project
 from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, CriterionResult, FindingType, Resolution, Status
 
 HEADER = re.compile(r"^- \*\*([^*]+):\*\* (.+)$", re.MULTILINE)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+DOCUMENTS = ("README.md", "docs/*.md", "reports/*.md", "reports/*/*.md")
 TODO = re.compile(r"\bTODO\b")
 CONFIRMED = frozenset({Status.CONFIRMED.value, Status.CONFIRMED_WITH_NUANCE.value})
 
@@ -60,42 +64,92 @@ def status_follows(subject: Subject) -> Findings:
     if not subject.page:
         breach = Breach(subject.page_file, "there is no report", "run `snakemake` and commit reports/")
         return findings("no report", [breach])
-    statuses, criteria = subject.statuses(), subject.criteria()
-    if not statuses or len(statuses) != len(criteria):
-        breach = Breach(
-            subject.page_file,
-            f"{len(statuses)} statuses and {len(criteria)} tables of criteria",
-            "regenerate it with `snakemake`",
-        )
-        return findings("the page cannot be read", [breach])
+    where = f"reports/{subject.id}/{VERDICT_FILE}"
+    if not subject.verdicts:
+        breach = Breach(where, "is missing or concludes nothing", "regenerate it with `snakemake`")
+        return findings("no verdict", [breach])
     breaches = [
-        Breach(f"{subject.page_file}: Status", why, "regenerate it with `snakemake`; a status is never typed")
-        for status, rows in zip(statuses, criteria, strict=True)
-        for why in _contradictions(status, rows)
+        Breach(f"{where}: {verdict['method']}", why, "regenerate it with `snakemake`; a status is never typed")
+        for verdict in subject.verdicts
+        for why in _contradictions(subject, verdict["status"], verdict["criteria"])
     ]
-    return findings(f"{len(statuses)} statuses against {sum(map(len, criteria))} criteria and controls", breaches)
+    judged = sum(len(verdict["criteria"]) for verdict in subject.verdicts)
+    return findings(f"{len(subject.verdicts)} statuses against {judged} criteria and controls", breaches)
 
 
-def _contradictions(status: str, rows: Sequence[Row]) -> Iterator[str]:
+def _contradictions(subject: Subject, status: str, results: Mapping[str, str]) -> Iterator[str]:
     """Yield why a status cannot stand beside these results; deliberately not the rule that set it."""
-    criteria = {row["Id"]: _result(row) for row in rows if row["Role"].startswith("criterion")}
-    decisive = {row["Id"]: _result(row) for row in rows if "decisive" in row["Role"]}
-    failed = [name for name, result in criteria.items() if result == CriterionResult.FAIL]
-    open_ = [name for name, result in criteria.items() if result == CriterionResult.NOT_MEASURED]
+    spec = subject.spec
+    criteria = [criterion.id for criterion in spec.criteria if criterion.id in results]
+    decisive = [criterion.id for criterion in spec.criteria if criterion.decisive] or criteria[:1]
+    failed = [name for name in criteria if results[name] == CriterionResult.FAIL]
+    unmeasured = [name for name in criteria if results[name] == CriterionResult.NOT_MEASURED]
     if status in CONFIRMED and failed:
         yield f"'{status}', although {', '.join(failed)} failed"
-    if status in CONFIRMED and open_:
-        yield f"'{status}', although {', '.join(open_)} was not measured"
-    if status != Status.REFUTED and CriterionResult.FAIL in decisive.values():
+    if status in CONFIRMED and unmeasured:
+        yield f"'{status}', although {', '.join(unmeasured)} was not measured"
+    if status != Status.REFUTED and any(results.get(name) == CriterionResult.FAIL for name in decisive):
         yield f"'{status}', although a decisive criterion failed"
     if status == Status.REFUTED and not failed:
         yield "'Refuted', although no criterion failed"
-    if status == Status.CONFIRMED and any(_result(row) != CriterionResult.PASS for row in rows):
+    if status == Status.CONFIRMED and any(result != CriterionResult.PASS for result in results.values()):
         yield "'Confirmed', although not every criterion and control passed"
 
 
-def _result(row: Row) -> str:
-    return row["Result"].strip("*")
+def no_silent_loss(subject: Subject) -> Findings:
+    """R1: every run of the matrix has its numbers or is named with a reason."""
+    spec = subject.measured
+    if spec is None or not subject.numbers:
+        return findings("nothing to count")
+    there = {
+        (method, arm, metric, experiment, load_point)
+        for (method, arm, metric, scope, _), values in subject.numbers.items()
+        if scope == "experiment"
+        for load_point, experiment in values
+    }
+    named = {
+        (verdict["method"], row["arm"], row["metric"], row["experiment"], row["load_point"])
+        for verdict in subject.verdicts
+        for row in verdict.get("unscored", ())
+    }
+    runs = [
+        (method, arm, metric.value, experiment.id, point.id)
+        for method in spec.methods
+        for arm in spec.arms
+        for experiment in subject.project.experiments(spec.id)
+        for point in experiment.load_points
+        for metric in spec.metrics
+    ]
+    breaches = [
+        Breach(
+            f"reports/{subject.id}/numbers.csv",
+            f"no number and no reason for {', '.join((method, arm, load_point, experiment, metric))}",
+            "run `snakemake`; a run that cannot be done is a row with its reason",
+        )
+        for method, arm, metric, experiment, load_point in runs
+        if (method, arm, metric, experiment, load_point) not in there | named
+    ]
+    return findings(f"{len(runs)} runs x metrics are numbers or named", breaches)
+
+
+def references_resolve(project: Project) -> Findings:
+    """R15: links between documents of the project lead somewhere."""
+    root = project.root
+    pages = sorted({path for pattern in DOCUMENTS for path in root.glob(pattern)})
+    breaches = [breach for page in pages for breach in _dead_links(page, root)]
+    return findings(f"links of {len(pages)} documents", breaches)
+
+
+def _dead_links(page: Path, root: Path) -> Iterator[Breach]:
+    text = page.read_text(encoding="utf-8")
+    for target in dict.fromkeys(LINK.findall(text)):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        relative = (page.parent / target).resolve()
+        if not relative.is_relative_to(root) or file_of(root, relative.relative_to(root).as_posix()) is None:
+            yield Breach(
+                page.relative_to(root).as_posix(), f"links to '{target}', which does not exist", "correct the link"
+            )
 
 
 def _words(words: type[StrEnum]) -> frozenset[str]:

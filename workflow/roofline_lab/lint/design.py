@@ -9,10 +9,9 @@ from roofline_lab.files import digest_of_files
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
 from roofline_lab.hypotheses.arms import Arm, differences, undeclared
 from roofline_lab.hypotheses.spec import Hypothesis
-from roofline_lab.lint.rules import Breach, Findings, findings
-from roofline_lab.lint.subject import Subject
+from roofline_lab.lint.rules import Breach, Findings, Subject, findings
 from roofline_lab.provenance import hypothesis_files
-from roofline_lab.vocabulary import EvidenceType
+from roofline_lab.vocabulary import CriterionResult, EvidenceType
 
 VANISHING_KINDS = frozenset({"vanishes", "vanishes_at"})
 SEEDS_OF_A_STATISTICAL_CLAIM = 3
@@ -39,10 +38,10 @@ def vanishing_regime(subject: Subject) -> Findings:
     tests += [name for name in (getattr(subject.spec, "vanishes_by", None),) if name is not None]
     if tests:
         missing = [
-            Breach(subject.page_file, f"`{row['Id']}` was not measured", "give the regime load points or experiments")
-            for table in subject.criteria()
-            for row in table
-            if row["Id"] in tests and "NOT MEASURED" in row["Result"]
+            Breach(subject.page_file, f"`{name}` was not measured", "give the regime load points or experiments")
+            for verdict in subject.verdicts
+            for name, result in verdict["criteria"].items()
+            if name in tests and result == CriterionResult.NOT_MEASURED
         ]
         return findings(f"tested by {', '.join(tests)}", missing)
     if subject.spec.vanishing:
