@@ -97,12 +97,14 @@ class CriterionResult(StrEnum):
 
 
 class RowStatus(StrEnum):
-    """What became of one simulated run."""
+    """Whether one metric of a load point has an error, and if not, of what kind the reason is."""
 
     OK = "ok"
     UNSUPPORTED = "unsupported"
     NOT_MEASURED = "not_measured"
+    NOT_COMPARABLE = "not_comparable"
     SATURATED = "saturated"
+    REFUSED = "refused"
 
 
 class Reproduction(StrEnum):

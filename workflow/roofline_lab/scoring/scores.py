@@ -64,6 +64,11 @@ class ErrorRow:
     unit: str = "ms"
 
     @property
+    def place(self) -> str:
+        """Experiment and load point."""
+        return f"{self.experiment}/{self.load_point}"
+
+    @property
     def is_scored(self) -> bool:
         """Whether both sides have a number."""
         return self.status == RowStatus.OK
@@ -143,12 +148,11 @@ class Scores:
 
     def ratios(self, metric: str, of: str, over: str) -> dict[tuple[str, str], float]:
         """Return prediction of arm `of` over that of arm `over`, by experiment and load point."""
-        found = {}
-        for row in self.select(of, metric):
-            other = self.row(over, row.experiment, metric, row.load_point)
-            if other is not None and other.is_scored and row.predicted is not None and other.predicted:
-                found[row.experiment, row.load_point] = row.predicted / other.predicted
-        return found
+        return {
+            (row.experiment, row.load_point): row.predicted / other.predicted
+            for row, other in self.pairs(metric, of, over)
+            if row.predicted is not None and other.predicted
+        }
 
     def unscored(self) -> tuple[ErrorRow, ...]:
         """Return the rows that have no number."""
@@ -163,16 +167,25 @@ class Scores:
         errors = [row.ape_pct for row in self.select(arm, metric) if where(row)]
         return mean(errors) if errors else None
 
+    def pairs(self, metric: str, of: str, over: str) -> tuple[tuple[ErrorRow, ErrorRow], ...]:
+        """Return the rows of arm `of` beside those of arm `over`, for every load point scored on both."""
+        rows = ((row, self._scored(over, row)) for row in self.select(of, metric))
+        return tuple((row, other) for row, other in rows if other is not None)
+
     def gain_over(self, arm: str, row: ErrorRow) -> float | None:
         """Return the gain of a row over the same one under another arm, or None if one of the two has no error."""
-        other = self.row(arm, row.experiment, row.metric, row.load_point)
-        both = other is not None and other.is_scored and row.is_scored
-        return gain_pp(row.ape_pct, other.ape_pct) if both else None
+        other = self._scored(arm, row) if row.is_scored else None
+        return None if other is None else gain_pp(row.ape_pct, other.ape_pct)
 
     def gains(self, metric: str, of: str, over: str) -> tuple[Gain, ...]:
-        """Return the gain of arm `of` over arm `over`, for every run scored on both."""
-        pairs = ((row, self.gain_over(over, row)) for row in self.select(of, metric))
-        return tuple(Gain(row, value) for row, value in pairs if value is not None)
+        """Return the gain of arm `of` over arm `over`, for every load point scored on both."""
+        pairs = self.pairs(metric, of, over)
+        return tuple(Gain(row, gain_pp(row.ape_pct, other.ape_pct)) for row, other in pairs)
+
+    def _scored(self, arm: str, row: ErrorRow) -> ErrorRow | None:
+        """Return the same row under another arm, or None if that has no error."""
+        other = self.row(arm, row.experiment, row.metric, row.load_point)
+        return other if other is not None and other.is_scored else None
 
     def tp_series(self, metric: str, of: str, over: str) -> tuple[Series, ...]:
         """Return the gain along TP of every model and workload measured at two or more TP."""

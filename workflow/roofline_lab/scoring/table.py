@@ -65,6 +65,12 @@ def means(table: pd.DataFrame, by: Sequence[str], value: str = "ape_pct") -> dic
     return {_key(group): mean(values[rows].tolist()) for group, rows in places.items()}
 
 
+def sizes(table: pd.DataFrame, by: Sequence[str], value: str = "ape_pct") -> dict[tuple[Hashable, ...], int]:
+    """Return over how many rows `means` of the same groups are."""
+    counts = table[table[value].notna()].groupby(list(by)).size()
+    return {_key(group): int(count) for group, count in counts.items()}
+
+
 def mean_of(values: pd.Series) -> float | None:
     """Return the mean of a column over the rows that have it, or None if none has."""
     known = values.dropna()

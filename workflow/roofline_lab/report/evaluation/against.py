@@ -14,35 +14,21 @@ from roofline_lab.config import Settings
 from roofline_lab.formatting import MISSING, pct, pp, signed_pct, table
 from roofline_lab.predict.predictors import Standing
 from roofline_lab.predict.records import HEADLINE, PREDICTED_SATURATED, PointResult, label
-from roofline_lab.report.evaluation.aggregate import group_name, standing_groups
+from roofline_lab.report.evaluation.aggregate import group_name, rows_of, standing_groups
 from roofline_lab.report.evaluation.numbers import Line, line
-from roofline_lab.scoring.errors import mean
+from roofline_lab.scoring.errors import gain_pp, mean
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
+from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.statistics import Interval, PValue, bootstrap_mean, median, sign_flip_p
+from roofline_lab.scoring.table import levels, table_of
 
 MOST_CHANGED = 10
 # Probability below which a difference is usually called significant; with few experiments no p can get there.
 USUAL_P = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One load point under both, with absolute errors in percent."""
-
-    judged: PointResult
-    other: PointResult
-    metric: str
-
-    @property
-    def errors(self) -> tuple[float, float]:
-        """Absolute errors of the one judged and of the other."""
-        return abs(self.judged.error_pct(self.metric) or 0.0), abs(self.other.error_pct(self.metric) or 0.0)
-
-    @property
-    def gain(self) -> float:
-        """By how many percentage points the one judged is closer."""
-        mine, theirs = self.errors
-        return theirs - mine
+# One load point under both.
+Pair = tuple[ErrorRow, ErrorRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +59,9 @@ class Comparison:
     worse: int
 
 
-def pairs_of(results: Iterable[PointResult], names: Sequence[str], metric: str) -> list[Pair]:
-    """Return every load point both predictors have an error on."""
-    judged, other = names
-    by_place = {(result.place, result.predictor): result for result in results}
-    found = []
-    for (place, name), result in by_place.items():
-        second = by_place.get((place, other))
-        if name == judged and second is not None:
-            pair = Pair(result, second, metric)
-            if result.error_pct(metric) is not None and second.error_pct(metric) is not None:
-                found.append(pair)
-    return found
+def pairs_of(results: Iterable[PointResult], names: Sequence[str], metric: str) -> tuple[Pair, ...]:
+    """Return the row of the one judged beside that of the other, for every load point both have an error on."""
+    return Scores(rows_of(results)).pairs(metric, *names)
 
 
 def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: Settings) -> list[Comparison]:
@@ -106,32 +83,31 @@ def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: 
 
 
 def _comparison(group: str, metric: str, pairs: Sequence[Pair], settings: Settings) -> Comparison:
-    by_experiment: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        by_experiment.setdefault(pair.judged.place.experiment, []).append(pair)
-    gains = [mean([one.gain for one in own]) for own in by_experiment.values()]
-    families = [own[0].judged.family for own in by_experiment.values()]
-    errors = [[mean([one.errors[side] for one in own]) for own in by_experiment.values()] for side in (0, 1)]
-    beyond = settings.bold_above_pp
+    gains_pp = [gain_pp(judged.ape_pct, other.ape_pct) for judged, other in pairs]
+    rows = table_of(judged for judged, _ in pairs).assign(
+        other_pct=[other.ape_pct for _, other in pairs], gain_pp=gains_pp
+    )
+    judged, other, gains = (levels(rows, value)[1] for value in ("ape_pct", "other_pct", "gain_pp"))
+    threshold_pp = settings.bold_above_pp
     return Comparison(
         group=group,
         metric=metric,
         points=len(pairs),
-        experiments=len(by_experiment),
-        judged=mean(errors[0]),
-        other=mean(errors[1]),
-        gain=mean(gains),
-        median_gain=median([one.gain for one in pairs]),
+        experiments=len(gains),
+        judged=mean(judged.tolist()),
+        other=mean(other.tolist()),
+        gain=mean(gains.tolist()),
+        median_gain=median(gains_pp),
         interval=bootstrap_mean(
-            gains,
+            gains.tolist(),
             resamples=settings.bootstrap.resamples,
             level_pct=settings.bootstrap.level_pct,
             seed=settings.seeds.bootstrap,
-            clusters=families,
+            clusters=gains.index.get_level_values("family").tolist(),
         ),
-        p_value=sign_flip_p(gains, draws=settings.testing.permutations, seed=settings.seeds.permutation),
-        better=sum(one.gain > beyond for one in pairs),
-        worse=sum(one.gain < -beyond for one in pairs),
+        p_value=sign_flip_p(gains.tolist(), draws=settings.testing.permutations, seed=settings.seeds.permutation),
+        better=sum(gain > threshold_pp for gain in gains_pp),
+        worse=sum(gain < -threshold_pp for gain in gains_pp),
     )
 
 
@@ -162,17 +138,17 @@ def comparison_table(found: Iterable[Comparison], names: Sequence[str], settings
 def changed_table(results: Sequence[PointResult], names: Sequence[str]) -> str:
     """List the load points and figures on which the two differ most, losses of the one judged first."""
     pairs = [pair for metric in HEADLINE for pair in pairs_of(results, names, metric)]
-    ranked = sorted(pairs, key=lambda one: (one.gain, one.judged.place.name, one.metric))
+    gains = [(gain_pp(judged.ape_pct, other.ape_pct), judged, other) for judged, other in pairs]
+    ranked = sorted(gains, key=lambda entry: (entry[0], entry[1].place, entry[1].metric))
     lines = [
         [
-            one.judged.place.name,
-            label(one.metric),
-            signed_pct(one.judged.error_pct(one.metric)),
-            signed_pct(one.other.error_pct(one.metric)),
-            pp(one.gain),
+            judged.place,
+            label(judged.metric),
+            *map(signed_pct, (judged.signed_error_pct, other.signed_error_pct)),
+            pp(gain),
         ]
-        for one in ranked
-        if one.gain < 0
+        for gain, judged, other in ranked
+        if gain < 0
     ][:MOST_CHANGED]
     return table(["load point", "figure", *names, "gain"], lines, left=2) if lines else ""
 

@@ -1,4 +1,4 @@
-"""Errors of groups of load points: means three ways, with intervals over model families.
+"""Results as the scored table, and errors of groups of load points: means three ways, with intervals over families.
 
 Contract: pure functions of results. The error of a load point is that of its figure (predicted mean
 against measured mean). A group's error is the plain mean over load points, over experiments (each the
@@ -9,52 +9,87 @@ family it was fitted as, whatever it is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from roofline_lab.config import Settings
 from roofline_lab.predict.predictors import OUT_OF_SAMPLE, Standing
-from roofline_lab.predict.records import APART, HEADLINE, PointResult
-from roofline_lab.scoring.errors import mean
+from roofline_lab.predict.records import APART, HEADLINE, PointResult, Status
+from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.scoring.statistics import Interval, bootstrap_mean, median
+from roofline_lab.scoring.table import levels, mean_of, table_of
+from roofline_lab.vocabulary import RowStatus
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOT_IN_THE_FIT = "not in the fit"
-Key = Callable[[PointResult], str]
-
-# What results are grouped by, beside the family: title of the group, and its key.
-GROUPS: Mapping[str, Key] = {
-    "family": lambda result: result.family,
-    "tp": lambda result: str(result.place.tensor_parallel),
-    "hardware": lambda result: result.place.hardware,
-    "workload": lambda result: result.place.workload,
-    "strategy": lambda result: result.place.strategy,
-    "architecture": lambda result: result.place.architecture,
-    "tool": lambda result: f"{result.place.tool}, {result.place.side} side",
+# What results are grouped by -> column of the table.
+GROUPS: Mapping[str, str] = {
+    "family": "family",
+    "tp": "tensor_parallel",
+    "hardware": "hardware",
+    "workload": "workload",
+    "strategy": "strategy",
+    "architecture": "architecture",
+    "tool": "tool",
 }
+LEVELS = ("load points", "experiments", "families")
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """Mean absolute errors of one group in percent, and how many stand behind each.
+class Level:
+    """Absolute errors in percent over load points, experiments or families: mean, median, and how many there are.
 
     Attributes
     ----------
-    signed
-        Mean signed error over load points; negative: predicted too fast.
-    medians
-        Of the absolute errors of load points, experiments and families.
-    experiments_interval, families_interval
-        None below two.
+    interval
+        Of the mean, by resampling families; None for load points, and below two.
     """
 
-    points: float
-    experiments: float
-    families: float
-    signed: float
-    medians: tuple[float, float, float]
-    experiments_interval: Interval | None
-    families_interval: Interval | None
-    counts: tuple[int, int, int]
+    mean: float
+    median: float
+    count: int
+    interval: Interval | None = None
+
+
+def rows_of(results: Iterable[PointResult]) -> Iterator[ErrorRow]:
+    """Yield every figure of every result; the method is how much of a test it is, the arm who predicted."""
+    for result in results:
+        place = result.place
+        for figure in result.figures:
+            missing = figure.status is Status.OK and not figure.measured
+            yield ErrorRow(
+                method=group_of(result),
+                arm=result.predictor,
+                experiment=place.experiment,
+                load_point=place.load_point,
+                workload=place.workload,
+                family=result.family,
+                model=place.model,
+                tensor_parallel=place.tensor_parallel,
+                metric=figure.name,
+                predicted=figure.predicted,
+                measured=figure.measured,
+                status=RowStatus.NOT_MEASURED if missing else RowStatus(figure.status.value),
+                reason=figure.reason,
+                holdout=result.standing.value,
+                strategy=place.strategy,
+                rate_per_s=place.rate_per_s,
+                hardware=place.hardware,
+                side=place.side,
+                definition=figure.definition,
+                unit=figure.unit,
+            )
+
+
+def evaluated(results: Iterable[PointResult]) -> pd.DataFrame:
+    """Return results as the scored table, with the architecture of the model, and the tool and its side."""
+    chosen = list(results)
+    places = [result.place for result in chosen for _ in result.figures]
+    tools = [f"{place.tool}, {place.side} side" for place in places]
+    return table_of(rows_of(chosen)).assign(architecture=[place.architecture for place in places], tool=tools)
 
 
 def standing_groups(results: Iterable[PointResult]) -> dict[str, list[PointResult]]:
@@ -99,12 +134,12 @@ def _by_standing(results: Iterable[PointResult]) -> dict[str, list[PointResult]]
     return groups | {standing.value: members for standing, members in found.items() if members}
 
 
-def grouped(results: Iterable[PointResult], key: Key) -> dict[str, list[PointResult]]:
+def grouped(results: Iterable[PointResult], key: Callable[[PointResult], str]) -> dict[str, list[PointResult]]:
     """Return results by key, keys in their natural order."""
     found: dict[str, list[PointResult]] = {}
     for result in results:
         found.setdefault(key(result), []).append(result)
-    return dict(sorted(found.items(), key=lambda entry: _natural(entry[0])))
+    return {name: found[name] for name in sorted(found, key=natural)}
 
 
 def scored(results: Iterable[PointResult], metric: str) -> list[tuple[PointResult, float]]:
@@ -112,51 +147,46 @@ def scored(results: Iterable[PointResult], metric: str) -> list[tuple[PointResul
     return [(result, error) for result in results if (error := result.error_pct(metric)) is not None]
 
 
-def means(results: Iterable[PointResult], metric: str, settings: Settings | None = None) -> Means | None:
-    """Return the errors of a group, or None if nothing was scored.
+def levels_of(
+    table: pd.DataFrame, metrics: Sequence[str] = HEADLINE, settings: Settings | None = None
+) -> dict[str, tuple[Level, Level, Level]]:
+    """Return the errors over load points, experiments and families of every metric that has one.
 
     Parameters
     ----------
     settings
         Of the bootstrap; None leaves the intervals out.
     """
-    errors = scored(results, metric)
-    if not errors:
-        return None
-    by_experiment: dict[str, list[float]] = {}
-    family_of: dict[str, str] = {}
-    for result, error in errors:
-        by_experiment.setdefault(result.place.experiment, []).append(abs(error))
-        family_of[result.place.experiment] = result.family
-    experiments = {name: mean(values) for name, values in by_experiment.items()}
-    by_family: dict[str, list[float]] = {}
-    for name, value in experiments.items():
-        by_family.setdefault(family_of[name], []).append(value)
-    families = [mean(values) for values in by_family.values()]
-    clusters = [family_of[name] for name in experiments]
-    return Means(
-        points=mean([abs(error) for _, error in errors]),
-        experiments=mean(list(experiments.values())),
-        families=mean(families),
-        signed=mean([error for _, error in errors]),
-        medians=(median([abs(error) for _, error in errors]), median(list(experiments.values())), median(families)),
-        experiments_interval=_interval(list(experiments.values()), clusters, settings),
-        families_interval=_interval(families, None, settings),
-        counts=(len(errors), len(experiments), len(families)),
+    by_metric = dict(list(table[table["ape_pct"].notna()].groupby("metric")))
+    return {metric: _levels(by_metric[metric], settings) for metric in metrics if metric in by_metric}
+
+
+def natural(name: str) -> tuple[int, str]:
+    """Sort numbers by size, before words."""
+    return (int(name), "") if name.isdigit() else (0, name)
+
+
+def _levels(rows: pd.DataFrame, settings: Settings | None) -> tuple[Level, Level, Level]:
+    points, experiments, families = levels(rows)
+    clusters = experiments.index.get_level_values("family").tolist()
+    return (
+        _level(points),
+        _level(experiments, _interval(experiments, clusters, settings)),
+        _level(families, _interval(families, None, settings)),
     )
 
 
-def _interval(values: Sequence[float], clusters: Sequence[str] | None, settings: Settings | None) -> Interval | None:
+def _level(errors: pd.Series, interval: Interval | None = None) -> Level:
+    return Level(mean_of(errors) or 0.0, median(errors.tolist()), len(errors), interval)
+
+
+def _interval(errors: pd.Series, clusters: Sequence[str] | None, settings: Settings | None) -> Interval | None:
     if settings is None:
         return None
     return bootstrap_mean(
-        values,
+        errors.tolist(),
         resamples=settings.bootstrap.resamples,
         level_pct=settings.bootstrap.level_pct,
         seed=settings.seeds.bootstrap,
         clusters=clusters,
     )
-
-
-def _natural(name: str) -> tuple[int, str]:
-    return (int(name), "") if name.isdigit() else (0, name)

@@ -7,14 +7,28 @@ refused. `numbers.csv` has the columns of every report's; `method` holds how muc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from roofline_lab.config import Settings
 from roofline_lab.files import csv_text
 from roofline_lab.predict.records import Figure, PointResult, Refused, Status
-from roofline_lab.report.evaluation.aggregate import GROUPS, Means, group_of, grouped, means, standing_groups
+from roofline_lab.report.evaluation.aggregate import (
+    GROUPS,
+    LEVELS,
+    Level,
+    evaluated,
+    group_of,
+    grouped,
+    levels_of,
+    standing_groups,
+)
 from roofline_lab.scoring.errors import PERCENT
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, NUMBER_COLUMNS, VALUE_DECIMALS
+from roofline_lab.scoring.table import means, sizes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREDICTION_COLUMNS = (
     "experiment",
@@ -98,39 +112,38 @@ def _points(results: Iterable[PointResult]) -> Iterator[Line]:
 def _aggregates(results: Sequence[PointResult], metrics: Sequence[str], settings: Settings) -> Iterator[Line]:
     for arm, own in grouped(results, lambda result: result.predictor).items():
         for standing, members in standing_groups(own).items():
-            for metric in metrics:
-                found = means(members, metric, settings)
-                if found is not None:
-                    yield from _overall(standing, arm, metric, found)
-                for scope, key in GROUPS.items():
-                    yield from _grouped(standing, arm, scope, metric, grouped(members, key))
+            table = evaluated(members)
+            wanted = table[table["metric"].isin(metrics)]
+            yield from _overall(standing, arm, wanted, levels_of(wanted, metrics, settings))
+            for scope, column in GROUPS.items():
+                yield from _grouped(standing, arm, scope, wanted, column)
 
 
-def _overall(standing: str, arm: str, metric: str, found: Means) -> Iterator[Line]:
-    ways = (
-        ("load_points", found.points, None),
-        ("experiments", found.experiments, found.experiments_interval),
-        ("families", found.families, found.families_interval),
-    )
-    for (way, value, interval), count, middle in zip(ways, found.counts, found.medians, strict=True):
-        place = (standing, arm, ALL_LOAD_POINTS, "overall", way, metric)
-        yield line(*place, "mape", value, "pct")
-        yield line(*place, "median", middle, "pct")
-        yield line(*place, "count", count, "count")
-        if interval is not None:
-            yield line(*place, "interval_low", interval.low, "pct")
-            yield line(*place, "interval_high", interval.high, "pct")
-    yield line(standing, arm, ALL_LOAD_POINTS, "overall", "load_points", metric, "signed_error", found.signed, "pct")
+def _overall(
+    standing: str, arm: str, table: pd.DataFrame, found: Mapping[str, tuple[Level, Level, Level]]
+) -> Iterator[Line]:
+    signed = means(table, ("metric",), "signed_error_pct")
+    for metric, levels in found.items():
+        for name, level in zip(LEVELS, levels, strict=True):
+            place = (standing, arm, ALL_LOAD_POINTS, "overall", name.replace(" ", "_"), metric)
+            yield line(*place, "mape", level.mean, "pct")
+            yield line(*place, "median", level.median, "pct")
+            yield line(*place, "count", level.count, "count")
+            if level.interval is not None:
+                yield line(*place, "interval_low", level.interval.low, "pct")
+                yield line(*place, "interval_high", level.interval.high, "pct")
+        place = (standing, arm, ALL_LOAD_POINTS, "overall", "load_points", metric)
+        yield line(*place, "signed_error", signed[metric,], "pct")
 
 
-def _grouped(standing: str, arm: str, scope: str, metric: str, groups: dict[str, list[PointResult]]) -> Iterator[Line]:
-    for key, members in groups.items():
-        found = means(members, metric)
-        if found is not None:
-            place = (standing, arm, ALL_LOAD_POINTS, scope, key, metric)
-            yield line(*place, "mape", found.points, "pct")
-            yield line(*place, "signed_error", found.signed, "pct")
-            yield line(*place, "count", found.counts[0], "count")
+def _grouped(standing: str, arm: str, scope: str, table: pd.DataFrame, column: str) -> Iterator[Line]:
+    by = (column, "metric")
+    signed, counts = means(table, by, "signed_error_pct"), sizes(table, by)
+    for (key, metric), error in means(table, by).items():
+        place = (standing, arm, ALL_LOAD_POINTS, scope, str(key), str(metric))
+        yield line(*place, "mape", error, "pct")
+        yield line(*place, "signed_error", signed[key, metric], "pct")
+        yield line(*place, "count", counts[key, metric], "count")
 
 
 def _prediction(result: PointResult, figure: Figure) -> Sequence[object]:

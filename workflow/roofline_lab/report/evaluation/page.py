@@ -29,9 +29,10 @@ from roofline_lab.report.evaluation import plots as drawings
 from roofline_lab.report.evaluation import tables as page_tables
 from roofline_lab.report.evaluation.aggregate import (
     NOT_IN_THE_FIT,
+    evaluated,
     group_name,
     group_of,
-    means,
+    levels_of,
     scored_experiments,
     standing_groups,
 )
@@ -130,13 +131,12 @@ def summary(evaluation: Evaluation) -> list[str]:
     lines = [_counts(evaluation)]
     for standing, members in standing_groups(judged).items():
         cells = [
-            f"{label(metric)} {pct(found.experiments)} (median {pct(found.medians[1])})"
-            for metric in HEADLINE
-            if (found := means(members, metric))
+            f"{label(metric)} {pct(experiments.mean)} (median {pct(experiments.median)})"
+            for metric, (_, experiments, _) in levels_of(evaluated(members)).items()
         ]
         if cells:
-            experiments = count(scored_experiments(members), "experiment")
-            lines.append(f"{standing} ({experiments}): {', '.join(cells)}")
+            number = count(scored_experiments(members), "experiment")
+            lines.append(f"{standing} ({number}): {', '.join(cells)}")
     missing = (*evaluation.refused, *page_tables.unsupported(judged))
     lines += [f"not evaluated: {refusal.place}: {' '.join(refusal.reason.split())}" for refusal in missing]
     return lines
@@ -220,9 +220,9 @@ def _statement(judged: Sequence[PointResult]) -> str:
     if reason is None:
         return "**No prediction here is known to be of a model outside the fit**, so there is no headline error."
     members = by_reason.pop(reason)
-    found = {label(metric): one for metric in HEADLINE if (one := means(members, metric))}
-    errors = ", ".join(f"{name} {pct(one.experiments)}" for name, one in found.items())
-    medians = ", ".join(pct(one.medians[1]) for one in found.values())
+    found = {label(metric): experiments for metric, (_, experiments, _) in levels_of(evaluated(members)).items()}
+    errors = ", ".join(f"{name} {pct(one.mean)}" for name, one in found.items())
+    medians = ", ".join(pct(one.median) for one in found.values())
     over = f"{count(scored_experiments(members), 'experiment')} on models {group_name(NOT_IN_THE_FIT, reason)}"
     return f"**{errors}** mean absolute error of means over {over} (medians: {medians}).{_left_out(by_reason)}"
 

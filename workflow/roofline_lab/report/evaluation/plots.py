@@ -27,9 +27,9 @@ from roofline_lab.report.drawing import (
     svg,
 )
 from roofline_lab.report.evaluation.against import Pair, pairs_of
-from roofline_lab.report.evaluation.aggregate import grouped, scored
-from roofline_lab.scoring.errors import mean
+from roofline_lab.report.evaluation.aggregate import evaluated, grouped, scored
 from roofline_lab.scoring.statistics import median
+from roofline_lab.scoring.table import means
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,11 +123,14 @@ def _lines(axes: Axes, metric: str, families: Sequence[str], groups: Mapping[Sta
     for standing, own in groups.items():
         found = scored(own, metric)
         _mark(axes, [error for _, error in found], [families.index(result.family) for result, _ in found], standing)
+    drawn_results = [result for own in groups.values() for result in own]
+    signed = means(evaluated(drawn_results), ("family", "metric"), "signed_error_pct")
     for place, family in enumerate(families):
-        errors = [error for own in groups.values() for result, error in scored(own, metric) if result.family == family]
-        if errors:
+        if (family, metric) in signed:
             words = "mean of the family" if place == 0 else None
-            axes.plot([mean(errors)], [place], linestyle="none", marker="|", markersize=14, color=EDGE, label=words)
+            axes.plot(
+                [signed[family, metric]], [place], linestyle="none", marker="|", markersize=14, color=EDGE, label=words
+            )
     axes.axvline(0.0, color=EDGE, linewidth=0.8)
     axes.set_yticks(range(len(families)), families)
     axes.set(title=f"mean {label(metric)}", ylim=(len(families) - 0.4, -0.6))
@@ -155,7 +158,7 @@ def _ranks(axes: Axes, stem: str, results: Sequence[PointResult]) -> None:
 
 
 def _errors(axes: Axes, metric: str, pairs: Sequence[Pair], names: Sequence[str]) -> None:
-    mine, theirs = ([max(pair.errors[side], SMALLEST_PCT) for pair in pairs] for side in (0, 1))
+    mine, theirs = ([max(pair[side].ape_pct, SMALLEST_PCT) for pair in pairs] for side in (0, 1))
     low, high = SMALLEST_PCT, max([*mine, *theirs, 10.0]) * 1.3
     axes.plot([low, high], [low, high], color=EDGE, linewidth=0.8, label="equally far; below it, the first is closer")
     axes.plot(theirs, mine, linestyle="none", marker="o", markersize=5, markerfacecolor="white", markeredgecolor=EDGE)

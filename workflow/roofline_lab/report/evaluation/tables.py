@@ -25,15 +25,18 @@ from roofline_lab.predict.records import (
 )
 from roofline_lab.report.evaluation.aggregate import (
     GROUPS,
+    LEVELS,
     NOT_IN_THE_FIT,
+    Level,
+    evaluated,
     group_of,
     grouped,
-    means,
-    scored,
+    levels_of,
+    natural,
     standing_groups,
 )
-from roofline_lab.scoring.errors import PERCENT, mean
-from roofline_lab.scoring.statistics import Interval
+from roofline_lab.scoring.errors import PERCENT
+from roofline_lab.scoring.table import means, sizes
 
 WORST = 12
 METRIC_LABELS = tuple(map(label, HEADLINE))
@@ -64,19 +67,12 @@ def headline(results: Sequence[PointResult], settings: Settings) -> str:
     """Mean and median absolute errors of means, three ways, by how much of a test they are."""
     lines = []
     for standing, members in standing_groups(results).items():
-        found = [means(members, metric, settings) for metric in HEADLINE]
-        ways = ("load points", "experiments", "families")
-        for place, way in enumerate(ways):
-            counts = {one.counts[place] for one in found if one}
-            if not counts:
-                continue
-            cells = []
-            for one in found:
-                values = None if one is None else (one.points, one.experiments, one.families)[place]
-                interval = None if one is None else (None, one.experiments_interval, one.families_interval)[place]
-                median = None if one is None else one.medians[place]
-                cells.append(_with_interval(values, interval, median, bold=way == "experiments"))
-            lines.append([standing, f"{_span(counts)} {way}", *cells])
+        found = levels_of(evaluated(members), settings=settings)
+        for place, name in enumerate(LEVELS if found else ()):
+            levels = [found[metric][place] if metric in found else None for metric in HEADLINE]
+            counts = _span({level.count for level in levels if level})
+            cells = [_with_interval(level, bold=name == "experiments") for level in levels]
+            lines.append([standing, f"{counts} {name}", *cells])
     return table(["predictions", "mean over", *METRIC_LABELS], lines, left=2) if lines else ""
 
 
@@ -94,28 +90,30 @@ def standings(results: Sequence[PointResult]) -> str:
 
 def by_group(results: Sequence[PointResult]) -> Iterator[tuple[str, str]]:
     """Yield title and table of every grouping that has something scored."""
-    for scope, key in GROUPS.items():
+    scored = evaluated(results)
+    for scope, column in GROUPS.items():
+        by = (column, "method", "metric")
+        absolute, signed, counts = means(scored, by), means(scored, by, "signed_error_pct"), sizes(scored, by)
+        groups = {(key, standing) for key, standing, metric in absolute if metric in HEADLINE}
         lines = []
-        for name, members in grouped(results, key).items():
-            for standing, own in _each_standing(members).items():
-                errors = [means(own, metric) for metric in HEADLINE]
-                if any(errors):
-                    points = _span({error.counts[0] for error in errors if error})
-                    cells = [_absolute_and_signed(error.points, error.signed) if error else MISSING for error in errors]
-                    lines.append([name, standing, points, *cells])
+        for group in sorted(groups, key=lambda group: (natural(str(group[0])), natural(str(group[1])))):
+            known = [(*group, metric) if (*group, metric) in absolute else None for metric in HEADLINE]
+            points = _span({counts[key] for key in known if key})
+            cells = [_absolute_and_signed(absolute[key], signed[key]) if key else MISSING for key in known]
+            lines.append([str(group[0]), str(group[1]), points, *cells])
         if lines:
             yield GROUP_TITLES[scope], table([GROUP_TITLES[scope], "predictions", "n", *METRIC_LABELS], lines, left=2)
 
 
 def percentiles(results: Sequence[PointResult]) -> str:
     """Mean absolute and mean signed error of every measured percentile."""
-    lines = []
-    for name in RANKED:
-        for standing, own in _each_standing(results).items():
-            errors = [error for _, error in scored(own, name)]
-            if errors:
-                absolute = mean([abs(error) for error in errors])
-                lines.append([label(name), standing, str(len(errors)), pct(absolute), signed_pct(mean(errors))])
+    scored, by = evaluated(results), ("metric", "method")
+    absolute, signed, counts = means(scored, by), means(scored, by, "signed_error_pct"), sizes(scored, by)
+    order = sorted((key for key in absolute if key[0] in RANKED), key=lambda key: (RANKED.index(key[0]), key[1]))
+    lines = [
+        [label(str(key[0])), str(key[1]), str(counts[key]), pct(absolute[key]), signed_pct(signed[key])]
+        for key in order
+    ]
     header = ["figure", "predictions", "n", "mean absolute error", "mean signed error"]
     return table(header, lines, left=2) if lines else ""
 
@@ -227,10 +225,6 @@ def distances(results: Sequence[PointResult]) -> str:
     return table(header, lines, left=2) if lines else ""
 
 
-def _each_standing(results: Sequence[PointResult]) -> dict[str, list[PointResult]]:
-    return grouped(results, group_of)
-
-
 def _signed(results: Sequence[PointResult]) -> str:
     lines = []
     for result in results:
@@ -253,12 +247,12 @@ def _absolute_and_signed(absolute: float, signed: float) -> str:
     return f"{pct(absolute)} ({signed_pct(signed)})"
 
 
-def _with_interval(value: float | None, interval: Interval | None, median: float | None, *, bold: bool) -> str:
-    if value is None:
+def _with_interval(level: Level | None, *, bold: bool) -> str:
+    if level is None:
         return MISSING
-    text = f"**{pct(value)}**" if bold else pct(value)
-    text += f" ({interval.low:.1f} to {interval.high:.1f})" if interval else ""
-    return f"{text}, median {pct(median)}"
+    text = f"**{pct(level.mean)}**" if bold else pct(level.mean)
+    text += f" ({level.interval.low:.1f} to {level.interval.high:.1f})" if level.interval else ""
+    return f"{text}, median {pct(level.median)}"
 
 
 def _span(counts: set[int]) -> str:
