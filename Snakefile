@@ -28,6 +28,7 @@ from roofline_lab.calibration.plan import plan_names as calibration_names
 
 scheduling.hush_scheduler()
 scheduling.stop_idle_rounds()
+scheduling.choose_among_few()
 try:
     PROJECT = pipeline.open_project(Path(workflow.basedir), config.get("kernels"))
     pipeline.refuse_misspelt_targets(PROJECT, sys.argv[1:])

@@ -1,21 +1,40 @@
 """What Snakemake's scheduler does that costs this project time or lines, and how it is kept from it.
 
-Both functions touch Snakemake's own objects, so they live here and nowhere else; each says what it
+These functions touch Snakemake's own objects, so they live here and nowhere else; each says what it
 relies on, and does nothing where that is not there.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
 from snakemake.logging import logger
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 CHATTER = ("Select jobs to execute", "Execute ", "Using shell", "Assuming unrestricted")
+NOTHING_TO_BE_DONE = "Nothing to be done"
 REEVALUATE = "_schedule_reevalutation"
+# Ready jobs among which the scheduler chooses in one round; more than most machines have cores.
+OFFERED = 16
 
 
 def hush_scheduler() -> None:
     """Drop Snakemake's two lines per scheduling round, which no verbosity setting of it covers."""
     logger.addFilter(lambda record: not str(record.msg).startswith(CHATTER))
+
+
+def when_nothing_is_to_be_done(act: Callable[[], None]) -> None:
+    """Call a function when Snakemake finds that all is made: it has a hook for a successful run, but none for this."""
+
+    def seen(record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith(NOTHING_TO_BE_DONE):
+            act()
+        return True
+
+    logger.addFilter(seen)
 
 
 def stop_idle_rounds() -> None:
@@ -35,3 +54,22 @@ def stop_idle_rounds() -> None:
             original(scheduler, delay)
 
     setattr(JobScheduler, REEVALUATE, look_again)
+
+
+def choose_among_few() -> None:
+    """Let each round of the scheduler look at a few ready jobs instead of all of them, and at no input's size.
+
+    A round costs time with every job it looks at, and only as many start as there are free cores. All have the same
+    priority, and sizes decide about temporary files alone, of which there are none.
+    """
+    if not hasattr(JobScheduler, "open_jobs") or not hasattr(JobScheduler, "update_input_sizes"):
+        return
+
+    def few_open_jobs(scheduler: JobScheduler) -> list[Any]:
+        return list(islice(scheduler.workflow.dag.ready_jobs, OFFERED))
+
+    async def no_sizes(scheduler: JobScheduler, jobs: Iterable[Any]) -> None:
+        """Ask for nothing."""
+
+    JobScheduler.open_jobs = property(few_open_jobs)
+    JobScheduler.update_input_sizes = no_sizes
