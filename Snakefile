@@ -16,6 +16,13 @@ from pathlib import Path
 # A clone works without installing the package.
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
+from roofline_lab.jobs.freshness import NOTHING_TO_DO, Freshness
+
+FRESHNESS = Freshness(sys.argv)
+if FRESHNESS.nothing_to_do():
+    print(NOTHING_TO_DO, file=sys.stderr)
+    raise SystemExit(0)
+
 from snakemake.utils import min_version
 
 min_version("9.18")
@@ -23,24 +30,41 @@ min_version("9.18")
 from simulator.errors import RooflineLabError
 from roofline_lab import scheduling
 from roofline_lab.calibration import files as calibration_files
-from roofline_lab.jobs import calibration, findings as pipeline, project_pages, sweeps as sweep_jobs
 from roofline_lab.calibration.plan import plan_names as calibration_names
+from roofline_lab.jobs import calibration, findings as jobs, paths
+from roofline_lab.jobs.workers import Workers
 
 scheduling.hush_scheduler()
 scheduling.stop_idle_rounds()
 scheduling.choose_among_few()
 try:
-    PROJECT = pipeline.open_project(Path(workflow.basedir), config.get("kernels"))
-    pipeline.refuse_misspelt_targets(PROJECT, sys.argv[1:])
+    PROJECT = jobs.open_project(Path(workflow.basedir), config.get("kernels"))
+    jobs.refuse_misspelt_targets(PROJECT, sys.argv[1:])
 except RooflineLabError as error:
-    raise pipeline.user_error(error) from None
+    raise jobs.user_error(error) from None
+WORKERS = Workers(PROJECT)
+ROWS = paths.results_folder(PROJECT).as_posix()
+scheduling.when_nothing_is_to_be_done(lambda: FRESHNESS.record(PROJECT.names))
 
 
-include: "workflow/rules/simulate.smk"
+wildcard_constraints:
+    hypothesis=paths.one_of(PROJECT.names),
+
+
+onstart:
+    forced = workflow.dag_settings.forceall or workflow.dag_settings.forcerun or workflow.dag_settings.forcetargets
+    WORKERS.start(workflow.cores, reuse=not forced)
+
+
+onsuccess:
+    FRESHNESS.record(PROJECT.names)
+
+
+include: "workflow/rules/predict.smk"
 include: "workflow/rules/sweep.smk"
-include: "workflow/rules/synthetic.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/errata.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/render.smk"
+include: "workflow/rules/publish.smk"
 include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/check.smk"
 
@@ -48,17 +72,17 @@ include: "workflow/rules/check.smk"
 rule all:
     default_target: True
     input:
-        pipeline.regenerated(PROJECT, pipeline.names(PROJECT)),
-        pipeline.all_reports(PROJECT),
+        paths.regenerated(PROJECT, paths.names(PROJECT)),
+        paths.all_reports(PROJECT),
     message:
         "All findings are up to date in reports/."
 
 
-for hypothesis in pipeline.names(PROJECT):
+for hypothesis in paths.names(PROJECT):
 
     rule:
         name:
             hypothesis
         input:
-            pipeline.regenerated(PROJECT, [hypothesis]),
-            pipeline.report_paths(PROJECT, hypothesis),
+            paths.regenerated(PROJECT, [hypothesis]),
+            paths.report_paths(PROJECT, hypothesis),

@@ -36,22 +36,18 @@ def main() -> int:
 def _parts(hypothesis: str) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield the laboratory's own parts, to be timed in this process."""
     from roofline_lab.jobs import findings as pipeline
+    from roofline_lab.jobs.reports import read_report
     from roofline_lab.load_point import simulate
-    from roofline_lab.report.findings import build_report
     from roofline_lab.report.plots import predicted_versus_measured, signed_errors
-    from roofline_lab.run_files import read_rows
-    from roofline_lab.scoring.published import load_published
 
     project = pipeline.open_project(ROOT)
     runs = project.runs(hypothesis)
-    rows = read_rows(zip((ROOT / path for path in pipeline.run_paths(project, hypothesis)), runs, strict=True))
-    published = load_published(ROOT / "hypotheses" / hypothesis / "published")
-    report = build_report(project, hypothesis, rows, published)
+    report = read_report(project, hypothesis)
     panels = {method.method.title: method.scores for method in report.methods}
     arms = tuple(report.spec.arms)
     yield "loading and validation", lambda: pipeline.open_project(ROOT)
     yield f"simulation ({len(runs)} runs)", lambda: [simulate(project, run) for run in runs]
-    yield "scoring and verdict", lambda: build_report(project, hypothesis, rows, published).numbers
+    yield "rows, scores and verdict", lambda: read_report(project, hypothesis).numbers
     yield (
         f"figures ({2 * len(report.spec.metrics)})",
         lambda: [

@@ -249,11 +249,12 @@ def test_a_random_number_has_a_seed(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "rules").glob("*.smk")), ids=lambda path: path.name)
 def test_rules_only_declare_and_call_the_laboratory(path):
-    """Each `run:` is a single call; what it does is a function that tests can reach."""
+    """Each `run:` is a single call of a function that tests can reach; it has the name of its rule."""
     text = path.read_text(encoding="utf-8")
-    bodies = re.findall(r"^( *)run:\n((?:\1 +.*\n?)+)", text, flags=re.MULTILINE)
-    for _, body in bodies:
-        lines = [line.strip() for line in body.splitlines() if line.strip()]
-        assert re.fullmatch(r"\w+\.\w+_job\(.*\)", " ".join(lines)), lines
+    for block in re.split(r"^ *rule(?= \w+:|:)", text, flags=re.MULTILINE)[1:]:
+        name = re.match(r" ?(\w*):", block)[1]
+        for _, body in re.findall(r"^( *)run:\n((?:\1 +.*\n?)+)", block, flags=re.MULTILINE):
+            lines = [line.strip() for line in body.splitlines() if line.strip()]
+            assert re.fullmatch(rf"\w+\.{name or '[a-z_]+'}\(.*\)", " ".join(lines)), lines
     assert not re.search(r"^\s*(shell|script):", text, flags=re.MULTILINE)
     assert "import workflow" not in text

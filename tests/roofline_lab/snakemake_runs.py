@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ EXPERIMENTS = ("jan30-llama2-7b-tp1-chatsweep", "jan30-llama2-7b-tp1-codesweep")
 SWEEP = "jan21-llama7b-train-1"
 # Far beyond what any run takes; only a run that hangs reaches it.
 TIMEOUT_S = 600
-RUNS = f"results/{HYPOTHESIS}/runs"
+ROWS = f"results/{HYPOTHESIS}/rows"
 PAGE = f"reports/{HYPOTHESIS}/FINDINGS.md"
 
 
@@ -96,6 +97,20 @@ def states(folder):
     }
 
 
+def mark_rows(project):
+    """Mark every row of every result file; only a row that is made again loses its mark."""
+    for path in (project / ROWS).rglob("*.jsonl"):
+        rows = [json.loads(line) | {"marked": True} for line in path.read_text(encoding="utf-8").splitlines()]
+        path.write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows), encoding="utf-8")
+
+
+def made_again(project):
+    """Return method, arm and experiment of every row without a mark."""
+    lines = [line for path in (project / ROWS).rglob("*.jsonl") for line in path.read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for line in lines]
+    return {(row["method"], row["arm"], row["experiment"]) for row in rows if "marked" not in row}
+
+
 def remade(project, before, folder):
     """Return the files below `folder` that were written since `before`."""
     now = states(project / folder)
@@ -104,4 +119,4 @@ def remade(project, before, folder):
 
 def snapshot(project):
     """Return the states of results and reports."""
-    return {folder: states(project / folder) for folder in (RUNS, "results", "reports")}
+    return {folder: states(project / folder) for folder in (ROWS, "results", "reports")}

@@ -7,7 +7,8 @@ import os
 import pytest
 
 from roofline_lab.files import csv_text, digest_of, digest_of_files, hash_list, json_text, write_text
-from roofline_lab.jobs.findings import PAGE, _replace_folder, _write_if_changed
+from roofline_lab.jobs.findings import _replace_folder
+from roofline_lab.jobs.paths import PAGE, write_if_changed
 
 OLD, NEW = "old\n", "new\n" * 1000
 
@@ -120,11 +121,11 @@ def test_a_finished_report_has_exactly_its_files_and_the_page_is_the_newest(tmp_
 
 def test_an_unchanged_text_does_not_touch_its_file(tmp_path):
     path = tmp_path / "hash"
-    _write_if_changed(path, OLD)
+    write_if_changed(path, OLD)
     os.utime(path, ns=(1, 1))
-    _write_if_changed(path, OLD)
+    write_if_changed(path, OLD)
     assert path.stat().st_mtime_ns == 1
-    _write_if_changed(path, NEW)
+    write_if_changed(path, NEW)
     assert path.stat().st_mtime_ns != 1
 
 

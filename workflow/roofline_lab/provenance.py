@@ -10,22 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from roofline_lab.config import Settings
 from roofline_lab.files import digest_of, digest_of_files, hash_list, json_text
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
+from roofline_lab.hypotheses.synthetic.points import points
+from roofline_lab.hypotheses.synthetic.resolve import arm_digests, methods_of
 from roofline_lab.project import Project
 
 SETTINGS_FILE = "configs/lab.yaml"
 # Stage -> the modules that do its work. Whatever they import belongs to the stage too, and so does the simulator.
 STAGES: Mapping[str, tuple[str, ...]] = {
-    "simulate": ("load_point",),
+    "simulate": ("predict.simulations",),
     "sweep": ("predict.sweeps",),
     "price": ("predict.synthetic",),
-    "score": ("jobs.findings", "jobs.synthetic", "report.findings", "report.synthetic.report"),
-    "render": ("jobs.findings", "jobs.synthetic", "report.findings_page", "report.synthetic.pages"),
+    "score": ("jobs.reports", "report.findings", "report.synthetic.report"),
+    "render": ("jobs.reports", "report.findings_page", "report.synthetic.pages"),
     "errata": ("errata.evaluation", "report.errata"),
     "index": ("report.index",),
 }
@@ -33,7 +36,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 SIMULATING = ("simulate", "sweep", "price")
 # Modules that know everything because they read or start everything. They count, but not what they import: what
 # they make of an author's files reaches a job as a file of its own.
-NOT_FOLLOWED = ("project", "hypotheses.spec", "hypotheses.synthetic.spec", "jobs.findings", "jobs.synthetic")
+NOT_FOLLOWED = ("project", "hypotheses.spec", "hypotheses.synthetic.spec", "jobs.reports")
 _IMPORT = re.compile(r"^[ ]*from roofline_lab([\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 
@@ -123,24 +126,45 @@ def hypothesis_files(root: Path, hypothesis: str) -> list[Path]:
     return sorted(path for path in (root / "hypotheses" / hypothesis).rglob("*") if path.is_file())
 
 
+def priced_inputs(project: Project, hypothesis: str) -> list[Path]:
+    """Return the data files the rows of one synthetic hypothesis depend on."""
+    spec = project.synthetic[hypothesis]
+    models = {point.model(spec.setup) for sweep in spec.sweeps for point in points(sweep)}
+    found = [project.model_file(model) for model in sorted(models)]
+    return [*found, project.hardware_file(spec.setup.hardware), project.root / EMBEDDED_KERNELS]
+
+
 def provenance_text(project: Project, hypothesis: str) -> str:
     """Return the provenance record of one report as JSON."""
-    root = project.root
-    spec = project.hypotheses[hypothesis]
-    data = {
-        path
-        for run in project.runs(hypothesis)
-        for path in run_inputs(project, hypothesis, run.method.id, run.experiment.id)
-    }
-    methods = [root / "configs" / "methods" / f"{method}.yaml" for method in spec.all_methods]
     hashes = {
-        "hypothesis": digest_of_files(hypothesis_files(root, hypothesis), root),
-        "methods": digest_of_files(methods, root),
-        "measurements, models, hardware": digest_of_files(data, root),
+        "hypothesis": digest_of_files(hypothesis_files(project.root, hypothesis), project.root),
         "settings": settings_digest(project.settings),
     }
-    runs = {method: project.arm_digests(hypothesis, method) for method in spec.all_methods}
-    return json_text({"hypothesis": hypothesis, "runs": runs, "hashes": hashes})
+    recorded = _priced if hypothesis in project.synthetic else _measured
+    runs, more = recorded(project, hypothesis)
+    return json_text({"hypothesis": hypothesis, "runs": runs, "hashes": hashes | more})
+
+
+def _measured(project: Project, hypothesis: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the digest of every arm by method, and hashes of what else a measured hypothesis rests on."""
+    root, spec = project.root, project.hypotheses[hypothesis]
+    runs = project.runs(hypothesis)
+    data = {path for run in runs for path in run_inputs(project, hypothesis, run.method.id, run.experiment.id)}
+    methods = [root / "configs" / "methods" / f"{method}.yaml" for method in spec.all_methods]
+    hashes = {
+        "methods": digest_of_files(methods, root),
+        "measurements, models, hardware": digest_of_files(data, root),
+    }
+    return {method: project.arm_digests(hypothesis, method) for method in spec.all_methods}, hashes
+
+
+def _priced(project: Project, hypothesis: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the digest of every arm by kernels, and hashes of what else a synthetic hypothesis rests on."""
+    spec = project.synthetic[hypothesis]
+    hashes = {"models, hardware, kernels": digest_of_files(priced_inputs(project, hypothesis), project.root)}
+    if project.tables_hash:
+        hashes["measured tables"] = project.tables_hash
+    return {method: arm_digests(project, spec, method) for method in methods_of(project, spec)}, hashes
 
 
 def code_hashes(root: Path) -> dict[str, str]:

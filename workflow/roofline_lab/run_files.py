@@ -1,13 +1,13 @@
 """Reading what the simulation jobs wrote, and turning it into error rows.
 
-One line of `results/<hypothesis>/<method>/<arm>/<experiment>.jsonl` is one load point. Every line
+One line of `results/<hypothesis>/rows/<method>/<arm>.jsonl` is one load point. Every line
 becomes one error row per metric, whatever its status; nothing is dropped on the way.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,21 +30,36 @@ OVERLOADED = (
 NO_MEASUREMENT = "the ground truth does not have this metric"
 
 
-def read_rows(files: Iterable[tuple[Path, Run]]) -> list[Row]:
+def read_rows(files: Iterable[tuple[Path, Sequence[Run]]]) -> list[Row]:
     """Read the result lines of a run matrix, in its order.
 
     Parameters
     ----------
     files
-        Each result file with the run it must hold: one line per load point of its experiment.
+        Each result file with the runs it must hold: one line per load point of their experiments.
 
     Raises
     ------
     ConfigError
-        If a file is damaged, of another run or configuration, or lacks a load point. A missing line would silently
+        If a file is damaged, of other runs or configurations, or lacks a load point. A missing line would silently
         change every mean.
     """
-    return [row for path, run in files for row in _read_run(path, run)]
+    return [row for path, runs in files for row in _read_arm(path, runs)]
+
+
+def standing_rows(path: Path) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+    """Return the rows of an earlier result file by experiment, configuration and digest of code and data.
+
+    A file that is not there or is damaged has none: what it should hold is then simulated again.
+    """
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            found.setdefault((row["experiment"], row["digest"], row["made_from"]), []).append(row)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
+        return {}
+    return found
 
 
 def read_lines(paths: Iterable[Path]) -> list[Row]:
@@ -64,15 +79,19 @@ def read_lines(paths: Iterable[Path]) -> list[Row]:
     return rows
 
 
-def _read_run(path: Path, run: Run) -> list[Row]:
+def _read_arm(path: Path, runs: Sequence[Run]) -> list[Row]:
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         found = [_identity(row) for row in rows]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise _damaged(path, f"cannot be read ({error})") from None
-    place = (run.hypothesis, run.method.id, run.arm.name, run.experiment.id, run.digest)
-    if found != [(*place, point.id) for point in run.experiment.load_points]:
-        raise _damaged(path, "does not hold the load points of this run and configuration")
+    wanted = [
+        (run.hypothesis, run.method.id, run.arm.name, run.experiment.id, run.digest, point.id)
+        for run in runs
+        for point in run.experiment.load_points
+    ]
+    if found != wanted:
+        raise _damaged(path, "does not hold the load points of its runs and configuration")
     return rows
 
 

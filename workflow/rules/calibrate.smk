@@ -16,7 +16,7 @@ rule calibration_surface:
     output:
         "results/calibration/{name}/surfaces/{experiment}.json",
     run:
-        calibration.surface_job(PROJECT.root, wildcards.name, wildcards.experiment, output[0])
+        calibration.calibration_surface(PROJECT.root, wildcards.name, wildcards.experiment, output[0])
 
 
 rule calibration_fit:
@@ -26,7 +26,7 @@ rule calibration_fit:
     output:
         "results/calibration/{name}/fit.json",
     run:
-        calibration.fit_job(PROJECT.root, wildcards.name, input.surfaces, output[0])
+        calibration.calibration_fit(PROJECT.root, wildcards.name, input.surfaces, output[0])
 
 
 rule calibration_judgement:
@@ -36,7 +36,7 @@ rule calibration_judgement:
     output:
         "results/calibration/{name}/judged/{experiment}.json",
     run:
-        calibration.judge_job(PROJECT.root, wildcards.name, wildcards.experiment, input.fit, output[0])
+        calibration.calibration_judgement(PROJECT.root, wildcards.name, wildcards.experiment, input.fit, output[0])
 
 
 rule calibration_waiting_surface:
@@ -47,7 +47,7 @@ rule calibration_waiting_surface:
     output:
         "results/calibration/{name}/waiting/{experiment}.json",
     run:
-        calibration.waiting_surface_job(PROJECT.root, wildcards.name, wildcards.experiment, output[0])
+        calibration.calibration_waiting_surface(PROJECT.root, wildcards.name, wildcards.experiment, output[0])
 
 
 rule calibration_subsets:
@@ -58,7 +58,9 @@ rule calibration_subsets:
     output:
         "results/calibration/{name}/terms/{ahead,ahead|waiting}.json",
     run:
-        calibration.subsets_job(PROJECT.root, wildcards.name, wildcards.ahead, input.surfaces, input.waiting, output[0])
+        calibration.calibration_subsets(
+            PROJECT.root, wildcards.name, wildcards.ahead, input.surfaces, input.waiting, output[0]
+        )
 
 
 rule calibration_chain:
@@ -69,7 +71,7 @@ rule calibration_chain:
     output:
         "results/calibration/{name}/terms/chain.json",
     run:
-        calibration.chain_job(PROJECT.root, wildcards.name, input.surfaces, input.waiting, output[0])
+        calibration.calibration_chain(PROJECT.root, wildcards.name, input.surfaces, input.waiting, output[0])
 
 
 for name in calibration_names(PROJECT.root):
@@ -86,7 +88,7 @@ for name in calibration_names(PROJECT.root):
         output:
             calibration_files.published_paths(name),
         run:
-            calibration.publish_job(PROJECT.root, output[0], input.fit, input.judged)
+            calibration.calibration_report(PROJECT.root, output[0], input.fit, input.judged)
 
     rule:
         name:
@@ -100,4 +102,4 @@ for name in calibration_names(PROJECT.root):
         output:
             calibration_files.terms_paths(name),
         run:
-            calibration.publish_terms_job(PROJECT.root, Path(output[0]).parent.name, input.chain, input.subsets)
+            calibration.calibration_terms(PROJECT.root, Path(output[0]).parent.name, input.chain, input.subsets)

@@ -1,14 +1,13 @@
-# One job per (sweep, experiment) and stage. Only train experiments are searched; the rule `simulate` then runs the
-# swept arm with the chosen value, for every experiment.
+# One job per stage of a sweep. Only train experiments are searched; the rule `predict` then runs the swept arm with the
+# chosen value, for every experiment.
 
 
 rule sweep:
     input:
-        code=pipeline.CODE["sweep"],
-        arm=lambda wildcards: sweep_jobs.swept_arm_file(PROJECT, wildcards),
-        earlier=lambda wildcards: sweep_jobs.earlier_sweep_paths(PROJECT, wildcards),
-        data=lambda wildcards: pipeline.run_inputs(PROJECT, wildcards),
+        arm=lambda wildcards: paths.swept_arm_path(PROJECT, wildcards),
+        code=paths.CODE["sweep"],
+        earlier=lambda wildcards: paths.earlier_paths(PROJECT, wildcards),
     output:
-        "results/{hypothesis}/sweep/{method}/{stage}/{experiment}.jsonl",
+        update("results/{hypothesis}/sweep/{method}/{stage}.jsonl"),
     run:
-        sweep_jobs.sweep_job(PROJECT, wildcards, list(input.earlier), output[0])
+        jobs.sweep(WORKERS, wildcards, input.code, list(input.earlier), output[0])

@@ -9,7 +9,8 @@ import pytest
 from roofline_lab.hypotheses.split import Split
 from roofline_lab.hypotheses.sweep import COARSE, FINE, Sweep, curve, optimum
 from roofline_lab.load_point import simulate
-from roofline_lab.predict.sweeps import VALUE, chosen_run, search, simulate_values, stage_values, train_experiments
+from roofline_lab.predict.simulations import VALUE, Simulation, row_lines, run_of, simulated
+from roofline_lab.predict.sweeps import chosen_value, search, stage_simulations, train_experiments
 from roofline_lab.report.findings import build_report
 from roofline_lab.vocabulary import Metric, Scope
 from simulator.errors import ConfigError, InvariantError
@@ -152,12 +153,20 @@ def swept(lab):
     """Return the rows of both stages under the corrected method."""
     found = []
     for stage in (COARSE, FINE):
-        values = stage_values(lab, GRID, "corrected", stage, found)
-        lines = [
-            simulate_values(lab, GRID, "corrected", experiment, values) for experiment in train_experiments(lab, GRID)
-        ]
-        found = found + [json.loads(line) for text in lines for line in text.splitlines()]
+        found = found + rows_of(lab, stage_simulations(lab, GRID, "corrected", stage, found))
     return found
+
+
+def rows_of(lab, simulations):
+    """Return the rows of some simulations, as a file would hold them."""
+    lines = [row_lines(one, simulated(lab, one), "digest") for one in simulations]
+    return [json.loads(line) for text in lines for line in text.splitlines()]
+
+
+def chosen_run(lab, run, rows):
+    """Return a run of a swept arm with the value the rows choose."""
+    value = chosen_value(lab, run.hypothesis, run.method.id, run.arm.name, rows)
+    return run_of(lab, Simulation(run.hypothesis, run.method.id, run.arm.name, run.experiment.id, value))
 
 
 def test_only_train_experiments_are_simulated_at_every_value(lab, swept):
@@ -180,7 +189,7 @@ def test_every_aggregate_is_over_the_test_experiments_alone(lab, swept):
     rows = []
     for run in lab.runs(GRID):
         if run.method.id == "corrected":
-            carried = chosen_run(lab, run, swept) if run.arm.name == "optimum" else run
+            carried = chosen_run(lab, run, swept)
             rows += [json.loads(line) for line in simulate(lab, carried).splitlines()]
     report = build_report(lab, GRID, rows, None, swept).headline
     split = lab.hypotheses[GRID].split
@@ -212,10 +221,9 @@ FOLLOWED_FILE = f"hypotheses/{FOLLOWED}/hypothesis.yaml"
 
 
 def test_arms_that_follow_take_the_value_the_swept_arm_chose(lab):
-    rows = []
-    for experiment in train_experiments(lab, FOLLOWED):
-        text = simulate_values(lab, FOLLOWED, "corrected", experiment, (0.0, 60.0, 150.0))
-        rows += [json.loads(line) for line in text.splitlines()]
+    arm, values = lab.hypotheses[FOLLOWED].sweep.arm, (0.0, 60.0, 150.0)
+    trained = train_experiments(lab, FOLLOWED)
+    rows = rows_of(lab, [Simulation(FOLLOWED, "corrected", arm, name, value) for name in trained for value in values])
     for arm in lab.hypotheses[FOLLOWED].sweep.arms:
         run = lab.run(FOLLOWED, "corrected", arm, "jan30-llama2-7b-tp4-chatsweep")
         chosen = chosen_run(lab, run, rows)

@@ -17,12 +17,14 @@ from tests.roofline_lab.builders import HYPOTHESIS, ROOT, replace_text
 from tests.roofline_lab.snakemake_runs import (
     EXPERIMENTS,
     PAGE,
-    RUNS,
+    ROWS,
     SNAKEMAKE,
     SWEEP,
     clone,
     contents,
     environment,
+    made_again,
+    mark_rows,
     remade,
     small_project,
     snakemake,
@@ -33,12 +35,11 @@ from tests.roofline_lab.snakemake_runs import (
 
 SPEC = f"hypotheses/{HYPOTHESIS}/hypothesis.yaml"
 NUMBERS = f"reports/{HYPOTHESIS}/numbers.csv"
+ARMS = ("baseline", "treatment")
 ALL_RUNS = {
-    f"{method}/{arm}/{experiment}.jsonl"
-    for method in ("as_published", "corrected")
-    for arm in ("baseline", "treatment")
-    for experiment in EXPERIMENTS
-} | {f"multi_rate/{arm}/{SWEEP}.jsonl" for arm in ("baseline", "treatment")}
+    (method, arm, experiment) for method in ("as_published", "corrected") for arm in ARMS for experiment in EXPERIMENTS
+} | {("multi_rate", arm, SWEEP) for arm in ARMS}
+ALL_ROWS = {f"{method}/{arm}.jsonl" for method, arm, _ in ALL_RUNS}
 # Files that only say what runs depend on; they are made when the project is read.
 RECORDS = ("inputs/", f"{HYPOTHESIS}/arms/")
 
@@ -67,7 +68,7 @@ def results_remade(project, before):
     """Return which results were written since, runs and records left out."""
     prefix = f"{HYPOTHESIS}/"
     names = {name for name in remade(project, before, "results") if not name.startswith(RECORDS)}
-    return {name.removeprefix(prefix) for name in names if not name.startswith(f"{prefix}runs/")}
+    return {name.removeprefix(prefix) for name in names if not name.startswith(f"{prefix}rows/")}
 
 
 def assert_user_error(done):
@@ -80,9 +81,10 @@ def assert_user_error(done):
 
 
 def test_one_command_makes_every_run_the_scores_and_the_report(built):
-    assert set(states(built / RUNS)) == ALL_RUNS
+    assert set(states(built / ROWS)) == ALL_ROWS
+    assert made_again(built) == ALL_RUNS
     assert (built / PAGE).read_text(encoding="utf-8").startswith("<!-- Generated")
-    for name in ("errors.csv", "numbers.csv", "verdict.json"):
+    for name in ("rows.csv", "numbers.csv", "verdict.json"):
         assert (built / "results" / HYPOTHESIS / name).is_file()
     assert (built / NUMBERS).read_bytes() == (built / "results" / HYPOTHESIS / "numbers.csv").read_bytes()
 
@@ -123,18 +125,19 @@ def test_a_changed_value_of_one_arm_runs_that_arm_its_scores_and_its_report_agai
         project / SPEC, "treatment: { bandwidth_efficiency: 0.82 }", "treatment: { bandwidth_efficiency: 0.80 }"
     )
     succeed(project, HYPOTHESIS)
-    assert remade(project, before, RUNS) == {name for name in ALL_RUNS if "/treatment/" in name}
-    assert {"errors.csv", "numbers.csv", "verdict.json", "report/FINDINGS.md"} <= results_remade(project, before)
+    assert remade(project, before, ROWS) == {name for name in ALL_ROWS if "/treatment" in name}
+    assert {"rows.csv", "numbers.csv", "verdict.json", "report/FINDINGS.md"} <= results_remade(project, before)
     assert f"{HYPOTHESIS}/FINDINGS.md" in remade(project, before, "reports")
     assert "0.8 " in (project / PAGE).read_text(encoding="utf-8")
 
 
 def test_a_changed_line_of_the_simulator_runs_everything_again(project):
+    mark_rows(project)
     before = snapshot(project)
     path = project / "simulator" / "metrics.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# One more line.\n", encoding="utf-8")
     succeed(project, HYPOTHESIS)
-    assert remade(project, before, RUNS) == ALL_RUNS
+    assert made_again(project) == ALL_RUNS
     assert f"{HYPOTHESIS}/FINDINGS.md" in remade(project, before, "reports")
 
 
@@ -151,8 +154,8 @@ def test_a_changed_template_renders_the_page_again_without_a_single_run(project)
     path = project / "workflow" / "templates" / "findings.md.j2"
     path.write_text(path.read_text(encoding="utf-8") + "\nOne more sentence.\n", encoding="utf-8")
     succeed(project, HYPOTHESIS)
-    assert remade(project, before, RUNS) == set()
-    assert not {"errors.csv", "numbers.csv", "verdict.json"} & results_remade(project, before)
+    assert remade(project, before, ROWS) == set()
+    assert not {"rows.csv", "numbers.csv", "verdict.json"} & results_remade(project, before)
     assert "One more sentence." in (project / PAGE).read_text(encoding="utf-8")
 
 
@@ -162,8 +165,8 @@ def test_changed_scoring_scores_again_without_a_single_run(project):
     path = project / "workflow" / "roofline_lab" / "scoring" / "statistics.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# One more line.\n", encoding="utf-8")
     succeed(project, HYPOTHESIS)
-    assert remade(project, before, RUNS) == set()
-    assert {"errors.csv", "numbers.csv", "verdict.json", "report/FINDINGS.md"} <= results_remade(project, before)
+    assert remade(project, before, ROWS) == set()
+    assert {"rows.csv", "numbers.csv", "verdict.json", "report/FINDINGS.md"} <= results_remade(project, before)
     assert (project / PAGE).with_name("provenance.json").read_bytes() == record
 
 
@@ -172,24 +175,30 @@ def test_a_changed_sentence_of_the_discussion_renders_the_page_again_without_a_s
     path = project / "hypotheses" / HYPOTHESIS / "discussion.md"
     path.write_text(path.read_text(encoding="utf-8") + "\nOne more thought.\n", encoding="utf-8")
     succeed(project, HYPOTHESIS)
-    assert remade(project, before, RUNS) == set()
-    assert not {"errors.csv", "numbers.csv"} & results_remade(project, before)
+    assert remade(project, before, ROWS) == set()
+    assert not {"rows.csv", "numbers.csv"} & results_remade(project, before)
     assert "One more thought." in (project / PAGE).read_text(encoding="utf-8")
 
 
 def test_a_changed_measurement_runs_only_its_experiment_again(project):
-    before = snapshot(project)
+    mark_rows(project)
     path = project / "ground_truth" / EXPERIMENTS[0] / "experiment.yaml"
     replace_text(path, "value: 1292.6", "value: 1292.5")
     succeed(project, HYPOTHESIS)
-    assert remade(project, before, RUNS) == {name for name in ALL_RUNS if EXPERIMENTS[0] in name}
+    assert made_again(project) == {run for run in ALL_RUNS if EXPERIMENTS[0] in run}
+
+
+def test_a_forced_run_keeps_no_row(project):
+    mark_rows(project)
+    succeed(project, HYPOTHESIS, "--forceall")
+    assert made_again(project) == ALL_RUNS
 
 
 def test_a_deleted_report_file_is_made_again_without_a_single_run(project):
     before = snapshot(project)
     (project / NUMBERS).unlink()
     succeed(project, HYPOTHESIS)
-    assert remade(project, before, RUNS) == set()
+    assert remade(project, before, ROWS) == set()
     assert (project / NUMBERS).is_file()
 
 
@@ -277,7 +286,7 @@ def test_a_killed_run_leaves_no_half_report_and_resumes_to_the_same_bytes(pristi
         start_new_session=True,
     )
     try:
-        _wait_for(lambda: len(list((project / RUNS).rglob("*.jsonl"))) >= len(ALL_RUNS) // 2, process)
+        _wait_for(lambda: len(list((project / ROWS).rglob("*.jsonl"))) >= len(ALL_ROWS) // 2, process)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -286,7 +295,7 @@ def test_a_killed_run_leaves_no_half_report_and_resumes_to_the_same_bytes(pristi
     assert not page.exists() or page.read_bytes() == (built / PAGE).read_bytes()
     succeed(project)
     assert contents(project / "reports") == contents(built / "reports")
-    assert contents(project / RUNS) == contents(built / RUNS)
+    assert contents(project / ROWS) == contents(built / ROWS)
 
 
 def _wait_for(condition, process, patience_s=60.0):
@@ -312,7 +321,7 @@ def test_a_report_whose_page_failed_is_not_up_to_date_the_next_time(project):
 
 def test_an_emptied_run_file_is_refused_instead_of_shrinking_the_sample(project):
     """A run without a line would silently change every mean."""
-    damaged = project / RUNS / "corrected" / "treatment" / f"{EXPERIMENTS[0]}.jsonl"
+    damaged = project / ROWS / "corrected" / "treatment.jsonl"
     damaged.write_text("", encoding="utf-8")
     done = snakemake(project)
     assert_user_error(done)
@@ -348,7 +357,7 @@ def test_a_syntax_error_in_the_discussion_is_told_before_any_run(project):
     assert remade(project, before, "results") == set()
 
 
-@pytest.mark.parametrize("name", ["check", "all", "report_mine"])
+@pytest.mark.parametrize("name", ["check", "all", "publish_mine"])
 def test_a_hypothesis_named_like_a_rule_is_refused(project, name):
     folder = project / "hypotheses" / name
     (project / "hypotheses" / HYPOTHESIS).rename(folder)

@@ -6,7 +6,7 @@ import pytest
 
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
 from roofline_lab.jobs.findings import refuse_misspelt_targets
-from roofline_lab.jobs.synthetic import arm_files
+from roofline_lab.jobs.paths import arm_records
 from roofline_lab.project import load_project
 from simulator.errors import ConfigError, TableError
 from simulator.kernels.analytic import load_analytic
@@ -34,6 +34,11 @@ def built(tmp_path_factory):
     return root
 
 
+def arms_on(root, tables):
+    """Return what the rows of every arm are made from, on a folder of tables."""
+    return dict(arm_records(load_project(root, root / tables), NAME, {}))
+
+
 def test_one_target_makes_one_report(built):
     assert {"FINDINGS.md", "numbers.csv", "verdict.json", "provenance.json", "figures/ratio.svg"} == set(
         contents(built / "reports" / NAME)
@@ -59,9 +64,9 @@ def test_with_measured_tables_nothing_is_written_into_reports(built):
 def test_a_changed_table_changes_what_a_job_depends_on(built):
     path = next((built / "tables").rglob("32-8-128-tp1.csv"))
     kept = path.read_text(encoding="utf-8")
-    before = arm_files(load_project(built, built / "tables"), NAME)
+    before = arms_on(built, "tables")
     path.write_text(kept.replace("bf16,bf16,1,", "bf16,bf16,2,", 1), encoding="utf-8")
-    after = arm_files(load_project(built, built / "tables"), NAME)
+    after = arms_on(built, "tables")
     path.write_text(kept, encoding="utf-8")
     assert before.keys() == after.keys()
     assert all(before[name] != after[name] for name in before)
@@ -76,4 +81,4 @@ def test_what_is_about_committed_reports_is_refused_with_measured_tables(built, 
 
 def test_a_folder_that_is_not_there_is_refused(built):
     with pytest.raises(TableError, match="nowhere"):
-        arm_files(load_project(built, built / "nowhere"), NAME)
+        arms_on(built, "nowhere")

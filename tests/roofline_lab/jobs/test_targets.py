@@ -26,12 +26,12 @@ def test_a_nearly_right_target_is_refused_with_the_right_one(lab, word, meant):
         ["all", "check"],
         ["-call"],
         ["--cores", "all", "--forceall"],
-        ["-R", f"report_{HYPOTHESIS}"],
+        ["-R", f"publish_{HYPOTHESIS}"],
         ["--directory", f"/somewhere/{HYPOTHESIS}2"],
         [f"reports/{HYPOTHESIS}/FINDINGS.md"],
         ["results/h1/x.csv"],
-        ["--target-jobs", f"report_{HYPOTHESIS}:", "--allowed-rules", f"report_{HYPOTHESIS}"],
-        ["simulate:hypothesis=h1_bw_efficiency,method=corrected,arm=baseline"],
+        ["--target-jobs", f"publish_{HYPOTHESIS}:", "--allowed-rules", f"publish_{HYPOTHESIS}"],
+        ["predict:hypothesis=h1_bw_efficiency,method=corrected,arm=baseline"],
     ],
 )
 def test_options_files_rules_and_job_names_pass(lab, arguments):

@@ -18,7 +18,7 @@ import yaml
 
 from roofline_lab.files import packaged, write_text
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, SETS_FILE, load_experiment, load_set
-from roofline_lab.jobs import project_pages
+from roofline_lab.jobs.paths import NOT_REGENERATED, PAGES
 from simulator.errors import ConfigError
 from simulator.validation import read_yaml, suggest
 
@@ -123,8 +123,8 @@ def _refuse(root: Path, name: str, folder: Path) -> None:
 def _rules(root: Path) -> set[str]:
     files = [root / "Snakefile", *sorted((root / "workflow" / "rules").glob("*.smk"))]
     return {
-        *project_pages.PAGES,
-        *project_pages.NOT_REGENERATED,
+        *PAGES,
+        *NOT_REGENERATED,
         *(rule for path in files for rule in RULE.findall(path.read_text(encoding="utf-8"))),
     }
 

@@ -36,12 +36,13 @@ RESERVED_IDS = frozenset(
         "inputs",
         "project",
         "measured",
-        "simulate",
+        "predict",
         "score",
+        "render",
+        "sweep",
     }
-    | {"render", "evaluate", "score_rows", "render_rows", "sweep"}
 )
-RESERVED_PREFIXES = ("report_", "regenerate_", "calibrate_")
+RESERVED_PREFIXES = ("publish_", "render_", "calibration_")
 
 
 class GroundTruthChoice(StrictModel):

@@ -1,7 +1,7 @@
-"""What the rules call: paths of the pipeline and one function per job.
+"""What the rules call: one function per rule, of the same name.
 
-The only module that knows both Snakemake's wildcards and the laboratory. Jobs read and write files
-here and leave every decision to the pure modules.
+The only module that knows both Snakemake and the laboratory. Jobs read and write files here, ask the workers for what
+has to be computed, and leave every decision to the pure modules.
 """
 
 from __future__ import annotations
@@ -10,35 +10,46 @@ import difflib
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from snakemake.exceptions import WorkflowError
 
-from roofline_lab import provenance
-from roofline_lab.files import json_text, write_text
+from roofline_lab.errata.evaluation import evaluate_documents
+from roofline_lab.files import digest_of, write_text
 from roofline_lab.hypotheses.verdict_file import VERDICT_FILE
-from roofline_lab.jobs import project_pages, synthetic
-from roofline_lab.jobs import sweeps as sweep_jobs
+from roofline_lab.jobs import reports
+from roofline_lab.jobs.paths import (
+    PAGE,
+    PAGES,
+    PUBLISH_RULE,
+    REGENERATED_PAGES,
+    REPORTS,
+    RESULTS,
+    arm_path,
+    committed_names,
+    names,
+    record_inputs,
+    report_names,
+    results_folder,
+    row_paths,
+    runs_by_arm,
+)
+from roofline_lab.jobs.workers import Workers
+from roofline_lab.predict.simulations import Simulation, row_lines, run_of, simulated
+from roofline_lab.predict.sweeps import chosen_value, stage_simulations
+from roofline_lab.predict.synthetic import price_arm
 from roofline_lab.project import Project, load_project
-from roofline_lab.report.findings import Report, build_report
-from roofline_lab.report.findings_page import render_report, report_files
-from roofline_lab.report.synthetic.pages import render_row_report, row_report_files
-from roofline_lab.run_files import read_lines, read_rows
-from roofline_lab.scoring.numbers import errors_text, numbers_text
-from roofline_lab.vocabulary import Reproduction
+from roofline_lab.report.errata import errata_page
+from roofline_lab.report.index import index_page
+from roofline_lab.run_files import read_lines, standing_rows
 from simulator.errors import ConfigError, RooflineLabError
 
-RESULTS = Path("results")
-REPORTS = Path("reports")
-PAGE = "FINDINGS.md"
 # Similarity from which a word counts as a misspelt target; options and numbers lie far below.
 MISSPELT = 0.7
-# Name of the rule that publishes one hypothesis, before its id.
-REPORT_RULE = "report_"
-# Stage -> the file that changes when code or settings of the stage do.
-CODE = {stage: f"{RESULTS}/inputs/{stage}.sha256" for stage in provenance.STAGES}
+
+Rows = list[dict[str, Any]]
 
 
 def open_project(root: Path, tables_folder: str | None = None) -> Project:
@@ -72,10 +83,10 @@ def refuse_misspelt_targets(project: Project, arguments: Iterable[str]) -> None:
     ConfigError
         Naming the hypothesis that was probably meant.
     """
-    known = [*names(project), *project_pages.PAGES, "all", "check"]
-    rules = {f"{REPORT_RULE}{hypothesis}" for hypothesis in names(project)}
+    known = [*names(project), *PAGES, "all", "check"]
+    rules = {f"{PUBLISH_RULE}{hypothesis}" for hypothesis in names(project)}
     for word in arguments:
-        if project.tables_folder is not None and word in ("check", *project_pages.PAGES, *project.hypotheses):
+        if project.tables_folder is not None and word in ("check", *PAGES, *project.hypotheses):
             raise ConfigError(
                 f"'{word}' cannot be run with measured kernel tables: reports/ and measured experiments always use the "
                 "kernels the project ships; leave --config kernels=... away"
@@ -92,116 +103,6 @@ def user_error(error: RooflineLabError) -> WorkflowError:
     return WorkflowError(str(error))
 
 
-def names(project: Project) -> tuple[str, ...]:
-    """Return the hypotheses that can be asked for: on measured tables only the synthetic ones."""
-    return (
-        project.names
-        if project.tables_folder is None
-        else tuple(name for name in project.names if name in project.synthetic)
-    )
-
-
-def one_of(hypotheses: Iterable[str]) -> str:
-    """Return a pattern that matches exactly these hypotheses, and nothing if there are none."""
-    return "|".join(hypotheses) or "(?!)"
-
-
-# --- paths ------------------------------------------------------------------------------------
-
-
-def record_inputs(project: Project) -> None:
-    """Write what jobs depend on beside data files: source hashes per stage and resolved arms.
-
-    A file is only touched when its content changes, so that it can be the input that decides
-    whether a job runs again.
-    """
-    for stage, text in provenance.stage_hashes(project.root, project.settings).items():
-        _write_if_changed(Path(CODE[stage]), text)
-    for hypothesis in project.synthetic:
-        for path, text in synthetic.arm_files(project, hypothesis).items():
-            _write_if_changed(path, text)
-    for hypothesis in project.hypotheses if project.tables_folder is None else ():
-        for run in {(one.method.id, one.arm.name): one for one in project.runs(hypothesis)}.values():
-            arm = RESULTS / hypothesis / "arms" / run.method.id / f"{run.arm.name}.json"
-            _write_if_changed(arm, json_text(sweep_jobs.arm_record(project, run)))
-
-
-def run_inputs(project: Project, wildcards: Any) -> list[str]:
-    """Return the data files of one run."""
-    found = provenance.run_inputs(project, wildcards.hypothesis, wildcards.method, wildcards.experiment)
-    return _relative(project, found)
-
-
-def synthetic_inputs(project: Project, hypothesis: str) -> list[str]:
-    """Return the data files the arms of one synthetic hypothesis depend on."""
-    return _relative(project, synthetic.data_files(project, hypothesis))
-
-
-def run_paths(project: Project, hypothesis: str) -> list[str]:
-    """Return the result files of one hypothesis, in matrix order."""
-    return [
-        f"{RESULTS}/{hypothesis}/runs/{run.method.id}/{run.arm.name}/{run.experiment.id}.jsonl"
-        for run in project.runs(hypothesis)
-    ]
-
-
-def author_files(project: Project, hypothesis: str) -> list[str]:
-    """Return the author's files of one hypothesis and the methods it uses."""
-    used = project.hypotheses[hypothesis].all_methods if hypothesis in project.hypotheses else ()
-    methods = [project.root / "configs" / "methods" / f"{name}.yaml" for name in used]
-    return _relative(project, [*provenance.hypothesis_files(project.root, hypothesis), *methods])
-
-
-def judging_files(project: Project, hypothesis: str) -> list[str]:
-    """Return what scores are judged by: criteria, methods and published tables, but not the prose."""
-    return [path for path in author_files(project, hypothesis) if not path.endswith(".md")]
-
-
-def report_paths(project: Project, hypothesis: str) -> list[str]:
-    """Return every committed file of one report; on measured tables, the page that is never committed."""
-    if project.tables_folder is not None:
-        return [page_path(project, hypothesis)]
-    return [f"{REPORTS}/{hypothesis}/{name}" for name in _report_files(project, hypothesis)]
-
-
-def all_reports(project: Project) -> list[str]:
-    """Return every committed file of every report, and the pages about all of them."""
-    reports = [path for hypothesis in names(project) for path in report_paths(project, hypothesis)]
-    if project.tables_folder is not None:
-        return reports
-    return [*reports, *project_pages.published_paths()]
-
-
-def regenerated_pages(project: Project) -> list[str]:
-    """Return the regenerated page of every hypothesis, and the pages about all of them."""
-    findings = [page_path(project, hypothesis) for hypothesis in project.names]
-    return [*findings, *project_pages.regenerated_paths()]
-
-
-def regenerated(project: Project, hypotheses: Iterable[str]) -> list[str]:
-    """Return verdict and page of some hypotheses in results/.
-
-    Targets ask for them beside the committed files: after a failed job those are older than their inputs but still
-    there, and Snakemake would call a stale report up to date.
-    """
-    pages = [page_path(project, hypothesis) for hypothesis in hypotheses]
-    return [*(str(Path(page).parents[1] / VERDICT_FILE) for page in pages), *pages]
-
-
-def page_path(project: Project, hypothesis: str) -> str:
-    """Return the regenerated page of one hypothesis."""
-    folder = synthetic.results_folder(project) if hypothesis in project.synthetic else RESULTS
-    return f"{folder}/{hypothesis}/report/{PAGE}"
-
-
-def verdict_paths(project: Project) -> list[str]:
-    """Return the verdict of every hypothesis."""
-    return [f"{RESULTS}/{hypothesis}/{VERDICT_FILE}" for hypothesis in project.names]
-
-
-# --- jobs -------------------------------------------------------------------------------------
-
-
 def _clean_errors(job: Callable[..., None]) -> Callable[..., None]:
     """Let an expected error of a job reach the user as a message, an unexpected one with its traceback."""
 
@@ -215,63 +116,89 @@ def _clean_errors(job: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-errata_job = _clean_errors(project_pages.errata_job)
+# --- rules --------------------------------------------------------------------------------------------
 
 
 @_clean_errors
-def score_job(project: Project, hypothesis: str) -> None:
-    """Compare every run with its measurement and judge the criteria; the verdict is written last."""
-    folder = RESULTS / hypothesis
-    report = _report(project, hypothesis)
-    _say(f"{hypothesis}: {len(run_paths(project, hypothesis))} runs simulated, scoring")
-    rows = [row for method in report.methods for row in method.scores.rows]
-    write_text(folder / "errors.csv", errors_text(rows))
-    write_text(folder / "numbers.csv", numbers_text(report.numbers))
-    write_text(folder / VERDICT_FILE, json_text(_summary(report)))
+def predict(workers: Workers, wildcards: Any, code: str, swept: Sequence[str], output: str) -> None:
+    """Simulate all experiments of one arm, or price all points of a synthetic one.
+
+    Parameters
+    ----------
+    code
+        The file that names the code behind the rows.
+    swept
+        The rows that choose the value of a swept arm.
+    """
+    project, hypothesis, method, arm = workers.project, wildcards.hypothesis, wildcards.method, wildcards.arm
+    if hypothesis in project.synthetic:
+        asked = workers.ask(("price", hypothesis, method, arm), price_arm, hypothesis, method, arm)
+        write_text(Path(output), asked.result())
+        return
+    value = chosen_value(project, hypothesis, method, arm, read_lines(map(Path, swept)))
+    matrix = runs_by_arm(project, hypothesis)[method, arm]
+    wanted = [Simulation(hypothesis, method, arm, run.experiment.id, value) for run in matrix]
+    _write_rows(workers, wanted, Path(code), Path(output))
 
 
 @_clean_errors
-def render_job(project: Project, hypothesis: str) -> None:
+def sweep(workers: Workers, wildcards: Any, code: str, earlier: Sequence[str], output: str) -> None:
+    """Simulate the experiments that choose at every value of one stage of a sweep."""
+    rows = read_lines(map(Path, earlier))
+    wanted = stage_simulations(workers.project, wildcards.hypothesis, wildcards.method, wildcards.stage, rows)
+    _write_rows(workers, wanted, Path(code), Path(output))
+
+
+@_clean_errors
+def score(workers: Workers, hypothesis: str) -> None:
+    """Compare every prediction with its measurement and judge the criteria; the verdict is written last."""
+    _say(f"{hypothesis}: {_rows_in_words(workers.project, hypothesis)}, scoring")
+    files, _ = _reported(workers, hypothesis)
+    for name, text in files.items():
+        write_text(results_folder(workers.project) / hypothesis / name, text)
+
+
+@_clean_errors
+def render(workers: Workers, hypothesis: str) -> None:
     """Render the page of one hypothesis into results/; the page itself is written last."""
-    files = render_report(project, _report(project, hypothesis))
-    files = {"provenance.json": provenance.provenance_text(project, hypothesis), **files}
-    _replace_folder(RESULTS / hypothesis / "report", files, last=PAGE)
+    _, files = _reported(workers, hypothesis)
+    if files is None:
+        files = workers.ask(("page", hypothesis), reports.render, hypothesis).result()
+    _replace_folder(results_folder(workers.project) / hypothesis / "report", files, last=PAGE)
 
 
 @_clean_errors
-def evaluate_job(project: Project, wildcards: Any, output: str) -> None:
-    """Evaluate one arm of a synthetic hypothesis at every point."""
-    text = synthetic.evaluate_arm(project, wildcards.hypothesis, wildcards.method, wildcards.arm)
-    write_text(Path(output), text)
-
-
-@_clean_errors
-def score_rows_job(project: Project, hypothesis: str) -> None:
-    """Work out rows, numbers and criteria of a synthetic hypothesis; the verdict is written last."""
-    folder = synthetic.results_folder(project) / hypothesis
-    for name, text in synthetic.score_files(synthetic.read_report(project, hypothesis)).items():
-        write_text(folder / name, text)
-
-
-@_clean_errors
-def render_rows_job(project: Project, hypothesis: str) -> None:
-    """Render the page of a synthetic hypothesis; the page itself is written last."""
-    files = render_row_report(project, synthetic.read_report(project, hypothesis))
-    files = {"provenance.json": synthetic.provenance_text(project, hypothesis), **files}
-    _replace_folder(synthetic.results_folder(project) / hypothesis / "report", files, last=PAGE)
-
-
-@_clean_errors
-def report_job(project: Project, hypothesis: str) -> None:
+def publish(project: Project, hypothesis: str) -> None:
     """Publish a regenerated page: copy it into reports/, FINDINGS.md last."""
     source = RESULTS / hypothesis / "report"
-    files = {name: (source / name).read_text(encoding="utf-8") for name in _report_files(project, hypothesis)}
+    files = {name: (source / name).read_text(encoding="utf-8") for name in report_names(project, hypothesis)}
     _replace_folder(REPORTS / hypothesis, files, last=PAGE)
-    say_conclusion(hypothesis)
+    summary = _verdict(RESULTS / hypothesis / VERDICT_FILE)
+    for line in summary["methods"]:
+        _say(f"{hypothesis}: {line['method']}: {line['status']} ({line['result']})")
+    _say(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
 
 
 @_clean_errors
-def check_job(project: Project) -> None:
+def render_errata(workers: Workers, output: str) -> None:
+    """Check every published document against its tables."""
+    write_text(Path(output), workers.ask("errata", _errata).result())
+
+
+@_clean_errors
+def render_index(project: Project, verdicts: Iterable[str], output: str) -> None:
+    """List every hypothesis with what it concludes."""
+    read = {Path(path).parent.name: _verdict(Path(path)) for path in verdicts}
+    write_text(Path(output), index_page(project, read))
+
+
+def publish_page(source: str, output: str) -> None:
+    """Copy a page about the whole project into reports/."""
+    write_text(Path(output), Path(source).read_text(encoding="utf-8"))
+
+
+@_clean_errors
+def check(project: Project) -> None:
     """Compare every regenerated report with the committed one and with what was once published.
 
     Raises
@@ -297,13 +224,12 @@ def check_job(project: Project) -> None:
     found += [
         Difference(f"{REPORTS}/{name}", "folder", "belongs to no hypothesis; delete it")
         for name in sorted(
-            {path.name for path in (project.root / REPORTS).iterdir()}
-            - {*project.names, *project_pages.committed_names()}
+            {path.name for path in (project.root / REPORTS).iterdir()} - {*project.names, *committed_names()}
         )
     ]
-    for page in project_pages.PAGES.values():
-        differences = compare_file(page, project.root / REPORTS, project_pages.REGENERATED, tolerances)
-        found += [Difference(f"{REPORTS}/{page}", difference.where, difference.what) for difference in differences]
+    for page in PAGES.values():
+        differences = compare_file(page, project.root / REPORTS, REGENERATED_PAGES, tolerances)
+        found += [Difference(f"{REPORTS}/{page}", change.where, change.what) for change in differences]
         _say(f"check {page}: the committed page {'differs' if differences else 'comes out again'}")
     told, faults = judge(project)
     found += [Difference(*fault) for fault in faults]
@@ -316,59 +242,59 @@ def check_job(project: Project) -> None:
         )
 
 
-def say_conclusion(hypothesis: str) -> None:
-    """Say what one finding concludes, one line per method, and where its page is."""
-    summary = json.loads((RESULTS / hypothesis / VERDICT_FILE).read_text(encoding="utf-8"))
-    for line in summary["methods"]:
-        _say(f"{hypothesis}: {line['method']}: {line['status']} ({line['result']})")
-    _say(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
+# --- what rules share ---------------------------------------------------------------------------------
 
 
-def _report_files(project: Project, hypothesis: str) -> list[str]:
-    return (row_report_files if hypothesis in project.synthetic else report_files)(project, hypothesis)
+def _write_rows(workers: Workers, wanted: Sequence[Simulation], code: Path, output: Path) -> None:
+    """Write the rows of one arm's simulations, in their order; what stands in the file and is still right stays."""
+    standing = standing_rows(output) if workers.reuse else {}
+    made_from = _made_from(workers.project, wanted[0], code)
+    found: list[Callable[[], Rows]] = []
+    for simulation in wanted:
+        run = run_of(workers.project, simulation)
+        rows = standing.get((run.experiment.id, run.digest, made_from[run.experiment.id]), [])
+        if [row["load_point"] for row in rows] == [point.id for point in run.experiment.load_points]:
+            found.append(functools.partial(list, rows))
+        else:
+            key = ("simulate", run.method.id, run.digest, run.experiment.id)
+            found.append(workers.ask(key, simulated, simulation).result)
+    lines = [row_lines(one, rows(), made_from[one.experiment]) for one, rows in zip(wanted, found, strict=True)]
+    write_text(output, "".join(lines))
+
+
+def _made_from(project: Project, simulation: Simulation, code: Path) -> dict[str, str]:
+    """Return, by experiment, the digest of the code and the data behind an arm's rows, as they were when read."""
+    arm = arm_path(project, simulation.hypothesis, simulation.method, simulation.arm)
+    hashes, data = code.read_text(encoding="utf-8"), json.loads(arm.read_text(encoding="utf-8"))["data"]
+    return {experiment: digest_of([hashes, digest]) for experiment, digest in data.items()}
+
+
+def _reported(workers: Workers, hypothesis: str) -> tuple[reports.Files, reports.Files | None]:
+    """Return scores and page of one hypothesis, worked out once for the two rules."""
+    found: tuple[reports.Files, reports.Files | None]
+    found = workers.ask(("report", hypothesis), reports.score_and_render, hypothesis).result()
+    return found
+
+
+def _rows_in_words(project: Project, hypothesis: str) -> str:
+    if hypothesis in project.synthetic:
+        return f"{len(row_paths(project, hypothesis))} arms priced"
+    return f"{len(project.runs(hypothesis))} runs simulated"
+
+
+def _errata(project: Project) -> str:
+    return errata_page(evaluate_documents(project))
+
+
+def _verdict(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _say_published(project: Project, hypothesis: str) -> None:
-    summary = json.loads((RESULTS / hypothesis / VERDICT_FILE).read_text(encoding="utf-8"))
+    summary = _verdict(RESULTS / hypothesis / VERDICT_FILE)
     if counts := summary["reproduction"]:
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
         _say(f"check {hypothesis}: published numbers: {told} (table: results/{hypothesis}/report/reproduction.md)")
-
-
-def _report(project: Project, hypothesis: str) -> Report:
-    swept = read_lines(map(Path, sweep_jobs.sweep_paths(project, hypothesis)))
-    runs = (sweep_jobs.carried_out(project, run, swept) for run in project.runs(hypothesis))
-    rows = read_rows(zip(map(Path, run_paths(project, hypothesis)), runs, strict=True))
-    return build_report(project, hypothesis, rows, project.published[hypothesis], swept)
-
-
-def _summary(report: Report) -> dict[str, Any]:
-    arms = report.spec.shown_arms
-    metrics = report.spec.metrics
-    lines = []
-    for method in report.methods:
-        parts = []
-        for metric in metrics:
-            errors = [method.judging.mape(arm, metric) for arm in arms]
-            parts.append(f"{metric.label} " + " -> ".join("n/a" if e is None else f"{e:.1f}" for e in errors) + " %")
-        result = ", ".join(parts)
-        lines.append(
-            {
-                "method": method.method.id,
-                "status": method.verdict.status.value,
-                "reason": method.verdict.reason,
-                "result": result,
-                "criteria": {
-                    each.id: each.result.value for each in (*method.verdict.criteria, *method.verdict.controls)
-                },
-                "errors": {
-                    metric.value: {arm: method.judging.mape(arm, metric) for arm in report.spec.arms}
-                    for metric in metrics
-                },
-            }
-        )
-    counts = {state.value: sum(c.verdict is state for c in report.comparisons) for state in Reproduction}
-    return {"methods": lines, "reproduction": counts if report.comparisons else {}}
 
 
 def _replace_folder(folder: Path, files: dict[str, str], last: str) -> None:
@@ -380,15 +306,6 @@ def _replace_folder(folder: Path, files: dict[str, str], last: str) -> None:
                 path.unlink()
     for name in [*(name for name in files if name != last), last]:
         write_text(folder / name, files[name])
-
-
-def _write_if_changed(path: Path, text: str) -> None:
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
-
-
-def _relative(project: Project, paths: Iterable[Path]) -> list[str]:
-    return [path.relative_to(project.root).as_posix() for path in paths]
 
 
 def _say(line: str) -> None:

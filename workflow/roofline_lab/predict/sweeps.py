@@ -1,22 +1,18 @@
-"""Carrying out a sweep: which values are simulated at which stage, and the run that takes the chosen one.
+"""Carrying out a sweep: which values are simulated at which stage, and the one that is chosen.
 
 The test experiments are simulated once, with the chosen value; they never see another.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 from roofline_lab.hypotheses.split import TRAIN, Split
 from roofline_lab.hypotheses.sweep import COARSE, FINE, Search, Sweep, curve, optimum
-from roofline_lab.load_point import simulate
-from roofline_lab.project import Project, Run
+from roofline_lab.predict.simulations import VALUE, Simulation
+from roofline_lab.project import Project
 from roofline_lab.run_files import Row, error_rows
 from simulator.errors import InvariantError
-
-VALUE = "swept_value"
 
 
 def train_experiments(project: Project, hypothesis: str) -> tuple[str, ...]:
@@ -39,22 +35,28 @@ def stage_values(
     raise InvariantError(f"sweep: no stage '{stage}'")
 
 
-def simulate_values(project: Project, hypothesis: str, method: str, experiment: str, values: Sequence[float]) -> str:
-    """Return one JSON line per value and load point of one experiment."""
-    arm = _sweep(project, hypothesis).arm
-    run = project.run(hypothesis, method, arm, experiment)
-    return "".join(_simulate_at(project, run, value) for value in values)
+def stage_simulations(
+    project: Project, hypothesis: str, method: str, stage: str, earlier: Sequence[Row]
+) -> tuple[Simulation, ...]:
+    """Return what one stage of a sweep simulates: every experiment that chooses, at every value of the stage."""
+    values, arm = stage_values(project, hypothesis, method, stage, earlier), _sweep(project, hypothesis).arm
+    experiments = train_experiments(project, hypothesis)
+    return tuple(
+        Simulation(hypothesis, method, arm, experiment, value) for experiment in experiments for value in values
+    )
 
 
-def simulate_chosen(project: Project, run: Run, rows: Sequence[Row]) -> str:
-    """Return the JSON lines of the swept arm in one experiment, with the value the rows of all stages choose."""
-    return simulate(project, chosen_run(project, run, rows))
+def swept_arms(project: Project, hypothesis: str) -> tuple[str, ...]:
+    """Return the arms whose value a sweep chooses; none without a sweep."""
+    sweep = project.hypotheses[hypothesis].sweep if hypothesis in project.hypotheses else None
+    return () if sweep is None else tuple(sweep.arms)
 
 
-def chosen_run(project: Project, run: Run, rows: Sequence[Row]) -> Run:
-    """Return a run of the swept arm with the value the rows of all stages choose."""
-    found = search(project, run.hypothesis, run.method.id, rows)
-    return _at(project, run, found.chosen)
+def chosen_value(project: Project, hypothesis: str, method: str, arm: str, rows: Sequence[Row]) -> float | None:
+    """Return the value that the rows of all stages choose for an arm; None for an arm that is not swept."""
+    if arm not in swept_arms(project, hypothesis):
+        return None
+    return search(project, hypothesis, method, rows).chosen
 
 
 def search(project: Project, hypothesis: str, method: str, rows: Sequence[Row]) -> Search:
@@ -65,16 +67,6 @@ def search(project: Project, hypothesis: str, method: str, rows: Sequence[Row]) 
     pairs = [(float(row[VALUE]), error) for row, error in zip(own, error_rows(own, (metric,), split), strict=True)]
     errors = curve(pairs, metric)
     return Search(sweep, errors, optimum(errors))
-
-
-def _simulate_at(project: Project, run: Run, value: float) -> str:
-    lines = simulate(project, _at(project, run, value)).splitlines()
-    return "".join(json.dumps({**json.loads(line), VALUE: value}, sort_keys=True) + "\n" for line in lines)
-
-
-def _at(project: Project, run: Run, value: float) -> Run:
-    arm, digest = project.swept_arm(run.hypothesis, run.method.id, value, run.arm.name)
-    return replace(run, arm=arm, digest=digest)
 
 
 def _sweep(project: Project, hypothesis: str) -> Sweep:

@@ -14,10 +14,16 @@ from typing import Any
 from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.hypotheses.synthetic.points import Point, at_least, batch_at, points, term
 from roofline_lab.hypotheses.synthetic.quantities import LOOKUP_QUANTITIES, QUANTITIES, Priced
-from roofline_lab.hypotheses.synthetic.resolve import hardware_of, needed_quantities
+from roofline_lab.hypotheses.synthetic.resolve import (
+    arm_digests,
+    hardware_of,
+    methods_of,
+    needed_quantities,
+    resolve_arms,
+)
 from roofline_lab.hypotheses.synthetic.spec import KernelQuestion, Sweep, SyntheticHypothesis
 from roofline_lab.project import Project
-from simulator.errors import InvariantError, UnsupportedError
+from simulator.errors import ConfigError, InvariantError, UnsupportedError
 from simulator.hardware import Hardware
 from simulator.kernels.base import Kernels, Lookup
 from simulator.steptime.batch import BatchSums
@@ -25,6 +31,23 @@ from simulator.steptime.build import BuiltStepTime, build_step_time
 from simulator.steptime.cost import MICROSECONDS
 from simulator.steptime.observers import ROUNDING_US
 from simulator.steptime.traffic import attention_shape
+
+
+def price_arm(project: Project, hypothesis: str, method: str, arm: str) -> str:
+    """Return the JSON lines of one arm of a synthetic hypothesis under one choice of kernels.
+
+    Raises
+    ------
+    ConfigError
+        If the hypothesis has no such arm or kernels, or a plan gives no valid batch at some point.
+    """
+    spec = project.synthetic[hypothesis]
+    if method not in methods_of(project, spec):
+        raise ConfigError(f"{hypothesis}: kernels '{method}' are not used by this hypothesis")
+    resolved = {one.name: one for one in resolve_arms(spec, method)}.get(arm)
+    if resolved is None:
+        raise ConfigError(f"{hypothesis}: no arm '{arm}'")
+    return run_arm(project, spec, method, resolved, arm_digests(project, spec, method)[arm])
 
 
 def run_arm(project: Project, spec: SyntheticHypothesis, method: str, arm: Arm, digest: str) -> str:

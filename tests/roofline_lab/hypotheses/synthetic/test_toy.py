@@ -8,7 +8,8 @@ import io
 import pytest
 
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
-from roofline_lab.jobs.synthetic import row_paths, score_files
+from roofline_lab.jobs.paths import row_paths
+from roofline_lab.jobs.reports import score_files
 from roofline_lab.report.synthetic.pages import render_row_report, row_report_files
 from roofline_lab.vocabulary import CriterionResult, Status
 from simulator.errors import ConfigError

@@ -10,7 +10,7 @@ import json
 
 from roofline_lab.hypotheses.synthetic.resolve import methods_of
 from roofline_lab.hypotheses.synthetic.rows import Row, RowTable
-from roofline_lab.jobs.synthetic import evaluate_arm
+from roofline_lab.predict.synthetic import price_arm
 from roofline_lab.report.synthetic.report import build_row_report
 
 TOY = {
@@ -89,6 +89,6 @@ def run(project, hypothesis):
         json.loads(line)
         for method in methods_of(project, spec)
         for arm in spec.arms
-        for line in evaluate_arm(project, hypothesis, method, arm).splitlines()
+        for line in price_arm(project, hypothesis, method, arm).splitlines()
     ]
     return build_row_report(project, spec, lines, project.published[hypothesis])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from roofline_lab.jobs import project_pages
+from roofline_lab.jobs.paths import committed_names
 from roofline_lab.project import load_project
 from roofline_lab.report.replay import committed
 from roofline_lab.report.replay.committed import FOLDER, PROVENANCE, judge, write_report
@@ -124,7 +124,7 @@ def test_a_project_without_a_page_is_told_how_to_make_one(copied):
 
 
 def test_the_folder_may_stand_in_reports():
-    assert {"replay", "calibration"} <= set(project_pages.committed_names())
+    assert {"replay", "calibration"} <= set(committed_names())
 
 
 # --- writing ----------------------------------------------------------------------------------

@@ -1,0 +1,260 @@
+"""Which file is made from which: every path the rules name, for hypotheses of both kinds.
+
+`results/` holds what is made again, `reports/` what is committed. With a folder of measured kernel tables everything
+goes below `results/measured/` and nothing is ever published from there: committed reports use the kernels the project
+ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from roofline_lab import provenance
+from roofline_lab.errata.documents import input_files
+from roofline_lab.files import digest_of_files, json_text, write_text
+from roofline_lab.hypotheses.synthetic.resolve import arm_digests, methods_of, resolve_arms
+from roofline_lab.hypotheses.verdict_file import VERDICT_FILE
+from roofline_lab.predict.sweeps import swept_arms
+from roofline_lab.project import Project, Run
+from roofline_lab.report.findings_page import report_files
+from roofline_lab.report.synthetic.pages import row_report_files
+
+RESULTS = Path("results")
+ON_MEASURED_TABLES = RESULTS / "measured"
+REPORTS = Path("reports")
+PAGE = "FINDINGS.md"
+# Pages about the whole project rather than one hypothesis, by rule: `snakemake errata`, `snakemake index`.
+PAGES: Mapping[str, str] = {"errata": "errata.md", "index": "README.md"}
+REGENERATED_PAGES = RESULTS / "project"
+# Folders of reports/ that no check makes again: `snakemake calibrate` takes minutes, and `roofline-lab replay`
+# needs traces that are not part of the project.
+NOT_REGENERATED = ("calibration", "replay")
+# Name of the rule that publishes one hypothesis, before its id.
+PUBLISH_RULE = "publish_"
+# Stage -> the file that changes when code or settings of the stage do.
+CODE = {stage: f"{RESULTS}/inputs/{stage}.sha256" for stage in provenance.STAGES}
+
+
+def names(project: Project) -> tuple[str, ...]:
+    """Return the hypotheses that can be asked for: on measured tables only the synthetic ones."""
+    if project.tables_folder is None:
+        return project.names
+    return tuple(name for name in project.names if name in project.synthetic)
+
+
+def one_of(hypotheses: Iterable[str]) -> str:
+    """Return a pattern that matches exactly these hypotheses, and nothing if there are none."""
+    return "|".join(hypotheses) or "(?!)"
+
+
+def results_folder(project: Project) -> Path:
+    """Return where results go."""
+    return ON_MEASURED_TABLES if project.tables_folder is not None else RESULTS
+
+
+# --- rows ---------------------------------------------------------------------------------------------
+
+
+def runs_by_arm(project: Project, hypothesis: str) -> dict[tuple[str, str], list[Run]]:
+    """Return the run matrix of a measured hypothesis by method and arm, in matrix order."""
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in project.runs(hypothesis):
+        found.setdefault((run.method.id, run.arm.name), []).append(run)
+    return found
+
+
+def arms_of(project: Project, hypothesis: str) -> list[tuple[str, str]]:
+    """Return every method, or choice of kernels, with every arm: one file of rows each."""
+    if hypothesis in project.hypotheses:
+        return list(runs_by_arm(project, hypothesis))
+    spec = project.synthetic[hypothesis]
+    return [(method, arm) for method in methods_of(project, spec) for arm in spec.arms]
+
+
+def row_paths(project: Project, hypothesis: str) -> list[str]:
+    """Return the files of rows of one hypothesis, in matrix order."""
+    folder = results_folder(project) / hypothesis / "rows"
+    return [f"{folder}/{method}/{arm}.jsonl" for method, arm in arms_of(project, hypothesis)]
+
+
+def arm_path(project: Project, hypothesis: str, method: str, arm: str) -> Path:
+    """Return the file that says what the rows of one arm are made from."""
+    return results_folder(project) / hypothesis / "arms" / method / f"{arm}.json"
+
+
+def sweep_paths(project: Project, hypothesis: str, method: str | None = None, stage: str | None = None) -> list[str]:
+    """Return the files of rows that choose a swept value, of all methods and stages or of one; none without a sweep."""
+    spec = project.hypotheses.get(hypothesis)
+    if spec is None or spec.sweep is None:
+        return []
+    methods = spec.methods if method is None else (method,)
+    stages = spec.sweep.stages if stage is None else (stage,)
+    return [f"{RESULTS}/{hypothesis}/sweep/{one}/{each}.jsonl" for one in methods for each in stages]
+
+
+def choosing_paths(project: Project, wildcards: Any) -> list[str]:
+    """Return the rows that choose the value of an arm; none for an arm that is not swept."""
+    if wildcards.arm not in swept_arms(project, wildcards.hypothesis):
+        return []
+    return sweep_paths(project, wildcards.hypothesis, wildcards.method)
+
+
+def earlier_paths(project: Project, wildcards: Any) -> list[str]:
+    """Return the rows a stage of a sweep depends on: those of the stages before it."""
+    spec = project.hypotheses[wildcards.hypothesis]
+    stages = spec.sweep.stages if spec.sweep is not None else ()
+    before = stages[: stages.index(wildcards.stage)] if wildcards.stage in stages else ()
+    return [path for stage in before for path in sweep_paths(project, spec.id, wildcards.method, stage)]
+
+
+def code_of_arm(project: Project, wildcards: Any) -> str:
+    """Return the code the rows of an arm depend on: a swept arm also depends on how its value is chosen."""
+    if wildcards.hypothesis in project.synthetic:
+        return CODE["price"]
+    return CODE["sweep" if wildcards.arm in swept_arms(project, wildcards.hypothesis) else "simulate"]
+
+
+def swept_arm_path(project: Project, wildcards: Any) -> str:
+    """Return the file that says what the rows of a sweep are made from: that of the arm it searches for."""
+    sweep = project.hypotheses[wildcards.hypothesis].sweep
+    arm = sweep.arm if sweep is not None else ""
+    return arm_path(project, wildcards.hypothesis, wildcards.method, arm).as_posix()
+
+
+def record_inputs(project: Project) -> None:
+    """Write what jobs depend on: hashes of the code of every stage, and of each arm its options and its data.
+
+    A file is only touched when its content changes, so that it can be the input that decides whether a job runs again.
+    """
+    for stage, text in provenance.stage_hashes(project.root, project.settings).items():
+        write_if_changed(Path(CODE[stage]), text)
+    hashes: dict[tuple[Path, ...], str] = {}
+    for hypothesis in names(project):
+        for (method, arm), record in arm_records(project, hypothesis, hashes):
+            write_if_changed(arm_path(project, hypothesis, method, arm), json_text(record))
+
+
+def arm_records(
+    project: Project, hypothesis: str, hashes: dict[tuple[Path, ...], str]
+) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    """Yield what each arm's rows are made from: its options, and the data behind each experiment or behind all points.
+
+    Parameters
+    ----------
+    hashes
+        Hashes of data files found so far; many arms share their experiments.
+    """
+
+    def hashed(paths: Iterable[Path]) -> str:
+        files = tuple(paths)
+        if files not in hashes:
+            hashes[files] = digest_of_files(files, project.root)
+        return hashes[files]
+
+    if hypothesis in project.synthetic:
+        spec = project.synthetic[hypothesis]
+        data = {"all points": hashed(provenance.priced_inputs(project, hypothesis))}
+        for method in methods_of(project, spec):
+            digests = arm_digests(project, spec, method)
+            for resolved in resolve_arms(spec, method):
+                record = {"configuration": resolved.configuration, "digest": digests[resolved.name], "data": data}
+                yield (method, resolved.name), record
+        return
+    for (method, arm), runs in runs_by_arm(project, hypothesis).items():
+        data = {
+            run.experiment.id: hashed(provenance.run_inputs(project, hypothesis, method, run.experiment.id))
+            for run in runs
+        }
+        yield (method, arm), _measured_arm(project, runs[0]) | {"data": data}
+
+
+def _measured_arm(project: Project, run: Run) -> dict[str, Any]:
+    record: dict[str, Any] = {"configuration": run.arm.configuration, "digest": run.digest}
+    spec = project.hypotheses[run.hypothesis]
+    if spec.sweep is not None and spec.split is not None and run.arm.name in spec.sweep.arms:
+        record |= {"sweep": spec.sweep.model_dump(mode="json"), "train": spec.split.train}
+    return record
+
+
+# --- scores, pages, reports ---------------------------------------------------------------------------
+
+
+def author_files(project: Project, hypothesis: str) -> list[str]:
+    """Return the author's files of one hypothesis and the methods it uses."""
+    used = project.hypotheses[hypothesis].all_methods if hypothesis in project.hypotheses else ()
+    methods = [project.root / "configs" / "methods" / f"{method}.yaml" for method in used]
+    paths = [*provenance.hypothesis_files(project.root, hypothesis), *methods]
+    return [path.relative_to(project.root).as_posix() for path in paths]
+
+
+def judging_files(project: Project, hypothesis: str) -> list[str]:
+    """Return what scores are judged by: criteria, methods and published tables, but not the prose."""
+    return [path for path in author_files(project, hypothesis) if not path.endswith(".md")]
+
+
+def verdict_path(project: Project, hypothesis: str) -> str:
+    """Return the verdict of one hypothesis."""
+    return f"{results_folder(project)}/{hypothesis}/{VERDICT_FILE}"
+
+
+def page_path(project: Project, hypothesis: str) -> str:
+    """Return the regenerated page of one hypothesis."""
+    return f"{results_folder(project)}/{hypothesis}/report/{PAGE}"
+
+
+def regenerated(project: Project, hypotheses: Iterable[str]) -> list[str]:
+    """Return verdict and page of some hypotheses in results/.
+
+    Targets ask for them beside the committed files: after a failed job those are older than their inputs but still
+    there, and Snakemake would call a stale report up to date.
+    """
+    known = tuple(hypotheses)
+    return [*(verdict_path(project, name) for name in known), *(page_path(project, name) for name in known)]
+
+
+def regenerated_pages(project: Project) -> list[str]:
+    """Return the regenerated page of every hypothesis, and the pages about all of them."""
+    own = [page_path(project, hypothesis) for hypothesis in project.names]
+    return [*own, *((REGENERATED_PAGES / name).as_posix() for name in PAGES.values())]
+
+
+def report_names(project: Project, hypothesis: str) -> list[str]:
+    """Return the names of all files one report has, FINDINGS.md last."""
+    return (row_report_files if hypothesis in project.synthetic else report_files)(project, hypothesis)
+
+
+def report_paths(project: Project, hypothesis: str) -> list[str]:
+    """Return every committed file of one report; on measured tables, the page that is never committed."""
+    if project.tables_folder is not None:
+        return [page_path(project, hypothesis)]
+    return [f"{REPORTS}/{hypothesis}/{name}" for name in report_names(project, hypothesis)]
+
+
+def all_reports(project: Project) -> list[str]:
+    """Return every committed file of every report, and the pages about all of them."""
+    reports = [path for hypothesis in names(project) for path in report_paths(project, hypothesis)]
+    if project.tables_folder is not None:
+        return reports
+    return [*reports, *((REPORTS / name).as_posix() for name in PAGES.values())]
+
+
+def committed_names() -> list[str]:
+    """Return what may stand in reports/ beside the hypotheses."""
+    return [*NOT_REGENERATED, *PAGES.values()]
+
+
+def errata_inputs(project: Project) -> list[str]:
+    """Return the data files the errata depend on."""
+    root = project.root
+    configured = [*(root / "configs" / "models").glob("*.json"), *(root / "configs" / "hardware").glob("*.yaml")]
+    measured = list((root / "ground_truth").rglob("*.yaml"))
+    paths = [*input_files(root), *configured, *measured]
+    return sorted(path.relative_to(root).as_posix() for path in paths)
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    """Write a file unless it holds just that."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)

@@ -1,0 +1,134 @@
+"""A report of either kind of hypothesis: read from its rows, scored, rendered. Nothing is written here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from roofline_lab import provenance
+from roofline_lab.files import json_text
+from roofline_lab.formatting import quantity
+from roofline_lab.hypotheses.verdict import Verdict
+from roofline_lab.hypotheses.verdict_file import VERDICT_FILE
+from roofline_lab.jobs import paths
+from roofline_lab.predict.simulations import Simulation, run_of
+from roofline_lab.predict.sweeps import chosen_value
+from roofline_lab.project import Project
+from roofline_lab.report.findings import MethodReport, Report, build_report
+from roofline_lab.report.findings_page import render_report
+from roofline_lab.report.synthetic.numbers import numbers_text as row_numbers_text
+from roofline_lab.report.synthetic.numbers import rows_text
+from roofline_lab.report.synthetic.pages import render_row_report
+from roofline_lab.report.synthetic.report import KernelReport, RowReport, build_row_report
+from roofline_lab.run_files import read_lines, read_rows
+from roofline_lab.scoring.numbers import errors_text, numbers_text
+from roofline_lab.vocabulary import Reproduction
+from simulator.errors import RooflineLabError
+
+Files = dict[str, str]
+
+
+def score_and_render(project: Project, hypothesis: str) -> tuple[Files, Files | None]:
+    """Return the files of the scores and those of the page, of a report that is built once.
+
+    A page whose texts are wrong is None: its scores are right all the same, and who wants the page asks `render`.
+    """
+    report = read_report(project, hypothesis)
+    scores = score_files(report)
+    try:
+        return scores, page_files(project, report)
+    except RooflineLabError:
+        return scores, None
+
+
+def render(project: Project, hypothesis: str) -> Files:
+    """Return the files of the page, name to text.
+
+    Raises
+    ------
+    ConfigError
+        If a text asks for a number that is not there, or rows are damaged.
+    """
+    return page_files(project, read_report(project, hypothesis))
+
+
+def read_report(project: Project, hypothesis: str) -> Report | RowReport:
+    """Return the report of one hypothesis from the rows its jobs wrote.
+
+    Raises
+    ------
+    ConfigError
+        If a file of rows is damaged, or not of these runs and configurations.
+    """
+    files = [Path(path) for path in paths.row_paths(project, hypothesis)]
+    published = project.published[hypothesis]
+    if hypothesis in project.synthetic:
+        return build_row_report(project, project.synthetic[hypothesis], read_lines(files), published)
+    swept = read_lines(map(Path, paths.sweep_paths(project, hypothesis)))
+    runs = []
+    for (method, arm), matrix in paths.runs_by_arm(project, hypothesis).items():
+        value = chosen_value(project, hypothesis, method, arm, swept)
+        wanted = (Simulation(hypothesis, method, arm, run.experiment.id, value) for run in matrix)
+        runs.append([run_of(project, simulation) for simulation in wanted])
+    return build_report(project, hypothesis, read_rows(zip(files, runs, strict=True)), published, swept)
+
+
+def score_files(report: Report | RowReport) -> Files:
+    """Return what scoring writes, name to text, the verdict last."""
+    if isinstance(report, RowReport):
+        rows = rows_text(report.spec, [(method.method, method.table) for method in report.methods])
+        numbers = row_numbers_text(report.numbers)
+    else:
+        rows = errors_text([row for method in report.methods for row in method.scores.rows])
+        numbers = numbers_text(report.numbers)
+    return {"rows.csv": rows, "numbers.csv": numbers, VERDICT_FILE: json_text(_summary(report))}
+
+
+def page_files(project: Project, report: Report | RowReport) -> Files:
+    """Return every file of a report folder, name to text, FINDINGS.md last."""
+    record = {"provenance.json": provenance.provenance_text(project, report.spec.id)}
+    if isinstance(report, RowReport):
+        return record | render_row_report(project, report)
+    return record | render_report(project, report)
+
+
+def _summary(report: Report | RowReport) -> dict[str, Any]:
+    """Return what the command line and the index say about a hypothesis."""
+    counts = {state.value: sum(c.verdict is state for c in report.comparisons) for state in Reproduction}
+    methods: list[dict[str, Any]]
+    if isinstance(report, RowReport):
+        methods = [_conclusion(method.method, method.verdict, _decisive(method)) for method in report.methods]
+    else:
+        methods = [_measured_conclusion(report, method) for method in report.methods]
+    return {"methods": methods, "reproduction": counts if report.comparisons else {}}
+
+
+def _conclusion(method: str, verdict: Verdict, result: str) -> dict[str, Any]:
+    criteria = {each.id: each.result.value for each in (*verdict.criteria, *verdict.controls)}
+    return {
+        "method": method,
+        "status": verdict.status.value,
+        "reason": verdict.reason,
+        "result": result,
+        "criteria": criteria,
+    }
+
+
+def _measured_conclusion(report: Report, method: MethodReport) -> dict[str, Any]:
+    """Return the conclusion, with the mean errors: of the shown arms in words, of all in numbers."""
+    told, found = [], {}
+    for metric in report.spec.metrics:
+        errors = found[metric.value] = {arm: method.judging.mape(arm, metric) for arm in report.spec.arms}
+        shown = (errors[arm] for arm in report.spec.shown_arms)
+        words = " -> ".join("n/a" if error is None else f"{error:.1f}" for error in shown)
+        told.append(f"{metric.label} {words} %")
+    return _conclusion(method.method.id, method.verdict, ", ".join(told)) | {"errors": found}
+
+
+def _decisive(method: KernelReport) -> str:
+    """Return what decided, in words."""
+    return ", ".join(
+        f"{outcome.id} {outcome.result} ({quantity(outcome.observed, outcome.unit)})"
+        for outcome in method.verdict.criteria
+        if outcome.decisive
+    )

@@ -1,0 +1,26 @@
+# Only these rules write into reports/, and nothing made with measured tables is published.
+
+for hypothesis in PROJECT.names if PROJECT.tables_folder is None else ():
+
+    rule:
+        name:
+            f"{paths.PUBLISH_RULE}{hypothesis}"
+        input:
+            f"results/{hypothesis}/report/FINDINGS.md",
+        output:
+            paths.report_paths(PROJECT, hypothesis),
+        run:
+            jobs.publish(PROJECT, Path(output[0]).parent.name)
+
+
+for page, file in paths.PAGES.items():
+
+    rule:
+        name:
+            page
+        input:
+            f"results/project/{file}",
+        output:
+            f"reports/{file}",
+        run:
+            jobs.publish_page(input[0], output[0])
