@@ -17,8 +17,8 @@ from roofline_lab.files import digest_of, digest_of_files, hash_list, json_text
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
-from roofline_lab.hypotheses.synthetic.points import points
 from roofline_lab.hypotheses.synthetic.resolve import arm_digests, methods_of
+from roofline_lab.hypotheses.synthetic.spec import points
 from roofline_lab.project import Project
 
 SETTINGS_FILE = "configs/lab.yaml"
@@ -28,7 +28,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "sweep": ("predict.sweeps",),
     "price": ("predict.synthetic",),
     "score": ("jobs.reports", "report.findings", "report.synthetic.report"),
-    "render": ("jobs.reports", "report.findings_page", "report.synthetic.pages"),
+    "render": ("jobs.reports", "report.findings_page", "report.synthetic.page"),
     "errata": ("errata.evaluation", "report.errata"),
     "index": ("report.index",),
 }

@@ -16,10 +16,8 @@ from roofline_lab.predict.sweeps import chosen_value
 from roofline_lab.project import Project
 from roofline_lab.report.findings import MethodReport, Report, build_report
 from roofline_lab.report.findings_page import render_report
-from roofline_lab.report.synthetic.numbers import numbers_text as row_numbers_text
-from roofline_lab.report.synthetic.numbers import rows_text
-from roofline_lab.report.synthetic.pages import render_row_report
-from roofline_lab.report.synthetic.report import KernelReport, RowReport, build_row_report
+from roofline_lab.report.synthetic.page import render_row_report
+from roofline_lab.report.synthetic.report import KernelReport, RowReport, build_row_report, rows_text
 from roofline_lab.run_files import read_lines, read_rows
 from roofline_lab.scoring.numbers import errors_text, numbers_text
 from roofline_lab.vocabulary import Reproduction
@@ -77,11 +75,9 @@ def score_files(report: Report | RowReport) -> Files:
     """Return what scoring writes, name to text, the verdict last."""
     if isinstance(report, RowReport):
         rows = rows_text(report.spec, [(method.method, method.table) for method in report.methods])
-        numbers = row_numbers_text(report.numbers)
     else:
         rows = errors_text([row for method in report.methods for row in method.scores.rows])
-        numbers = numbers_text(report.numbers)
-    return {"rows.csv": rows, "numbers.csv": numbers, VERDICT_FILE: json_text(_summary(report))}
+    return {"rows.csv": rows, "numbers.csv": numbers_text(report.numbers), VERDICT_FILE: json_text(_summary(report))}
 
 
 def page_files(project: Project, report: Report | RowReport) -> Files:

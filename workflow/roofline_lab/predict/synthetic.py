@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from roofline_lab.hypotheses.arms import Arm
-from roofline_lab.hypotheses.synthetic.points import Point, at_least, batch_at, points, term
 from roofline_lab.hypotheses.synthetic.quantities import LOOKUP_QUANTITIES, QUANTITIES, Priced
 from roofline_lab.hypotheses.synthetic.resolve import (
     arm_digests,
@@ -21,7 +20,16 @@ from roofline_lab.hypotheses.synthetic.resolve import (
     needed_quantities,
     resolve_arms,
 )
-from roofline_lab.hypotheses.synthetic.spec import KernelQuestion, Sweep, SyntheticHypothesis
+from roofline_lab.hypotheses.synthetic.spec import (
+    KernelQuestion,
+    Point,
+    Sweep,
+    SyntheticHypothesis,
+    at_least,
+    batch_at,
+    points,
+    term,
+)
 from roofline_lab.project import Project
 from simulator.errors import ConfigError, InvariantError, UnsupportedError
 from simulator.hardware import Hardware
@@ -83,7 +91,7 @@ class _Worker:
     """Prices points for one arm; step-time models and kernels are built once per model and TP."""
 
     def __init__(self, project: Project, spec: SyntheticHypothesis, arm: Arm) -> None:
-        self._laboratory = project
+        self._project = project
         self._spec = spec
         self._arm = arm
         self._hardware: Hardware = hardware_of(project, spec)
@@ -116,12 +124,10 @@ class _Worker:
         model, tp = point.model(self._spec.setup), point.tensor_parallel(self._spec.setup)
         built = self._built.get((model, tp))
         if built is None:
-            built = build_step_time(
-                self._arm.steptime, self._laboratory.model(model), self._hardware, tp, self._kernels
-            )
+            built = build_step_time(self._arm.steptime, self._project.model(model), self._hardware, tp, self._kernels)
             self._built[(model, tp)] = built
         batch = batch_at(sweep.batches[batch_name], point)
-        priced = Priced(self._arm.steptime, self._laboratory.model(model), tp, batch, built.explain(batch))
+        priced = Priced(self._arm.steptime, self._project.model(model), tp, batch, built.explain(batch))
         return priced, built
 
     def _look_up(self, question: KernelQuestion, point: Point) -> Lookup:
@@ -130,7 +136,7 @@ class _Worker:
         if question.gemm is not None:
             m, k, n = (_positive(value, point) for value in (question.gemm.m, question.gemm.k, question.gemm.n))
             return self._kernels.gemm_lookup(m, k, n)
-        model = self._laboratory.model(point.model(self._spec.setup))
+        model = self._project.model(point.model(self._spec.setup))
         attention = self._kernels.attention(attention_shape(model), point.tensor_parallel(self._spec.setup))
         if question.prefill is not None:
             return attention.prefill_lookup(_positive(question.prefill.tokens, point))

@@ -14,13 +14,13 @@ from roofline_lab.hypotheses.verdict_file import VERDICT_FILE, verdict_text
 from roofline_lab.project import Project
 from roofline_lab.rendering import render, render_text
 from roofline_lab.report import tables
-from roofline_lab.report.audit import audit_table, design_table
-from roofline_lab.report.claim_tables import difference_table, evidence_table, findings_table
+from roofline_lab.report.audit import audit_table, preconditions
+from roofline_lab.report.claim_tables import design_table, difference_table, evidence_table, findings_table
 from roofline_lab.report.findings import MethodReport, Report, changes
 from roofline_lab.report.overhead_table import OPTION, overhead_table
 from roofline_lab.report.plots import predicted_versus_measured, signed_errors
 from roofline_lab.report.residual_analysis import analysis_figures
-from roofline_lab.report.scope import scope_of
+from roofline_lab.report.scope import scope_of, seeds_in_words
 from roofline_lab.scoring.numbers import numbers_text
 from roofline_lab.scoring.published import Comparison, NotReproducible
 from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Metric, Reproduction
@@ -108,7 +108,7 @@ def _context(project: Project, report: Report) -> dict[str, Any]:
         "report_beyond": _beyond(project, report),
         "experiment_table": _experiment_table(report),
         "criteria_statements": [_statement(criterion) for criterion in report.headline.verdict.criteria],
-        "design_table": design_table(project, report),
+        "design_table": design_table(report.spec, preconditions(report), seeds_in_words(report, project.settings)),
         "audit_table": audit_table(report),
         "scope": scope_of(project, report),
         "analyses": report.analyses,

@@ -32,14 +32,14 @@ ALL_LOAD_POINTS = "all"
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """One line of `numbers.csv`."""
+    """One line of `numbers.csv`; `metric` is a column or a summary where the hypothesis is synthetic."""
 
     method: str
     arm: str
     load_point: str
     scope: Scope
     key: str
-    metric: Metric | LoadFigure
+    metric: Metric | LoadFigure | str
     statistic: Statistic
     value: float
     unit: str
@@ -75,6 +75,6 @@ def _plain(number: Number) -> tuple[str, ...]:
         number.load_point,
         number.scope.value,
         number.key,
-        number.metric.value,
+        str(number.metric),
         number.statistic.value,
     )

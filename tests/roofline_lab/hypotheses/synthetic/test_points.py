@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.hypotheses.synthetic.points import batch_at, points
-from roofline_lab.hypotheses.synthetic.spec import Sweep
+from roofline_lab.hypotheses.synthetic.spec import Sweep, batch_at, points
 from simulator.errors import ConfigError
 from simulator.validation import parse
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from roofline_lab.hypotheses.synthetic.criteria import Judge, RowCriterion
-from roofline_lab.hypotheses.synthetic.rows import RowTable
-from roofline_lab.hypotheses.synthetic.summaries import Summary
+from roofline_lab.hypotheses.synthetic.criteria import RowCriterion
+from roofline_lab.hypotheses.synthetic.rows import Column, RowTable, Summary
 from roofline_lab.vocabulary import CriterionResult
 from tests.roofline_lab.hypotheses.synthetic.toys import row, table
 
 PASS, FAIL, MISSING = CriterionResult.PASS, CriterionResult.FAIL, CriterionResult.NOT_MEASURED
 VALUES = [1.0, 2.0, 4.0]
 LARGEST = Summary(id="largest", label="largest x", kind="max", column="x")
+COLUMNS = [Column(id=name, label=name, unit="ratio", value=name) for name in ("x", "y")]
 
 
 def criterion(**data):
@@ -27,8 +27,7 @@ def judged(rows, **data):
         one = TypeAdapter(RowCriterion).validate_python({"id": "c"} | data)
     else:
         one = criterion(**data)
-    names = {"x": "x", "y": "y"}
-    return Judge(rows, names, dict.fromkeys(names, "ratio"), {"largest": LARGEST}).evaluate(one)
+    return one.evaluate(RowTable(rows.rows, COLUMNS, [LARGEST]))
 
 
 def seen(rows, **data):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.hypotheses.synthetic.rows import RowTable
-from roofline_lab.hypotheses.synthetic.summaries import Summary, breaks, jumps, summarise
+from roofline_lab.hypotheses.synthetic.rows import RowTable, Summary, breaks, jumps, summarise
 from simulator.errors import ConfigError
 from simulator.validation import parse
 from tests.roofline_lab.hypotheses.synthetic.toys import row, table

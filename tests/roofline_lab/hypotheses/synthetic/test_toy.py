@@ -10,7 +10,7 @@ import pytest
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
 from roofline_lab.jobs.paths import row_paths
 from roofline_lab.jobs.reports import score_files
-from roofline_lab.report.synthetic.pages import render_row_report, row_report_files
+from roofline_lab.report.synthetic.page import render_row_report, row_report_files
 from roofline_lab.vocabulary import CriterionResult, Status
 from simulator.errors import ConfigError
 from simulator.kernels.analytic import load_analytic

@@ -118,7 +118,7 @@ def test_every_ratio_of_a_batch_that_its_name_gives_away(measured, shared_dir):
 
 
 def test_the_batches_have_the_published_size_longest_length_and_spread(measured_lab, shared_dir):
-    from roofline_lab.hypotheses.synthetic.points import batch_at, points
+    from roofline_lab.hypotheses.synthetic.spec import batch_at, points
 
     sweep = measured_lab.synthetic["h10_decode_mfu_shape"].sweep("batch")
     batches: dict[str, Batch] = {point.label: batch_at(sweep.batches["decode"], point) for point in points(sweep)}

@@ -1,35 +1,42 @@
-"""Accept criteria of a synthetic hypothesis: typed kinds over rows, fixed before the run.
+"""Accept criteria of a synthetic hypothesis: typed kinds over the rows of one choice of kernels, fixed before the run.
 
-Every kind yields an `CriterionOutcome` with the observed value, the bound, and a margin that is positive
-exactly when the criterion holds with room to spare. Rows without a number make a criterion NOT
-MEASURED; so does a clause that needs something this hypothesis never runs (`not_measured`).
+One class per kind, with its keys and its `evaluate`, as in `roofline_lab.hypotheses.criteria`. The margin is positive
+exactly when the criterion holds with room to spare. Rows without a number make a criterion NOT MEASURED; so does a
+clause that needs something this hypothesis never runs (`not_measured`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from roofline_lab.formatting import quantity
-from roofline_lab.hypotheses.criteria import CriterionOutcome
-from roofline_lab.hypotheses.synthetic.rows import Row, RowTable, sequences
-from roofline_lab.hypotheses.synthetic.summaries import PERCENT, Direction, Summary, breaks, summarise, sweeps_of
-from roofline_lab.scoring.errors import ape_pct
+from roofline_lab.hypotheses.criteria import BaseCriterion, CriterionOutcome
+from roofline_lab.hypotheses.spec import Name, Text
+from roofline_lab.hypotheses.synthetic.rows import (
+    PERCENT,
+    Direction,
+    Row,
+    RowTable,
+    breaks,
+    sequences,
+    summarise,
+    sweeps_of,
+)
 from roofline_lab.vocabulary import CriterionResult
-from simulator.validation import Finite, NonNegative, StrictModel
+from simulator.validation import Finite, NonNegative
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+# A detail names this many sweeps; more are counted.
+MOST_NAMED = 3
 
 
-class _Judged(StrictModel):
-    """What every kind says."""
+class _OnTable(BaseCriterion):
+    """A criterion on the rows of one choice of kernels."""
 
     id: Name
-    decisive: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -41,8 +48,32 @@ class _Judged(StrictModel):
         """Summaries it reads."""
         return ()
 
+    def sweeps_read(self, table: RowTable) -> Sequence[str]:
+        """Return the sweeps whose rows it reads; none named means all."""
+        return ()
 
-class _Bounded(_Judged):
+    def judged(
+        self,
+        table: RowTable,
+        statement: str,
+        passed: bool,
+        observed: float,
+        threshold: float,
+        margin: float,
+        detail: str,
+        unit: str,
+    ) -> CriterionOutcome:
+        """Return PASS or FAIL; it cannot pass while a row it reads has no number."""
+        outcome = self.decided(statement, passed, observed, threshold, margin, detail, unit)
+        sweeps = self.sweeps_read(table)
+        missing = [row for row in table.unmeasured() if not sweeps or row.sweep in sweeps]
+        if not passed or not missing:
+            return outcome
+        reason = f"holds where there is a number, but {len(missing)} rows have none: {missing[0].reason}"
+        return replace(outcome, result=CriterionResult.NOT_MEASURED, detail=reason)
+
+
+class _Bounded(_OnTable):
     """A lower bound, an upper bound, or one of each."""
 
     above: Finite | None = None
@@ -79,7 +110,7 @@ class _Bounded(_Judged):
         return " and ".join(f"{word} {quantity(bound, unit)}" for word, bound in named if bound is not None)
 
 
-class _OnRows(_Judged):
+class _OnRows(_OnTable):
     """A kind that reads one column of some rows."""
 
     column: Name
@@ -91,15 +122,57 @@ class _OnRows(_Judged):
         """The column it reads."""
         return (self.column,)
 
+    def sweeps_read(self, table: RowTable) -> Sequence[str]:
+        """Return the sweeps it names."""
+        return self.sweeps
+
+    def rows(self, table: RowTable) -> tuple[Row, ...]:
+        """Return the rows that have a number in every column it reads."""
+        return table.select(self.columns, self.sweeps, self.where)
+
+    def subject(self, table: RowTable) -> str:
+        """Return what is judged, in words."""
+        return table.columns[self.column].label + (f" ({self.where})" if self.where else "")
+
+    def unanswered(self, table: RowTable, statement: str, unit: str) -> CriterionOutcome:
+        """Return NOT MEASURED, with the reasons why there is no row."""
+        reasons = dict.fromkeys(row.reason for row in table.unmeasured())
+        reason = "; ".join(reasons) or f"no row has a number for {', '.join(self.columns)} here"
+        return self.not_measured(statement, reason, unit)
+
+    def all_within(
+        self, table: RowTable, statement: str, gap: Callable[[Row], float], limit: float, unit: str, farthest: str
+    ) -> CriterionOutcome:
+        """Judge whether every row's gap is at most the limit; `farthest` is what the detail calls the worst row."""
+        rows = self.rows(table)
+        worst = max(rows, key=gap)
+        holding = sum(gap(row) <= limit for row in rows)
+        detail = f"{holding} of {len(rows)} rows; {farthest}: {worst.label}"
+        passed = holding == len(rows)
+        return self.judged(table, statement, passed, gap(worst), limit, limit - gap(worst), detail, unit)
+
 
 class EveryRow(_OnRows, _Bounded):
     """Every row's value lies within the bounds; observed is the row that comes nearest to a breach."""
 
     kind: Literal["every_row"]
 
+    def evaluate(self, table: RowTable) -> CriterionOutcome:
+        """Look for the row nearest to a bound, or farthest beyond it."""
+        unit, rows = table.columns[self.column].unit, self.rows(table)
+        statement = f"{self.subject(table)} is {self.words(unit)} in every row"
+        if not rows:
+            return self.unanswered(table, statement, unit)
+        worst = min(rows, key=lambda row: self.margin(row.number(self.column))[0])
+        observed = worst.number(self.column)
+        margin, bound = self.margin(observed)
+        within = sum(self.holds(row.number(self.column)) for row in rows)
+        detail = f"{within} of {len(rows)} rows; nearest to the bound: {worst.label}"
+        return self.judged(table, statement, within == len(rows), observed, bound, margin, detail, unit)
+
 
 class RowCount(_OnRows, _Bounded):
-    """At least, or at most, so many rows lie within the bounds."""
+    """At least, or at most, this many rows lie within the bounds."""
 
     kind: Literal["row_count"]
     rows_at_least: Annotated[int, Field(ge=0)] | None = None
@@ -111,6 +184,20 @@ class RowCount(_OnRows, _Bounded):
             raise ValueError("give one of rows_at_least and rows_at_most")
         return self
 
+    def evaluate(self, table: RowTable) -> CriterionOutcome:
+        """Count the rows within the bounds."""
+        least, rows = self.rows_at_least is not None, self.rows(table)
+        bound = self.rows_at_least if self.rows_at_least is not None else self.rows_at_most
+        assert bound is not None, "validated: one bound is given"
+        number = f"at {'least' if least else 'most'} {bound} rows"
+        statement = f"{self.subject(table)} is {self.words(table.columns[self.column].unit)} in {number}"
+        if not rows:
+            return self.unanswered(table, statement, "count")
+        count = sum(self.holds(row.number(self.column)) for row in rows)
+        margin = count - bound if least else bound - count
+        detail = f"{count} of {len(rows)} rows"
+        return self.judged(table, statement, margin >= 0, count, bound, margin, detail, "count")
+
 
 class Monotone(_OnRows):
     """The column moves in one direction along an axis, in every sequence of points."""
@@ -118,6 +205,18 @@ class Monotone(_OnRows):
     kind: Literal["monotone"]
     along: Name
     expect: Direction
+
+    def evaluate(self, table: RowTable) -> CriterionOutcome:
+        """Count the steps between neighbours that go the other way."""
+        statement = f"{self.subject(table)} is {self.expect.replace('_', ' ')} along {self.along}"
+        lines = [[row.number(self.column) for row in line] for line in sequences(self.rows(table), self.along)]
+        steps = sum(len(line) - 1 for line in lines)
+        if not steps:
+            return self.unanswered(table, statement, "count")
+        found = [change for line in lines for change in breaks(line, self.expect)]
+        worst = f"; the largest is {max(found, key=abs) * PERCENT:+.2f} %" if found else ""
+        detail = f"{len(found)} of {steps} steps go the other way{worst}"
+        return self.judged(table, statement, not found, len(found), 0, -len(found), detail, "count")
 
 
 class Exact(_OnRows):
@@ -132,9 +231,23 @@ class Exact(_OnRows):
         """The column, and the one it is compared with."""
         return (self.column, self.equals) if isinstance(self.equals, str) else (self.column,)
 
+    def evaluate(self, table: RowTable) -> CriterionOutcome:
+        """Look for the row with the largest difference."""
+        unit, equals = table.columns[self.column].unit, self.equals
+        target = table.columns[equals].label if isinstance(equals, str) else quantity(equals, unit)
+        slack = f", to within {quantity(self.within, unit)}" if self.within else " exactly"
+        statement = f"{self.subject(table)} equals {target} in every row{slack}"
+        if not self.rows(table):
+            return self.unanswered(table, statement, unit)
+
+        def gap(row: Row) -> float:
+            return abs(row.number(self.column) - (row.number(equals) if isinstance(equals, str) else equals))
+
+        return self.all_within(table, statement, gap, self.within, unit, "largest difference")
+
 
 class Equivalence(_OnRows):
-    """Every row lies within so many percent of another column."""
+    """Every row lies within this many percent of another column; rows where that is 0 are left out."""
 
     kind: Literal["equivalence"]
     to: Name
@@ -144,6 +257,22 @@ class Equivalence(_OnRows):
     def columns(self) -> tuple[str, ...]:
         """The column and the one it is compared with."""
         return (self.column, self.to)
+
+    def rows(self, table: RowTable) -> tuple[Row, ...]:
+        """Return the rows that can be compared."""
+        return tuple(row for row in super().rows(table) if row.number(self.to))
+
+    def evaluate(self, table: RowTable) -> CriterionOutcome:
+        """Look for the row with the largest relative difference."""
+        within = f"within {quantity(self.within_pct, 'pct')} of {table.columns[self.to].label}"
+        statement = f"{self.subject(table)} lies {within} in every row"
+        if not self.rows(table):
+            return self.unanswered(table, statement, "pct")
+
+        def gap_pct(row: Row) -> float:
+            return abs(row.number(self.column) / row.number(self.to) - 1.0) * PERCENT
+
+        return self.all_within(table, statement, gap_pct, self.within_pct, "pct", "farthest")
 
 
 class OnSummary(_Bounded):
@@ -158,223 +287,40 @@ class OnSummary(_Bounded):
         """The summary it reads."""
         return (self.of,)
 
+    def sweeps_read(self, table: RowTable) -> Sequence[str]:
+        """Return the sweeps of its summary."""
+        return table.summaries[self.of].sweeps
 
-class NotMeasured(_Judged):
+    def evaluate(self, table: RowTable) -> CriterionOutcome:
+        """Look for the sweep, or take all of them together, that is nearest to a bound or farthest beyond it."""
+        summary = table.summaries[self.of]
+        unit = summary.unit(table.columns[summary.column].unit)
+        statement = f"{summary.label} is {self.words(unit)}{' in every sweep' if self.in_every_sweep else ''}"
+        sweeps = sweeps_of(summary, table)
+        found = {name: summarise(summary, table, name or None) for name in (sweeps if self.in_every_sweep else ("",))}
+        values = {name: value for name, value in found.items() if value is not None}
+        if not values:
+            return self.not_measured(statement, "no row has a number", unit)
+        worst = min(values, key=lambda name: self.margin(values[name])[0])
+        margin, bound = self.margin(values[worst])
+        within = sum(self.holds(value) for value in values.values())
+        over = f"over {len(sweeps)} sweeps" if len(sweeps) > MOST_NAMED else f"over {', '.join(sweeps)}"
+        detail = f"{within} of {len(values)} sweeps; nearest to the bound: {worst}" if worst else over
+        return self.judged(table, statement, within == len(values), values[worst], bound, margin, detail, unit)
+
+
+class NotMeasured(_OnTable):
     """A clause of the rule that this hypothesis does not run, and why; it stays NOT MEASURED."""
 
     kind: Literal["not_measured"]
     statement: Text
     reason: Text
 
+    def evaluate(self, table: RowTable) -> CriterionOutcome:
+        """Say why it is not measured."""
+        return self.not_measured(self.statement, self.reason, "count")
+
 
 RowCriterion = Annotated[
     EveryRow | RowCount | Monotone | Exact | Equivalence | OnSummary | NotMeasured, Field(discriminator="kind")
 ]
-
-
-class Judge:
-    """Evaluates criteria on the rows of one choice of kernels.
-
-    Parameters
-    ----------
-    table
-        The rows.
-    labels, units
-        Of every column.
-    summaries
-        By id.
-    """
-
-    def __init__(
-        self, table: RowTable, labels: Mapping[str, str], units: Mapping[str, str], summaries: Mapping[str, Summary]
-    ) -> None:
-        self._table = table
-        self._labels = labels
-        self._units = units
-        self._summaries = summaries
-
-    def evaluate(self, criterion: RowCriterion) -> CriterionOutcome:
-        """Return what became of one criterion; it cannot pass while a row it reads has no number."""
-        outcome = self._evaluate(criterion)
-        missing = self._missing(criterion)
-        if outcome.result is not CriterionResult.PASS or not missing:
-            return outcome
-        detail = f"holds where there is a number, but {len(missing)} rows have none: {missing[0].reason}"
-        return replace(outcome, result=CriterionResult.NOT_MEASURED, detail=detail)
-
-    def _evaluate(self, criterion: RowCriterion) -> CriterionOutcome:
-        evaluators: Mapping[type, Callable[..., CriterionOutcome]] = {
-            EveryRow: self._every_row,
-            RowCount: self._row_count,
-            Monotone: self._monotone,
-            Exact: self._exact,
-            Equivalence: self._equivalence,
-            OnSummary: self._summary,
-            NotMeasured: self._not_run,
-        }
-        return evaluators[type(criterion)](criterion)
-
-    def _every_row(self, criterion: EveryRow) -> CriterionOutcome:
-        unit = self._units[criterion.column]
-        statement = f"{self._what(criterion)} is {criterion.words(unit)} in every row"
-        rows = self._rows(criterion)
-        if not rows:
-            return _unmeasured(criterion, statement, self._why_empty(criterion), unit)
-        worst = min(rows, key=lambda row: criterion.margin(_cell(row, criterion.column))[0])
-        observed = _cell(worst, criterion.column)
-        margin, bound = criterion.margin(observed)
-        within = sum(criterion.holds(_cell(row, criterion.column)) for row in rows)
-        detail = f"{within} of {len(rows)} rows; nearest to the bound: {worst.label}"
-        return _decided(criterion, statement, within == len(rows), observed, bound, margin, detail, unit)
-
-    def _row_count(self, criterion: RowCount) -> CriterionOutcome:
-        unit = self._units[criterion.column]
-        least, most = criterion.rows_at_least, criterion.rows_at_most
-        number = f"at least {least}" if least is not None else f"at most {most}"
-        statement = f"{self._what(criterion)} is {criterion.words(unit)} in {number} rows"
-        rows = self._rows(criterion)
-        if not rows:
-            return _unmeasured(criterion, statement, self._why_empty(criterion), "count")
-        count = sum(criterion.holds(_cell(row, criterion.column)) for row in rows)
-        bound = least if least is not None else most
-        assert bound is not None  # the record itself demands one
-        margin = count - bound if least is not None else bound - count
-        detail = f"{count} of {len(rows)} rows"
-        return _decided(criterion, statement, margin >= 0, count, bound, margin, detail, "count")
-
-    def _monotone(self, criterion: Monotone) -> CriterionOutcome:
-        words = criterion.expect.replace("_", " ")
-        statement = f"{self._what(criterion)} is {words} along {criterion.along}"
-        rows = self._rows(criterion)
-        lines = [[_cell(row, criterion.column) for row in sequence] for sequence in sequences(rows, criterion.along)]
-        steps = sum(len(line) - 1 for line in lines)
-        if not steps:
-            return _unmeasured(criterion, statement, self._why_empty(criterion), "count")
-        found = [change for line in lines for change in breaks(line, criterion.expect)]
-        worst = f"; the largest is {max(found, key=abs) * PERCENT:+.2f} %" if found else ""
-        detail = f"{len(found)} of {steps} steps go the other way{worst}"
-        return _decided(criterion, statement, not found, len(found), 0, -len(found), detail, "count")
-
-    def _exact(self, criterion: Exact) -> CriterionOutcome:
-        unit = self._units[criterion.column]
-        named = isinstance(criterion.equals, str)
-        target = self._labels[str(criterion.equals)] if named else quantity(float(criterion.equals), unit)
-        slack = f", to within {quantity(criterion.within, unit)}" if criterion.within else " exactly"
-        statement = f"{self._what(criterion)} equals {target} in every row{slack}"
-        rows = self._rows(criterion)
-        if not rows:
-            return _unmeasured(criterion, statement, self._why_empty(criterion), unit)
-
-        def gap(row: Row) -> float:
-            wanted = _cell(row, str(criterion.equals)) if named else float(criterion.equals)
-            return abs(_cell(row, criterion.column) - wanted)
-
-        worst = max(rows, key=gap)
-        holding = sum(gap(row) <= criterion.within for row in rows)
-        detail = f"{holding} of {len(rows)} rows; largest difference: {worst.label}"
-        margin = criterion.within - gap(worst)
-        return _decided(criterion, statement, holding == len(rows), gap(worst), criterion.within, margin, detail, unit)
-
-    def _equivalence(self, criterion: Equivalence) -> CriterionOutcome:
-        statement = (
-            f"{self._what(criterion)} lies within {quantity(criterion.within_pct, 'pct')} of "
-            f"{self._labels[criterion.to]} in every row"
-        )
-        rows = [row for row in self._rows(criterion) if _cell(row, criterion.to)]
-        if not rows:
-            return _unmeasured(criterion, statement, self._why_empty(criterion), "pct")
-
-        def gap(row: Row) -> float:
-            return ape_pct(_cell(row, criterion.column), _cell(row, criterion.to))
-
-        worst = max(rows, key=gap)
-        holding = sum(gap(row) <= criterion.within_pct for row in rows)
-        detail = f"{holding} of {len(rows)} rows; farthest: {worst.label}"
-        margin = criterion.within_pct - gap(worst)
-        passed = holding == len(rows)
-        return _decided(criterion, statement, passed, gap(worst), criterion.within_pct, margin, detail, "pct")
-
-    def _summary(self, criterion: OnSummary) -> CriterionOutcome:
-        summary = self._summaries[criterion.of]
-        unit = summary.unit(self._units[summary.column])
-        where = " in every sweep" if criterion.in_every_sweep else ""
-        statement = f"{summary.label} is {criterion.words(unit)}{where}"
-        places = sweeps_of(summary, self._table)
-        values: dict[str, float] = {}
-        for name in places if criterion.in_every_sweep else ("",):
-            value = summarise(summary, self._table, name or None)
-            if value is not None:
-                values[name] = value
-        if not values:
-            return _unmeasured(criterion, statement, "no row has a number", unit)
-        worst = min(values, key=lambda name: criterion.margin(values[name])[0])
-        margin, bound = criterion.margin(values[worst])
-        within = sum(criterion.holds(value) for value in values.values())
-        detail = (
-            f"{within} of {len(values)} sweeps; nearest to the bound: {worst}" if worst else f"over {_listed(places)}"
-        )
-        passed = within == len(values)
-        return _decided(criterion, statement, passed, values[worst], bound, margin, detail, unit)
-
-    def _not_run(self, criterion: NotMeasured) -> CriterionOutcome:
-        return _unmeasured(criterion, criterion.statement, criterion.reason, "count")
-
-    def _rows(self, criterion: _OnRows) -> tuple[Row, ...]:
-        return self._table.select(criterion.columns, criterion.sweeps, criterion.where)
-
-    def _missing(self, criterion: RowCriterion) -> list[Row]:
-        sweeps: Sequence[str] = ()
-        if isinstance(criterion, _OnRows):
-            sweeps = criterion.sweeps
-        elif isinstance(criterion, OnSummary):
-            sweeps = self._summaries[criterion.of].sweeps
-        return [row for row in self._table.unmeasured() if not sweeps or row.sweep in sweeps]
-
-    def _what(self, criterion: _OnRows) -> str:
-        of = f" ({criterion.where})" if criterion.where else ""
-        return f"{self._labels[criterion.column]}{of}"
-
-    def _why_empty(self, criterion: _OnRows) -> str:
-        reasons = dict.fromkeys(row.reason for row in self._table.unmeasured())
-        return "; ".join(reasons) or f"no row has a number for {', '.join(criterion.columns)} here"
-
-
-def _cell(row: Row, column: str) -> float:
-    value = row.cells[column]
-    assert value is not None  # `select` keeps rows with a number only
-    return value
-
-
-def _listed(names: Iterable[str]) -> str:
-    found: Sequence[str] = list(names)
-    return f"{len(found)} sweeps" if len(found) > 3 else ", ".join(found)
-
-
-def _decided(
-    criterion: _Judged,
-    statement: str,
-    passed: bool,
-    observed: float,
-    threshold: float,
-    margin: float,
-    detail: str,
-    unit: str,
-) -> CriterionOutcome:
-    result = CriterionResult.PASS if passed else CriterionResult.FAIL
-    return CriterionOutcome(
-        criterion.id,
-        statement,
-        result,
-        float(observed),
-        float(threshold),
-        float(margin),
-        None,
-        detail,
-        criterion.decisive,
-        unit,
-    )
-
-
-def _unmeasured(criterion: _Judged, statement: str, reason: str, unit: str) -> CriterionOutcome:
-    missing = CriterionResult.NOT_MEASURED
-    return CriterionOutcome(criterion.id, statement, missing, None, None, None, None, reason, criterion.decisive, unit)

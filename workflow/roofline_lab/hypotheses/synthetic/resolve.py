@@ -14,9 +14,18 @@ from roofline_lab.files import digest_of
 from roofline_lab.ground_truth.catalog import Catalog
 from roofline_lab.hypotheses.arms import ENGINE_KEY, Arm, undeclared
 from roofline_lab.hypotheses.expressions import formula
-from roofline_lab.hypotheses.synthetic.points import Point, batch_at, points, term
 from roofline_lab.hypotheses.synthetic.quantities import LOOKUP_QUANTITIES, QUANTITIES
-from roofline_lab.hypotheses.synthetic.spec import Column, KernelQuestion, Sweep, SyntheticHypothesis, Term
+from roofline_lab.hypotheses.synthetic.rows import Column
+from roofline_lab.hypotheses.synthetic.spec import (
+    KernelQuestion,
+    Point,
+    Sweep,
+    SyntheticHypothesis,
+    Term,
+    batch_at,
+    points,
+    term,
+)
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware
 from simulator.model import require_runnable

@@ -1,26 +1,39 @@
 """From the rows of all arms to everything a synthetic findings page shows.
 
-Pure: rows, spec and published cells go in, a `RowReport` comes out.
+Pure: rows, spec and published cells go in, a `RowReport` comes out. Of its numbers, every cell of a sweep that shows
+its rows is one of scope `row`, and every summary one of scope `sweep` per sweep and one of scope `overall`; the arm is
+the one the column reads, or `all`. `RowValues` is what prose may quote.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+from roofline_lab.files import csv_text
 from roofline_lab.hypotheses.arms import Arm
-from roofline_lab.hypotheses.synthetic.criteria import Judge
-from roofline_lab.hypotheses.synthetic.resolve import methods_of, resolve_arms
-from roofline_lab.hypotheses.synthetic.rows import RowTable
-from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
-from roofline_lab.hypotheses.synthetic.table import Line, build_table
+from roofline_lab.hypotheses.criteria import CriterionOutcome
+from roofline_lab.hypotheses.expressions import formula
+from roofline_lab.hypotheses.synthetic.resolve import MEASURED, columns_of, methods_of, resolve_arms, split_name
+from roofline_lab.hypotheses.synthetic.rows import Column, Row, RowTable, summarise, sweeps_of
+from roofline_lab.hypotheses.synthetic.spec import Point, Sweep, SyntheticHypothesis, points
 from roofline_lab.hypotheses.verdict import Verdict, judge
 from roofline_lab.project import Project
-from roofline_lab.report.synthetic.numbers import RowNumber, compare, numbers_of
-from roofline_lab.report.synthetic.values import RowValues
-from roofline_lab.scoring.published import Comparison, Published
-from roofline_lab.vocabulary import KERNEL_LABELS
+from roofline_lab.scoring.numbers import Number
+from roofline_lab.scoring.published import Cell, Comparison, Published
+from roofline_lab.vocabulary import KERNEL_LABELS, Reproduction, Scope, Statistic
+from simulator.errors import ConfigError, InvariantError
+from simulator.validation import suggest
+
+# What an arm wrote about one point.
+Line = Mapping[str, Any]
+LOAD_POINT = "synthetic"
+EVERY_ARM = "all"
+EVERYTHING = "all"
+OTHER_KERNELS = "published with measured kernel tables, which are not part of this project"
+NO_SUCH_NUMBER = "this hypothesis has no such number"
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class RowReport:
     methods: tuple[KernelReport, ...]
     published: Published | None
     comparisons: tuple[Comparison, ...]
-    numbers: tuple[RowNumber, ...]
+    numbers: tuple[Number, ...]
 
     @property
     def headline(self) -> KernelReport:
@@ -85,7 +98,7 @@ def build_row_report(
     """
     methods = tuple(_kernel_report(spec, name, lines) for name in methods_of(project, spec))
     numbers = tuple(number for method in methods for number in numbers_of(spec, method.method, method.table))
-    ordered = tuple(sorted(numbers, key=lambda one: (one.method, one.arm, *one.identity)))
+    ordered = tuple(sorted(numbers, key=lambda number: number.identity))
     comparisons = () if published is None else compare(published, methods[-1].method, ordered)
     return RowReport(spec, methods, published, comparisons, ordered)
 
@@ -93,13 +106,10 @@ def build_row_report(
 def _kernel_report(spec: SyntheticHypothesis, method: str, lines: Sequence[Line]) -> KernelReport:
     own = [line for line in lines if line["method"] == method]
     table = build_table(spec, own, f"hypotheses/{spec.id}/hypothesis.yaml")
-    labels = {column.id: column.label for column in spec.columns}
-    units = {column.id: column.unit for column in spec.columns}
-    judged = Judge(table, labels, units, {summary.id: summary for summary in spec.summaries})
     verdict = judge(
         method,
-        [judged.evaluate(criterion) for criterion in spec.criteria],
-        [judged.evaluate(control) for control in spec.controls],
+        [criterion.evaluate(table) for criterion in spec.criteria],
+        [control.evaluate(table) for control in spec.controls],
         spec.resolutions,
     )
     kernels = "; ".join(dict.fromkeys(line["kernels"] for line in own))
@@ -113,3 +123,252 @@ def _peak_shares(lines: Sequence[Line]) -> dict[str, tuple[float, str]]:
             if name not in found or share > found[name][0]:
                 found[name] = (share, f"{line['key']}, {line['arm']}")
     return found
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+def build_table(spec: SyntheticHypothesis, lines: Iterable[Line], source: str) -> RowTable:
+    """Return the rows of one choice of kernels.
+
+    Parameters
+    ----------
+    lines
+        What every arm wrote about every point.
+    source
+        File named in an error.
+
+    Raises
+    ------
+    ConfigError
+        If a column cannot be worked out at some point (a division by zero, say), or is no number.
+    InvariantError
+        If an arm says nothing about a point.
+    """
+    by_arm: dict[str, dict[str, Line]] = {name: {} for name in spec.arms}
+    for line in lines:
+        by_arm[line["arm"]][line["key"]] = line
+    rows = (
+        _row(point, sweep, columns_of(spec, sweep), by_arm, source) for sweep in spec.sweeps for point in points(sweep)
+    )
+    return RowTable(rows, spec.columns, spec.summaries)
+
+
+def _row(
+    point: Point, sweep: Sweep, columns: Iterable[Column], by_arm: Mapping[str, Mapping[str, Line]], source: str
+) -> Row:
+    lines = {arm: found.get(point.key) for arm, found in by_arm.items()}
+    absent = [arm for arm, line in lines.items() if line is None]
+    if absent:
+        raise InvariantError(f"{source}: arm {absent[0]} has no line for {point.key}")
+    values: dict[str, Any] = dict(point.values)
+    reason = "; ".join(dict.fromkeys(line["reason"] for line in lines.values() if line and line["reason"]))
+    if reason:
+        return Row(sweep.id, point.key, point.label, point.values, {}, reason)
+
+    def value_of(name: str) -> Any:
+        parts = split_name(name, sweep)
+        if parts is None:
+            return values[name]
+        arm, batch, quantity = parts
+        line = lines[arm]
+        assert line is not None  # refused above
+        return line["values"][f"{batch}.{quantity}" if batch else quantity]
+
+    cells: dict[str, float | None] = {}
+    for column in columns:
+        try:
+            value = formula(column.value)(value_of)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: columns.{column.id} at {point.key}: {error}") from None
+        if isinstance(value, str):
+            raise ConfigError(f"{source}: columns.{column.id} at {point.key}: gives the word '{value}', not a number")
+        cells[column.id] = values[column.id] = float(value)
+    return Row(sweep.id, point.key, point.label, point.values, cells)
+
+
+# --- numbers ----------------------------------------------------------------------------------
+
+
+def numbers_of(spec: SyntheticHypothesis, method: str, table: RowTable) -> tuple[Number, ...]:
+    """Return every number of one choice of kernels."""
+    return (*_row_numbers(spec, method, table), *_summary_numbers(spec, method, table))
+
+
+def rows_text(spec: SyntheticHypothesis, tables: Iterable[tuple[str, RowTable]]) -> str:
+    """Format every row as CSV, those without a number too."""
+    names = [column.id for column in spec.columns]
+    lines = [
+        (method, row.sweep, row.key, *(_shown(row.cells.get(name)) for name in names), row.reason)
+        for method, table in tables
+        for row in table.rows
+    ]
+    return csv_text(("method", "sweep", "key", *names, "reason"), lines)
+
+
+def compare(published: Published, method: str, numbers: Iterable[Number]) -> tuple[Comparison, ...]:
+    """Compare every published cell with the number of the same identity.
+
+    Published step times rest on measured tables. Where other kernels answered, a cell that still
+    comes out is reproduced, and one that does not is not reproducible here.
+    """
+    known = {_identity(number): number.value for number in numbers if number.method == method}
+    return tuple(_comparison(cell, published, method, known.get(_identity(cell))) for cell in published.cells)
+
+
+def arm_of(spec: SyntheticHypothesis, column: Column) -> str:
+    """Return the one arm a column reads, directly or through other columns, or `all`."""
+    arms = _arms_read(spec, column)
+    return next(iter(arms)) if len(arms) == 1 else EVERY_ARM
+
+
+def _arms_read(spec: SyntheticHypothesis, column: Column) -> set[str]:
+    columns = {column.id: column for column in spec.columns}
+    found: set[str] = set()
+    for name in formula(column.value).names:
+        if "." in name:
+            found.add(name.split(".")[0])
+        elif name in columns and name != column.id:
+            found |= _arms_read(spec, columns[name])
+    return found
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.9g}"
+
+
+def _row_numbers(spec: SyntheticHypothesis, method: str, table: RowTable) -> Iterator[Number]:
+    shown = {sweep.id for sweep in spec.sweeps if sweep.rows}
+    columns = {column.id: (column.unit, arm_of(spec, column)) for column in spec.columns}
+    for row in table.rows:
+        if row.sweep not in shown:
+            continue
+        for name, value in row.cells.items():
+            if value is not None:
+                unit, arm = columns[name]
+                yield Number(method, arm, LOAD_POINT, Scope.ROW, row.key, name, Statistic.VALUE, value, unit)
+
+
+def _summary_numbers(spec: SyntheticHypothesis, method: str, table: RowTable) -> Iterator[Number]:
+    for summary in spec.summaries:
+        column = spec.column(summary.column)
+        unit, arm = summary.unit(column.unit), arm_of(spec, column)
+        places: list[tuple[Scope, str, str | None]] = [(Scope.OVERALL, EVERYTHING, None)]
+        places += [(Scope.SWEEP, name, name) for name in sweeps_of(summary, table)]
+        for scope, key, sweep in places:
+            value = summarise(summary, table, sweep)
+            if value is not None:
+                yield Number(method, arm, LOAD_POINT, scope, key, summary.id, summary.statistic, value, unit)
+
+
+def _identity(entry: Cell | Number) -> tuple[str, ...]:
+    return (entry.scope.value, entry.key, str(entry.metric), entry.statistic.value)
+
+
+def _comparison(cell: Cell, published: Published, method: str, value: float | None) -> Comparison:
+    def found(verdict: Reproduction, reason: str = "") -> Comparison:
+        return Comparison(cell, value, value, value, verdict is Reproduction.REPRODUCED, verdict, reason)
+
+    for group in published.source.not_reproducible:
+        if group.covers(cell):
+            return found(Reproduction.NOT_REPRODUCIBLE, group.reason)
+    if value is None:
+        return found(Reproduction.NOT_REPRODUCED, NO_SUCH_NUMBER)
+    distance = abs(value - cell.value)
+    if distance <= cell.half_digit * (1 + 1e-9):
+        return found(Reproduction.REPRODUCED)
+    if method != MEASURED:
+        return found(Reproduction.NOT_REPRODUCIBLE, OTHER_KERNELS)
+    beyond = f"{distance - cell.half_digit:.4g} {cell.unit} beyond the printed digit"
+    return found(Reproduction.NOT_REPRODUCED, beyond)
+
+
+# --- what prose may quote ---------------------------------------------------------------------
+
+
+class RowValues:
+    """Numbers of one synthetic hypothesis."""
+
+    def __init__(
+        self,
+        spec: SyntheticHypothesis,
+        tables: Mapping[str, RowTable],
+        verdicts: Mapping[str, Verdict],
+        options: Mapping[str, Mapping[str, Any]],
+        published: Published | None,
+    ) -> None:
+        self._spec = spec
+        self._tables = tables
+        self._verdicts = verdicts
+        self._options = options
+        self._published = published
+        self._headline = tuple(tables)[-1]
+
+    def cell(self, key: str, column: str, on: str | None = None) -> float | None:
+        """Return one cell by row key and column."""
+        table = self._table(on)
+        if table is None:
+            return None
+        row = table.row(key)
+        if row is None:
+            raise ConfigError(f"no row '{key}'; {suggest(key, (one.key for one in table.rows))}")
+        if column not in row.cells:
+            raise ConfigError(f"row '{key}' has no column '{column}'; {suggest(column, row.cells)}")
+        return row.cells[column]
+
+    def summary(self, name: str, sweep: str | None = None, on: str | None = None) -> float | None:
+        """Return a summary, overall or of one sweep."""
+        found = {summary.id: summary for summary in self._spec.summaries}
+        if name not in found:
+            raise ConfigError(f"no summary '{name}'; {suggest(name, found)}")
+        table = self._table(on)
+        return None if table is None else summarise(found[name], table, sweep)
+
+    def observed(self, criterion: str, on: str | None = None) -> float | None:
+        """Return what a criterion observed."""
+        outcome = self._outcome(criterion, on)
+        return None if outcome is None else outcome.observed
+
+    def result(self, criterion: str, on: str | None = None) -> str:
+        """Return PASS, FAIL or NOT MEASURED."""
+        outcome = self._outcome(criterion, on)
+        return "not run" if outcome is None else outcome.result.value
+
+    def status(self, on: str | None = None) -> str:
+        """Return the status of the claim."""
+        verdict = self._verdicts.get(self._checked(on))
+        return "not run" if verdict is None else verdict.status.value
+
+    def points(self, sweep: str | None = None) -> int:
+        """Return how many points were evaluated."""
+        return sum(sweep in (None, row.sweep) for row in self._tables[self._headline].rows)
+
+    def option(self, arm: str, key: str) -> Any:
+        """Return the value of one option of an arm, by its dotted name."""
+        if key not in self._options.get(arm, {}):
+            raise ConfigError(f"no option '{key}' of arm '{arm}'")
+        return self._options[arm][key]
+
+    def published(self, metric: str, key: str = EVERYTHING) -> float:
+        """Return one published number by column or summary, and row key, sweep or `all`."""
+        for cell in self._published.cells if self._published else ():
+            if (cell.metric, cell.key) == (metric, key):
+                return cell.value
+        raise ConfigError(f"nothing published about '{metric}' of '{key}'")
+
+    def _checked(self, on: str | None) -> str:
+        if on is not None and on not in (*self._spec.kernels, *self._tables):
+            raise ConfigError(f"no kernels '{on}' in this hypothesis; {suggest(on, self._spec.kernels)}")
+        return MEASURED if on == "tabulated" and MEASURED in self._tables else on or self._headline
+
+    def _table(self, on: str | None) -> RowTable | None:
+        return self._tables.get(self._checked(on))
+
+    def _outcome(self, criterion: str, on: str | None) -> CriterionOutcome | None:
+        known: Sequence[str] = [one.id for one in self._spec.judged]
+        if criterion not in known:
+            raise ConfigError(f"no criterion or control '{criterion}'; {suggest(criterion, known)}")
+        verdict = self._verdicts.get(self._checked(on))
+        if verdict is None:
+            return None
+        return next(outcome for outcome in (*verdict.criteria, *verdict.controls) if outcome.id == criterion)
