@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from roofline_lab.report.drawing import ARM_FILLS, ARM_HATCHES, legend_columns
 from roofline_lab.report.findings import build_report, changes
 from roofline_lab.report.findings_page import render_report, report_files
+from roofline_lab.report.plots import FILLS, HATCHES, legend_columns
 from roofline_lab.report.tables import Tables
 from roofline_lab.scoring.numbers import ERROR_COLUMNS, errors_text
 from roofline_lab.scoring.scores import Scores
@@ -231,10 +231,10 @@ def test_measured_figures_stand_beside_each_arm_where_its_definition_differs():
 
 
 def test_a_legend_has_as_many_columns_as_fit():
-    assert legend_columns(9.0, ["short"] * 9, 3) == 3
-    assert legend_columns(5.0, ["an arm with quite a long name, summarization"], 3) == 1
-    assert legend_columns(1.0, ["x" * 99], 3) == 1
+    assert legend_columns(650.0, ["short"] * 9) == 9
+    assert legend_columns(360.0, ["an arm with quite a long name, summarization"] * 2) == 1
+    assert legend_columns(72.0, ["x" * 99] * 2) == 1
 
 
 def test_no_two_of_six_arms_look_alike():
-    assert len(set(zip(ARM_FILLS, ARM_HATCHES, strict=True))) == len(set(ARM_FILLS)) == 6
+    assert len(set(zip(FILLS, HATCHES, strict=True))) == len(set(FILLS)) == 6

@@ -5,6 +5,7 @@ The discussion is a template too: its numbers come through `v` (see `roofline_la
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roofline_lab.formatting import pct, pp, table
@@ -18,11 +19,12 @@ from roofline_lab.report.audit import audit_table, preconditions
 from roofline_lab.report.claim_tables import design_table, difference_table, evidence_table, findings_table
 from roofline_lab.report.findings import MethodReport, Report, changes
 from roofline_lab.report.overhead_table import OPTION, overhead_table
-from roofline_lab.report.plots import predicted_versus_measured, signed_errors
+from roofline_lab.report.plots import MARKERS, Panel, Series, bars, scatter
 from roofline_lab.report.residual_analysis import analysis_figures
 from roofline_lab.report.scope import scope_of, seeds_in_words
 from roofline_lab.scoring.numbers import numbers_text
 from roofline_lab.scoring.published import Comparison, NotReproducible
+from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Metric, Reproduction
 
 # What arms have in common unless a hypothesis varies it, by the option that would.
@@ -48,10 +50,8 @@ def render_report(project: Project, report: Report) -> dict[str, str]:
         (method.method.id, method.verdict, method.scores.unscored()) for method in report.methods
     )
     for metric in report.spec.metrics:
-        panels = {method.method.title: method.scores for method in report.methods}
-        arms = report.spec.shown_arms
-        files[f"figures/{metric.value}_predicted_vs_measured.svg"] = predicted_versus_measured(metric, arms, panels)
-        files[f"figures/{metric.value}_signed_errors.svg"] = signed_errors(metric, arms, panels)
+        scores = {method.method.title: method.scores for method in report.methods}
+        files |= error_figures(metric, report.spec.shown_arms, scores)
     files |= {analysis.figure_name: analysis.figure for analysis in report.analyses}
     if report.published is not None:
         page = {"cells": tables.reproduction_cells(report.comparisons), "source": report.published.source}
@@ -224,3 +224,52 @@ def _missed(comparison: Comparison) -> str:
     return (
         f"{what}: published {cell.value:.{cell.decimals}f} {cell.unit}, regenerated {regenerated} ({comparison.reason})"
     )
+
+
+def error_figures(metric: Metric, arms: Sequence[str], methods: Mapping[str, Scores]) -> dict[str, str]:
+    """Draw predicted against measured means and signed errors, one panel per method; returns file name to SVG."""
+    rows = {title: [row for arm in arms for row in scores.select(arm, metric)] for title, scores in methods.items()}
+    names = list(dict.fromkeys(_bar_name(row) for own in rows.values() for row in own))
+    workloads = sorted({row.workload for scores in methods.values() for row in scores.rows})
+    label = metric.label
+    points = [
+        Panel(title, f"measured mean {label} [ms]", _points(own, arms, workloads), f"predicted mean {label} [ms]")
+        for title, own in rows.items()
+    ]
+    words = f"signed error of mean {label} [%]\n(negative: predicted too fast)"
+    errors = [Panel(title, words, _errors(own, arms, names)) for title, own in rows.items()]
+    return {
+        f"figures/{metric.value}_predicted_vs_measured.svg": scatter(points, "predicted = measured", room=1.6),
+        f"figures/{metric.value}_signed_errors.svg": bars(errors, names),
+    }
+
+
+def _points(rows: Sequence[ErrorRow], arms: Sequence[str], workloads: Sequence[str]) -> tuple[Series, ...]:
+    """Return one series per arm (its filling) and workload (its marker)."""
+    return tuple(
+        Series(
+            f"{arm}, {workload}",
+            tuple(
+                (row.measured or 0.0, row.predicted or 0.0)
+                for row in rows
+                if (row.arm, row.workload) == (arm, workload)
+            ),
+            marker,
+            fill,
+        )
+        for fill, arm in enumerate(arms)
+        for marker, workload in enumerate(workloads[: len(MARKERS)])
+    )
+
+
+def _errors(rows: Sequence[ErrorRow], arms: Sequence[str], names: Sequence[str]) -> tuple[Series, ...]:
+    found = {arm: [row for row in rows if row.arm == arm] for arm in arms}
+    return tuple(
+        Series(arm, tuple((row.signed_error_pct, float(names.index(_bar_name(row)))) for row in found[arm]), fill=place)
+        for place, arm in enumerate(arms)
+    )
+
+
+def _bar_name(row: ErrorRow) -> str:
+    """Name a bar: replayed load points one by one, as an experiment has several."""
+    return f"{row.experiment}, {row.load_point}" if row.strategy else row.experiment

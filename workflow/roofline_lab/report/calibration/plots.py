@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from roofline_lab.calibration.rows import MEANS, Row
-from roofline_lab.report.drawing import (
+from roofline_lab.report.plots import (
     EDGE,
-    GAP,
+    GAP_INCHES,
     GRID,
-    MARKERS,
+    LEFT_INCHES,
     PANEL_WIDTH,
-    SCATTER_LEFT,
     Layout,
+    Panel,
+    Series,
     drawn,
     legend,
-    log_log,
+    scatter,
     svg,
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
 LABELS = {"ttft_mean": "mean TTFT", "itl_mean": "mean ITL", "e2e_mean": "mean E2E"}
 FILLS = ("white", "#4d4d4d", "#b3b3b3")
@@ -35,11 +36,19 @@ def held_out(rows: Sequence[Row]) -> str:
         "dense, under load": [row for row in rows if row.strategy != "synchronous" and not row.mixture],
         "mixture of experts, under load": [row for row in rows if row.strategy != "synchronous" and row.mixture],
     }
-    with drawn(Layout(len(MEANS), PANEL_WIDTH, SCATTER_LEFT, SCATTER_LEFT, 1, right=0.35)) as (figure, panels):
-        for axes, metric in zip(panels, MEANS, strict=True):
-            _scatter(axes, metric, groups)
-        legend(figure, panels[0], 4)
-        return svg(figure)
+    panels = [
+        Panel(
+            LABELS[metric],
+            f"measured {LABELS[metric]} [ms]",
+            tuple(
+                Series(label, tuple((row.figures[metric][1], row.figures[metric][0]) for row in own), place, place)
+                for place, (label, own) in enumerate(groups.items())
+            ),
+            f"predicted {LABELS[metric]} [ms]",
+        )
+        for metric in MEANS
+    ]
+    return scatter(panels, "predicted = measured")
 
 
 def learning(sizes: Sequence[int], errors: Sequence[Sequence[float]]) -> str:
@@ -50,7 +59,7 @@ def learning(sizes: Sequence[int], errors: Sequence[Sequence[float]]) -> str:
     errors
         Mean absolute errors in percent of TTFT, ITL and E2E, one row per size.
     """
-    with drawn(Layout(1, PANEL_WIDTH, SCATTER_LEFT, GAP, 1)) as (figure, (axes,)):
+    with drawn(Layout(1, PANEL_WIDTH, LEFT_INCHES, GAP_INCHES, 1)) as (figure, (axes,)):
         for place, metric in enumerate(MEANS):
             line, marker = STYLES[place]
             values = [row[place] for row in errors]
@@ -69,7 +78,7 @@ def learning(sizes: Sequence[int], errors: Sequence[Sequence[float]]) -> str:
 def sweep(rows: Sequence[Row]) -> str:
     """Draw measured and predicted means of one experiment against its sending rate."""
     ordered = sorted((row for row in rows if row.rate_per_s is not None), key=lambda row: (row.rate_per_s, row.name))
-    with drawn(Layout(len(MEANS), PANEL_WIDTH, SCATTER_LEFT, SCATTER_LEFT, 1)) as (figure, panels):
+    with drawn(Layout(len(MEANS), PANEL_WIDTH, LEFT_INCHES, LEFT_INCHES, 1)) as (figure, panels):
         for axes, metric in zip(panels, MEANS, strict=True):
             rates = [row.rate_per_s for row in ordered]
             for place, label in enumerate(("predicted", "measured")):
@@ -86,24 +95,3 @@ def sweep(rows: Sequence[Row]) -> str:
 
 def _label(metric: str) -> str:
     return LABELS[metric].removeprefix("mean ")
-
-
-def _scatter(axes: Axes, metric: str, groups: Mapping[str, Sequence[Row]]) -> None:
-    values = [value for rows in groups.values() for row in rows for value in row.figures[metric]] or [1.0]
-    low, high = min(values) / 1.3, max(values) * 1.3
-    axes.plot([low, high], [low, high], color=EDGE, linewidth=0.8, label="predicted = measured")
-    for place, (label, rows) in enumerate(groups.items()):
-        axes.plot(
-            [row.figures[metric][1] for row in rows],
-            [row.figures[metric][0] for row in rows],
-            linestyle="none",
-            marker=MARKERS[place],
-            markersize=6,
-            markerfacecolor=FILLS[place],
-            markeredgecolor=EDGE,
-            label=label,
-        )
-    log_log(axes, low, high)
-    axes.set_title(LABELS[metric])
-    axes.set_xlabel(f"measured {LABELS[metric]} [ms]")
-    axes.set_ylabel(f"predicted {LABELS[metric]} [ms]")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from roofline_lab.calibration.constants import Vector
 from roofline_lab.report.calibration.tables import METRIC_LABELS
-from roofline_lab.report.drawing import CHARACTER_WIDTH, EDGE, GAP, GRID, Layout, drawn, legend, svg
+from roofline_lab.report.plots import CHARACTER_INCHES, EDGE, GAP_INCHES, GRID, Layout, drawn, legend, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,8 +59,8 @@ def draw_shares(labels: Sequence[str], shared: Vector, dropped: Vector) -> str:
 
 
 def _layout(labels: Sequence[str]) -> Layout:
-    left = max(map(len, labels)) * CHARACTER_WIDTH + 0.2
-    return Layout(len(METRIC_LABELS), len(labels) * BAR_PITCH, left, GAP, 1, right=0.3)
+    left = max(map(len, labels)) * CHARACTER_INCHES + 0.2
+    return Layout(len(METRIC_LABELS), len(labels) * BAR_PITCH, left, GAP_INCHES, 1, right=0.3)
 
 
 def _waterfall(axes: Axes, errors: Vector) -> None:

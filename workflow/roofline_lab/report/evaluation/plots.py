@@ -11,38 +11,36 @@ from typing import TYPE_CHECKING
 
 from roofline_lab.predict.predictors import Standing
 from roofline_lab.predict.records import HEADLINE, PointResult, label
-from roofline_lab.report.drawing import (
-    BAR_HEIGHT,
-    CHARACTER_WIDTH,
-    EDGE,
-    GAP,
-    GRID,
-    MARKERS,
-    PANEL_WIDTH,
-    SCATTER_LEFT,
-    Layout,
-    drawn,
-    legend,
-    log_log,
-    svg,
-)
 from roofline_lab.report.evaluation.against import Pair, pairs_of
 from roofline_lab.report.evaluation.aggregate import evaluated, grouped, scored
+from roofline_lab.report.plots import (
+    EDGE,
+    GRID,
+    LEFT_INCHES,
+    LINE,
+    PANEL_WIDTH,
+    Layout,
+    Panel,
+    Series,
+    dots,
+    drawn,
+    legend,
+    scatter,
+    svg,
+)
 from roofline_lab.scoring.statistics import median
 from roofline_lab.scoring.table import means
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FILLS: Mapping[Standing, str] = {
-    Standing.NEVER_SEEN: "white",
-    Standing.HELD_OUT: "#4d4d4d",
-    Standing.IN_SAMPLE: "#b3b3b3",
-    Standing.NO_RECORD: "#8c8c8c",
+FILLS: Mapping[Standing, int] = {
+    Standing.NEVER_SEEN: 0,
+    Standing.HELD_OUT: 1,
+    Standing.IN_SAMPLE: 2,
+    Standing.NO_RECORD: 5,
 }
-MARKER: Mapping[Standing, str] = dict(zip(Standing, MARKERS, strict=False))
 RANKS = ("mean", "p50", "p90", "p95", "p99")
-LINE = "#b3b3b3"
 LEAST_ROWS = 4
 # Errors below this are drawn at it, as a logarithmic axis has no zero.
 SMALLEST_PCT = 0.1
@@ -51,14 +49,18 @@ SMALLEST_PCT = 0.1
 def predicted_versus_measured(results: Sequence[PointResult]) -> str:
     """Draw predicted against measured means on log axes, one panel per figure."""
     kept = _kept(results)
-    groups = _by_standing(kept)
     if not any(scored(kept, metric) for metric in HEADLINE):
         return ""
-    with drawn(Layout(len(HEADLINE), PANEL_WIDTH, SCATTER_LEFT, SCATTER_LEFT, 1, right=0.35)) as (figure, panels):
-        for axes, metric in zip(panels, HEADLINE, strict=True):
-            _scatter(axes, metric, groups)
-        legend(figure, panels[0], len(groups) + 1)
-        return svg(figure)
+    panels = [
+        Panel(
+            f"mean {label(metric)}",
+            f"measured mean {label(metric)} [ms]",
+            tuple(_series(standing, _pairs(own, metric)) for standing, own in _by_standing(kept).items()),
+            f"predicted mean {label(metric)} [ms]",
+        )
+        for metric in HEADLINE
+    ]
+    return scatter(panels, "predicted = measured")
 
 
 def error_by_family(results: Sequence[PointResult]) -> str:
@@ -67,16 +69,25 @@ def error_by_family(results: Sequence[PointResult]) -> str:
     families = list(grouped((result for result in kept if _has_error(result)), lambda result: result.family))
     if not families:
         return ""
-    left = CHARACTER_WIDTH * max(map(len, families)) + 0.2
-    rows = max(len(families), LEAST_ROWS)
-    layout = Layout(len(HEADLINE), BAR_HEIGHT * 1.6 * rows, left, GAP, 1, right=0.35)
-    with drawn(layout) as (figure, panels):
-        for axes, metric in zip(panels, HEADLINE, strict=True):
-            _lines(axes, metric, families, _by_standing(kept))
-        for axes in panels[1:]:
-            axes.set_yticklabels([])
-        legend(figure, panels[0], len(Standing) + 1)
-        return svg(figure)
+    panels = [_family_errors(metric, families, kept) for metric in HEADLINE]
+    return dots(panels, families, LEAST_ROWS)
+
+
+def _family_errors(metric: str, families: Sequence[str], results: Sequence[PointResult]) -> Panel:
+    series = tuple(
+        _series(standing, [(error, families.index(result.family)) for result, error in scored(group, metric)])
+        for standing, group in _by_standing(results).items()
+    )
+    signed = means(evaluated(results), ("family", "metric"), "signed_error_pct")
+    ticks = [(signed[family, metric], float(at)) for at, family in enumerate(families) if (family, metric) in signed]
+    words = f"signed error of mean {label(metric)} [%]\n(negative: predicted too fast; stroke: mean of the family)"
+    return Panel(f"mean {label(metric)}", words, series, ticks=tuple(ticks))
+
+
+def _series(standing: Standing, points: Iterable[tuple[float, float]]) -> Series:
+    """Marker and filling tell how much of a test a prediction is."""
+    place = list(Standing).index(standing)
+    return Series(standing.value, tuple(points), place, FILLS[standing])
 
 
 def percentiles(results: Sequence[PointResult]) -> str:
@@ -84,7 +95,7 @@ def percentiles(results: Sequence[PointResult]) -> str:
     stems = [stem for stem in ("ttft", "tpot", "e2e") if any(scored(results, f"{stem}_{rank}") for rank in RANKS[1:])]
     if not stems:
         return ""
-    with drawn(Layout(len(stems), PANEL_WIDTH * 0.8, SCATTER_LEFT, SCATTER_LEFT, 2)) as (figure, panels):
+    with drawn(Layout(len(stems), PANEL_WIDTH * 0.8, LEFT_INCHES, LEFT_INCHES, 2)) as (figure, panels):
         for axes, stem in zip(panels, stems, strict=True):
             _ranks(axes, stem, results)
         legend(figure, panels[0], 2)
@@ -96,46 +107,20 @@ def against(results: Sequence[PointResult], names: Sequence[str]) -> str:
     by_metric = {metric: pairs_of(results, names, metric) for metric in HEADLINE}
     if not any(by_metric.values()):
         return ""
-    with drawn(Layout(len(HEADLINE), PANEL_WIDTH, SCATTER_LEFT + 0.15, SCATTER_LEFT, 1, right=0.35)) as (
-        figure,
-        panels,
-    ):
-        for axes, (metric, pairs) in zip(panels, by_metric.items(), strict=True):
-            _errors(axes, metric, pairs, names)
-        legend(figure, panels[0], 1)
-        return svg(figure)
+    panels = [
+        Panel(
+            f"mean {label(metric)}",
+            f"absolute error of {names[1]} [%]",
+            (Series("one load point", tuple((_shown(pair, 1), _shown(pair, 0)) for pair in pairs)),),
+            f"absolute error of {names[0]} [%]",
+        )
+        for metric, pairs in by_metric.items()
+    ]
+    return scatter(panels, "equally far; below it, the first is closer", least=SMALLEST_PCT)
 
 
-def _scatter(axes: Axes, metric: str, groups: Mapping[Standing, Sequence[PointResult]]) -> None:
-    values = [value for own in groups.values() for pair in _pairs(own, metric) for value in pair] or [1.0]
-    low, high = min(values) / 1.3, max(values) * 1.3
-    axes.plot([low, high], [low, high], color=EDGE, linewidth=0.8, label="predicted = measured")
-    for standing, own in groups.items():
-        found = _pairs(own, metric)
-        _mark(axes, [measured for measured, _ in found], [predicted for _, predicted in found], standing)
-    log_log(axes, low, high)
-    axes.set_title(f"mean {label(metric)}")
-    axes.set_xlabel(f"measured mean {label(metric)} [ms]")
-    axes.set_ylabel(f"predicted mean {label(metric)} [ms]")
-
-
-def _lines(axes: Axes, metric: str, families: Sequence[str], groups: Mapping[Standing, Sequence[PointResult]]) -> None:
-    for standing, own in groups.items():
-        found = scored(own, metric)
-        _mark(axes, [error for _, error in found], [families.index(result.family) for result, _ in found], standing)
-    drawn_results = [result for own in groups.values() for result in own]
-    signed = means(evaluated(drawn_results), ("family", "metric"), "signed_error_pct")
-    for place, family in enumerate(families):
-        if (family, metric) in signed:
-            words = "mean of the family" if place == 0 else None
-            axes.plot(
-                [signed[family, metric]], [place], linestyle="none", marker="|", markersize=14, color=EDGE, label=words
-            )
-    axes.axvline(0.0, color=EDGE, linewidth=0.8)
-    axes.set_yticks(range(len(families)), families)
-    axes.set(title=f"mean {label(metric)}", ylim=(len(families) - 0.4, -0.6))
-    axes.set_xlabel(f"signed error of mean {label(metric)} [%]\n(negative: predicted too fast)")
-    axes.grid(axis="x", color=GRID, linewidth=0.5)
+def _shown(pair: Pair, side: int) -> float:
+    return max(pair.errors[side], SMALLEST_PCT)
 
 
 def _ranks(axes: Axes, stem: str, results: Sequence[PointResult]) -> None:
@@ -155,30 +140,6 @@ def _ranks(axes: Axes, stem: str, results: Sequence[PointResult]) -> None:
     axes.set_xlabel("statistic over requests, and load points that have it")
     axes.set_ylabel("signed error [%]\n(negative: predicted too fast)")
     axes.grid(axis="y", color=GRID, linewidth=0.5)
-
-
-def _errors(axes: Axes, metric: str, pairs: Sequence[Pair], names: Sequence[str]) -> None:
-    mine, theirs = ([max(pair[side].ape_pct, SMALLEST_PCT) for pair in pairs] for side in (0, 1))
-    low, high = SMALLEST_PCT, max([*mine, *theirs, 10.0]) * 1.3
-    axes.plot([low, high], [low, high], color=EDGE, linewidth=0.8, label="equally far; below it, the first is closer")
-    axes.plot(theirs, mine, linestyle="none", marker="o", markersize=5, markerfacecolor="white", markeredgecolor=EDGE)
-    log_log(axes, low, high)
-    axes.set_title(f"mean {label(metric)}")
-    axes.set_xlabel(f"absolute error of {names[1]} [%]")
-    axes.set_ylabel(f"absolute error of {names[0]} [%]")
-
-
-def _mark(axes: Axes, x: Sequence[float], y: Sequence[float], standing: Standing) -> None:
-    axes.plot(
-        x,
-        y,
-        linestyle="none",
-        marker=MARKER[standing],
-        markersize=6,
-        markerfacecolor=FILLS[standing],
-        markeredgecolor=EDGE,
-        label=standing.value,
-    )
 
 
 def _pairs(results: Iterable[PointResult], metric: str) -> list[tuple[float, float]]:

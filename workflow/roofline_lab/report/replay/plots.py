@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from roofline_lab.predict.replay import LATENCIES, StageScore
-from roofline_lab.report.drawing import (
-    BAR_HEIGHT,
-    CHARACTER_WIDTH,
+from roofline_lab.report.plots import (
     EDGE,
-    GAP,
+    GAP_INCHES,
     GRID,
-    MARKERS,
-    SCATTER_LEFT,
+    LEFT_INCHES,
     Layout,
+    Panel,
+    Series,
+    dots,
     drawn,
     legend,
-    log_ticks,
+    plain_log_ticks,
     svg,
 )
 from roofline_lab.report.replay.summary import by_set, by_stage
@@ -31,7 +31,6 @@ from simulator.metrics import percentile
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FILLS = ("white", "#4d4d4d", "#b3b3b3", "white", "black", "#b3b3b3")
 # Pattern, width in points and shade of each set's line.
 LINES: tuple[tuple[Any, float, str], ...] = (
     ("--", 1.1, EDGE),
@@ -51,40 +50,23 @@ def signed_errors(scores: Sequence[StageScore]) -> str:
     """Draw the signed error of the mean of every latency, one row per load point and one marker per set."""
     shown = [score for score in scores if score.has_latencies]
     stages = list(by_stage(shown))
-    left = CHARACTER_WIDTH * max(len(name) for name in stages) + 0.2
-    sets = by_set(shown)
-    layout = Layout(len(LATENCIES), BAR_HEIGHT * 1.6 * len(stages) + 0.2, left, GAP, -(-len(sets) // 3))
-    with drawn(layout) as (figure, panels):
-        for axes, latency in zip(panels, LATENCIES, strict=True):
-            for place, own in enumerate(sets.values()):
-                _dots(axes, own, latency, stages, place)
-            _error_axes(axes, latency, stages)
-        for axes in panels[1:]:
-            axes.set_yticklabels([])
-        legend(figure, panels[0], 3)
-        return svg(figure)
+    panels = [
+        Panel(
+            f"mean {latency.upper()}",
+            f"signed error of mean {latency.upper()} [%]\n(negative: predicted too fast)",
+            tuple(_errors(own, latency, stages, place) for place, own in enumerate(by_set(shown).values())),
+        )
+        for latency in LATENCIES
+    ]
+    return dots(panels, stages)
 
 
-def _dots(axes: Axes, scores: Sequence[StageScore], latency: str, stages: Sequence[str], place: int) -> None:
+def _errors(scores: Sequence[StageScore], latency: str, stages: Sequence[str], place: int) -> Series:
     known = [score for score in scores if latency in score.samples and not score.queue_grows]
-    axes.plot(
-        [score.samples[latency].signed_error_pct("mean") for score in known],
-        [stages.index(score.stage.name) for score in known],
-        linestyle="none",
-        marker=MARKERS[place % len(MARKERS)],
-        markersize=5.5,
-        markerfacecolor=FILLS[place % len(FILLS)],
-        markeredgecolor=EDGE,
-        label=scores[0].options.label,
+    points = tuple(
+        (score.samples[latency].signed_error_pct("mean"), float(stages.index(score.stage.name))) for score in known
     )
-
-
-def _error_axes(axes: Axes, latency: str, stages: Sequence[str]) -> None:
-    axes.axvline(0.0, color=EDGE, linewidth=0.8)
-    axes.set_yticks(range(len(stages)), stages)
-    axes.set(title=f"mean {latency.upper()}", ylim=(len(stages) - 0.4, -0.6))
-    axes.set_xlabel(f"signed error of mean {latency.upper()} [%]\n(negative: predicted too fast)")
-    axes.grid(color=GRID, linewidth=0.5)
+    return Series(scores[0].options.label, points, place, place % 3)
 
 
 def drawn_stages(scores: Sequence[StageScore]) -> dict[str, list[StageScore]]:
@@ -103,7 +85,7 @@ def drawn_stages(scores: Sequence[StageScore]) -> dict[str, list[StageScore]]:
 def distributions(scores: Sequence[StageScore]) -> str:
     """Draw the distribution of every latency of one load point, measured and with every set of options."""
     shown = [(LINES[place % len(LINES)], score) for place, score in enumerate(scores) if not score.queue_grows]
-    layout = Layout(len(LATENCIES), CDF_HEIGHT, SCATTER_LEFT, GAP, -(-(len(shown) + 1) // 3), right=0.3)
+    layout = Layout(len(LATENCIES), CDF_HEIGHT, LEFT_INCHES, GAP_INCHES, -(-(len(shown) + 1) // 3), right=0.3)
     with drawn(layout) as (figure, panels):
         for axes, latency in zip(panels, LATENCIES, strict=True):
             curves = [(MEASURED, "measured", scores[0].samples[latency].measured)]
@@ -126,16 +108,10 @@ def _curve(axes: Axes, values: Sequence[float], line: tuple[Any, float, str], la
 
 
 def _curve_axes(axes: Axes, latency: str, samples: Sequence[Sequence[float]]) -> None:
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
-
     low = min(percentile(values, 1) or 1.0 for values in samples) / 1.15
     high = max(percentile(values, 99) or 1.0 for values in samples) * 1.15
-    ticks = log_ticks(low, high)
     axes.set(xscale="log", xlim=(low, high), ylim=(0, 100), title=latency.upper())
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.set_xticklabels([f"{tick:g}" for tick in ticks])
+    plain_log_ticks(axes.xaxis, low, high)
     axes.set_yticks([0, 25, 50, 75, 100])
     axes.set_xlabel(f"{latency.upper()} [ms]")
     axes.grid(color=GRID, linewidth=0.5)

@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING
 
 from roofline_lab.hypotheses.synthetic.rows import Row, RowTable, sequences
 from roofline_lab.hypotheses.synthetic.spec import Figure, FigureAxis, SyntheticHypothesis
-from roofline_lab.report.drawing import (
-    ARM_FILLS,
-    ARM_HATCHES,
-    BAR_HEIGHT,
-    CHARACTER_WIDTH,
+from roofline_lab.report.plots import (
     EDGE,
-    GAP,
+    GAP_INCHES,
     GRID,
-    MARKERS,
-    SCATTER_LEFT,
+    LEFT_INCHES,
+    LINE_MARKERS,
     Layout,
+    Panel,
+    Series,
+    bars,
     drawn,
     legend,
-    log_ticks,
+    plain_log_ticks,
     svg,
 )
 
@@ -50,7 +49,7 @@ def _lines(figure: Figure, spec: SyntheticHypothesis, table: RowTable) -> str:
     assert figure.along is not None  # the record itself demands both for lines
     assert figure.y is not None
     entries = len(_labels(figure, spec, table)) + (figure.mark is not None)
-    layout = Layout(len(figure.sweeps), LINE_HEIGHT, SCATTER_LEFT, GAP, -(-entries // LEGEND_COLUMNS), RIGHT)
+    layout = Layout(len(figure.sweeps), LINE_HEIGHT, LEFT_INCHES, GAP_INCHES, -(-entries // LEGEND_COLUMNS), RIGHT)
     with drawn(layout) as (paper, panels):
         for axes, sweep in zip(panels, figure.sweeps, strict=True):
             _draw_lines(axes, figure, spec, table, sweep)
@@ -82,7 +81,7 @@ def _draw_lines(axes: Axes, figure: Figure, spec: SyntheticHypothesis, table: Ro
                 color=LINE_GREYS[place % len(LINE_GREYS)],
                 linestyle=LINE_STYLES[place % len(LINE_STYLES)],
                 linewidth=1.3,
-                marker=MARKERS[place % len(MARKERS)] if len(line) <= MOST_MARKERS else None,
+                marker=LINE_MARKERS[place % len(LINE_MARKERS)] if len(line) <= MOST_MARKERS else None,
                 markersize=4.5,
                 markerfacecolor="white",
                 label=label,
@@ -111,37 +110,15 @@ def _label(figure: Figure, spec: SyntheticHypothesis, column: str, line: Sequenc
 
 def _bars(figure: Figure, spec: SyntheticHypothesis, table: RowTable) -> str:
     rows = table.select(figure.columns, figure.sweeps)
-    names = [row.label for row in rows]
-    left = CHARACTER_WIDTH * max((len(name) for name in names), default=1) + 0.2
-    lines = -(-(len(figure.columns) + (figure.mark is not None)) // LEGEND_COLUMNS)
-    layout = Layout(1, BAR_HEIGHT * max(len(names), 3) * (len(figure.columns) + 0.5), left, GAP, lines)
-    with drawn(layout) as (paper, panels):
-        _draw_bars(panels[0], figure, spec, rows)
-        legend(paper, panels[0], LEGEND_COLUMNS)
-        return svg(paper)
-
-
-def _draw_bars(axes: Axes, figure: Figure, spec: SyntheticHypothesis, rows: Sequence[Row]) -> None:
-    thickness = 0.8 / len(figure.columns)
-    for index, column in enumerate(figure.columns):
-        axes.barh(
-            [place - 0.4 + thickness * (index + 0.5) for place in range(len(rows))],
-            [row.cells[column] for row in rows],
-            height=thickness,
-            facecolor=ARM_FILLS[index % len(ARM_FILLS)],
-            edgecolor=EDGE,
-            linewidth=0.6,
-            hatch=ARM_HATCHES[index % len(ARM_HATCHES)],
-            label=spec.column(column).label,
+    series = tuple(
+        Series(
+            spec.column(column).label, tuple((row.cells[column], float(at)) for at, row in enumerate(rows)), fill=fill
         )
-    if figure.mark is not None:
-        axes.axvline(figure.mark.value, color=EDGE, linewidth=1.0, linestyle="--", label=figure.mark.label)
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
-    axes.set(title=figure.title, ylim=(len(rows) - 0.4, -0.6))
-    axes.set_xscale("log" if figure.x.log else "linear")
-    _plain_ticks(axes, figure.x, "x")
-    axes.set_xlabel(figure.x.label)
-    axes.grid(axis="x", color=GRID, linewidth=0.5)
+        for fill, column in enumerate(figure.columns)
+    )
+    mark = (figure.mark.value, figure.mark.label) if figure.mark is not None else None
+    panel = Panel(figure.title, figure.x.label, series, mark=mark)
+    return bars([panel], [row.label for row in rows], log=figure.x.log)
 
 
 def _share(panels: Sequence[Axes]) -> None:
@@ -153,14 +130,6 @@ def _share(panels: Sequence[Axes]) -> None:
 
 def _plain_ticks(axes: Axes, axis: FigureAxis, name: str) -> None:
     """Label a logarithmic axis with plain numbers."""
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
-
-    if not axis.log:
-        return
-    ruler = axes.xaxis if name == "x" else axes.yaxis
-    low, high = axes.get_xlim() if name == "x" else axes.get_ylim()
-    ticks = log_ticks(low, high)
-    ruler.set_minor_locator(NullLocator())
-    ruler.set_minor_formatter(NullFormatter())
-    ruler.set_major_locator(FixedLocator(ticks))
-    ruler.set_ticklabels([f"{tick:g}" for tick in ticks])
+    if axis.log:
+        ruler = axes.xaxis if name == "x" else axes.yaxis
+        plain_log_ticks(ruler, *(axes.get_xlim() if name == "x" else axes.get_ylim()))
