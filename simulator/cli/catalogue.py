@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simulator.cli.files import checked_path
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware, load_hardware
 from simulator.kernels.analytic import AnalyticKernels, load_analytic
-from simulator.kernels.tables import KernelTables, load_tables
 from simulator.model import Model, load_model, model_from_config
 from simulator.validation import parse, suggest
+
+if TYPE_CHECKING:
+    from simulator.kernels.tables import KernelTables
 
 SHIPPED_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -98,6 +101,8 @@ def find_tables(folder: str, gpu: str | None) -> KernelTables:
     TableError, ConfigError
         If the folder or a table cannot be trusted.
     """
+    from simulator.kernels.tables import load_tables  # most commands use the fitted curves alone
+
     if gpu is not None and (checked_path(gpu, "gpu").name != gpu or gpu in ("..", ".")):
         raise ConfigError(f"gpu: '{gpu}' is not the name of a GPU folder")
     return load_tables(checked_path(folder, "kernels"), gpu)

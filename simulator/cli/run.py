@@ -12,7 +12,6 @@ from typing import Any
 from simulator.cli.catalogue import configs_folder, find_curves, find_hardware, find_model, find_tables
 from simulator.cli.files import checked_path, emit_document, say, write_csv, write_json_lines
 from simulator.cli.run_spec import RunSpec, read_spec
-from simulator.cli.why import explain_run
 from simulator.engine.loop import run as run_engine
 from simulator.engine.options import EngineOptions
 from simulator.engine.records import RequestResult, RequestState, RunResult, StepRecord
@@ -77,6 +76,8 @@ def command(arguments: Namespace) -> int:
     result = _simulate(setup, observer, record_steps=logged)
     report = _report(setup, observer, result)
     if arguments.explain:
+        from simulator.cli.why import explain_run
+
         report["explanation"] = explain_run(setup.step_time, result.steps)
         for line in report["explanation"]["typical_step"]["why"] if result.steps else ():
             say(line)

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from simulator.engine.records import Request
 from simulator.errors import ConfigError
-from simulator.validation import config_error
 
 MAX_LISTED_PROBLEMS = 10
 LOWEST = {"arrival_us": 0, "prompt_tokens": 1, "output_tokens": 0, "prefix_tokens": 0, "queueing_delay_us": 0}
@@ -110,6 +109,8 @@ def check_requests(requests: Sequence[Request]) -> None:
     if len({request.id for request in requests}) < len(requests):
         problems += _duplicates(requests)
     if problems:
+        from simulator.validation import config_error  # costs more to import than most runs take
+
         more = len(problems) - MAX_LISTED_PROBLEMS
         listed = problems[:MAX_LISTED_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
         raise config_error("requests", listed)

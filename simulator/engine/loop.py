@@ -11,21 +11,22 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from simulator.engine.arrivals import ClosedLoop, OpenLoop, check_concurrency, check_requests
-from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request, RunResult
 from simulator.engine.run_statistics import RunStatistics
 from simulator.engine.server import Server
 from simulator.steptime.base import StepTimeModel
 
-DEFAULT_OPTIONS = EngineOptions()
+if TYPE_CHECKING:
+    from simulator.engine.options import EngineOptions
 
 
 def run(
     requests: Sequence[Request],
     step_time: StepTimeModel,
-    options: EngineOptions = DEFAULT_OPTIONS,
+    options: EngineOptions | None = None,
     *,
     concurrency: int | None = None,
     record_steps: bool = False,
@@ -38,6 +39,8 @@ def run(
         In any order; requests that arrive together are queued in the order given.
     step_time
         Says how long every step takes; its answer must depend on nothing but the sums it is given.
+    options
+        Limits and policies of the server; None: those that `EngineOptions` has by default.
     concurrency
         None: requests arrive at their `arrival_us`. Otherwise a closed loop of that many clients: the
         first ones arrive at 0, and each request that completes or is dropped lets the next one, in
@@ -50,10 +53,12 @@ def run(
     ConfigError
         If a request means nothing (see `check_requests`) or `concurrency` is less than 1.
     """
+    from simulator.engine.options import EngineOptions  # here, so that importing `run` does not import validation
+
     check_requests(requests)
     check_concurrency(concurrency)
     arrivals = OpenLoop(requests) if concurrency is None else ClosedLoop(requests, concurrency)
-    server = Server(requests, arrivals, step_time, options, RunStatistics(record_steps))
+    server = Server(requests, arrivals, step_time, options or EngineOptions(), RunStatistics(record_steps))
     with _cycle_collection_paused():
         server.serve()
         return server.outcome()

@@ -13,12 +13,15 @@ its share of the budget was never spent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from simulator.engine.decode_set import DecodeSet
 from simulator.engine.kv_cache import Found, KvCache
-from simulator.engine.options import EngineOptions
 from simulator.engine.queue import waiting_queue
 from simulator.engine.running_request import RunningRequest
+
+if TYPE_CHECKING:
+    from simulator.engine.options import EngineOptions
 
 # A request, its past tokens as the step-time model sees them, and the tokens computed in this step.
 Chunk = tuple[RunningRequest, int, int]

@@ -7,15 +7,18 @@ A stretch of steps with the same requests decoding is one event that touches no 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from simulator.engine.arrivals import Arrivals
 from simulator.engine.lone_decode_times import LoneDecodeTimes
-from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request, RequestResult, RequestState, RunResult
 from simulator.engine.run_statistics import RunStatistics
 from simulator.engine.running_request import RunningRequest
 from simulator.engine.scheduler import Scheduler
 from simulator.steptime.base import GivesDecodeTime, StepTimeModel
+
+if TYPE_CHECKING:
+    from simulator.engine.options import EngineOptions
 
 # Later than any arrival or horizon.
 NEVER_US = 1 << 63

@@ -18,10 +18,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simulator.kernels.base import H100_BF16_FLOPS, H100_FP8_FLOPS, AttentionShape, Dtype
-from simulator.kernels.tables import DecodeRow, GemmRow, KernelTables, PrefillRow
+
+if TYPE_CHECKING:
+    from simulator.kernels.tables import DecodeRow, GemmRow, KernelTables, PrefillRow
 
 MICRO = 1e-6
 TERA = 1e12

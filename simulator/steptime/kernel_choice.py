@@ -6,14 +6,16 @@ Contract: `choose_kernels` is pure; files are read by whoever calls it. The resu
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from simulator.errors import ConfigError, UnsupportedError
 from simulator.hardware import Hardware
 from simulator.kernels.analytic import AnalyticKernels
 from simulator.kernels.base import Kernels
-from simulator.kernels.measured import MeasuredKernels
-from simulator.kernels.tables import KernelTables
-from simulator.kernels.tabulated import tabulated_kernels
 from simulator.steptime.options import AnyOptions, KernelMfuOptions, MfuRooflineOptions
+
+if TYPE_CHECKING:
+    from simulator.kernels.tables import KernelTables
 
 
 def choose_kernels(
@@ -51,6 +53,8 @@ def choose_kernels(
     if chosen.source == "measured":
         if tables is None:
             raise ConfigError("mfu.source: 'measured' needs a folder of kernel tables, and none was given")
+        from simulator.kernels.measured import MeasuredKernels  # most runs use the fitted curves alone
+
         return MeasuredKernels(tables, chosen.policy)
     if embedded is None:
         raise ConfigError(f"mfu.source: '{chosen.source}' needs the fitted curves of a GPU, and none were given")
@@ -62,6 +66,8 @@ def choose_kernels(
             f"mfu.source: 'tabulated' holds seconds of {embedded.figures.gpu}, not of {hardware.id}; "
             "use style 'mfu' or source 'embedded'"
         )
+    from simulator.kernels.tabulated import tabulated_kernels
+
     return tabulated_kernels(embedded, chosen.policy)
 
 

@@ -28,7 +28,6 @@ from simulator.workload.prefixes import (
     recognise_pool,
     share,
 )
-from simulator.workload.trace import load_trace
 
 # Far above the 100,000 requests the engine is built for; stops a slip from filling the memory.
 MAX_REQUESTS = 10_000_000
@@ -151,6 +150,8 @@ def _drawn(spec: WorkloadSpec, seed: int) -> tuple[Request, ...]:
 
 
 def _recorded(spec: WorkloadSpec, trace: TraceSource, seed: int, base: Path) -> tuple[Request, ...]:
+    from simulator.workload.trace import load_trace  # drawn workloads need no reader
+
     path = base / trace.file
     requests = load_trace(path, where=trace.where, times_required=spec.arrivals is None)
     if isinstance(spec.prefix, PromptPool):

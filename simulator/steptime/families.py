@@ -1,0 +1,105 @@
+"""The step-time model of each family of options, put together from its parts; see `build_step_time`."""
+
+from __future__ import annotations
+
+from simulator.errors import ConfigError
+from simulator.hardware import Hardware
+from simulator.kernels.base import AttentionMatch, ConstantMfu, Kernels
+from simulator.model import Model, sharding_problems
+from simulator.steptime.attention import build_attention
+from simulator.steptime.gemm import PhaseGemm, gemm_peak
+from simulator.steptime.linear import Linear
+from simulator.steptime.options import AnyOptions, CalibratedPhysicsOptions, ConstantMfuOptions, MfuRooflineOptions
+from simulator.steptime.overhead import all_reduce_us, build_overhead
+from simulator.steptime.physics import CalibratedPhysics
+from simulator.steptime.roofline import MfuRoofline, RooflineParts
+from simulator.steptime.traffic import (
+    DynamicTraffic,
+    Weights,
+    WorkCount,
+    attention_shape,
+    kv_bandwidth,
+    phase_memory,
+    weight_bandwidths,
+)
+from simulator.steptime.v1 import CalibratedRoofline
+from simulator.steptime.v1_parameters import CalibratedRooflineOptions, parameter_warnings
+
+
+def bind(
+    options: AnyOptions, model: Model, hardware: Hardware, tensor_parallel: int, kernels: Kernels | None
+) -> MfuRoofline | CalibratedRoofline | CalibratedPhysics | Linear:
+    """Do what `build_step_time` says."""
+    warnings = (*model.warnings, *(f"{model.id}: {problem}" for problem in sharding_problems(model, tensor_parallel)))
+    if isinstance(options, MfuRooflineOptions):
+        return _mfu_roofline(options, model, hardware, tensor_parallel, kernels, warnings)
+    if isinstance(options, CalibratedRooflineOptions):
+        return CalibratedRoofline(
+            options, model, hardware, tensor_parallel, (*warnings, *parameter_warnings(options, hardware))
+        )
+    if isinstance(options, CalibratedPhysicsOptions):
+        return CalibratedPhysics(options, model, hardware, tensor_parallel, warnings)
+    return Linear(options, model, hardware, tensor_parallel, warnings)
+
+
+def _mfu_roofline(
+    options: MfuRooflineOptions,
+    model: Model,
+    hardware: Hardware,
+    tp: int,
+    kernels: Kernels | None,
+    warnings: tuple[str, ...],
+) -> MfuRoofline:
+    chosen = _kernels(options, hardware, kernels)
+    prefill_bandwidth, decode_bandwidth = weight_bandwidths(options, hardware)
+    kv = kv_bandwidth(options, hardware)
+    weights = Weights(model, lm_head=options.lm_head)
+    traffic = DynamicTraffic(model, options.kv_read_fraction, options.activation_fraction)
+    bound = chosen.attention(attention_shape(model), tp)
+    return MfuRoofline(
+        RooflineParts(
+            options=options,
+            tp=tp,
+            weights=weights,
+            traffic=traffic,
+            prefill_memory=phase_memory(prefill_bandwidth, kv, tp),
+            decode_memory=phase_memory(decode_bandwidth, kv, tp),
+            prefill_gemm=PhaseGemm(options, model, hardware, tp, chosen, "prefill", prefill_bandwidth),
+            decode_gemm=PhaseGemm(options, model, hardware, tp, chosen, "decode", decode_bandwidth),
+            attention=build_attention(options, model, hardware, tp, bound),
+            overhead=build_overhead(options.overhead, model.num_hidden_layers, tp),
+            communication_us=all_reduce_us(options.all_reduce_us, model.num_hidden_layers, tp),
+            work=WorkCount(model, tp, weights, traffic, lm_head=options.lm_head),
+            peak_flops=gemm_peak(model, hardware),
+            peak_bandwidth=hardware.peak_bandwidth,
+            kernels_name=chosen.name,
+            warnings=(*warnings, *_substitutions(bound.match)),
+        )
+    )
+
+
+def _kernels(options: MfuRooflineOptions, hardware: Hardware, kernels: Kernels | None) -> Kernels:
+    if isinstance(options.mfu, ConstantMfuOptions) or not options.compute_term:
+        constants = options.mfu if isinstance(options.mfu, ConstantMfuOptions) else ConstantMfuOptions()
+        return ConstantMfu(
+            constants.prefill,
+            constants.decode,
+            hardware.peak_flops,
+            hardware.peak_fp8_flops or hardware.peak_flops,
+        )
+    if kernels is None:
+        raise ConfigError(
+            "mfu: kind 'kernels' needs kernel tables or fitted kernels, and none were given; "
+            "name them, or use kind 'constant'"
+        )
+    return kernels
+
+
+def _substitutions(match: AttentionMatch) -> tuple[str, ...]:
+    found = []
+    if match.asked_shape != match.used_shape:
+        distance = f"{match.shape_distance:g}"
+        found.append(f"attention {match.asked_shape} has no table; {match.used_shape} answers (distance {distance})")
+    if match.asked_tp != match.used_tp:
+        found.append(f"attention at TP {match.asked_tp} has no table; TP {match.used_tp} answers")
+    return tuple(found)
