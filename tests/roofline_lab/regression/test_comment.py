@@ -9,7 +9,7 @@ import pytest
 from roofline_lab.regression.comment import LIMIT_BYTES, change_text, metric_label, render, summary
 from roofline_lab.regression.difference import compare
 from roofline_lab.regression.noise import Figure
-from roofline_lab.regression.reading import Report, Ruling, Value, ValueKey
+from roofline_lab.regression.reading import NumberKey, Report, Ruling
 from tests.roofline_lab.regression.small import H1, METRIC, key, report, scored, snapshot
 
 
@@ -151,7 +151,7 @@ def test_new_and_removed_reports_are_listed_with_their_status():
 
 def test_generated_numbers_are_called_neither_better_nor_worse():
     before, after = (
-        Report(H1, values={ValueKey("m", "all", "synthetic", "row", "grid/1", "step_us", "value"): Value(value, "us")})
+        Report(H1, values={NumberKey("m", "all", "synthetic", "row", "grid/1", "step_us", "value", "us"): value})
         for value in (100.0, 110.0)
     )
     text = comment([before], [after])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.regression.difference import Fate, Flip, compare, natural
-from roofline_lab.regression.noise import Figure
-from roofline_lab.regression.reading import RIGHT, WRONG, GroupKey, Report, Ruling, Value, ValueKey
+from roofline_lab.regression.difference import Flip, compare, natural
+from roofline_lab.regression.noise import Fate, Figure
+from roofline_lab.regression.reading import RIGHT, WRONG, GroupKey, NumberKey, Report, Ruling
 from tests.roofline_lab.regression.small import H1, METRIC, key, report, scored, snapshot
 
 HERE = GroupKey("corrected", "treatment", METRIC)
@@ -156,15 +156,14 @@ def test_generated_numbers_are_counted_and_the_largest_change_named():
         return Report(
             H1,
             values={
-                ValueKey("m", "all", "synthetic", "row", name, "us", "value"): Value(v, "us")
-                for name, v in found.items()
+                NumberKey("m", "all", "synthetic", "row", name, "step", "value", "us"): v for name, v in found.items()
             },
         )
 
     (one,) = compared(values(a=1.0, b=100.0, c=5.0, d=7.0), values(a=2.0, b=110.0, c=5.0000001, e=0.0)).values
     assert (one.total, one.changed, one.new, one.gone) == (5, 2, 1, 1)
     assert one.largest is not None
-    assert (one.largest[0].key, *one.largest[1:]) == ("a", Value(1.0, "us"), Value(2.0, "us"))
+    assert (one.largest[0].key, *one.largest[1:]) == ("a", 1.0, 2.0)
 
 
 def test_the_same_snapshot_differs_in_nothing():

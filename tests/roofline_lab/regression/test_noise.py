@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roofline_lab.regression.noise import (
-    Direction,
+    Fate,
     Figure,
     Measurement,
     change_of,
@@ -23,19 +23,19 @@ HERE = Measurement("one", "synchronous", "tpot_mean")
 
 
 def direction(before, after, half_width=0.0, threshold_pp=0.5):
-    return change_of(scored(before), scored(after), (half_width, half_width), threshold_pp).direction
+    return change_of(scored(before), scored(after), (half_width, half_width), threshold_pp).fate
 
 
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (110.0, 105.0, Direction.BETTER),
-        (105.0, 110.0, Direction.WORSE),
-        (90.0, 95.0, Direction.BETTER),
-        (110.0, 110.4, Direction.SAME),
-        (110.0, 109.6, Direction.SAME),
-        (110.0, 110.6, Direction.WORSE),
-        (110.0, 90.0, Direction.SAME),
+        (110.0, 105.0, Fate.BETTER),
+        (105.0, 110.0, Fate.WORSE),
+        (90.0, 95.0, Fate.BETTER),
+        (110.0, 110.4, Fate.SAME),
+        (110.0, 109.6, Fate.SAME),
+        (110.0, 110.6, Fate.WORSE),
+        (110.0, 90.0, Fate.SAME),
     ],
 )
 def test_a_row_changes_direction_only_beyond_the_floor(before, after, expected):
@@ -43,24 +43,24 @@ def test_a_row_changes_direction_only_beyond_the_floor(before, after, expected):
 
 
 def test_moving_away_on_one_side_is_worse_however_coarse_the_measurement():
-    assert direction(120.0, 123.0, half_width=10.0) is Direction.WORSE
+    assert direction(120.0, 123.0, half_width=10.0) is Fate.WORSE
 
 
 def test_moving_across_a_coarse_measurement_tells_nothing():
-    assert direction(102.0, 96.0, half_width=0.1) is Direction.WORSE
-    assert direction(102.0, 96.0, half_width=5.0) is Direction.SAME
+    assert direction(102.0, 96.0, half_width=0.1) is Fate.WORSE
+    assert direction(102.0, 96.0, half_width=5.0) is Fate.SAME
 
 
 def test_a_change_inside_the_measurements_own_width_tells_nothing():
     change = change_of(scored(102.0), scored(101.0), (4.0, 4.0), 0.5)
-    assert change.direction is Direction.SAME
+    assert change.fate is Fate.SAME
     assert change.is_unclear(0.5)
     assert not change.is_unclear(1.5)
 
 
 def test_the_floor_can_be_set_to_nothing():
-    assert direction(110.0, 110.01, threshold_pp=0.0) is Direction.WORSE
-    assert direction(110.0, 110.0, threshold_pp=0.0) is Direction.SAME
+    assert direction(110.0, 110.01, threshold_pp=0.0) is Fate.WORSE
+    assert direction(110.0, 110.0, threshold_pp=0.0) is Fate.SAME
 
 
 def test_the_change_is_after_minus_before():
@@ -72,9 +72,9 @@ def test_the_change_is_after_minus_before():
 def test_another_measured_figure_is_named_and_its_uncertainty_is_independent():
     change = change_of(scored(110.0, 100.0), scored(110.0, 105.0), (0.0, 0.0), 0.5)
     assert change.remeasured
-    assert change.direction is Direction.BETTER
+    assert change.fate is Fate.BETTER
     unsure = change_of(scored(110.0, 100.0), scored(110.0, 105.0), (4.0, 4.0), 0.5)
-    assert unsure.direction is Direction.SAME
+    assert unsure.fate is Fate.SAME
 
 
 POSITIVE = st.floats(1.0, 1000.0)
@@ -85,18 +85,18 @@ def test_no_true_value_within_the_width_contradicts_a_direction(before, after, m
     change = change_of(scored(before, measured), scored(after, measured), (half_width, half_width), floor)
     truth = max(measured + where * half_width, measured * 1e-3)
     difference = (abs(after - truth) - abs(before - truth)) / truth * 100
-    if change.direction is Direction.WORSE:
+    if change.fate is Fate.WORSE:
         assert difference > floor - 1e-6 * max(1.0, abs(difference))
-    if change.direction is Direction.BETTER:
+    if change.fate is Fate.BETTER:
         assert difference < -floor + 1e-6 * max(1.0, abs(difference))
 
 
 @given(POSITIVE, POSITIVE, POSITIVE, st.floats(0.0, 50.0))
 def test_swapping_the_sides_swaps_the_direction(before, after, measured, half_width):
     widths = (half_width, half_width)
-    there = change_of(scored(before, measured), scored(after, measured), widths, 0.5).direction
-    back = change_of(scored(after, measured), scored(before, measured), widths, 0.5).direction
-    opposite = {Direction.WORSE: Direction.BETTER, Direction.BETTER: Direction.WORSE, Direction.SAME: Direction.SAME}
+    there = change_of(scored(before, measured), scored(after, measured), widths, 0.5).fate
+    back = change_of(scored(after, measured), scored(before, measured), widths, 0.5).fate
+    opposite = {Fate.WORSE: Fate.BETTER, Fate.BETTER: Fate.WORSE, Fate.SAME: Fate.SAME}
     assert back is opposite[there]
 
 

@@ -9,7 +9,7 @@ import pytest
 from roofline_lab.regression.noise import Measurement, read_experiment
 from roofline_lab.regression.reading import (
     GroupKey,
-    ValueKey,
+    NumberKey,
     read_predictions,
     read_report,
     read_snapshot,
@@ -63,7 +63,7 @@ def test_the_mean_of_several_load_points_is_that_of_their_rows():
 def test_numbers_of_generated_points_are_no_rows():
     found = read(synthetic_csv({"grid/1": 5.0}))
     assert found.rows == {}
-    assert found.values == {ValueKey("embedded", "all", "synthetic", "row", "grid/1", "step_us", "value"): (5.0, "us")}
+    assert found.values == {NumberKey("embedded", "all", "synthetic", "row", "grid/1", "step_us", "value", "us"): 5.0}
 
 
 def test_a_report_with_a_split_is_known_as_one():

@@ -11,7 +11,8 @@ from typing import Any
 
 from roofline_lab.files import write_text
 from roofline_lab.regression.comment import render, summary
-from roofline_lab.regression.difference import Comparison, Fate, compare
+from roofline_lab.regression.difference import Comparison, compare
+from roofline_lab.regression.noise import Fate
 from roofline_lab.regression.reading import read_snapshot
 from roofline_lab.regression.sources import open_source, work_tree
 from simulator.errors import ConfigError

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from roofline_lab.formatting import MISSING, pct, quantity, signed_pct, signless_zero, table
-from roofline_lab.regression.difference import STATUS, Comparison, Fate, Flip, Group, Row, State, Values
-from roofline_lab.regression.noise import Direction
+from roofline_lab.regression.difference import STATUS, Comparison, Flip, Group, Row, State, Values
+from roofline_lab.regression.noise import Fate
 from roofline_lab.regression.reading import RIGHT, SCORED, SYNTHETIC, WRONG, Report, RowKey
 
 # GitHub refuses a comment body of more than 65,536 characters; counted in bytes here, which is never less.
@@ -83,7 +83,7 @@ def _comment(comparison: Comparison, rows: int, threshold_pp: float, cap: int) -
     before, after = comparison.before.label, comparison.after.label
     changed = [group for group in comparison.groups if group.is_changed and not group.is_on_one_side]
     moved = [group for group in comparison.groups if group.is_changed and group.is_on_one_side]
-    worse, better = (row_lines(comparison.rows, direction) for direction in (Direction.WORSE, Direction.BETTER))
+    worse, better = (row_lines(comparison.rows, fate) for fate in (Fate.WORSE, Fate.BETTER))
     few = min(rows, cap)
     parts = [
         f"## Reports from {before} to {after}",
@@ -262,15 +262,13 @@ def arrival_lines(groups: Iterable[Group]) -> Lines:
     return Lines(("Report", "Method", "Metric", "", "MAPE of each arm", "Rows"), cells, left=5)
 
 
-def row_lines(rows: Sequence[Row], direction: Direction) -> Lines:
+def row_lines(rows: Sequence[Row], fate: Fate) -> Lines:
     """Return the rows that changed in one direction, the largest change first.
 
     Arms of several hypotheses that are the same run give the same row: it is shown once, with how many are alike.
     """
-    sign = -1.0 if direction is Direction.WORSE else 1.0
-    chosen = sorted(
-        (row for row in rows if row.change.direction is direction), key=lambda row: sign * round(row.change.pp, 9)
-    )
+    sign = -1.0 if fate is Fate.WORSE else 1.0
+    chosen = sorted((row for row in rows if row.change.fate is fate), key=lambda row: sign * round(row.change.pp, 9))
     alike: dict[tuple[object, ...], list[Row]] = {}
     for row in chosen:
         key = row.key
@@ -411,5 +409,5 @@ def _largest(values: Values) -> str:
         return MISSING
     key, before, after = values.largest
     place = ", ".join((key.method, key.arm, *([key.load_point] if key.load_point != SYNTHETIC else [])))
-    was, now = (quantity(side.value, side.unit) for side in (before, after))
+    was, now = (quantity(value, key.unit) for value in (before, after))
     return f"{key.metric} {key.statistic} at {key.key} ({place}): {was} → {now}"

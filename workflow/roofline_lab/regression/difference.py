@@ -10,22 +10,20 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from typing import TypeVar
 
-from roofline_lab.regression.noise import SAME, Change, Direction, change_of, half_width_ms
+from roofline_lab.regression.noise import SAME, Change, Fate, change_of, half_width_ms
 from roofline_lab.regression.reading import (
     RIGHT,
     SCORED,
     WRONG,
     GroupKey,
+    NumberKey,
     Report,
     RowKey,
     Ruling,
     Snapshot,
-    Value,
-    ValueKey,
 )
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.statistics import sign_flip_p
@@ -36,18 +34,6 @@ SEED = 20260225
 STATUS = "status"
 Key = TypeVar("Key")
 Cell = TypeVar("Cell")
-
-
-class Fate(StrEnum):
-    """What became of a row: a direction where both sides have a number, else how it came or went."""
-
-    BETTER = Direction.BETTER.value
-    WORSE = Direction.WORSE.value
-    SAME = Direction.SAME.value
-    NEW = "new"
-    GONE = "gone"
-    LOST = "lost"
-    UNSCORED = "unscored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +132,7 @@ class Values:
     changed: int
     new: int
     gone: int
-    largest: tuple[ValueKey, Value, Value] | None
+    largest: tuple[NumberKey, float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +256,7 @@ def _rows(old: Report, new: Report) -> list[tuple[RowKey, str | None, str | None
 
 def _fate(before: str | None, after: str | None, change: Change | None) -> Fate:
     if change is not None:
-        return Fate(change.direction.value)
+        return change.fate
     if {before, after} <= {RIGHT, WRONG}:
         return Fate.SAME if before == after else Fate.BETTER if after == RIGHT else Fate.WORSE
     if after == SCORED:
@@ -331,15 +317,11 @@ def _values(old: Report, new: Report) -> Iterator[Values]:
     """Yield how many numbers of a report differ, if any do."""
     found = list(side_by_side(old.values, new.values))
     both = [(key, was, now) for key, was, now in found if was is not None and now is not None]
-    differing = [(key, was, now) for key, was, now in both if not _alike(was, now)]
+    differing = [(key, was, now) for key, was, now in both if abs(was - now) > SAME]
     came, went = (sum(side[index] is None for side in found) for index in (1, 2))
     if differing or came or went:
-        largest = max(differing, key=lambda pair: (_share(pair[1].value, pair[2].value), pair[0]), default=None)
+        largest = max(differing, key=lambda pair: (_share(pair[1], pair[2]), pair[0]), default=None)
         yield Values(new.name, len(found), len(differing), came, went, largest)
-
-
-def _alike(one: Value, other: Value) -> bool:
-    return one.unit == other.unit and abs(one.value - other.value) <= SAME
 
 
 def _share(one: float, other: float) -> float:

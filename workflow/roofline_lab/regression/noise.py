@@ -76,12 +76,16 @@ class Scored:
         return abs(self.signed_error_pct)
 
 
-class Direction(StrEnum):
-    """What became of a row that has a number on both sides."""
+class Fate(StrEnum):
+    """What became of a row: better, worse or the same where both sides have a number, else how it came or went."""
 
     BETTER = "better"
     WORSE = "worse"
     SAME = "same"
+    NEW = "new"
+    GONE = "gone"
+    LOST = "lost"
+    UNSCORED = "unscored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +103,12 @@ class Change:
     before: Scored
     after: Scored
     pp: float
-    direction: Direction
+    fate: Fate
     remeasured: bool
 
     def is_unclear(self, threshold_pp: float) -> bool:
         """Whether the error moved by more than the floor, but the measurement cannot tell which way."""
-        return self.direction is Direction.SAME and abs(self.pp) > threshold_pp
+        return self.fate is Fate.SAME and abs(self.pp) > threshold_pp
 
 
 def change_of(before: Scored, after: Scored, half_widths: tuple[float, float], threshold_pp: float) -> Change:
@@ -119,12 +123,12 @@ def change_of(before: Scored, after: Scored, half_widths: tuple[float, float], t
     """
     remeasured = abs(before.measured - after.measured) > SAME
     low, high = _independent(before, after, half_widths) if remeasured else _shared(before, after, max(half_widths))
-    direction = Direction.SAME
+    fate = Fate.SAME
     if low > threshold_pp:
-        direction = Direction.WORSE
+        fate = Fate.WORSE
     elif high < -threshold_pp:
-        direction = Direction.BETTER
-    return Change(before, after, after.ape_pct - before.ape_pct, direction, remeasured)
+        fate = Fate.BETTER
+    return Change(before, after, after.ape_pct - before.ape_pct, fate, remeasured)
 
 
 def half_width_ms(row: Scored, key: Measurement, figures: Mapping[Measurement, Figure]) -> float:

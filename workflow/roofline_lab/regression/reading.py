@@ -96,25 +96,6 @@ class GroupKey(NamedTuple):
     metric: str
 
 
-class ValueKey(NamedTuple):
-    """One number that has no error: of a generated point, a share of steps, of an analysis."""
-
-    method: str
-    arm: str
-    load_point: str
-    scope: str
-    key: str
-    metric: str
-    statistic: str
-
-
-class Value(NamedTuple):
-    """A number that has no error."""
-
-    value: float
-    unit: str
-
-
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What one method says about a claim: its status and the result of every criterion and control."""
@@ -134,7 +115,7 @@ class Report:
     means
         Overall error in percent as the report gives it.
     values
-        Numbers that have no error.
+        Numbers that have no error: of a generated point, a share of steps, of an analysis.
     rulings
         By method, in the order of the report; empty where the report has no verdict.
     unscored
@@ -146,7 +127,7 @@ class Report:
     name: str
     rows: Mapping[RowKey, Scored] = field(default_factory=dict)
     means: Mapping[GroupKey, float] = field(default_factory=dict)
-    values: Mapping[ValueKey, Value] = field(default_factory=dict)
+    values: Mapping[NumberKey, float] = field(default_factory=dict)
     rulings: Mapping[str, Ruling] = field(default_factory=dict)
     unscored: Mapping[RowKey, str] = field(default_factory=dict)
     is_split: bool = False
@@ -296,7 +277,7 @@ def read_report(
         name,
         rows,
         _means(by_part["mean"]),
-        {ValueKey(*key[:-1]): Value(value, key.unit) for key, value in by_part["value"].items()},
+        by_part["value"],
         rulings or {},
         unscored | {key: state for key, state in (stated or {}).items() if key not in rows},
         any(key.scope == "split" for key in numbers),
