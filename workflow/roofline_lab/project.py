@@ -70,6 +70,7 @@ class Project(Catalog):
         # What was simulated so far, by method, configuration, experiment and load point: hypotheses share arms.
         self.outcomes: dict[tuple[str, ...], dict[str, Any]] = {}
         self._sets: dict[str, tuple[Experiment, ...]] = {}
+        self._loaded: dict[str, Experiment] = {}
         self._arms: dict[tuple[str, str], tuple[Arm, ...]] = {}
         self._runs: dict[str, dict[tuple[str, str, str], Run]] = {}
 
@@ -85,7 +86,7 @@ class Project(Catalog):
     def _set(self, hypothesis: str, name: str, key: str) -> tuple[Experiment, ...]:
         if name not in self._sets:
             try:
-                self._sets[name] = load_set(self.root, name)
+                self._sets[name] = load_set(self.root, name, self._loaded)
             except ConfigError as error:
                 raise ConfigError(f"{error} ({key} of hypotheses/{hypothesis}/hypothesis.yaml)") from None
         return self._sets[name]

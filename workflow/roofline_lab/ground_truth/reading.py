@@ -138,7 +138,7 @@ def write_schema(root: Path) -> None:
     write_text(root / "ground_truth" / SCHEMA_FILE, json_text(json_schema()))
 
 
-def load_set(root: Path, name: str) -> tuple[Experiment, ...]:
+def load_set(root: Path, name: str, loaded: dict[str, Experiment] | None = None) -> tuple[Experiment, ...]:
     """Read the experiments of one set, in the set's order.
 
     Parameters
@@ -147,6 +147,8 @@ def load_set(root: Path, name: str) -> tuple[Experiment, ...]:
         The folder that holds `ground_truth` and `configs`.
     name
         A key of `ground_truth/sets.yaml`.
+    loaded
+        Experiments read before, by id; those of this set are added. Sets share many of them.
 
     Raises
     ------
@@ -169,7 +171,11 @@ def load_set(root: Path, name: str) -> tuple[Experiment, ...]:
     ]
     if problems:
         raise config_error(f"ground_truth/{SETS_FILE}", problems)
-    return tuple(load_experiment(folder / member) for member in members)
+    loaded = {} if loaded is None else loaded
+    for member in members:
+        if member not in loaded:
+            loaded[member] = load_experiment(folder / member)
+    return tuple(loaded[member] for member in members)
 
 
 class _Set(StrictModel):
