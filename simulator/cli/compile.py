@@ -29,7 +29,7 @@ class NotCompiledError(Exception):
     """Why there is no compiled core."""
 
 
-def command(arguments: Namespace) -> int:
+def compile_command(arguments: Namespace) -> int:
     """Compile what is not compiled yet; without a compiler the sources go on running, which is no failure."""
     if core_folder().is_dir():
         return 0

@@ -1,23 +1,74 @@
-"""Entry point: choose the sub-command, turn expected failures into one message and an exit code."""
+"""Entry point: flags of every sub-command, and expected failures as one message and an exit code.
+
+Contract: nothing but argparse is imported until the command is known; imports cost more than most commands.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-from simulator.cli.arguments import parser
 from simulator.errors import RooflineLabError
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 EXIT_FAILURE = 2
 # 128 + signal number, as shells report a process that a signal ended.
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+# Commands that share a module; any other has one of its own name.
+HOMES = {"price": "kernels", "lookup": "kernels", "audit": "kernels"}
+
+_FORMAT = argparse.RawDescriptionHelpFormatter
+
+_RUN_EXAMPLE = """\
+A flag wins over the same key of the file. Times are us, lengths tokens, rates 1/s unless said otherwise.
+
+example:
+  python -m simulator run --model llama-2-7b-hf --hardware h100-sxm --num-requests 200 --rate 10 \\
+      --prompt-tokens 70,35,2,200 --output-tokens 215,80,1,512 --prefix-tokens 284 --explain
+"""
+
+_PRICE_EXAMPLE = """\
+One JSON object per line: model (id), tp, tflops_peak (TFLOPS), bw_peak_tbs (TB/s), bw_eff (share of the peak,
+0: none), per_layer_overhead (us), prefill [[past tokens, new tokens], ...], decode [[past tokens, 1], ...].
+Written back with step_us, unrounded_us, overhead_us (us) and the seconds of every component (*_s).
+
+example:
+  echo '{"model": "llama-2-7b-hf", "tp": 1, "tflops_peak": 989.5, "bw_peak_tbs": 3.35, "bw_eff": 0.82,
+  "per_layer_overhead": 100, "prefill": [], "decode": [[1024, 1]]}' | tr -d '\\n' |
+      python -m simulator price --kernels TABLES
+"""
+
+_LOOKUP_EXAMPLE = """\
+One JSON object per line: fn = gemm (m, k, n), attn_prefill (model, seq_len tokens) or attn_decode (model, tp,
+bs requests, kv tokens). Written back with mfu, the fraction of the peak (dimensionless).
+
+example:
+  echo '{"fn": "gemm", "m": 8, "k": 4096, "n": 4096}' | python -m simulator lookup --kernels TABLES
+"""
+
+_REPLAY_EXAMPLE = """\
+CASE_DIR holds case.json and requests.csv.gz. The file written has one row per request:
+id, ttft_us, e2e_us, sched_delay_us (us), preemptions. A time that was not reached is an empty cell.
+
+example:
+  python -m simulator replay recorded/01_chat --kernels TABLES --out requests.csv
+"""
+
+_AUDIT_EXAMPLE = """\
+example:
+  python -m simulator audit TABLES --json
+"""
+
+_COMPILE_NOTE = """\
+Results stay the same to the byte; after an edit of the sources these run until this is asked for again.
+The environment variable SIMULATOR_PURE=1 makes the sources run always.
+"""
+
+SCHEDULERS = ("fcfs", "shortest_job", "priority")
+POLICIES = ("nearest", "interpolated", "latency")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,12 +107,133 @@ def _guarded(argv: Sequence[str] | None) -> int:
         return EXIT_FAILURE
 
 
-def _command(name: str) -> Callable[[Namespace], int]:
-    """Import the command that is run and no other: imports cost more than most commands."""
-    command: Callable[[Namespace], int] = import_module(f"simulator.cli.{name}").command
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """Import the command that is run and no other."""
+    module = import_module(f"simulator.cli.{HOMES.get(name, name)}")
+    command: Callable[[argparse.Namespace], int] = getattr(module, f"{name}_command")
     return command
 
 
 def _discard_standard_output() -> None:
     """Point standard output at nothing, so that the interpreter's last flush cannot fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of `python -m simulator`."""
+    top = argparse.ArgumentParser(
+        prog="python -m simulator",
+        description="Simulate an LLM server, price single steps, replay recorded runs and audit kernel tables.",
+        epilog="Each command has its own help: python -m simulator run --help",
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _run(_sub(commands, "run", "one simulation; JSON with every metric", _RUN_EXAMPLE))
+    _price(_sub(commands, "price", "price recorded steps read from standard input; JSON lines", _PRICE_EXAMPLE))
+    _lookup(_sub(commands, "lookup", "look up kernel efficiencies; JSON lines", _LOOKUP_EXAMPLE))
+    _replay(_sub(commands, "replay", "replay a recorded run of the upstream simulator; CSV", _REPLAY_EXAMPLE))
+    _audit(_sub(commands, "audit", "recompute kernel tables and say what is wrong with them", _AUDIT_EXAMPLE))
+    _sub(commands, "compile", "translate engine and step times to machine code (needs a C compiler)", _COMPILE_NOTE)
+    return top
+
+
+def _sub(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, example: str
+) -> argparse.ArgumentParser:
+    sub: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=example,
+        formatter_class=_FORMAT,
+        allow_abbrev=False,
+    )
+    return sub
+
+
+def _run(sub: argparse.ArgumentParser) -> None:
+    _run_inputs(sub.add_argument_group("what runs where"))
+    _run_workload(sub.add_argument_group("requests"))
+    _run_engine(sub.add_argument_group("server"))
+    outputs = sub.add_argument_group("output")
+    outputs.add_argument("--explain", action="store_true", help="say which resource bounds the steps, and why")
+    outputs.add_argument("--requests", metavar="FILE", help="write one row per request (.csv or .jsonl; times in us)")
+    outputs.add_argument("--steps", metavar="FILE", help="write every engine step as JSON lines (times in us)")
+
+
+def _run_inputs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--config", metavar="FILE", help="YAML file; keys as in docs/simulator.md")
+    group.add_argument("--model", metavar="ID", help="model id or path of its JSON file")
+    group.add_argument("--hardware", metavar="ID", help="GPU id or path of its YAML file (default h100-sxm)")
+    group.add_argument("--tensor-parallel", "--tp", type=int, metavar="N", help="GPUs the model is split over")
+    group.add_argument("--kernels", metavar="WHICH", help="embedded (default), tabulated, or a folder of tables")
+    group.add_argument("--policy", choices=POLICIES, help="how tables answer between rows (default interpolated)")
+    group.add_argument("--gpu", metavar="NAME", help="which GPU's tables, where a folder has several")
+    group.add_argument("--bandwidth-efficiency", type=float, metavar="X", help="share of peak bandwidth, 0 < X <= 1")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any key of the YAML schema, for instance steptime.lm_head=true; may be repeated",
+    )
+    _configs(group)
+
+
+def _run_workload(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--num-requests", type=int, metavar="N", help="how many")
+    arrivals = group.add_mutually_exclusive_group()
+    arrivals.add_argument("--rate", type=float, metavar="R", help="evenly spaced, R per second")
+    arrivals.add_argument("--poisson", type=float, metavar="R", help="exponential gaps, R per second on average")
+    arrivals.add_argument("--concurrency", type=int, metavar="N", help="closed loop of N clients")
+    length = "LENGTH or MEAN,STDEV,MIN,MAX in tokens"
+    group.add_argument("--prompt-tokens", metavar="L", help=f"prompt without shared prefix: {length}")
+    group.add_argument("--output-tokens", metavar="L", help=f"generated tokens: {length}")
+    group.add_argument("--prefix-tokens", type=int, metavar="N", help="tokens all prompts begin with, on top")
+    group.add_argument("--trace", metavar="FILE", help="recorded requests (CSV) instead of drawn ones")
+    group.add_argument("--seed", type=int, metavar="N", help="seed of every draw (default 42)")
+
+
+def _run_engine(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--token-budget", type=int, metavar="N", help="most tokens per step (default 2048)")
+    group.add_argument("--max-running", type=int, metavar="N", help="most requests per step (default 256)")
+    group.add_argument("--block-tokens", type=int, metavar="N", help="tokens per KV block (default 16)")
+    group.add_argument("--kv-blocks", type=int, metavar="N", help="KV blocks (default 1000000)")
+    group.add_argument("--scheduler", choices=SCHEDULERS, help="order of the waiting queue (default fcfs)")
+    group.add_argument("--horizon-us", type=int, metavar="T", help="start no step after T us (default: no limit)")
+
+
+def _price(sub: argparse.ArgumentParser) -> None:
+    _tables(sub, required=True)
+    _configs(sub)
+
+
+def _lookup(sub: argparse.ArgumentParser) -> None:
+    _tables(sub, required=True)
+    sub.add_argument("--origin", action="store_true", help="add the table rows each answer rests on")
+    _configs(sub)
+
+
+def _replay(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("case", metavar="CASE_DIR", help="folder of one recorded run")
+    _tables(sub, required=False)
+    sub.add_argument("--out", required=True, metavar="FILE", help="CSV file to write")
+    sub.add_argument("--steps", metavar="FILE", help="write every engine step as JSON lines (times in us)")
+    _configs(sub)
+
+
+def _audit(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("tables", metavar="TABLES", help="folder with gemm/ and mha/")
+    sub.add_argument("--gpu", metavar="NAME", help="which GPU's tables, where the folder has several")
+    sub.add_argument("--json", action="store_true", help="JSON instead of text")
+
+
+def _tables(sub: argparse.ArgumentParser, *, required: bool) -> None:
+    unless = "" if required else " (not needed where the step time is linear)"
+    sub.add_argument("--kernels", required=required, metavar="DIR", help=f"folder of kernel tables{unless}")
+    sub.add_argument("--policy", choices=POLICIES, default="interpolated", help="how tables answer between rows")
+    sub.add_argument("--gpu", metavar="NAME", help="which GPU's tables, where the folder has several")
+
+
+def _configs(sub: argparse._ActionsContainer) -> None:
+    sub.add_argument("--configs", metavar="DIR", help="folder with models/, hardware/ and kernels/ (default: shipped)")

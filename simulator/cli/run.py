@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from simulator.cli.catalogue import configs_folder, find_curves, find_hardware, find_model, find_tables
+from simulator.cli.catalog import configs_folder, find_curves, find_hardware, find_model, find_tables
 from simulator.cli.files import checked_path, emit_document, say, write_csv, write_json_lines
 from simulator.cli.run_spec import RunSpec, read_spec
 from simulator.engine.loop import run as run_engine
@@ -67,7 +67,7 @@ class Setup:
     warnings: tuple[str, ...]
 
 
-def command(arguments: Namespace) -> int:
+def run_command(arguments: Namespace) -> int:
     """Simulate, write the files asked for, print the report."""
     outputs = _output_paths(arguments)
     setup = build_setup(arguments)

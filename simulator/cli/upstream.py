@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, Strict
 
-from simulator.cli.catalogue import find_model, model_ids
+from simulator.cli.catalog import find_model, model_ids
 from simulator.errors import ConfigError, UnsupportedError
 from simulator.model import Model
 from simulator.validation import StrictModel, parse, suggest

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulator.cli.catalogue import SHIPPED_CONFIGS
+from simulator.cli.catalog import SHIPPED_CONFIGS
 from simulator.cli.main import main
 from simulator.kernels.analytic import load_analytic
 from simulator.kernels.tabulated import tabulate, write_tables

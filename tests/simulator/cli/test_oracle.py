@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from simulator.cli.case import RecordedCase, read_case
-from simulator.cli.catalogue import SHIPPED_CONFIGS
-from simulator.cli.replay import case_step_time, replay, row
+from simulator.cli.catalog import SHIPPED_CONFIGS
+from simulator.cli.replay import RecordedCase, case_step_time, read_case, replay, row
 from simulator.engine.records import RequestState, RunResult
 from simulator.kernels.measured import MeasuredKernels
 from simulator.kernels.tables import load_tables

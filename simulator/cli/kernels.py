@@ -1,17 +1,23 @@
-"""`price`: recorded steps in, the same records with their duration and components out."""
+"""What tables of kernels say: `price` recorded steps, `lookup` single efficiencies, `audit` the tables themselves.
+
+Contract: `price` and `lookup` read one JSON object per line of standard input and write the same record back
+with its answer.
+"""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 
-from simulator.cli.catalogue import configs_folder, find_tables
-from simulator.cli.files import emit, input_objects, say, where
+from simulator.cli.catalog import configs_folder, find_tables
+from simulator.cli.files import checked_path, emit, input_objects, say, where
 from simulator.cli.upstream import (
     BandwidthShare,
     ModelName,
@@ -23,14 +29,17 @@ from simulator.cli.upstream import (
     upstream_bandwidth_efficiency,
     upstream_model,
 )
-from simulator.errors import RooflineLabError
+from simulator.errors import ConfigError, RooflineLabError
 from simulator.hardware import Hardware
-from simulator.kernels.base import Kernels
+from simulator.kernels.audit import audit_tables, render
+from simulator.kernels.base import Kernels, Lookup
 from simulator.kernels.measured import MeasuredKernels
 from simulator.steptime.batch import Batch
 from simulator.steptime.build import BuiltStepTime, build_step_time
 from simulator.steptime.cost import StepCost
 from simulator.steptime.options import upstream_options
+from simulator.steptime.traffic import attention_shape
+from simulator.validation import StrictModel, suggest
 
 # Past tokens, new tokens.
 Entry = Annotated[tuple[Tokens, Tokens], Field(strict=False)]
@@ -68,18 +77,59 @@ class StepInput(ModelName):
     decode: Entries = ()
 
 
-def command(arguments: Namespace) -> int:
+Size = Annotated[int, Strict(), Field(ge=1, le=10**12)]
+
+
+class GemmQuestion(StrictModel):
+    """(m x k) @ (k x n)."""
+
+    fn: Literal["gemm"]
+    m: Size
+    k: Size
+    n: Size
+
+
+class PrefillQuestion(ModelName):
+    """Causal attention over one sequence."""
+
+    fn: Literal["attn_prefill"]
+    seq_len: Tokens
+
+
+class DecodeQuestion(ModelName):
+    """Decode attention of `bs` requests with `kv` KV tokens each."""
+
+    fn: Literal["attn_decode"]
+    tp: TensorParallel
+    bs: Tokens
+    kv: Tokens
+
+
+QUESTIONS = {"gemm": GemmQuestion, "attn_prefill": PrefillQuestion, "attn_decode": DecodeQuestion}
+
+
+def price_command(arguments: Namespace) -> int:
     """Price every line of standard input; stop at the first that cannot be priced."""
-    kernels = MeasuredKernels(find_tables(arguments.kernels, arguments.gpu), arguments.policy)
-    return price_lines(kernels, configs_folder(arguments.configs))
+    return _answer_lines(pricer(_tables(arguments), configs_folder(arguments.configs)))
 
 
-def price_lines(kernels: Kernels, configs: Path) -> int:
-    """Price standard input line by line."""
-    return answer_lines(pricer(kernels, configs))
+def lookup_command(arguments: Namespace) -> int:
+    """Answer every line of standard input; stop at the first that has no answer."""
+    return _answer_lines(asker(_tables(arguments), configs_folder(arguments.configs), origin=arguments.origin))
 
 
-def answer_lines(answer: Answer) -> int:
+def audit_command(arguments: Namespace) -> int:
+    """Audit a folder of tables, print what was found."""
+    report = audit_tables(checked_path(arguments.tables, "TABLES"), arguments.gpu)
+    sys.stdout.write(render(report, "json" if arguments.json else "text"))
+    return 0
+
+
+def _tables(arguments: Namespace) -> MeasuredKernels:
+    return MeasuredKernels(find_tables(arguments.kernels, arguments.gpu), arguments.policy)
+
+
+def _answer_lines(answer: Answer) -> int:
     """Write one answer per input line, as soon as it is known.
 
     Raises
@@ -162,3 +212,26 @@ def components(cost: StepCost) -> dict[str, Any]:
         ]
     outside = sorted({f"{use.kernel} at {use.asked}" for use in cost.lookups if use.extrapolated})
     return {**found, "outside_tables": outside} if outside else found
+
+
+def asker(kernels: Kernels, configs: Path, *, origin: bool = False) -> Answer:
+    """Return the function that answers one record."""
+
+    def ask(record: Mapping[str, Any], source: str) -> dict[str, Any]:
+        found = _lookup(record, source, kernels, configs)
+        return {**record, "mfu": found.value} | ({"lookup": asdict(found)} if origin else {})
+
+    return ask
+
+
+def _lookup(record: Mapping[str, Any], source: str, kernels: Kernels, configs: Path) -> Lookup:
+    kind = record.get("fn")
+    if not isinstance(kind, str) or kind not in QUESTIONS:
+        raise ConfigError(f"{source}: fn: unknown question {kind!r}; {suggest(str(kind), QUESTIONS)}")
+    question = known_part(QUESTIONS[kind], record, source=source)
+    if isinstance(question, GemmQuestion):
+        return kernels.gemm_lookup(question.m, question.k, question.n)
+    shape = attention_shape(upstream_model(question.model, configs, f"{source}: model"))
+    if isinstance(question, PrefillQuestion):
+        return kernels.attention(shape).prefill_lookup(question.seq_len)
+    return kernels.attention(shape, question.tp).decode_lookup(question.bs, question.kv)
