@@ -120,7 +120,7 @@ def against(results: Sequence[PointResult], names: Sequence[str]) -> str:
 
 
 def _shown(pair: Pair, side: int) -> float:
-    return max(pair.errors[side], SMALLEST_PCT)
+    return max(pair[side].ape_pct, SMALLEST_PCT)
 
 
 def _ranks(axes: Axes, stem: str, results: Sequence[PointResult]) -> None:
