@@ -11,7 +11,6 @@ from roofline_lab.calibration.constants import CONSTANTS
 from roofline_lab.calibration.files import all_published, data_digest
 from roofline_lab.calibration.plan import load_plan, plan_names
 from roofline_lab.calibration.record import load_calibration
-from roofline_lab.calibration.rows import Row, mape
 from roofline_lab.ground_truth.reading import load_set
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
@@ -125,10 +124,3 @@ def test_a_lineage_is_held_out_together():
     plan = load_plan(ROOT, NAME)
     assert plan.lineage_of("Llama2-70B") == {"Llama2-7B", "Llama2-70B"}
     assert plan.lineage_of("Yi-34B") == {"Yi-34B"}
-
-
-def test_a_figure_that_was_not_measured_has_no_error():
-    row = Row("a", "held_out", "F", "w", 1, "client", "poisson", 1.0, False, {"ttft_mean": (11.0, 10.0)})
-    assert row.error_pct("ttft_mean") == pytest.approx(10.0)
-    assert row.error_pct("e2e_mean") is None
-    assert mape([row], "e2e_mean") is None

@@ -7,8 +7,16 @@ import pytest
 from roofline_lab.calibration.constants import BLOCKS_AT_ONCE, BY_NAME, starts
 from roofline_lab.calibration.kernel_counts import EXTRA_KERNELS, with_extra_kernels
 from roofline_lab.calibration.plan import load_plan
-from roofline_lab.calibration.rows import MEANS, Row
-from roofline_lab.report.calibration.tables import KERNEL_VARIANTS, constants_table, headline, kernel_table, start_table
+from roofline_lab.calibration.rows import MEANS, judged_table
+from roofline_lab.report.calibration.tables import (
+    KERNEL_VARIANTS,
+    constants_table,
+    every_point,
+    headline,
+    kernel_table,
+    start_table,
+)
+from roofline_lab.scoring.table import means
 from simulator.model import load_model
 from simulator.steptime.physics import DENSE_KERNELS, kernels_per_layer
 from tests.paths import ROOT
@@ -16,9 +24,22 @@ from tests.paths import ROOT
 PLAN = load_plan(ROOT, "h100_vllm")
 
 
-def row(variant, predicted, *, mixture):
-    figures = {name: (predicted, 100.0) for name in MEANS}
-    return Row("a/b", variant, "F", "general", 2, "client", "poisson", 1.0, mixture, figures)
+def judged(variant, predicted, *, mixture):
+    """Return one load point whose three means are measured as 100 ms."""
+    figures = {name: {"predicted": predicted, "measured": 100.0} for name in MEANS}
+    return {
+        "experiment": "mixture" if mixture else "dense",
+        "load_point": "b",
+        "family": "F",
+        "workload": "general",
+        "hardware": "h100",
+        "tensor_parallel": 2,
+        "side": "client",
+        "strategy": "poisson",
+        "rate_per_s": 1.0,
+        "mixture": mixture,
+        "variants": {variant: {"figures": figures}},
+    }
 
 
 def line_of(text, label, constants="held out"):
@@ -31,7 +52,8 @@ def line_of(text, label, constants="held out"):
 
 
 def test_dense_models_and_mixtures_are_judged_each_on_their_own():
-    text = headline([row("held_out", 102.0, mixture=False), row("held_out", 109.0, mixture=True)], PLAN)
+    points = [judged("held_out", 102.0, mixture=False), judged("held_out", 109.0, mixture=True)]
+    text = headline(judged_table(points), PLAN)
     dense = line_of(text, "all client load points, dense")
     mixture = line_of(text, "all client load points, mixture of experts")
     assert [cell.split("(")[1].split(":")[0] for cell in dense[3:]] == ["met", "met", "met"]
@@ -76,10 +98,18 @@ def test_another_kernel_count_scales_only_the_launches_of_that_model():
 
 
 def test_kernel_counts_are_tabled_for_mixtures_alone():
-    rows = [row(variant, 90.0 + 10.0 * place, mixture=True) for place, variant in enumerate(KERNEL_VARIANTS)]
-    text = kernel_table([*rows, row("held_out", 500.0, mixture=False)])
+    points = [judged(variant, 90.0 + 10.0 * place, mixture=True) for place, variant in enumerate(KERNEL_VARIANTS)]
+    text = kernel_table(judged_table([*points, judged("held_out", 500.0, mixture=False)]))
     assert set(EXTRA_KERNELS) | {"held_out"} == set(KERNEL_VARIANTS)
     assert [line.split("|")[-2].strip() for line in text.splitlines()[2:]] == ["-10.0 %", "+0.0 %", "+10.0 %"]
+
+
+def test_a_figure_that_was_not_measured_has_no_error():
+    point = judged("held_out", 110.0, mixture=False)
+    del point["variants"]["held_out"]["figures"]["e2e_mean"]
+    table = judged_table([point])
+    assert means(table, ["metric"]) == {("ttft_mean",): pytest.approx(10.0), ("itl_mean",): pytest.approx(10.0)}
+    assert [cell.strip() for cell in every_point(table).splitlines()[-1].split("|")[4:7]] == ["+10.0 %", "+10.0 %", "–"]
 
 
 def test_a_request_more_starts_at_one_sampling_block_over_those_that_run_at_once():

@@ -8,16 +8,16 @@ the page says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from roofline_lab.calibration.constants import BY_NAME, CONSTANTS, FIXED, FIXED_SOURCE
 from roofline_lab.calibration.files import PAGE, REPORTS, data_digest
 from roofline_lab.calibration.plan import FOLDER, PLANS, Plan, load_plan
-from roofline_lab.calibration.rows import Row, read_rows
+from roofline_lab.calibration.rows import read_judged
 from roofline_lab.calibration.surface import CHECKS
 from roofline_lab.files import csv_text, write_text
 from roofline_lab.ground_truth.reading import load_set
@@ -42,6 +42,9 @@ from roofline_lab.report.calibration.tables import (
     worst_points,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 LOSS = (
     "sum over load points and metrics of (weight x (predicted / measured - 1))^2 on mean TTFT, ITL and E2E, weights "
     "{weights}; plus, per constant, ({scatter:g} x distance from its start / trust in the start)^2"
@@ -52,16 +55,16 @@ def publish(root: Path, name: str, fit_file: str, judged_files: Iterable[str]) -
     """Write parameter file, predictions, figures and page of one calibration."""
     plan = load_plan(root, name)
     fitted = json.loads((root / fit_file).read_text(encoding="utf-8"))
-    rows = read_rows(root / path for path in judged_files)
+    rows = read_judged(root / path for path in judged_files)
     write_text(root / FOLDER / f"{name}.yaml", record_text(root, name, plan, fitted))
     folder = root / REPORTS / name
-    held = [row for row in rows if row.variant == "held_out"]
-    client = [row for row in held if row.side == "client"]
+    held = rows[rows["arm"] == "held_out"]
+    client, server = (held[held["side"] == side] for side in ("client", "server"))
     write_text(folder / "predictions.csv", predictions_text(rows))
     write_text(folder / "held_out.svg", held_out(client))
     sizes, errors = learning_means(fitted)
     write_text(folder / "learning_curve.svg", learning(sizes, errors))
-    write_text(folder / "sweep.svg", sweep([row for row in held if row.side == "server"]))
+    write_text(folder / "sweep.svg", sweep(server))
     write_text(folder / PAGE, page_text(root, name, plan, fitted, rows))
 
 
@@ -80,24 +83,31 @@ def record_text(root: Path, name: str, plan: Plan, fitted: dict[str, Any]) -> st
     return header + yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True)
 
 
-def predictions_text(rows: Sequence[Row]) -> str:
+def predictions_text(rows: pd.DataFrame) -> str:
     """Return every predicted and measured figure as CSV."""
     header = ("load_point", "family", "variant", "metric", "predicted_ms", "measured_ms", "error_pct")
     return csv_text(
         header,
         (
-            (row.name, row.family, row.variant, metric, f"{got:.4f}", f"{want:.4f}", f"{row.error_pct(metric):.3f}")
-            for row in rows
-            for metric, (got, want) in row.figures.items()
+            (
+                f"{row.experiment}/{row.load_point}",
+                row.family,
+                row.arm,
+                row.metric,
+                f"{row.predicted:.4f}",
+                f"{row.measured:.4f}",
+                f"{row.signed_error_pct:.3f}",
+            )
+            for row in rows.itertuples()
         ),
     )
 
 
-def page_text(root: Path, name: str, plan: Plan, fitted: dict[str, Any], rows: Sequence[Row]) -> str:
+def page_text(root: Path, name: str, plan: Plan, fitted: dict[str, Any], rows: pd.DataFrame) -> str:
     """Return the report page."""
     trained = _trained_on(root, name, plan)
     discussion = root / PLANS / f"{name}.md"
-    held = [row for row in rows if row.variant == "held_out"]
+    held = rows[rows["arm"] == "held_out"]
     return render(
         "calibration.md.j2",
         {
@@ -123,7 +133,7 @@ def page_text(root: Path, name: str, plan: Plan, fitted: dict[str, Any], rows: S
             "correlation": correlation_table(fitted),
             "learning": learning_table(fitted),
             "percentiles": percentile_table(held),
-            "sweep": sweep_table([row for row in held if row.side == "server"]),
+            "sweep": sweep_table(held[held["side"] == "server"]),
             "every": every_point(held),
             "excluded": excluded_text(root, plan),
             "method": method_text(plan, fitted),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from roofline_lab.calibration.rows import MEANS, Row
+from roofline_lab.calibration.rows import MEANS
 from roofline_lab.report.plots import (
     EDGE,
     GAP_INCHES,
@@ -22,26 +22,27 @@ from roofline_lab.report.plots import (
 )
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
 
 LABELS = {"ttft_mean": "mean TTFT", "itl_mean": "mean ITL", "e2e_mean": "mean E2E"}
 FILLS = ("white", "#4d4d4d", "#b3b3b3")
 STYLES = (("-", "o"), ("--", "s"), (":", "^"))
 
 
-def held_out(rows: Sequence[Row]) -> str:
+def held_out(rows: pd.DataFrame) -> str:
     """Draw predicted against measured means of families the constants have not seen."""
+    synchronous, mixture = rows["strategy"] == "synchronous", rows["mixture"].astype(bool)
     groups = {
-        "one request at a time": [row for row in rows if row.strategy == "synchronous"],
-        "dense, under load": [row for row in rows if row.strategy != "synchronous" and not row.mixture],
-        "mixture of experts, under load": [row for row in rows if row.strategy != "synchronous" and row.mixture],
+        "one request at a time": rows[synchronous],
+        "dense, under load": rows[~synchronous & ~mixture],
+        "mixture of experts, under load": rows[~synchronous & mixture],
     }
     panels = [
         Panel(
             LABELS[metric],
             f"measured {LABELS[metric]} [ms]",
             tuple(
-                Series(label, tuple((row.figures[metric][1], row.figures[metric][0]) for row in own), place, place)
+                Series(label, _measured_and_predicted(own, metric), place, place)
                 for place, (label, own) in enumerate(groups.items())
             ),
             f"predicted {LABELS[metric]} [ms]",
@@ -75,16 +76,16 @@ def learning(sizes: Sequence[int], errors: Sequence[Sequence[float]]) -> str:
         return svg(figure)
 
 
-def sweep(rows: Sequence[Row]) -> str:
+def sweep(rows: pd.DataFrame) -> str:
     """Draw measured and predicted means of one experiment against its sending rate."""
-    ordered = sorted((row for row in rows if row.rate_per_s is not None), key=lambda row: (row.rate_per_s, row.name))
+    ordered = rows[rows["rate_per_s"].notna()].sort_values(["rate_per_s", "load_point"])
     with drawn(Layout(len(MEANS), PANEL_WIDTH, LEFT_INCHES, LEFT_INCHES, 1)) as (figure, panels):
         for axes, metric in zip(panels, MEANS, strict=True):
-            rates = [row.rate_per_s for row in ordered]
+            own = ordered[ordered["metric"] == metric]
             for place, label in enumerate(("predicted", "measured")):
                 line, marker = STYLES[place]
-                values = [row.figures[metric][place] for row in ordered]
-                axes.plot(rates, values, line, marker=marker, color=EDGE, markerfacecolor=FILLS[place], label=label)
+                style = {"marker": marker, "color": EDGE, "markerfacecolor": FILLS[place], "label": label}
+                axes.plot(own["rate_per_s"].tolist(), own[label].tolist(), line, **style)
             axes.set(title=LABELS[metric], ylim=(0, None))
             axes.set_xlabel("sending rate [requests/s]")
             axes.set_ylabel(f"{LABELS[metric]} [ms]")
@@ -95,3 +96,8 @@ def sweep(rows: Sequence[Row]) -> str:
 
 def _label(metric: str) -> str:
     return LABELS[metric].removeprefix("mean ")
+
+
+def _measured_and_predicted(rows: pd.DataFrame, metric: str) -> tuple[tuple[float, float], ...]:
+    own = rows[rows["metric"] == metric]
+    return tuple(zip(own["measured"].tolist(), own["predicted"].tolist(), strict=True))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from math import fsum
-from typing import Any
+from collections.abc import Iterator, Mapping
+from math import isnan
+from typing import TYPE_CHECKING, Any
 
 from roofline_lab.calibration.constants import CONSTANTS
 from roofline_lab.calibration.plan import PerMetric, Plan
-from roofline_lab.calibration.rows import MEANS, Row, group_by, mape
+from roofline_lab.calibration.rows import MEANS
 from roofline_lab.formatting import MISSING, pct, signed_pct, table
+from roofline_lab.scoring.errors import PERCENT, mean
+from roofline_lab.scoring.table import load_points, mean_of, means, sizes
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+# (experiment, load point) -> its rows by metric.
+Points = Mapping[tuple[str, str], "pd.DataFrame"]
 METRIC_LABELS = ("TTFT", "ITL", "E2E")
 VARIANTS = {
     "held_out": "held out",
@@ -30,61 +37,59 @@ WORST = 12
 NOTABLE_CORRELATION = 0.6
 
 
-def headline(rows: Sequence[Row], plan: Plan) -> str:
+def headline(rows: pd.DataFrame, plan: Plan) -> str:
     """Compare the errors of all variants with the targets, by group of load points."""
-    client = [row for row in rows if row.side == "client"]
-    groups: list[tuple[str, Callable[[Row], bool], PerMetric | None]] = [
-        ("one request at a time", _synchronous, plan.targets.synchronous),
-        ("all client load points", lambda row: True, plan.targets.client),
-        ("all client load points, dense", lambda row: not row.mixture, plan.targets.client),
-        ("under load, dense", lambda row: not _synchronous(row) and not row.mixture, None),
-        ("all client load points, mixture of experts", lambda row: row.mixture, plan.targets.client),
+    client = rows[rows["side"] == "client"]
+    synchronous, dense = client["strategy"] == "synchronous", ~client["mixture"].astype(bool)
+    groups: list[tuple[str, pd.Series, PerMetric | None]] = [
+        ("one request at a time", synchronous, plan.targets.synchronous),
+        ("all client load points", synchronous | ~synchronous, plan.targets.client),
+        ("all client load points, dense", dense, plan.targets.client),
+        ("under load, dense", ~synchronous & dense, None),
+        ("all client load points, mixture of experts", ~dense, plan.targets.client),
     ]
     lines = []
     for label, belongs, target in groups:
         for variant, words in VARIANTS.items():
-            chosen = [row for row in client if row.variant == variant and belongs(row)]
-            lines.append([label, words, str(len(chosen)), *_errors(chosen, target if variant == "held_out" else None)])
+            chosen = client[belongs & (client["arm"] == variant)]
+            points = str(len(_points(chosen)))
+            lines.append([label, words, points, *_errors(chosen, target if variant == "held_out" else None)])
     return table(["load points", "constants", "n", *METRIC_LABELS], lines, left=2)
 
 
-def synchronous_alone(rows: Sequence[Row], plan: Plan) -> str:
+def synchronous_alone(rows: pd.DataFrame, plan: Plan) -> str:
     """Errors of the synchronous points where only they are fitted to."""
     lines = [
-        [words, *_errors([row for row in rows if row.variant == variant], plan.targets.synchronous)]
-        for variant, words in ALONE.items()
+        [words, *_errors(rows[rows["arm"] == variant], plan.targets.synchronous)] for variant, words in ALONE.items()
     ]
     return table(["constants", *METRIC_LABELS], lines)
 
 
-def by_family(held: Sequence[Row]) -> str:
+def by_family(held: pd.DataFrame) -> str:
     """Errors per family and side."""
-    return _grouped(held, "family", lambda row: f"{row.family}{'' if row.side == 'client' else ' (server side)'}")
+    sides = held["side"].map({"client": "", "server": " (server side)"})
+    return table(["family", "n", *METRIC_LABELS], _group_lines(held, held["family"] + sides))
 
 
-def by_group(held: Sequence[Row]) -> str:
+def by_group(held: pd.DataFrame) -> str:
     """Errors per TP degree, workload and kind of load, client side."""
-    client = [row for row in held if row.side == "client"]
-    keys: tuple[Callable[[Row], str], ...] = (
-        lambda row: f"TP {row.tensor_parallel}",
-        lambda row: row.workload,
-        lambda row: row.strategy,
-    )
-    lines = []
-    for key in keys:
-        lines += _group_lines(client, key)
+    client = held[held["side"] == "client"]
+    keys = ("TP " + client["tensor_parallel"].astype(str), client["workload"], client["strategy"])
+    lines = [line for key in keys for line in _group_lines(client, key)]
     return table(["group", "n", *METRIC_LABELS], lines)
 
 
-def worst_points(held: Sequence[Row]) -> str:
+def worst_points(held: pd.DataFrame) -> str:
     """List the load points with the largest error in any mean."""
-    ranked = sorted(held, key=lambda row: (-max(abs(row.error_pct(metric) or 0.0) for metric in MEANS), row.name))
-    return _signed(ranked[:WORST])
+    means_alone = held[held["metric"].isin(MEANS)]
+    largest = means_alone.groupby(["experiment", "load_point"])["ape_pct"].max().to_dict()
+    ranked = sorted(_points(held).items(), key=lambda point: (-largest[point[0]], "/".join(point[0])))
+    return _signed(dict(ranked[:WORST]))
 
 
-def every_point(held: Sequence[Row]) -> str:
+def every_point(held: pd.DataFrame) -> str:
     """List every load point."""
-    return _signed(held)
+    return _signed(_points(held))
 
 
 def constants_table(fitted: dict[str, Any]) -> str:
@@ -113,14 +118,13 @@ def constants_table(fitted: dict[str, Any]) -> str:
     return table(header, lines, left=len(header))
 
 
-def kernel_table(rows: Sequence[Row]) -> str:
+def kernel_table(rows: pd.DataFrame) -> str:
     """List the errors of mixtures of experts with fewer and more of the kernels that are counted by hand."""
     lines = []
     for variant, words in KERNEL_VARIANTS.items():
-        chosen = [row for row in rows if row.variant == variant and row.mixture]
-        signed = [error for row in chosen if (error := row.error_pct("itl_mean")) is not None]
-        mean = fsum(signed) / len(signed) if signed else None
-        lines.append([words, *(pct(mape(chosen, metric)) for metric in MEANS), signed_pct(mean)])
+        chosen = rows[(rows["arm"] == variant) & rows["mixture"].astype(bool)]
+        signed = mean_of(chosen[chosen["metric"] == "itl_mean"]["signed_error_pct"])
+        lines.append([words, *_errors(chosen, None), signed_pct(signed)])
     return table(["kernels beyond those of a dense BF16 layer", *METRIC_LABELS, "ITL, signed"], lines)
 
 
@@ -129,8 +133,8 @@ def ablation_table(fitted: dict[str, Any]) -> str:
     found = dict(fitted["ablations"])
     whole = found.pop("")
     ranked = sorted(found.items(), key=lambda entry: (-entry[1][1], entry[0]))
-    lines = [["all terms", *(pct(100.0 * value) for value in whole)]]
-    lines += [[f"without {name}", *(pct(100.0 * value) for value in errors)] for name, errors in ranked]
+    lines = [["all terms", *(pct(PERCENT * value) for value in whole)]]
+    lines += [[f"without {name}", *(pct(PERCENT * value) for value in errors)] for name, errors in ranked]
     return table(["terms", *METRIC_LABELS], lines)
 
 
@@ -140,7 +144,7 @@ def start_table(fitted: dict[str, Any]) -> str:
     lines = []
     for label, key in sources:
         for entry in fitted[key]:
-            lines.append([label, _trust(entry["divisor"]), *(pct(100.0 * value) for value in entry["errors"])])
+            lines.append([label, _trust(entry["divisor"]), *(pct(PERCENT * value) for value in entry["errors"])])
     return table(["load points", "starts trusted", *METRIC_LABELS], lines, left=2)
 
 
@@ -175,7 +179,7 @@ def learning_means(fitted: dict[str, Any]) -> tuple[list[int], list[list[float]]
     for entry in fitted["learning_curve"]:
         rows = entry["errors"]
         sizes.append(entry["families"])
-        errors.append([100.0 * fsum(row[place] for row in rows) / len(rows) for place in range(3)])
+        errors.append([PERCENT * mean([row[place] for row in rows]) for place in range(3)])
     return sizes, errors
 
 
@@ -186,32 +190,29 @@ def learning_table(fitted: dict[str, Any]) -> str:
     return table(["families in the fit", *METRIC_LABELS], lines)
 
 
-def percentile_table(held: Sequence[Row]) -> str:
+def percentile_table(held: pd.DataFrame) -> str:
     """Mean absolute and mean signed error of every measured percentile."""
-    names = sorted({name for row in held for name in row.figures} - set(MEANS), key=_percentile_order)
+    ranked, by = held[~held["metric"].isin(MEANS)], ("side", "metric")
+    absolute, signed, counts = means(ranked, by), means(ranked, by, "signed_error_pct"), sizes(ranked, by)
     lines = []
-    for side in ("client", "server"):
-        for name in names:
-            chosen = [row for row in held if row.side == side and name in row.figures]
-            if chosen:
-                errors = [row.error_pct(name) or 0.0 for row in chosen]
-                metric, rank = name.split("_")
-                label = [f"{metric.upper()} {rank}", side, str(len(chosen))]
-                lines.append([*label, pct(mape(chosen, name)), signed_pct(fsum(errors) / len(errors))])
+    for side, metric in sorted(absolute, key=lambda key: (key[0], _percentile_order(key[1]))):
+        (kind, rank), key = metric.split("_"), (side, metric)
+        label = [f"{kind.upper()} {rank}", side, str(counts[key])]
+        lines.append([*label, pct(absolute[key]), signed_pct(signed[key])])
     return table(["metric", "side", "n", "mean absolute error", "mean signed error"], lines, left=2)
 
 
-def sweep_table(rows: Sequence[Row]) -> str:
+def sweep_table(rows: pd.DataFrame) -> str:
     """List the load points of a sweep with predicted and measured means."""
-    ordered = sorted(rows, key=lambda row: (row.rate_per_s is not None, row.rate_per_s or 0.0, row.name))
+    ordered = rows.sort_values(["rate_per_s", "experiment", "load_point"], na_position="first")
     lines = []
-    for row in ordered:
+    for (_, load_point), point in _points(ordered).items():
         cells = []
         for metric in MEANS:
-            got, want = row.figures[metric]
-            cells += [f"{got:.1f}", f"{want:.1f}", signed_pct(row.error_pct(metric))]
-        rate = MISSING if row.rate_per_s is None else f"{row.rate_per_s:.3f}"
-        lines.append([row.name.split("/")[-1], rate, *cells])
+            row = point.loc[metric]
+            cells += [f"{row['predicted']:.1f}", f"{row['measured']:.1f}", signed_pct(row["signed_error_pct"])]
+        rate_per_s = point["rate_per_s"].iloc[0]
+        lines.append([load_point, MISSING if isnan(rate_per_s) else f"{rate_per_s:.3f}", *cells])
     header = ["load point", "rate [1/s]"]
     header += [f"{label} {what}" for label in METRIC_LABELS for what in ("predicted [ms]", "measured [ms]", "error")]
     return table(header, lines)
@@ -223,37 +224,37 @@ def _trust(divisor: float) -> str:
     return f"{divisor:g} times less" if divisor > 1 else f"{1 / divisor:g} times more"
 
 
-def _synchronous(row: Row) -> bool:
-    return row.strategy == "synchronous"
+def _points(rows: pd.DataFrame) -> Points:
+    """Return the rows of every load point by metric; load points by experiment and name, in their order."""
+    return {place: point.set_index("metric") for place, point in rows.groupby(["experiment", "load_point"], sort=False)}
 
 
-def _errors(rows: Sequence[Row], target: PerMetric | None) -> Iterator[str]:
+def _errors(rows: pd.DataFrame, target: PerMetric | None) -> Iterator[str]:
     limits = (target.ttft, target.itl, target.e2e) if target else (None, None, None)
+    errors = means(rows, ("metric",))
     for metric, limit in zip(MEANS, limits, strict=True):
-        error = mape(rows, metric)
+        error = errors.get((metric,))
         if error is None or limit is None:
             yield pct(error)
         else:
             yield f"**{pct(error)}** ({'met' if error <= limit else 'missed'}: at most {limit:g} %)"
 
 
-def _grouped(rows: Sequence[Row], title: str, key: Callable[[Row], str]) -> str:
-    return table([title, "n", *METRIC_LABELS], _group_lines(rows, key))
-
-
-def _group_lines(rows: Sequence[Row], key: Callable[[Row], str]) -> list[list[str]]:
-    groups = group_by(rows, key)
+def _group_lines(rows: pd.DataFrame, groups: pd.Series) -> list[list[str]]:
+    grouped = rows.assign(group=groups)
+    errors, points = means(grouped, ("group", "metric")), load_points(grouped, "group")
     return [
-        [name, str(len(chosen)), *(pct(mape(chosen, metric)) for metric in MEANS)]
-        for name, chosen in sorted(groups.items())
+        [str(name), str(points[name]), *(pct(errors.get((name, metric))) for metric in MEANS)]
+        for name in sorted(points, key=str)
     ]
 
 
-def _signed(rows: Sequence[Row]) -> str:
-    lines = [
-        [row.name, row.family, str(row.tensor_parallel), *(signed_pct(row.error_pct(metric)) for metric in MEANS)]
-        for row in rows
-    ]
+def _signed(points: Points) -> str:
+    lines = []
+    for (experiment, load_point), point in points.items():
+        first, errors = point.iloc[0], point["signed_error_pct"]
+        cells = [signed_pct(errors.get(metric)) for metric in MEANS]
+        lines.append([f"{experiment}/{load_point}", first["family"], str(first["tensor_parallel"]), *cells])
     return table(["load point", "family", "TP", *METRIC_LABELS], lines, left=2)
 
 
