@@ -26,6 +26,7 @@ from roofline_lab.hypotheses.synthetic.rows import (
     summarise,
     sweeps_of,
 )
+from roofline_lab.scoring.errors import ape_pct
 from roofline_lab.vocabulary import CriterionResult
 from simulator.validation import Finite, NonNegative
 
@@ -270,7 +271,7 @@ class Equivalence(_OnRows):
             return self.unanswered(table, statement, "pct")
 
         def gap_pct(row: Row) -> float:
-            return abs(row.number(self.column) / row.number(self.to) - 1.0) * PERCENT
+            return ape_pct(row.number(self.column), row.number(self.to))
 
         return self.all_within(table, statement, gap_pct, self.within_pct, "pct", "farthest")
 
