@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from roofline_lab.load_point import simulate
+from roofline_lab.predict.arms import simulate
 from roofline_lab.project import load_project
 from simulator.engine.loop import run
 from simulator.engine.options import EngineOptions

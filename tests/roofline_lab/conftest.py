@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from roofline_lab.load_point import simulate
+from roofline_lab.predict.arms import simulate
 from roofline_lab.project import load_project
 from roofline_lab.report.findings import build_report
 from simulator.errors import ConfigError

@@ -72,7 +72,7 @@ def test_each_input_changes_the_hash_it_belongs_to_and_no_other(twin, file, chan
     ("old", "new", "changed"),
     [
         ("bold_above_pp: 1.0", "bold_above_pp: 2.0", {"settings"}),
-        ("workload: 42 ", "workload: 43 ", {"settings"}),
+        ("seeds: [42, ", "seeds: [41, ", {"settings"}),
         ("check:\n", "check: # how a check compares is in no number\n", set()),
         ("tolerance:\n    { ms: 0.000002", "tolerance:\n    { ms: 0.00002", set()),
     ],
@@ -152,8 +152,8 @@ def test_a_changed_source_runs_the_stages_again_that_use_it_and_no_other(twin, f
 
 def test_a_seed_of_workloads_runs_everything_again_and_another_setting_only_scores_and_pages(lab):
     before = provenance.stage_hashes(ROOT, lab.settings)
-    seeds = lab.settings.seeds
-    drawn = lab.settings.model_copy(update={"seeds": seeds.model_copy(update={"workload": seeds.workload + 1})})
+    arrivals = lab.settings.arrivals.model_copy(update={"seeds": (1, 2)})
+    drawn = lab.settings.model_copy(update={"arrivals": arrivals})
     bold = lab.settings.model_copy(update={"bold_above_pp": lab.settings.bold_above_pp + 1})
     changed = [
         {stage for stage, text in provenance.stage_hashes(ROOT, one).items() if text != before[stage]}

@@ -6,6 +6,7 @@ defined on both sides; it is written once and shared by every hypothesis.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -47,11 +48,29 @@ class Tolerances(StrictModel):
 
 
 class Seeds(StrictModel):
-    """Every source of randomness, by name."""
+    """Every source of randomness of the statistics, by name."""
 
-    workload: int
     bootstrap: int
     permutation: int
+
+
+class RandomArrivals(StrictModel):
+    """Sequences of arrivals that were random and were not recorded; a prediction is the mean over several.
+
+    Attributes
+    ----------
+    seeds
+        One per sequence; never more than these are drawn.
+    requests
+        As many sequences are drawn as together make up this number of requests.
+    """
+
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    requests: Count
+
+    def draws(self, sent: int) -> int:
+        """Return how many sequences of `sent` requests are drawn."""
+        return min(len(self.seeds), math.ceil(self.requests / sent))
 
 
 class Bootstrap(StrictModel):
@@ -88,6 +107,7 @@ class Tolerance(StrictModel):
 class Settings(StrictModel):
     """`configs/lab.yaml`."""
 
+    arrivals: RandomArrivals
     seeds: Seeds
     bootstrap: Bootstrap
     testing: Testing

@@ -1,154 +1,267 @@
-"""One job of the run matrix: simulate an experiment at all its load points, as JSON lines.
+"""The one engine call: a measured load point under what a predictor says of steps, server and client.
 
-An expected reason why a run cannot be done (a model outside the tables, say) becomes a row with a
-status and that reason; anything unexpected fails the job. Nothing here decides what is good.
+Contract: `simulate` gives the same `Prediction` to whoever asks: an arm of a hypothesis, a calibration, a file of
+options, the fit of a calibration, or the replay of a trace. Decided here, once, for every page:
+
+* random arrivals that nobody recorded are drawn with the seeds of `configs/lab.yaml`, several times where one sequence
+  has few requests, and a prediction is the mean over them (`Target.replays`);
+* a setting of the server that nobody stated is assumed as `ground_truth.assumed_server` says (`measured_server`);
+* requests that only warm the prefix cache are sent first and count for nothing;
+* time outside the engine is in figures taken at the client alone (`client_overhead`).
+
+Measured figures play no part in a prediction. What cannot be simulated raises `UnsupportedError`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
-from roofline_lab.client_overhead import at_the_meter
-from roofline_lab.config import Arrivals, Definition, Lengths, MeasuredDefinition
-from roofline_lab.ground_truth.reading import Experiment
+from roofline_lab.client_overhead import ClientTime
+from roofline_lab.config import Arrivals, Lengths, RandomArrivals, WorkloadRule
+from roofline_lab.ground_truth.assumed_server import require_room, with_assumed_server
+from roofline_lab.ground_truth.experiment import Experiment, Replay
+from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.recorded_inputs import Recorded, RecordedLength
-from roofline_lab.project import Project, Run, engine_options
-from roofline_lab.scoring.under_load import load_record
-from roofline_lab.vocabulary import Metric, RowStatus
+from roofline_lab.scoring.comparison import Comparison, Wanted
+from roofline_lab.scoring.under_load import grows_queue
 from simulator.engine.loop import run as run_engine
-from simulator.engine.records import Request, RunResult
+from simulator.engine.options import EngineOptions
+from simulator.engine.records import Request, RequestResult, RunCounters
 from simulator.errors import UnsupportedError
-from simulator.metrics import measure
-from simulator.occupancy import occupancy
+from simulator.hardware import Hardware
+from simulator.metrics import DEFINITIONS, Samples
+from simulator.model import Model, require_runnable
+from simulator.occupancy import Occupancy, occupancy
 from simulator.request_times import MetricOptions, completed
-from simulator.steptime.build import build_step_time
-from simulator.steptime.observers import BranchObserver, PeakObserver
-from simulator.steptime.options import ConstantMfuOptions, MfuRooflineOptions, StepTimeOptions
+from simulator.steptime.base import StepTimeModel
+from simulator.steptime.build import BuiltStepTime
+from simulator.steptime.options import StepTimeOptions
+from simulator.validation import parse
 from simulator.workload.build import Workload
 
 SHARED_GROUP = "shared"
+AS_MEASURED = WorkloadRule(lengths=Lengths.REGENERATED, arrivals=Arrivals.AS_MEASURED)
+# Workloads that are kept because another arm or predictor is asked about the same load point.
+KEPT_WORKLOADS = 256
 
 
-def simulate(project: Project, run: Run) -> str:
-    """Return one JSON line per load point of the run's experiment."""
-    rows = [_row(project, run, point.id) for point in run.experiment.load_points]
-    return "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows)
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A load point that is to be predicted, with all that does not depend on who predicts it.
+
+    Attributes
+    ----------
+    arrivals
+        How often random arrivals are drawn, and with which seeds.
+    """
+
+    experiment: Experiment
+    load_point: LoadPoint
+    model: Model
+    hardware: Hardware
+    arrivals: RandomArrivals
+
+    @property
+    def name(self) -> str:
+        """Experiment and load point."""
+        return f"{self.experiment.id}/{self.load_point.id}"
+
+    @property
+    def draws(self) -> int:
+        """How many sequences of arrivals a prediction is averaged over; 1 where nothing is random."""
+        random = self.load_point.draws_arrivals and not self.experiment.measured_requests(self.load_point.id)
+        return self.arrivals.draws(self.load_point.requests.sent) if random else 1
+
+    def replays(self) -> tuple[Replay, ...]:
+        """Return the requests as the client sent them, one set per sequence of arrivals."""
+        drawings = (_Drawing(self.experiment, self.load_point.id, seed) for seed in self.arrivals.seeds[: self.draws])
+        return tuple(map(_drawn, drawings))
 
 
-def _row(project: Project, run: Run, load_point: str) -> dict[str, Any]:
-    experiment = run.experiment
-    identity = {
-        "hypothesis": run.hypothesis,
-        "method": run.method.id,
-        "arm": run.arm.name,
-        "experiment": experiment.id,
-        "load_point": load_point,
-        "workload": experiment.workload.name,
-        "family": experiment.family,
-        "model": experiment.model,
-        "hardware": experiment.hardware,
-        "tensor_parallel": experiment.tensor_parallel,
-        "digest": run.digest,
-    }
-    try:
-        return identity | _once(project, run, load_point)
-    except UnsupportedError as error:
-        return identity | {"status": RowStatus.UNSUPPORTED.value, "reason": str(error), "metrics": {}}
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a predictor decides for one load point: how long steps take, on which server, seen from which client."""
+
+    options: StepTimeOptions
+    step_time: BuiltStepTime
+    engine: EngineOptions
+    client: ClientTime
 
 
-def _once(project: Project, run: Run, load_point: str) -> dict[str, Any]:
-    """Simulate what no other hypothesis has: arms of one configuration give one result under one method."""
-    as_measured = run.rules.workload.arrivals is Arrivals.AS_MEASURED
-    key = (run.method.id, run.digest, run.experiment.id, load_point)
-    known = project.outcomes.get(key)
-    if known is None:
-        known = project.outcomes[key] = (_replayed if as_measured else _simulated)(project, run, load_point)
-    return known
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What became of the requests of one engine run, those that only warmed the prefix cache left out."""
+
+    requests: tuple[RequestResult, ...]
+    counters: RunCounters
 
 
-def _simulated(project: Project, run: Run, load_point: str) -> dict[str, Any]:
-    experiment = run.experiment
-    hardware = project.hardware(experiment.hardware)
-    model, tensor_parallel = project.model(experiment.model), experiment.tensor_parallel
-    kernels = project.kernels(run.arm.steptime, experiment.hardware)
-    step_time = build_step_time(run.arm.steptime, model, hardware, tensor_parallel, kernels)
-    observer = PeakObserver(step_time)
-    workload = workload_of(project, run, load_point)
-    options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}")
-    result = run_engine(workload.requests, observer, options, concurrency=workload.concurrency)
-    seen = at_the_meter(run.rules, experiment, load_point)
-    return {
-        "status": RowStatus.OK.value,
-        "reason": "",
-        "metrics": _metrics(run.rules.definitions, experiment, load_point, result, seen),
-        "requests": len(workload.requests),
-        "counters": dataclasses.asdict(result.counters),
-        "occupancy": _occupancy(result, 0),
-        "peak_shares": {"flops": observer.compute_share, "bytes": observer.bandwidth_share},
-        "kernels": _kernels_in_words(run.arm.steptime),
-    }
+@dataclass(frozen=True)
+class Prediction:
+    """One load point as simulated.
+
+    Attributes
+    ----------
+    draws
+        One engine run per sequence of arrivals. What is no figure of the load point (steps, occupancy, distances) is
+        told of the first.
+    seen
+        What the measured figures contain beside the engine's time.
+    """
+
+    setup: Setup
+    draws: tuple[Draw, ...]
+    seen: MetricOptions
+
+    def value(self, definition: str) -> float | None:
+        """Return what a definition of `simulator.metrics` gives: the mean over the draws that have it, else None."""
+        found = [DEFINITIONS[definition].function(samples) for samples in self._samples]
+        known = [value for value in found if value is not None]
+        return math.fsum(known) / len(known) if known else None
+
+    @cached_property
+    def _samples(self) -> list[Samples]:
+        """Times of the completed requests of every draw that has some."""
+        return [Samples(done, self.seen) for draw in self.draws if (done := completed(draw.requests))]
+
+    @cached_property
+    def completed(self) -> Sequence[RequestResult]:
+        """Completed requests of the first draw."""
+        return completed(self.draws[0].requests)
+
+    @property
+    def requests(self) -> int:
+        """How many requests count, per draw."""
+        return len(self.draws[0].requests)
+
+    @property
+    def counters(self) -> RunCounters:
+        """Steps of the first draw, those of the warm-up included."""
+        return self.draws[0].counters
+
+    @property
+    def occupancy(self) -> Occupancy | None:
+        """What the completed requests of the first draw saw of each other; None where there are none."""
+        return occupancy(self.completed)
+
+    @property
+    def saturated(self) -> bool:
+        """Whether waiting grows through the load point in most draws."""
+        growing = sum(grows_queue(completed(draw.requests), self.seen) for draw in self.draws)
+        return 2 * growing > len(self.draws)
 
 
-def _replayed(project: Project, run: Run, load_point: str) -> dict[str, Any]:
-    """Simulate one load point as it was measured; what the load did is recorded beside the latencies."""
-    experiment = run.experiment
-    point = experiment.point(load_point)
-    hardware = project.hardware(experiment.hardware)
-    kernels = project.kernels(run.arm.steptime, experiment.hardware)
-    model = project.model(experiment.model)
-    observer = BranchObserver(build_step_time(run.arm.steptime, model, hardware, experiment.tensor_parallel, kernels))
-    options = engine_options(run.arm, experiment, source=f"{run.hypothesis}/{run.arm.name}", as_stated=True)
-    replay = experiment.replay(load_point, seed=project.settings.seeds.workload)
-    result = run_engine(replay.workload.requests, observer, options, concurrency=replay.workload.concurrency)
-    seen = at_the_meter(run.rules, experiment, load_point, skip_first=replay.warm_up)
-    return {
-        "status": RowStatus.OK.value,
-        "reason": "",
-        "metrics": _metrics(run.rules.definitions, experiment, load_point, result, seen),
-        "requests": len(replay.workload.requests) - replay.warm_up,
-        "counters": dataclasses.asdict(result.counters),
-        "occupancy": _occupancy(result, replay.warm_up),
-        "load": load_record(experiment, point, result, seen, observer.mixed),
-        "kernels": _kernels_in_words(run.arm.steptime),
-    }
+def simulate(
+    target: Target, setup: Setup, replays: Iterable[Replay] | None = None, observer: StepTimeModel | None = None
+) -> Prediction:
+    """Predict one load point.
+
+    Parameters
+    ----------
+    replays
+        What the engine is given instead of the requests as they were measured.
+    observer
+        Answers in place of the step-time model in the first draw, to look at its steps.
+    """
+    wanted = target.replays() if replays is None else tuple(replays)
+    models = [observer or setup.step_time, *[setup.step_time] * (len(wanted) - 1)]
+    draws = tuple(run_replay(one, model, setup.engine) for one, model in zip(wanted, models, strict=True))
+    seen = setup.client.in_figures_of(target.experiment, target.load_point.id)
+    return Prediction(setup, draws, seen.metric_options())
 
 
-def _occupancy(result: RunResult, skip_first: int) -> dict[str, float | None] | None:
-    """Return what the requests that count saw of each other; None where none completed."""
-    seen = occupancy(completed(result.requests[skip_first:]))
-    return dataclasses.asdict(seen) if seen else None
+def compared(wanted: Iterable[Wanted], prediction: Prediction) -> tuple[Comparison, ...]:
+    """Return measured metrics beside their predictions, in order."""
+    return tuple(
+        metric.beside(None if metric.predicted_by is None else prediction.value(metric.predicted_by))
+        for metric in wanted
+    )
 
 
-def _kernels_in_words(options: StepTimeOptions) -> str:
-    if not isinstance(options, MfuRooflineOptions):
-        return f"none (step time of family {options.family})"
-    if not options.compute_term:
-        return "none (memory traffic alone)"
-    if isinstance(options.mfu, ConstantMfuOptions):
-        return f"constant MFU {options.mfu.prefill:g} (prefill) and {options.mfu.decode:g} (decode)"
-    lookup = f", {options.mfu.policy} lookup" if options.mfu.source != "embedded" else ""
-    return f"{options.mfu.source} H100 kernels ({options.mfu.style} style{lookup})"
+def run_replay(replay: Replay, step_time: StepTimeModel, engine: EngineOptions) -> Draw:
+    """Serve requests once; the only place of the laboratory where the engine runs on a measured load."""
+    run = run_engine(replay.workload.requests, step_time, engine, concurrency=replay.workload.concurrency)
+    return Draw(tuple(run.requests[replay.warm_up :]), run.counters)
 
 
-def workload_of(project: Project, run: Run, load_point: str) -> Workload:
-    """Return the requests of one run as its rules want them sent."""
-    rule, experiment = run.rules.workload, run.experiment
-    measured = experiment.completed_workload(load_point)
+def measured_server(
+    experiment: Experiment, model: Model, hardware: Hardware, changes: Mapping[str, Any], source: str
+) -> EngineOptions:
+    """Return the engine that stands for the measured server.
+
+    Parameters
+    ----------
+    changes
+        Options a predictor wants otherwise.
+    source
+        What messages call the predictor.
+
+    Raises
+    ------
+    UnsupportedError
+        If the model cannot be split over the GPUs, or leaves no room for a KV cache on them.
+    """
+    require_runnable(model, experiment.tensor_parallel)
+    filled, _ = with_assumed_server(experiment, model, hardware)
+    require_room(filled, model, hardware)
+    return parse(EngineOptions, {**filled.server.engine_settings, **changes}, source=source)
+
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What decides a workload; hashed by name, because experiments have no hash of their own."""
+
+    experiment: Experiment
+    load_point: str
+    seed: int = 0
+    rule: WorkloadRule = AS_MEASURED
+    recordings: Path | None = None
+
+    def __hash__(self) -> int:
+        return hash((self.experiment.id, self.load_point, self.seed, self.rule, self.recordings))
+
+
+def replay_by_rule(experiment: Experiment, load_point: str, rule: WorkloadRule, recordings: Path) -> Replay:
+    """Return the requests of a load point as a rule other than `AS_MEASURED` wants them sent.
+
+    Parameters
+    ----------
+    recordings
+        Folder of recorded lengths and intervals, read where the rule asks for them.
+
+    Raises
+    ------
+    UnsupportedError
+        If recorded lengths are to be sent in a closed loop that was none.
+    """
+    return _drawn(_Drawing(experiment, load_point, rule=rule, recordings=recordings))
+
+
+@lru_cache(maxsize=KEPT_WORKLOADS)
+def _drawn(drawing: _Drawing) -> Replay:
+    experiment, load_point, rule = drawing.experiment, drawing.load_point, drawing.rule
+    if rule == AS_MEASURED or drawing.recordings is None:
+        return experiment.replay(load_point, drawing.seed)
+    measured = experiment.completed_workload(load_point, drawing.seed)
     if (rule.lengths, rule.arrivals) == (Lengths.REGENERATED, Arrivals.CLOSED_LOOP):
-        return measured
-    recorded = Recorded.load(project.root / "configs" / "methods" / (rule.recordings or run.method.id))
+        return Replay(measured, 0)
+    recorded = Recorded.load(drawing.recordings)
     requests = measured.requests
     if rule.lengths is Lengths.RECORDED:
         requests = _recorded_requests(recorded.lengths(experiment.workload.name))
     if rule.arrivals is Arrivals.CLOSED_LOOP:
-        return _closed_loop(requests, measured, f"{experiment.id}, {load_point}")
+        return Replay(_closed_loop(requests, measured, f"{experiment.id}, {load_point}"), 0)
     interval_us = recorded.interval_us(experiment.id)
-    spaced = (replace(request, arrival_us=position * interval_us) for position, request in enumerate(requests))
-    return Workload(requests=tuple(spaced), concurrency=None)
+    spaced = (replace(request, arrival_us=place * interval_us) for place, request in enumerate(requests))
+    return Replay(Workload(requests=tuple(spaced), concurrency=None), 0)
 
 
 def _recorded_requests(lengths: Iterable[RecordedLength]) -> tuple[Request, ...]:
@@ -170,30 +283,3 @@ def _closed_loop(requests: tuple[Request, ...], measured: Workload, where: str) 
     if measured.concurrency is None:
         raise UnsupportedError(f"{where}: was not measured in a closed loop, so recorded lengths have no place in it")
     return replace(measured, requests=requests)
-
-
-def _metrics(
-    definitions: Mapping[Metric, Definition],
-    experiment: Experiment,
-    load_point: str,
-    result: RunResult,
-    options: MetricOptions,
-) -> dict[str, Any]:
-    return {
-        metric.value: {
-            "predicted": measure(definition.predicted, result.requests, options),
-            **_measured(metric, definition, experiment, load_point),
-        }
-        for metric, definition in definitions.items()
-    }
-
-
-def _measured(metric: Metric, definition: Definition, experiment: Experiment, load_point: str) -> dict[str, Any]:
-    figures = experiment.point(load_point).measured
-    if definition.measured is MeasuredDefinition.ITL_FROM_MEANS and {"ttft_mean", "e2e_mean"} <= figures.keys():
-        half_digit_ms = experiment.measured_itl_half_digit_ms(load_point)
-        return {"measured": experiment.measured_itl_ms(load_point), "half_digit_ms": half_digit_ms}
-    figure = figures.get(metric.value)
-    if figure is None or definition.measured is MeasuredDefinition.ITL_FROM_MEANS:
-        return {"measured": None, "half_digit_ms": 0.0}
-    return {"measured": figure.value, "half_digit_ms": figure.half_digit}

@@ -222,17 +222,14 @@ def _natural(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdigit() else (0, part) for part in parts)
 
 
-def engine_options(arm: Arm, experiment: Experiment, source: str, *, as_stated: bool = False) -> EngineOptions:
-    """Return the server of one experiment as the arm wants it scheduled.
+def engine_options(arm: Arm, experiment: Experiment, source: str) -> EngineOptions:
+    """Return the server of one experiment as the arm wants it scheduled, with the settings that matter to one request.
 
-    `as_stated` takes every setting that is stated, KV blocks and limits included; else only those that matter to one
-    request at a time.
+    Load points that are repeated as measured run on `load_point.measured_server`.
     """
     settings = experiment.server.settings
-    known = {"token_budget": settings.token_budget, "prefix_caching": settings.prefix_caching}
-    if as_stated:
-        known = experiment.server.engine_settings
-    return parse(EngineOptions, {**known, **arm.engine}, source=source)
+    stated = {"token_budget": settings.token_budget, "prefix_caching": settings.prefix_caching}
+    return parse(EngineOptions, {**stated, **arm.engine}, source=source)
 
 
 def _check_methods(methods: Mapping[str, Method]) -> None:

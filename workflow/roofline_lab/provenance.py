@@ -32,7 +32,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "errata": ("errata.evaluation", "report.errata"),
     "index": ("report.index",),
 }
-# Of the settings these stages only use the seed of drawn workloads.
+# Of the settings these stages only use how random arrivals are drawn.
 SIMULATING = ("simulate", "sweep", "price")
 # Modules that know everything because they read or start everything. They count, but not what they import: what
 # they make of an author's files reaches a job as a file of its own.
@@ -100,7 +100,7 @@ def reachable(entries: Iterable[str], imports: Mapping[str, set[str]]) -> set[st
 def settings_digest(settings: Settings, stage: str = "render") -> str:
     """Return a hash of the settings the numbers of a stage depend on; how a check compares is none of them."""
     if stage in SIMULATING:
-        return digest_of({"workload": settings.seeds.workload})
+        return digest_of(settings.arrivals.model_dump(mode="json"))
     return digest_of(settings.model_dump(mode="json", exclude={"check"}))
 
 

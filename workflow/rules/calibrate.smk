@@ -32,6 +32,7 @@ rule calibration_fit:
 rule calibration_judgement:
     input:
         lambda wildcards: calibration_files.experiment_files(PROJECT.root, wildcards.experiment),
+        "configs/lab.yaml",
         fit="results/calibration/{name}/fit.json",
     output:
         "results/calibration/{name}/judged/{experiment}.json",

@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roofline_lab.calibration.client_overhead import ClientTime, client_time
 from roofline_lab.calibration.constants import (
     CONSTANTS,
     FIXED,
     STEP_CONSTANTS,
     at,
+    calibrated_client,
     data_sheet,
     options_of,
     positions,
     spreads,
     starts,
 )
+from roofline_lab.client_overhead import ClientTime
 from simulator.engine.records import RequestResult, RequestState
 from simulator.request_times import MetricOptions, e2e_us, ttft_us
 from simulator.steptime.options import CalibratedPhysicsOptions
@@ -57,12 +58,12 @@ def test_the_data_sheet_alone_has_peaks_and_no_costs():
 
 
 def test_engine_side_figures_contain_no_client():
-    assert client_time(starts(), "guidellm", "server") == ClientTime()
+    assert calibrated_client(starts(), "guidellm").in_figures_on("server") == ClientTime()
 
 
 def test_each_tool_has_its_own_time_and_an_unknown_one_their_mean():
     values = {**starts(), "guidellm_request_us": 4000.0, "inference_perf_request_us": 8000.0}
-    taken = [client_time(values, tool, "client").request_us for tool in ("guidellm", "inference-perf", "vllm-bench")]
+    taken = [calibrated_client(values, tool).request_us for tool in ("guidellm", "inference-perf", "vllm-bench")]
     assert taken == [4000.0, 8000.0, 6000.0]
 
 

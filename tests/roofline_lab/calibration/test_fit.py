@@ -109,12 +109,12 @@ def test_half_of_the_sets_lie_on_faces_and_checks_are_apart_from_them():
 def test_saturated_load_points_are_not_fitted_to():
     points = load_points(ROOT, ["guidellm_sweep_llama2_7b"], 5, seed=1)
     assert points
-    assert not any(point.load_point.saturated for point in points)
+    assert not any(point.target.load_point.saturated for point in points)
 
 
 def test_cold_requests_count_as_in_the_whole_run_however_many_are_simulated():
     short = load_points(ROOT, ["inference_perf_stages"], 150, seed=1)[0]
-    assert (short.cold, len(short.requests)) == (100, 150)
+    assert (short.cold, len(short.replay.workload.requests)) == (100, 150)
     assert short.cold_share == pytest.approx(100 / 3000)
     results = short.run(starts())
     cold, warm = (np.mean([r.first_token_us - r.arrival_us for r in part]) for part in (results[:100], results[100:]))
@@ -188,9 +188,9 @@ def test_a_shortened_run_arrives_at_the_rate_of_the_whole():
     short = load_points(ROOT, ["inference_perf_stages"], 300, seed=1)[1]
     rates = []
     for point in (whole, short):
-        arrivals = [request.arrival_us for request in point.requests[point.warm_up :]]
+        arrivals = [one.arrival_us for one in point.replay.workload.requests[point.replay.warm_up :]]
         rates.append((len(arrivals) - 1) / (arrivals[-1] - arrivals[0]))
-    assert short.warm_up == whole.warm_up
+    assert short.replay.warm_up == whole.replay.warm_up
     assert rates[1] == pytest.approx(rates[0], rel=1e-6)
 
 

@@ -8,8 +8,8 @@ import shutil
 import pytest
 import yaml
 
-from roofline_lab.predict import evaluate as predict
-from roofline_lab.predict.metrics import NO_INTER_TOKEN, ONE_TOKEN
+from roofline_lab.config import RandomArrivals
+from roofline_lab.scoring.comparison import NO_INTER_TOKEN, ONE_TOKEN, STAND_INS
 from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 from simulator.metrics import MetricName
 from tests.roofline_lab.builders import ROOT
@@ -238,7 +238,7 @@ def test_random_arrivals_are_averaged_over_several_sequences(stranger, monkeypat
     stranger.add(load_points=[poisson(per_s=30.0, requests=30)])
     predicted = []
     for draws in (1, 5):
-        monkeypatch.setattr(predict, "MAX_DRAWS", draws)
+        monkeypatch.setattr(RandomArrivals, "draws", lambda *_, draws=draws: draws)
         stranger.evaluate("--force")
         predicted.append(stranger.row("e2e_mean")["predicted"])
     assert predicted[0] != predicted[1]
@@ -285,7 +285,7 @@ def test_provenance_names_every_input_by_its_content(stranger):
     path = stranger.add()
     stranger.evaluate()
     first = json.loads((stranger.out / "provenance.json").read_text(encoding="utf-8"))
-    assert set(first) >= {"experiments", "models", "hardware", "predictors", "hashes", "seed"}
+    assert set(first) >= {"experiments", "models", "hardware", "predictors", "hashes", "seeds"}
     path.write_text(path.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
     stranger.evaluate("--force")
     second = json.loads((stranger.out / "provenance.json").read_text(encoding="utf-8"))
@@ -294,6 +294,4 @@ def test_provenance_names_every_input_by_its_content(stranger):
 
 
 def test_predicted_definitions_exist():
-    from roofline_lab.predict.metrics import STAND_INS
-
-    assert {name for _, name in STAND_INS} <= {metric.value for metric in MetricName}
+    assert {name for _, name in STAND_INS} <= {one.value for one in MetricName}

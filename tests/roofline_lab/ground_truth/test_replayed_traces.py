@@ -9,7 +9,7 @@ import json
 import pytest
 
 from roofline_lab.ground_truth.requests import MeasuredRequest
-from roofline_lab.load_point import simulate
+from roofline_lab.predict.arms import simulate
 from roofline_lab.project import load_project
 from roofline_lab.report.load_tables import distances
 from tests.roofline_lab.builders import ROOT

@@ -8,10 +8,10 @@ import json
 import pytest
 
 from roofline_lab.calibration.constants import FIXED, HOST_STEP, STEP_CONSTANTS, starts
-from roofline_lab.client_overhead import at_the_meter
+from roofline_lab.client_overhead import client_time
 from roofline_lab.hypotheses.arms import differences
 from roofline_lab.hypotheses.resolve import overlay
-from roofline_lab.load_point import simulate, workload_of
+from roofline_lab.predict.arms import replay_of, simulate
 from roofline_lab.project import Run
 from roofline_lab.provenance import run_inputs
 from roofline_lab.report.findings import build_report
@@ -121,7 +121,7 @@ def test_claims_about_the_physical_model_start_from_the_constants_a_fit_starts_f
 
 def sent(lab, arm, experiment=CODE):
     run = lab.run(ARRIVALS, METHOD, arm, experiment)
-    return workload_of(lab, run, "synchronous")
+    return replay_of(lab, run, "synchronous").workload
 
 
 def lengths(workload):
@@ -163,26 +163,30 @@ def test_recorded_lengths_have_no_place_in_a_loop_that_was_not_closed(lab):
 # --- around the engine ------------------------------------------------------------------------------
 
 
-def meter(lab, arm, experiment):
+def metric_options(run, load_point):
+    client = client_time(run.rules.client, run.experiment)
+    return client.in_figures_of(run.experiment, load_point).metric_options()
+
+
+def client_of(lab, arm, experiment):
     run = lab.run(CLIENT, METHOD, arm, experiment)
-    return at_the_meter(run.rules, run.experiment, "synchronous", skip_first=3)
+    return metric_options(run, "synchronous")
 
 
 def test_the_clients_time_is_part_of_what_the_client_measured_alone(lab):
-    at_client, at_server = (meter(lab, "per_request_and_token", name) for name in (CODE, SWEEP))
+    at_client, at_server = (client_of(lab, "per_request_and_token", one) for one in (CODE, SWEEP))
     assert (at_client.client_offset_us, at_client.client_us_per_prompt_token) == (6000, 2.0)
     assert (at_server.client_offset_us, at_server.client_us_per_prompt_token) == (0, 0.0)
-    assert at_client.skip_first == at_server.skip_first == 3
 
 
 def test_a_control_can_add_it_where_it_must_not_be(lab):
-    assert meter(lab, "at_the_server_too", SWEEP).client_offset_us == 6000
+    assert client_of(lab, "at_the_server_too", SWEEP).client_offset_us == 6000
 
 
 def test_without_a_rule_the_constant_an_experiment_states_stands(lab):
     stated = "66-qwen2-5-7b-instruct-tp1-reasoning-lite-1-1"
     run = lab.run("h5b_mixed_batch_under_load", "multi_rate", "baseline", stated)
-    assert at_the_meter(run.rules, run.experiment, "stage_0").client_offset_us == 10_000
+    assert metric_options(run, "stage_0").client_offset_us == 10_000
 
 
 def test_a_definition_is_read_on_both_sides_of_the_arm_that_varies_it(lab):
@@ -201,7 +205,7 @@ def test_an_unknown_place_of_recordings_is_an_error_that_names_the_file(lab):
     run = lab.run(ARRIVALS, METHOD, "open_loop", CODE)
     lost = dataclasses.replace(run, arm=dataclasses.replace(arm, rules=rules))
     with pytest.raises(ConfigError, match=r"nowhere.arrival_intervals\.csv: cannot be read"):
-        workload_of(lab, lost, "synchronous")
+        replay_of(lab, lost, "synchronous")
 
 
 # --- on the page ------------------------------------------------------------------------------------

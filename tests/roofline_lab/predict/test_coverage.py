@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from roofline_lab.calibration.record import load_calibration
+from roofline_lab.ground_truth.assumed_server import require_room, with_assumed_server
 from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.predict.coverage import architecture_of, coverage_of
-from roofline_lab.predict.servers import completed, require_room
 from simulator.hardware import load_hardware
 from simulator.model import load_model
 from tests.roofline_lab.builders import ROOT
@@ -262,5 +262,5 @@ def test_every_server_of_the_project_has_room_for_its_model():
     for experiment in (*load_set(ROOT, "all_client"), *load_set(ROOT, "multi_rate")):
         model = load_model(ROOT / "configs" / "models" / f"{experiment.model}.json")
         hardware = load_hardware(ROOT / "configs" / "hardware" / f"{experiment.hardware}.yaml")
-        filled, _ = completed(experiment, model, hardware)
+        filled, _ = with_assumed_server(experiment, model, hardware)
         require_room(filled, model, hardware)

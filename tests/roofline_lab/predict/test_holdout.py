@@ -104,18 +104,24 @@ def test_options_have_no_record_of_what_they_were_tuned_to(stranger):
     assert "No prediction here is known to be of a model outside the fit" in stranger.page
 
 
-def test_the_projects_own_experiments_come_out_as_in_the_report_of_the_calibration(stranger):
-    """Same constants, same engine, no random arrivals: the same predictions to the printed digit."""
-    name = "20260210-qwen3-14b-tp1-codesweep"
+@pytest.mark.parametrize(
+    ("name", "load_point", "metrics"),
+    [
+        ("20260210-qwen3-14b-tp1-codesweep", "synchronous", ("ttft_mean", "itl_mean", "e2e_mean")),
+        ("jan21-llama7b-train-1", "constant_0.428", ("ttft_mean", "itl_mean", "e2e_mean")),
+    ],
+)
+def test_the_projects_own_load_points_come_out_as_in_the_report_of_the_calibration(stranger, name, load_point, metrics):
+    """Same constants, same engine, same arrivals: the same predictions to the printed digit."""
     assert stranger.evaluate(path=ROOT / "ground_truth" / name) == 0
     path = ROOT / "reports" / "calibration" / "h100_vllm" / "predictions.csv"
     with path.open(encoding="utf-8", newline="") as stream:
         reported = {
             row["metric"]: row
             for row in csv.DictReader(stream)
-            if (row["load_point"], row["variant"]) == (f"{name}/synchronous", "held_out")
+            if (row["load_point"], row["variant"]) == (f"{name}/{load_point}", "held_out")
         }
-    for mine, theirs in (("ttft_mean", "ttft_mean"), ("inter_token_mean", "itl_mean"), ("e2e_mean", "e2e_mean")):
-        row = stranger.row(mine)
-        assert f"{float(row['predicted']):.4f}" == reported[theirs]["predicted_ms"]
-        assert f"{float(row['measured']):.4f}" == reported[theirs]["measured_ms"]
+    for metric in metrics:
+        row = stranger.row(metric.replace("itl", "inter_token"), load_point=load_point)
+        assert f"{float(row['predicted']):.4f}" == reported[metric]["predicted_ms"]
+        assert f"{float(row['measured']):.4f}" == reported[metric]["measured_ms"]

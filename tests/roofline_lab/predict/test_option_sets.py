@@ -7,8 +7,12 @@ import yaml
 
 from roofline_lab.calibration.record import load_calibration
 from roofline_lab.ground_truth.reading import load_experiment
-from roofline_lab.predict.option_sets import FILE, CalibratedStepTimes, load_option_sets
+from roofline_lab.predict.coverage import Coverage
+from roofline_lab.predict.option_sets import FILE, load_option_sets
+from roofline_lab.predict.predictors import CalibratedPredictor
+from roofline_lab.predict.replay import refuse_in_sample
 from roofline_lab.project import load_project
+from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError, UnsupportedError
 from tests.roofline_lab.builders import ROOT
 
@@ -30,40 +34,51 @@ def calibration():
     return load_calibration(ROOT / "configs" / "calibration" / "h100_vllm.yaml")
 
 
+def setup(predictor, lab, experiment, model=None):
+    return predictor.setup(experiment, model or lab.model(experiment.model), lab.hardware(experiment.hardware))
+
+
+def client_offset_us(setup, side):
+    return setup.client.in_figures_on(side).metric_options().client_offset_us
+
+
 def test_the_adopted_arm_of_h2b_and_the_corrected_baseline_are_tried(option_sets, lab, llama):
     assert {"h1_h2b", "corrected", "calibrated"} <= option_sets.keys()
-    arms = {arm.name: arm.steptime for arm in lab.arms("h2b_scaled_overhead", "multi_rate")}
-    assert option_sets["h1_h2b"].step_times.options(llama) == arms["scaled"]
-    assert option_sets["corrected"].step_times.options(llama).bandwidth_efficiency is None
+    arms = {one.name: one.steptime for one in lab.arms("h2b_scaled_overhead", "multi_rate")}
+    assert setup(option_sets["h1_h2b"].predictor, lab, llama).options == arms["scaled"]
+    assert setup(option_sets["corrected"].predictor, lab, llama).options.bandwidth_efficiency is None
 
 
 def test_every_set_decides_something_else(option_sets):
-    assert len({one.step_times.digest for one in option_sets.values()}) == len(option_sets)
+    assert len({one.digest for one in option_sets.values()}) == len(option_sets)
 
 
-def test_an_arm_takes_the_client_time_of_the_experiment(option_sets, llama):
-    step_times = option_sets["h1_h2b"].step_times
-    assert step_times.client(llama, "client").client_offset_us == 10_000
-    assert step_times.client(llama, "server").client_offset_us == 0
+def test_an_arm_takes_the_client_time_and_the_server_of_the_experiment(option_sets, lab, llama):
+    for name in ("h1_h2b", "published_h1_h2b"):
+        found = setup(option_sets[name].predictor, lab, llama)
+        assert client_offset_us(found, "client") == 10_000
+        assert client_offset_us(found, "server") == 0
+        assert found.engine == EngineOptions(**llama.server.engine_settings)
 
 
-def test_a_calibration_takes_the_constants_without_the_family(calibration, llama):
-    step_times = CalibratedStepTimes("h100_vllm", calibration)
+def test_a_calibration_takes_the_constants_without_the_family(option_sets, lab, calibration, llama):
+    found = setup(option_sets["calibrated"].predictor, lab, llama)
     held_out = calibration.held_out["Llama2-7B"]
-    assert step_times.options(llama).layer_us == held_out["layer_us"] != calibration.values["layer_us"]
-    assert step_times.client(llama, "client").client_offset_us == round(held_out["inference_perf_request_us"])
+    assert found.options.layer_us == held_out["layer_us"] != calibration.values["layer_us"]
+    assert client_offset_us(found, "client") == round(held_out["inference_perf_request_us"])
 
 
-def test_a_calibration_without_held_out_constants_is_no_prediction_of_its_family(calibration, llama):
-    step_times = CalibratedStepTimes("h100_vllm", calibration.model_copy(update={"held_out": {}}))
+def test_a_calibration_without_held_out_constants_is_no_prediction_of_its_family(lab, calibration, llama):
+    alone = calibration.model_copy(update={"held_out": {}})
+    predictor = CalibratedPredictor("h100_vllm", alone, Coverage())
     with pytest.raises(UnsupportedError, match=r"was fitted to Llama2-7B and keeps no constants without it"):
-        step_times.options(llama)
+        refuse_in_sample(predictor, llama, lab.model(llama.model))
 
 
-def test_a_family_that_was_never_fitted_to_takes_all_constants(calibration, llama):
-    step_times = CalibratedStepTimes("h100_vllm", calibration)
-    other = llama.model_copy(update={"family": "Another"})
-    assert step_times.options(other).layer_us == calibration.values["layer_us"]
+def test_a_family_that_was_never_fitted_to_takes_all_constants(option_sets, lab, calibration, llama):
+    other = llama.model_copy(update={"family": "Another", "model": "phi-4"})
+    found = setup(option_sets["calibrated"].predictor, lab, other)
+    assert found.options.layer_us == calibration.values["layer_us"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import json
 
 import pytest
 
-from roofline_lab.load_point import simulate, workload_of
+from roofline_lab.predict.arms import replay_of, simulate
 from roofline_lab.project import engine_options
 from roofline_lab.report.overhead_table import overhead_parts_us
 from roofline_lab.run_files import error_rows
@@ -80,7 +80,7 @@ def closing_errors(lab, tables):
     for run in lab.runs(FIXED):
         if (run.method.id, run.arm.name) != (METHOD, "fixed"):
             continue
-        workload = workload_of(lab, run, "synchronous")
+        workload = replay_of(lab, run, "synchronous").workload
         options = engine_options(run.arm, run.experiment, source="test")
         done = run_engine(workload.requests, step_time(lab, run, tables), options)
         measured = run.experiment.point("synchronous").measured["e2e_mean"].value

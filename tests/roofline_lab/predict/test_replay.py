@@ -35,7 +35,7 @@ def as_simulated(toy_run, lab, options, rows, factor=1.0, offset_ms=0.0, **keys)
     toy_run.measured(rows, **keys)
     (recording,) = load_recordings(toy_run.root, [toy_run.traces])
     seen = MetricOptions(client_offset_us=round(offset_ms * US_PER_MS))
-    results = simulate(lab, recording, options)
+    results = simulate(lab, recording, options).draws[0].requests
     for row, request in zip(rows, results, strict=True):
         row |= {
             "ttft_ms": factor * ttft_us(request, seen) / US_PER_MS,
@@ -114,7 +114,7 @@ def test_what_a_set_cannot_price_is_a_failure_with_its_reason(toy_run, lab, corr
         raise UnsupportedError("too exotic")
 
     toy_run.measured(requests())
-    monkeypatch.setattr("roofline_lab.predict.replay.step_time_of", refuse)
+    monkeypatch.setattr("roofline_lab.predict.predictors.build_step_time", refuse)
     (found,) = scored(toy_run, lab, corrected)
     assert found.failure == "too exotic"
     assert not found.has_latencies
@@ -131,7 +131,7 @@ def test_a_request_too_long_for_the_server_is_unfinished(toy_run, lab, corrected
 
 
 def test_errors_of_single_requests_are_paired():
-    sample = Sample(measured=(10.0, 20.0, 40.0), predicted=(20.0, 20.0, 20.0))
+    sample = Sample(measured=(10.0, 20.0, 40.0), predicted_us=(20_000, 20_000, 20_000))
     assert sample.request_error_pct == 50.0
     assert sample.wasserstein_ms == pytest.approx(10.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.load_point import workload_of
+from roofline_lab.predict.arms import replay_of
 from roofline_lab.project import load_project
 from roofline_lab.report.audit import PEAK_SLACK
 from roofline_lab.vocabulary import Reproduction, Scope, Statistic
@@ -111,14 +111,14 @@ def test_prefill_time_falls_with_tp_as_its_work_is_divided(by_run):
 def test_every_request_is_served_and_first_tokens_come_before_the_last(lab, by_run, run):
     row = by_run[run]
     assert row["status"] == "ok"
-    assert row["requests"] == len(workload_of(lab, lab.run(HYPOTHESIS, *run), "synchronous").requests)
+    assert row["requests"] == len(replay_of(lab, lab.run(HYPOTHESIS, *run), "synchronous").workload.requests)
     assert 0 < predicted_ms(row, "ttft_mean") < predicted_ms(row, "e2e_mean")
     assert row["counters"]["preemptions"] == 0
 
 
 @pytest.mark.parametrize("run", CORRECTED, ids="-".join)
 def test_one_request_at_a_time_never_mixes_phases_and_decodes_every_token_but_the_first(lab, by_run, run):
-    requests = workload_of(lab, lab.run(HYPOTHESIS, *run), "synchronous").requests
+    requests = replay_of(lab, lab.run(HYPOTHESIS, *run), "synchronous").workload.requests
     counters = by_run[run]["counters"]
     assert counters["mixed_steps"] == 0
     assert (

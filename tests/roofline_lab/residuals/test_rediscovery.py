@@ -11,7 +11,7 @@ import json
 import pytest
 
 from roofline_lab.hypotheses.arms import Arm
-from roofline_lab.load_point import simulate
+from roofline_lab.predict.arms import simulate
 from roofline_lab.residuals.ranking import ranked_terms
 from roofline_lab.residuals.rows import residuals_of
 from roofline_lab.vocabulary import Metric

@@ -10,7 +10,7 @@ from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.reading import load_experiment
 from roofline_lab.hypotheses.criteria import Where
 from roofline_lab.hypotheses.spec import Hypothesis
-from roofline_lab.load_point import simulate
+from roofline_lab.predict.arms import setup_of, simulate
 from roofline_lab.project import engine_options, load_project
 from roofline_lab.report.findings import build_report
 from roofline_lab.report.load_numbers import load_numbers
@@ -116,7 +116,7 @@ def test_branch_counts_add_up_to_the_mixed_steps(rows):
 
 def test_the_server_has_all_stated_limits(laboratory):
     run = laboratory.run(HYPOTHESIS, "multi_rate", "longer", SWEEP)
-    stated = engine_options(run.arm, run.experiment, "test", as_stated=True)
+    stated = setup_of(laboratory, run).engine
     assert stated == EngineOptions(**run.experiment.server.engine_settings)
     assert stated.kv_blocks == run.experiment.server.known.kv_blocks
     assert engine_options(run.arm, run.experiment, "test").kv_blocks == EngineOptions().kv_blocks
@@ -306,8 +306,9 @@ def page_seeds(laboratory, hypothesis):
 
 def test_a_page_says_which_load_points_have_drawn_arrivals_and_with_which_seed(laboratory):
     words = page_seeds(laboratory, "h5b_mixed_batch_under_load")
-    assert f"workload {laboratory.settings.seeds.workload}: at 24 of 36 load points" in words
-    assert "another draw gives other figures" in words
+    assert "arrivals 42, 43, 44, 45, 46: at 24 of 36 load points" in words
+    assert "a prediction is their mean" in words
+    assert "other draws give other values" in words
 
 
 def test_a_page_of_recorded_and_regenerated_requests_says_that_nothing_is_drawn(laboratory):

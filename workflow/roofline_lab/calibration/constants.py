@@ -17,6 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from roofline_lab.client_overhead import ClientTime
+from roofline_lab.ground_truth.experiment import Tool
 from simulator.steptime.options import CalibratedPhysicsOptions
 
 Where = Literal["step", "client"]
@@ -152,6 +154,13 @@ CONSTANTS: tuple[Constant, ...] = (
     ),
 )
 
+# Time of the measuring client per request, by tool. A tool without a constant of its own gets the mean of these.
+REQUEST_CONSTANTS: Mapping[str, str] = {
+    "guidellm": "guidellm_request_us",
+    "inference-perf": "inference_perf_request_us",
+}
+PER_PROMPT_TOKEN = "client_us_per_prompt_token"
+
 # Becomes the model's `step_us` where the server does not schedule ahead.
 HOST_STEP = "host_step_us"
 
@@ -214,6 +223,13 @@ def options_of(values: Values, *, schedule_ahead: bool, lm_head: bool = True) ->
     step = {constant.name: values[constant.name] for constant in STEP_CONSTANTS if constant.name != HOST_STEP}
     step_us = 0.0 if schedule_ahead else values[HOST_STEP]
     return CalibratedPhysicsOptions(family="calibrated_physics", step_us=step_us, lm_head=lm_head, **step, **FIXED)
+
+
+def calibrated_client(values: Values, tool: Tool) -> ClientTime:
+    """Return the time outside the engine that constants give the client of a tool."""
+    own = REQUEST_CONSTANTS.get(tool)
+    known = [values[name] for name in REQUEST_CONSTANTS.values()]
+    return ClientTime(values[own] if own else sum(known) / len(known), values[PER_PROMPT_TOKEN])
 
 
 def data_sheet() -> dict[str, float]:

@@ -22,6 +22,8 @@ SURFACE_SOURCES = f"{RESULTS}/surface_sources.sha256"
 PAGE_SOURCES = f"{RESULTS}/page_sources.sha256"
 # Modules a response surface depends on; surfaces take most of the time, and a new table needs none.
 SURFACE_MODULES = ("constants.py", "points.py", "surface.py")
+# Modules of other rooms that every simulated load point depends on.
+ENGINE_CALL = ("load_point.py", "client_overhead.py", "ground_truth/assumed_server.py")
 
 # Modules that only write pages: a new table needs no new fit.
 PAGE_MODULES = Path("report/calibration")
@@ -30,7 +32,7 @@ PAGE_MODULES = Path("report/calibration")
 def record_sources(root: Path) -> None:
     """Write the hashes of the code each stage depends on; untouched where nothing changed."""
     package = root / "workflow" / "roofline_lab" / "calibration"
-    simulator = simulator_sources(root)
+    simulator = [*simulator_sources(root), *(package.parent / name for name in ENGINE_CALL)]
     _record(root, SURFACE_SOURCES, [*simulator, *(package / name for name in SURFACE_MODULES)])
     _record(root, SOURCES, [*simulator, *sorted(package.glob("*.py"))])
     _record(root, PAGE_SOURCES, sorted((package.parent / PAGE_MODULES).glob("*.py")))

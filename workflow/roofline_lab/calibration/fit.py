@@ -13,8 +13,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roofline_lab.calibration.client_overhead import PER_PROMPT_TOKEN, REQUEST_CONSTANTS
-from roofline_lab.calibration.constants import CONSTANTS, Vector, at, positions, spreads, starts, vector_at
+from roofline_lab.calibration.constants import (
+    CONSTANTS,
+    PER_PROMPT_TOKEN,
+    REQUEST_CONSTANTS,
+    Vector,
+    at,
+    positions,
+    spreads,
+    starts,
+    vector_at,
+)
 from roofline_lab.calibration.least_squares import Solution, minimise
 from roofline_lab.calibration.points import METRICS, Point
 from roofline_lab.calibration.surface import Stack, Surface
@@ -149,7 +158,7 @@ def fit(problem: Problem, ideal: Collection[str] = ()) -> Fit:
 def _client_row(point: Point, prompt_tokens: float) -> list[float]:
     """Say how often each constant enters the point's TTFT outside the engine."""
     row = dict.fromkeys(NAMES, 0.0)
-    if point.experiment.side_of(point.load_point.id) == "client":
+    if point.experiment.side_of(point.target.load_point.id) == "client":
         own = REQUEST_CONSTANTS.get(point.experiment.tool)
         chosen = [own] if own else list(REQUEST_CONSTANTS.values())
         for name in chosen:

@@ -14,10 +14,10 @@ from typing import Any
 from roofline_lab.calibration.constants import CONSTANTS, data_sheet, starts
 from roofline_lab.calibration.files import experiments_of
 from roofline_lab.calibration.fit import NAMES, Fit, Problem, fit, problem_of
-from roofline_lab.calibration.judge import judge_point
+from roofline_lab.calibration.judge import judge
 from roofline_lab.calibration.kernel_counts import EXTRA_KERNELS, with_extra_kernels
 from roofline_lab.calibration.plan import Plan, load_plan
-from roofline_lab.calibration.points import Point, load_points
+from roofline_lab.calibration.points import Point, load_points, load_targets
 from roofline_lab.calibration.surface import Surface, surface_of
 from roofline_lab.calibration.validation import (
     ablations,
@@ -28,7 +28,9 @@ from roofline_lab.calibration.validation import (
     resamples,
     start_dependence,
 )
+from roofline_lab.config import load_settings
 from roofline_lab.files import json_text
+from roofline_lab.load_point import Target
 
 # Digits a constant is kept with: far below its uncertainty, far above the noise of linear algebra.
 DIGITS = 6
@@ -37,7 +39,7 @@ DIGITS = 6
 def surface_job(root: Path, name: str, experiment: str) -> str:
     """Return the response surfaces of one experiment's load points, as JSON."""
     plan = load_plan(root, name)
-    points = _points(root, plan, plan.train_sets, plan.requests_per_point)
+    points = _points(root, plan)
     found = [surface_of(point, plan.samples, plan.seed) for point in points if point.experiment.id == experiment]
     return json_text([surface.as_dict() for surface in found])
 
@@ -46,11 +48,11 @@ def fit_job(root: Path, name: str, surface_files: Iterable[str]) -> str:
     """Return the fit to everything, all its folds, intervals and the learning curve, as JSON."""
     plan = load_plan(root, name)
     surfaces = {surface.name: surface for path in surface_files for surface in _surfaces(root / path)}
-    points = _points(root, plan, plan.train_sets, plan.requests_per_point)
+    points = _points(root, plan)
     problem = problem_of(points, surfaces, plan.weights.model_dump(), plan.scatter)
     alone = problem.take([i for i, point in enumerate(points) if point.experiment.id in _synchronous(root, plan)])
     whole = fit(problem)
-    families = sorted({*families_of(problem), *(point.family for point in _judged(root, plan))})
+    families = sorted({*families_of(problem), *(target.experiment.family for target in _judged(root, plan))})
     drawn = resamples(problem, plan.bootstrap_resamples, plan.seed)
     return json_text(
         {
@@ -82,12 +84,12 @@ def judge_job(root: Path, name: str, experiment: str, fit_file: str) -> str:
     """Return what every variant of the constants predicts for one experiment, as JSON."""
     plan = load_plan(root, name)
     fitted = json.loads((root / fit_file).read_text(encoding="utf-8"))
-    points = [one for one in _judged(root, plan) if one.experiment.id == experiment]
-    variants = dict(_variants(fitted, points[0].family, experiment in _synchronous(root, plan)))
-    if points[0].mixture:
-        held_out, model = variants["held_out"], points[0].model
+    targets = [target for target in _judged(root, plan) if target.experiment.id == experiment]
+    variants = dict(_variants(fitted, targets[0].experiment.family, experiment in _synchronous(root, plan)))
+    if targets[0].model.num_local_experts:
+        held_out, model = variants["held_out"], targets[0].model
         variants |= {name: with_extra_kernels(held_out, model, share) for name, share in EXTRA_KERNELS.items()}
-    return json_text([_judgement(point, variants) for point in points])
+    return json_text([_judgement(target, variants) for target in targets])
 
 
 # --- parts ------------------------------------------------------------------------------------
@@ -105,10 +107,10 @@ def _variants(fitted: dict[str, Any], family: str, synchronous: bool) -> Iterato
     yield "data_sheet", data_sheet()
 
 
-def _judgement(point: Point, variants: dict[str, dict[str, float]]) -> dict[str, Any]:
-    experiment, load_point = point.experiment, point.load_point
+def _judgement(target: Target, variants: dict[str, dict[str, float]]) -> dict[str, Any]:
+    experiment, load_point = target.experiment, target.load_point
     return {
-        "name": point.name,
+        "name": target.name,
         "experiment": experiment.id,
         "load_point": load_point.id,
         "family": experiment.family,
@@ -118,8 +120,8 @@ def _judgement(point: Point, variants: dict[str, dict[str, float]]) -> dict[str,
         "side": experiment.side_of(load_point.id),
         "strategy": load_point.strategy,
         "rate_per_s": load_point.rate_per_s,
-        "mixture": point.mixture,
-        "variants": {variant: judge_point(point, values) for variant, values in variants.items()},
+        "mixture": bool(target.model.num_local_experts),
+        "variants": {variant: judge(target, values) for variant, values in variants.items()},
     }
 
 
@@ -136,12 +138,12 @@ def _surfaces(path: Path) -> list[Surface]:
     return [Surface.from_dict(one) for one in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def _judged(root: Path, plan: Plan) -> tuple[Point, ...]:
-    return _points(root, plan, (*plan.train_sets, *plan.judged_sets), None)
+def _judged(root: Path, plan: Plan) -> tuple[Target, ...]:
+    return load_targets(root, (*plan.train_sets, *plan.judged_sets), load_settings(root).arrivals)
 
 
-def _points(root: Path, plan: Plan, sets: Iterable[str], limit: int | None) -> tuple[Point, ...]:
-    return load_points(root, sets, limit, plan.seed)
+def _points(root: Path, plan: Plan) -> tuple[Point, ...]:
+    return load_points(root, plan.train_sets, plan.requests_per_point, plan.seed)
 
 
 def _synchronous(root: Path, plan: Plan) -> frozenset[str]:

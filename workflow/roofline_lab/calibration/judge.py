@@ -1,57 +1,46 @@
 """Predictions of whole load points by the engine itself, beside what was measured.
 
-Contract: `judge_point` simulates every request of one load point (none are left out, no surface is involved)
-and gives predicted and measured figure for each metric that was measured: means, and p50, p90, p95, p99
-where there are any. Measured figures play no part in the prediction.
+Contract: `judge` simulates every request of one load point (none are left out, no surface is involved)
+and gives predicted and measured value of each metric that was measured: means, and p50, p90, p95, p99
+where there are any.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from typing import Any
 
 from roofline_lab.calibration.constants import Values
-from roofline_lab.calibration.points import METRICS, Point
-from simulator.engine.records import RequestState
+from roofline_lab.calibration.points import setup_of
+from roofline_lab.load_point import Target, compared, simulate
+from roofline_lab.scoring.comparison import INTER_TOKEN, Comparison, Status, wanted_metrics
 from simulator.errors import ConfigError
-from simulator.metrics import measure
 
-# Measured figure -> definition that predicts it. ITL stands for what published means allow.
-PERCENTILES = ("p50", "p90", "p95", "p99")
-PREDICTED_BY = {
-    **{f"{metric}_{rank}": f"{metric}_{rank}" for metric in ("ttft", "e2e") for rank in ("mean", *PERCENTILES)},
-    **{f"tpot_{rank}": f"tpot_request_{rank}" for rank in PERCENTILES},
-    "itl_mean": "itl_ratio_of_means",
-}
+# A calibration is judged by latencies; its pages call the time between tokens ITL.
+MEANS = {"ttft_mean": "ttft_mean", INTER_TOKEN: "itl_mean", "e2e_mean": "e2e_mean"}
+PERCENTILE = re.compile(r"(ttft|tpot|e2e)_p\d+")
 
 
-def judge_point(point: Point, values: Values) -> dict[str, Any]:
-    """Return predicted and measured figures of one load point, in ms, and how many requests completed.
+def judge(target: Target, values: Values) -> dict[str, Any]:
+    """Return predicted and measured values of one load point, in ms, and how many requests completed.
 
     Raises
     ------
     ConfigError
         If no request completes under these constants.
     """
-    results = point.run(values)
-    options = point.client(values).metric_options()
-    figures = {}
-    for name, measured in measured_figures(point):
-        predicted = measure(PREDICTED_BY[name], results, options)
-        if predicted is None:
-            raise ConfigError(f"{point.name}: no request completes; the load is beyond what this server can do")
-        figures[name] = {"predicted": predicted, "measured": measured}
+    prediction = simulate(target, setup_of(target.experiment, target.model, target.hardware, values))
+    if not prediction.completed:
+        raise ConfigError(f"{target.name}: no request completes; the load is beyond what this server can do")
+    found = compared(wanted_metrics(target.experiment, target.load_point), prediction)
+    judged = {comparison.name: comparison for comparison in found if comparison.status is Status.OK}
+    percentiles = {name: name for name in sorted(judged) if PERCENTILE.fullmatch(name)}
     return {
-        "figures": figures,
-        "completed": sum(result.state is RequestState.COMPLETED for result in results),
-        "requests": len(results),
+        "figures": {called: _pair(judged[name]) for name, called in (MEANS | percentiles).items() if name in judged},
+        "completed": len(prediction.completed),
+        "requests": prediction.requests,
     }
 
 
-def measured_figures(point: Point) -> Iterator[tuple[str, float]]:
-    """Yield every measured figure that can be predicted, means first."""
-    means = dict(zip(METRICS, point.measured, strict=True))
-    yield from ((f"{metric}_mean", means[metric]) for metric in METRICS)
-    for name, figure in sorted(point.load_point.measured.items()):
-        if name in PREDICTED_BY and not name.endswith("_mean") and figure.definition != "guidellm":
-            yield name, figure.value
+def _pair(comparison: Comparison) -> dict[str, float | None]:
+    return {"predicted": comparison.predicted, "measured": comparison.measured}

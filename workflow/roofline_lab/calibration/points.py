@@ -1,9 +1,9 @@
 """The load points a calibration is fitted to or judged on, ready to be simulated again and again.
 
-Contract: `load_points` gives every load point of some sets that was not saturated, once, in the sets'
-order. A point knows its measured means and predicts them from a step-time model. Where only its first
-`limit` requests are simulated, cold ones (the first round of a prompt pool) still count as much as in
-the whole run.
+Contract: `load_targets` gives every load point of some sets that was not saturated, once, in the sets'
+order; `setup_of` says what constants mean there. For a fit, `load_points` makes a `Point` of each: it knows its
+measured means and predicts them. Where only its first `limit` requests are simulated, cold ones (the first round of a
+prompt pool) still count as much as in the whole run.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from roofline_lab.calibration.client_overhead import ClientTime, client_time
-from roofline_lab.calibration.constants import Values, options_of
-from roofline_lab.ground_truth.experiment import Experiment
-from roofline_lab.ground_truth.load import LoadPoint
+from roofline_lab.calibration.constants import Values, calibrated_client, options_of
+from roofline_lab.client_overhead import ClientTime
+from roofline_lab.config import RandomArrivals
+from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.reading import load_set
-from simulator.engine.loop import run as run_engine
+from roofline_lab.load_point import Setup, Target, measured_server, run_replay
 from simulator.engine.options import EngineOptions
-from simulator.engine.records import Request, RequestResult
+from simulator.engine.records import RequestResult
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware, load_hardware
 from simulator.model import Model, load_model
@@ -29,6 +29,42 @@ from simulator.steptime.build import build_step_time
 from simulator.workload.prefixes import PromptPool
 
 METRICS = ("ttft", "itl", "e2e")
+SOURCE = "calibration"
+
+
+def load_targets(root: Path, sets: Iterable[str], arrivals: RandomArrivals) -> tuple[Target, ...]:
+    """Return every load point of `sets` that is not known to be saturated, each experiment once.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    arrivals
+        How random arrivals that were not recorded are drawn.
+    """
+    experiments = {experiment.id: experiment for name in sets for experiment in load_set(root, name)}
+    return tuple(
+        Target(experiment, point, *_what_ran(root, experiment), arrivals)
+        for experiment in experiments.values()
+        for point in experiment.load_points
+        if not point.saturated
+    )
+
+
+def _what_ran(root: Path, experiment: Experiment) -> tuple[Model, Hardware]:
+    """Return model and GPU of an experiment of the project."""
+    return (
+        load_model(root / "configs" / "models" / f"{experiment.model}.json"),
+        load_hardware(root / "configs" / "hardware" / f"{experiment.hardware}.yaml"),
+    )
+
+
+def setup_of(experiment: Experiment, model: Model, hardware: Hardware, values: Values) -> Setup:
+    """Return what a set of constants means for the load points of one experiment."""
+    engine = measured_server(experiment, model, hardware, {}, SOURCE)
+    options = options_of(values, schedule_ahead=engine.schedule_ahead)
+    step_time = build_step_time(options, model, hardware, experiment.tensor_parallel)
+    return Setup(options, step_time, engine, calibrated_client(values, experiment.tool))
 
 
 class EngineMeans(NamedTuple):
@@ -42,12 +78,12 @@ class EngineMeans(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One measured load point.
+    """One measured load point, as a fit sees it.
 
     Attributes
     ----------
-    requests, warm_up, concurrency
-        What the engine is given; the first `warm_up` requests only fill the prefix cache.
+    replay
+        What the engine is given; its warm-up requests only fill the prefix cache.
     cold, cold_share
         How many of the others come first and find nothing in the cache, and their share of the
         whole measured run.
@@ -57,14 +93,9 @@ class Point:
         Whether steps contain the projection to the vocabulary; see `switched`.
     """
 
-    experiment: Experiment
-    load_point: LoadPoint
-    model: Model
-    hardware: Hardware
+    target: Target
     engine: EngineOptions
-    requests: tuple[Request, ...]
-    warm_up: int
-    concurrency: int | None
+    replay: Replay
     cold: int
     cold_share: float
     measured: tuple[float, float, float]
@@ -73,17 +104,17 @@ class Point:
     @property
     def name(self) -> str:
         """Experiment and load point."""
-        return f"{self.experiment.id}/{self.load_point.id}"
+        return self.target.name
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was measured."""
+        return self.target.experiment
 
     @property
     def family(self) -> str:
         """Model family; what is held out together."""
         return self.experiment.family
-
-    @property
-    def mixture(self) -> bool:
-        """Whether the model routes tokens to experts."""
-        return bool(self.model.num_local_experts)
 
     def switched(self, *, lm_head: bool, schedule_ahead: bool) -> Point:
         """Return the same point on a server without the LM head, or one that never schedules ahead."""
@@ -92,9 +123,10 @@ class Point:
 
     def run(self, values: Values) -> tuple[RequestResult, ...]:
         """Return what became of the measured requests when a step costs what `values` say."""
+        target = self.target
         options = options_of(values, schedule_ahead=self.engine.schedule_ahead, lm_head=self.lm_head)
-        step_time = build_step_time(options, self.model, self.hardware, self.experiment.tensor_parallel)
-        return run_engine(self.requests, step_time, self.engine, concurrency=self.concurrency).requests[self.warm_up :]
+        step_time = build_step_time(options, target.model, target.hardware, self.experiment.tensor_parallel)
+        return run_replay(self.replay, step_time, self.engine).requests
 
     def engine_means(self, values: Values) -> EngineMeans:
         """Return predicted means as the engine sees them."""
@@ -102,7 +134,8 @@ class Point:
 
     def client(self, values: Values) -> ClientTime:
         """Return what the measured figures contain beside the engine's time."""
-        return client_time(values, self.experiment.tool, self.experiment.side_of(self.load_point.id))
+        client = calibrated_client(values, self.experiment.tool)
+        return client.in_figures_of(self.experiment, self.target.load_point.id)
 
     def _means(self, results: Sequence[RequestResult]) -> EngineMeans:
         """Weight cold requests by their share of the whole run."""
@@ -114,22 +147,24 @@ class Point:
         return EngineMeans(*(sum(share / total * one[field] for share, one in known) for field in range(4)))
 
 
-def _shortened(requests: tuple[Request, ...], warm_up: int, limit: int | None) -> tuple[Request, ...]:
+def _shortened(replay: Replay, limit: int | None) -> Replay:
     """Keep the warm-up and the first `limit` requests, stretched to arrive at the mean rate of all.
 
     Without the stretch the first few hundred random gaps would miss the rate of the whole run by several
     percent, and every figure with it.
     """
+    warm_up, requests = replay.warm_up, replay.workload.requests
     measured = requests[warm_up:]
     if limit is None or len(measured) <= limit:
-        return requests
+        return replay
     kept, begin_us = measured[:limit], measured[0].arrival_us
     mean_gap_us = (measured[-1].arrival_us - begin_us) / (len(measured) - 1)
     span_us = kept[-1].arrival_us - begin_us
     stretch = mean_gap_us * (limit - 1) / span_us if span_us else 1.0
-    return requests[:warm_up] + tuple(
-        replace(one, arrival_us=begin_us + round((one.arrival_us - begin_us) * stretch)) for one in kept
+    stretched = tuple(
+        replace(request, arrival_us=begin_us + round((request.arrival_us - begin_us) * stretch)) for request in kept
     )
+    return replace(replay, workload=replace(replay.workload, requests=requests[:warm_up] + stretched))
 
 
 def _plain_means(results: Sequence[RequestResult]) -> EngineMeans | None:
@@ -141,48 +176,34 @@ def _plain_means(results: Sequence[RequestResult]) -> EngineMeans | None:
         sum(times.ttft_us) / count,
         sum(times.decode_time_us) / count,
         (sum(times.output_tokens) - count) / count,
-        sum(one.prompt_tokens for one in done) / count,
+        sum(request.prompt_tokens for request in done) / count,
     )
 
 
 def load_points(root: Path, sets: Iterable[str], limit: int | None, seed: int) -> tuple[Point, ...]:
-    """Return every load point of `sets` that is not known to be saturated, each experiment once.
+    """Return the load points of `load_targets` as a fit sees them.
 
     Parameters
     ----------
-    root
-        The project's folder.
     limit
         Requests simulated per load point; None simulates all.
     seed
-        Of random arrivals that were not recorded.
+        Of random arrivals that were not recorded; one sequence is drawn.
     """
-    experiments = {one.id: one for name in sets for one in load_set(root, name)}
-    return tuple(
-        point_of(root, experiment, load_point, limit, seed)
-        for experiment in experiments.values()
-        for load_point in experiment.load_points
-        if not load_point.saturated
-    )
+    arrivals = RandomArrivals(seeds=(seed,), requests=1)
+    return tuple(_point(target, limit) for target in load_targets(root, sets, arrivals))
 
 
-def point_of(root: Path, experiment: Experiment, load_point: LoadPoint, limit: int | None, seed: int) -> Point:
-    """Prepare one load point."""
-    replay = experiment.replay(load_point.id, seed)
-    warm_up = replay.warm_up
-    requests = _shortened(replay.workload.requests, warm_up, limit)
+def _point(target: Target, limit: int | None) -> Point:
+    experiment, load_point = target.experiment, target.load_point
+    (replay,) = target.replays()
     prefix = experiment.workload.prefix
     pool = prefix.prompts if isinstance(prefix, PromptPool) and not load_point.prompts_seen_before else 0
     measured = load_point.measured
     return Point(
-        experiment=experiment,
-        load_point=load_point,
-        model=load_model(root / "configs" / "models" / f"{experiment.model}.json"),
-        hardware=load_hardware(root / "configs" / "hardware" / f"{experiment.hardware}.yaml"),
-        engine=EngineOptions(**experiment.server.engine_settings),
-        requests=requests,
-        warm_up=warm_up,
-        concurrency=replay.workload.concurrency,
+        target=target,
+        engine=measured_server(experiment, target.model, target.hardware, {}, SOURCE),
+        replay=_shortened(replay, limit),
         cold=pool,
         cold_share=pool / load_point.requests.sent,
         measured=(

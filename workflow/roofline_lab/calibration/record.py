@@ -13,8 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from roofline_lab.calibration.client_overhead import client_time
-from roofline_lab.calibration.constants import BY_NAME, Values, options_of
+from roofline_lab.calibration.constants import BY_NAME, Values, calibrated_client, options_of
 from roofline_lab.ground_truth.experiment import Tool
 from roofline_lab.ground_truth.load import Side, Text
 from simulator.engine.options import EngineOptions
@@ -99,7 +98,7 @@ class Calibration(StrictModel):
 
     def metric_options(self, tool: Tool, side: Side) -> MetricOptions:
         """Return how engine times become what `tool` measured on `side`."""
-        return client_time(self.values, tool, side).metric_options()
+        return calibrated_client(self.values, tool).in_figures_on(side).metric_options()
 
 
 def load_calibration(path: Path) -> Calibration:

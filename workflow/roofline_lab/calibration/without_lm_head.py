@@ -32,7 +32,7 @@ def without_head(surface: Surface, point: Point) -> Surface:
 
 def _moved(point: Point) -> Vector:
     """Return M: the position of the cost per layer less the head's time, which depends on the bandwidth."""
-    model, hardware = point.model, point.hardware
+    model, hardware = point.target.model, point.target.hardware
     head_bytes = model.hidden_size * model.vocab_size * model.activation_bytes
     at_peak_us = head_bytes / (hardware.peak_bandwidth * point.experiment.tensor_parallel) * 1e6
     launches = model.num_hidden_layers * kernels_per_layer(model) / DENSE_KERNELS

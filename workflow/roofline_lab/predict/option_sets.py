@@ -7,29 +7,27 @@ client, and nothing else. A calibration never predicts a family with constants t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from roofline_lab.calibration.client_overhead import client_time
-from roofline_lab.calibration.constants import Values, options_of
 from roofline_lab.calibration.plan import FOLDER as CALIBRATIONS
-from roofline_lab.calibration.record import Calibration, load_calibration
+from roofline_lab.calibration.record import load_calibration
 from roofline_lab.files import digest_of
-from roofline_lab.ground_truth.experiment import Experiment
-from roofline_lab.ground_truth.load import Id, Side, Text
+from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
+from roofline_lab.ground_truth.load import Id, Text
+from roofline_lab.hypotheses.arms import Arm
+from roofline_lab.predict.coverage import coverage_of
+from roofline_lab.predict.predictors import CalibratedPredictor, OptionsPredictor, Predictor
 from roofline_lab.project import Project
-from simulator.engine.options import EngineOptions
-from simulator.errors import UnsupportedError
-from simulator.request_times import MetricOptions
-from simulator.steptime.options import StepTimeOptions
+from simulator.kernels.analytic import load_analytic
 from simulator.validation import StrictModel, config_error, parse, read_yaml, suggest
 
 FILE = Path("configs/replay.yaml")
-US_PER_MS = 1000.0
 
 
 class ArmReference(StrictModel):
@@ -62,98 +60,29 @@ class ReplaySettings(StrictModel):
     option_sets: Annotated[tuple[OptionSetEntry, ...], Field(min_length=1)]
 
 
-class StepTimes(Protocol):
-    """What a set decides, for every experiment."""
-
-    @property
-    def source(self) -> str:
-        """Say where the options come from."""
-
-    @property
-    def digest(self) -> str:
-        """Return a hash of everything that is decided."""
-
-    def options(self, experiment: Experiment) -> StepTimeOptions:
-        """Return the step-time model of an experiment's server, or raise `UnsupportedError`."""
-
-    def client(self, experiment: Experiment, side: Side) -> MetricOptions:
-        """Return the time between engine and client that figures of a side contain."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArmStepTimes:
-    """Options of one arm; the client's time is the one the experiment states."""
-
-    reference: ArmReference
-    steptime: StepTimeOptions
-
-    @property
-    def source(self) -> str:
-        """Say where the options come from."""
-        return f"arm `{self.reference.arm}` of `{self.reference.hypothesis}`, method `{self.reference.method}`"
-
-    @property
-    def digest(self) -> str:
-        """Return a hash of everything that is decided."""
-        return digest_of(self.steptime.model_dump(mode="json"))
-
-    def options(self, experiment: Experiment) -> StepTimeOptions:
-        """Return the same options for every experiment."""
-        return self.steptime
-
-    def client(self, experiment: Experiment, side: Side) -> MetricOptions:
-        """Return the experiment's own offset for figures taken at the client."""
-        offset_ms = experiment.server.settings.client_offset_ms or 0.0
-        return MetricOptions(client_offset_us=round(offset_ms * US_PER_MS) if side == "client" else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class CalibratedStepTimes:
-    """A calibration, always with constants that were not fitted to the family they predict."""
-
-    name: str
-    calibration: Calibration
-
-    @property
-    def source(self) -> str:
-        """Say where the options come from."""
-        return f"`held_out` of `{CALIBRATIONS}/{self.name}.yaml`"
-
-    @property
-    def digest(self) -> str:
-        """Return a hash of everything that is decided."""
-        return digest_of(
-            [self.calibration.values, self.calibration.held_out, list(self.calibration.trained_on.families)]
-        )
-
-    def options(self, experiment: Experiment) -> StepTimeOptions:
-        """Return the calibrated model of an experiment's server."""
-        engine = EngineOptions(**experiment.server.engine_settings)
-        return options_of(self._values(experiment.family), schedule_ahead=engine.schedule_ahead)
-
-    def client(self, experiment: Experiment, side: Side) -> MetricOptions:
-        """Return the calibrated time of the client that measured."""
-        return client_time(self._values(experiment.family), experiment.tool, side).metric_options()
-
-    def _values(self, family: str) -> Values:
-        if family in self.calibration.held_out:
-            return self.calibration.held_out[family]
-        if family in self.calibration.trained_on.families:
-            raise UnsupportedError(
-                f"calibration {self.name} was fitted to {family} and keeps no constants without it; "
-                "its error there would be no prediction"
-            )
-        return self.calibration.values
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OptionSet:
-    """One set of options, resolved."""
+    """One set of options, resolved.
+
+    Attributes
+    ----------
+    source
+        Where the options come from, in words.
+    digest
+        A hash of everything that is decided.
+    """
 
     id: str
     label: str
     meaning: str
-    step_times: StepTimes
+    source: str
+    digest: str
+    make: Callable[[], Predictor] = field(repr=False)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """Return who predicts load points with these options."""
+        return self.make()
 
 
 def load_option_sets(project: Project) -> tuple[OptionSet, ...]:
@@ -174,7 +103,7 @@ def load_option_sets(project: Project) -> tuple[OptionSet, ...]:
     ]
     if problems:
         raise config_error(FILE.as_posix(), problems)
-    return tuple(OptionSet(entry.id, entry.label, entry.meaning, _step_times(project, entry)) for entry in entries)
+    return tuple(_resolved(project, entry) for entry in entries)
 
 
 def _problem(project: Project, entry: OptionSetEntry) -> str | None:
@@ -192,9 +121,31 @@ def _unknown(key: str, name: str, known: Iterable[str]) -> str | None:
     return None if name in words else f"{key}: unknown '{name}'; {suggest(name, words)}"
 
 
-def _step_times(project: Project, entry: OptionSetEntry) -> StepTimes:
-    if entry.arm is None:
-        name = entry.calibration or ""
-        return CalibratedStepTimes(name, load_calibration(project.root / CALIBRATIONS / f"{name}.yaml"))
-    arms = project.arms(entry.arm.hypothesis, entry.arm.method)
-    return ArmStepTimes(entry.arm, next(arm for arm in arms if arm.name == entry.arm.arm).steptime)
+def _resolved(project: Project, entry: OptionSetEntry) -> OptionSet:
+    found = _calibrated(project, entry.calibration or "") if entry.arm is None else _arm(project, entry.arm)
+    return OptionSet(entry.id, entry.label, entry.meaning, *found)
+
+
+def _calibrated(project: Project, name: str) -> tuple[str, str, Callable[[], Predictor]]:
+    """Return source, digest and predictor of a calibration."""
+    calibration = load_calibration(project.root / CALIBRATIONS / f"{name}.yaml")
+    decides = [calibration.values, calibration.held_out, list(calibration.trained_on.families)]
+    return (
+        f"`held_out` of `{CALIBRATIONS}/{name}.yaml`",
+        digest_of(decides),
+        lambda: CalibratedPredictor(name, calibration, coverage_of(calibration, project.root)),
+    )
+
+
+def _arm(project: Project, reference: ArmReference) -> tuple[str, str, Callable[[], Predictor]]:
+    """Return source, digest and predictor of an arm: its step times, on the server and the client as measured."""
+    arms = project.arms(reference.hypothesis, reference.method)
+    steptime = next(arm for arm in arms if arm.name == reference.arm).steptime
+    source = f"arm `{reference.arm}` of `{reference.hypothesis}`, method `{reference.method}`"
+    return (
+        source,
+        digest_of(steptime.model_dump(mode="json")),
+        lambda: OptionsPredictor(
+            reference.arm, source, Arm(reference.arm, steptime, {}), load_analytic(project.root / EMBEDDED_KERNELS)
+        ),
+    )

@@ -7,28 +7,26 @@ the constants of that fit while its file holds those of the fit without it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from roofline_lab.calibration.client_overhead import REQUEST_CONSTANTS, client_time
-from roofline_lab.calibration.constants import Values, options_of
+from roofline_lab.calibration.constants import REQUEST_CONSTANTS, Values
+from roofline_lab.calibration.points import setup_of
 from roofline_lab.calibration.record import Calibration
-from roofline_lab.client_overhead import at_the_meter
-from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.client_overhead import client_time
+from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.server import vllm_version
 from roofline_lab.hypotheses.arms import Arm
+from roofline_lab.load_point import Prediction, Setup, Target, measured_server, simulate
 from roofline_lab.predict.coverage import Coverage, architecture_of, version_text
-from roofline_lab.project import engine_options
-from simulator.engine.options import EngineOptions
 from simulator.hardware import Hardware
 from simulator.kernels.analytic import AnalyticKernels
 from simulator.model import Model
-from simulator.request_times import MetricOptions
-from simulator.steptime.build import BuiltStepTime, build_step_time
+from simulator.steptime.build import build_step_time
 from simulator.steptime.kernel_choice import choose_kernels
-from simulator.steptime.options import CalibratedPhysicsOptions, StepTimeOptions
+from simulator.steptime.options import CalibratedPhysicsOptions
 
 KILO = 1000.0
 
@@ -100,22 +98,11 @@ class Predictor(Protocol):
         """Return where a prediction leaves what the constants rest on."""
         ...
 
-    def server(self, experiment: Experiment) -> EngineOptions:
-        """Return the engine that stands for the measured server."""
-        ...
+    def predict(self, target: Target, replays: Sequence[Replay] | None = None) -> Prediction:
+        """Return one load point as simulated, or raise `UnsupportedError`.
 
-    def options(self, experiment: Experiment, model: Model, server: EngineOptions) -> StepTimeOptions:
-        """Return the options of the step-time model."""
-        ...
-
-    def step_time(
-        self, experiment: Experiment, model: Model, hardware: Hardware, server: EngineOptions
-    ) -> BuiltStepTime:
-        """Return what a step costs."""
-        ...
-
-    def client(self, experiment: Experiment, model: Model, load_point: str) -> MetricOptions:
-        """Return what the measured figures contain beside the engine's time."""
+        `replays` are requests somebody recorded elsewhere, instead of those of the measurement.
+        """
         ...
 
 
@@ -160,8 +147,17 @@ class CalibratedPredictor:
 
     def notes(self, experiment: Experiment, model: Model, hardware: Hardware) -> tuple[Note, ...]:
         """Return where a prediction leaves what was calibrated on."""
-        step_time = self.step_time(experiment, model, hardware, self.server(experiment))
-        return (*self._notes(experiment, model), *(Note(Flag.MODEL, text) for text in step_time.warnings))
+        setup = self.setup(experiment, model, hardware)
+        warnings = (Note(Flag.MODEL, text) for text in setup.step_time.warnings)
+        return (*self._notes(experiment, model), *self._sampling(setup, model), *warnings)
+
+    def predict(self, target: Target, replays: Sequence[Replay] | None = None) -> Prediction:
+        """Return one load point under the constants of its family."""
+        return simulate(target, self.setup(target.experiment, target.model, target.hardware), replays)
+
+    def setup(self, experiment: Experiment, model: Model, hardware: Hardware) -> Setup:
+        """Return what the constants of the experiment's family mean for it."""
+        return setup_of(experiment, model, hardware, self.values(experiment, model))
 
     def _notes(self, experiment: Experiment, model: Model) -> Iterator[Note]:
         trained = self.calibration.trained_on
@@ -181,7 +177,6 @@ class CalibratedPredictor:
         if experiment.tool not in REQUEST_CONSTANTS and "client" in _sides(experiment):
             known = " and ".join(REQUEST_CONSTANTS)
             yield Note(Flag.TOOL, f"the client time of {experiment.tool} was not calibrated: mean of {known}")
-        yield from self._sampling(experiment, model)
 
     def _identity(self, experiment: Experiment, model: Model) -> Iterator[Note]:
         """Yield where family, name and shape of a model do not say the same."""
@@ -222,12 +217,11 @@ class CalibratedPredictor:
             text = f"{software} was not calibrated on (vLLM{span} was): its own scheduling and overheads are not known"
             yield Note(Flag.SOFTWARE, text)
 
-    def _sampling(self, experiment: Experiment, model: Model) -> Iterator[Note]:
+    def _sampling(self, setup: Setup, model: Model) -> Iterator[Note]:
         """Yield what sampling costs where the model's default cuts off tokens: no experiment says how it sampled."""
-        if model.generation_config is None or not model.generation_config.truncates:
-            return
-        options = self.options(experiment, model, self.server(experiment))
-        if not isinstance(options, CalibratedPhysicsOptions):
+        options = setup.options
+        truncates = model.generation_config is not None and model.generation_config.truncates
+        if not truncates or not isinstance(options, CalibratedPhysicsOptions):
             return
         thousands = model.vocab_size / KILO
         step = options.sampling_us_per_kilotoken * thousands
@@ -236,26 +230,6 @@ class CalibratedPredictor:
             text = f"{model.id}: top-p and top-k of its generation_config are priced, {step:.0f} us per step and"
             ending = "how the client sampled is not stated; a greedy run skips that"
             yield Note(Flag.SAMPLING, f"{text} {request:.0f} us per request in it; {ending}")
-
-    def server(self, experiment: Experiment) -> EngineOptions:
-        """Return the measured server, as far as its settings are stated."""
-        return EngineOptions(**experiment.server.engine_settings)
-
-    def options(self, experiment: Experiment, model: Model, server: EngineOptions) -> StepTimeOptions:
-        """Return the constants of the experiment's family as options of the step-time model."""
-        return options_of(self.values(experiment, model), schedule_ahead=server.schedule_ahead)
-
-    def step_time(
-        self, experiment: Experiment, model: Model, hardware: Hardware, server: EngineOptions
-    ) -> BuiltStepTime:
-        """Return what a step costs under the constants of the experiment's family."""
-        options = self.options(experiment, model, server)
-        return build_step_time(options, model, hardware, experiment.tensor_parallel)
-
-    def client(self, experiment: Experiment, model: Model, load_point: str) -> MetricOptions:
-        """Return the calibrated time of the measuring client, none for figures of the server."""
-        values = self.values(experiment, model)
-        return client_time(values, experiment.tool, experiment.side_of(load_point)).metric_options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,27 +251,19 @@ class OptionsPredictor:
 
     def notes(self, experiment: Experiment, model: Model, hardware: Hardware) -> tuple[Note, ...]:
         """Return what the step-time model says about this model and GPU."""
-        step_time = self.step_time(experiment, model, hardware, self.server(experiment))
-        return tuple(Note(Flag.MODEL, text) for text in step_time.warnings)
+        return tuple(Note(Flag.MODEL, text) for text in self.setup(experiment, model, hardware).step_time.warnings)
 
-    def server(self, experiment: Experiment) -> EngineOptions:
-        """Return the measured server, as far as its settings are stated and the options do not say otherwise."""
-        return engine_options(self.arm, experiment, source=self.name, as_stated=True)
+    def predict(self, target: Target, replays: Sequence[Replay] | None = None) -> Prediction:
+        """Return one load point under the options, which are the same for every experiment."""
+        return simulate(target, self.setup(target.experiment, target.model, target.hardware), replays)
 
-    def options(self, experiment: Experiment, model: Model, server: EngineOptions) -> StepTimeOptions:
-        """Return the options, which are the same for every experiment."""
-        return self.arm.steptime
-
-    def step_time(
-        self, experiment: Experiment, model: Model, hardware: Hardware, server: EngineOptions
-    ) -> BuiltStepTime:
-        """Return what a step costs."""
-        kernels = choose_kernels(self.arm.steptime, hardware, embedded=self.embedded)
-        return build_step_time(self.arm.steptime, model, hardware, experiment.tensor_parallel, kernels)
-
-    def client(self, experiment: Experiment, model: Model, load_point: str) -> MetricOptions:
-        """Return the time between client and engine: the arm's, else the one the experiment states."""
-        return at_the_meter(self.arm.rules, experiment, load_point)
+    def setup(self, experiment: Experiment, model: Model, hardware: Hardware) -> Setup:
+        """Return options, server and client: those of the arm, else those the experiment states."""
+        options, rules = self.arm.steptime, self.arm.rules
+        engine = measured_server(experiment, model, hardware, self.arm.engine, self.name)
+        kernels = choose_kernels(options, hardware, embedded=self.embedded)
+        step_time = build_step_time(options, model, hardware, experiment.tensor_parallel, kernels)
+        return Setup(options, step_time, engine, client_time(rules.client if rules else None, experiment))
 
 
 def _sides(experiment: Experiment) -> set[str]:

@@ -8,68 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
-from roofline_lab.ground_truth.metrics import LATENCIES
 from roofline_lab.predict.predictors import Flag, Note, Standing
 from roofline_lab.residuals.record import Residual
-from roofline_lab.scoring.errors import signed_error_pct
+from roofline_lab.scoring.comparison import INTER_TOKEN, Comparison, Status
 
 # Results that no mean of others holds, because one of them can outweigh all, or the server is of another kind.
 PREDICTED_SATURATED = "predicted saturated"
 UNKNOWN_SOFTWARE = "software not calibrated"
 APART = (PREDICTED_SATURATED, UNKNOWN_SOFTWARE)
-# Time between tokens in the one definition that most sources allow; see `roofline_lab.predict.metrics`.
-INTER_TOKEN = "inter_token_mean"
 HEADLINE = ("ttft_mean", INTER_TOKEN, "e2e_mean")
 LABELS: Mapping[str, str] = {"ttft": "TTFT", "inter_token": "ITL", "itl": "ITL", "tpot": "TPOT", "e2e": "E2E"}
-
-
-class Status(StrEnum):
-    """What became of one figure, load point or experiment."""
-
-    OK = "ok"
-    SATURATED = "saturated"
-    NOT_COMPARABLE = "not_comparable"
-    NOT_MEASURED = "not_measured"
-    UNSUPPORTED = "unsupported"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured figure beside its prediction.
-
-    Attributes
-    ----------
-    name, definition, unit
-        As the ground-truth format names them.
-    measured, predicted
-        In `unit`; None where there is none.
-    reason
-        Why there is no error, where `status` is not `ok`.
-    """
-
-    name: str
-    definition: str
-    unit: str
-    measured: float | None
-    predicted: float | None
-    status: Status
-    reason: str = ""
-
-    @property
-    def error_pct(self) -> float | None:
-        """(predicted - measured) / measured in percent, or None."""
-        if self.status is not Status.OK or self.predicted is None or not self.measured:
-            return None
-        return signed_error_pct(self.predicted, self.measured)
-
-    @property
-    def is_latency(self) -> bool:
-        """Whether it is a time, which a saturated load point has no error of."""
-        return self.name.split("_")[0] in (*LATENCIES, "inter") and self.unit == "ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +70,7 @@ class PointResult:
     standing: Standing
     status: Status
     reason: str
-    figures: tuple[Figure, ...]
+    figures: tuple[Comparison, ...]
     notes: tuple[Note, ...] = ()
     quality: tuple[str, ...] = ()
     saturated_measured: bool | None = None
@@ -148,7 +98,7 @@ class PointResult:
             return PREDICTED_SATURATED
         return UNKNOWN_SOFTWARE if any(note.flag is Flag.SOFTWARE for note in self.notes) else ""
 
-    def figure(self, name: str) -> Figure | None:
+    def figure(self, name: str) -> Comparison | None:
         """Return one figure, or None if it was not measured."""
         return next((figure for figure in self.figures if figure.name == name), None)
 

@@ -7,28 +7,26 @@ throughput and no latency, because its latencies depend on when the run ended.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
 from roofline_lab.ground_truth.experiment import Experiment
-from roofline_lab.ground_truth.measurement_lint import queue_grows
 from roofline_lab.ground_truth.requests import MeasuredRequest
+from roofline_lab.load_point import Prediction, Target
 from roofline_lab.predict.option_sets import OptionSet
+from roofline_lab.predict.predictors import Predictor, Standing
 from roofline_lab.predict.recording import Recording, Stage
 from roofline_lab.project import Project
 from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference, wasserstein
 from roofline_lab.scoring.errors import PERCENT, ape_pct, signed_error_pct
-from simulator.engine.loop import run as run_engine
-from simulator.engine.options import EngineOptions
+from roofline_lab.scoring.under_load import grows_queue
 from simulator.engine.records import RequestResult, RequestState
 from simulator.errors import UnsupportedError
-from simulator.metrics import percentile
+from simulator.metrics import mean, percentile
+from simulator.model import Model
 from simulator.request_times import MetricOptions, RequestTimes
-from simulator.steptime.base import StepTimeModel
-from simulator.steptime.build import build_step_time
 
 US_PER_MS = 1000.0
 US_PER_S = 1e6
@@ -39,14 +37,19 @@ STATISTICS = ("mean", *(f"p{rank}" for rank in RANKS_PCT))
 
 @dataclass(frozen=True)
 class Sample:
-    """One latency of the same requests on both sides, ms, in order of arrival."""
+    """One latency of the same requests on both sides, in order of arrival: measured in ms, predicted in us."""
 
     measured: tuple[float, ...]
-    predicted: tuple[float, ...]
+    predicted_us: tuple[float, ...]
+
+    @cached_property
+    def predicted(self) -> tuple[float, ...]:
+        """Predicted latencies in ms."""
+        return tuple(us / US_PER_MS for us in self.predicted_us)
 
     def figure(self, statistic: str) -> tuple[float, float]:
-        """Return measured and predicted value of `mean` or a percentile."""
-        return _statistic(self.measured, statistic), _statistic(self.predicted, statistic)
+        """Return measured and predicted value of `mean` or a percentile, ms."""
+        return _statistic(self.measured, statistic), _statistic(self.predicted_us, statistic) / US_PER_MS
 
     def signed_error_pct(self, statistic: str) -> float:
         """Return how far the prediction is above the measurement, percent."""
@@ -123,45 +126,45 @@ def score(
 
 def _replayed(project: Project, recording: Recording, options: OptionSet) -> list[StageScore]:
     try:
-        results = simulate(project, recording, options)
+        prediction = simulate(project, recording, options)
     except UnsupportedError as error:
         return [StageScore(stage, options, {}, {}, failure=str(error)) for stage in recording.stages]
-    return [
-        _scored(stage, options, results[stage.begin : stage.begin + len(stage.requests)]) for stage in recording.stages
-    ]
+    return [_scored(stage, options, prediction) for stage in recording.stages]
 
 
-def simulate(project: Project, recording: Recording, options: OptionSet) -> tuple[RequestResult, ...]:
-    """Return what became of the measured requests of one recording, in order of arrival.
+def simulate(project: Project, recording: Recording, options: OptionSet) -> Prediction:
+    """Return what these options say of the requests of one recording, in order of arrival.
 
     Raises
     ------
     UnsupportedError
-        If these options cannot price the model on its GPUs.
+        If these options cannot price the model on its GPUs, or were fitted to its family and keep no others.
     """
-    experiment, workload = recording.experiment, recording.replay.workload
-    engine = EngineOptions(**experiment.server.engine_settings)
-    step_time = step_time_of(project, experiment, options)
-    result = run_engine(workload.requests, step_time, engine, concurrency=workload.concurrency)
-    return result.requests[recording.replay.warm_up :]
+    experiment, model = recording.experiment, project.model(recording.experiment.model)
+    refuse_in_sample(options.predictor, experiment, model)
+    hardware, point = project.hardware(experiment.hardware), recording.stages[0].point
+    target = Target(experiment, point, model, hardware, project.settings.arrivals)
+    return options.predictor.predict(target, [recording.replay])
 
 
-def step_time_of(project: Project, experiment: Experiment, options: OptionSet) -> StepTimeModel:
-    """Return how long steps take on the server of an experiment.
+def refuse_in_sample(predictor: Predictor, experiment: Experiment, model: Model) -> None:
+    """Refuse a prediction that would be none.
 
     Raises
     ------
     UnsupportedError
-        If these options cannot price its model on its GPUs.
+        If the options were fitted to the family of the experiment and keep no others.
     """
-    chosen = options.step_times.options(experiment)
-    hardware, model = project.hardware(experiment.hardware), project.model(experiment.model)
-    kernels = project.kernels(chosen, hardware)
-    return build_step_time(chosen, model, hardware, experiment.tensor_parallel, kernels)
+    if predictor.standing(experiment, model) is Standing.IN_SAMPLE:
+        raise UnsupportedError(
+            f"calibration {predictor.name} was fitted to {experiment.family} and keeps no constants without it; "
+            "its error there would be no prediction"
+        )
 
 
-def _scored(stage: Stage, options: OptionSet, results: Sequence[RequestResult]) -> StageScore:
-    seen = options.step_times.client(stage.experiment, stage.side)
+def _scored(stage: Stage, options: OptionSet, prediction: Prediction) -> StageScore:
+    results = prediction.draws[0].requests[stage.begin : stage.begin + len(stage.requests)]
+    seen = prediction.setup.client.in_figures_of(stage.experiment, stage.point.id).metric_options()
     pairs = list(_pairs(stage.requests, results))
     kept = list(_pairs(stage.requests[stage.cold :], results[stage.cold :]))
     done = [result for _, result in pairs]
@@ -172,7 +175,7 @@ def _scored(stage: Stage, options: OptionSet, results: Sequence[RequestResult]) 
         everything=_samples(pairs, seen),
         unfinished=sum(result.state is not RequestState.COMPLETED for result in results),
         throughput_per_s=_throughput(stage, pairs, seen),
-        queue_grows=queue_grows([time_us / US_PER_MS for time_us in RequestTimes(done, seen).ttft_us]) is not None,
+        queue_grows=grows_queue(done, seen),
     )
 
 
@@ -194,9 +197,7 @@ def _samples(pairs: Sequence[tuple[MeasuredRequest, RequestResult]], seen: Metri
     }
     found = {}
     for latency, (measured_ms, predicted_us) in both.items():
-        known = [
-            (ms, us / US_PER_MS) for ms, us in zip(measured_ms, predicted_us, strict=True) if ms and us is not None
-        ]
+        known = [(ms, us) for ms, us in zip(measured_ms, predicted_us, strict=True) if ms and us is not None]
         if known:
             found[latency] = Sample(tuple(one for one, _ in known), tuple(one for _, one in known))
     return found
@@ -215,6 +216,5 @@ def _throughput(
 
 
 def _statistic(values: Sequence[float], statistic: str) -> float:
-    if statistic == "mean":
-        return math.fsum(values) / len(values)
-    return percentile(values, float(statistic.removeprefix("p"))) or 0.0
+    found = mean(values) if statistic == "mean" else percentile(values, float(statistic.removeprefix("p")))
+    return found or 0.0

@@ -15,14 +15,15 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from roofline_lab.config import Settings, load_settings
+from roofline_lab.config import RandomArrivals, Settings, load_settings
+from roofline_lab.ground_truth.assumed_server import with_assumed_server
 from roofline_lab.predict.catalog import Catalogue, catalogue_of
 from roofline_lab.predict.choose import Chosen, load_predictor
 from roofline_lab.predict.evaluate import Task, evaluate_experiment
 from roofline_lab.predict.predictors import Flag, Note, Predictor
-from roofline_lab.predict.records import PointResult, Refused, Status, count
-from roofline_lab.predict.servers import completed
+from roofline_lab.predict.records import PointResult, Refused, count
 from roofline_lab.predict.sources import Source, find_experiments, folders_without, read_experiments
+from roofline_lab.scoring.comparison import Status
 from simulator.errors import ConfigError, RooflineLabError
 
 Progress = Callable[[str], None]
@@ -99,7 +100,7 @@ def prepare(request: Request) -> Evaluation:
     refused: list[Refused] = []
     predictors = tuple(choice.predictor for choice in chosen)
     for source in sources:
-        found = _task(source, catalogue, predictors, settings.seeds.workload, request.software)
+        found = _task(source, catalogue, predictors, settings.arrivals, request.software)
         (tasks if isinstance(found, Task) else refused).append(found)  # type: ignore[arg-type]
     return Evaluation(
         title=request.experiments.absolute().name,
@@ -146,7 +147,11 @@ def _chosen(request: Request) -> tuple[Chosen, ...]:
 
 
 def _task(
-    source: Source, catalogue: Catalogue, predictors: Sequence[Predictor], seed: int, software: str | None
+    source: Source,
+    catalogue: Catalogue,
+    predictors: Sequence[Predictor],
+    arrivals: RandomArrivals,
+    software: str | None,
 ) -> Task | Refused:
     experiment = source.experiment
     if experiment is None:
@@ -160,11 +165,12 @@ def _task(
     if problems:
         return Refused(source.place, Status.REFUSED, "; ".join(problems))
     model, hardware = catalogue.model(experiment.model), catalogue.hardware(experiment.hardware)
-    filled, notes = completed(experiment, model, hardware, software)
+    filled, assumed = with_assumed_server(experiment, model, hardware, software)
+    notes = tuple(Note(Flag.SERVER, text) for text in assumed)
     unused = catalogue.unused_keys(experiment.model)
     if unused:
         notes += (Note(Flag.MODEL, f"{model.id}: keys of its file that nothing uses: {', '.join(unused)}"),)
-    return Task(filled, model, hardware, tuple(predictors), seed, notes)
+    return Task(filled, model, hardware, tuple(predictors), arrivals, notes)
 
 
 def _in_order(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[PointResult, ...]]:

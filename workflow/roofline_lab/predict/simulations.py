@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from roofline_lab.load_point import simulate
+from roofline_lab.predict.arms import simulate
 from roofline_lab.project import Project, Run
 
 VALUE = "swept_value"

@@ -69,12 +69,13 @@ def seeds_in_words(report: Report, settings: Settings) -> str:
     bootstrap = f"bootstrap {settings.seeds.bootstrap}, permutations {settings.seeds.permutation}"
     if not drawn:
         return f"{bootstrap}; requests are recorded or regenerated, the simulation draws nothing at random"
-    load_points = sum(len(experiment.load_points) for experiment in experiments)
+    arrivals = settings.arrivals
     return (
-        f"{bootstrap}; workload {settings.seeds.workload}: at {len(drawn)} of "
-        f"{load_points} load points the gaps between requests were not recorded "
-        "and are drawn, once, the same for every arm. Near saturation another draw gives other figures, 99th "
-        "percentiles of TTFT above all; nothing else is drawn"
+        f"{bootstrap}; arrivals {', '.join(map(str, arrivals.seeds))}: at {len(drawn)} of "
+        f"{sum(len(one.load_points) for one in experiments)} load points the gaps between requests were not recorded "
+        f"and are drawn, as many sequences as make up {arrivals.requests} requests, the same for every arm; a "
+        "prediction is their mean. Near saturation other draws give other values, 99th percentiles of TTFT above all; "
+        "nothing else is drawn"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from roofline_lab.ground_truth.assumed_server import kv_bytes_per_token
 from roofline_lab.residuals.record import Figure, Residual
 from simulator.hardware import Hardware
 from simulator.model import Model
@@ -96,11 +97,6 @@ def residual_of(
         e2e=figures.get("e2e", NO_FIGURE),
         priced={"queue": 1.0, **(priced or {})},
     )
-
-
-def kv_bytes_per_token(model: Model) -> int:
-    """Return bytes of one token's keys and values in all layers."""
-    return 2 * model.num_hidden_layers * model.kv_width * model.activation_bytes
 
 
 def priced_by(options: StepTimeOptions, model: Model) -> dict[str, float]:

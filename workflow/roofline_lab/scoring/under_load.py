@@ -1,8 +1,7 @@
-"""What a run at a load point says beyond its three means: load, steps, percentiles, saturation.
+"""What a run at a load point says beyond its three means: which definition predicts a metric, saturation, distances.
 
-Contract: `load_record` returns plain data for one result line. Every measured figure is there, with
-the prediction of the same definition beside it or the reason why there is none. Whether a server was
-saturated is decided for measurement and simulation alike from what was observed, never assumed.
+Contract: pure. Whether a server was saturated is decided for measurement and simulation alike from what was observed,
+never assumed.
 """
 
 from __future__ import annotations
@@ -10,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.measurement_lint import queue_grows
 from roofline_lab.ground_truth.metrics import KINDS
 from roofline_lab.ground_truth.requests import MeasuredRequest
 from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference
-from simulator.engine.records import RequestResult, RunResult
-from simulator.metrics import DEFINITIONS, measure
-from simulator.request_times import MetricOptions, RequestTimes, completed
+from simulator.engine.records import RequestResult
+from simulator.metrics import DEFINITIONS
+from simulator.request_times import MetricOptions, RequestTimes
 from simulator.workload.arrivals import ClosedLoop
 
 US_PER_MS = 1000.0
@@ -41,30 +39,6 @@ PREDICTIONS: Mapping[tuple[str, str], tuple[str, str]] = {
 NOT_COMPARABLE = "no prediction has this definition"
 
 
-def load_record(
-    experiment: Experiment, point: LoadPoint, result: RunResult, options: MetricOptions, mixed: Mapping[str, int]
-) -> dict[str, Any]:
-    """Return what one run says about its load point.
-
-    Parameters
-    ----------
-    options
-        Of every metric; its `skip_first` requests only warmed the prefix cache.
-    mixed
-        Mixed steps by branch of the weighted average.
-    """
-    done = completed(result.requests[options.skip_first :])
-    return {
-        "strategy": strategy_of(point),
-        "requested_per_s": point.rate.requested_per_s if point.rate else None,
-        "achieved_per_s": _achieved(point),
-        "saturated": {"measured": point.saturated, "predicted": grows_queue(done, options)},
-        "branches": dict(sorted(mixed.items())),
-        "figures": _figures(point, result.requests, options),
-        "distances": distances_of(experiment.measured_requests(point.id), done, options),
-    }
-
-
 def strategy_of(point: LoadPoint) -> str:
     """Return the kind of load as the client called it, else by its arrivals."""
     named = point.id.split("_")[0]
@@ -73,30 +47,9 @@ def strategy_of(point: LoadPoint) -> str:
     return named if named in CLIENT_STRATEGIES else point.strategy
 
 
-def _achieved(point: LoadPoint) -> float | None:
-    completed_per_s = point.measured.get("request_throughput")
-    if completed_per_s is not None:
-        return completed_per_s.value
-    return point.rate.achieved_per_s if point.rate else None
-
-
 def grows_queue(done: Sequence[RequestResult], options: MetricOptions) -> bool:
     """Return whether waiting grows through a simulated load point; judged as recorded requests are."""
     return queue_grows([time_us / US_PER_MS for time_us in RequestTimes(done, options).ttft_us]) is not None
-
-
-def _figures(point: LoadPoint, requests: Sequence[RequestResult], options: MetricOptions) -> dict[str, Any]:
-    found = {}
-    for name, figure in point.measured.items():
-        prediction = prediction_of(name, figure.definition)
-        value = None if prediction is None else measure(prediction, requests, options)
-        found[name] = {
-            "measured": figure.value,
-            "predicted": value,
-            "unit": figure.unit,
-            "reason": NOT_COMPARABLE if value is None else "",
-        }
-    return found
 
 
 def prediction_of(name: str, definition: str) -> str | None:

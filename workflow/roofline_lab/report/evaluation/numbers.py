@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from roofline_lab.config import Settings
 from roofline_lab.files import csv_text
-from roofline_lab.predict.records import Figure, PointResult, Refused, Status
+from roofline_lab.predict.records import PointResult, Refused
 from roofline_lab.report.evaluation.aggregate import (
     GROUPS,
     LEVELS,
@@ -23,6 +23,7 @@ from roofline_lab.report.evaluation.aggregate import (
     levels_of,
     standing_groups,
 )
+from roofline_lab.scoring.comparison import Comparison, Status
 from roofline_lab.scoring.errors import PERCENT
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, NUMBER_COLUMNS, VALUE_DECIMALS
 from roofline_lab.scoring.table import means, sizes
@@ -76,7 +77,7 @@ def numbers_text(
     Parameters
     ----------
     metrics
-        Figures that are aggregated.
+        Metrics that are aggregated.
     gains
         Further lines, those of a comparison.
     """
@@ -146,7 +147,7 @@ def _grouped(standing: str, arm: str, scope: str, table: pd.DataFrame, column: s
         yield line(*place, "count", counts[key, metric], "count")
 
 
-def _prediction(result: PointResult, figure: Figure) -> Sequence[object]:
+def _prediction(result: PointResult, figure: Comparison) -> Sequence[object]:
     place = result.place
     return (
         place.experiment,
@@ -177,9 +178,9 @@ def _prediction(result: PointResult, figure: Figure) -> Sequence[object]:
     )
 
 
-def _nothing(result: PointResult) -> Figure:
+def _nothing(result: PointResult) -> Comparison:
     """Stand for a load point whose figures could not even be listed."""
-    return Figure("", "", "", None, None, result.status, result.reason)
+    return Comparison("", "", "", None, None, result.status, result.reason)
 
 
 def _refused(refusal: Refused) -> Sequence[object]:

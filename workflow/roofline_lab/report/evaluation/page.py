@@ -20,7 +20,7 @@ from roofline_lab.formatting import pct
 from roofline_lab.ground_truth.quality import flag_lines
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from roofline_lab.predict.predictors import OUT_OF_SAMPLE, CalibratedPredictor, Predictor
-from roofline_lab.predict.records import APART, HEADLINE, PREDICTED_SATURATED, PointResult, Status, count, label
+from roofline_lab.predict.records import APART, HEADLINE, PREDICTED_SATURATED, PointResult, count, label
 from roofline_lab.predict.run import Evaluation
 from roofline_lab.provenance import code_hashes
 from roofline_lab.rendering import render
@@ -40,6 +40,7 @@ from roofline_lab.report.evaluation.numbers import numbers_text, predictions_tex
 from roofline_lab.report.residuals import residual_section
 from roofline_lab.report.residuals_plot import residual_figure
 from roofline_lab.residuals.ranking import Resampling
+from roofline_lab.scoring.comparison import Status
 from simulator.errors import ConfigError
 
 PAGE = "EVALUATION.md"
@@ -279,7 +280,7 @@ def _provenance(root: Path, evaluation: Evaluation) -> str:
             choice.predictor.name: _predictor(choice.predictor, choice.digest) for choice in evaluation.chosen
         },
         "software_where_not_stated": evaluation.software,
-        "seed": evaluation.settings.seeds.workload,
+        "seeds": list(evaluation.settings.arrivals.seeds),
         "hashes": code_hashes(root),
     }
     return json_text(record)

@@ -17,10 +17,8 @@ from roofline_lab.predict.records import (
     HEADLINE,
     PREDICTED_SATURATED,
     UNKNOWN_SOFTWARE,
-    Figure,
     PointResult,
     Refused,
-    Status,
     label,
 )
 from roofline_lab.report.evaluation.aggregate import (
@@ -35,6 +33,7 @@ from roofline_lab.report.evaluation.aggregate import (
     natural,
     standing_groups,
 )
+from roofline_lab.scoring.comparison import Comparison, Status
 from roofline_lab.scoring.errors import PERCENT
 from roofline_lab.scoring.table import means, sizes
 
@@ -237,7 +236,7 @@ def _signed(results: Sequence[PointResult]) -> str:
     return table(header, lines, left=3) if lines else ""
 
 
-def _measured_and_error(figure: Figure | None) -> str:
+def _measured_and_error(figure: Comparison | None) -> str:
     if figure is None or figure.error_pct is None:
         return MISSING
     return f"{figure.measured:.4g} ({signed_pct(figure.error_pct)})"

@@ -101,7 +101,7 @@ def _hashes(project: Project, experiments: Sequence[str], option_sets: Sequence[
     ran = [load_experiment(root / "ground_truth" / one) for one in experiments]
     configured = {project.model_file(one.model) for one in ran}
     configured |= {project.hardware_file(one.hardware) for one in ran}
-    options = "".join(f"{one.id} {one.label} {one.meaning} {one.step_times.digest}\n" for one in option_sets)
+    options = "".join(f"{one.id} {one.label} {one.meaning} {one.digest}\n" for one in option_sets)
     return {
         "measurements": digest_of_files(measured, root),
         "models, hardware, kernels": digest_of_files([*configured, root / EMBEDDED_KERNELS], root),

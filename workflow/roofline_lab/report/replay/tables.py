@@ -57,10 +57,7 @@ def _range(errors_pct: Sequence[float]) -> str:
 
 def option_table(option_sets: Sequence[OptionSet]) -> str:
     """Return what each set of options is."""
-    rows = [
-        [option_set.label, option_set.meaning, option_set.step_times.source, f"`{option_set.step_times.digest}`"]
-        for option_set in option_sets
-    ]
+    rows = [[one.label, one.meaning, one.source, f"`{one.digest}`"] for one in option_sets]
     return table(["Options", "What they are", "Source", "Configuration"], rows, left=4)
 
 

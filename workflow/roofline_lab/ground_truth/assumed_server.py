@@ -1,6 +1,6 @@
-"""Settings of a measured server that nobody stated: filled in for every predictor alike, and flagged.
+"""Settings of a measured server that nobody stated: filled in for every prediction alike, and said so.
 
-Contract: `completed` returns the experiment with those settings assumed and one note per setting. What is
+Contract: `with_assumed_server` returns the experiment with those settings assumed and one note per setting. What is
 stated, as known or as assumed, is never changed.
 
     KV blocks = 0.95 * (0.9 * GPU memory * TP - weights) / bytes of one token's keys and values / block size
@@ -14,8 +14,6 @@ from typing import Any
 
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.server import SCHEDULES_AHEAD_FROM, Server, ServerSettings
-from roofline_lab.predict.predictors import Flag, Note
-from roofline_lab.residuals.build import kv_bytes_per_token
 from simulator.engine.options import EngineOptions
 from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
@@ -42,9 +40,9 @@ DEFAULT = EngineOptions()
 AHEAD_SINCE = date(2026, 2, 17)
 
 
-def completed(
+def with_assumed_server(
     experiment: Experiment, model: Model, hardware: Hardware, software: str | None = None
-) -> tuple[Experiment, tuple[Note, ...]]:
+) -> tuple[Experiment, tuple[str, ...]]:
     """Return the experiment with every setting an engine needs, and what had to be assumed for it.
 
     Parameters
@@ -59,7 +57,7 @@ def completed(
     if settings.kv_blocks is None:
         blocks = kv_blocks(model, hardware, experiment.tensor_parallel, settings.block_tokens or DEFAULT.block_tokens)
         found |= {"kv_blocks": blocks} if blocks else {}
-    notes = tuple(Note(Flag.SERVER, text) for text in _notes(experiment, model, found))
+    notes = tuple(_notes(experiment, model, found))
     if not found:
         return experiment, notes
     server = experiment.server
@@ -75,8 +73,13 @@ def kv_blocks(model: Model, hardware: Hardware, tensor_parallel: int, block_toke
     return blocks if blocks > 0 else None
 
 
+def kv_bytes_per_token(model: Model) -> int:
+    """Return bytes of one token's keys and values in all layers, of all GPUs together."""
+    return 2 * model.num_hidden_layers * model.kv_width * model.activation_bytes
+
+
 def require_room(experiment: Experiment, model: Model, hardware: Hardware) -> None:
-    """Refuse a model that does not fit on its GPUs, for an experiment as `completed` returns it.
+    """Refuse a model that does not fit on its GPUs, for an experiment as `with_assumed_server` returns it.
 
     Raises
     ------

@@ -1,26 +1,26 @@
-"""Every measured figure of a load point, and the definition of the simulator that predicts it.
+"""Every measured metric of a load point, and the definition of the simulator that predicts it.
 
-Contract: `wanted_figures` lists what was measured, means first, and says of each what predicts it or
+Contract: `wanted_metrics` lists what was measured, means first, and says of each what predicts it or
 why nothing does. Time between tokens is compared in one definition for all load points that allow
 it, (E2E - TTFT) / (N - 1) of means; where E2E or TTFT is missing, in the one that was measured.
-Throughput follows from count and duration where it is not among the figures.
+Throughput follows from count and duration where it is not among the metrics. An error exists only where a metric
+was measured, predicted and comparable.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
-from roofline_lab.ground_truth.metrics import KINDS, LENGTHS, STATISTICS
-from roofline_lab.predict.records import INTER_TOKEN, Figure, Status
+from roofline_lab.ground_truth.metrics import KINDS, LATENCIES, LENGTHS, STATISTICS
+from roofline_lab.scoring.errors import signed_error_pct
 from roofline_lab.scoring.under_load import NOT_COMPARABLE, prediction_of
-from simulator.engine.records import RequestResult
-from simulator.metrics import measure
-from simulator.request_times import MetricOptions
 
+# Time between tokens in the one definition that most sources allow.
+INTER_TOKEN = "inter_token_mean"
 FROM_MEANS = "(E2E - TTFT) / (N - 1) of means"
 ONE_TOKEN = "every answer is one token long: there is no time between tokens"
 NO_INTER_TOKEN = "neither E2E and TTFT nor a mean time between tokens were measured"
@@ -30,9 +30,55 @@ STAND_INS = (("itl_mean", "itl_token_weighted"), ("tpot_mean", "tpot_request"))
 THROUGHPUT = "request_throughput"
 
 
+class Status(StrEnum):
+    """Whether one metric, load point or experiment was predicted and compared, else why not."""
+
+    OK = "ok"
+    SATURATED = "saturated"
+    NOT_COMPARABLE = "not_comparable"
+    NOT_MEASURED = "not_measured"
+    UNSUPPORTED = "unsupported"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One measured metric beside its prediction.
+
+    Attributes
+    ----------
+    name, definition, unit
+        As the ground-truth format names them.
+    measured, predicted
+        In `unit`; None where there is none.
+    reason
+        Why there is no error, where `status` is not `ok`.
+    """
+
+    name: str
+    definition: str
+    unit: str
+    measured: float | None
+    predicted: float | None
+    status: Status
+    reason: str = ""
+
+    @property
+    def error_pct(self) -> float | None:
+        """(predicted - measured) / measured in percent, or None."""
+        if self.status is not Status.OK or self.predicted is None or not self.measured:
+            return None
+        return signed_error_pct(self.predicted, self.measured)
+
+    @property
+    def is_latency(self) -> bool:
+        """Whether it is a time, which a saturated load point has no error of."""
+        return self.name.split("_")[0] in (*LATENCIES, "inter") and self.unit == "ms"
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One measured figure and what predicts it.
+    """One measured metric and what predicts it.
 
     Attributes
     ----------
@@ -47,22 +93,21 @@ class Wanted:
     predicted_by: str | None
     reason: str = ""
 
-    def against(self, results: Sequence[RequestResult], options: MetricOptions) -> Figure:
-        """Return the figure beside its prediction from what became of the requests."""
+    def beside(self, predicted: float | None) -> Comparison:
+        """Return the metric beside what its definition gave."""
         if self.predicted_by is None:
             return self.without(Status.NOT_MEASURED if self.measured is None else Status.NOT_COMPARABLE, self.reason)
-        predicted = measure(self.predicted_by, results, options)
         if predicted is None:
             return self.without(Status.UNSUPPORTED, NO_COMPLETION)
-        return Figure(self.name, self.definition, self.unit, self.measured, predicted, Status.OK)
+        return Comparison(self.name, self.definition, self.unit, self.measured, predicted, Status.OK)
 
-    def without(self, status: Status, reason: str) -> Figure:
-        """Return the figure without a prediction."""
-        return Figure(self.name, self.definition, self.unit, self.measured, None, status, reason)
+    def without(self, status: Status, reason: str) -> Comparison:
+        """Return the metric without a prediction."""
+        return Comparison(self.name, self.definition, self.unit, self.measured, None, status, reason)
 
 
-def wanted_figures(experiment: Experiment, point: LoadPoint) -> tuple[Wanted, ...]:
-    """Return every measured figure of one load point: means, percentiles, then rates.
+def wanted_metrics(experiment: Experiment, point: LoadPoint) -> tuple[Wanted, ...]:
+    """Return every measured metric of one load point: means, percentiles, then rates.
 
     Raises
     ------
@@ -108,10 +153,3 @@ def _throughput(point: LoadPoint) -> Iterator[Wanted]:
     if THROUGHPUT not in point.measured and point.duration_s:
         rate = point.requests.completed / point.duration_s
         yield Wanted(THROUGHPUT, "completed / duration", "1/s", rate, THROUGHPUT)
-
-
-def mean_figure(draws: Sequence[Figure]) -> Figure:
-    """Return one figure predicted as the mean over several sequences of arrivals, those that have it."""
-    known = [draw.predicted for draw in draws if draw.predicted is not None]
-    best = next((draw for draw in draws if draw.predicted is not None), draws[0])
-    return replace(best, predicted=math.fsum(known) / len(known)) if known else best

@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
+from roofline_lab.ground_truth.assumed_server import AHEAD_SINCE, kv_blocks, with_assumed_server
 from roofline_lab.ground_truth.reading import load_experiment, load_set
-from roofline_lab.predict.servers import AHEAD_SINCE, completed, kv_blocks
 from simulator.hardware import load_hardware
 from simulator.model import load_model
 from tests.roofline_lab.builders import ROOT
@@ -32,14 +32,16 @@ def test_the_estimate_of_kv_blocks_is_what_logs_of_dense_servers_say(experiment)
 
 def test_what_is_stated_stays_as_it_is():
     experiment, model, hardware = loaded("20260217-155451-llama-2-7b-tp1-codegen")
-    filled, notes = completed(experiment, model, hardware, "vLLM 0.1.0")
+    filled, notes = with_assumed_server(experiment, model, hardware, "vLLM 0.1.0")
     assert filled == experiment
     assert notes == ()
 
 
 def test_the_software_a_person_names_decides_where_none_is_stated():
     experiment, model, hardware = loaded("jan30-llama2-7b-tp1-chatsweep")
-    older, newer = (completed(experiment, model, hardware, text)[0] for text in ("vLLM 0.13.0", "vLLM 0.15.1"))
+    older, newer = (
+        with_assumed_server(experiment, model, hardware, text)[0] for text in ("vLLM 0.13.0", "vLLM 0.15.1")
+    )
     assert not older.server.engine_settings.get("schedule_ahead", False)
     assert newer.server.engine_settings["schedule_ahead"]
 

@@ -1,0 +1,178 @@
+"""Arms of hypotheses: every load point of one run of the matrix, as JSON lines.
+
+An expected reason why a load point cannot be simulated (a model outside the tables, say) becomes a line with a
+status and that reason; anything unexpected fails the job. Nothing here decides what is good.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from roofline_lab.client_overhead import client_time
+from roofline_lab.config import Arrivals, Definition, MeasuredDefinition
+from roofline_lab.ground_truth.load import LoadPoint
+from roofline_lab.ground_truth.reading import Experiment, Replay
+from roofline_lab.load_point import Prediction, Setup, Target, measured_server, replay_by_rule
+from roofline_lab.load_point import simulate as simulate_load_point
+from roofline_lab.project import Project, Run, engine_options
+from roofline_lab.scoring.under_load import NOT_COMPARABLE, distances_of, prediction_of, strategy_of
+from roofline_lab.vocabulary import Metric, RowStatus
+from simulator.errors import UnsupportedError
+from simulator.steptime.build import build_step_time
+from simulator.steptime.observers import BranchObserver, PeakObserver
+from simulator.steptime.options import ConstantMfuOptions, MfuRooflineOptions, StepTimeOptions
+
+
+def simulate(project: Project, run: Run) -> str:
+    """Return one JSON line per load point of the run's experiment."""
+    rows = [_row(project, run, point) for point in run.experiment.load_points]
+    return "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows)
+
+
+def _row(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
+    experiment = run.experiment
+    identity = {
+        "hypothesis": run.hypothesis,
+        "method": run.method.id,
+        "arm": run.arm.name,
+        "experiment": experiment.id,
+        "load_point": point.id,
+        "workload": experiment.workload.name,
+        "family": experiment.family,
+        "model": experiment.model,
+        "hardware": experiment.hardware,
+        "tensor_parallel": experiment.tensor_parallel,
+        "digest": run.digest,
+    }
+    # Arms of one configuration give one result under one method, whichever hypothesis they are of.
+    key = (run.method.id, run.digest, experiment.id, point.id)
+    try:
+        if key not in project.outcomes:
+            project.outcomes[key] = _outcome(project, run, point)
+        return identity | project.outcomes[key]
+    except UnsupportedError as error:
+        return identity | {"status": RowStatus.UNSUPPORTED.value, "reason": str(error), "metrics": {}}
+
+
+def _outcome(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
+    if run.rules.workload.arrivals is Arrivals.AS_MEASURED:
+        prediction, found = _as_measured(project, run, point)
+    else:
+        prediction, found = _by_rule(project, run, point)
+    seen = prediction.occupancy
+    metrics = {
+        metric.value: {"predicted": prediction.value(definition.predicted), **_measured(metric, definition, run, point)}
+        for metric, definition in run.rules.definitions.items()
+    }
+    return {
+        "status": RowStatus.OK.value,
+        "reason": "",
+        "metrics": metrics,
+        "requests": prediction.requests,
+        "counters": dataclasses.asdict(prediction.counters),
+        "occupancy": dataclasses.asdict(seen) if seen else None,
+        "kernels": _kernels_in_words(run.arm.steptime),
+    } | found
+
+
+def target_of(project: Project, experiment: Experiment, point: LoadPoint) -> Target:
+    """Return a load point of the project with the model and the GPU it names."""
+    model, hardware = project.model(experiment.model), project.hardware(experiment.hardware)
+    return Target(experiment, point, model, hardware, project.settings.arrivals)
+
+
+def setup_of(project: Project, run: Run) -> Setup:
+    """Return what an arm says of one experiment: its step time, and the server as its rules take it.
+
+    Where load points are repeated as measured, every setting of the server counts; else only those that matter to one
+    request at a time.
+    """
+    experiment, options, source = run.experiment, run.arm.steptime, f"{run.hypothesis}/{run.arm.name}"
+    hardware, model = project.hardware(experiment.hardware), project.model(experiment.model)
+    kernels = project.kernels(options, hardware)
+    if run.rules.workload.arrivals is Arrivals.AS_MEASURED:
+        engine = measured_server(experiment, model, hardware, run.arm.engine, source)
+    else:
+        engine = engine_options(run.arm, experiment, source)
+    step_time = build_step_time(options, model, hardware, experiment.tensor_parallel, kernels)
+    return Setup(options, step_time, engine, client_time(run.rules.client, experiment))
+
+
+def replay_of(project: Project, run: Run, load_point: str) -> Replay:
+    """Return the requests of a run whose rules do not repeat the load point as it was measured."""
+    rule = run.rules.workload
+    recordings = project.root / "configs" / "methods" / (rule.recordings or run.method.id)
+    return replay_by_rule(run.experiment, load_point, rule, recordings)
+
+
+def _by_rule(project: Project, run: Run, point: LoadPoint) -> tuple[Prediction, dict[str, Any]]:
+    """Simulate requests as the rules of the run want them sent, and say how close steps come to the peaks."""
+    setup = setup_of(project, run)
+    observer = PeakObserver(setup.step_time)
+    replay = replay_of(project, run, point.id)
+    prediction = simulate_load_point(target_of(project, run.experiment, point), setup, [replay], observer)
+    return prediction, {"peak_shares": {"flops": observer.compute_share, "bytes": observer.bandwidth_share}}
+
+
+def _as_measured(project: Project, run: Run, point: LoadPoint) -> tuple[Prediction, dict[str, Any]]:
+    """Simulate one load point as it was measured; what the load did is recorded beside the latencies."""
+    setup = setup_of(project, run)
+    observer = BranchObserver(setup.step_time)
+    prediction = simulate_load_point(target_of(project, run.experiment, point), setup, observer=observer)
+    measured = run.experiment.measured_requests(point.id)
+    load = {
+        "strategy": strategy_of(point),
+        "requested_per_s": point.rate.requested_per_s if point.rate else None,
+        "achieved_per_s": _achieved(point),
+        "saturated": {"measured": point.saturated, "predicted": prediction.saturated},
+        "branches": dict(sorted(observer.mixed.items())),
+        "figures": _figures(point, prediction),
+        "distances": distances_of(measured, prediction.completed, prediction.seen),
+    }
+    return prediction, {"load": load}
+
+
+def _achieved(point: LoadPoint) -> float | None:
+    completed_per_s = point.measured.get("request_throughput")
+    if completed_per_s is not None:
+        return completed_per_s.value
+    return point.rate.achieved_per_s if point.rate else None
+
+
+def _figures(point: LoadPoint, prediction: Prediction) -> dict[str, Any]:
+    """Return every measured figure beside the prediction of the same definition, or why there is none."""
+    found = {}
+    for name, figure in point.measured.items():
+        definition = prediction_of(name, figure.definition)
+        value = None if definition is None else prediction.value(definition)
+        found[name] = {
+            "measured": figure.value,
+            "predicted": value,
+            "unit": figure.unit,
+            "reason": NOT_COMPARABLE if value is None else "",
+        }
+    return found
+
+
+def _kernels_in_words(options: StepTimeOptions) -> str:
+    if not isinstance(options, MfuRooflineOptions):
+        return f"none (step time of family {options.family})"
+    if not options.compute_term:
+        return "none (memory traffic alone)"
+    if isinstance(options.mfu, ConstantMfuOptions):
+        return f"constant MFU {options.mfu.prefill:g} (prefill) and {options.mfu.decode:g} (decode)"
+    lookup = f", {options.mfu.policy} lookup" if options.mfu.source != "embedded" else ""
+    return f"{options.mfu.source} H100 kernels ({options.mfu.style} style{lookup})"
+
+
+def _measured(metric: Metric, definition: Definition, run: Run, point: LoadPoint) -> dict[str, Any]:
+    figures = point.measured
+    if definition.measured is MeasuredDefinition.ITL_FROM_MEANS and {"ttft_mean", "e2e_mean"} <= figures.keys():
+        half_digit_ms = run.experiment.measured_itl_half_digit_ms(point.id)
+        return {"measured": run.experiment.measured_itl_ms(point.id), "half_digit_ms": half_digit_ms}
+    figure = figures.get(metric.value)
+    if figure is None or definition.measured is MeasuredDefinition.ITL_FROM_MEANS:
+        return {"measured": None, "half_digit_ms": 0.0}
+    return {"measured": figure.value, "half_digit_ms": figure.half_digit}
