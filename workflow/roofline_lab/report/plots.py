@@ -115,7 +115,9 @@ def linear_axis(values: Iterable[float]) -> Axis:
     """Return an axis that shows zero and all values, with some room around them."""
     known = [0.0, *values]
     low, high = min(known), max(known)
-    room = (high - low or 1.0) * PADDING
+    if low == high:
+        return Axis(-1.0, 1.0)
+    room = (high - low) * PADDING
     return Axis(low - room if low < 0 else 0.0, high + room if high > 0 else 0.0)
 
 
