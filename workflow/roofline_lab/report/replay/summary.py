@@ -14,8 +14,12 @@ from roofline_lab.files import csv_text
 from roofline_lab.predict.replay import LATENCIES, STATISTICS, StageScore
 from roofline_lab.scoring.errors import mean, signed_error_pct
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, NUMBER_COLUMNS, VALUE_DECIMALS
+from roofline_lab.scoring.scores import ErrorRow
+from roofline_lab.scoring.table import levels, table_of
+from roofline_lab.vocabulary import RowStatus
 
 METHOD = "replay"
+PREDICTED_SATURATED = "saturated in the simulation alone"
 WAYS = ("load_points", "experiments")
 Line = tuple[str, str, float, str]
 
@@ -58,16 +62,46 @@ def by_stage(scores: Iterable[StageScore]) -> dict[str, list[StageScore]]:
 
 def summary(scores: Sequence[StageScore]) -> Summary:
     """Summarise the scores of one set of options."""
-    scored = [score for score in scores if score.has_latencies]
-    compared = [score for score in scored if not score.queue_grows]
-    errors = {
-        (way, latency, statistic): error
-        for way in WAYS
-        for latency in LATENCIES
-        for statistic in STATISTICS
-        if (error := _mean_error(compared, way, latency, statistic)) is not None
-    }
-    return Summary(scores[0].options.label, len(compared), len(scored), errors)
+    with_latencies = [score for score in scores if score.has_latencies]
+    table = table_of(rows_of(scores))
+    errors = {}
+    for metric, rows in table[table["ape_pct"].notna()].groupby("metric"):
+        latency, _, statistic = str(metric).partition("_")
+        for way, level in zip(WAYS, levels(rows), strict=False):
+            errors[way, latency, statistic] = mean(level.tolist())
+    compared = sum(not score.queue_grows for score in with_latencies)
+    return Summary(scores[0].options.label, compared, len(with_latencies), errors)
+
+
+def rows_of(scores: Iterable[StageScore]) -> Iterator[ErrorRow]:
+    """Yield every latency of every load point; the arm is the set of options.
+
+    A load point that the simulation alone saturates is not scored: its latencies grow with the length of the run.
+    """
+    for score in scores:
+        stage, experiment = score.stage, score.stage.experiment
+        for latency, sample in score.samples.items() if score.has_latencies else ():
+            for statistic in STATISTICS:
+                measured, predicted = sample.figure(statistic)
+                yield ErrorRow(
+                    method=METHOD,
+                    arm=score.options.id,
+                    experiment=experiment.id,
+                    load_point=stage.point.id,
+                    workload=experiment.workload.name,
+                    family=experiment.family,
+                    model=experiment.model,
+                    tensor_parallel=experiment.tensor_parallel,
+                    metric=f"{latency}_{statistic}",
+                    predicted=predicted,
+                    measured=measured,
+                    status=RowStatus.SATURATED if score.queue_grows else RowStatus.OK,
+                    reason=PREDICTED_SATURATED if score.queue_grows else "",
+                    strategy=stage.point.strategy,
+                    rate_per_s=stage.point.rate_per_s,
+                    hardware=experiment.hardware,
+                    side=stage.side,
+                )
 
 
 def in_common(scores: Sequence[StageScore]) -> list[StageScore]:
@@ -88,15 +122,6 @@ def numbers_text(scores: Sequence[StageScore]) -> str:
             place = (METHOD, name, ALL_LOAD_POINTS, "overall", f"mean over {way}")
             rows.append((*place, f"{latency}_{statistic}", "mape", error, "pct"))
     return csv_text(NUMBER_COLUMNS, [(*row[:7], f"{row[7]:.{VALUE_DECIMALS}f}", row[8]) for row in sorted(rows)])
-
-
-def _mean_error(scores: Sequence[StageScore], way: str, latency: str, statistic: str) -> float | None:
-    groups: dict[str, list[float]] = {}
-    for score in scores:
-        if latency in score.samples:
-            key = score.stage.experiment.id if way == "experiments" else score.stage.name
-            groups.setdefault(key, []).append(abs(score.samples[latency].signed_error_pct(statistic)))
-    return mean([mean(errors) for errors in groups.values()]) if groups else None
 
 
 def _lines(score: StageScore) -> Iterator[Line]:
