@@ -1,14 +1,29 @@
-"""An error is worked out in one place: nowhere else does code divide a difference by what it is taken from."""
+"""An error is worked out in one place, by one formula with one sign, and every page prints the same one of a row."""
 
 from __future__ import annotations
 
 import ast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from roofline_lab.calibration.rows import judged_table
+from roofline_lab.predict.records import Figure as EvaluatedFigure
+from roofline_lab.predict.records import Status
+from roofline_lab.predict.replay import Sample
+from roofline_lab.regression.noise import Scored
+from roofline_lab.report.load_numbers import load_numbers
+from roofline_lab.residuals.record import Figure as ResidualFigure
+from roofline_lab.run_files import error_rows
+from roofline_lab.scoring.errors import PERCENT, signed_error_pct
+from roofline_lab.scoring.table import table_of
+from roofline_lab.vocabulary import Metric, Statistic
 from tests.paths import ROOT
+from tests.roofline_lab.builders import error_row
 from tests.test_architecture import sources, tree_of
 
+METRIC = (Metric.E2E_MEAN,)
 LAB = ROOT / "workflow" / "roofline_lab"
 HOME = LAB / "scoring" / "errors.py"
 # Rooms below `scoring` that hold no prediction: they compare measured figures with each other.
@@ -63,3 +78,68 @@ def test_the_formula_of_an_error_stands_in_one_place():
 
 def test_the_one_place_has_the_formula_once():
     assert relative_differences(tree_of(HOME)) == ["(value - reference) / reference"]
+
+
+# --- every page ---------------------------------------------------------------------------------------
+
+LINE = {
+    **{"method": "m", "arm": "a", "experiment": "e", "load_point": "x", "workload": "w", "family": "f", "model": "m"},
+    **{"tensor_parallel": 1, "status": "ok", "reason": "", "counters": {"steps": 0, "mixed_steps": 0}},
+}
+JUDGED = {
+    **{"experiment": "e", "load_point": "x", "family": "f", "workload": "w", "hardware": "h", "tensor_parallel": 1},
+    **{"side": "client", "strategy": "poisson", "rate_per_s": 1.0, "mixture": False},
+}
+
+
+def finding(predicted, measured):
+    (row,) = error_rows([LINE | {"metrics": {"e2e_mean": {"predicted": predicted, "measured": measured}}}], METRIC)
+    return row.signed_error_pct
+
+
+def table_of_all(predicted, measured):
+    return table_of([error_row(predicted=predicted, measured=measured)])["signed_error_pct"][0]
+
+
+def replayed_load_point(predicted, measured):
+    figure = {"predicted": predicted, "measured": measured, "unit": "ms", "reason": ""}
+    load = {"figures": {"e2e_p90": figure}, "saturated": {"measured": False, "predicted": False}, "branches": {}}
+    (error,) = (one.value for one in load_numbers([LINE | {"load": load}]) if one.statistic is Statistic.SIGNED_ERROR)
+    return error
+
+
+def evaluation(predicted, measured):
+    return EvaluatedFigure("e2e_mean", "request_latency", "ms", measured, predicted, Status.OK).error_pct
+
+
+def calibration(predicted, measured):
+    figures = {"e2e_mean": {"predicted": predicted, "measured": measured}}
+    return judged_table([JUDGED | {"variants": {"held_out": {"figures": figures}}}])["signed_error_pct"][0]
+
+
+def replay(predicted, measured):
+    return Sample((measured,), (predicted,)).signed_error_pct("mean")
+
+
+def residual(predicted, measured):
+    return ResidualFigure(measured, predicted).relative * PERCENT
+
+
+def comparison(predicted, measured):
+    return Scored(predicted, measured).signed_error_pct
+
+
+PAGES = (finding, table_of_all, replayed_load_point, evaluation, calibration, replay, residual, comparison)
+latencies_ms = st.floats(0.01, 1e6)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.__name__)
+@settings(max_examples=25, deadline=None)
+@given(predicted=latencies_ms, measured=latencies_ms)
+def test_every_page_gives_the_same_row_the_same_error_to_the_last_bit(page, predicted, measured):
+    assert page(predicted, measured) == signed_error_pct(predicted, measured)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.__name__)
+def test_a_prediction_that_is_too_fast_has_a_negative_error_on_every_page(page):
+    assert page(75.0, 100.0) == -25.0

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from roofline_lab.residuals.record import PERCENT, Residual, scored
+from roofline_lab.residuals.record import Residual, scored
+from roofline_lab.scoring.errors import PERCENT, mean
 
 # Fewest load points of which ranks say anything.
 MIN_POINTS = 4
@@ -135,4 +136,4 @@ def _bounds(distinct: Sequence[float]) -> list[tuple[float, float]]:
 
 def _mean_pct(members: Sequence[Residual], metric: str) -> float | None:
     values = [residual.figure(metric).relative for residual in scored(members, metric)]
-    return math.fsum(values) / len(values) * PERCENT if values else None
+    return mean(values) * PERCENT if values else None

@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline_lab.residuals.record import PERCENT, Residual, scored
+from roofline_lab.residuals.record import Residual, scored
 from roofline_lab.residuals.terms import TERMS, Term
+from roofline_lab.scoring.errors import PERCENT, mean
 
 Vector = NDArray[np.float64]
 Bounds = tuple[float, float]
@@ -158,7 +159,7 @@ def ranked_terms(
 def mape(residuals: Iterable[Residual], metric: str) -> float | None:
     """Return the mean absolute error of a metric, in percent; None where it has no residual."""
     chosen = scored(residuals, metric)
-    return float(np.mean([abs(one.figure(metric).relative) for one in chosen])) * PERCENT if chosen else None
+    return mean([abs(one.figure(metric).relative) for one in chosen]) * PERCENT if chosen else None
 
 
 def error_with(residuals: Iterable[Residual], metric: str, one: Suggestion) -> float | None:

@@ -14,7 +14,6 @@ from roofline_lab.scoring.errors import relative_difference
 
 METRICS = ("ttft", "itl", "e2e")
 LABELS: Mapping[str, str] = MappingProxyType({"ttft": "TTFT", "itl": "ITL", "e2e": "E2E"})
-PERCENT = 100.0
 
 
 @dataclass(frozen=True, slots=True)
