@@ -216,7 +216,7 @@ def _refuse_foreign(config: Mapping[str, object], source: str) -> None:
 
 def _architectures(config: Mapping[str, object]) -> list[str]:
     stated = config.get("architectures")
-    return [one for one in stated if isinstance(one, str)] if isinstance(stated, list) else []
+    return [name for name in stated if isinstance(name, str)] if isinstance(stated, list) else []
 
 
 def _refuse_activation(activation: object, architectures: list[str], source: str) -> None:

@@ -185,7 +185,7 @@ def h1_runs():
     return [["method", "arm", "experiment", "ttft_ms", "tpot_ms", "e2e_ms", "steps"], *rows]
 
 
-@pytest.mark.parametrize("produce", [engine_requests, step_prices, h1_runs], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("produce", [engine_requests, step_prices, h1_runs], ids=lambda function: function.__name__)
 def test_frozen_outputs_come_out_again(produce, update_golden):
     path = GOLDEN / f"{produce.__name__}.csv"
     text = _csv(produce())

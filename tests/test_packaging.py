@@ -87,7 +87,7 @@ def test_conda_users_get_the_same_packages_in_the_same_ranges():
     for line in environment["dependencies"]:
         name, ranges = ENVIRONMENT_LINE.match(line).groups()
         conda[name] = SpecifierSet(ranges)
-    expected = {CONDA_NAMES.get(one.name, one.name): one.specifier for one in declared()}
+    expected = {CONDA_NAMES.get(needed.name, needed.name): needed.specifier for needed in declared()}
     expected["python"] = SpecifierSet(project()["requires-python"])
     assert conda == expected
 
@@ -98,17 +98,17 @@ def test_conda_takes_packages_from_the_two_open_channels_only():
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound():
-    for one in declared():
-        operators = {specifier.operator for specifier in one.specifier}
-        assert operators == {">=", "<"}, one
+    for requirement in declared():
+        operators = {specifier.operator for specifier in requirement.specifier}
+        assert operators == {">=", "<"}, requirement
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_lock_file_satisfies_every_range_once_on_every_python(python):
-    for one in declared():
-        versions = pinned(one.name, python)
-        assert len(versions) == 1, f"{one.name} on Python {python}: {versions}"
-        assert versions[0] in one.specifier, f"{one}: {versions[0]} is locked"
+    for requirement in declared():
+        versions = pinned(requirement.name, python)
+        assert len(versions) == 1, f"{requirement.name} on Python {python}: {versions}"
+        assert versions[0] in requirement.specifier, f"{requirement}: {versions[0]} is locked"
 
 
 def test_the_lock_file_pins_exact_versions_and_names_no_index():
@@ -125,7 +125,7 @@ def test_python_3_11_to_3_13_are_supported_and_no_other():
 
 
 def test_the_simulator_needs_neither_numba_nor_scipy():
-    assert not {"numba", "scipy"} & {one.name for one in declared()}
+    assert not {"numba", "scipy"} & {requirement.name for requirement in declared()}
     assert not {"numba", "scipy"} & {name for name, _, _ in pins()}
 
 

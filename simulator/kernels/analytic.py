@@ -36,7 +36,7 @@ Launch = Literal["graph", "eager"]
 DecodeKind = Literal["decode_attention_mha", "decode_attention_gqa"]
 
 
-class PeakFigures(StrictModel):
+class FittedPeaks(StrictModel):
     """Peaks of the GPU the curves were fitted on, with their source."""
 
     bf16_flops: Positive
@@ -60,7 +60,7 @@ class Spans(StrictModel):
     decode_attention: dict[Literal["batch_size", "kv_len"], Span]
 
 
-class ErrorFigures(StrictModel):
+class FitErrors(StrictModel):
     """Relative error of predicted against measured latency, in percent."""
 
     rows: Count
@@ -69,7 +69,7 @@ class ErrorFigures(StrictModel):
     max_pct: NonNegative
 
 
-class CurveFigures(StrictModel):
+class FittedCurves(StrictModel):
     """All parameters of one GPU."""
 
     gemm: GemmCurve
@@ -84,8 +84,8 @@ class TableFit(StrictModel):
     table: str
     sha256: str
     curve: str
-    fitted: ErrorFigures
-    launch_bound: ErrorFigures | None
+    fitted: FitErrors
+    launch_bound: FitErrors | None
     warm_up_rows: NonNegativeInt
 
 
@@ -103,11 +103,11 @@ class AnalyticFile(StrictModel):
     """Everything known about one GPU's curves."""
 
     gpu: str
-    peaks: PeakFigures
+    peaks: FittedPeaks
     provenance: Provenance
-    curves: CurveFigures
+    curves: FittedCurves
     spans: Spans
-    curve_fits: dict[str, ErrorFigures]
+    curve_fits: dict[str, FitErrors]
     table_fits: tuple[TableFit, ...]
 
 
@@ -127,7 +127,7 @@ class AnalyticKernels:
 
     Parameters
     ----------
-    figures
+    fit
         Contents of a fit file.
     launch
         `graph`: kernels are launched by a CUDA graph, so only their own time counts. `eager`: the
@@ -136,19 +136,19 @@ class AnalyticKernels:
         Another GPU to assume the same efficiencies on; None keeps the fitted one.
     """
 
-    def __init__(self, figures: AnalyticFile, launch: Launch = "graph", hardware: Hardware | None = None) -> None:
-        self.figures = figures
+    def __init__(self, fit: AnalyticFile, launch: Launch = "graph", hardware: Hardware | None = None) -> None:
+        self.fit = fit
         self.launch = launch
         self.hardware_id = hardware.id if hardware else None
-        self.peaks = _peaks(figures) if hardware is None else peaks_of(hardware)
-        self.curves = figures.curves
+        self.peaks = _peaks(fit) if hardware is None else peaks_of(hardware)
+        self.curves = fit.curves
 
     @property
     def name(self) -> str:
         """Name GPU, launch mode and the data behind the curves."""
         on = f" on the peaks of {self.hardware_id}" if self.hardware_id else ""
-        digest = self.figures.provenance.tables_sha256[:12]
-        return f"analytic kernels {self.figures.gpu}{on} ({self.launch} launches, fitted to sha256 {digest})"
+        digest = self.fit.provenance.tables_sha256[:12]
+        return f"analytic kernels {self.fit.gpu}{on} ({self.launch} launches, fitted to sha256 {digest})"
 
     def on(self, hardware: Hardware) -> AnalyticKernels:
         """Assume the same efficiencies on another GPU's peaks: a what-if, not a measurement.
@@ -158,7 +158,7 @@ class AnalyticKernels:
         UnsupportedError
             If that GPU has no FP8 peak.
         """
-        return AnalyticKernels(self.figures, self.launch, hardware)
+        return AnalyticKernels(self.fit, self.launch, hardware)
 
     def gemm_seconds(self, m: int, k: int, n: int, *, dtype: Dtype = "bf16", phase: Phase = "prefill") -> float:
         """Return seconds of one (m x k) @ (k x n)."""
@@ -171,7 +171,7 @@ class AnalyticKernels:
     def gemm_lookup(self, m: int, k: int, n: int, *, dtype: Dtype = "bf16", phase: Phase = "prefill") -> Lookup:
         """Return the MFU and whether the fit covers the question."""
         target = (("m", m), ("k", k), ("n", n))
-        spans = self.figures.spans.gemm
+        spans = self.fit.spans.gemm
         outside = _outside(spans["m"], m) or _outside(spans["k"], k) or _outside(spans["n"], n)
         value = self.gemm_mfu(m, k, n, dtype=dtype)
         return Lookup("gemm", value, f"analytic:gemm:{dtype}", target, extrapolated=outside)
@@ -204,7 +204,7 @@ class AnalyticAttention:
         decode: DecodeCurve = getattr(kernels.curves, self._decode_kind)
         line = curves.decode_line(decode, self._peaks, shape, tp, eager=kernels.launch == "eager")
         self._fixed_s, self._per_token_s, self._floor_s = line.fixed_s, line.per_token_s, line.floor_s
-        self._spans = kernels.figures.spans
+        self._spans = kernels.fit.spans
 
     def prefill_seconds(self, past_tokens: int, new_tokens: int) -> float:
         """Return seconds of one chunk; nothing takes no time."""
@@ -260,8 +260,8 @@ def decode_kind(shape: AttentionShape) -> DecodeKind:
     return "decode_attention_mha" if shape.heads == shape.kv_heads else "decode_attention_gqa"
 
 
-def _peaks(figures: AnalyticFile) -> Peaks:
-    peaks = figures.peaks
+def _peaks(fit: AnalyticFile) -> Peaks:
+    peaks = fit.peaks
     return Peaks(peaks.bf16_flops, peaks.fp8_flops, peaks.bandwidth_bytes_per_s)
 
 

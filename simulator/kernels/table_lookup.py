@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from simulator.kernels.base import AttentionMatch, AttentionShape, PiecewiseLinear, Policy, gemm_flops
 from simulator.kernels.conventions import MICRO, Convention, prefill_row_mfu
@@ -73,15 +73,41 @@ def outside(grid: Sequence[float], x: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class _Line:
+    """Rows of a table along one size, sorted by it; `positions` are their places in the file."""
+
+    sizes: tuple[int, ...]
+    positions: tuple[int, ...]
+    mfus: tuple[float, ...]
+
+    def answer(self, size: float, policy: Policy) -> Answer:
+        """Return the MFU at one size; MFUs for `latency` are at full precision and have no floor."""
+        low, high, fraction = segment(self.sizes, size)
+        if policy == "nearest":
+            high, fraction = low, 0.0
+        value = mix(self.mfus[low], self.mfus[high], fraction)
+        extrapolated = outside(self.sizes, size)
+        if value >= MFU_FLOOR or policy == "latency":
+            return Answer(value, self.between(low, high), extrapolated)
+        usable = [place for place, mfu in enumerate(self.mfus) if mfu >= MFU_FLOOR]
+        if not usable:
+            return Answer(MFU_FLOOR, (), extrapolated, fallback=True)
+        nearest = min(usable, key=lambda place: (abs(self.sizes[place] - size), self.positions[place]))
+        return Answer(self.mfus[nearest], (self.positions[nearest],), extrapolated, fallback=True)
+
+    def between(self, low: int, high: int) -> tuple[int, ...]:
+        """Return the places in the file of the rows around a size."""
+        return (self.positions[low],) if low == high else (self.positions[low], self.positions[high])
+
+
+@dataclass(frozen=True, slots=True)
 class _Column:
-    """All rows of one (k, n), sorted by m; `positions` are their places in the file."""
+    """All rows of one (k, n) along m, and their seconds in the same order."""
 
     k: int
     n: int
-    ms: tuple[int, ...]
-    mfus: tuple[float, ...]
+    line: _Line
     seconds: tuple[float, ...]
-    positions: tuple[int, ...]
 
 
 class GemmIndex:
@@ -93,13 +119,8 @@ class GemmIndex:
 
     def __init__(self, table: Table[GemmRow], policy: Policy, convention: Convention) -> None:
         self._columns = _columns(table)
+        self._policy: Policy = policy
         self._peak = convention.gemm_flops
-        by_policy: dict[Policy, Callable[[_Column, int], Answer]] = {
-            "nearest": _nearest,
-            "interpolated": _interpolated,
-            "latency": self._from_latency,
-        }
-        self._along_m = by_policy[policy]
         self._column_of: dict[tuple[int, int], tuple[_Column, bool]] = {}
         self._answers: dict[tuple[int, int, int], Answer] = {}
 
@@ -109,34 +130,36 @@ class GemmIndex:
         return known if known is not None else self._remember(m, k, n)
 
     def _remember(self, m: int, k: int, n: int) -> Answer:
-        column, covered = self._column_for(k, n)
-        found = self._along_m(column, m)
-        extrapolated = not covered or outside(column.ms, m)
-        answer = Answer(found.value, found.rows, extrapolated, found.fallback)
+        found = self._column_of.get((k, n))
+        if found is None:
+            found = self._column_of[k, n] = _covering(self._columns, k, n)
+        column, covered = found
+        answer = self._from_latency(column, m) if self._policy == "latency" else column.line.answer(m, self._policy)
+        if not covered:
+            answer = replace(answer, extrapolated=True)
         if len(self._answers) >= MEMORY_LIMIT:
             self._answers.clear()
-        self._answers[(m, k, n)] = answer
+        self._answers[m, k, n] = answer
         return answer
-
-    def _column_for(self, k: int, n: int) -> tuple[_Column, bool]:
-        known = self._column_of.get((k, n))
-        if known is None:
-            known = self._column_of[(k, n)] = _covering(self._columns, k, n)
-        return known
 
     def _from_latency(self, column: _Column, m: int) -> Answer:
         """Interpolate seconds: constant below the grid (a floor), at the last row's rate above it."""
-        low, high, fraction = segment(column.ms, m)
-        seconds = mix(column.seconds[low], column.seconds[high], fraction)
-        seconds *= max(1.0, m / column.ms[-1])
-        return Answer(gemm_flops(m, column.k, column.n) / (self._peak * seconds), _positions(column, low, high))
+        sizes = column.line.sizes
+        low, high, fraction = segment(sizes, m)
+        seconds = mix(column.seconds[low], column.seconds[high], fraction) * max(1.0, m / sizes[-1])
+        mfu = gemm_flops(m, column.k, column.n) / (self._peak * seconds)
+        return Answer(mfu, column.line.between(low, high), outside(sizes, m))
 
 
 def _columns(table: Table[GemmRow]) -> tuple[_Column, ...]:
-    grouped: dict[tuple[int, int], list[tuple[int, float, float, int]]] = {}
+    grouped: dict[tuple[int, int], list[tuple[int, int, float, float]]] = {}
     for position, row in enumerate(table.rows):
-        grouped.setdefault((row.k, row.n), []).append((row.m, row.mfu, row.latency_us * MICRO, position))
-    return tuple(_Column(k, n, *zip(*sorted(rows), strict=True)) for (k, n), rows in grouped.items())
+        grouped.setdefault((row.k, row.n), []).append((row.m, position, row.mfu, row.latency_us * MICRO))
+    columns = []
+    for (k, n), rows in grouped.items():
+        sizes, positions, mfus, seconds = zip(*sorted(rows), strict=True)
+        columns.append(_Column(k, n, _Line(sizes, positions, mfus), seconds))
+    return tuple(columns)
 
 
 def _covering(columns: tuple[_Column, ...], k: int, n: int) -> tuple[_Column, bool]:
@@ -147,60 +170,21 @@ def _covering(columns: tuple[_Column, ...], k: int, n: int) -> tuple[_Column, bo
     return max(columns, key=lambda column: column.k**2 + column.n**2), False
 
 
-def _nearest(column: _Column, m: int) -> Answer:
-    low, _, _ = segment(column.ms, m)
-    return _above_floor(column, m, column.mfus[low], low, low)
-
-
-def _interpolated(column: _Column, m: int) -> Answer:
-    low, high, fraction = segment(column.ms, m)
-    return _above_floor(column, m, mix(column.mfus[low], column.mfus[high], fraction), low, high)
-
-
-def _above_floor(column: _Column, m: int, value: float, low: int, high: int) -> Answer:
-    if value >= MFU_FLOOR:
-        return Answer(value, _positions(column, low, high))
-    usable = [place for place, mfu in enumerate(column.mfus) if mfu >= MFU_FLOOR]
-    if not usable:
-        return Answer(MFU_FLOOR, fallback=True)
-    nearest = min(usable, key=lambda place: (abs(column.ms[place] - m), column.positions[place]))
-    return Answer(column.mfus[nearest], (column.positions[nearest],), fallback=True)
-
-
-def _positions(column: _Column, low: int, high: int) -> tuple[int, ...]:
-    return (column.positions[low],) if low == high else (column.positions[low], column.positions[high])
-
-
 class PrefillLine:
     """One prefill-attention table along the sequence length; causal FLOPs are counted."""
 
     def __init__(self, table: Table[PrefillRow], policy: Policy, shape: AttentionShape, convention: Convention) -> None:
-        ordered = sorted((row.seq_len, position) for position, row in enumerate(table.rows))
-        self._positions = tuple(position for _, position in ordered)
-        self._lengths = tuple(length for length, _ in ordered)
-        rows = [table.rows[position] for position in self._positions]
+        self._policy: Policy = policy
         precise = policy == "latency"
-        self._mfus = tuple(prefill_row_mfu(shape, row, convention) if precise else row.mfu for row in rows)
-        self._floor = 0.0 if precise else MFU_FLOOR
-        self._steps = policy == "nearest"
+        rows = [
+            (row.seq_len, position, prefill_row_mfu(shape, row, convention) if precise else row.mfu)
+            for position, row in enumerate(table.rows)
+        ]
+        self._line = _Line(*zip(*sorted(rows), strict=True))
 
     def answer(self, seq_len: float) -> Answer:
         """Return the MFU of causal attention over one sequence."""
-        low, high, fraction = segment(self._lengths, seq_len)
-        if self._steps:
-            high, fraction = low, 0.0
-        value = mix(self._mfus[low], self._mfus[high], fraction)
-        extrapolated = outside(self._lengths, seq_len)
-        if value < self._floor:
-            return self._fallback(seq_len, extrapolated)
-        return Answer(value, tuple(self._positions[place] for place in sorted({low, high})), extrapolated)
-
-    def _fallback(self, seq_len: float, extrapolated: bool) -> Answer:
-        usable = [place for place, mfu in enumerate(self._mfus) if mfu >= MFU_FLOOR]
-        if not usable:
-            return Answer(MFU_FLOOR, (), extrapolated, fallback=True)
-        nearest = min(usable, key=lambda place: (abs(self._lengths[place] - seq_len), self._positions[place]))
-        return Answer(self._mfus[nearest], (self._positions[nearest],), extrapolated, fallback=True)
+        return self._line.answer(seq_len, self._policy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,8 @@ LATENCY_DECIMALS = 3
 
 def tabulate(kernels: AnalyticKernels) -> KernelTables:
     """Sample the curves; host launches are counted, as in the timed tables."""
-    eager = AnalyticKernels(kernels.figures, "eager")
-    gpu = kernels.figures.gpu
+    eager = AnalyticKernels(kernels.fit, "eager")
+    gpu = kernels.fit.gpu
     gemm = _table(f"gemm/{gpu}/data.csv", GEMM_COLUMNS, _gemm_rows(eager))
     prefill = {
         shape: _table(f"mha/prefill/{gpu}/{shape}.csv", PREFILL_COLUMNS, _prefill_rows(eager, shape))

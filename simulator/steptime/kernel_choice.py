@@ -63,7 +63,7 @@ def choose_kernels(
         return embedded if same else embedded.on(hardware)
     if chosen.style == "seconds" and not same:
         raise UnsupportedError(
-            f"mfu.source: 'tabulated' holds seconds of {embedded.figures.gpu}, not of {hardware.id}; "
+            f"mfu.source: 'tabulated' holds seconds of {embedded.fit.gpu}, not of {hardware.id}; "
             "use style 'mfu' or source 'embedded'"
         )
     from simulator.kernels.tabulated import tabulated_kernels

@@ -140,12 +140,12 @@ def _drawn(spec: WorkloadSpec, seed: int) -> tuple[Request, ...]:
         Request(
             id=f"request_{position}",
             arrival_us=arrival_us,
-            prompt_tokens=one.tokens,
+            prompt_tokens=drawn.tokens,
             output_tokens=max(1, output_tokens),
-            prefix_group=one.prefix_group,
-            prefix_tokens=one.prefix_tokens,
+            prefix_group=drawn.prefix_group,
+            prefix_tokens=drawn.prefix_tokens,
         )
-        for position, (arrival_us, one, output_tokens) in enumerate(zip(times, prompts, outputs, strict=True))
+        for position, (arrival_us, drawn, output_tokens) in enumerate(zip(times, prompts, outputs, strict=True))
     )
 
 
@@ -173,6 +173,6 @@ def _first(requests: tuple[Request, ...], count: int, path: Path) -> tuple[Reque
 def _pooled(requests: tuple[Request, ...], pool: PromptPool) -> tuple[Request, ...]:
     prompts = recognise_pool(pool.prompts, [request.prompt_tokens for request in requests])
     return tuple(
-        replace(request, prefix_group=one.prefix_group, prefix_tokens=one.prefix_tokens)
-        for request, one in zip(requests, prompts, strict=True)
+        replace(request, prefix_group=prompt.prefix_group, prefix_tokens=prompt.prefix_tokens)
+        for request, prompt in zip(requests, prompts, strict=True)
     )

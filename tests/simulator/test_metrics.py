@@ -211,7 +211,7 @@ def made(position, drawn):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(TIMES, min_size=1, max_size=20), st.randoms(use_true_random=False))
 def test_definitions_agree_where_they_must_and_ignore_order(drawn, shuffler):
-    results = [made(position, one) for position, one in enumerate(drawn)]
+    results = [made(position, times) for position, times in enumerate(drawn)]
     numbers = measure_all(results)
     shuffled = list(results)
     shuffler.shuffle(shuffled)

@@ -99,7 +99,7 @@ def test_times_alone_give_what_the_log_of_steps_has(lengths, gap_us):
     tokens = [sum(past for _, past in step.decode) for step in done.steps if step.decode]
     gaps = sum(batches)
     assert seen.decode_requests == pytest.approx(sum(batch**2 for batch in batches) / gaps, rel=0.05, abs=0.02)
-    weighted = sum(one * other for one, other in zip(batches, tokens, strict=True)) / gaps
+    weighted = sum(count * past for count, past in zip(batches, tokens, strict=True)) / gaps
     assert seen.decode_kv_tokens == pytest.approx(weighted, rel=0.05, abs=5)
     mixed = sum(len(step.prefill) * len(step.decode) for step in done.steps)
     assert seen.prefills_per_gap == pytest.approx(mixed / gaps)

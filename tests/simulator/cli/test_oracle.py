@@ -104,9 +104,9 @@ def test_a_replay_gives_every_client_the_recorded_times(name, shared_dir, replay
     case, result = replayed(name)
     seen = [row(request, case.output_processing_us) for request in result.requests]
     recorded = recorded_rows(shared_dir / "oracle" / "engine" / name / "per_request.csv.gz")
-    assert {one["id"]: (one["ttft_us"], one["e2e_us"], one["sched_delay_us"]) for one in seen} == {
-        one["id"]: (int(one["ttft_us"]), int(one["e2e_without_phantom_us"]), int(one["sched_delay_us"]))
-        for one in recorded
+    assert {row["id"]: (row["ttft_us"], row["e2e_us"], row["sched_delay_us"]) for row in seen} == {
+        row["id"]: (int(row["ttft_us"]), int(row["e2e_without_phantom_us"]), int(row["sched_delay_us"]))
+        for row in recorded
     }
 
 
@@ -114,7 +114,7 @@ def test_a_replay_gives_every_client_the_recorded_times(name, shared_dir, replay
 def test_a_replay_starts_every_step_when_it_was_recorded_and_gives_it_the_same_duration(name, shared_dir, replayed):
     _, result = replayed(name)
     recorded = recorded_rows(shared_dir / "oracle" / "engine" / name / "steps.csv.gz")
-    wanted = [(int(one["now_us"]), int(one["advance_us"])) for one in recorded]
+    wanted = [(int(row["now_us"]), int(row["advance_us"])) for row in recorded]
     assert [(step.start_us, step.duration_us) for step in result.steps] == wanted
 
 
@@ -126,8 +126,8 @@ def test_runs_with_evictions_serve_every_request_and_lose_no_block(name, shared_
     assert {request.state for request in result.requests} == {RequestState.COMPLETED}
     assert result.counters.preemptions > 0
     recorded = recorded_rows(shared_dir / "oracle" / "engine" / name / "steps.csv.gz")
-    agreeing = next(place for place, one in enumerate(recorded) if int(one["n_preempted"]))
-    wanted = [(int(one["now_us"]), int(one["advance_us"])) for one in recorded[:agreeing]]
+    agreeing = next(place for place, row in enumerate(recorded) if int(row["n_preempted"]))
+    wanted = [(int(row["now_us"]), int(row["advance_us"])) for row in recorded[:agreeing]]
     assert [(step.start_us, step.duration_us) for step in result.steps[:agreeing]] == wanted
     last = result.steps[-1]
     assert not last.prefill

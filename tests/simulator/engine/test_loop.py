@@ -206,8 +206,8 @@ def test_a_lone_decode_costs_the_same_whether_or_not_its_steps_were_priced_befor
     alone = [request(f"r{i}", 10 + i, 40, at=100_000 * i) for i in range(5)]
     step_time = StubStepTime((20, 37), check=True)
     together = run(alone, step_time, EngineOptions())
-    for one, result in zip(alone, together.requests, strict=True):
-        (single,) = run([one], StubStepTime((20, 37)), EngineOptions()).requests
+    for lone, result in zip(alone, together.requests, strict=True):
+        (single,) = run([lone], StubStepTime((20, 37)), EngineOptions()).requests
         assert result == single
 
 

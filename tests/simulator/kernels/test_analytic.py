@@ -119,7 +119,7 @@ def test_lookups_name_their_curve_and_flag_questions_outside_the_fit():
 
 
 def test_the_name_says_gpu_launches_and_data():
-    digest = KERNELS.figures.provenance.tables_sha256[:12]
+    digest = KERNELS.fit.provenance.tables_sha256[:12]
     assert KERNELS.name == f"analytic kernels h100 (graph launches, fitted to sha256 {digest})"
 
 

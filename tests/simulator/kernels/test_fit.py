@@ -1,4 +1,4 @@
-"""The fit: bounds its committed figures keep, that it repeats exactly, and the minimiser under it."""
+"""The fit: bounds its committed errors keep, that it repeats exactly, and the minimiser under it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_command_writes_a_file_that_loads_and_repeats_byte_for_byte(tmp_path
     assert main([str(tmp_path / "tables"), str(tmp_path / "a" / "fit.yaml"), "--source", "a test"]) == 0
     assert main([str(tmp_path / "tables"), str(tmp_path / "b.yaml"), "--source", "a test"]) == 0
     assert (tmp_path / "a" / "fit.yaml").read_bytes() == (tmp_path / "b.yaml").read_bytes()
-    assert load_analytic(tmp_path / "b.yaml").figures.provenance.data.endswith("a test")
+    assert load_analytic(tmp_path / "b.yaml").fit.provenance.data.endswith("a test")
 
 
 def test_bf16_tables_are_fitted_as_bf16_on_the_peaks_of_their_gpu(tmp_path):
@@ -102,7 +102,7 @@ def test_bf16_tables_are_fitted_as_bf16_on_the_peaks_of_their_gpu(tmp_path):
     hardware = ROOT / "configs" / "hardware" / "h100-sxm.yaml"
     assert main([str(tmp_path / "tables"), str(tmp_path / "fit.yaml"), "--hardware", str(hardware)]) == 0
     again = load_analytic(tmp_path / "fit.yaml")
-    assert again.figures.provenance.gemm_dtype == "bf16"
+    assert again.fit.provenance.gemm_dtype == "bf16"
     assert again.curves.gemm.model_dump() == pytest.approx(kernels.curves.gemm.model_dump(), rel=0.01)
 
 

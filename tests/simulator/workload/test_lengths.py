@@ -117,7 +117,7 @@ def test_regenerated_lengths_equal_recorded_requests_one_by_one(shared_dir):
     pairs = list(zip(*sample_lengths(0), strict=True))
     synchronous = benchmarks[0]["requests"]["successful"]
 
-    assert [(one["prompt_tokens"], one["output_tokens"]) for one in synchronous] == pairs[: len(synchronous)]
+    assert [(row["prompt_tokens"], row["output_tokens"]) for row in synchronous] == pairs[: len(synchronous)]
     spans = server_spans(folder)
     assert len(spans) >= 5
     assert spans == pairs[: len(spans)]
@@ -176,7 +176,7 @@ def test_clipped_draws_stay_within_their_limits_and_repeat(mean, stdev, low, ext
 def test_gaussian_draws_have_about_the_mean_and_spread_asked_for():
     drawn = draw_lengths(gaussian(1000, 100, 1, 9999), 4000, "prompt", 7)
     mean = sum(drawn) / len(drawn)
-    spread = (sum((one - mean) ** 2 for one in drawn) / len(drawn)) ** 0.5
+    spread = (sum((length - mean) ** 2 for length in drawn) / len(drawn)) ** 0.5
 
     assert mean == pytest.approx(1000, abs=8)  # five standard errors
     assert spread == pytest.approx(100, abs=6)
