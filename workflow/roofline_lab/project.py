@@ -18,10 +18,9 @@ from typing import Any
 from roofline_lab.config import Method, Rules, Settings, load_methods, load_settings
 from roofline_lab.ground_truth.catalog import Catalog
 from roofline_lab.ground_truth.reading import VOCABULARY_FILE, Experiment, load_set
-from roofline_lab.hypotheses.arms import Arm, undeclared
+from roofline_lab.hypotheses.arms import Arm, digest, resolve_arm, undeclared
 from roofline_lab.hypotheses.discussion import load_discussion
-from roofline_lab.hypotheses.references import check_catalogue
-from roofline_lab.hypotheses.resolve import digest, resolve_arm
+from roofline_lab.hypotheses.references import check_names_and_cycles
 from roofline_lab.hypotheses.spec import Claim, Hypothesis, kind_of, load_hypothesis
 from roofline_lab.hypotheses.synthetic.resolve import check_synthetic, known_number
 from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
@@ -194,7 +193,7 @@ def load_project(root: Path, tables_folder: Path | None = None) -> Project:
     methods = load_methods(root)
     _check_methods(methods)
     by_id = {one.id: one for one in hypotheses}
-    check_catalogue([*hypotheses, *synthetic.values()])
+    check_names_and_cycles([*hypotheses, *synthetic.values()])
     project = Project(root, load_settings(root), methods, by_id, tables_folder, synthetic)
     for path, hypothesis in zip(paths, hypotheses, strict=True):
         _check(hypothesis, project)

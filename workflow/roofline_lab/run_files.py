@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from roofline_lab.hypotheses.split import Split
+from roofline_lab.hypotheses.sweep import Split
 from roofline_lab.project import Run
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import Metric, RowStatus

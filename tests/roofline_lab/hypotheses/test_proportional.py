@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roofline_lab.hypotheses.criteria import Criterion
-from roofline_lab.hypotheses.proportional import explain_criteria, explained_pct, identities
+from roofline_lab.hypotheses.proportional import explain_criteria, explained_pct, proportional_arms
 from roofline_lab.report.evidence_tables import explained_gains
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
@@ -39,7 +39,7 @@ def scaled(errors_pct, factor, **changes):
 
 
 def only(rows, configurations=None):
-    found = identities(Scores(rows), configurations or UNLIKE, [TPOT])
+    found = proportional_arms(Scores(rows), configurations or UNLIKE, [TPOT])
     assert len(found) == 1
     return found[0]
 
@@ -50,12 +50,12 @@ def test_a_constant_multiple_explains_all_of_its_gains_whatever_the_signs(errors
     found = only(scaled(errors, factor))
     assert found.is_constant_multiple
     assert found.scale == pytest.approx(factor)
-    assert [row.gain for row in found.rows] == pytest.approx([row.by_identity for row in found.rows], abs=1e-6)
+    assert [row.gain for row in found.rows] == pytest.approx([row.if_proportional for row in found.rows], abs=1e-6)
 
 
 def test_too_fast_before_and_after_the_gain_is_factor_minus_one_times_what_is_left_of_100():
     found = only(scaled([-50.0, -30.0], 1.2))
-    assert [row.by_identity for row in found.rows] == pytest.approx([0.2 * 50.0, 0.2 * 70.0])
+    assert [row.if_proportional for row in found.rows] == pytest.approx([0.2 * 50.0, 0.2 * 70.0])
     assert found.explained_pct == pytest.approx(100.0)
 
 
@@ -89,7 +89,7 @@ def test_a_share_explained_is_never_negative():
 def judge(rows, **keys):
     criterion = parse(Holder, {"criterion": {"id": "c", **keys}}, source="test").criterion
     scores = Scores(rows)
-    found = identities(scores, UNLIKE, [TPOT])
+    found = proportional_arms(scores, UNLIKE, [TPOT])
     return explain_criteria([criterion], scores, found, "baseline", Uncertainty(100, 95.0, 1))
 
 
@@ -100,7 +100,7 @@ def test_a_contrast_between_groups_that_the_factor_gives_is_said_to_follow_from_
     (found,) = judge(rows, kind="improvement_order", groups=["chat", "code"])
     assert found.observed.result is CriterionResult.PASS
     assert found.is_explained
-    assert found.by_identity.observed == pytest.approx(found.observed.observed)
+    assert found.if_proportional.observed == pytest.approx(found.observed.observed)
 
 
 def test_criteria_on_arms_that_are_no_multiple_are_left_alone():
@@ -118,7 +118,7 @@ def test_criteria_on_arms_that_are_no_multiple_are_left_alone():
 def test_the_gain_of_h1_is_the_factor_minus_one_times_100_minus_the_baseline_error(h1_report):
     """With the last step counted once and one definition on both sides nothing is left to explain."""
     corrected = h1_report.headline
-    tpot = next(identity for identity in corrected.identities if identity.metric is TPOT)
+    tpot = next(identity for identity in corrected.proportional if identity.metric is TPOT)
     assert tpot.is_constant_multiple
     assert (tpot.is_computed, tpot.scale) == (True, pytest.approx(1 / 0.82))
     for row in corrected.scores.select("baseline", TPOT):
@@ -130,22 +130,22 @@ def test_every_published_criterion_of_h1_follows_from_the_factor(h1_report):
     published = h1_report.methods[0]
     assert [one.observed.id for one in published.explained] == ["tpot_improves", "chat_more_than_code", "tp_scaling"]
     assert all(one.is_explained for one in published.explained)
-    tpot = next(identity for identity in published.identities if identity.metric is TPOT)
+    tpot = next(identity for identity in published.proportional if identity.metric is TPOT)
     assert tpot.explained_pct > 98
     assert "follows from the factor" in published.explained_criteria_table
 
 
 def test_the_first_token_of_h1_is_no_constant_multiple_under_either_method(h1_report):
     for method in h1_report.methods:
-        ttft = next(identity for identity in method.identities if identity.metric is Metric.TTFT_MEAN)
+        ttft = next(identity for identity in method.proportional if identity.metric is Metric.TTFT_MEAN)
         assert not ttft.is_constant_multiple
 
 
 def test_an_arm_compared_with_other_measured_figures_is_no_multiple_of_the_reference():
     """Its gain comes from the other side of the comparison, which a factor on predictions says nothing about."""
     rows = [error_row("baseline", "a", measured=100.0), error_row("treatment", "a", predicted=90.0, measured=90.0)]
-    assert identities(Scores(rows), UNLIKE, [TPOT]) == ()
+    assert proportional_arms(Scores(rows), UNLIKE, [TPOT]) == ()
 
 
 def test_an_arm_that_changes_no_gain_leaves_nothing_to_explain_experiment_by_experiment():
-    assert explained_gains(identities(Scores(scaled([-10.0, 5.0], 1.0)), UNLIKE, [TPOT])) == ""
+    assert explained_gains(proportional_arms(Scores(scaled([-10.0, 5.0], 1.0)), UNLIKE, [TPOT])) == ""

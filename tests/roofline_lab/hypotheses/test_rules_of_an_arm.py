@@ -9,8 +9,7 @@ import pytest
 
 from roofline_lab.calibration.constants import FIXED, HOST_STEP, STEP_CONSTANTS, starts
 from roofline_lab.client_overhead import client_time
-from roofline_lab.hypotheses.arms import differences
-from roofline_lab.hypotheses.resolve import overlay
+from roofline_lab.hypotheses.arms import differences, overlay
 from roofline_lab.predict.arms import replay_of, simulate
 from roofline_lab.project import Run
 from roofline_lab.provenance import run_inputs

@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from roofline_lab.hypotheses.split import Split
-from roofline_lab.hypotheses.sweep import COARSE, FINE, Sweep, curve, optimum
+from roofline_lab.hypotheses.sweep import COARSE, FINE, Split, Sweep, curve, optimum
 from roofline_lab.predict.arms import simulate
 from roofline_lab.predict.simulations import VALUE, Simulation, row_lines, run_of, simulated
 from roofline_lab.predict.sweeps import chosen_value, search, stage_simulations, train_experiments

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from roofline_lab.hypotheses.verdict_file import VERDICT_FILE, verdict_text
+from roofline_lab.hypotheses.verdict import VERDICT_FILE, verdict_text
 from roofline_lab.regression.reading import read_verdict
 from roofline_lab.report.findings_page import render_report
 from roofline_lab.scoring.scores import Scores

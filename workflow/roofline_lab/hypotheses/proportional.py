@@ -37,11 +37,11 @@ class ExplainedGain:
     experiment: str
     load_point: str
     gain: float
-    by_identity: float
+    if_proportional: float
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ProportionalArm:
     """One arm and metric against the reference.
 
     Attributes
@@ -72,14 +72,14 @@ class Identity:
         return mean([row.gain for row in self.rows])
 
     @property
-    def by_identity(self) -> float:
+    def if_proportional(self) -> float:
         """Mean gain the multiple alone gives."""
-        return mean([row.by_identity for row in self.rows])
+        return mean([row.if_proportional for row in self.rows])
 
     @property
     def explained_pct(self) -> float | None:
         """Share of the gains, experiment by experiment, that the multiple accounts for; None without gains."""
-        return explained_pct([(row.gain, row.by_identity) for row in self.rows])
+        return explained_pct([(row.gain, row.if_proportional) for row in self.rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +87,27 @@ class ExplainedCriterion:
     """A criterion as it came out, and as it comes out when the arm is replaced by c times the reference."""
 
     observed: CriterionOutcome
-    by_identity: CriterionOutcome
+    if_proportional: CriterionOutcome
 
     @property
     def is_explained(self) -> bool:
         """Whether the multiple alone gives the same result."""
-        return self.observed.result is self.by_identity.result
+        return self.observed.result is self.if_proportional.result
 
 
 def explained_pct(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Return 100 * (1 - sum |gain - by identity| / sum |gain|), at least 0; None if all gains are 0."""
+    """Return 100 * (1 - sum |gain - if proportional| / sum |gain|), at least 0; None if all gains are 0."""
     total = sum(abs(gain) for gain, _ in pairs)
     if total == 0:
         return None
-    return max(0.0, PERCENT * (1.0 - sum(abs(gain - by_identity) for gain, by_identity in pairs) / total))
+    return max(0.0, PERCENT * (1.0 - sum(abs(gain - if_proportional) for gain, if_proportional in pairs) / total))
 
 
-def identities(
+def proportional_arms(
     scores: Scores,
     configurations: Mapping[str, Mapping[str, Any]],
     metrics: Iterable[Metric],
-) -> tuple[Identity, ...]:
+) -> tuple[ProportionalArm, ...]:
     """Compare every arm with the first one.
 
     Parameters
@@ -119,28 +119,27 @@ def identities(
     """
     reference, *others = configurations
     wanted = tuple(metrics)
-    found = (
-        _identity(scores, reference, arm, metric, _computed_scale(configurations[reference], configurations[arm]))
-        for arm in others
-        for metric in wanted
-    )
-    return tuple(one for one in found if one is not None)
+    scales = {arm: _computed_scale(configurations[reference], configurations[arm]) for arm in others}
+    found = (_against_reference(scores, reference, arm, metric, scales[arm]) for arm in others for metric in wanted)
+    return tuple(arm for arm in found if arm is not None)
 
 
 def explain_criteria(
-    criteria: Iterable[Any], scores: Scores, found: Sequence[Identity], reference: str, uncertainty: Uncertainty
+    criteria: Iterable[Any], scores: Scores, found: Sequence[ProportionalArm], reference: str, uncertainty: Uncertainty
 ) -> tuple[ExplainedCriterion, ...]:
     """Evaluate every criterion again with each constant multiple in place of its arm."""
-    scales = {(one.arm, one.metric): one.scale for one in found if one.is_constant_multiple}
+    scales = {(arm.arm, arm.metric): arm.scale for arm in found if arm.is_constant_multiple}
     scaled = Scores(_scaled(row, scores, scales, reference) for row in scores.rows)
     return tuple(
-        ExplainedCriterion(one.evaluate(scores, uncertainty), one.evaluate(scaled, uncertainty))
-        for one in criteria
-        if any((arm, one.metric) in scales for arm in one.arms)
+        ExplainedCriterion(criterion.evaluate(scores, uncertainty), criterion.evaluate(scaled, uncertainty))
+        for criterion in criteria
+        if any((arm, criterion.metric) in scales for arm in criterion.arms)
     )
 
 
-def _identity(scores: Scores, reference: str, arm: str, metric: Metric, computed: float | None) -> Identity | None:
+def _against_reference(
+    scores: Scores, reference: str, arm: str, metric: Metric, computed: float | None
+) -> ProportionalArm | None:
     ratios = scores.ratios(metric, arm, reference)
     if not ratios:
         return None
@@ -155,9 +154,9 @@ def _identity(scores: Scores, reference: str, arm: str, metric: Metric, computed
         assert after is not None, "a ratio has both rows"
         if before.measured != after.measured:
             return None
-        by_identity = gain_pp(abs(scale * (PERCENT + before.signed_error_pct) - PERCENT), before.ape_pct)
-        rows.append(ExplainedGain(experiment, load_point, gain_pp(after.ape_pct, before.ape_pct), by_identity))
-    return Identity(arm, metric, scale, _spread_pct(ratios.values(), scale), scale == computed, tuple(rows))
+        if_proportional = gain_pp(abs(scale * (PERCENT + before.signed_error_pct) - PERCENT), before.ape_pct)
+        rows.append(ExplainedGain(experiment, load_point, gain_pp(after.ape_pct, before.ape_pct), if_proportional))
+    return ProportionalArm(arm, metric, scale, _spread_pct(ratios.values(), scale), scale == computed, tuple(rows))
 
 
 def _spread_pct(ratios: Iterable[float], scale: float) -> float:

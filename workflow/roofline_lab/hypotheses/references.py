@@ -8,7 +8,7 @@ from roofline_lab.hypotheses.spec import Claim
 from simulator.errors import ConfigError
 
 
-def check_catalogue(claims: Sequence[Claim]) -> None:
+def check_names_and_cycles(claims: Sequence[Claim]) -> None:
     """Refuse a name that two hypotheses have, and references that form a cycle.
 
     Raises

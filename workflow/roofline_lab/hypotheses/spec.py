@@ -13,16 +13,16 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
-from roofline_lab.hypotheses.arms import ENGINE_KEY, METHOD_KEY
 from roofline_lab.hypotheses.criteria import Criterion, TestGap
-from roofline_lab.hypotheses.mechanism import Expectation, Mechanism
-from roofline_lab.hypotheses.split import TEST, Split
-from roofline_lab.hypotheses.sweep import Sweep
+from roofline_lab.hypotheses.sweep import TEST, Split, Sweep
 from roofline_lab.vocabulary import EvidenceType, Family, FindingType, Metric, Purpose, Resolution, Status
-from simulator.validation import Count, StrictModel, config_error, parse, read_yaml, suggest
+from simulator.validation import Count, NonNegative, StrictModel, config_error, parse, read_yaml, suggest
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+# Keys of an arm that are no option of the step-time model: how the engine schedules, and rules of the method.
+ENGINE_KEY = "engine"
+METHOD_KEY = "method"
 
 # Targets and rules of the pipeline; a hypothesis becomes a rule of its own name.
 RESERVED_IDS = frozenset(
@@ -65,6 +65,62 @@ class Beyond(StrictModel):
     set: Text
     method: Name
     arms: Annotated[tuple[Name, ...], Field(min_length=2)]
+
+
+class MechanismControl(StrictModel):
+    """An arm in which the mechanism is disabled: its effect over another arm is bounded (rule RCV-4)."""
+
+    arm: str
+    over: str
+    at_most_pp: NonNegative
+
+
+class Mechanism(StrictModel):
+    """One causal statement (rules RCV-1, RCV-3 and RCV-4).
+
+    Attributes
+    ----------
+    statement
+        What causes what, in words.
+    of, over
+        The arms it speaks of: times of `of` compared with times of `over`.
+    by
+        How experiments are grouped.
+    predicts
+        Per group: are the predicted times of `of` longer, shorter or equal?
+    cites
+        Where in the code it happens: `path` or `path:line`.
+    control
+        The arm that disables the mechanism and nothing else.
+    methods
+        Methods under which it is claimed; None means all.
+    contradicted
+        The numbers contradict this cause; it is kept to show that. The lint then demands that they do.
+    """
+
+    statement: Text
+    metric: Metric = Metric.TPOT_MEAN
+    of: str = "treatment"
+    over: str = "baseline"
+    by: Literal["workload", "family", "tp", "experiment"] = "workload"
+    predicts: Annotated[dict[str, Literal["longer", "shorter", "equal"]], Field(min_length=1)]
+    cites: Annotated[tuple[Text, ...], Field(min_length=1)]
+    control: MechanismControl | None = None
+    methods: tuple[str, ...] | None = None
+    contradicted: bool = False
+
+    def is_claimed_for(self, method: str) -> bool:
+        """Say whether the cause is claimed under a method."""
+        return self.methods is None or method in self.methods
+
+
+class Expectation(StrictModel):
+    """A first-principles number for a surprise (rule RCV-2); templates over the results that give one number."""
+
+    words: Text
+    expected: Text
+    observed: Text
+    within: NonNegative
 
 
 class Finding(StrictModel):

@@ -1,4 +1,7 @@
-"""A parameter searched over a range: generated values, and the choice among them.
+"""A parameter chosen on some experiments and judged on others: the split of them, and the search over a range.
+
+A split names both sides. A model family on both sides lets the test experiments share their errors
+with the train experiments, so that needs a reason in the spec, which the report prints.
 
 A sweep belongs to one arm of a hypothesis. Its values are simulated on the train experiments alone;
 the value with the lowest mean error there (the smallest such value) becomes the arm's, and that of the
@@ -9,25 +12,76 @@ chose it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from roofline_lab.hypotheses.split import TRAIN
+from roofline_lab.ground_truth.reading import Experiment
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import Metric
 from simulator.errors import InvariantError
-from simulator.validation import Finite, Positive, StrictModel
+from simulator.validation import Finite, Positive, StrictModel, suggest
 
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+TRAIN = "train"
+TEST = "test"
 # Values beyond this many are a mistake in step or range, not a search.
 MAX_VALUES = 1000
 # Decimals kept of a value, so that 0.1 + 0.2 is the value an author wrote.
 VALUE_DECIMALS = 9
 COARSE = "coarse"
 FINE = "fine"
+
+
+class Split(StrictModel):
+    """Experiments by side.
+
+    Attributes
+    ----------
+    shared_families
+        Why a model family may be on both sides; without it that is refused.
+    """
+
+    train: Names
+    test: Names
+    shared_families: Text | None = None
+
+    def side_of(self, experiment: str) -> str:
+        """Return `train` or `test`, or an empty text for an experiment of neither side."""
+        if experiment in self.train:
+            return TRAIN
+        return TEST if experiment in self.test else ""
+
+    def families_on_both_sides(self, experiments: Sequence[Experiment]) -> list[str]:
+        """Return the model families with experiments on both sides, sorted."""
+        sides = {
+            side: {experiment.family for experiment in experiments if self.side_of(experiment.id) == side}
+            for side in (TRAIN, TEST)
+        }
+        return sorted(sides[TRAIN] & sides[TEST])
+
+    def problems(self, experiments: Sequence[Experiment]) -> Iterator[str]:
+        """Yield what is wrong with the split of these experiments."""
+        known = [experiment.id for experiment in experiments]
+        for side, names in ((TRAIN, self.train), (TEST, self.test)):
+            for name in names:
+                if name not in known:
+                    yield f"split.{side}: unknown experiment '{name}'; {suggest(name, known)}"
+        for name in sorted(set(self.train) & set(self.test)):
+            yield f"split: '{name}' is on both sides; an experiment can only choose or judge"
+        for name in known:
+            if not self.side_of(name):
+                yield f"split: '{name}' is on neither side; add it to train or test"
+        shared = self.families_on_both_sides(experiments)
+        if shared and self.shared_families is None:
+            yield (
+                f"split: the model families {', '.join(shared)} are on both sides, so the test is not independent; "
+                "move them to one side, or say in shared_families why this is accepted"
+            )
 
 
 class Refinement(StrictModel):

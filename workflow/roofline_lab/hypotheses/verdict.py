@@ -6,16 +6,24 @@
 4. All criteria and controls pass: Confirmed.
 
 Criteria marked `decisive` decide; if none is marked, the first one does.
+
+`verdict.json` is the verdict for programs: committed beside the page, where a later comparison finds status, criteria
+and rows without a number without parsing prose. It holds words only: every number stands in `numbers.csv`, which is
+compared with tolerances, while this file is compared byte by byte.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from roofline_lab.files import json_text
 from roofline_lab.hypotheses.criteria import CriterionOutcome
+from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import CriterionResult, Resolution, Status
 
+VERDICT_FILE = "verdict.json"
 DEFAULT_RESOLUTIONS: Mapping[Status, Resolution] = {
     Status.CONFIRMED: Resolution.CLEAN,
     Status.CONFIRMED_WITH_NUANCE: Resolution.WRONG_MECHANISM,
@@ -57,6 +65,17 @@ def with_decisive(criteria: Sequence[CriterionOutcome]) -> list[CriterionOutcome
     return [replace(criteria[0], decisive=True), *criteria[1:]]
 
 
+def verdict_text(methods: Iterable[tuple[str, Verdict, Iterable[ErrorRow]]]) -> str:
+    """Return the file of one report.
+
+    Parameters
+    ----------
+    methods
+        Id, verdict and rows without a number of each method, the one that gives the page its status last.
+    """
+    return json_text({"methods": [_method(*method) for method in methods]})
+
+
 def _status(criteria: Sequence[CriterionOutcome], controls: Sequence[CriterionOutcome]) -> tuple[Status, str]:
     decisive = [outcome for outcome in criteria if outcome.decisive]
     if failed := _ids(decisive, CriterionResult.FAIL):
@@ -75,3 +94,21 @@ def _status(criteria: Sequence[CriterionOutcome], controls: Sequence[CriterionOu
 
 def _ids(outcomes: Iterable[CriterionOutcome], result: CriterionResult) -> str:
     return ", ".join(outcome.id for outcome in outcomes if outcome.result is result)
+
+
+def _method(method: str, verdict: Verdict, unscored: Iterable[ErrorRow]) -> dict[str, Any]:
+    return {
+        "method": method,
+        "status": verdict.status.value,
+        "criteria": {outcome.id: outcome.result.value for outcome in (*verdict.criteria, *verdict.controls)},
+        "unscored": [
+            {
+                "arm": row.arm,
+                "metric": row.metric.value,
+                "experiment": row.experiment,
+                "load_point": row.load_point,
+                "status": row.status.value,
+            }
+            for row in unscored
+        ],
+    }

@@ -18,7 +18,7 @@ from snakemake.exceptions import WorkflowError
 
 from roofline_lab.errata.evaluation import evaluate_documents
 from roofline_lab.files import digest_of, write_text
-from roofline_lab.hypotheses.verdict_file import VERDICT_FILE
+from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs import reports
 from roofline_lab.jobs.paths import (
     PAGE,

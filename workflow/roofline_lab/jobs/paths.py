@@ -15,7 +15,7 @@ from roofline_lab import provenance
 from roofline_lab.errata.documents import input_files
 from roofline_lab.files import digest_of_files, json_text, write_text
 from roofline_lab.hypotheses.synthetic.resolve import arm_digests, methods_of, resolve_arms
-from roofline_lab.hypotheses.verdict_file import VERDICT_FILE
+from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.predict.sweeps import swept_arms
 from roofline_lab.project import Project, Run
 from roofline_lab.report.findings_page import report_files

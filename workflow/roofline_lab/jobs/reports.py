@@ -8,8 +8,7 @@ from typing import Any
 from roofline_lab import provenance
 from roofline_lab.files import json_text
 from roofline_lab.formatting import quantity
-from roofline_lab.hypotheses.verdict import Verdict
-from roofline_lab.hypotheses.verdict_file import VERDICT_FILE
+from roofline_lab.hypotheses.verdict import VERDICT_FILE, Verdict
 from roofline_lab.jobs import paths
 from roofline_lab.predict.simulations import Simulation, run_of
 from roofline_lab.predict.sweeps import chosen_value

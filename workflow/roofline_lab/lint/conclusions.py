@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from roofline_lab.hypotheses.verdict_file import VERDICT_FILE
+from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.lint.rules import Breach, Findings, Subject, file_of, findings
 from roofline_lab.project import Project
 from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, CriterionResult, FindingType, Resolution, Status

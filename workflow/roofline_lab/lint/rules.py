@@ -20,7 +20,7 @@ from roofline_lab.hypotheses.expectations import FILE as EXPECTATIONS_FILE
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.hypotheses.synthetic.resolve import methods_of, resolve_arms
 from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
-from roofline_lab.hypotheses.verdict_file import VERDICT_FILE
+from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.project import Project
 from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from roofline_lab.hypotheses.arms import differences
-from roofline_lab.hypotheses.mechanism import Mechanism, MechanismControl
+from roofline_lab.hypotheses.spec import Mechanism, MechanismControl
 from roofline_lab.lint.rules import Breach, Findings, Subject, file_of, findings
 from roofline_lab.scoring.errors import relative_difference
 from roofline_lab.vocabulary import FindingType

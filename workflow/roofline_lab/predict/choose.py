@@ -20,9 +20,8 @@ from roofline_lab.calibration.record import load_calibration
 from roofline_lab.config import Arrivals, Method, load_methods
 from roofline_lab.files import digest_of_files
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
-from roofline_lab.hypotheses.arms import ENGINE_KEY, Arm
-from roofline_lab.hypotheses.resolve import resolve_arm
-from roofline_lab.hypotheses.spec import Hypothesis, load_hypothesis
+from roofline_lab.hypotheses.arms import Arm, resolve_arm
+from roofline_lab.hypotheses.spec import ENGINE_KEY, Hypothesis, load_hypothesis
 from roofline_lab.predict.coverage import coverage_of
 from roofline_lab.predict.predictors import CalibratedPredictor, OptionsPredictor, Predictor
 from simulator.engine.options import EngineOptions

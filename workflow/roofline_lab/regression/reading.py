@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from roofline_lab.hypotheses.verdict_file import VERDICT_FILE
+from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.regression.noise import Figure, Measurement, Scored, read_experiment
 from roofline_lab.regression.sources import GROUND_TRUTH, NUMBERS, REPORTS, Source
 from roofline_lab.scoring.numbers import NUMBER_COLUMNS

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from roofline_lab.formatting import MISSING, pct, pp, quantity, table
 from roofline_lab.hypotheses.criteria import CriterionOutcome
-from roofline_lab.hypotheses.proportional import TOLERANCE_PCT, ExplainedCriterion, Identity
+from roofline_lab.hypotheses.proportional import TOLERANCE_PCT, ExplainedCriterion, ProportionalArm
 from roofline_lab.hypotheses.verdict import Verdict
 from roofline_lab.scoring.uncertainty import Evidence
 
@@ -59,28 +59,28 @@ def _needed(evidence: Evidence) -> str:
     return f"{evidence.needed:,}{' per group' if len(evidence.sizes) > 1 else ''} for {abs(evidence.claimed):.1f} pp"
 
 
-def identities(found: Sequence[Identity]) -> str:
+def proportional(found: Sequence[ProportionalArm]) -> str:
     """Return one line per arm and metric: the factor, how constant it is, and the gains it accounts for."""
     rows = []
-    for identity in found:
-        constant = identity.is_constant_multiple
+    for arm in found:
+        constant = arm.is_constant_multiple
         rows.append(
             [
-                identity.arm,
-                identity.metric.label,
-                f"{identity.scale:.4f}{' (from the options)' if identity.is_computed and constant else ''}",
-                f"{identity.spread_pct:.2f} %",
+                arm.arm,
+                arm.metric.label,
+                f"{arm.scale:.4f}{' (from the options)' if arm.is_computed and constant else ''}",
+                f"{arm.spread_pct:.2f} %",
                 "**yes**" if constant else "no",
-                pp(identity.gain),
-                pp(identity.by_identity) if constant else MISSING,
-                pct(identity.explained_pct) if constant else MISSING,
+                pp(arm.gain),
+                pp(arm.if_proportional) if constant else MISSING,
+                pct(arm.explained_pct) if constant else MISSING,
             ]
         )
     header = ["Arm", "Metric", "Factor", "Largest deviation", f"Constant within {TOLERANCE_PCT:g} %"]
     return table([*header, "Gain", "By the factor alone", "Explained"], rows, left=2)
 
 
-def explained_gains(found: Sequence[Identity]) -> str:
+def explained_gains(found: Sequence[ProportionalArm]) -> str:
     """Return, per experiment, observed gain and gain by the factor alone.
 
     Arms that are no constant multiple have none, and where nothing changes there is nothing to explain.
@@ -88,15 +88,15 @@ def explained_gains(found: Sequence[Identity]) -> str:
     rows = [
         [
             row.experiment,
-            identity.arm,
-            identity.metric.label,
+            arm.arm,
+            arm.metric.label,
             pp(row.gain),
-            pp(row.by_identity),
-            pp(row.gain - row.by_identity),
+            pp(row.if_proportional),
+            pp(row.gain - row.if_proportional),
         ]
-        for identity in found
-        if identity.is_constant_multiple and identity.explained_pct is not None
-        for row in identity.rows
+        for arm in found
+        if arm.is_constant_multiple and arm.explained_pct is not None
+        for row in arm.rows
     ]
     header = ["Experiment", "Arm", "Metric", "Gain", "By the factor alone", "Left to explain"]
     return table(header, rows, left=3) if rows else ""
@@ -107,8 +107,10 @@ def explained_criteria(found: Sequence[ExplainedCriterion]) -> str:
     rows = [
         [
             criterion.observed.id,
-            f"{criterion.observed.result} ({quantity(criterion.observed.observed, criterion.observed.unit)})",
-            f"{criterion.by_identity.result} ({quantity(criterion.by_identity.observed, criterion.by_identity.unit)})",
+            *(
+                f"{outcome.result} ({quantity(outcome.observed, outcome.unit)})"
+                for outcome in (criterion.observed, criterion.if_proportional)
+            ),
             "**follows from the factor**" if criterion.is_explained else "does not follow",
         ]
         for criterion in found

@@ -13,7 +13,12 @@ from functools import cached_property
 from roofline_lab.config import Method, Settings
 from roofline_lab.ground_truth.reading import Experiment
 from roofline_lab.hypotheses.criteria import CriterionOutcome
-from roofline_lab.hypotheses.proportional import ExplainedCriterion, Identity, explain_criteria, identities
+from roofline_lab.hypotheses.proportional import (
+    ExplainedCriterion,
+    ProportionalArm,
+    explain_criteria,
+    proportional_arms,
+)
 from roofline_lab.hypotheses.spec import Beyond, Hypothesis
 from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict, judge
@@ -45,7 +50,7 @@ class MethodReport:
     scores: Scores
     verdict: Verdict
     layout: Tables
-    identities: tuple[Identity, ...]
+    proportional: tuple[ProportionalArm, ...]
     explained: tuple[ExplainedCriterion, ...]
     uncertainty: Uncertainty
     search: Search | None = None
@@ -151,15 +156,15 @@ class MethodReport:
         return evidence_tables.uncertainty(self.verdict)
 
     @property
-    def identity_table(self) -> str:
+    def proportional_table(self) -> str:
         """Which arms are a constant multiple of the reference."""
-        return evidence_tables.identities(self.identities)
+        return evidence_tables.proportional(self.proportional)
 
     @property
     def explained_gain_table(self) -> str:
         """Per experiment: gain, and gain by the constant multiple alone."""
         judged = {criterion.metric for criterion in self.spec.judged}
-        return evidence_tables.explained_gains([one for one in self.identities if one.metric in judged])
+        return evidence_tables.explained_gains([one for one in self.proportional if one.metric in judged])
 
     @property
     def explained_criteria_table(self) -> str:
@@ -211,7 +216,7 @@ class Report:
             {one.method.id: one.rows for one in self.methods},
             tuple(self.spec.arms),
             {arm.name: arm.configuration for arm in self.headline.arms},
-            {one.method.id: one.identities for one in self.methods},
+            {one.method.id: one.proportional for one in self.methods},
             {one.method.id: one.search.chosen for one in self.methods if one.search},
         )
 
@@ -276,7 +281,7 @@ def _method_report(
         [one.evaluate(scores, uncertainty) for one in spec.controls],
         spec.resolutions,
     )
-    found = identities(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
+    found = proportional_arms(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
     explained = explain_criteria(spec.judged, scores, found, spec.reference_arm, uncertainty)
     layout = Tables(spec.shown_arms, spec.metrics, settings.bold_above_pp)
     method = project.methods[name]

@@ -11,7 +11,7 @@ from typing import Any
 from roofline_lab.formatting import pct, pp, table
 from roofline_lab.hypotheses.expectations import expectation_files, expectation_names
 from roofline_lab.hypotheses.spec import Hypothesis
-from roofline_lab.hypotheses.verdict_file import VERDICT_FILE, verdict_text
+from roofline_lab.hypotheses.verdict import VERDICT_FILE, verdict_text
 from roofline_lab.project import Project
 from roofline_lab.rendering import render, render_text
 from roofline_lab.report import tables

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from roofline_lab.hypotheses.criteria import CriterionOutcome
-from roofline_lab.hypotheses.proportional import Identity
+from roofline_lab.hypotheses.proportional import ProportionalArm
 from roofline_lab.hypotheses.verdict import Verdict
 from roofline_lab.run_files import Row
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
@@ -33,7 +33,7 @@ class Values:
         rows: Mapping[str, Sequence[Row]],
         arms: Sequence[str],
         options: Mapping[str, Mapping[str, Any]],
-        identities: Mapping[str, Sequence[Identity]] | None = None,
+        proportional: Mapping[str, Sequence[ProportionalArm]] | None = None,
         chosen: Mapping[str, float] | None = None,
     ) -> None:
         self._numbers: dict[tuple[str, ...], list[float]] = {}
@@ -49,7 +49,7 @@ class Values:
         self._rows = rows
         self._arms = tuple(arms)
         self._options = options
-        self._identities = identities or {}
+        self._proportional = proportional or {}
         self._chosen = chosen or {}
 
     def mape(self, method: str, arm: str, metric: str, scope: str = "overall", key: str = "all") -> float:
@@ -114,11 +114,11 @@ class Values:
 
     def factor(self, method: str, metric: str, arm: str | None = None) -> float:
         """Return by how much an arm's predictions exceed the first arm's, as one factor."""
-        return self._identity(method, metric, arm).scale
+        return self._proportional_arm(method, metric, arm).scale
 
     def explained(self, method: str, metric: str, arm: str | None = None) -> float:
         """Return the share of an arm's gains that a constant factor accounts for, percent."""
-        found = self._identity(method, metric, arm)
+        found = self._proportional_arm(method, metric, arm)
         if not found.is_constant_multiple or found.explained_pct is None:
             raise ConfigError(f"explained({method!r}, {metric!r}): the arm is no constant multiple of the first one")
         return found.explained_pct
@@ -142,11 +142,11 @@ class Values:
             raise ConfigError(f"max_rate({method!r}, {kind!r}): no run has such a rate; kinds: flops, bytes")
         return max(shares[kind] for shares in scored)
 
-    def _identity(self, method: str, metric: str, arm: str | None) -> Identity:
+    def _proportional_arm(self, method: str, metric: str, arm: str | None) -> ProportionalArm:
         wanted = (arm or self._arms[-1], _metric(metric))
-        for identity in self._of(self._identities, method):
-            if (identity.arm, identity.metric) == wanted:
-                return identity
+        for known in self._of(self._proportional, method):
+            if (known.arm, known.metric) == wanted:
+                return known
         raise ConfigError(f"no arm '{wanted[0]}' with predictions of {metric} beside the first arm's")
 
     def _outcome(self, method: str, criterion: str) -> CriterionOutcome:

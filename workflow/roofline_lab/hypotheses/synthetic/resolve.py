@@ -12,8 +12,9 @@ from typing import Any
 
 from roofline_lab.files import digest_of
 from roofline_lab.ground_truth.catalog import Catalog
-from roofline_lab.hypotheses.arms import ENGINE_KEY, Arm, undeclared
+from roofline_lab.hypotheses.arms import Arm, undeclared
 from roofline_lab.hypotheses.expressions import formula
+from roofline_lab.hypotheses.spec import ENGINE_KEY
 from roofline_lab.hypotheses.synthetic.quantities import LOOKUP_QUANTITIES, QUANTITIES
 from roofline_lab.hypotheses.synthetic.rows import Column
 from roofline_lab.hypotheses.synthetic.spec import (

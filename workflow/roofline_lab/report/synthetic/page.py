@@ -11,7 +11,7 @@ from roofline_lab.hypotheses.expectations import expectation_files, expectation_
 from roofline_lab.hypotheses.synthetic.resolve import MEASURED, columns_of, hardware_of
 from roofline_lab.hypotheses.synthetic.rows import RowTable, summarise, sweeps_of
 from roofline_lab.hypotheses.synthetic.spec import Axis, KernelQuestion, Range, Sweep, SyntheticHypothesis, points
-from roofline_lab.hypotheses.verdict_file import VERDICT_FILE, verdict_text
+from roofline_lab.hypotheses.verdict import VERDICT_FILE, verdict_text
 from roofline_lab.project import Project
 from roofline_lab.rendering import render, render_text
 from roofline_lab.report import tables
