@@ -55,7 +55,7 @@ lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate -o requirements.lock
 
 bench: compiled
-	@$(BIN)/python -m benchmarks.h1
+	@$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) results .snakemake

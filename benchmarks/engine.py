@@ -2,8 +2,8 @@
 
 Prints one line per workload: best and median wall time of several runs, the limit, steps, microseconds per
 step and per request, and how many times longer the plain engine of the tests takes for the same requests in
-the same process (a stated fraction of the workload, because it is quadratic in places). Then import time and
-peak memory, each in a process of its own.
+the same process (a stated fraction of the workload, because it is quadratic in places). Whole commands, imports
+and memory are timed by `python -m benchmarks`.
 
 What is timed is everything from validated options to results: a step-time model is built anew for every run,
 so no step's price is remembered from one run to the next; requests, model files and kernel tables are there,
@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +25,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import simulator
 from benchmarks.workloads import OPTIONS, Run, Workload, workloads
 from simulator.engine.loop import run as run_engine
 from simulator.hardware import Hardware, load_hardware
@@ -41,10 +40,6 @@ from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions, ups
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
-IMPORT_LIMIT_S = 0.15
-MEMORY_LIMIT_MIB = 300
-IMPORT_REPEATS = 7
-LARGEST = "100,000 chat requests at 100/s"
 
 StepTimeOf = Callable[[Run], StepTimeModel]
 
@@ -173,59 +168,20 @@ def _row(workload: Workload, timing: Timing) -> str:
     )
 
 
-def import_seconds(statement: str) -> list[float]:
-    """Return what an import costs in fresh processes, start of the interpreter left out."""
-    code = f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
-    return [float(_fresh(["-c", code])) for _ in range(IMPORT_REPEATS)]
-
-
-def _fresh(arguments: Sequence[str]) -> str:
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-
-
-def peak_memory_mib() -> float:
-    """Return the most memory this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def measure_memory() -> None:
-    """Serve the largest workload and print the peak memory in MiB; run in a process of its own."""
-    largest = next(workload for workload in workloads() if workload.name == LARGEST)
-    time_workload(largest.runs, embedded(), repeats=1)
-    print(peak_memory_mib())
-
-
-def report_process() -> bool:
-    """Print import time and peak memory, and return whether both limits were met."""
-    met = True
-    for statement in ("import simulator", "from simulator import run, build_step_time"):
-        seconds = import_seconds(statement)
-        met &= min(seconds) <= IMPORT_LIMIT_S
-        median_s = statistics.median(seconds)
-        print(f"{statement}: best {min(seconds):.3f} s, median {median_s:.3f} s, limit {IMPORT_LIMIT_S} s")
-    mib = float(_fresh(["-m", "benchmarks.engine", "--memory"]))
-    print(f"peak memory of a process with {LARGEST}: {mib:.0f} MiB, limit {MEMORY_LIMIT_MIB} MiB")
-    return met and mib <= MEMORY_LIMIT_MIB
-
-
 def main() -> int:
     """Time everything and print it; exit code 1 where a limit was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernels", type=Path, metavar="DIR", help="also time with these measured tables")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="runs per workload (default 5)")
     parser.add_argument("--no-plain", action="store_true", help="leave the plain engine out")
-    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.memory:
-        measure_memory()
-        return 0
+    print(f"simulator: {'compiled' if simulator.COMPILED else 'pure'}")
     timed = workloads()
     met = report("memory traffic alone, as H1 was published", timed[:1], memory_alone(), arguments)
     met &= report("embedded kernels", timed, embedded(), arguments)
     if arguments.kernels is not None:
         name = f"measured tables, upstream's options ({arguments.kernels.name})"
         met &= report(name, timed, measured(arguments.kernels), arguments)
-    met &= report_process()
     return 0 if met else 1
 
 

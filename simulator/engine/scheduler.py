@@ -150,9 +150,15 @@ class Scheduler:
         self.chunks = []
         budget = self._token_budget
         order = list(self.running)
+        step, block_tokens = self.decoding.step, self._block_tokens
         served = 0
         while served < len(order) and budget > 0:
             live = order[served]
+            if live.membership and (live.base + step) % block_tokens:
+                # Most decodes: the last block has room for one more token.
+                budget -= 1
+                served += 1
+                continue
             past, wanted = self._demand(live)
             new_tokens = min(wanted, budget)
             if not self._make_room(order, served, self._new_blocks(past, new_tokens)):
