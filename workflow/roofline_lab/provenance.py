@@ -108,7 +108,7 @@ def run_inputs(project: Project, hypothesis: str, method: str, experiment: str) 
     """Return the data files one simulated run depends on."""
     root = project.root
     known = (*project.experiments(hypothesis), *project.beyond(hypothesis))
-    found = {one.id: one for one in known}[experiment]
+    found = {measured.id: measured for measured in known}[experiment]
     folders = {arm.rules.workload.recordings or method for arm in project.arms(hypothesis, method) if arm.rules}
     measured = root / "ground_truth" / experiment
     return [

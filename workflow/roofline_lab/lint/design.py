@@ -34,7 +34,7 @@ def one_dimension(subject: Subject) -> Findings:
 def vanishing_regime(subject: Subject) -> Findings:
     """ED-2: the effect is also looked for where it should vanish."""
     judged = getattr(subject.spec, "judged", ())
-    tests = [one.id for one in judged if getattr(one, "kind", "") in VANISHING_KINDS]
+    tests = [rule.id for rule in judged if getattr(rule, "kind", "") in VANISHING_KINDS]
     tests += [name for name in (getattr(subject.spec, "vanishes_by", None),) if name is not None]
     if tests:
         missing = [

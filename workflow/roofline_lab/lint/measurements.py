@@ -96,9 +96,9 @@ def _contradictions(project: Project) -> Iterator[str]:
         for arm, values in _errors(project, hypothesis).items()
     }
     subjects = {hypothesis: Subject(project, hypothesis) for hypothesis, _ in errors}
-    for one, other in combinations(errors, 2):
-        if one[0] != other[0]:
-            yield from _impossible(subjects, one, other, errors[one], errors[other])
+    for place, other in combinations(errors, 2):
+        if place[0] != other[0]:
+            yield from _impossible(subjects, place, other, errors[place], errors[other])
 
 
 def _impossible(

@@ -152,7 +152,7 @@ class Subject:
         """Committed expectations by the position of their finding."""
         text = self._report(EXPECTATIONS_FILE)
         found: list[Mapping[str, Any]] = json.loads(text) if text else []
-        return {one["finding"]: one for one in found}
+        return {expectation["finding"]: expectation for expectation in found}
 
     @cached_property
     def verdicts(self) -> tuple[Mapping[str, Any], ...]:

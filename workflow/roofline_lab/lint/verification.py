@@ -36,7 +36,7 @@ def citations(subject: Subject) -> Findings:
     ]
     for index, mechanism in enumerate(_mechanisms(subject)):
         where = f"{subject.file}: mechanisms.{index}.cites"
-        cited += [(where, *_split(one)) for one in mechanism.cites]
+        cited += [(where, *_split(citation)) for citation in mechanism.cites]
     breaches = [breach for where, path, line in cited for breach in _missing(subject, where, path, line)]
     notes = [] if CITATION.search(subject.discussion[CAUSES]) else [f"'{CAUSES}' cites no file"]
     return findings(f"{len(cited)} citations", breaches, notes)
@@ -45,7 +45,9 @@ def citations(subject: Subject) -> Findings:
 def expectations(subject: Subject) -> Findings:
     """RCV-2: a surprise is set against a number computed from first principles."""
     breaches = []
-    surprises = [(index, one) for index, one in enumerate(subject.spec.findings) if one.type is FindingType.SURPRISE]
+    surprises = [
+        (index, finding) for index, finding in enumerate(subject.spec.findings) if finding.type is FindingType.SURPRISE
+    ]
     for index, finding in surprises:
         where = f"{subject.file}: findings.{index}"
         if finding.expectation is None:
@@ -60,7 +62,9 @@ def expectations(subject: Subject) -> Findings:
 def directions(subject: Subject) -> Findings:
     """RCV-3: every mechanism predicts the direction that is seen, group by group."""
     mechanisms = _mechanisms(subject)
-    breaches = [breach for index, one in enumerate(mechanisms) for breach in _directions(subject, index, one)]
+    breaches = [
+        breach for index, mechanism in enumerate(mechanisms) for breach in _directions(subject, index, mechanism)
+    ]
     notes = []
     if subject.measured is not None and not mechanisms:
         notes.append("no mechanism is stated, so no predicted direction could be checked (`mechanisms`)")
@@ -71,14 +75,14 @@ def controls(subject: Subject) -> Findings:
     """RCV-4: the control of a mechanism differs by one option, was run, and its effect is below its bound."""
     breaches: list[Breach] = []
     notes = []
-    for index, one in enumerate(_mechanisms(subject)):
+    for index, mechanism in enumerate(_mechanisms(subject)):
         where = f"{subject.file}: mechanisms.{index}.control"
-        if one.control is None:
+        if mechanism.control is None:
             notes.append(f"mechanism {index} has no control arm that disables it alone (`mechanisms.{index}.control`)")
             continue
-        if not one.contradicted:
-            for method in _methods(subject, one):
-                breaches += _bad_control(subject, where, one, one.control, method)
+        if not mechanism.contradicted:
+            for method in _methods(subject, mechanism):
+                breaches += _bad_control(subject, where, mechanism, mechanism.control, method)
     return findings("control arms of all mechanisms", breaches, notes)
 
 
@@ -132,7 +136,7 @@ def _missing(subject: Subject, where: str, path: str, line: str) -> Iterator[Bre
     elif line and found.is_file():
         lines = found.read_text(encoding="utf-8").splitlines()
         first = max(0, int(line) - 1 - LINES_OF_TOLERANCE)
-        if not any(one.strip() for one in lines[first : int(line) + LINES_OF_TOLERANCE]):
+        if not any(text.strip() for text in lines[first : int(line) + LINES_OF_TOLERANCE]):
             yield Breach(where, f"cites `{path}:{line}`, but the file ends at line {len(lines)}", "correct the line")
 
 
@@ -179,7 +183,7 @@ def _effects(subject: Subject, mechanism: Mechanism) -> list[Breach]:
 def _wrong_directions(subject: Subject, where: str, mechanism: Mechanism, method: str) -> Iterator[Breach]:
     of = subject.predicted(method, mechanism.of, mechanism.metric.value)
     over = subject.predicted(method, mechanism.over, mechanism.metric.value)
-    groups = {one.id: _group(one, mechanism.by) for one in subject.project.experiments(subject.id)}
+    groups = {experiment.id: _group(experiment, mechanism.by) for experiment in subject.project.experiments(subject.id)}
     shares = {key: relative_difference(of[key], over[key]) for key in of if key in over}
     if not shares:
         yield Breach(where, f"no committed numbers of both arms (method {method})", "run `snakemake`")

@@ -192,8 +192,8 @@ def _skipped(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys((*comparison.before.skipped, *comparison.after.skipped)))
 
 
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
+def _counted(count: int, singular: str, plural: str) -> str:
+    return f"{count:,} {singular if count == 1 else plural}"
 
 
 # --- tables ---------------------------------------------------------------------------------------

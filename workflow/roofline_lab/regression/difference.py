@@ -324,7 +324,7 @@ def _values(old: Report, new: Report) -> Iterator[Values]:
         yield Values(new.name, len(found), len(differing), came, went, largest)
 
 
-def _share(one: float, other: float) -> float:
+def _share(before: float, after: float) -> float:
     """Return the difference relative to the larger of two numbers."""
-    largest = max(abs(one), abs(other))
-    return abs(one - other) / largest if largest else 0.0
+    largest = max(abs(before), abs(after))
+    return abs(before - after) / largest if largest else 0.0

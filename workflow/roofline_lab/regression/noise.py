@@ -161,7 +161,7 @@ def _shared(before: Scored, after: Scored, half_width: float) -> tuple[float, fl
     Between its ends and the two predictions the change is monotone in the measured value, so these suffice.
     """
     ends = _range(before.measured, half_width)
-    inner = (one for one in (before.predicted, after.predicted) if ends[0] < one < ends[1])
+    inner = (predicted for predicted in (before.predicted, after.predicted) if ends[0] < predicted < ends[1])
     changes = [ape_pct(after.predicted, truth) - ape_pct(before.predicted, truth) for truth in (*ends, *inner)]
     return min(changes), max(changes)
 
@@ -246,8 +246,8 @@ def _figures(data: Mapping[str, Any]) -> Iterator[tuple[Measurement, Figure]]:
         for name, figure in measured.items():
             kind, _, statistic = name.rpartition("_")
             siblings = {
-                other.rpartition("_")[2]: float(one["value"])
-                for other, one in measured.items()
+                other.rpartition("_")[2]: float(sibling["value"])
+                for other, sibling in measured.items()
                 if other.rpartition("_")[0] == kind
             }
             half_digit = float(figure.get("rounded_to") or 0.0) / 2

@@ -50,11 +50,11 @@ def write_report(folder: Path, files: dict[str, str], made_of: dict[str, Any]) -
 
 def provenance(project: Project, recordings: Sequence[Recording], option_sets: Sequence[OptionSet]) -> dict[str, Any]:
     """Return what a page is made from: content hashes of data, options and traces."""
-    experiments = sorted({one.experiment.id for one in recordings})
+    experiments = sorted({recording.experiment.id for recording in recordings})
     return {
         "hashes": _hashes(project, experiments, option_sets),
         "experiments": experiments,
-        "traces": {one.source: one.digest for one in recordings},
+        "traces": {recording.source: recording.digest for recording in recordings},
     }
 
 
@@ -97,11 +97,11 @@ def _changed(project: Project, record: dict[str, Any]) -> list[str]:
 
 def _hashes(project: Project, experiments: Sequence[str], option_sets: Sequence[OptionSet]) -> dict[str, str]:
     root = project.root
-    measured = [path for one in experiments for path in sorted((root / "ground_truth" / one).glob("*.yaml"))]
-    ran = [load_experiment(root / "ground_truth" / one) for one in experiments]
-    configured = {project.model_file(one.model) for one in ran}
-    configured |= {project.hardware_file(one.hardware) for one in ran}
-    options = "".join(f"{one.id} {one.label} {one.meaning} {one.digest}\n" for one in option_sets)
+    measured = [path for name in experiments for path in sorted((root / "ground_truth" / name).glob("*.yaml"))]
+    ran = [load_experiment(root / "ground_truth" / name) for name in experiments]
+    configured = {project.model_file(experiment.model) for experiment in ran}
+    configured |= {project.hardware_file(experiment.hardware) for experiment in ran}
+    options = "".join(f"{tried.id} {tried.label} {tried.meaning} {tried.digest}\n" for tried in option_sets)
     return {
         "measurements": digest_of_files(measured, root),
         "models, hardware, kernels": digest_of_files([*configured, root / EMBEDDED_KERNELS], root),
