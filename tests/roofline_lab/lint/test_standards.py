@@ -416,6 +416,10 @@ def test_an_overall_error_that_is_a_root_mean_square_is_noted(audited):
     assert note.startswith("h2b_scaled_overhead: the published overall tpot_mean error of scaled")
 
 
+def test_every_hypothesis_of_the_project_keeps_every_rule(lab):
+    assert [line for result in run(lab) for line in result.lines] == []
+
+
 def test_looking_at_named_hypotheses_leaves_the_project_out(lab):
     assert {result.hypothesis for result in run(lab, [HYPOTHESIS])} == {HYPOTHESIS}
     assert PROJECT in {result.hypothesis for result in run(lab)}
