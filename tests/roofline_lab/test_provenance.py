@@ -113,7 +113,8 @@ def test_every_source_of_the_simulator_and_the_laboratory_is_hashed():
 
 # --- code, per stage -----------------------------------------------------------------------------------
 
-SIMULATING = {"simulate", "sweep", "price"}
+CALIBRATION = {"calibration_surface", "calibration_fit", "calibration_page"}
+SIMULATING = set(provenance.SIMULATING)
 EVERYTHING = set(provenance.STAGES)
 
 
@@ -121,19 +122,24 @@ EVERYTHING = set(provenance.STAGES)
     ("file", "stages"),
     [
         ("simulator/engine/loop.py", EVERYTHING),
-        ("workflow/roofline_lab/load_point.py", {"simulate", "sweep", "score", "render"}),
+        ("workflow/roofline_lab/load_point.py", {"simulate", "sweep", "score", "render", *CALIBRATION}),
         ("workflow/roofline_lab/ground_truth/reading.py", EVERYTHING - {"price", "index"}),
         ("workflow/roofline_lab/predict/synthetic.py", {"price"}),
         ("workflow/roofline_lab/predict/sweeps.py", {"sweep", "score", "render"}),
         ("workflow/roofline_lab/scoring/statistics.py", {"score", "render"}),
         ("workflow/roofline_lab/hypotheses/criteria.py", {"score", "render"}),
-        ("workflow/roofline_lab/report/plots.py", {"render"}),
+        ("workflow/roofline_lab/report/scope.py", {"render"}),
         ("workflow/roofline_lab/report/findings_page.py", {"render"}),
         ("workflow/roofline_lab/report/index.py", {"index"}),
         ("workflow/roofline_lab/errata/evaluation.py", {"errata"}),
+        ("workflow/roofline_lab/calibration/surface.py", CALIBRATION),
+        ("workflow/roofline_lab/calibration/term_jobs.py", {"calibration_fit"}),
+        ("workflow/roofline_lab/report/calibration/tables.py", {"calibration_page"}),
+        ("workflow/roofline_lab/report/calibration/terms_page.py", {"calibration_page"}),
+        ("workflow/templates/calibration.md.j2", {"render", "calibration_page"}),
         ("workflow/roofline_lab/predict/evaluate.py", set()),
         ("workflow/roofline_lab/cli/main.py", set()),
-        ("workflow/templates/findings.md.j2", {"render"}),
+        ("workflow/templates/findings.md.j2", {"render", "calibration_page"}),
     ],
 )
 def test_a_changed_source_runs_the_stages_again_that_use_it_and_no_other(twin, file, stages):

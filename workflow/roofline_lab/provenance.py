@@ -31,9 +31,12 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "render": ("jobs.reports", "report.findings_page", "report.synthetic.page"),
     "errata": ("errata.evaluation", "report.errata"),
     "index": ("report.index",),
+    "calibration_surface": ("calibration.surface",),
+    "calibration_fit": ("calibration.jobs", "calibration.term_jobs"),
+    "calibration_page": ("report.calibration.page", "report.calibration.terms_page"),
 }
 # Of the settings these stages only use how random arrivals are drawn.
-SIMULATING = ("simulate", "sweep", "price")
+SIMULATING = ("simulate", "sweep", "price", "calibration_surface", "calibration_fit")
 # Modules that know everything because they read or start everything. They count, but not what they import: what
 # they make of an author's files reaches a job as a file of its own.
 NOT_FOLLOWED = ("project", "hypotheses.spec", "hypotheses.synthetic.spec", "jobs.reports")

@@ -1,6 +1,5 @@
 # Constants of the physical model from measured means. Not part of `all`: it takes minutes, and its committed
 # results are what everything else uses.
-calibration_files.record_sources(PROJECT.root)
 
 
 rule calibrate:
@@ -12,7 +11,7 @@ rule calibration_surface:
     input:
         lambda wildcards: calibration_files.experiment_files(PROJECT.root, wildcards.experiment),
         lambda wildcards: calibration_files.shared_files(PROJECT.root, wildcards.name),
-        sources=calibration_files.SURFACE_SOURCES,
+        code=paths.CODE["calibration_surface"],
     output:
         "results/calibration/{name}/surfaces/{experiment}.json",
     run:
@@ -22,7 +21,7 @@ rule calibration_surface:
 rule calibration_fit:
     input:
         surfaces=lambda wildcards: calibration_files.surface_paths(PROJECT.root, wildcards.name),
-        sources=calibration_files.SOURCES,
+        code=paths.CODE["calibration_fit"],
     output:
         "results/calibration/{name}/fit.json",
     run:
@@ -32,8 +31,8 @@ rule calibration_fit:
 rule calibration_judgement:
     input:
         lambda wildcards: calibration_files.experiment_files(PROJECT.root, wildcards.experiment),
-        "configs/lab.yaml",
         fit="results/calibration/{name}/fit.json",
+        code=paths.CODE["calibration_fit"],
     output:
         "results/calibration/{name}/judged/{experiment}.json",
     run:
@@ -44,7 +43,7 @@ rule calibration_waiting_surface:
     input:
         lambda wildcards: calibration_files.experiment_files(PROJECT.root, wildcards.experiment),
         lambda wildcards: calibration_files.shared_files(PROJECT.root, wildcards.name),
-        sources=calibration_files.SURFACE_SOURCES,
+        code=paths.CODE["calibration_surface"],
     output:
         "results/calibration/{name}/waiting/{experiment}.json",
     run:
@@ -55,7 +54,7 @@ rule calibration_subsets:
     input:
         surfaces=lambda wildcards: calibration_files.surface_paths(PROJECT.root, wildcards.name),
         waiting=lambda wildcards: calibration_files.waiting_paths(PROJECT.root, wildcards.name),
-        sources=calibration_files.SOURCES,
+        code=paths.CODE["calibration_fit"],
     output:
         "results/calibration/{name}/terms/{ahead,ahead|waiting}.json",
     run:
@@ -68,7 +67,7 @@ rule calibration_chain:
     input:
         surfaces=lambda wildcards: calibration_files.surface_paths(PROJECT.root, wildcards.name),
         waiting=lambda wildcards: calibration_files.waiting_paths(PROJECT.root, wildcards.name),
-        sources=calibration_files.SOURCES,
+        code=paths.CODE["calibration_fit"],
     output:
         "results/calibration/{name}/terms/chain.json",
     run:
@@ -83,8 +82,7 @@ for name in calibration_names(PROJECT.root):
         input:
             fit=f"results/calibration/{name}/fit.json",
             judged=lambda wildcards, name=name: calibration_files.judged_paths(PROJECT.root, name),
-            sources=calibration_files.PAGE_SOURCES,
-            template="workflow/templates/calibration.md.j2",
+            code=paths.CODE["calibration_page"],
             discussion=calibration_files.discussion(PROJECT.root, name),
         output:
             calibration_files.published_paths(name),
@@ -97,8 +95,7 @@ for name in calibration_names(PROJECT.root):
         input:
             chain=f"results/calibration/{name}/terms/chain.json",
             subsets=[f"results/calibration/{name}/terms/{one}.json" for one in ("ahead", "waiting")],
-            sources=calibration_files.PAGE_SOURCES,
-            template="workflow/templates/calibration_terms.md.j2",
+            code=paths.CODE["calibration_page"],
             discussion=calibration_files.terms_discussion(PROJECT.root, name),
         output:
             calibration_files.terms_paths(name),

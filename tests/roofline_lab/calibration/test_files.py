@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
-
-import pytest
 
 from roofline_lab.calibration import files as paths
 from tests.paths import ROOT
@@ -27,43 +24,6 @@ def test_every_committed_file_of_a_calibration_is_written_by_one_rule():
         f"{NAME}.yaml",
         *(path.name for path in (ROOT / "reports" / "calibration" / NAME).iterdir()),
     }
-
-
-@pytest.fixture
-def sources(tmp_path):
-    """Return a function that says which lists of sources a changed file of the calibration changes."""
-    for package in ("simulator", "workflow/roofline_lab/calibration", "workflow/roofline_lab/report/calibration"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-
-    def lists():
-        return {one: (tmp_path / one).read_text(encoding="utf-8") for one in LISTS}
-
-    def changed_by(file):
-        paths.record_sources(tmp_path)
-        before = lists()
-        with (tmp_path / file).open("a", encoding="utf-8") as stream:
-            stream.write("# changed\n")
-        paths.record_sources(tmp_path)
-        return {name for name, text in lists().items() if text != before[name]}
-
-    return changed_by
-
-
-LISTS = (paths.SURFACE_SOURCES, paths.SOURCES, paths.PAGE_SOURCES)
-
-
-@pytest.mark.parametrize(
-    ("file", "lists"),
-    [
-        ("simulator/steptime/physics.py", {paths.SURFACE_SOURCES, paths.SOURCES}),
-        ("workflow/roofline_lab/calibration/surface.py", {paths.SURFACE_SOURCES, paths.SOURCES}),
-        ("workflow/roofline_lab/calibration/terms.py", {paths.SOURCES}),
-        ("workflow/roofline_lab/report/calibration/tables.py", {paths.PAGE_SOURCES}),
-        ("workflow/roofline_lab/report/calibration/terms_page.py", {paths.PAGE_SOURCES}),
-    ],
-)
-def test_a_new_table_needs_no_new_fit_and_a_new_formula_needs_everything(sources, file, lists):
-    assert sources(file) == lists
 
 
 def test_ground_truth_is_read_once_however_many_jobs_ask_for_their_inputs(monkeypatch):

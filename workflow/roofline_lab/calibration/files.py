@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from roofline_lab.calibration.plan import FOLDER, PLANS, load_plan, plan_names, terms_discussion_path
-from roofline_lab.files import digest_of_files, hash_list, write_text
+from roofline_lab.files import digest_of_files
 from roofline_lab.ground_truth.reading import Experiment, load_set
-from roofline_lab.provenance import simulator_sources
 
 RESULTS = Path("results/calibration")
 REPORTS = Path("reports/calibration")
@@ -17,31 +16,6 @@ PAGE = "CALIBRATION.md"
 FIGURES = ("held_out.svg", "learning_curve.svg", "sweep.svg")
 TERMS_PAGE = "TERMS.md"
 TERMS_FILES = (TERMS_PAGE, "terms.csv", "chain.svg", "shares.svg")
-SOURCES = f"{RESULTS}/sources.sha256"
-SURFACE_SOURCES = f"{RESULTS}/surface_sources.sha256"
-PAGE_SOURCES = f"{RESULTS}/page_sources.sha256"
-# Modules a response surface depends on; surfaces take most of the time, and a new table needs none.
-SURFACE_MODULES = ("constants.py", "points.py", "surface.py")
-# Modules of other rooms that every simulated load point depends on.
-ENGINE_CALL = ("load_point.py", "client_overhead.py", "ground_truth/assumed_server.py")
-
-# Modules that only write pages: a new table needs no new fit.
-PAGE_MODULES = Path("report/calibration")
-
-
-def record_sources(root: Path) -> None:
-    """Write the hashes of the code each stage depends on; untouched where nothing changed."""
-    package = root / "workflow" / "roofline_lab" / "calibration"
-    simulator = [*simulator_sources(root), *(package.parent / name for name in ENGINE_CALL)]
-    _record(root, SURFACE_SOURCES, [*simulator, *(package / name for name in SURFACE_MODULES)])
-    _record(root, SOURCES, [*simulator, *sorted(package.glob("*.py"))])
-    _record(root, PAGE_SOURCES, sorted((package.parent / PAGE_MODULES).glob("*.py")))
-
-
-def _record(root: Path, file: str, sources: list[Path]) -> None:
-    text, path = hash_list(sources, root), root / file
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
 
 
 def train_experiments(root: Path, name: str) -> list[str]:
