@@ -15,7 +15,7 @@ rule calibration_surface:
     output:
         "results/calibration/{name}/surfaces/{experiment}.json",
     run:
-        calibration.calibration_surface(PROJECT.root, wildcards.name, wildcards.experiment, output[0])
+        calibration.calibration_surface(WORKERS, wildcards.name, wildcards.experiment, output[0])
 
 
 rule calibration_fit:
@@ -25,7 +25,7 @@ rule calibration_fit:
     output:
         "results/calibration/{name}/fit.json",
     run:
-        calibration.calibration_fit(PROJECT.root, wildcards.name, input.surfaces, output[0])
+        calibration.calibration_fit(WORKERS, wildcards.name, input.surfaces, output[0])
 
 
 rule calibration_judgement:
@@ -36,7 +36,7 @@ rule calibration_judgement:
     output:
         "results/calibration/{name}/judged/{experiment}.json",
     run:
-        calibration.calibration_judgement(PROJECT.root, wildcards.name, wildcards.experiment, input.fit, output[0])
+        calibration.calibration_judgement(WORKERS, wildcards.name, wildcards.experiment, input.fit, output[0])
 
 
 rule calibration_waiting_surface:
@@ -47,7 +47,7 @@ rule calibration_waiting_surface:
     output:
         "results/calibration/{name}/waiting/{experiment}.json",
     run:
-        calibration.calibration_waiting_surface(PROJECT.root, wildcards.name, wildcards.experiment, output[0])
+        calibration.calibration_waiting_surface(WORKERS, wildcards.name, wildcards.experiment, output[0])
 
 
 rule calibration_subsets:
@@ -71,7 +71,7 @@ rule calibration_chain:
     output:
         "results/calibration/{name}/terms/chain.json",
     run:
-        calibration.calibration_chain(PROJECT.root, wildcards.name, input.surfaces, input.waiting, output[0])
+        calibration.calibration_chain(WORKERS, wildcards.name, input.surfaces, input.waiting, output[0])
 
 
 for name in calibration_names(PROJECT.root):

@@ -101,6 +101,16 @@ def test_a_second_time_there_is_nothing_to_be_done(project):
     assert snapshot(project) == before
 
 
+def test_snakemake_finds_nothing_to_be_done_either_and_that_is_kept(project):
+    kept = project / "results" / "up_to_date.json"
+    before = snapshot(project)
+    content = kept.read_bytes()
+    kept.unlink()
+    assert "Nothing to be done (all requested files" in succeed(project).stdout
+    assert remade(project, before, "results") == {"up_to_date.json"}
+    assert kept.read_bytes() == content
+
+
 def test_other_cores_another_hash_seed_and_another_place_give_the_same_bytes(pristine, built, tmp_path):
     other = clone(pristine, tmp_path / "another place")
     succeed(other, "--cores", "2", hash_seed="4242")

@@ -1,51 +1,64 @@
 """What the rules of `snakemake calibrate` call: one function per rule, of the same name.
 
-Imports nothing heavy before a job runs, because every Snakemake run loads this module.
+Imports nothing heavy before a job runs, because every Snakemake run loads this module. What takes time is done by the
+workers, so that experiments are simulated side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from roofline_lab.files import write_text
+from roofline_lab.jobs.workers import Workers
+from roofline_lab.project import Project
 
 
-def calibration_surface(root: Path, name: str, experiment: str, output: str) -> None:
+def calibration_surface(workers: Workers, name: str, experiment: str, output: str) -> None:
     """Simulate one experiment over the constants a calibration may choose from."""
     from roofline_lab.calibration import jobs
 
-    write_text(Path(output), jobs.surface_job(root, name, experiment))
+    _write(output, workers, jobs.surface_job, name, experiment)
 
 
-def calibration_fit(root: Path, name: str, surfaces: Iterable[str], output: str) -> None:
+def calibration_fit(workers: Workers, name: str, surfaces: Iterable[str], output: str) -> None:
     """Fit the constants of one calibration."""
     from roofline_lab.calibration import jobs
 
-    write_text(Path(output), jobs.fit_job(root, name, list(surfaces)))
+    _write(output, workers, jobs.fit_job, name, tuple(surfaces))
 
 
-def calibration_waiting_surface(root: Path, name: str, experiment: str, output: str) -> None:
+def calibration_waiting_surface(workers: Workers, name: str, experiment: str, output: str) -> None:
     """Simulate one experiment as if its server never scheduled ahead."""
     from roofline_lab.calibration import term_jobs
 
-    write_text(Path(output), term_jobs.waiting_surface_job(root, name, experiment))
+    _write(output, workers, term_jobs.waiting_surface_job, name, experiment)
 
 
 def calibration_subsets(
-    root: Path, name: str, ahead: str, surfaces: Iterable[str], waiting: Iterable[str], output: str
+    workers: Workers, name: str, ahead: str, surfaces: Iterable[str], waiting: Iterable[str], output: str
 ) -> None:
     """Fit and judge every set of terms with or without scheduling ahead."""
     from roofline_lab.calibration import term_jobs
 
-    write_text(Path(output), term_jobs.subsets_job(root, name, ahead, list(surfaces), list(waiting)))
+    _write(output, workers, term_jobs.subsets_job, name, ahead, tuple(surfaces), tuple(waiting))
 
 
-def calibration_chain(root: Path, name: str, surfaces: Iterable[str], waiting: Iterable[str], output: str) -> None:
+def calibration_chain(
+    workers: Workers, name: str, surfaces: Iterable[str], waiting: Iterable[str], output: str
+) -> None:
     """Fit and simulate one term more at a time."""
     from roofline_lab.calibration import term_jobs
 
-    write_text(Path(output), term_jobs.chain_job(root, name, list(surfaces), list(waiting)))
+    _write(output, workers, term_jobs.chain_job, name, tuple(surfaces), tuple(waiting))
+
+
+def calibration_judgement(workers: Workers, name: str, experiment: str, fit: str, output: str) -> None:
+    """Judge a fit on one experiment."""
+    from roofline_lab.calibration import jobs
+
+    _write(output, workers, jobs.judge_job, name, experiment, fit)
 
 
 def calibration_terms(root: Path, name: str, chain: str, subsets: Iterable[str]) -> None:
@@ -55,15 +68,17 @@ def calibration_terms(root: Path, name: str, chain: str, subsets: Iterable[str])
     publish(root, name, chain, list(subsets))
 
 
-def calibration_judgement(root: Path, name: str, experiment: str, fit: str, output: str) -> None:
-    """Judge a fit on one experiment."""
-    from roofline_lab.calibration import jobs
-
-    write_text(Path(output), jobs.judge_job(root, name, experiment, fit))
-
-
 def calibration_report(root: Path, parameters: str, fit: str, judged: Iterable[str]) -> None:
     """Write the parameter file, whose stem names the calibration, and its report."""
     from roofline_lab.report.calibration.page import publish
 
     publish(root, Path(parameters).stem, fit, list(judged))
+
+
+def _write(output: str, workers: Workers, job: Callable[..., str], *arguments: Any) -> None:
+    """Write the text that a worker gets from a job of the calibration."""
+    write_text(Path(output), workers.ask((job.__name__, *arguments), _text, job, *arguments).result())
+
+
+def _text(project: Project, job: Callable[..., str], *arguments: Any) -> str:
+    return job(project.root, *arguments)
