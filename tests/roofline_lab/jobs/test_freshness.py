@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +27,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def write(name, text):
-    path = KEPT_IN.parent.parent / name
+    path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
@@ -156,17 +157,17 @@ def test_another_profile_and_another_program_are_left_to_snakemake(folder, monke
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"all": 3}', '{"all": {"inputs": null}}'])
 def test_a_damaged_record_proves_nothing(folder, text):
-    write(KEPT_IN.as_posix(), text)
+    write(KEPT_IN, text)
     assert not done()
     asked().record(HYPOTHESES)
     assert done()
 
 
 def test_a_failed_or_dry_run_is_not_recorded(folder):
-    before = json.loads(KEPT_IN.read_text(encoding="utf-8"))
+    before = json.loads(Path(KEPT_IN).read_text(encoding="utf-8"))
     write(READ[0], "as it is")
     asked("-n").record(HYPOTHESES)
-    assert json.loads(KEPT_IN.read_text(encoding="utf-8")) == before
+    assert json.loads(Path(KEPT_IN).read_text(encoding="utf-8")) == before
 
 
 def test_a_file_that_cannot_be_read_proves_nothing(folder):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from roofline_lab.files import write_text
 
-KEPT_IN = Path("results/up_to_date.json")
+KEPT_IN = "results/up_to_date.json"
 ALL, CHECK = "all", "check"
 NOTHING_TO_DO = "Nothing to be done (what was read and what was made are, by content, as the last run left them)."
 # What a run may read, all of it: code, settings, hypotheses, measurements, documents.
@@ -114,7 +114,7 @@ class Freshness:
             made |= {CHECK, *known}
         now = {target: {"inputs": self._inputs, "outputs": _outputs(target)} for target in sorted(made)}
         if now:
-            write_text(KEPT_IN, json.dumps(_kept() | now, indent=2, sort_keys=True) + "\n")
+            write_text(Path(KEPT_IN), json.dumps(_kept() | now, indent=2, sort_keys=True) + "\n")
 
     def _stands(self, kept: dict[str, dict[str, str]], target: str) -> bool:
         entry = kept.get(target, {})
@@ -132,34 +132,33 @@ def _digest(names: Iterable[str]) -> str:
     """Return one hash of the names and contents of some files and of all files in some folders."""
     total = hashlib.sha256()
     for name in names:
-        for path in _files(Path(name)):
-            total.update(f"{path.as_posix()}\0".encode())
+        for path in _files(name):
+            total.update(f"{path}\0".encode())
             total.update(_content(path))
     return total.hexdigest()
 
 
-def _content(path: Path) -> bytes:
+def _content(path: str) -> bytes:
     """Return the hash of a file; of one that cannot be read never the same, for it proves nothing."""
     try:
-        return hashlib.sha256(path.read_bytes()).digest()
+        return hashlib.sha256(Path(path).read_bytes()).digest()
     except OSError:
         return os.urandom(32)
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _files(name: str) -> Iterator[str]:
     """Yield a file, or all files of a folder in a fixed order, but for caches, what is apart, and the record itself."""
-    if path.is_file():
-        yield path
-    for folder, inner, files in os.walk(path, followlinks=True):
-        here = Path(folder)
-        inner[:] = sorted(name for name in inner if name != "__pycache__" and (here / name).as_posix() not in APART)
-        yield from (here / name for name in sorted(files) if here / name != KEPT_IN)
+    if Path(name).is_file():
+        yield name
+    for folder, inner, files in os.walk(name, followlinks=True):
+        inner[:] = sorted(each for each in inner if each != "__pycache__" and f"{folder}/{each}" not in APART)
+        yield from (f"{folder}/{each}" for each in sorted(files) if f"{folder}/{each}" != KEPT_IN)
 
 
 def _kept() -> dict[str, dict[str, str]]:
     """Return what earlier runs recorded; nothing if the record cannot be read, for then it proves nothing."""
     try:
-        found = json.loads(KEPT_IN.read_text(encoding="utf-8"))
+        found = json.loads(Path(KEPT_IN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     entries = found.items() if isinstance(found, dict) else ()

@@ -162,11 +162,13 @@ def arm_records(
                 record = {"configuration": resolved.configuration, "digest": digests[resolved.name], "data": data}
                 yield (method, resolved.name), record
         return
+    data_of: dict[tuple[str, str], str] = {}
+    for run in project.runs(hypothesis):
+        place = run.method.id, run.experiment.id
+        if place not in data_of:
+            data_of[place] = hashed(provenance.run_inputs(project, hypothesis, *place))
     for (method, arm), runs in runs_by_arm(project, hypothesis).items():
-        data = {
-            run.experiment.id: hashed(provenance.run_inputs(project, hypothesis, method, run.experiment.id))
-            for run in runs
-        }
+        data = {run.experiment.id: data_of[method, run.experiment.id] for run in runs}
         yield (method, arm), _measured_arm(project, runs[0]) | {"data": data}
 
 
