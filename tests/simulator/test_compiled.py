@@ -112,7 +112,7 @@ def test_without_a_compiler_one_line_says_that_the_sources_run(tmp_path, monkeyp
     monkeypatch.setattr(compiled, "CORES", tmp_path)
     monkeypatch.setattr(compiling, "CORES", tmp_path)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert compiling.command(Namespace()) == 0
+    assert compiling.compile_command(Namespace()) == 0
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
