@@ -13,7 +13,7 @@ import yaml
 from roofline_lab.ground_truth.quality import Flag, flag_lines
 from roofline_lab.ground_truth.reading import json_schema, load_experiment, load_set
 from roofline_lab.ground_truth.requests import MeasuredRequest, read_measured_requests, requests_text
-from roofline_lab.importers.measured_csv import read
+from roofline_lab.importers.table import read
 from simulator.engine.loop import run
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
@@ -103,13 +103,9 @@ def test_quoted_figures_are_those_of_the_table(shared_dir):
     tables = read(shared_dir / "ground_truth" / "measured_runs.csv", year=2026)
     assert sorted(tables) == sorted(one.id for one in MULTI_RATE)
     for experiment in MULTI_RATE:
-        for point, row in zip(experiment.load_points, tables[experiment.id].load_points, strict=True):
-            figures = {name: measured.model_dump(exclude_none=True) for name, measured in point.measured.items()}
-            assert figures == row["measured"]
-            assert point.requests.model_dump(exclude_none=True) == {
-                "lost_positions": (),
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in row["requests"].items()},
-            }
+        for point, row in zip(experiment.load_points, tables[experiment.id].experiment.load_points, strict=True):
+            assert point.measured == row.measured
+            assert point.requests == row.requests
 
 
 def test_the_sweeps_lengths_are_the_recorded_ones(shared_dir):

@@ -9,9 +9,9 @@ import random
 
 import pytest
 
-from roofline_lab.ground_truth import measurement_lint as lint
+from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.quality import MEANINGS, Flag, QualityFlag, flag_lines
-from roofline_lab.importers.surroundings import look_around
+from roofline_lab.importers.run_metadata import read_run_metadata
 from simulator.workload.lengths import guidellm_draws
 
 REPLAYS = (
@@ -293,10 +293,10 @@ def test_client_minus_server_is_about_ten_milliseconds(shared_dir):
         for benchmark in report["benchmarks"]
         for one in benchmark["requests"]["successful"]
     }
-    found = lint.client_time_included(client, look_around(folder).spans)
+    found = lint.client_time_included(client, read_run_metadata(folder).spans)
     assert found.value == pytest.approx(10.0, abs=0.2)
     first = dict([next(iter(client.items()))])
-    assert lint.client_time_included(first, look_around(folder).spans) is None
+    assert lint.client_time_included(first, read_run_metadata(folder).spans) is None
 
 
 def test_the_cold_first_request_alone_measures_no_client_time():

@@ -238,3 +238,19 @@ def write_vllm(folder, result=None):
     path = folder / "result.json"
     path.write_text(json.dumps(result or vllm_result(sent())), encoding="utf-8")
     return path
+
+
+class AsWritten:
+    """What a reader returns, as the file of the experiment would say it."""
+
+    def __init__(self, found):
+        content = found.experiment.model_dump(exclude_unset=True, exclude_none=True)
+        self.load_points, self.workload = content["load_points"], content["workload"]
+        self.known, self.assumed = content["server"]["known"], content["server"]["assumed"]
+        self.server_note = content["server"].get("note")
+        self.requests, self.quality = found.experiment.recorded(), found.experiment.quality
+        self.date, self.side = content["date"], content["side"]
+        self.model_name = None if content["model"] == "-" else content["model"]
+        self.tensor_parallel = content["tensor_parallel"] if found.tensor_parallel_stated else None
+        self.workload_name = self.workload["name"]
+        self.conversions, self.both_sides = found.conversions, found.both_sides

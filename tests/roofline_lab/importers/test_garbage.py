@@ -16,9 +16,9 @@ from roofline_lab.ground_truth.json_stream import stream_values
 from roofline_lab.ground_truth.requests import MeasuredRequest, read_measured_requests, requests_text
 from roofline_lab.importers import import_experiment
 from roofline_lab.importers.inspection import inspect
-from roofline_lab.importers.measured_csv import COLUMNS
-from roofline_lab.importers.measured_csv import read as read_csv
-from roofline_lab.importers.naming import Names
+from roofline_lab.importers.overrides import Overrides
+from roofline_lab.importers.table import COLUMNS
+from roofline_lab.importers.table import read as read_csv
 from simulator.errors import ConfigError
 from tests.roofline_lab.importers.samples import (
     guidellm_benchmark,
@@ -106,7 +106,7 @@ def attempt(project, tool, folder):
     """Import and clean up; anything but a `ConfigError` is a failure of the test."""
     out = project / "ground_truth" / "mine"
     try:
-        import_experiment(tool, folder, out, Names(model="llama-2-7b-hf"))
+        import_experiment(tool, folder, out, Overrides(model="llama-2-7b-hf"))
     except ConfigError as error:
         assert str(error)  # noqa: PT017 - both outcomes are right
         assert not out.exists()
@@ -130,7 +130,7 @@ def folder_of(tmp_path, tool):
 def test_the_undamaged_documents_are_imported(project, tmp_path, tool):
     folder = folder_of(tmp_path, tool)
     (folder / FILES[tool]).write_text(json.dumps(DOCUMENTS[tool]), encoding="utf-8")
-    names = Names(model="llama-2-7b-hf")
+    names = Overrides(model="llama-2-7b-hf")
     assert import_experiment(tool, folder, project / "ground_truth" / "mine", names).experiment.tool == tool
 
 

@@ -9,11 +9,17 @@ from dataclasses import replace
 import pytest
 
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers import import_experiment
-from roofline_lab.importers.guidellm import read
+from roofline_lab.importers import guidellm, import_experiment
 from simulator.errors import ConfigError
 from simulator.workload.lengths import guidellm_draws
-from tests.roofline_lab.importers.samples import Sent, guidellm_benchmark, guidellm_report, sent, write_guidellm
+from tests.roofline_lab.importers.samples import (
+    AsWritten,
+    Sent,
+    guidellm_benchmark,
+    guidellm_report,
+    sent,
+    write_guidellm,
+)
 from tests.roofline_lab.importers.test_trace import row as trace_row
 from tests.roofline_lab.importers.test_trace import trace
 
@@ -29,6 +35,10 @@ DRAWN = {
     "output_tokens_min": 2,
     "output_tokens_max": 60,
 }
+
+
+def read(path):
+    return AsWritten(guidellm.read(path))
 
 
 def flags(imported):
@@ -161,7 +171,7 @@ def test_draws_that_do_not_match_are_not_used(tmp_path, change):
         ({"type_": "throughput", "max_concurrency": 8}, {"kind": "closed_loop", "concurrency": 8}),
         (CONSTANT, {"kind": "constant_rate", "rate_per_s": 1.0, "first": "zero"}),
         ({"type_": "poisson", "rate": 2.5}, {"kind": "poisson", "rate_per_s": 2.5}),
-        ({"type_": "trace"}, {"kind": "recorded", "arrival_us": [1_000_000 * position for position in range(20)]}),
+        ({"type_": "trace"}, {"kind": "recorded", "arrival_us": tuple(1_000_000 * position for position in range(20))}),
     ],
 )
 def test_every_strategy_becomes_its_kind_of_arrivals(tmp_path, strategy, arrivals):

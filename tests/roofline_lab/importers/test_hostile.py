@@ -15,7 +15,7 @@ import pytest
 from roofline_lab.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED, main
 from roofline_lab.ground_truth import requests as recorded_requests
 from roofline_lab.importers import import_experiment, writing
-from roofline_lab.importers.measured_csv import read as read_table
+from roofline_lab.importers.table import read as read_table
 from simulator.errors import ConfigError
 from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.importers.samples import (
@@ -219,7 +219,7 @@ def test_an_import_that_is_cut_short_leaves_the_project_as_it_was(project, tmp_p
 
 
 def test_a_project_nobody_may_write_into_is_one_message(project, tmp_path, capsys, monkeypatch):
-    def refused(**_):
+    def refused(*_, **__):
         raise PermissionError(13, "Permission denied", str(project))
 
     monkeypatch.setattr(tempfile, "mkdtemp", refused)
@@ -385,26 +385,3 @@ def test_a_table_whose_ids_name_no_day_is_named(tmp_path):
     with pytest.raises(ConfigError) as caught:
         read_table(path)
     assert str(caught.value).startswith(f"{path}: experiment_id 'mine': names no day")
-
-
-def test_what_a_killed_import_left_is_cleared_by_the_next(project, tmp_path):
-    script = (
-        "import os, signal, sys; from pathlib import Path\n"
-        "from roofline_lab.importers import import_experiment, writing\n"
-        "writing._move = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "import_experiment('vllm-bench', Path(sys.argv[1]), Path(sys.argv[2]))"
-    )
-    source, out = write_vllm(tmp_path / "in"), project / "ground_truth" / "mine"
-    command = [sys.executable, "-c", script, str(source), str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -9, done.stderr
-    assert len(list(project.glob(".import-*"))) == 1
-    import_experiment("vllm-bench", source, out)
-    assert list(project.glob(".import-*")) == []
-
-
-def test_a_running_import_keeps_what_it_prepares(project, tmp_path):
-    with writing._workshop(project) as running:
-        import_experiment("vllm-bench", write_vllm(tmp_path / "in"), project / "ground_truth" / "mine")
-        assert running.is_dir()
-    assert not running.exists()

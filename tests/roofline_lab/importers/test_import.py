@@ -11,8 +11,9 @@ import yaml
 
 from roofline_lab.cli.import_measurements import EPILOG, add_import_command
 from roofline_lab.ground_truth.reading import load_experiment
-from roofline_lab.importers import READERS, import_experiment
-from roofline_lab.importers.naming import Names
+from roofline_lab.importers import import_experiment
+from roofline_lab.importers.overrides import Overrides
+from roofline_lab.importers.tools import tools
 from simulator.errors import ConfigError
 from simulator.workload.arrivals import Poisson
 from tests.roofline_lab.builders import ROOT
@@ -172,10 +173,10 @@ def test_an_existing_experiment_is_never_overwritten(project, tmp_path):
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (Names(model="gpt-5"), "unknown model 'gpt-5'"),
-        (Names(hardware="tpu"), "unknown hardware 'tpu'"),
-        (Names(family="Llama"), "unknown family 'Llama'"),
-        (Names(workload="chat"), "unknown workload 'chat'"),
+        (Overrides(model="gpt-5"), "unknown model 'gpt-5'"),
+        (Overrides(hardware="tpu"), "unknown hardware 'tpu'"),
+        (Overrides(family="Llama"), "unknown family 'Llama'"),
+        (Overrides(workload="chat"), "unknown workload 'chat'"),
     ],
 )
 def test_a_refused_import_leaves_nothing_behind(project, tmp_path, names, expected):
@@ -211,7 +212,7 @@ def test_a_bad_id_is_refused_and_leaves_nothing_behind(project, tmp_path):
 
 
 def test_every_reader_has_its_command():
-    assert set(READERS) == {"guidellm", "inference-perf", "vllm-bench"}
+    assert set(tools()) == {"guidellm", "inference-perf", "vllm-bench"}
 
 
 def test_a_person_may_edit_what_was_written(project, tmp_path):

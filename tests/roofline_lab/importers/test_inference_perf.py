@@ -8,9 +8,10 @@ import shutil
 import pytest
 
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers.inference_perf import read
+from roofline_lab.importers import inference_perf
 from simulator.errors import ConfigError
 from tests.roofline_lab.importers.samples import (
+    AsWritten,
     inference_perf_config,
     inference_perf_stage,
     per_request,
@@ -19,6 +20,10 @@ from tests.roofline_lab.importers.samples import (
 )
 
 SAMPLE = "ground_truth/formats/inference-perf_20260217-155451-llama-2-7b-tp1-codegen"
+
+
+def read(path):
+    return AsWritten(inference_perf.read(path))
 
 
 def flags(imported):

@@ -9,8 +9,8 @@ import pytest
 
 from roofline_lab.cli.main import EXIT_FAILURE, main
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers import READERS
 from roofline_lab.importers.inspection import EXPERIMENT, TABLE, TRACE, inspect, kind_of
+from roofline_lab.importers.tools import tools
 from tests.roofline_lab.importers.samples import (
     guidellm_benchmark,
     guidellm_report,
@@ -100,7 +100,7 @@ def test_every_kind_is_recognised_by_its_content(tmp_path, project):
         EXPERIMENT: project / "ground_truth" / "jan30-llama2-7b-tp1-chatsweep",
     }
     assert {kind: kind_of(path) for kind, path in paths.items()} == {kind: kind for kind in paths}
-    assert set(READERS) < set(paths)
+    assert set(tools()) < set(paths)
     assert kind_of(tmp_path / "a" / "benchmarks.json") == "guidellm"
     assert kind_of(tmp_path / "b" / "results" / "stage_0_lifecycle_metrics.json") == "inference-perf"
 

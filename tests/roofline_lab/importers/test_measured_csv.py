@@ -7,8 +7,11 @@ import csv
 import pytest
 
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers.measured_csv import COLUMNS, read
+from roofline_lab.importers import table as table_module
+from roofline_lab.importers.common import DEFAULT_SETTINGS
+from roofline_lab.importers.table import COLUMNS
 from simulator.errors import ConfigError
+from tests.roofline_lab.importers.samples import AsWritten
 
 ROW = {
     "experiment_id": "20260301-mine",
@@ -33,6 +36,10 @@ ROW = {
     "e2e_mean_ms": "1810.0",
     "tpot_mean_ms": "7.256",
 }
+
+
+def read(*arguments, **options):
+    return {name: AsWritten(found) for name, found in table_module.read(*arguments, **options).items()}
 
 
 def table(tmp_path, *rows, columns=COLUMNS):
@@ -107,15 +114,28 @@ def test_a_stage_given_twice_is_refused(tmp_path):
 def test_assumed_fields_are_not_known_settings(tmp_path):
     row = {**ROW, "max_num_seqs": "128", "block_size_tok": "16", "assumed_fields": "block_size_tok;hardware"}
     found = read(table(tmp_path, row))["20260301-mine"]
-    assert (found.known, found.assumed) == ({"max_running": 128}, {"block_tokens": 16})
+    assert (found.known, found.assumed) == ({"max_running": 128}, {**DEFAULT_SETTINGS, "block_tokens": 16})
     assert Flag.SETTING_ASSUMED in {flag.flag for flag in found.quality}
 
 
 def test_the_recorded_sweep_loses_exactly_the_requests_with_the_shortest_prompt(shared_dir):
     path = shared_dir / "ground_truth" / "measured_runs.csv"
     found = read(path, "jan21-llama7b-train-1", 2026)["jan21-llama7b-train-1"]
-    lost = [point["requests"]["lost_positions"] for point in found.load_points]
-    assert lost == [[5, 21], [5, 12, 17], [24], [21], [2, 6], [], [], [22], [4, 23], [20], [23], [0, 2, 7, 20]]
+    lost = [list(point["requests"]["lost_positions"]) for point in found.load_points]
+    assert lost == [
+        [5, 21],
+        [5, 12, 17],
+        [24],
+        [21],
+        [2, 6],
+        [],
+        [],
+        [22],
+        [4, 23],
+        [20],
+        [23],
+        [0, 2, 7, 20],
+    ]
     assert {point["requests"]["sent"] for point in found.load_points} == {25}
     assert (found.side, found.workload["prompt"]["adjustment_tokens"]) == ("server", 0)
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers.vllm_bench import read
+from roofline_lab.importers import vllm_bench
 from simulator.errors import ConfigError
-from tests.roofline_lab.importers.samples import guidellm_report, pooled, sent, vllm_result, write_vllm
+from tests.roofline_lab.importers.samples import AsWritten, guidellm_report, pooled, sent, vllm_result, write_vllm
+
+
+def read(path):
+    return AsWritten(vllm_bench.read(path))
 
 
 def flags(imported):

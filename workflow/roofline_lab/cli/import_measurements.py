@@ -1,4 +1,4 @@
-"""`roofline-lab import`: the command line of the readers.
+"""`roofline-lab import`: the command line of the importers.
 
 Contract: `add_import_command` adds the command; its function prints what was written and converted,
 and returns 0. Expected failures are `RooflineLabError`s for the caller to print.
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.ground_truth.reading import VOCABULARY_FILE
-from roofline_lab.importers import READERS, Written, import_experiment
-from roofline_lab.importers.measured_csv import import_table
-from roofline_lab.importers.measured_csv import read as read_table
-from roofline_lab.importers.naming import DEFAULT_HARDWARE, DEFAULT_WORKLOAD, Names
+from roofline_lab.importers import import_experiment, table
+from roofline_lab.importers.overrides import DEFAULT_HARDWARE, DEFAULT_WORKLOAD, Overrides
+from roofline_lab.importers.tools import tools
+from roofline_lab.importers.writing import Written
 from simulator.errors import ConfigError
 
 EPILOG = """examples:
@@ -35,12 +35,12 @@ def add_import_command(subparsers: Any) -> argparse.ArgumentParser:
     """Add `import` to the subcommands of a parser; the parsed `run` takes the arguments and returns 0."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "import",
-        help="write measurements of GuideLLM, inference-perf or vllm bench serve as an experiment",
+        help=f"write measurements of {', '.join(tools())} as an experiment",
         description="Convert measurements to ground_truth/<id>/experiment.yaml, and say what was converted.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("tool", nargs="?", choices=tuple(READERS), help="what wrote the files")
+    parser.add_argument("tool", nargs="?", choices=tuple(tools()), help="what wrote the files")
     parser.add_argument("path", nargs="?", type=Path, help="its file or folder")
     parser.add_argument("--out", type=Path, required=True, help="folder of the experiment; must not exist yet")
     parser.add_argument("--from-csv", type=Path, metavar="FILE", help="read a table of measured runs instead")
@@ -85,27 +85,27 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _imported(arguments: argparse.Namespace) -> Sequence[Written]:
-    names = _names(arguments)
+    overrides = _overrides(arguments)
     if arguments.from_csv is not None:
         if arguments.tool or arguments.path:
             raise ConfigError("import: --from-csv stands instead of a tool and its path; give one of both")
-        found = read_table(arguments.from_csv, arguments.experiment, arguments.year)
-        return import_table(arguments.from_csv, found, arguments.out, names, arguments.trace, arguments.root)
+        found = table.read(arguments.from_csv, arguments.experiment, arguments.year)
+        return table.import_table(arguments.from_csv, found, arguments.out, overrides, arguments.trace, arguments.root)
     if arguments.tool is None or arguments.path is None:
-        raise ConfigError(f"import: give a tool ({', '.join(READERS)}) and its path, or --from-csv FILE")
+        raise ConfigError(f"import: give a tool ({', '.join(tools())}) and its path, or --from-csv FILE")
     written = import_experiment(
-        arguments.tool, arguments.path, arguments.out, names, arguments.trace, root=arguments.root
+        arguments.tool, arguments.path, arguments.out, overrides, arguments.trace, root=arguments.root
     )
     return [written]
 
 
-def _names(arguments: argparse.Namespace) -> Names:
+def _overrides(arguments: argparse.Namespace) -> Overrides:
     offset = arguments.client_offset_ms
     if offset is not None and not 0 <= offset < float("inf"):
         raise ConfigError(f"--client-offset-ms: must be 0 or greater, got {offset:g}")
     if arguments.tensor_parallel is not None and arguments.tensor_parallel < 1:
         raise ConfigError(f"--tensor-parallel: must be 1 or greater, got {arguments.tensor_parallel}")
-    return Names(
+    return Overrides(
         model=arguments.model,
         hardware=arguments.hardware,
         family=arguments.family,

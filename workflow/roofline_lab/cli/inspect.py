@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.formatting import table
-from roofline_lab.ground_truth.quality import QualityFlag
-from roofline_lab.importers.imported import BothSides
-from roofline_lab.importers.inspection import KINDS, RANKS, Inspection, inspect
+from roofline_lab.ground_truth.quality import flag_sentence
+from roofline_lab.importers.common import BothSides
+from roofline_lab.importers.inspection import Inspection, inspect
+from roofline_lab.importers.tools import tools
 
-EPILOG = """examples:
-  roofline-lab inspect results/                       GuideLLM, inference-perf or vllm bench results
+EPILOG = f"""examples:
+  roofline-lab inspect results/                       results of {", ".join(tools())}
   roofline-lab inspect trace.csv.gz                   a request trace: period of prompts, gaps, cold start
   roofline-lab inspect measured_runs.csv              a table of runs
   roofline-lab inspect ground_truth/my-run            an experiment of this project
@@ -67,13 +68,13 @@ def _lines(shown: Inspection) -> Iterator[str]:
         yield from (f"  - {sentence}" for sentence in shown.conversions)
     yield ""
     yield "Found:" if shown.found else "Found nothing."
-    yield from (f"  - {_flag(flag)}" for flag in shown.found)
+    yield from (f"  - {flag_sentence(flag)}" for flag in shown.found)
     if shown.not_found:
         yield f"Not found, or too few numbers to tell: {', '.join(shown.not_found)}"
 
 
 def _figures(shown: Inspection) -> str:
-    names = [f"{kind}_{rank}" for kind in KINDS for rank in RANKS]
+    names = [f"{metric}_{rank}" for metric in ("ttft", "tpot", "e2e") for rank in ("mean", "p50", "p90", "p99")]
     there = [name for name in names if any(name in point.figures for point in shown.points)]
     header = ["Load point, ms", "sent", "completed", *(name.replace("_", " ").upper() for name in there)]
     rows = [
@@ -92,11 +93,6 @@ def _sides(both: Sequence[BothSides]) -> str:
         rows.append([sides.request[:ID_CHARACTERS], *cells[:2], differences[0], *cells[2:], differences[1], cold])
     header = ["Request", "TTFT client", "server", "difference", "E2E client", "server", "difference", "note"]
     return table(header, rows)
-
-
-def _flag(flag: QualityFlag) -> str:
-    points = f" [{', '.join(flag.load_points)}]" if flag.load_points else ""
-    return f"{flag.flag} ({flag.treatment}){points}: {flag.text}"
 
 
 def _ms(value: float | None) -> str:

@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr, Strict
 from roofline_lab.ground_truth.load import Id, LoadPoint, Side, Text
 from roofline_lab.ground_truth.metrics import Measured, inter_token_ms
 from roofline_lab.ground_truth.quality import QualityFlag
-from roofline_lab.ground_truth.requests import MeasuredRequest, read_measured_requests, replayed
+from roofline_lab.ground_truth.requests import REQUESTS_FILE, MeasuredRequest, read_measured_requests, replayed
 from roofline_lab.ground_truth.server import Server
 from simulator.engine.records import Request
 from simulator.errors import ConfigError
@@ -131,11 +131,18 @@ class Experiment(StrictModel):
     requests_file: Literal["requests.csv"] | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
+    _requests: tuple[MeasuredRequest, ...] | None = PrivateAttr(default=None)
 
     def located(self, folder: Path) -> Self:
         """Return the same experiment, knowing the folder its requests are recorded in."""
         copy = self.model_copy()
         copy._folder = folder
+        return copy
+
+    def with_requests(self, requests: tuple[MeasuredRequest, ...]) -> Self:
+        """Return the same experiment with requests that are in no file yet."""
+        copy = self.model_copy(update={"requests_file": REQUESTS_FILE if requests else None})
+        copy._requests = requests
         return copy
 
     def point(self, load_point: str) -> LoadPoint:
@@ -226,6 +233,8 @@ class Experiment(StrictModel):
 
     def recorded(self) -> tuple[MeasuredRequest, ...]:
         """Return the recorded requests of all load points; empty if none are recorded."""
+        if self._requests is not None:
+            return self._requests
         if self.requests_file is None or self._folder is None:
             return ()
         return read_measured_requests(self._folder / self.requests_file)

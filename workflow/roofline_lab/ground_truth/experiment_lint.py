@@ -1,7 +1,7 @@
 """Pitfalls that a measured experiment shows in its own figures and requests, whatever read or wrote it.
 
 Contract: `seen_in` looks at one experiment, `seen_among` at one beside others; both are pure and use
-the checks of `measurement_lint`. `unflagged` leaves what the experiment's quality flags do not say
+the checks of `lint`. `unflagged` leaves what the experiment's quality flags do not say
 yet. Importing adds that to the flags; `roofline-lab lint` asks for it.
 """
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from roofline_lab.ground_truth import measurement_lint as lint
+from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.metrics import LATENCIES
-from roofline_lab.ground_truth.quality import Flag, QualityFlag, Treatment
+from roofline_lab.ground_truth.quality import Finding, Flag, QualityFlag, Treatment
 from roofline_lab.ground_truth.requests import MeasuredRequest
 
 # How far the mean over recorded requests may lie from the mean that is written down: clients differ
@@ -42,7 +42,7 @@ class Seen:
         Where; none means everywhere.
     """
 
-    finding: lint.Finding
+    finding: Finding
     treatment: Treatment
     load_points: tuple[str, ...] = ()
 
@@ -84,7 +84,7 @@ def seen_among(experiment: Experiment, others: Iterable[Experiment], *, newest: 
             if not newest and not _is_later(experiment, other):
                 continue
             text = f"Every latency equals that of {other.id}, as printed; two measurements never agree in all digits."
-            yield Seen(lint.Finding(Flag.COPY_OF_ANOTHER_RUN, text), "noted")
+            yield Seen(Finding(Flag.COPY_OF_ANOTHER_RUN, text), "noted")
         elif _configuration(experiment) == _configuration(other):
             yield from _contradictions(experiment, other)
 
@@ -106,7 +106,7 @@ def unflagged(experiment: Experiment, seen: Iterable[Seen]) -> list[Seen]:
     return missing
 
 
-def _of_figures(point: LoadPoint) -> Iterator[lint.Finding]:
+def _of_figures(point: LoadPoint) -> Iterator[Finding]:
     counts = point.requests
     # Requests that are known by position are explained; what is left out of a simulation is left out of the figures.
     if counts.lost_positions == "unknown":
@@ -120,7 +120,7 @@ def _of_figures(point: LoadPoint) -> Iterator[lint.Finding]:
         yield from _present(lint.arrivals_irregular(requested_per_s=rate, completed_per_s=intervals_per_s))
 
 
-def _of_requests(point: LoadPoint, requests: Sequence[MeasuredRequest]) -> Iterator[lint.Finding]:
+def _of_requests(point: LoadPoint, requests: Sequence[MeasuredRequest]) -> Iterator[Finding]:
     done = [request for request in requests if request.completed]
     ttft = [request.ttft_ms for request in done if request.ttft_ms is not None]
     timed = [(request.output_tokens, request.e2e_ms) for request in done if request.e2e_ms is not None]
@@ -133,7 +133,7 @@ def _of_requests(point: LoadPoint, requests: Sequence[MeasuredRequest]) -> Itera
     yield from _present(_mean_of_others(point, done))
 
 
-def _mean_of_others(point: LoadPoint, done: Sequence[MeasuredRequest]) -> lint.Finding | None:
+def _mean_of_others(point: LoadPoint, done: Sequence[MeasuredRequest]) -> Finding | None:
     """Find means that are not those of the recorded requests."""
     columns = {
         "ttft_mean": [request.ttft_ms for request in done if request.ttft_ms is not None],
@@ -190,7 +190,7 @@ def _contradictions(experiment: Experiment, other: Experiment) -> Iterator[Seen]
                 continue
             finding = lint.figures_contradict(_means(point), _means(twin), SAME_CONFIGURATION)
             if finding is not None:
-                named = lint.Finding(finding.flag, f"{other.id} has the same configuration. {finding.text}")
+                named = Finding(finding.flag, f"{other.id} has the same configuration. {finding.text}")
                 yield Seen(named, "noted", (point.id,))
 
 
@@ -198,5 +198,5 @@ def _means(point: LoadPoint) -> dict[str, float]:
     return {name: figure.value for name, figure in point.measured.items() if name.endswith("_mean")}
 
 
-def _present(finding: lint.Finding | None) -> list[lint.Finding]:
+def _present(finding: Finding | None) -> list[Finding]:
     return [] if finding is None else [finding]

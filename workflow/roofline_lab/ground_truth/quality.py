@@ -3,12 +3,14 @@
 Contract: an experiment lists `QualityFlag`s; every report that uses the experiment prints them.
 `flag_lines` turns the flags of several experiments into sentences, each once, with the experiments
 and load points it is about. The first fourteen flags are the pitfalls of measured latencies that
-docs/importing.md explains one by one; `measurement_lint` finds them.
+docs/importing.md explains one by one; `lint` finds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal, Protocol
 
@@ -85,6 +87,36 @@ class QualityFlag(StrictModel):
     treatment: Treatment
     text: Sentence
     load_points: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One pitfall that was found.
+
+    Attributes
+    ----------
+    flag
+        Which.
+    text
+        What the numbers say.
+    value
+        The number a correction needs: a factor, a count, an offset, or NaN.
+    """
+
+    flag: Flag
+    text: str
+    value: float = math.nan
+
+    def quality(self, treatment: Treatment, load_points: Sequence[str] = (), more: str = "") -> QualityFlag:
+        """Return the flag of an experiment, saying whether the figures written down are free of it."""
+        text = f"{self.text} {more}".strip()
+        return QualityFlag(flag=self.flag, treatment=treatment, text=text, load_points=tuple(load_points))
+
+
+def flag_sentence(flag: QualityFlag) -> str:
+    """Return a flag as one sentence: what, whether the figures are free of it, where, and what it means."""
+    points = f" [{', '.join(flag.load_points)}]" if flag.load_points else ""
+    return f"{flag.flag} ({flag.treatment}){points}: {flag.text}"
 
 
 class Flagged(Protocol):

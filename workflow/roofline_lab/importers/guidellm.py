@@ -1,42 +1,73 @@
 """Results of GuideLLM: one load point per benchmark of a report.
 
-Contract: `read` accepts report versions 1 and 2 as a JSON file of any size or the folder it lies
-in, and refuses every other layout; see `guidellm_report`.
+Contract: `read` accepts report versions 1 and 2 as a JSON file of any size or the folder it lies in, and refuses every
+other layout, a missing or negative figure, and a benchmark without a successful request. Facts about the layouts: a
+real report of version 1 (GuideLLM 0.6.0.dev5), and the schemas of GuideLLM 0.5.2 (version 1, arguments under `args`)
+and 0.8.1 (version 2, under `config`).
 
-Conversions: `request_latency` is in seconds, everything else in ms; `time_per_output_token_ms`
-contains TTFT, so the time between tokens is taken from `inter_token_latency_ms`.
+Conversions: `request_latency` is in seconds, everything else in ms; `time_per_output_token_ms` contains TTFT, so the
+time between tokens is taken from `inter_token_latency_ms`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from roofline_lab.ground_truth import measurement_lint as lint
-from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers.guidellm_report import Point, read_report
-from roofline_lab.importers.guidellm_workload import GuideLlmWorkload, reconstruct, synthetic_settings
-from roofline_lab.importers.imported import (
+from roofline_lab.ground_truth import lint
+from roofline_lab.ground_truth.json_stream import EACH, Place, stream_values
+from roofline_lab.ground_truth.quality import Finding, Flag
+from roofline_lab.ground_truth.requests import MeasuredRequest, checked_requests, refuse_too_many
+from roofline_lab.importers.common import (
     MS_PER_S,
+    US_PER_S,
     BothSides,
-    Imported,
+    Foreign,
+    Latency,
+    Mean,
+    Measurement,
     Notes,
+    Number,
+    WholeNumber,
     day_of,
     figures,
+    measurement,
     only_file,
+    refuse_impossible,
+    refuse_longer_than_run,
     saturation,
+    sending_s,
     statistics_of,
 )
-from roofline_lab.importers.surroundings import Surroundings, look_around
+from roofline_lab.importers.guidellm_workload import Observed, reconstruct, synthetic_settings
+from roofline_lab.importers.run_metadata import RunMetadata, read_run_metadata
+from roofline_lab.importers.tools import refuse_other_tool
 from simulator.errors import ConfigError
+from simulator.validation import parse
+from simulator.workload.build import MAX_REQUESTS
+from simulator.workload.prefixes import SHARED_GROUP
 
 TOOL = "guidellm"
+MARKS = frozenset({"benchmarks"})
+
+VERSIONS = (1, 2)
+STATUSES = ("successful", "errored", "incomplete")
+
+# Containers of a report that are read entry by entry.
+_BENCHMARK = ("benchmarks", EACH)
+DESCEND = frozenset(
+    {(), ("benchmarks",), _BENCHMARK, (*_BENCHMARK, "requests")}
+    | {(*_BENCHMARK, "requests", status) for status in STATUSES}
+)
+
 # TTFT and E2E of one request in ms.
 Latencies = tuple[float, float]
 
 
-def read(path: Path) -> Imported:
+def read(path: Path) -> Measurement:
     """Read one report.
 
     Raises
@@ -44,87 +75,322 @@ def read(path: Path) -> Imported:
     ConfigError
         If it is no GuideLLM report, of an unknown version, incomplete, or without a successful request.
     """
-    file = only_file(
-        path,
-        ("benchmarks.json", "benchmarks.json.gz", "guidellm*.json", "guidellm*.json.gz"),
-        "a GuideLLM report (JSON)",
-    )
-    report, points = read_report(file)
-    return _imported(file, report, points, look_around(file.parent))
-
-
-def _imported(file: Path, report: Mapping[str, Any], points: Sequence[Point], around: Surroundings) -> Imported:
+    patterns = ("benchmarks.json", "benchmarks.json.gz", "guidellm*.json", "guidellm*.json.gz")
+    file = only_file(path, patterns, "a GuideLLM report (JSON)")
+    report, points = _report(file)
+    metadata = read_run_metadata(file.parent)
     notes = Notes()
-    settings = synthetic_settings(report, around.profile)
-    whole = all(point.all_recorded for point in points)
-    workload = reconstruct(settings, [_draws_wanted(point) for point in points], notes)
-    if not whole:
+    workload = reconstruct(synthetic_settings(report, metadata.profile), [point.observed for point in points], notes)
+    if not all(point.all_recorded for point in points):
         notes.converted("Single requests are recorded in part only; figures are those of the report's summaries.")
     requests = tuple(
         request for point in points if point.all_recorded for request in point.requests(workload.prefix_tokens)
     )
-    both = tuple(_both_sides(points, around))
-    client = dict(_client_latencies(points))
-    server = {sides.request: sides.server for sides in both}
-    offset = _client_offset(client, server, notes)
+    both = tuple(_both_sides(points, metadata))
+    client, server = dict(_client_latencies(points)), {sides.request: sides.server for sides in both}
+    offset_ms = _client_offset_ms(client, server, notes)
+    load_points = [_load_point(point, notes) for point in points]
+    _note_quality(points, notes)
     version = str(report["metadata"].get("guidellm_version", "unknown"))
-    return Imported(
+    beside = f" with {', '.join(metadata.files)}" if metadata.files else ""
+    return measurement(
         tool=TOOL,
         tool_version=version,
-        document=f"GuideLLM {version} report {file.name}"
-        + (f" with {', '.join(around.files)}" if around.files else ""),
-        date=day_of(points[0].benchmark.start_time, points[0].source, "start_time"),
-        date_basis="Start of the first benchmark, UTC, as the client recorded it.",
-        model_name=around.model_name,
-        tensor_parallel=around.tensor_parallel,
-        known=dict(around.settings) | ({} if offset is None else {"client_offset_ms": offset}),
-        server_note=None if offset is None else f"client_offset_ms is {_measured_from(client, server)}.",
+        source=str(file),
+        document=f"GuideLLM {version} report {file.name}{beside}",
+        measured_on=(
+            day_of(points[0].benchmark.start_time, points[0].source, "start_time"),
+            "Start of the first benchmark, UTC, as the client recorded it.",
+        ),
+        model_name=metadata.model_name,
+        tensor_parallel=metadata.tensor_parallel,
+        known={**metadata.settings, **({} if offset_ms is None else {"client_offset_ms": offset_ms})},
+        server_note=None if offset_ms is None else f"client_offset_ms is {_measured_from(client, server)}.",
         workload=workload.description,
-        load_points=[_load_point(point, workload, notes) for point in points],
-        quality=_quality(points, notes),
-        conversions=notes.conversions(),
+        load_points=load_points,
+        notes=notes,
         requests=requests,
         both_sides=both,
-        source=str(file),
         unlike_the_workload=workload.unlike,
     )
 
 
-def _draws_wanted(point: Point) -> GuideLlmWorkload.Observed:
-    return GuideLlmWorkload.Observed(
-        load_point=point.id,
-        source=point.source,
-        recorded=point.all_recorded,
-        benchmark_index=point.index,
-        sent=point.sent,
-        complete=point.completed == point.sent,
-        prompt_tokens=[request.prompt_tokens for request in point.successful if request.prompt_tokens],
-        output_tokens=[request.output_tokens for request in point.successful if request.output_tokens],
-        mean_prompt_tokens=point.summary("prompt_token_count").mean,
-        mean_output_tokens=point.summary("output_token_count").mean,
-    )
+# --- the file ---------------------------------------------------------------------------------
 
 
-def _load_point(point: Point, workload: GuideLlmWorkload, notes: Notes) -> dict[str, Any]:
+class _Percentiles(Foreign):
+    p50: Latency
+    p90: Latency
+    p95: Latency
+    p99: Latency
+
+
+class _Summary(Foreign):
+    """Distribution of one metric over the requests of one status."""
+
+    mean: Latency
+    max: Latency
+    percentiles: _Percentiles
+
+
+class _ByStatus(Foreign):
+    successful: _Summary
+
+
+class _Totals(Foreign):
+    successful: WholeNumber
+    errored: WholeNumber
+    incomplete: WholeNumber
+
+    @property
+    def all(self) -> int:
+        return self.successful + self.errored + self.incomplete
+
+
+class _Metrics(Foreign):
+    request_totals: _Totals
+    request_latency: _ByStatus
+    time_to_first_token_ms: _ByStatus
+    time_per_output_token_ms: _ByStatus
+    inter_token_latency_ms: _ByStatus
+    prompt_token_count: _ByStatus
+    output_token_count: _ByStatus
+
+
+class _Strategy(Foreign):
+    type_: str
+    rate: Number | None = None
+    streams: WholeNumber | None = None
+    max_concurrency: WholeNumber | None = None
+
+
+class _Config(Foreign):
+    run_index: WholeNumber
+    strategy: _Strategy
+
+
+class _Scheduler(Foreign):
+    requests_made: _Totals
+
+
+class _Benchmark(Foreign):
+    config: _Config
+    metrics: _Metrics
+    scheduler_metrics: _Scheduler | None = None
+    start_time: Latency
+    end_time: Latency
+
+
+class _Request(Foreign):
+    """One request; `request_latency` is in seconds."""
+
+    request_id: str
+    response_id: str | None = None
+    prompt_tokens: WholeNumber | None = None
+    output_tokens: WholeNumber | None = None
+    request_start_time: Latency | None = None
+    request_latency: Latency | None = None
+    time_to_first_token_ms: Latency | None = None
+
+
+@dataclass(slots=True)
+class _Raw:
+    """One benchmark as the stream gives it: fields, and its requests by status."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    requests: dict[str, list[_Request]] = field(default_factory=lambda: {status: [] for status in STATUSES})
+
+
+def _report(file: Path) -> tuple[dict[str, Any], list[_Point]]:
+    """Return what stands outside of `benchmarks`, and the benchmarks."""
+    report: dict[str, Any] = {}
+    raws: dict[int, _Raw] = {}
+    for place, value in stream_values(file, DESCEND):
+        if not place:
+            raise ConfigError(f"{file}: not a GuideLLM report: the file is no JSON object")
+        if place[0] == "benchmarks" and len(place) > 2:
+            _place(file, raws.setdefault(int(place[1]), _Raw()), place, value)
+        else:
+            report[str(place[0])] = value
+    refuse_other_tool(file, report if not raws else [*report, "benchmarks"], TOOL)
+    _check_version(file, report)
+    if not raws:
+        raise ConfigError(f"{file}: benchmarks: empty; the run measured nothing")
+    return report, [
+        _Point(f"{file}: benchmarks.{index}", raws[position]) for index, position in enumerate(sorted(raws))
+    ]
+
+
+def _place(file: Path, raw: _Raw, place: Place, value: Any) -> None:
+    name = str(place[2])
+    if name != "requests":
+        raw.fields[name] = value
+    elif len(place) == 5 and place[3] in STATUSES:
+        source = f"{file}: {'.'.join(str(part) for part in place)}"
+        refuse_too_many(f"{file}: benchmarks.{place[1]}.requests.{place[3]}", int(place[4]) + 1)
+        raw.requests[str(place[3])].append(parse(_Request, value, source=source))
+
+
+def _check_version(file: Path, report: Mapping[str, Any]) -> None:
+    metadata = report.get("metadata")
+    version = metadata.get("version") if isinstance(metadata, Mapping) else None
+    if version not in VERSIONS or isinstance(version, bool):
+        found = "no metadata.version" if version is None else f"version {version!r:.40}"
+        raise ConfigError(
+            f"{file}: not a GuideLLM report of a version this reader knows: {found}; known are version "
+            f"{' and '.join(map(str, VERSIONS))} (GuideLLM 0.5, 0.6 and 0.8 write them); run the benchmark again"
+        )
+
+
+class _Point:
+    """One benchmark, validated."""
+
+    def __init__(self, source: str, raw: _Raw) -> None:
+        self.source = source
+        self.benchmark = parse(_Benchmark, raw.fields, source=source)
+        totals = self.benchmark.metrics.request_totals
+        # The scheduler also counts what a warm-up or a cool-down keeps out of the figures.
+        made = self.benchmark.scheduler_metrics.requests_made if self.benchmark.scheduler_metrics else totals
+        self.completed = totals.successful
+        self.failed = max(totals.errored, made.errored)
+        self.sent = max(totals.all, made.all)
+        self.run_s = self.benchmark.end_time - self.benchmark.start_time
+        self.index = self.benchmark.config.run_index
+        self.strategy = self.benchmark.config.strategy
+        self.ttft, self.e2e_s, self.itl, self.tpot, self.prompts, self.outputs = (
+            getattr(self.benchmark.metrics, name).successful
+            for name in (
+                "time_to_first_token_ms",
+                "request_latency",
+                "inter_token_latency_ms",
+                "time_per_output_token_ms",
+                "prompt_token_count",
+                "output_token_count",
+            )
+        )
+        self._check()
+        self.successful = sorted(raw.requests["successful"], key=lambda request: request.request_start_time or 0.0)
+
+    def _check(self) -> None:
+        if not self.completed:
+            raise ConfigError(
+                f"{self.source}: metrics.request_totals.successful: 0; without an answer nothing is measured"
+            )
+        if self.sent > MAX_REQUESTS:
+            raise ConfigError(
+                f"{self.source}: metrics.request_totals: {self.sent}, but at most {MAX_REQUESTS} are read"
+            )
+        if self.run_s <= 0:
+            raise ConfigError(f"{self.source}: end_time is not after start_time; the report is damaged")
+        for name, counts in (("prompt_token_count", self.prompts), ("output_token_count", self.outputs)):
+            if counts.mean < 1:
+                raise ConfigError(
+                    f"{self.source}: metrics.{name}.successful.mean: below 1; the server must count its tokens"
+                )
+        refuse_longer_than_run(self.source, "metrics.request_latency", self.e2e_s.mean, self.run_s)
+        refuse_longer_than_run(self.source, "metrics.time_to_first_token_ms", self.ttft.mean / MS_PER_S, self.run_s)
+        refuse_impossible(
+            self.source,
+            ttft=Mean("metrics.time_to_first_token_ms.successful.mean", self.ttft.mean),
+            e2e=Mean("metrics.request_latency.successful.mean", self.e2e_s.mean * MS_PER_S),
+            itl=Mean("metrics.inter_token_latency_ms.successful.mean", self.itl.mean),
+            tokens=self.outputs.mean,
+        )
+
+    @property
+    def id(self) -> str:
+        """Strategy with its rate or width, and the benchmark's position."""
+        width = self.strategy.rate if self.strategy.rate is not None else self.strategy.streams
+        return f"{self.index:02d}-{self.strategy.type_}" + (f"-{width:g}" if width is not None else "")
+
+    @cached_property
+    def answered(self) -> list[_Request]:
+        """Recorded successful requests that have every latency."""
+        return [
+            request
+            for request in self.successful
+            if request.request_latency is not None and request.time_to_first_token_ms
+        ]
+
+    @cached_property
+    def all_recorded(self) -> bool:
+        """Whether every successful request is in the file, with its latencies and lengths."""
+        whole = [request for request in self.answered if request.prompt_tokens and request.request_start_time]
+        return len(whole) == self.completed
+
+    @property
+    def ttft_ms(self) -> list[float]:
+        """TTFT of the recorded requests, in order of sending."""
+        return [request.time_to_first_token_ms or 0.0 for request in self.answered]
+
+    @property
+    def observed(self) -> Observed:
+        """What the report says about lengths."""
+        return Observed(
+            load_point=self.id,
+            source=self.source,
+            recorded=self.all_recorded,
+            benchmark_index=self.index,
+            sent=self.sent,
+            complete=self.completed == self.sent,
+            prompt_tokens=[request.prompt_tokens for request in self.successful if request.prompt_tokens],
+            output_tokens=[request.output_tokens for request in self.successful if request.output_tokens],
+            mean_prompt_tokens=self.prompts.mean,
+            mean_output_tokens=self.outputs.mean,
+        )
+
+    def requests(self, prefix_tokens: int) -> tuple[MeasuredRequest, ...]:
+        """Return the successful requests in our form."""
+        first_s = self.successful[0].request_start_time or 0.0
+        found = [
+            MeasuredRequest(
+                load_point=self.id,
+                id=request.request_id,
+                arrival_us=round(((request.request_start_time or 0.0) - first_s) * US_PER_S),
+                prompt_tokens=request.prompt_tokens or 1,
+                output_tokens=request.output_tokens or 0,
+                prefix_group=SHARED_GROUP if prefix_tokens else None,
+                prefix_tokens=min(prefix_tokens, request.prompt_tokens or 1),
+                ttft_ms=request.time_to_first_token_ms,
+                e2e_ms=(request.request_latency or 0.0) * MS_PER_S,
+            )
+            for request in self.successful
+        ]
+        return checked_requests(f"{self.source}.requests.successful", found)
+
+
+# --- load points ------------------------------------------------------------------------------
+
+
+def _load_point(point: _Point, notes: Notes) -> dict[str, Any]:
     arrivals = _arrivals(point)
     requested = arrivals.get("rate_per_s")
     begin_s = point.benchmark.start_time + (1 / requested if requested and arrivals["kind"] == "constant_rate" else 0.0)
     duration_s = point.benchmark.end_time - begin_s
     if duration_s <= 0:
         raise ConfigError(f"{point.source}: the run ended before its first request was due; the report is damaged")
+    totals = point.benchmark.metrics.request_totals
+    lost: dict[str, Any] = {} if point.completed == point.sent else {"lost_positions": "unknown"}
     return {
         "id": point.id,
         "arrivals": arrivals,
         "benchmark_index": point.index,
-        **({"rate": {"requested_per_s": requested}} if requested else {}),
+        "rate": {"requested_per_s": requested} if requested else None,
         "duration_s": round(duration_s, 6),
-        "requests": _counts(point),
+        "requests": {
+            "sent": point.sent,
+            "completed": point.completed,
+            "failed": point.failed,
+            **lost,
+            "basis": f"The report's request_totals: {totals.successful} successful, {totals.errored} errored, "
+            f"{totals.incomplete} incomplete, of {point.sent} that were sent.",
+        },
         "saturation": _saturation(point, requested, duration_s),
         "measured": _measured(point, duration_s, notes),
     }
 
 
-def _arrivals(point: Point) -> dict[str, Any]:
+def _arrivals(point: _Point) -> dict[str, Any]:
     strategy = point.strategy
     match strategy.type_:
         case "synchronous":
@@ -139,7 +405,7 @@ def _arrivals(point: Point) -> dict[str, Any]:
         case "poisson" if strategy.rate and strategy.rate > 0:
             return {"kind": "poisson", "rate_per_s": strategy.rate}
         case "trace" if point.all_recorded and point.completed == point.sent:
-            return {"kind": "recorded", "arrival_us": [request.arrival_us for request in point.requests(0)]}
+            return {"kind": "recorded", "arrival_us": tuple(request.arrival_us for request in point.requests(0))}
     raise ConfigError(
         f"{point.source}: config.strategy: '{strategy.type_[:40]}' (rate {strategy.rate}) cannot be repeated; allowed: "
         "synchronous, concurrent with streams, throughput, constant or poisson with a positive rate, and trace "
@@ -147,109 +413,78 @@ def _arrivals(point: Point) -> dict[str, Any]:
     )
 
 
-def _counts(point: Point) -> dict[str, Any]:
-    totals = point.benchmark.metrics.request_totals
-    lost: dict[str, Any] = {} if point.completed == point.sent else {"lost_positions": "unknown"}
-    return {
-        "sent": point.sent,
-        "completed": point.completed,
-        "failed": point.failed,
-        **lost,
-        "basis": f"The report's request_totals: {totals.successful} successful, {totals.errored} errored, "
-        f"{totals.incomplete} incomplete, of {point.sent} that were sent.",
-    }
-
-
-def _saturation(point: Point, requested: float | None, duration_s: float) -> dict[str, str]:
+def _saturation(point: _Point, requested: float | None, duration_s: float) -> dict[str, str]:
     if point.strategy.type_ == "throughput":
         return {"state": "saturated", "basis": "The throughput strategy sends everything as fast as it can."}
     if point.strategy.type_ == "trace":
-        grows = lint.queue_grows([request.time_to_first_token_ms or 0.0 for request in point.answered])
+        grows = lint.queue_grows(point.ttft_ms)
         return saturation(grows, "Waiting does not grow from the first quarter of the requests to the last.")
     if requested is None:
         return {"state": "not_saturated", "basis": "A closed loop waits for its answers."}
-    # Sending ended about one answer before the last answer did.
-    sending_s = max(duration_s - point.summary("request_latency").mean, duration_s / 2)
-    finding = _overload(point, requested, sending_s)
-    return saturation(
-        finding, f"Completed as requested: {point.completed / sending_s:.3g} of {requested:.3g} per second."
-    )
+    per_s = point.completed / sending_s(duration_s, point.e2e_s.mean)
+    finding = _overload(point, requested, duration_s)
+    return saturation(finding, f"Completed as requested: {per_s:.3g} of {requested:.3g} per second.")
 
 
-def _overload(point: Point, requested: float, sending_s: float) -> lint.Finding | None:
-    completed_per_s = point.completed / sending_s
+def _overload(point: _Point, requested: float, run_s: float) -> Finding | None:
     return lint.overloaded(
-        requested_per_s=requested, completed_per_s=completed_per_s, sent=point.sent, failed=point.failed
-    ) or lint.queue_grows(
-        [request.time_to_first_token_ms or 0.0 for request in point.answered] if point.all_recorded else []
-    )
+        requested_per_s=requested,
+        completed_per_s=point.completed / sending_s(run_s, point.e2e_s.mean),
+        sent=point.sent,
+        failed=point.failed,
+    ) or lint.queue_grows(point.ttft_ms if point.all_recorded else [])
 
 
-def _measured(point: Point, duration_s: float, notes: Notes) -> dict[str, Any]:
-    ttft, e2e = point.summary("time_to_first_token_ms"), point.summary("request_latency")
-    itl = point.summary("inter_token_latency_ms")
-    tokens = point.summary("output_token_count").mean
+def _measured(point: _Point, duration_s: float, notes: Notes) -> dict[str, Any]:
     _look_at_definitions(point, notes)
-    values: dict[str, float | None] = {
-        "ttft_mean": ttft.mean,
-        "ttft_p50": ttft.percentiles.p50,
-        "ttft_p90": ttft.percentiles.p90,
-        "ttft_p99": ttft.percentiles.p99,
-        "e2e_mean": e2e.mean * MS_PER_S,
-        "e2e_p50": e2e.percentiles.p50 * MS_PER_S,
-        "e2e_p90": e2e.percentiles.p90 * MS_PER_S,
-        "e2e_p99": e2e.percentiles.p99 * MS_PER_S,
-        "itl_mean": itl.mean,
-        "itl_p50": itl.percentiles.p50,
-        "itl_p90": itl.percentiles.p90,
-        "itl_p99": itl.percentiles.p99,
-        "request_throughput": point.completed / duration_s,
-        "output_token_throughput": point.completed * tokens / duration_s,
-    }
-    between, definition = _time_between_tokens(point, itl.mean)
+    values: dict[str, float | None] = {}
+    for name, summary, factor in (("ttft", point.ttft, 1.0), ("e2e", point.e2e_s, MS_PER_S), ("itl", point.itl, 1.0)):
+        values[f"{name}_mean"] = summary.mean * factor
+        values |= {f"{name}_{rank}": getattr(summary.percentiles, rank) * factor for rank in ("p50", "p90", "p99")}
+    values["request_throughput"] = point.completed / duration_s
+    values["output_token_throughput"] = point.completed * point.outputs.mean / duration_s
+    # TPOT by our definition: per request where all are recorded, else weighted by N - 1.
+    definition = "inter_token" if point.all_recorded else "inter_token_weighted"
+    if point.all_recorded:
+        per_request = [request.tpot_ms for request in point.requests(0)]
+        values |= statistics_of("tpot", [value for value in per_request if value is not None])
+    else:
+        values["tpot_mean"] = point.itl.mean
     notes.converted("request_latency was in seconds and is written in ms, as E2E.")
     notes.converted("Throughput is completed requests, and their tokens, from first request to last answer.")
-    return figures(point.source, values | between, {"tpot": definition, "itl": "inter_token"})
+    return figures(point.source, values, {"tpot": definition, "itl": "inter_token"})
 
 
-def _time_between_tokens(point: Point, itl_mean: float) -> tuple[dict[str, float | None], str]:
-    """Return TPOT by our definition: per request where all are recorded, else weighted by N - 1."""
-    if not point.all_recorded:
-        return {"tpot_mean": itl_mean}, "inter_token_weighted"
-    per_request = [request.tpot_ms for request in point.requests(0)]
-    return statistics_of("tpot", [value for value in per_request if value is not None]), "inter_token"
-
-
-def _look_at_definitions(point: Point, notes: Notes) -> None:
-    means = {
-        "ttft": point.summary("time_to_first_token_ms").mean,
-        "tokens": point.summary("output_token_count").mean,
-    }
-    latency, itl = point.summary("request_latency").mean, point.summary("inter_token_latency_ms").mean
-    tpot = point.summary("time_per_output_token_ms").mean
-    notes.flag(lint.seconds_among_milliseconds(**means, e2e=latency, itl=itl), "corrected", point.id)
-    contains = lint.tpot_includes_ttft(**means, e2e=latency * MS_PER_S, tpot=tpot)
+def _look_at_definitions(point: _Point, notes: Notes) -> None:
+    means = {"ttft": point.ttft.mean, "tokens": point.outputs.mean}
+    seconds = lint.seconds_among_milliseconds(**means, e2e=point.e2e_s.mean, itl=point.itl.mean)
+    notes.flag(seconds, "corrected", point.id)
+    contains = lint.tpot_includes_ttft(**means, e2e=point.e2e_s.mean * MS_PER_S, tpot=point.tpot.mean)
     notes.flag(contains, "corrected", point.id)
     if contains is not None:
         notes.converted("time_per_output_token_ms contains TTFT and is not used; TPOT is the time between tokens.")
 
 
-def _both_sides(points: Sequence[Point], around: Surroundings) -> Iterator[BothSides]:
+# --- client and server, and what the figures hold ---------------------------------------------
+
+
+def _both_sides(points: Sequence[_Point], metadata: RunMetadata) -> Iterator[BothSides]:
     """Yield the requests that the server's spans tell of too; a span's id has the number of the sample behind it."""
-    server = {name.rsplit("-", 1)[0]: latencies for name, latencies in around.spans.items()} | dict(around.spans)
+    spans = metadata.spans
+    server = {name.rsplit("-", 1)[0]: latencies for name, latencies in spans.items()} | dict(spans)
     for name, latencies in _client_latencies(points):
         if name in server:
             yield BothSides(name, latencies, server[name])
 
 
-def _client_offset(client: Mapping[str, Latencies], server: Mapping[str, Latencies], notes: Notes) -> float | None:
+def _client_offset_ms(client: Mapping[str, Latencies], server: Mapping[str, Latencies], notes: Notes) -> float | None:
     """Measure the time between client and engine where server spans of the same warm requests are there."""
     finding = lint.client_time_included(client, server)
     if finding is None:
         text = "Latencies were taken at the client."
         if server and not lint.warm_requests(client, server):
             text += " The server recorded only the first request, which is cold: no time between both is measured."
-        notes.flag(lint.Finding(Flag.CLIENT_TIME_INCLUDED, text), "noted")
+        notes.say(Flag.CLIENT_TIME_INCLUDED, text)
         return None
     notes.flag(finding, "noted", more="The comparison adds it to the simulated side.")
     notes.converted(f"client_offset_ms {finding.value:.1f} was {_measured_from(client, server)}.")
@@ -261,7 +496,7 @@ def _measured_from(client: Mapping[str, Latencies], server: Mapping[str, Latenci
     return f"measured from requests that client and server recorded (n = {count}, without the cold first one)"
 
 
-def _client_latencies(points: Sequence[Point]) -> Iterator[tuple[str, Latencies]]:
+def _client_latencies(points: Sequence[_Point]) -> Iterator[tuple[str, Latencies]]:
     for point in points:
         for request in point.answered:
             if request.response_id is not None:
@@ -269,18 +504,15 @@ def _client_latencies(points: Sequence[Point]) -> Iterator[tuple[str, Latencies]
                 yield request.response_id, (ttft_ms, latency_s * MS_PER_S)
 
 
-def _quality(points: Sequence[Point], notes: Notes) -> tuple[Any, ...]:
+def _note_quality(points: Sequence[_Point], notes: Notes) -> None:
     for point in points:
-        ttft = [request.time_to_first_token_ms or 0.0 for request in point.answered]
-        summary = point.summary("time_to_first_token_ms")
+        ttft = point.ttft_ms
         cold = lint.cold_start(ttft) if point.all_recorded else None
         if cold is None and ttft:
-            cold = lint.first_is_slowest(first=ttft[0], largest=summary.max, p90=summary.percentiles.p90)
+            cold = lint.first_is_slowest(first=ttft[0], largest=point.ttft.max, p90=point.ttft.percentiles.p90)
         notes.flag(cold, "noted", point.id)
         requested = _arrivals(point).get("rate_per_s")
         if requested:
-            duration_s = point.benchmark.end_time - point.benchmark.start_time
-            sending_s = max(duration_s - point.summary("request_latency").mean, duration_s / 2)
-            notes.flag(_overload(point, requested, sending_s), "noted", point.id)
-    notes.flag(lint.stages_overlap([(one.benchmark.start_time, one.benchmark.end_time) for one in points]), "noted")
-    return notes.quality()
+            notes.flag(_overload(point, requested, point.run_s), "noted", point.id)
+    spans = [(point.benchmark.start_time, point.benchmark.end_time) for point in points]
+    notes.flag(lint.stages_overlap(spans), "noted")

@@ -1,8 +1,8 @@
 """What a GuideLLM client sent: lengths drawn again from its seed, and checked against the report.
 
-Contract: `synthetic_settings` finds the description of synthetic data in a report or profile, or
-returns None. `reconstruct` repeats the client's draws and keeps them only if every recorded length
-is among them and the reported means come out; otherwise the workload has mean lengths and says so.
+Contract: `synthetic_settings` finds the description of synthetic data in a report or profile, or returns None.
+`reconstruct` repeats the client's draws and keeps them only if every recorded length is among them and the reported
+means come out; otherwise the workload has mean lengths and says so.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from roofline_lab.ground_truth import measurement_lint as lint
+from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.metrics import CONSISTENCY_TOLERANCE
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers.imported import Foreign, Notes, WholeNumber
-from roofline_lab.importers.surroundings import PROFILE_FILE
+from roofline_lab.importers.common import Foreign, Notes, WholeNumber, drawn_lengths
+from roofline_lab.importers.run_metadata import PROFILE_FILE
 from simulator.errors import ConfigError
 from simulator.validation import parse
-from simulator.workload.lengths import GUIDELLM_DEFAULT_SEED, guidellm_draws
+from simulator.workload.lengths import GUIDELLM_DEFAULT_SEED
 
 MAX_DESCRIPTION_CHARACTERS = 20_000
 
@@ -59,115 +59,62 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class GuideLlmWorkload:
-    """The workload as the format writes it, and its shared prefix."""
+class Observed:
+    """What the report says about the lengths of one load point; `recorded` if of all its single requests."""
+
+    load_point: str
+    source: str
+    recorded: bool
+    benchmark_index: int
+    sent: int
+    complete: bool
+    prompt_tokens: Sequence[int]
+    output_tokens: Sequence[int]
+    mean_prompt_tokens: float
+    mean_output_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class SentWorkload:
+    """The workload as the format writes it, and its shared prefix.
+
+    Attributes
+    ----------
+    unlike
+        Load points that the mean lengths cannot stand for, and why.
+    """
 
     description: dict[str, Any]
     prefix_tokens: int
-    # Load points that the mean lengths cannot stand for, and why.
     unlike: Mapping[str, str] = field(default_factory=dict)
-
-    @dataclass(frozen=True, slots=True)
-    class Observed:
-        """What the report says about the lengths of one load point; `recorded` of all its single requests."""
-
-        load_point: str
-        source: str
-        recorded: bool
-        benchmark_index: int
-        sent: int
-        complete: bool
-        prompt_tokens: list[int]
-        output_tokens: list[int]
-        mean_prompt_tokens: float
-        mean_output_tokens: float
 
 
 def synthetic_settings(report: Mapping[str, Any], profile: Mapping[str, Any]) -> Settings | None:
     """Return how lengths were drawn, from a report of version 1 or 2, else from the client's profile."""
     arguments = _mapping(report.get("args"))
     spec = _mapping(_mapping(report.get("config")).get("spec"))
-    seed = spec.get("seed")
     seeds = (
         arguments.get("random_seed"),
-        seed.get("value") if isinstance(seed, Mapping) else None,
+        _mapping(spec.get("seed")).get("value"),
         profile.get("random-seed"),
         profile.get("random_seed"),
     )
-    chosen = next((one for one in seeds if isinstance(one, int) and one >= 0), GUIDELLM_DEFAULT_SEED)
+    seed = next((one for one in seeds if isinstance(one, int) and one >= 0), GUIDELLM_DEFAULT_SEED)
     for given in (arguments.get("data"), spec.get("data"), profile.get("data")):
-        description = _description(given[0] if isinstance(given, list) and given else given)
-        if description is not None:
-            return _settings(description, chosen)
+        description = given[0] if isinstance(given, list) and given else given
+        if isinstance(description, str):
+            description = _from_text(description)
+        if isinstance(description, Mapping) and {"prompt_tokens", "output_tokens"} <= description.keys():
+            return _settings({str(key): value for key, value in description.items()}, seed)
     return None
-
-
-def reconstruct(
-    settings: Settings | None, observed: Sequence[GuideLlmWorkload.Observed], notes: Notes
-) -> GuideLlmWorkload:
-    """Return the workload; load points with all of their requests are replayed, so that it only describes them."""
-    prefix_tokens = settings.prefix_tokens if settings else 0
-    prefix: dict[str, Any] = {"kind": "none"}
-    if prefix_tokens:
-        prefix = {"kind": "shared", "tokens": prefix_tokens, "counted": "on_top"}
-    shift = _prompt_shift(settings, observed, notes) if settings else None
-    if settings is not None and shift is not None:
-        description = {
-            "prompt": {**settings.prompt, "adjustment_tokens": shift},
-            "output": dict(settings.output),
-            "prefix": prefix,
-            "note": "Lengths drawn again from the client's seed; the recorded lengths and reported means agree.",
-        }
-        return GuideLlmWorkload(description, prefix_tokens)
-    recorded = all(one.recorded for one in observed)
-    meant = observed if recorded else [one for one in observed if not one.recorded]
-    prompt = round(fmean(one.mean_prompt_tokens for one in meant)) - prefix_tokens
-    output = round(fmean(one.mean_output_tokens for one in meant))
-    mixed = len(meant) < len(observed)
-    if not recorded:
-        unknown = "Lengths of single requests are not recorded and not drawn again; every request has the mean length."
-        for one in meant:
-            notes.flag(lint.Finding(Flag.LENGTHS_UNKNOWN, unknown), "noted", one.load_point if mixed else "")
-    description = {
-        "prompt": {"kind": "constant", "tokens": max(1, prompt)},
-        "output": {"kind": "constant", "tokens": max(1, output)},
-        "prefix": prefix,
-        "note": "Recorded requests are replayed; these are mean lengths."
-        if recorded
-        else "Mean lengths of the report.",
-    }
-    return GuideLlmWorkload(description, prefix_tokens, {} if recorded else dict(_unlike(meant, output)))
-
-
-def _unlike(observed: Sequence[GuideLlmWorkload.Observed], output_tokens: int) -> Iterator[tuple[str, str]]:
-    """Yield the load points whose answers are longer or shorter than one mean length for all allows, and why."""
-    for one in observed:
-        apart = abs(one.mean_output_tokens - output_tokens)
-        if apart > HALF_TOKEN + CONSISTENCY_TOLERANCE * one.mean_output_tokens:
-            yield (
-                one.load_point,
-                f"{one.source}: metrics.output_token_count.successful.mean: {one.mean_output_tokens:.2f}, but over all "
-                f"benchmarks whose requests are not all recorded it is about {output_tokens}; nothing says how long "
-                "single answers were, and one mean length cannot stand for all. Put the client's "
-                f"{PROFILE_FILE} (data with prompt_tokens, output_tokens, ..., and random-seed) beside the report, "
-                "give the requests with --trace, or write a report per benchmark and import each",
-            )
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _description(given: object) -> dict[str, Any] | None:
-    """Return synthetic-data settings from a mapping, its text, or `key=value` pairs; else None."""
-    if isinstance(given, str):
-        given = _from_text(given)
-    if isinstance(given, Mapping) and {"prompt_tokens", "output_tokens"} <= given.keys():
-        return {str(key): value for key, value in given.items()}
-    return None
-
-
 def _from_text(text: str) -> object:
+    """Return what a text describes: JSON, a Python literal, or `key=value` pairs."""
     if len(text) > MAX_DESCRIPTION_CHARACTERS:
         return None
     for decode in (json.loads, ast.literal_eval, _pairs):
@@ -211,26 +158,81 @@ def _lengths(mean: int, stdev: int | None, least: int | None, most: int | None) 
     }
 
 
-def _prompt_shift(settings: Settings, observed: Sequence[GuideLlmWorkload.Observed], notes: Notes) -> int | None:
+def reconstruct(settings: Settings | None, observed: Sequence[Observed], notes: Notes) -> SentWorkload:
+    """Return the workload; load points with all of their requests are replayed, so that it only describes them."""
+    prefix_tokens = settings.prefix_tokens if settings else 0
+    prefix: dict[str, Any] = {"kind": "none"}
+    if prefix_tokens:
+        prefix = {"kind": "shared", "tokens": prefix_tokens, "counted": "on_top"}
+    shift = _prompt_shift(settings, observed, notes) if settings else None
+    if settings is None or shift is None:
+        return _of_mean_lengths(observed, prefix, prefix_tokens, notes)
+    description = {
+        "prompt": {**settings.prompt, "adjustment_tokens": shift},
+        "output": dict(settings.output),
+        "prefix": prefix,
+        "note": "Lengths drawn again from the client's seed; the recorded lengths and reported means agree.",
+    }
+    return SentWorkload(description, prefix_tokens)
+
+
+def _of_mean_lengths(
+    observed: Sequence[Observed], prefix: dict[str, Any], prefix_tokens: int, notes: Notes
+) -> SentWorkload:
+    unrecorded = [point for point in observed if not point.recorded]
+    meant = unrecorded or observed
+    prompt = round(fmean(point.mean_prompt_tokens for point in meant)) - prefix_tokens
+    output = round(fmean(point.mean_output_tokens for point in meant))
+    unknown = "Lengths of single requests are not recorded and not drawn again; every request has the mean length."
+    for point in unrecorded:
+        where = point.load_point if len(unrecorded) < len(observed) else ""
+        notes.say(Flag.LENGTHS_UNKNOWN, unknown, load_point=where)
+    description = {
+        "prompt": {"kind": "constant", "tokens": max(1, prompt)},
+        "output": {"kind": "constant", "tokens": max(1, output)},
+        "prefix": prefix,
+        "note": "Mean lengths of the report."
+        if unrecorded
+        else "Recorded requests are replayed; these are mean lengths.",
+    }
+    return SentWorkload(description, prefix_tokens, dict(_unlike(unrecorded, output)))
+
+
+def _unlike(observed: Sequence[Observed], output_tokens: int) -> Iterator[tuple[str, str]]:
+    """Yield the load points whose answers are longer or shorter than one mean length for all allows, and why."""
+    for point in observed:
+        apart = abs(point.mean_output_tokens - output_tokens)
+        if apart > HALF_TOKEN + CONSISTENCY_TOLERANCE * point.mean_output_tokens:
+            yield (
+                point.load_point,
+                f"{point.source}: metrics.output_token_count.successful.mean: {point.mean_output_tokens:.2f}, but over "
+                f"all benchmarks whose requests are not all recorded it is about {output_tokens}; nothing says how "
+                "long single answers were, and one mean length cannot stand for all. Put the client's "
+                f"{PROFILE_FILE} (data with prompt_tokens, output_tokens, ..., and random-seed) beside the report, "
+                "give the requests with --trace, or write a report per benchmark and import each",
+            )
+
+
+def _prompt_shift(settings: Settings, observed: Sequence[Observed], notes: Notes) -> int | None:
     """Return by how many tokens prompts differ from their draws, if all load points agree on it."""
-    found = [_agreement(settings, one) for one in observed]
-    shifts = {one for one in found}
-    if len(shifts) != 1 or None in shifts:
+    shifts = [_agreement(settings, point) for point in observed]
+    if len(set(shifts)) != 1 or shifts[0] is None:
         return None
-    shift = found[0]
-    text = f"Lengths are drawn again from seed {settings.prompt['random_seed']}"
-    checked = sum(len(one.prompt_tokens) for one in observed)
-    more = f"; {checked} recorded requests and the reported mean lengths agree with the draws."
-    notes.flag(lint.Finding(Flag.LENGTHS_FROM_SEED, text + more), "noted")
-    return shift
+    checked = sum(len(point.prompt_tokens) for point in observed)
+    text = (
+        f"Lengths are drawn again from seed {settings.prompt['random_seed']}; {checked} recorded requests and the "
+        "reported mean lengths agree with the draws."
+    )
+    notes.say(Flag.LENGTHS_FROM_SEED, text)
+    return shifts[0]
 
 
-def _agreement(settings: Settings, observed: GuideLlmWorkload.Observed) -> int | None:
+def _agreement(settings: Settings, observed: Observed) -> int | None:
     seed = settings.prompt["random_seed"] + observed.benchmark_index
-    prompts = _draws(settings.prompt, seed, observed.sent)
-    outputs = _draws(settings.output, seed + 1, observed.sent)
-    beyond_prefix = [tokens - settings.prefix_tokens for tokens in observed.prompt_tokens]
-    of_prompts = lint.lengths_from_seed(beyond_prefix, prompts)
+    prompts = drawn_lengths(settings.prompt, seed, observed.sent)
+    outputs = drawn_lengths(settings.output, seed + 1, observed.sent)
+    behind_prefix = [tokens - settings.prefix_tokens for tokens in observed.prompt_tokens]
+    of_prompts = lint.lengths_from_seed(behind_prefix, prompts)
     of_outputs = lint.lengths_from_seed(observed.output_tokens, outputs)
     if of_prompts is None or of_outputs is None or of_outputs.value:
         return None
@@ -239,14 +241,3 @@ def _agreement(settings: Settings, observed: GuideLlmWorkload.Observed) -> int |
     if observed.complete and any(abs(a - b) > MEAN_TOLERANCE_TOKENS for a, b in zip(means, reported, strict=True)):
         return None
     return round(of_prompts.value)
-
-
-def _draws(lengths: Mapping[str, Any], seed: int, count: int) -> list[int]:
-    return guidellm_draws(
-        seed,
-        count,
-        mean=lengths["mean_tokens"],
-        stdev=lengths["stdev_tokens"],
-        minimum=lengths["min_tokens"],
-        maximum=lengths["max_tokens"],
-    )

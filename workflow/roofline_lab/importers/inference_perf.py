@@ -1,39 +1,68 @@
 """Results of inference-perf: one load point per stage of a run.
 
-Contract: `read` accepts the folder of one run (stage metrics, optionally with single requests, in
-it or in its `results`), with the client's `config.yaml` or `profile.yaml` beside them, because the
-metrics do not say how many tokens were generated. Every stage becomes a load point.
+Contract: `read` accepts the folder of one run (stage metrics, optionally with single requests, in it or in its
+`results`), with the client's `config.yaml` or `profile.yaml` beside them, because the metrics do not say how many
+tokens were generated. Every stage becomes a load point. Facts about the layout: a real run of February 2026 (commit
+e8e0aa99), and the report generator of inference-perf 0.7.0, which adds token counts of the server.
 
-Conversions: seconds to ms; a TPOT that counted stream lines is multiplied by (2 N + 1) / (N - 1),
-and the percentiles of its gaps are those between tokens at twice the distance from 100; output
-lengths are those the server had to generate, not the client's count of the text.
+Conversions: seconds to ms; a TPOT that counted stream lines is multiplied by (2 N + 1) / (N - 1), and the percentiles
+of its gaps are those between tokens at twice the distance from 100; output lengths are those the server had to
+generate, not the client's count of the text.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from roofline_lab.ground_truth import measurement_lint as lint
-from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers.imported import MS_PER_S, Imported, Notes, figures, saturation
-from roofline_lab.importers.inference_perf_report import LoadSummary, Stage, Summary, read_stages
-from roofline_lab.importers.inference_perf_requests import Recorded, read_requests
-from roofline_lab.importers.inference_perf_workload import Profile, read_profile
-from roofline_lab.importers.surroundings import look_around
+from pydantic import Field
+
+from roofline_lab.ground_truth import lint
+from roofline_lab.ground_truth.json_stream import stream_values
+from roofline_lab.ground_truth.quality import Finding, Flag
+from roofline_lab.ground_truth.requests import MeasuredRequest, checked_requests
+from roofline_lab.importers.common import (
+    MS_PER_S,
+    US_PER_S,
+    Foreign,
+    Latency,
+    Mean,
+    Measurement,
+    Notes,
+    WholeNumber,
+    figures,
+    measurement,
+    refuse_impossible,
+    refuse_longer_than_run,
+    saturation,
+    sending_s,
+)
+from roofline_lab.importers.inference_perf_workload import Profile, SentRequest, read_profile, read_requests
+from roofline_lab.importers.run_metadata import read_run_metadata
+from roofline_lab.importers.tools import RESULTS_FOLDER, refuse_other_tool
 from simulator.conversions import itl_from_means_ms, stream_line_percentile
 from simulator.errors import ConfigError
+from simulator.validation import parse
+from simulator.workload.prefixes import recognise_pool
 
 TOOL = "inference-perf"
-RESULTS_FOLDER = "results"
+MARKS = frozenset({"load_summary", "successes", "failures"})
 
+STAGE_FILE = re.compile(r"stage_(\d{1,4})_lifecycle_metrics\.json(?:\.gz)?")
+SUMMARY_FILE = "summary_lifecycle_metrics.json"
+MAX_FILE_BYTES = 1 << 24
+
+# Percentile names of the files by ours.
+_RANKS = {"p50": "median", "p75": "p75", "p90": "p90", "p95": "p95", "p99": "p99", "p99.9": "p99.9", "max": "max"}
 _DAY = re.compile(r"(?<!\d)(20\d\d)(0[1-9]|1[0-2])([0-2]\d|3[01])(?!\d)")
 
 
-def read(path: Path) -> Imported:
+def read(path: Path) -> Measurement:
     """Read the results of one run.
 
     Raises
@@ -46,60 +75,244 @@ def read(path: Path) -> Imported:
         raise ConfigError(f"{path}: no such folder; give the folder that inference-perf wrote")
     results = folder / RESULTS_FOLDER if (folder / RESULTS_FOLDER).is_dir() else folder
     run = results.parent if results.name == RESULTS_FOLDER else folder
-    stages = read_stages(results)
+    stages = _stages(results)
     profile = read_profile(results, run)
     profile = profile.as_sent(stream_lines=any(_stream_lines(stage, profile.output_tokens) for stage in stages))
-    around = look_around(run)
-    recorded = read_requests(results, profile, stages)
+    metadata = read_run_metadata(run)
     notes = Notes()
-    _look_at_requests(recorded, profile, notes)
-    points = [_load_point(stage, stages, profile, recorded, notes) for stage in stages]
+    requests = _requests(results, profile, stages, notes)
+    load_points = [_load_point(stage, profile, requests, notes) for stage in stages]
     _look_at_run(stages, profile, notes)
-    measured_on, basis = _day_of_run(run, results, stages)
-    files = [stage.file for stage in stages] + [profile.file]
-    return Imported(
+    files = [*(stage.path.name for stage in stages), profile.file]
+    return measurement(
         tool=TOOL,
+        source=str(path),
         document=f"inference-perf run {run.name}: {', '.join(dict.fromkeys(files))}",
-        date=measured_on,
-        date_basis=basis,
-        model_name=around.model_name or profile.model_name,
-        tensor_parallel=around.tensor_parallel,
-        known=dict(around.settings),
+        measured_on=_day_of_run(run, stages),
+        model_name=metadata.model_name or profile.model_name,
+        tensor_parallel=metadata.tensor_parallel,
+        known=metadata.settings,
         workload=profile.workload(_mean_prompt_tokens(stages)),
-        load_points=points,
-        quality=notes.quality(),
-        conversions=notes.conversions(),
-        requests=recorded.requests,
+        load_points=load_points,
+        notes=notes,
+        requests=requests,
     )
 
 
-def _load_point(
-    stage: Stage, stages: Sequence[Stage], profile: Profile, recorded: Recorded, notes: Notes
-) -> dict[str, Any]:
+# --- the files of stages ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Summary:
+    """Mean and percentiles of one latency."""
+
+    mean: float
+    ranks: Mapping[str, float]
+
+    def at(self, rank: str) -> float | None:
+        """Return a percentile, or None if the file does not have it."""
+        return self.ranks.get(rank)
+
+    def scaled(self, factor: float) -> _Summary:
+        """Return the same in another unit."""
+        return _Summary(self.mean * factor, {rank: value * factor for rank, value in self.ranks.items()})
+
+    def figures(self, name: str) -> dict[str, float | None]:
+        """Return mean and percentiles under their metric names."""
+        return {f"{name}_mean": self.mean} | {f"{name}_{rank}": self.at(rank) for rank in ("p50", "p90", "p99")}
+
+
+class _Load(Foreign):
+    """What was sent in one stage."""
+
+    count: WholeNumber
+    requested_rate: Latency | None = None
+    achieved_rate: Latency | None = None
+    concurrency: WholeNumber | None = None
+
+
+class _Mean(Foreign):
+    mean: Latency
+
+
+class _Latencies(Foreign):
+    request_latency: dict[str, Latency]
+    time_to_first_token: dict[str, Latency] | None = None
+    time_per_output_token: dict[str, Latency] | None = None
+    inter_token_latency: dict[str, Latency] | None = None
+
+
+class _Throughput(Foreign):
+    requests_per_sec: Latency
+
+
+class _Successes(Foreign):
+    count: WholeNumber
+    latency: _Latencies | None = None
+    throughput: _Throughput | None = None
+    prompt_len: _Mean | None = None
+    prompt_tokens: _Mean | None = None
+    output_len: _Mean | None = None
+    output_tokens: _Mean | None = None
+    client_fallback_requests: dict[str, WholeNumber] = Field(default_factory=dict)
+
+
+class _Failures(Foreign):
+    count: WholeNumber
+
+
+class _Report(Foreign):
+    load_summary: _Load
+    successes: _Successes
+    failures: _Failures
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One stage; latencies in seconds, as in the file.
+
+    Attributes
+    ----------
+    number
+        Its place in the run, from 0.
+    output_is_from_server
+        Whether the mean output length is the server's count.
+    """
+
+    id: str
+    number: int
+    path: Path
+    load: _Load
+    completed: int
+    failed: int
+    ttft: _Summary
+    e2e: _Summary
+    tpot: _Summary | None
+    itl: _Summary | None
+    requests_per_s: float
+    prompt_len_mean: float
+    output_len_mean: float
+    output_is_from_server: bool
+
+
+def _stages(folder: Path) -> list[_Stage]:
+    """Read the stage files of a results folder; a lone summary stands for the one stage of a run."""
+    found = {int(match[1]): path for path in folder.iterdir() if (match := STAGE_FILE.fullmatch(path.name))}
+    if found:
+        return [_stage(found[number], f"stage_{number}", number) for number in sorted(found)]
+    for name in (SUMMARY_FILE, f"{SUMMARY_FILE}.gz"):
+        if (folder / name).is_file():
+            return [_stage(folder / name, "summary", 0)]
+    raise ConfigError(
+        f"{folder}: no stage_<n>_lifecycle_metrics.json and no {SUMMARY_FILE}; "
+        "give the folder that inference-perf wrote, with its per-stage reports"
+    )
+
+
+def _stage(path: Path, name: str, number: int) -> _Stage:
+    report = _report(path)
+    done, latency = report.successes, report.successes.latency
+    if latency is None or latency.time_to_first_token is None:
+        raise ConfigError(
+            f"{path}: successes.latency.time_to_first_token: missing; run inference-perf with api.streaming: true"
+        )
+    prompt, output = done.prompt_tokens or done.prompt_len, done.output_tokens or done.output_len
+    needed = {"prompt_len": prompt, "output_len": output, "throughput": done.throughput}
+    if prompt is None or output is None or done.throughput is None:
+        missing = next(key for key, value in needed.items() if value is None)
+        raise ConfigError(f"{path}: successes.{missing}: missing; is this a file of inference-perf?")
+    if prompt.mean < 1:
+        raise ConfigError(f"{path}: successes.prompt_len.mean: {prompt.mean:g}; every prompt has at least one token")
+    e2e = _summary(path, "request_latency", latency.request_latency)
+    if done.throughput.requests_per_sec:
+        run_s = done.count / done.throughput.requests_per_sec
+        refuse_longer_than_run(str(path), "successes.latency.request_latency", e2e.mean, run_s)
+    ttft = _summary(path, "time_to_first_token", latency.time_to_first_token)
+    refuse_impossible(
+        str(path),
+        ttft=Mean("successes.latency.time_to_first_token.mean", ttft.mean * MS_PER_S),
+        e2e=Mean("successes.latency.request_latency.mean", e2e.mean * MS_PER_S),
+    )
+    tpot, itl = latency.time_per_output_token, latency.inter_token_latency
+    return _Stage(
+        id=name,
+        number=number,
+        path=path,
+        load=report.load_summary,
+        completed=done.count,
+        failed=report.failures.count,
+        ttft=ttft,
+        e2e=e2e,
+        tpot=None if tpot is None else _summary(path, "time_per_output_token", tpot),
+        itl=None if itl is None else _summary(path, "inter_token_latency", itl),
+        requests_per_s=done.throughput.requests_per_sec,
+        prompt_len_mean=prompt.mean,
+        output_len_mean=output.mean,
+        output_is_from_server=done.output_tokens is not None and not done.client_fallback_requests.get("output"),
+    )
+
+
+def _report(path: Path) -> _Report:
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: {size} bytes, far more than a summary has; is this a file of inference-perf?")
+    document = {str(place[-1]) if place else "": value for place, value in stream_values(path, frozenset({()}))}
+    refuse_other_tool(path, document, TOOL)
+    if not {"load_summary", "successes"} & document.keys():
+        raise ConfigError(f"{path}: no load_summary and no successes; is this a stage report of inference-perf?")
+    report = parse(_Report, document, source=str(path))
+    if not report.successes.count:
+        raise ConfigError(f"{path}: successes.count: 0; without an answer nothing is measured")
+    if report.successes.count + report.failures.count > report.load_summary.count:
+        raise ConfigError(f"{path}: load_summary.count: below successes and failures together; the file is damaged")
+    return report
+
+
+def _summary(path: Path, name: str, values: Mapping[str, float]) -> _Summary:
+    if "mean" not in values:
+        raise ConfigError(f"{path}: successes.latency.{name}.mean: missing; it is required")
+    return _Summary(values["mean"], {rank: values[key] for rank, key in _RANKS.items() if key in values})
+
+
+def _day_of_run(run: Path, stages: Sequence[_Stage]) -> tuple[date, str]:
+    """Return the day in the folder's name, else the day the first metrics file was written."""
+    match = _DAY.search(run.resolve().name)
+    if match:
+        try:
+            return date(*(int(part) for part in match.groups())), "From the name of the folder."
+        except ValueError:  # a 31st of a month that has none
+            pass
+    written = datetime.fromtimestamp(stages[0].path.stat().st_mtime, UTC).date()
+    return written, "Day on which the results file was last written; the tool records no date."
+
+
+# --- load points ------------------------------------------------------------------------------
+
+
+def _load_point(stage: _Stage, profile: Profile, requests: Sequence[MeasuredRequest], notes: Notes) -> dict[str, Any]:
     load = stage.load
-    rate = {"requested_per_s": load.requested_rate, "achieved_per_s": load.achieved_rate}
-    failed = stage.failed
-    finding = _overload(stage, recorded)
+    rate = {"requested_per_s": load.requested_rate or None, "achieved_per_s": load.achieved_rate or None}
+    finding = _overload(stage, [request for request in requests if request.load_point == stage.id])
     notes.flag(finding, "noted", stage.id)
-    lost: dict[str, Any] = {"lost_positions": "unknown"} if failed else {}
+    lost: dict[str, Any] = {"lost_positions": "unknown"} if stage.failed else {}
     return {
         "id": stage.id,
         "arrivals": profile.arrivals(load.requested_rate, load.concurrency, str(stage.path)),
-        **({"rate": {name: value for name, value in rate.items() if value}} if load.requested_rate else {}),
+        "rate": rate if load.requested_rate else None,
         **({"prompts_seen_before": True} if profile.pool and stage.number else {}),
         "requests": {
             "sent": load.count,
             "completed": stage.completed,
-            "failed": failed,
+            "failed": stage.failed,
             **lost,
-            "basis": f"{stage.file}: {stage.completed} successes and {failed} failures.",
+            "basis": f"{stage.path.name}: {stage.completed} successes and {stage.failed} failures.",
         },
         "saturation": saturation(finding, _kept_up(load)),
         "measured": _measured(stage, profile, notes),
     }
 
 
-def _kept_up(load: LoadSummary) -> str:
+def _kept_up(load: _Load) -> str:
     if not load.requested_rate or not load.achieved_rate:
         return "Nearly all requests were answered."
     return (
@@ -107,31 +320,29 @@ def _kept_up(load: LoadSummary) -> str:
     )
 
 
-def _overload(stage: Stage, recorded: Recorded) -> lint.Finding | None:
-    ttft = [
-        request.ttft_ms
-        for request in recorded.requests
-        if request.load_point == stage.id and request.ttft_ms is not None
-    ]
-    # Sending ended about one answer before the last answer did.
+def _overload(stage: _Stage, requests: Sequence[MeasuredRequest]) -> Finding | None:
     whole_s = stage.completed / stage.requests_per_s if stage.requests_per_s else 0.0
-    sending_s = max(whole_s - stage.e2e.mean, whole_s / 2)
+    sent_for_s = sending_s(whole_s, stage.e2e.mean)
     return lint.overloaded(
         requested_per_s=stage.load.requested_rate,
-        completed_per_s=stage.completed / sending_s if sending_s else None,
+        completed_per_s=stage.completed / sent_for_s if sent_for_s else None,
         sent=stage.load.count,
         failed=stage.failed,
-    ) or lint.queue_grows(ttft)
+    ) or lint.queue_grows(_ttft_ms(requests))
 
 
-def _measured(stage: Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
+def _ttft_ms(requests: Sequence[MeasuredRequest]) -> list[float]:
+    return [request.ttft_ms for request in requests if request.ttft_ms is not None]
+
+
+def _measured(stage: _Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
     """Return figures in ms by our definitions."""
     tokens = profile.generated_tokens(stage.output_len_mean, stage.output_is_from_server, str(stage.path))
     ttft, e2e = stage.ttft.scaled(MS_PER_S), stage.e2e.scaled(MS_PER_S)
     notes.converted("Latencies were in seconds and are written in ms.")
     values: dict[str, float | None] = {
-        **_distribution("ttft", ttft),
-        **_distribution("e2e", e2e),
+        **ttft.figures("ttft"),
+        **e2e.figures("e2e"),
         **_between_tokens(stage, ttft.mean, e2e.mean, tokens, notes),
         "request_throughput": stage.requests_per_s,
         "output_token_throughput": stage.requests_per_s * tokens,
@@ -145,11 +356,7 @@ def _measured(stage: Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
     return figures(str(stage.path), values, {"tpot": "inter_token", "itl": "pooled_gaps"})
 
 
-def _distribution(name: str, summary: Summary) -> dict[str, float | None]:
-    return {f"{name}_mean": summary.mean} | {f"{name}_{rank}": summary.at(rank) for rank in ("p50", "p90", "p99")}
-
-
-def _stream_lines(stage: Stage, tokens: float | None) -> lint.Finding | None:
+def _stream_lines(stage: _Stage, tokens: float | None) -> Finding | None:
     """Find a client that counted blank lines of the stream; every ratio is free of units."""
     if stage.tpot is None or tokens is None:
         return None
@@ -157,31 +364,28 @@ def _stream_lines(stage: Stage, tokens: float | None) -> lint.Finding | None:
 
 
 def _between_tokens(
-    stage: Stage, ttft_ms: float, e2e_ms: float, tokens: float, notes: Notes
+    stage: _Stage, ttft_ms: float, e2e_ms: float, tokens: float, notes: Notes
 ) -> dict[str, float | None]:
     """Return TPOT and ITL, corrected where the client counted stream lines."""
     if stage.tpot is None or tokens <= 1:
         return {}
     tpot = stage.tpot.scaled(MS_PER_S)
-    finding = _stream_lines(stage, tokens)
     gaps = stage.itl.scaled(MS_PER_S) if stage.itl else None
-    if finding is None and gaps is not None and gaps.at("p50") is not None and gaps.at("p75") is not None:
-        _refuse_unexplained(stage, gaps)
+    finding = _stream_lines(stage, tokens)
     if finding is None:
-        itl = _distribution("itl", gaps) if gaps else {}
-        return _distribution("tpot", tpot) | itl
+        if gaps is not None:
+            _refuse_unexplained(stage, gaps)
+        return tpot.figures("tpot") | (gaps.figures("itl") if gaps else {})
     notes.flag(finding, "corrected", stage.id)
     notes.converted("TPOT is multiplied by (2 N + 1) / (N - 1), as the client had counted 2 N + 2 stream lines.")
-    values = _distribution("tpot", tpot.scaled(finding.value)) | {
-        "tpot_mean": itl_from_means_ms(e2e_ms, ttft_ms, tokens)
-    }
+    values = tpot.scaled(finding.value).figures("tpot") | {"tpot_mean": itl_from_means_ms(e2e_ms, ttft_ms, tokens)}
     if gaps is not None:
         notes.converted("Half of the reported gaps are empty: ITL p50, p90, p98 are the reported p75, p95, p99.")
         values |= {f"itl_p{rank}": gaps.at(f"p{stream_line_percentile(rank):g}") for rank in (50, 90, 98)}
     return values
 
 
-def _refuse_unexplained(stage: Stage, gaps: Summary) -> None:
+def _refuse_unexplained(stage: _Stage, gaps: _Summary) -> None:
     """Refuse gaps that are half empty although the means do not show 2 N + 1 of them."""
     if lint.every_second_gap_is_empty(p50=gaps.at("p50") or 0.0, p75=gaps.at("p75") or 0.0) is not None:
         raise ConfigError(
@@ -190,39 +394,84 @@ def _refuse_unexplained(stage: Stage, gaps: Summary) -> None:
         )
 
 
-def _look_at_requests(recorded: Recorded, profile: Profile, notes: Notes) -> None:
-    if not recorded.requests:
-        return
-    by_stage: dict[str, list[Any]] = {}
-    for request in recorded.requests:
-        by_stage.setdefault(request.load_point, []).append(request)
-    repeat = lint.prompts_repeat([request.prompt_tokens for request in recorded.requests])
-    notes.flag(repeat, "corrected" if profile.pool else "noted")
-    for stage, finding in recorded.findings:
-        notes.flag(finding, "corrected" if profile.output_tokens else "noted", stage)
-    for stage, requests in by_stage.items():
-        notes.flag(lint.constant_is_poisson([request.arrival_us for request in requests]), "corrected", stage)
-        notes.flag(
-            lint.cold_start([request.ttft_ms for request in requests if request.ttft_ms is not None]), "noted", stage
-        )
-    notes.flag(lint.stages_overlap(recorded.stages_s), "noted")
+def _mean_prompt_tokens(stages: Sequence[_Stage]) -> float:
+    count = sum(stage.completed for stage in stages)
+    return sum(stage.prompt_len_mean * stage.completed for stage in stages) / count
 
 
-def _missing_stages(stages: Sequence[Stage]) -> lint.Finding | None:
-    """Find a stage that ran, as a later one did, but whose metrics are not there."""
+# --- single requests --------------------------------------------------------------------------
+
+
+def _requests(folder: Path, profile: Profile, stages: Sequence[_Stage], notes: Notes) -> tuple[MeasuredRequest, ...]:
+    """Return the single requests of all stages, assigned by their number, and note what they show."""
+    found = read_requests(folder, profile)
+    if found is None:
+        return ()
+    path, sent = found
+    counted = sum(stage.load.count for stage in stages)
+    if len(sent) != counted:
+        raise ConfigError(f"{path}: {len(sent)} requests, but the stages sent {counted}; are the files of one run?")
+    lengths = [int(request.prompt_tokens) for request in sent]
+    pool = recognise_pool(profile.pool, lengths) if profile.pool else None
+    notes.flag(lint.prompts_repeat(lengths), "corrected" if profile.pool else "noted")
+    requests: list[MeasuredRequest] = []
+    spans_s = []
+    for stage in stages:
+        begin = len(requests)
+        part = sent[begin : begin + stage.load.count]
+        answered = [request for request in part if not request.failed]
+        if len(answered) != stage.completed:
+            raise ConfigError(f"{path}: successes of {stage.id} differ from {stage.path}; are the files of one run?")
+        spans_s.append((part[0].start_s, max(request.end_s for request in part)))
+        requests += [
+            _measured_request(stage.id, position, request, part[0].start_s, pool[position] if pool else None)
+            for position, request in enumerate(part, start=begin)
+        ]
+        own = requests[begin:]
+        for finding in _of_counts(answered, profile):
+            notes.flag(finding, "corrected" if profile.output_tokens else "noted", stage.id)
+        notes.flag(lint.constant_is_poisson([request.arrival_us for request in own]), "corrected", stage.id)
+        notes.flag(lint.cold_start(_ttft_ms(own)), "noted", stage.id)
+    notes.flag(lint.stages_overlap(spans_s), "noted")
+    return checked_requests(str(path), requests)
+
+
+def _of_counts(answered: Sequence[SentRequest], profile: Profile) -> Iterator[Finding | None]:
+    """Yield what the client's counts show: lengths that took no time, times that are no tokens."""
+    counted = [(one.client_tokens, one.end_s - one.start_s) for one in answered if not math.isnan(one.client_tokens)]
+    yield lint.lengths_unrelated_to_time([tokens for tokens, _ in counted], [time_s for _, time_s in counted])
+    events = [int(request.events) for request in answered if request.events]
+    yield lint.stream_events_counted(events, profile.output_tokens or 0)
+
+
+def _measured_request(stage: str, position: int, sent: SentRequest, begin_s: float, prompt: Any) -> MeasuredRequest:
+    timed = not sent.failed and not math.isnan(sent.first_token_s)
+    return MeasuredRequest(
+        load_point=stage,
+        id=f"request_{position}",
+        arrival_us=round((sent.start_s - begin_s) * US_PER_S),
+        prompt_tokens=int(sent.prompt_tokens),
+        output_tokens=int(sent.output_tokens),
+        prefix_group=prompt.prefix_group if prompt else None,
+        prefix_tokens=prompt.prefix_tokens if prompt else 0,
+        completed=not sent.failed,
+        ttft_ms=(sent.first_token_s - sent.start_s) * MS_PER_S if timed else None,
+        e2e_ms=None if sent.failed else (sent.end_s - sent.start_s) * MS_PER_S,
+    )
+
+
+# --- the run as a whole -----------------------------------------------------------------------
+
+
+def _look_at_run(stages: Sequence[_Stage], profile: Profile, notes: Notes) -> None:
     numbers = {stage.number for stage in stages}
     missing = [str(number) for number in range(max(numbers)) if number not in numbers]
-    if not missing:
-        return None
-    text = (
-        f"There are no metrics of stage {', '.join(missing)}, although stage {max(numbers)} is there: what was sent in "
-        "between is in no figure, and may have filled the prefix cache."
-    )
-    return lint.Finding(Flag.PART_OF_THE_RUN, text)
-
-
-def _look_at_run(stages: Sequence[Stage], profile: Profile, notes: Notes) -> None:
-    notes.flag(_missing_stages(stages), "noted")
+    if missing:
+        text = (
+            f"There are no metrics of stage {', '.join(missing)}, although stage {max(numbers)} is there: what was "
+            "sent in between is in no figure, and may have filled the prefix cache."
+        )
+        notes.say(Flag.PART_OF_THE_RUN, text)
     for stage in stages:
         largest, tail = stage.ttft.at("max"), stage.ttft.at("p99.9")
         if largest and tail:
@@ -230,24 +479,6 @@ def _look_at_run(stages: Sequence[Stage], profile: Profile, notes: Notes) -> Non
             notes.flag(cold, "noted", stage.id)
     for finding in profile.findings:
         notes.flag(finding, "corrected")
-    notes.flag(lint.Finding(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client."), "noted")
-    if profile.pool and not profile.lengths_recorded:
-        text = "Single prompt lengths are not recorded; every prompt has the mean length."
-        notes.flag(lint.Finding(Flag.LENGTHS_UNKNOWN, text), "noted")
-
-
-def _mean_prompt_tokens(stages: Sequence[Stage]) -> float:
-    count = sum(stage.completed for stage in stages)
-    return sum(stage.prompt_len_mean * stage.completed for stage in stages) / count
-
-
-def _day_of_run(run: Path, results: Path, stages: Sequence[Stage]) -> tuple[date, str]:
-    """Return the day in the folder's name, else the day the first metrics file was written."""
-    match = _DAY.search(run.resolve().name)
-    if match:
-        try:
-            return date(*(int(part) for part in match.groups())), "From the name of the folder."
-        except ValueError:  # a 31st of a month that has none
-            pass
-    written = datetime.fromtimestamp(stages[0].path.stat().st_mtime, UTC).date()
-    return written, "Day on which the results file was last written; the tool records no date."
+    notes.say(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client.")
+    if profile.pool:
+        notes.say(Flag.LENGTHS_UNKNOWN, "Single prompt lengths are not recorded; every prompt has the mean length.")

@@ -1,38 +1,45 @@
-"""What an inference-perf client sent, from the configuration it wrote and the profile it was given.
+"""What an inference-perf client sent: the configuration it ran with, and its single requests where it recorded them.
 
-Contract: `read_profile` needs `config.yaml` (what ran) or `profile.yaml` (what was asked for); where
-both are there, the first decides and differences become findings. A shared-prefix data set is a pool
-of prompts sent in turn; its arrivals are exponential gaps stretched to the length of the stage.
+Contract: `read_profile` needs `config.yaml` (what ran) or `profile.yaml` (what was asked for); where both are there,
+the first decides and differences become findings. A shared-prefix data set is a pool of prompts sent in turn; its
+arrivals are exponential gaps stretched to the length of the stage. `read_requests` streams
+`per_request_lifecycle_metrics.json` (a list of any length) and keeps times and lengths, never texts.
 
 Sources: inference-perf at commit e8e0aa99 and version 0.7.0, load timer and shared-prefix data.
 """
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import AliasChoices, Field
 
-from roofline_lab.ground_truth import measurement_lint as lint
-from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers.imported import Foreign, WholeNumber
-from roofline_lab.importers.surroundings import PROFILE_FILE, read_mapping
+from roofline_lab.ground_truth.json_stream import stream_values
+from roofline_lab.ground_truth.quality import Finding, Flag
+from roofline_lab.ground_truth.requests import refuse_too_many
+from roofline_lab.importers.common import Foreign, Latency, WholeNumber
+from roofline_lab.importers.run_metadata import PROFILE_FILE, read_mapping
 from simulator.errors import ConfigError
 from simulator.validation import parse
 
 CONFIG_FILE = "config.yaml"
+REQUESTS_FILE = "per_request_lifecycle_metrics.json"
 
 # Group counts that a client of before February 2026 knew, and the names it silently dropped.
 OLD_KEYS = ("num_groups", "num_prompts_per_group")
 NEW_KEYS = ("num_unique_system_prompts", "num_users_per_system_prompt")
 
-
 # Prompts that such a client sends where it was told nothing it understood: 10 groups of 10
 # (defaults of commit e8e0aa99, as the `config.yaml` it writes shows).
 OLD_POOL = 100
+
+
+# --- the profile ------------------------------------------------------------------------------
 
 
 class _SharedPrefix(Foreign):
@@ -77,8 +84,6 @@ class Profile:
         Tokens every request generates; None where the server may stop earlier.
     findings
         What the files say that the server's and our reading of them differ in.
-    lengths_recorded
-        Whether single prompt lengths are known.
     new_names
         Whether the pool is described by names that old clients drop, and nobody recorded what ran.
     """
@@ -88,8 +93,7 @@ class Profile:
     model_name: str | None
     pool: int | None
     output_tokens: int | None
-    findings: tuple[lint.Finding, ...] = ()
-    lengths_recorded: bool = False
+    findings: tuple[Finding, ...] = ()
     new_names: bool = False
 
     def as_sent(self, *, stream_lines: bool) -> Profile:
@@ -103,7 +107,7 @@ class Profile:
             f"The profile asks for {self.pool} prompts by names that a client which counts stream lines does not know; "
             f"it sends its default of {OLD_POOL} prompts in turn, and the prefix cache holds all but the first round."
         )
-        repeat = lint.Finding(Flag.PROMPTS_REPEAT, text, float(OLD_POOL))
+        repeat = Finding(Flag.PROMPTS_REPEAT, text, float(OLD_POOL))
         others = tuple(finding for finding in self.findings if finding.flag is not Flag.PROMPTS_REPEAT)
         return replace(self, pool=OLD_POOL, findings=(*others, repeat))
 
@@ -144,14 +148,13 @@ class Profile:
 
     def workload(self, mean_prompt_tokens: float) -> dict[str, Any]:
         """Return prompt, output and prefix as the format writes them."""
-        prefix = {"kind": "prompt_pool", "prompts": self.pool} if self.pool else {"kind": "none"}
         note = "Mean prompt length as measured; answers have the length the profile fixes."
         if self.pool:
             note += f" {self.pool} prompts are sent in turn."
         return {
             "prompt": {"kind": "constant", "tokens": max(1, round(mean_prompt_tokens))},
             "output": {"kind": "constant", "tokens": self.output_tokens or 1},
-            "prefix": prefix,
+            "prefix": {"kind": "prompt_pool", "prompts": self.pool} if self.pool else {"kind": "none"},
             "note": note,
         }
 
@@ -164,56 +167,155 @@ def read_profile(results: Path, run: Path) -> Profile:
     ConfigError
         If both are missing, or one is damaged.
     """
-    ran = next((one for one in (results / CONFIG_FILE, run / CONFIG_FILE) if one.is_file()), None)
-    asked = next((one for one in (run / PROFILE_FILE, results / PROFILE_FILE) if one.is_file()), None)
-    if ran is None and asked is None:
+    ran = next((path for path in (results / CONFIG_FILE, run / CONFIG_FILE) if path.is_file()), None)
+    asked = next((path for path in (run / PROFILE_FILE, results / PROFILE_FILE) if path.is_file()), None)
+    path = ran or asked
+    if path is None:
         raise ConfigError(
             f"{run}: neither {CONFIG_FILE} nor {PROFILE_FILE}; the metrics do not say how many tokens were generated "
             "or which prompts repeat, so put the client's configuration beside them"
         )
-    path = ran or asked
-    if path is None:
-        raise ConfigError(f"{run}: no profile")
-    profile = _profile(path, read_mapping(path))
-    return replace(profile, findings=_differences(profile, read_mapping(asked) if ran and asked else {}))
-
-
-def _profile(path: Path, content: Mapping[str, Any]) -> Profile:
+    content = read_mapping(path)
     config = parse(_Config, content, source=str(path))
     shared = config.data.shared_prefix if config.data.type == "shared_prefix" else None
     server = config.server or _Server()
     pool = (shared.groups or 0) * (shared.prompts_per_group or 0) if shared else 0
-    fixed = shared is not None and bool(server.ignore_eos) and bool(shared.output_len)
+    names = content["data"].get("shared_prefix")
+    in_new_names = isinstance(names, Mapping) and any(key in names for key in NEW_KEYS) and OLD_KEYS[0] not in names
     return Profile(
         file=path.name,
         load_type=config.load.type,
         model_name=server.model_name,
         pool=pool or None,
-        output_tokens=shared.output_len if shared is not None and fixed else None,
-        new_names=path.name != CONFIG_FILE and _in_new_names(content),
+        output_tokens=shared.output_len or None if shared and server.ignore_eos else None,
+        findings=_findings(config.load.type, pool, read_mapping(asked) if ran and asked else {}),
+        new_names=ran is None and in_new_names,
     )
 
 
-def _in_new_names(content: Mapping[str, Any]) -> bool:
-    shared = content["data"].get("shared_prefix")
-    return isinstance(shared, Mapping) and any(key in shared for key in NEW_KEYS) and OLD_KEYS[0] not in shared
-
-
-def _differences(profile: Profile, asked: Mapping[str, Any]) -> tuple[lint.Finding, ...]:
+def _findings(load_type: str, pool: int, asked: Mapping[str, Any]) -> tuple[Finding, ...]:
     findings = []
-    if profile.load_type == "constant":
+    if load_type == "constant":
         text = "The timer called constant draws exponential gaps and stretches them to the length of the stage."
-        findings.append(lint.Finding(Flag.CONSTANT_IS_POISSON, text))
-    if profile.pool:
+        findings.append(Finding(Flag.CONSTANT_IS_POISSON, text))
+    if pool:
         text = (
-            f"The client sends {profile.pool} prompts in turn; after the first round the prefix cache holds them, so "
+            f"The client sends {pool} prompts in turn; after the first round the prefix cache holds them, so "
             "that TTFT is that of cached prompts."
         )
         data = asked.get("data")
         wanted = data.get("shared_prefix") if isinstance(data, Mapping) else None
         given = [wanted.get(key) for key in NEW_KEYS] if isinstance(wanted, Mapping) else []
-        groups = [one for one in given if isinstance(one, int)]
-        if len(groups) == len(NEW_KEYS) and groups[0] * groups[1] != profile.pool:
+        groups = [number for number in given if isinstance(number, int)]
+        if len(groups) == len(NEW_KEYS) and groups[0] * groups[1] != pool:
             text += f" The profile asked for {groups[0]} x {groups[1]} prompts, which this client did not understand."
-        findings.append(lint.Finding(Flag.PROMPTS_REPEAT, text, float(profile.pool)))
+        findings.append(Finding(Flag.PROMPTS_REPEAT, text, float(pool)))
     return tuple(findings)
+
+
+# --- single requests --------------------------------------------------------------------------
+
+
+class _Text(Foreign):
+    input_tokens: WholeNumber | None = None
+
+
+class _RequestMetrics(Foreign):
+    text: _Text | None = None
+
+
+class _ResponseMetrics(Foreign):
+    output_tokens: WholeNumber | None = None
+    output_token_times: tuple[Latency, ...] = ()
+    server_usage: dict[str, Any] | None = None
+
+
+class _Info(Foreign):
+    input_tokens: WholeNumber | None = None
+    output_tokens: WholeNumber | None = None
+    output_token_times: tuple[Latency, ...] = ()
+    request_metrics: _RequestMetrics | None = None
+    response_metrics: _ResponseMetrics | None = None
+
+
+class _Request(Foreign):
+    start_time: Latency
+    end_time: Latency
+    info: _Info | None = None
+    error: dict[str, Any] | str | None = None
+
+
+class SentRequest(NamedTuple):
+    """One request as the client recorded it, all of them numbers; what is not known is NaN.
+
+    Attributes
+    ----------
+    client_tokens
+        Tokens the client counted in the text.
+    events
+        Recorded times of the stream.
+    """
+
+    start_s: float
+    end_s: float
+    first_token_s: float
+    prompt_tokens: float
+    output_tokens: float
+    client_tokens: float
+    events: float
+    failed: float
+
+
+def read_requests(folder: Path, profile: Profile) -> tuple[Path, list[SentRequest]] | None:
+    """Return the file of single requests and what it holds, in order of sending; None if there is none.
+
+    Numbers are kept in an array while the file is read: as objects they would lie between those of the times of tokens,
+    of which there are hundreds per request, and keep the memory of all of them from being used again.
+
+    Raises
+    ------
+    ConfigError
+        If the file is damaged.
+    """
+    path = next((path for path in (folder / REQUESTS_FILE, folder / f"{REQUESTS_FILE}.gz") if path.is_file()), None)
+    if path is None:
+        return None
+    packed = array("d")
+    for place, value in stream_values(path, frozenset({()})):
+        if len(place) != 1 or not isinstance(place[0], int):
+            raise ConfigError(f"{path}: must be a list of requests; is this a file of inference-perf?")
+        refuse_too_many(str(path), place[0] + 1)
+        source = f"{path}: {place[0]}"
+        packed.extend(_sent(parse(_Request, value, source=source), profile, source))
+    width = len(SentRequest._fields)
+    found = [SentRequest(*packed[begin : begin + width]) for begin in range(0, len(packed), width)]
+    return path, sorted(found, key=lambda request: request.start_s)
+
+
+def _sent(request: _Request, profile: Profile, source: str) -> SentRequest:
+    info = request.info or _Info()
+    response = info.response_metrics or _ResponseMetrics()
+    text = (info.request_metrics.text if info.request_metrics else None) or _Text()
+    times = info.output_token_times or response.output_token_times
+    prompt_tokens = info.input_tokens or text.input_tokens
+    client_tokens = info.output_tokens or response.output_tokens
+    counted = (response.server_usage or {}).get("completion_tokens") or client_tokens
+    output_tokens = profile.output_tokens or (counted if isinstance(counted, int) else None)
+    if request.end_time < request.start_time:
+        raise ConfigError(f"{source}: end_time is before start_time; the file is damaged")
+    if times and not request.start_time <= times[0] <= request.end_time:
+        raise ConfigError(
+            f"{source}: info.output_token_times.0: not between start_time and end_time; are clocks mixed?"
+        )
+    if not prompt_tokens or (output_tokens is None and request.error is None):
+        raise ConfigError(f"{source}: info: no input_tokens or output_tokens; record requests with their info")
+    return SentRequest(
+        start_s=request.start_time,
+        end_s=request.end_time,
+        first_token_s=times[0] if times else math.nan,
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens or 0,
+        client_tokens=math.nan if client_tokens is None else client_tokens,
+        events=len(times),
+        failed=request.error is not None,
+    )

@@ -1,25 +1,26 @@
 """Request traces beside other results: every request as it was sent, put where it belongs.
 
-Contract: `with_traces` puts the requests of traces into an import whose load points they belong to, so that these are
-replayed request by request. Reading them is `roofline_lab.ground_truth.requests`.
+Contract: `with_traces` puts the requests of traces into a measurement whose load points they belong to, so that these
+are replayed request by request. Reading them is `roofline_lab.ground_truth.requests`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.requests import OF_OTHER_TOOLS, MeasuredRequest, checked_requests, read_trace
-from roofline_lab.importers.imported import SHARED_GROUP, Imported
+from roofline_lab.importers.common import Measurement
 from simulator.errors import ConfigError
-from simulator.workload.prefixes import recognise_pool
+from simulator.workload.prefixes import SHARED_GROUP, PromptPool, SharedPrefix, recognise_pool
 
 
-def with_traces(imported: Imported, paths: Iterable[Path]) -> Imported:
-    """Return the import with the requests of every trace at the load points they belong to.
+def with_traces(found: Measurement, paths: Iterable[Path]) -> Measurement:
+    """Return a measurement with the requests of every trace at the load points they belong to.
 
     Raises
     ------
@@ -27,71 +28,83 @@ def with_traces(imported: Imported, paths: Iterable[Path]) -> Imported:
         If a trace cannot be read, a stage has no load point, or another number of answered requests.
     """
     for path in paths:
-        imported = _with_trace(imported, path, read_trace(path, OF_OTHER_TOOLS).requests)
-    return imported
+        experiment = _with_trace(found.experiment, path, read_trace(path, OF_OTHER_TOOLS).requests)
+        sentence = f"Requests of {path.name} are replayed one by one."
+        found = replace(
+            found,
+            experiment=experiment,
+            conversions=(*found.conversions, sentence),
+            source=f"{found.source} and {path}",
+        )
+    return found
 
 
-def _with_trace(imported: Imported, path: Path, sent: Sequence[MeasuredRequest]) -> Imported:
-    source = str(path)
+def _with_trace(experiment: Experiment, path: Path, sent: Sequence[MeasuredRequest]) -> Experiment:
     by_stage: dict[int, list[MeasuredRequest]] = {}
-    for request in _grouped(imported, sent):
+    for request in _grouped(experiment, sent):
         by_stage.setdefault(int(request.load_point), []).append(request)
-    there = {request.load_point for request in imported.requests}
-    points = {stage: _load_point(imported, source, stage) for stage in sorted(by_stage)}
-    if all(point["id"] in there for point in points.values()):
-        raise ConfigError(f"{source}: its requests are recorded already; leave one of the sources out")
+    points = _load_points(experiment, path, sorted(by_stage))
+    recorded = experiment.recorded()
+    if {point.id for point in points.values()} <= {request.load_point for request in recorded}:
+        raise ConfigError(f"{path}: its requests are recorded already; leave one of the sources out")
     requests: list[MeasuredRequest] = []
-    for stage, entries in sorted(by_stage.items()):
-        point = points[stage]
-        answered = sum(request.completed for request in entries)
-        if answered != point["requests"]["completed"]:
+    for stage, point in points.items():
+        answered = sum(request.completed for request in by_stage[stage])
+        if answered != point.requests.completed:
             raise ConfigError(
-                f"{source}: {answered} answered requests of stage {stage}, but load point '{point['id']}' has "
-                f"{point['requests']['completed']}; are the files of one run?"
+                f"{path}: {answered} answered requests of stage {stage}, but load point '{point.id}' has "
+                f"{point.requests.completed}; are the files of one run?"
             )
-        begin_us = entries[0].arrival_us
-        requests += [
-            replace(
-                request,
-                load_point=point["id"],
-                arrival_us=request.arrival_us - begin_us,
-                ttft_ms=request.ttft_ms if request.completed else None,
-                e2e_ms=request.e2e_ms if request.completed else None,
-            )
-            for request in entries
-        ]
-    traced_points = {point["id"] for point in points.values()}
-    kept = tuple(request for request in imported.requests if request.load_point not in traced_points)
-    return replace(
-        imported,
-        requests=(*kept, *checked_requests(source, requests)),
-        quality=tuple(flag for flag in imported.quality if flag.flag is not Flag.LENGTHS_UNKNOWN),
-        conversions=(*imported.conversions, f"Requests of {path.name} are replayed one by one."),
-        document=f"{imported.document}; trace {path.name}",
-        source=f"{imported.source} and {source}" if imported.source else source,
-    )
+        requests += _at_load_point(by_stage[stage], point)
+    traced = {point.id for point in points.values()}
+    kept = [request for request in recorded if request.load_point not in traced]
+    source = experiment.source
+    return experiment.model_copy(
+        update={
+            "source": source.model_copy(update={"document": f"{source.document}; trace {path.name}"}),
+            "quality": tuple(flag for flag in experiment.quality if flag.flag is not Flag.LENGTHS_UNKNOWN),
+        }
+    ).with_requests((*kept, *checked_requests(str(path), requests)))
 
 
-def _grouped(imported: Imported, sent: Sequence[MeasuredRequest]) -> list[MeasuredRequest]:
-    """Return the requests with what they share with others, as the workload says."""
-    prefix = imported.workload["prefix"]
-    if prefix["kind"] == "shared":
-        shared = prefix["tokens"]
-        return [
-            replace(request, prefix_group=SHARED_GROUP, prefix_tokens=min(shared, request.prompt_tokens))
-            for request in sent
-        ]
-    if "prompts" not in prefix:
-        return list(sent)
-    pool = recognise_pool(prefix["prompts"], [request.prompt_tokens for request in sent])
+def _at_load_point(requests: Sequence[MeasuredRequest], point: LoadPoint) -> list[MeasuredRequest]:
+    """Return the requests of one stage on the clock of its load point."""
     return [
-        replace(request, prefix_group=prompt.prefix_group, prefix_tokens=prompt.prefix_tokens)
-        for request, prompt in zip(sent, pool, strict=True)
+        replace(
+            request,
+            load_point=point.id,
+            arrival_us=request.arrival_us - requests[0].arrival_us,
+            ttft_ms=request.ttft_ms if request.completed else None,
+            e2e_ms=request.e2e_ms if request.completed else None,
+        )
+        for request in requests
     ]
 
 
-def _load_point(imported: Imported, source: str, stage: int) -> Mapping[str, Any]:
-    points = {point.get("benchmark_index", index): point for index, point in enumerate(imported.load_points)}
-    if stage not in points:
-        raise ConfigError(f"{source}: stage {stage} has no load point; there are stages {', '.join(map(str, points))}")
-    return points[stage]
+def _grouped(experiment: Experiment, sent: Sequence[MeasuredRequest]) -> list[MeasuredRequest]:
+    """Return the requests with what they share with others, as the workload says."""
+    match experiment.workload.prefix:
+        case SharedPrefix(tokens=shared):
+            groups = [(SHARED_GROUP, min(shared, request.prompt_tokens)) for request in sent]
+        case PromptPool(prompts=prompts):
+            pool = recognise_pool(prompts, [request.prompt_tokens for request in sent])
+            groups = [(prompt.prefix_group or "", prompt.prefix_tokens) for prompt in pool]
+        case _:
+            return list(sent)
+    return [
+        replace(request, prefix_group=group or None, prefix_tokens=tokens)
+        for request, (group, tokens) in zip(sent, groups, strict=True)
+    ]
+
+
+def _load_points(experiment: Experiment, path: Path, stages: Sequence[int]) -> dict[int, LoadPoint]:
+    """Return the load point of every stage; those of a source without positions are numbered in order."""
+    points = {
+        point.benchmark_index if "benchmark_index" in point.model_fields_set else position: point
+        for position, point in enumerate(experiment.load_points)
+    }
+    for stage in stages:
+        if stage not in points:
+            there = ", ".join(map(str, points))
+            raise ConfigError(f"{path}: stage {stage} has no load point; there are stages {there}")
+    return {stage: points[stage] for stage in stages}

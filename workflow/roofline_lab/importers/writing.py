@@ -1,38 +1,39 @@
 """Writing imported experiments: all of an import or nothing.
 
-Contract: `write_all` writes every experiment beside the project's ground truth, checks it as it will
-be read, flags what its figures and requests show, and only then moves all of them to their places.
-An import that fails or is interrupted leaves `ground_truth` as it was.
+Contract: `write_all` writes every experiment beside the project's ground truth, checks it as it will be read, flags
+what its figures and requests show, and only then moves all of them to their places. An import that fails or is
+interrupted leaves `ground_truth` as it was.
 """
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from roofline_lab.files import write_text
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.experiment_lint import seen_among, seen_in, unflagged
-from roofline_lab.ground_truth.quality import QualityFlag
+from roofline_lab.ground_truth.quality import flag_sentence
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, Words, experiment_from, words_of
 from roofline_lab.ground_truth.requests import REQUESTS_FILE, requests_text
-from roofline_lab.importers.experiment_text import content_of, yaml_text
-from roofline_lab.importers.imported import Imported
-from roofline_lab.importers.naming import Names, resolve
-from roofline_lab.importers.surroundings import read_mapping
+from roofline_lab.importers.common import Measurement
+from roofline_lab.importers.overrides import Overrides, named
+from roofline_lab.importers.run_metadata import read_mapping
 from simulator.errors import ConfigError
 
 GROUND_TRUTH = "ground_truth"
 # Where an import is prepared, beside `ground_truth`, so that moving it is one step.
 WORKSHOP_PREFIX = ".import-"
-# Held while an import runs; the system lets go of it however the import ends.
-LOCK_FILE = ".lock"
+
+SCHEMA_LINE = "# yaml-language-server: $schema=../experiment.schema.json\n"
+LINE_CHARACTERS = 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,38 +45,37 @@ class Written:
     sentences: tuple[str, ...]
 
 
-def project_of(out: Path, named: Path | None = None) -> Path:
+def project_of(out: Path, root: Path | None = None) -> Path:
     """Return the project whose names an experiment uses: the one it is written into, or the one a person named.
 
     Raises
     ------
     ConfigError
-        If `out` is no new folder, or neither it nor `named` tells the project.
+        If `out` is no new folder, or neither it nor `root` tells the project.
     """
     out = out.absolute()
-    root = out.parent.parent if named is None else named.absolute()
-    if named is not None and not (root / GROUND_TRUTH / "vocabulary.yaml").is_file():
-        raise ConfigError(f"--root: {named} has no {GROUND_TRUTH}/vocabulary.yaml; name the project's folder")
-    if named is None and (out.parent.name != GROUND_TRUTH or not (out.parent / "vocabulary.yaml").is_file()):
+    if root is not None and not (root.absolute() / GROUND_TRUTH / "vocabulary.yaml").is_file():
+        raise ConfigError(f"--root: {root} has no {GROUND_TRUTH}/vocabulary.yaml; name the project's folder")
+    if root is None and (out.parent.name != GROUND_TRUTH or not (out.parent / "vocabulary.yaml").is_file()):
         raise ConfigError(
             f"--out: must be {GROUND_TRUTH}/<id> inside a project, got {out}; to write elsewhere, name the project "
             "whose models and GPUs are used with --root"
         )
     if out.exists() or out.is_symlink():
         raise ConfigError(f"--out: {out} exists already; choose another id, or remove it first")
-    return root
+    return root.absolute() if root is not None else out.parent.parent
 
 
-def write_all(found: Mapping[Path, Imported], root: Path, names: Names) -> list[Written]:
+def write_all(found: Mapping[Path, Measurement], root: Path, overrides: Overrides) -> list[Written]:
     """Write experiments into `ground_truth` of a project, or into a folder elsewhere.
 
     Parameters
     ----------
     found
-        What a reader found, by the folder it becomes.
+        What was read, by the folder it becomes.
     root
         The project whose names are used.
-    names
+    overrides
         What a person says about all of them.
 
     Raises
@@ -83,93 +83,73 @@ def write_all(found: Mapping[Path, Imported], root: Path, names: Names) -> list[
     ConfigError
         If one of them does not fit together or cannot be written; none is there then.
     """
-    beside = outside(next(iter(found)), root)
+    parent = next(iter(found)).absolute().parent
+    beside = None if parent.resolve() == (root / GROUND_TRUTH).resolve() else parent
+    words = words_of(root) if beside is None else Words()
     try:
-        with _workshop(beside or root) as workshop:
+        (beside or root).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=beside or root, prefix=WORKSHOP_PREFIX, ignore_cleanup_errors=True
+        ) as name:
             others = [*_others(root / GROUND_TRUTH), *(_others(beside) if beside else ())]
             written = []
-            for out, imported in found.items():
-                written.append(_explained(imported, workshop / out.name, out, root, names, others))
-                others.append(written[-1].experiment)
-            _move(workshop, [one.folder for one in written])
+            for out, measured in found.items():
+                experiment = _prepared(
+                    measured, Path(name) / out.name, out.name, overrides, root, beside, words, others
+                )
+                others.append(experiment)
+                written.append(Written(experiment.located(out), out, _sentences(measured, experiment)))
+            _move(Path(name), list(found))
+    except ConfigError as error:
+        raise ConfigError(f"{error}\nnothing was imported") from None
     except (OSError, UnicodeError) as error:
         place = beside or root / GROUND_TRUTH
         raise ConfigError(f"{place}: cannot be written: {error}; nothing was imported") from None
-    return [Written(one.experiment.located(one.folder), one.folder, one.sentences) for one in written]
+    return written
 
 
-def outside(out: Path, root: Path) -> Path | None:
-    """Return the folder an experiment is written into if that is not the ground truth of the project, else None."""
-    parent = out.absolute().parent
-    return None if parent.resolve() == (root / GROUND_TRUTH).resolve() else parent
-
-
-@contextmanager
-def _workshop(parent: Path) -> Iterator[Path]:
-    parent.mkdir(parents=True, exist_ok=True)
-    _clear_abandoned(parent)
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=WORKSHOP_PREFIX))
-    try:
-        with (folder / LOCK_FILE).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _clear_abandoned(parent: Path) -> None:
-    """Remove what killed imports left: a running one holds the lock of its workshop."""
-    for lock_file in sorted(parent.glob(f"{WORKSHOP_PREFIX}*/{LOCK_FILE}")):
-        try:
-            with lock_file.open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(lock_file.parent, ignore_errors=True)
-        except OSError:  # a running import holds it, or has just removed it
-            continue
-
-
-def _explained(
-    found: Imported, folder: Path, out: Path, root: Path, names: Names, others: Sequence[Experiment]
-) -> Written:
-    """Prepare one experiment; a refusal says that nothing was imported."""
-    try:
-        return _prepared(found, folder, out, root, names, others)
-    except ConfigError as error:
-        raise ConfigError(f"{error}\nnothing was imported") from None
+def yaml_text(experiment: Experiment) -> str:
+    """Format an experiment as the content of its file, one line per figure."""
+    content = experiment.model_dump(exclude_unset=True, exclude_none=True)
+    content["quality"] = [flag.model_dump(exclude_defaults=True) for flag in experiment.quality]
+    content["load_points"] = content.pop("load_points")
+    text: str = yaml.dump(_compact(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=LINE_CHARACTERS)
+    return SCHEMA_LINE + text
 
 
 def _prepared(
-    found: Imported, folder: Path, out: Path, root: Path, names: Names, others: Sequence[Experiment]
-) -> Written:
+    found: Measurement,
+    folder: Path,
+    name: str,
+    overrides: Overrides,
+    root: Path,
+    beside: Path | None,
+    words: Words,
+    others: Sequence[Experiment],
+) -> Experiment:
     """Write one experiment into the workshop, with the flags its own numbers ask for."""
-    beside = outside(out, root)
-    _refuse_unlike(found)
-    content = content_of(found, out.name, names, resolve(found, names, root, beside))
-    words = words_of(root) if beside is None else Words()
+    recorded = {request.load_point for request in found.experiment.recorded()}
+    unlike = [text for point, text in found.unlike_the_workload.items() if point not in recorded]
+    if unlike:
+        raise ConfigError("\n".join(unlike))
+    experiment = named(found, name, overrides, root, beside)
     folder.mkdir()
-    if found.requests:
-        write_text(folder / REQUESTS_FILE, requests_text(found.requests))
-    experiment = _checked(folder, content, found, out.name, words)
-    missing = unflagged(experiment, (*seen_in(experiment), *seen_among(experiment, others, newest=True)))
-    if missing:
-        content["quality"] += [one.quality().model_dump(mode="json", exclude_defaults=True) for one in missing]
-        experiment = _checked(folder, content, found, out.name, words)
-    return Written(experiment, out, _sentences(found, experiment))
+    if recorded:
+        write_text(folder / REQUESTS_FILE, requests_text(experiment.recorded()))
+    source = f"{found.source}, as experiment '{name}'"
+    checked = _written(experiment, folder, source, words)
+    missing = unflagged(checked, (*seen_in(checked), *seen_among(checked, others, newest=True)))
+    if not missing:
+        return checked
+    flags = (*experiment.quality, *(seen.quality() for seen in missing))
+    return _written(experiment.model_copy(update={"quality": flags}), folder, source, words)
 
 
-def _refuse_unlike(found: Imported) -> None:
-    """Refuse load points whose lengths are not those of the workload and were not recorded one by one."""
-    recorded = {request.load_point for request in found.requests}
-    problems = [text for point, text in found.unlike_the_workload.items() if point not in recorded]
-    if problems:
-        raise ConfigError("\n".join(problems))
-
-
-def _checked(folder: Path, content: Mapping[str, Any], found: Imported, name: str, words: Words) -> Experiment:
+def _written(experiment: Experiment, folder: Path, source: str, words: Words) -> Experiment:
     """Write the experiment's file and return what a reader of it gets."""
-    write_text(folder / EXPERIMENT_FILE, yaml_text(content))
-    source = f"{found.source or found.document}, as experiment '{name}'"
-    return experiment_from(read_mapping(folder / EXPERIMENT_FILE), source=source, name=name, folder=folder, words=words)
+    write_text(folder / EXPERIMENT_FILE, yaml_text(experiment))
+    content = read_mapping(folder / EXPERIMENT_FILE)
+    return experiment_from(content, source=source, name=experiment.id, folder=folder, words=words)
 
 
 def _others(folder: Path) -> Iterator[Experiment]:
@@ -195,10 +175,43 @@ def _move(workshop: Path, targets: Sequence[Path]) -> None:
         raise
 
 
-def _sentences(found: Imported, experiment: Experiment) -> tuple[str, ...]:
-    flags = [f"{flag.flag} ({flag.treatment}){_points(flag)}: {flag.text}" for flag in experiment.quality]
-    return (*found.conversions, *flags)
+def _sentences(found: Measurement, experiment: Experiment) -> tuple[str, ...]:
+    return (*found.conversions, *(flag_sentence(flag) for flag in experiment.quality))
 
 
-def _points(flag: QualityFlag) -> str:
-    return f" [{', '.join(flag.load_points)}]" if flag.load_points else ""
+# --- one line per figure ----------------------------------------------------------------------
+
+
+class _OneLine(dict[str, Any]):
+    """A mapping written on one line."""
+
+
+class _OneLineList(list[Any]):
+    """A list of plain values, written on as few lines as it needs."""
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_Dumper.add_representer(
+    _OneLine, lambda dumper, data: dumper.represent_mapping("tag:yaml.org,2002:map", data.items(), flow_style=True)
+)
+_Dumper.add_representer(
+    _OneLineList, lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+)
+
+
+def _compact(value: Any) -> Any:
+    """Mark what is short and flat, so that a figure takes one line."""
+    if isinstance(value, Mapping):
+        flat = {key: _compact(entry) for key, entry in value.items()}
+        short = len(str(flat)) < LINE_CHARACTERS - 20 and len(flat) > 1
+        if short and not any(isinstance(entry, dict | list) or len(str(entry)) > 30 for entry in flat.values()):
+            return _OneLine(flat)
+        return flat
+    if isinstance(value, list | tuple):
+        plain = not any(isinstance(entry, Mapping | list | tuple) for entry in value)
+        return _OneLineList(value) if plain else [_compact(entry) for entry in value]
+    return str(value) if isinstance(value, StrEnum) else value

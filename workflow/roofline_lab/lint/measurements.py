@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
-from roofline_lab.ground_truth import measurement_lint as lint
+from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.experiment_lint import Seen, seen_among, seen_in, unflagged
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment

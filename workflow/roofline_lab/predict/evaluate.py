@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from roofline_lab.config import RandomArrivals
-from roofline_lab.ground_truth import measurement_lint as lint
+from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.load_point import Prediction, Target, compared
@@ -136,7 +136,7 @@ def residual_figure_of(figure: Comparison | None, refusal: str = "") -> Residual
 def saturated(experiment: Experiment, point: LoadPoint) -> bool | None:
     """Return whether the server kept up: as stated, else as the figures or the recorded requests show; None if neither.
 
-    Sources: the checks of `roofline_lab.ground_truth.measurement_lint` that importers use.
+    Sources: the checks of `roofline_lab.ground_truth.lint` that importers use.
     """
     if point.saturated is not None:
         return point.saturated

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from roofline_lab.files import DIGEST_CHARACTERS
 from roofline_lab.ground_truth.experiment import Experiment, Replay, behind_warm_up
+from roofline_lab.ground_truth.lint import cold_start
 from roofline_lab.ground_truth.load import LoadPoint, Side
-from roofline_lab.ground_truth.measurement_lint import cold_start
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
 from roofline_lab.ground_truth.requests import (
     REQUESTS_FILE,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from roofline_lab.ground_truth.lint import queue_grows
 from roofline_lab.ground_truth.load import LoadPoint
-from roofline_lab.ground_truth.measurement_lint import queue_grows
 from roofline_lab.ground_truth.metrics import KINDS
 from roofline_lab.ground_truth.requests import MeasuredRequest
 from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference

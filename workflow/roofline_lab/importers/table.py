@@ -1,8 +1,11 @@
 """A table of measured runs: one row per stage of a run, units in the column names.
 
-Contract: `read` turns the rows of a CSV into one `Imported` per `experiment_id`. Rows with
-`is_summary` 1 repeat the stages and are left out. Empty cells are figures that were not measured.
-Columns are those of `COLUMNS`; others are left alone.
+Contract: `read` turns the rows of a CSV into one `Measurement` per `experiment_id`. Rows with `is_summary` 1 repeat the
+stages and are left out. Empty cells are figures that were not measured. Columns are those of `COLUMNS`; others are left
+alone.
+
+GuideLLM's lengths are drawn again and kept only if every row's mean lengths come out; requests that are missing are
+then recognised as those whose draws leave the means right.
 """
 
 from __future__ import annotations
@@ -13,21 +16,30 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from roofline_lab.ground_truth import measurement_lint as lint
+from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
-from roofline_lab.ground_truth.quality import Flag
+from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.requests import listed
-from roofline_lab.importers.csv_figures import FIGURES, corrected_figures, of_whole_run
-from roofline_lab.importers.csv_workload import pool_prompts, sent_workload
-from roofline_lab.importers.imported import Imported, Notes, figures, saturation
-from roofline_lab.importers.impossible import Mean, refuse_impossible
-from roofline_lab.importers.naming import Names
+from roofline_lab.importers.common import (
+    MS_PER_S,
+    Mean,
+    Measurement,
+    Notes,
+    drawn_lengths,
+    figures,
+    measurement,
+    refuse_impossible,
+    saturation,
+)
+from roofline_lab.importers.overrides import Overrides
 from roofline_lab.importers.trace import with_traces
 from roofline_lab.importers.writing import Written, project_of, write_all
 from simulator.errors import ConfigError
 from simulator.validation import config_error, suggest
+from simulator.workload.lengths import GUIDELLM_DEFAULT_SEED
 
 IDENTITY = ("experiment_id", "stage", "is_summary", "metrics_side", "client_tool", "model_hf_id", "tp")
 REQUIRED = ("experiment_id", "model_hf_id", "stage", "is_summary")
@@ -37,6 +49,33 @@ WHOLE = ("stage", "is_summary", "tp", "max_num_seqs", "max_num_batched_tokens", 
          "total_kv_blocks", "cpu_kv_blocks", "num_requests", "num_success", "num_failed", "overloaded",
          "wl_system_prompt_len_tok", "wl_question_len_tok", "wl_output_len_tok", "wl_effective_unique_prompts",
          "wl_prefix_tok")  # fmt: skip
+
+RANKS = ("mean", "p50", "p90", "p99")
+# Metric -> column.
+FIGURES: Mapping[str, str] = {
+    **{f"{kind}_{rank}": f"{kind}_{rank}_ms" for kind in ("ttft", "tpot", "e2e") for rank in RANKS},
+    "itl_mean": "itl_mean_ms",
+    "itl_p50": "itl_p50_ms",
+    "itl_p90": "itl_p90_ms",
+    "itl_p98": "itl_p98_ms",
+    "queue_time_mean": "queue_mean_ms",
+    "request_throughput": "requests_per_s",
+    "output_token_throughput": "output_tok_per_s",
+}
+
+# Means that a whole run and its stages must share, and how far a summary may lie from their average:
+# it may count requests that ended in the next stage.
+SUMMARISED = ("ttft_mean_ms", "tpot_mean_ms", "e2e_mean_ms")
+SUMMARY_TOLERANCE = 0.02
+
+# How far a mean printed with three decimals may lie from that of the draws, in tokens.
+MEAN_TOLERANCE_TOKENS = 0.001
+
+# Prompts of a pool, where the source says that prompts repeat but not how many there are: the
+# default of the client that measured the other runs of the same collection, 10 x 10.
+DEFAULT_POOL = 100
+
+_MAX_REQUESTS = re.compile(r"\bmax-requests (\d{1,6})\b")
 
 LENGTHS = ("mean", "sd", "min", "max")
 NUMBERS = (*FIGURES.values(), "requested_rate_rps", "achieved_rate_rps", "stage_duration_s", "prompt_len_mean_tok",
@@ -68,9 +107,9 @@ Row = Mapping[str, Any]
 
 def import_table(
     path: Path,
-    found: Mapping[str, Imported],
+    found: Mapping[str, Measurement],
     out: Path,
-    names: Names,
+    overrides: Overrides,
     traces: Sequence[Path] = (),
     root: Path | None = None,
 ) -> list[Written]:
@@ -82,7 +121,7 @@ def import_table(
         The table, and what was read from it.
     out
         `ground_truth/<id>` for one experiment, or `ground_truth` for all of them under their ids.
-    names, traces
+    overrides, traces
         What a person says about the runs, and request traces of the only one.
     root
         The project whose models and GPUs are named, where `out` lies elsewhere; a single experiment is then
@@ -96,12 +135,12 @@ def import_table(
     alone = (out.absolute().parent / "vocabulary.yaml").is_file() or (root is not None and len(found) == 1)
     if (alone or traces) and len(found) > 1:
         raise ConfigError(f"--out: {len(found)} experiments in {path}; give --experiment, or {out.parent} as --out")
-    targets = {(out if alone else out / name): with_traces(imported, traces) for name, imported in found.items()}
+    targets = {(out if alone else out / name): with_traces(found_run, traces) for name, found_run in found.items()}
     roots = {project_of(target, root) for target in targets}
-    return write_all(targets, roots.pop(), names)
+    return write_all(targets, roots.pop(), overrides)
 
 
-def read(path: Path, experiment: str | None = None, year: int | None = None) -> dict[str, Imported]:
+def read(path: Path, experiment: str | None = None, year: int | None = None) -> dict[str, Measurement]:
     """Read a table of measured runs; returns experiments by id, in the table's order.
 
     Parameters
@@ -203,7 +242,7 @@ def _number(name: str, text: str) -> float | None:
     return value
 
 
-def _imported(path: Path, name: str, rows: Sequence[Row], summary: Row | None, year: int | None) -> Imported:
+def _imported(path: Path, name: str, rows: Sequence[Row], summary: Row | None, year: int | None) -> Measurement:
     first = rows[0]
     for column in OF_THE_RUN:
         values = sorted({str(row[column]) for row in rows})
@@ -212,33 +251,31 @@ def _imported(path: Path, name: str, rows: Sequence[Row], summary: Row | None, y
                 f"{path}: column '{column}': stages of '{name}' have {' and '.join(values)}; split the run"
             )
     notes = Notes()
-    measured_on, basis = _day(path, name, year)
-    workload, lost = sent_workload(rows, notes)
+    measured_on = _day(path, name, year)
+    workload, lost = _sent_workload(rows, notes)
     known, assumed = _settings(first)
     if "hardware" in first["assumed_fields"].split(";"):
         text = f"The hardware is not stated by the source; {first['hardware']} is assumed."
-        notes.flag(lint.Finding(Flag.SETTING_ASSUMED, text), "noted")
+        notes.say(Flag.SETTING_ASSUMED, text)
     if summary is not None:
-        notes.flag(of_whole_run(rows, summary), "noted")
+        notes.flag(_of_whole_run(rows, summary), "noted")
     points = [_load_point(f"{path}: {name}", row, position, lost[position], notes) for position, row in enumerate(rows)]
-    return Imported(
+    return measurement(
         tool=_tool(first["client_tool"]),
         tool_version=first["client_tool"] or None,
         side=first["metrics_side"],
-        document=_document(rows) or path.name,
         source=f"{path}: {name}",
-        date=measured_on,
-        date_basis=basis,
+        document=_document(rows) or path.name,
+        measured_on=measured_on,
         model_name=first["model_hf_id"],
         tensor_parallel=first["tp"],
-        hardware=first["hardware"] or None,
-        workload_name=first["workload_kind"].rsplit("/", 1)[-1].removesuffix("-lite") or None,
+        hardware=first["hardware"],
+        workload_name=first["workload_kind"].rsplit("/", 1)[-1].removesuffix("-lite"),
         known=known,
         assumed=assumed,
         workload=workload,
         load_points=points,
-        quality=notes.quality(),
-        conversions=notes.conversions(),
+        notes=notes,
     )
 
 
@@ -253,7 +290,7 @@ def _load_point(source: str, row: Row, position: int, lost: Mapping[str, Any], n
         "arrivals": _arrivals(source, row),
         "benchmark_index": row["stage"],
         **({"rate": stated} if stated else {}),
-        **({"prompts_seen_before": True} if pool_prompts(row) and position else {}),
+        **({"prompts_seen_before": True} if _pool_prompts(row) and position else {}),
         "requests": dict(lost),
         "saturation": _saturation(row, point, notes),
         "measured": _measured(f"{source}: stage {row['stage']}", row, point, notes),
@@ -285,7 +322,7 @@ def _saturation(row: Row, point: str, notes: Notes) -> dict[str, str]:
         failed=row["num_failed"] or 0,
     )
     if finding is None and row["overloaded"]:
-        finding = lint.Finding(Flag.OVERLOADED, "The source lists this stage as overloaded.")
+        finding = Finding(Flag.OVERLOADED, "The source lists this stage as overloaded.")
     notes.flag(finding, "noted", point)
     irregular = lint.arrivals_irregular(
         requested_per_s=row["requested_rate_rps"], completed_per_s=row["requests_per_s"]
@@ -307,7 +344,7 @@ def _measured(source: str, row: Row, point: str, notes: Notes) -> dict[str, Any]
     reported = row["asreported_tpot_mean_ms"]
     if reported and tokens and ttft and e2e:
         notes.flag(lint.stream_lines_counted(ttft=ttft, e2e=e2e, tpot=reported, tokens=tokens), "corrected", point)
-    values |= corrected_figures(row, point, notes)
+    values |= _corrected_figures(row, point, notes)
     means = {name: values[f"{name}_mean"] for name in ("ttft", "e2e")}
     columns = {name: Mean(f"{name}_mean_ms", value) if value else None for name, value in means.items()}
     refuse_impossible(source, ttft=columns["ttft"], e2e=columns["e2e"], tokens=tokens or math.nan)
@@ -360,3 +397,178 @@ def _day(path: Path, name: str, year: int | None) -> tuple[date, str]:
     if year:
         return date(year, 12, 31), "Only the year is known; the day is its last."
     raise ConfigError(f"{path}: experiment_id '{name}': names no day, such as 20260217-...; give --year")
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def _corrected_figures(row: Row, point: str, notes: Notes) -> dict[str, float | None]:
+    """Return the figures that replace those of a row: E2E in ms, TPOT without TTFT."""
+    tokens, ttft, e2e, tpot = (
+        row[name] for name in ("output_len_mean_tok", "ttft_mean_ms", "e2e_mean_ms", "tpot_mean_ms")
+    )
+    replaced: dict[str, float | None] = {}
+    if not (tokens and ttft and e2e and tpot):
+        return replaced
+    seconds = lint.seconds_among_milliseconds(ttft=ttft, e2e=e2e, itl=tpot, tokens=tokens)
+    if seconds is not None:
+        notes.flag(seconds, "corrected", point)
+        notes.converted("E2E was in seconds although its columns end in _ms; it is written in ms.")
+        replaced |= {f"e2e_{rank}": row[f"e2e_{rank}_ms"] * MS_PER_S for rank in RANKS if row[f"e2e_{rank}_ms"]}
+        e2e *= MS_PER_S
+    contains = lint.tpot_includes_ttft(ttft=ttft, e2e=e2e, tpot=tpot, tokens=tokens)
+    if contains is not None:
+        notes.flag(contains, "corrected", point)
+        notes.converted("TPOT contains TTFT and is replaced by the time between tokens, as the means give it.")
+        replaced |= {f"tpot_{rank}": None for rank in RANKS} | {"tpot_mean": contains.value}
+    return replaced
+
+
+def _of_whole_run(rows: Sequence[Row], summary: Row) -> Finding | None:
+    """Find a summary whose means are not those of its stages, weighted by their requests."""
+    weights = [row["num_success"] or row["num_requests"] or 0 for row in rows]
+    stages: dict[str, float] = {}
+    for column in SUMMARISED:
+        if sum(weights) and all(row[column] for row in rows):
+            weighted = sum(weight * row[column] for weight, row in zip(weights, rows, strict=True))
+            stages[column] = weighted / sum(weights)
+    stated = {column: summary[column] for column in stages if summary[column]}
+    return lint.figures_contradict(stages, stated, SUMMARY_TOLERANCE)
+
+
+# --- what was sent ----------------------------------------------------------------------------
+
+
+def _pool_prompts(row: Row) -> int | None:
+    """Return how many prompts are sent in turn; None if prompts do not repeat."""
+    if row["wl_question_len_tok"] is None:
+        return None
+    return row["wl_effective_unique_prompts"] or DEFAULT_POOL
+
+
+def _sent_workload(rows: Sequence[Row], notes: Notes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the workload, and `requests` of every row.
+
+    Raises
+    ------
+    ConfigError
+        If a row says neither how long answers are nor how many requests were answered.
+    """
+    first = rows[0]
+    if _pool_prompts(first):
+        return _pooled(first, notes), [_counted(row) for row in rows]
+    drawn = [_drawn(row) for row in rows] if first["wl_prompt_mean_tok"] else [None]
+    found = [one for one in drawn if one is not None]
+    if len(found) < len(rows):
+        return _constant(rows, notes), [_counted(row) for row in rows]
+    shift = (first["wl_prefix_tok"] or 0) and -2
+    text = (
+        f"Lengths are drawn again from seed {GUIDELLM_DEFAULT_SEED}; at every load point the measured mean lengths are "
+        "those of the draws."
+    )
+    notes.say(Flag.LENGTHS_FROM_SEED, text)
+    prefix = first["wl_prefix_tok"]
+    return {
+        "prompt": {**_lengths(first, "prompt"), "adjustment_tokens": shift},
+        "output": _lengths(first, "out"),
+        "prefix": {"kind": "shared", "tokens": prefix, "counted": "on_top"} if prefix else {"kind": "none"},
+        "note": "Lengths of the client's profile, drawn again from its seed.",
+    }, found
+
+
+def _pooled(row: Row, notes: Notes) -> dict[str, Any]:
+    pool = _pool_prompts(row)
+    measured = row["prompt_len_mean_tok"]
+    asked = (row["wl_system_prompt_len_tok"] or 0) + (row["wl_question_len_tok"] or 0)
+    assumed = "" if row["wl_effective_unique_prompts"] else " (their number is assumed)"
+    repeat = f"{pool} prompts are sent in turn{assumed}; after the first round the prefix cache holds them, so that "
+    notes.say(Flag.PROMPTS_REPEAT, f"{repeat}TTFT is that of cached prompts.", "corrected")
+    unknown = "Single prompt lengths are not published; every prompt has the "
+    unknown += "measured mean length." if measured else "length the profile asks for."
+    notes.say(Flag.LENGTHS_UNKNOWN, unknown)
+    notes.say(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client.")
+    if "exponential" in row["arrival_process"]:
+        text = "The timer called constant draws exponential gaps and stretches them to the length of the stage."
+        notes.say(Flag.CONSTANT_IS_POISSON, text, "corrected")
+    return {
+        "prompt": {"kind": "constant", "tokens": round(measured or asked)},
+        "output": {"kind": "constant", "tokens": row["wl_output_len_tok"] or round(row["output_len_mean_tok"] or 1)},
+        "prefix": {"kind": "prompt_pool", "prompts": pool},
+        "note": f"{pool} prompts sent in turn; every answer has the length the profile fixes.",
+    }
+
+
+def _constant(rows: Sequence[Row], notes: Notes) -> dict[str, Any]:
+    unknown = "Lengths of single requests are not published and not drawn again; every request has the mean length."
+    notes.say(Flag.LENGTHS_UNKNOWN, unknown)
+    lengths = {}
+    for side in ("prompt", "output"):
+        means = [row[f"{side}_len_mean_tok"] for row in rows if row[f"{side}_len_mean_tok"]]
+        lengths[side] = max(1, round(fmean(means))) if means else 1
+    return {
+        "prompt": {"kind": "constant", "tokens": lengths["prompt"]},
+        "output": {"kind": "constant", "tokens": lengths["output"]},
+        "prefix": {"kind": "none"},
+        "note": "Mean lengths of the table.",
+    }
+
+
+def _counted(row: Row) -> dict[str, Any]:
+    answered = row["num_success"] if row["num_success"] is not None else row["num_requests"]
+    sent = row["num_requests"] or answered or 1
+    failed = row["num_failed"]
+    unpublished = row["num_success"] is None
+    basis = "Number sent; how many failed was not published." if unpublished else "Counts of the source."
+    return {
+        "sent": sent,
+        "completed": answered or sent,
+        **({} if failed is None else {"failed": failed}),
+        **({"lost_positions": "unknown"} if (answered or sent) < sent else {}),
+        "basis": basis,
+    }
+
+
+def _drawn(row: Row) -> dict[str, Any] | None:
+    """Return the request counts of a row whose mean lengths are those of the client's draws."""
+    completed = row["num_success"]
+    if not completed or row["prompt_len_mean_tok"] is None or row["output_len_mean_tok"] is None:
+        return None
+    for sent in _possibly_sent(row, completed):
+        seed = GUIDELLM_DEFAULT_SEED + row["stage"]
+        prompts = drawn_lengths(_lengths(row, "prompt"), seed, sent)
+        outputs = drawn_lengths(_lengths(row, "out"), seed + 1, sent)
+        shortest = [position for position, tokens in enumerate(prompts) if tokens == row["wl_prompt_min_tok"]]
+        lost = shortest if len(shortest) == sent - completed else []
+        kept = [position for position in range(sent) if position not in lost]
+        if len(kept) != completed:
+            continue
+        means = [fmean(lengths[position] for position in kept) for lengths in (prompts, outputs)]
+        shift = ((row["wl_prefix_tok"] or 0) - 2) if row["wl_prefix_tok"] else 0
+        measured = (row["prompt_len_mean_tok"] - shift, row["output_len_mean_tok"])
+        if all(abs(a - b) <= MEAN_TOLERANCE_TOKENS for a, b in zip(means, measured, strict=True)):
+            return _explained(sent, completed, lost)
+    return None
+
+
+def _possibly_sent(row: Row, completed: int) -> list[int]:
+    """Return how many requests may have been sent: the number the notes state, else a few more than answered."""
+    stated = _MAX_REQUESTS.search(row["notes"])
+    return [int(stated.group(1))] if stated else list(range(completed, completed + completed // 4 + 1))
+
+
+def _explained(sent: int, completed: int, lost: Sequence[int]) -> dict[str, Any]:
+    basis = f"Not published; {sent} draws from the client's seed give the measured mean lengths"
+    if lost:
+        basis += f" without those {len(lost)} whose prompt is the shortest possible"
+    return {"sent": sent, "completed": completed, "lost_positions": list(lost), "basis": basis + "."}
+
+
+def _lengths(row: Row, side: str) -> dict[str, Any]:
+    return {
+        "kind": "guidellm",
+        "mean_tokens": row[f"wl_{side}_mean_tok"],
+        "stdev_tokens": row[f"wl_{side}_sd_tok"] or 0.0,
+        "min_tokens": int(row[f"wl_{side}_min_tok"] or 1),
+        "max_tokens": int(row[f"wl_{side}_max_tok"] or 1),
+        "random_seed": GUIDELLM_DEFAULT_SEED,
+    }

@@ -1,7 +1,7 @@
 """Files that people keep beside results: run description, client profile, server log, server spans.
 
-Contract: everything here is optional; what is absent is None or empty. A file that is there and
-cannot be read raises a `ConfigError`, as its facts were meant to be used.
+Contract: everything here is optional; what is absent is None or empty. A file that is there and cannot be read raises
+a `ConfigError`, as its facts were meant to be used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
-from roofline_lab.importers.imported import MS_PER_S, Foreign, WholeNumber
+from roofline_lab.importers.common import MS_PER_S, Foreign, WholeNumber
 from simulator.errors import ConfigError
 from simulator.validation import parse, read_yaml
 
@@ -46,7 +46,7 @@ class _Run(Foreign):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RunMetadata:
     """What the files beside results say.
 
     Attributes
@@ -71,7 +71,7 @@ class Surroundings:
     files: tuple[str, ...] = ()
 
 
-def look_around(folder: Path) -> Surroundings:
+def read_run_metadata(folder: Path) -> RunMetadata:
     """Read what lies in a folder of results.
 
     Raises
@@ -81,22 +81,21 @@ def look_around(folder: Path) -> Surroundings:
     """
     run = parse(_Run, _mapping(folder / RUN_FILE), source=str(folder / RUN_FILE))
     logs, traces = sorted(folder.glob(LOG_PATTERN)), sorted(folder.glob(SPANS_PATTERN))
-    logged = _logged(logs[0]) if logs else {}
+    settings = _logged(logs[0]) if logs else {}
+    logged_tensor_parallel = settings.pop("tensor_parallel", None)
     stated = {
         "token_budget": run.max_num_batched_tokens,
         "max_running": run.max_num_seqs,
         "max_model_len_tokens": run.max_model_len,
     }
-    tensor_parallel = logged.pop("tensor_parallel", None)
-    settings = logged | {name: value for name, value in stated.items() if value}
-    present = [path for path in (folder / RUN_FILE, folder / PROFILE_FILE, *logs[:1], *traces[:1]) if path.is_file()]
-    return Surroundings(
+    present = [file for file in (folder / RUN_FILE, folder / PROFILE_FILE, *logs[:1], *traces[:1]) if file.is_file()]
+    return RunMetadata(
         model_name=run.model,
-        tensor_parallel=run.tensor_parallelism or tensor_parallel,
-        settings=settings,
+        tensor_parallel=run.tensor_parallelism or logged_tensor_parallel,
+        settings=settings | {name: value for name, value in stated.items() if value},
         profile=_mapping(folder / PROFILE_FILE),
         spans=dict(_spans(traces[0])) if traces else {},
-        files=tuple(path.name for path in present),
+        files=tuple(file.name for file in present),
     )
 
 
@@ -126,12 +125,12 @@ def _logged(path: Path) -> dict[str, Any]:
             match = pattern.search(line)
             if match:
                 found.setdefault(name, match.group(1))
-    settings: dict[str, Any] = {name: int(text) for name, text in found.items() if text.isdigit()}
+    settings: dict[str, Any] = {name: int(text) for name, text in found.items() if text.isdigit() and int(text)}
     if "software" in found:
         settings["software"] = f"vLLM {found['software']}"
     if "prefix_caching" in found:
         settings["prefix_caching"] = found["prefix_caching"] == "True"
-    return {name: value for name, value in settings.items() if value != 0}
+    return settings
 
 
 def _spans(path: Path) -> Iterator[tuple[str, tuple[float, float]]]:
@@ -140,19 +139,22 @@ def _spans(path: Path) -> Iterator[tuple[str, tuple[float, float]]]:
         if not line.strip():
             continue
         try:
-            for span in _all_spans(json.loads(line)):
-                values = {attribute["key"]: next(iter(attribute["value"].values())) for attribute in span["attributes"]}
-                ttft_s, e2e_s = (values.get(f"gen_ai.latency.{name}") for name in ("time_to_first_token", "e2e"))
-                if ttft_s is not None and e2e_s is not None:
-                    yield str(values["gen_ai.request.id"]), (_ms(ttft_s), _ms(e2e_s))
+            for resource in json.loads(line)["resourceSpans"]:
+                for scope in resource["scopeSpans"]:
+                    for span in scope["spans"]:
+                        latencies = _latencies(span)
+                        if latencies is not None:
+                            yield latencies
         except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError) as error:
             raise ConfigError(f"{path}:{number}: not a line of OpenTelemetry spans: {error!r}"[:300]) from None
 
 
-def _all_spans(record: Any) -> Iterator[Any]:
-    for resource in record["resourceSpans"]:
-        for scope in resource["scopeSpans"]:
-            yield from scope["spans"]
+def _latencies(span: Any) -> tuple[str, tuple[float, float]] | None:
+    values = {entry["key"]: next(iter(entry["value"].values())) for entry in span["attributes"]}
+    ttft_s, e2e_s = (values.get(f"gen_ai.latency.{name}") for name in ("time_to_first_token", "e2e"))
+    if ttft_s is None or e2e_s is None:
+        return None
+    return str(values["gen_ai.request.id"]), (_ms(ttft_s), _ms(e2e_s))
 
 
 def _ms(seconds: Any) -> float:

@@ -1,0 +1,103 @@
+"""A new tool is one file: import, inspect, the help and messages know it without another edit."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from roofline_lab import importers
+from roofline_lab.cli.main import EXIT_FAILURE, main
+from roofline_lab.ground_truth.reading import load_experiment
+from roofline_lab.importers.tools import tools
+from tests.roofline_lab.importers.samples import write_vllm
+
+MADE_UP = '''
+"""Results of a made-up load generator: one JSON object, one load point."""
+
+import datetime
+import json
+
+from roofline_lab.importers.common import Notes, figures, measurement, only_file
+
+TOOL = "made-up"
+MARKS = frozenset({"made_up_version"})
+
+
+def read(path):
+    path = only_file(path, ("*.json",), "a made-up result")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return measurement(
+        tool=TOOL,
+        tool_version=content["made_up_version"],
+        source=str(path),
+        document=path.name,
+        measured_on=(datetime.date(2026, 3, 1), "As the file says."),
+        model_name=content["model"],
+        workload={
+            "prompt": {"kind": "constant", "tokens": content["prompt"]},
+            "output": {"kind": "constant", "tokens": content["output"]},
+        },
+        load_points=[
+            {
+                "id": "one",
+                "arrivals": {"kind": "closed_loop", "concurrency": 1},
+                "requests": {"sent": content["count"], "completed": content["count"], "basis": "The file."},
+                "measured": figures(str(path), {"ttft_mean": content["ttft_ms"], "e2e_mean": content["e2e_ms"]}, {}),
+            }
+        ],
+        notes=Notes(),
+    )
+'''
+RESULT = {"made_up_version": "1.2", "model": "meta-llama/Llama-2-7b-hf", "prompt": 200, "output": 40, "count": 10}
+
+
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """Add a tool nobody else has heard of, and yield one of its results."""
+    folder = tmp_path / "importers"
+    folder.mkdir()
+    (folder / "made_up_tool.py").write_text(MADE_UP, encoding="utf-8")
+    monkeypatch.setattr(importers, "__path__", [*importers.__path__, str(folder)])
+    tools.cache_clear()
+    result = tmp_path / "results" / "out.json"
+    result.parent.mkdir()
+    result.write_text(json.dumps({**RESULT, "ttft_ms": 20.0, "e2e_ms": 410.0}), encoding="utf-8")
+    yield result
+    monkeypatch.undo()
+    tools.cache_clear()
+
+
+def test_a_file_in_the_folder_is_a_tool(made_up):
+    assert set(tools()) == {"guidellm", "inference-perf", "made-up", "vllm-bench"}
+
+
+def test_a_new_tool_is_imported_and_named_by_its_version(made_up, project):
+    out = project / "ground_truth" / "mine"
+    assert main(["import", "made-up", str(made_up), "--out", str(out)]) == 0
+    experiment = load_experiment(out)
+    assert (experiment.tool, experiment.tool_version) == ("other", "made-up 1.2")
+    assert experiment.load_points[0].measured["e2e_mean"].value == 410.0
+
+
+def test_a_new_tool_is_recognised_by_its_marks_as_a_file_and_in_a_folder(made_up, capsys):
+    for path in (made_up, made_up.parent):
+        assert main(["inspect", str(path)]) == 0
+        assert capsys.readouterr().out.startswith("out.json")
+
+
+def test_the_help_and_every_message_name_a_new_tool(made_up, project, tmp_path, capsys):
+    assert main(["import", "--help"]) == 0
+    assert "{guidellm,inference-perf,made-up,vllm-bench}" in capsys.readouterr().out
+    (tmp_path / "x.json").write_text("{}", encoding="utf-8")
+    assert main(["inspect", str(tmp_path / "x.json")]) == EXIT_FAILURE
+    assert "give results of guidellm, inference-perf, made-up, vllm-bench" in capsys.readouterr().err
+    out = str(project / "ground_truth" / "mine")
+    assert main(["import", "vllm-bench", str(made_up), "--out", out]) == EXIT_FAILURE
+    assert "this is a file of made-up, not of vllm-bench; use: import made-up PATH" in capsys.readouterr().err
+
+
+def test_a_file_of_one_tool_given_as_anothers_names_the_right_command(project, tmp_path, capsys):
+    path, out = write_vllm(tmp_path / "in"), project / "ground_truth" / "mine"
+    assert main(["import", "guidellm", str(path), "--out", str(out)]) == EXIT_FAILURE
+    assert "this is a file of vllm-bench, not of guidellm; use: import vllm-bench PATH" in capsys.readouterr().err

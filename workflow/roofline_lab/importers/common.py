@@ -1,0 +1,375 @@
+"""What every importer returns, and the small steps they share.
+
+Contract: an importer turns files into one `Measurement`: an `Experiment` by our definitions, under the names its files
+use, and sentences that say what was converted. It knows nothing of the project's names. Every refusal is a
+`ConfigError` that names file and key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+from roofline_lab.ground_truth.experiment import Experiment, Tool
+from roofline_lab.ground_truth.metrics import CONSISTENCY_TOLERANCE, DEFINITIONS, KINDS, PLAUSIBLE_MS, UNITS
+from roofline_lab.ground_truth.quality import Finding, Flag, QualityFlag, Treatment
+from roofline_lab.ground_truth.requests import REQUESTS_FILE, MeasuredRequest
+from simulator.errors import ConfigError
+from simulator.metrics import mean, percentile
+from simulator.validation import parse
+from simulator.workload.lengths import guidellm_draws
+
+US_PER_S = 1_000_000
+MS_PER_S = 1000.0
+
+# Digits behind the point that imported figures keep: a nanosecond for latencies in ms.
+DECIMALS = 6
+
+# Latencies that cannot be 0; between tokens there is no time where an answer is one token.
+NEVER_ZERO = ("ttft", "e2e")
+
+# Beyond any count of tokens or bytes and any time in any unit; keeps a damaged file from overflowing.
+LARGEST = 10**12
+
+# What stands for a name that the files do not say.
+UNSTATED = "-"
+OWN_LICENCE = "Figures formed from the importer's own files; on what terms they may be used was not stated."
+
+# Defaults of a vLLM server of the V1 engine, where nothing states a setting.
+DEFAULT_SETTINGS: Mapping[str, Any] = {"token_budget": 2048, "prefix_caching": True, "client_offset_ms": 0.0}
+
+WholeNumber = Annotated[int, Strict(), Field(ge=0, le=LARGEST)]
+Number = Annotated[float, Strict(), Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Latency = Annotated[float, Strict(), Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+
+
+class Foreign(BaseModel):
+    """A record of a file that another tool wrote: keys we do not use are left alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+
+# --- what an importer returns -----------------------------------------------------------------
+
+
+class BothSides(NamedTuple):
+    """(TTFT, E2E) in ms of one request, as client and server recorded it."""
+
+    request: str
+    client: tuple[float, float]
+    server: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measured run as its files tell it.
+
+    Attributes
+    ----------
+    experiment
+        The run with its single requests; `UNSTATED` stands for names that the files do not say.
+    source
+        The files as the user named them, for messages.
+    conversions
+        One sentence per conversion.
+    tensor_parallel_stated
+        Whether the files say over how many GPUs the model was split.
+    both_sides
+        Requests that client and server recorded, in order of sending.
+    unlike_the_workload
+        Load points that the workload's lengths cannot stand for, and the message that says so; to be refused unless
+        their single requests are recorded.
+    """
+
+    experiment: Experiment
+    source: str
+    conversions: tuple[str, ...]
+    tensor_parallel_stated: bool = True
+    both_sides: tuple[BothSides, ...] = ()
+    unlike_the_workload: Mapping[str, str] = field(default_factory=dict)
+
+
+class Notes:
+    """Flags and sentences collected while a file is read, each once."""
+
+    def __init__(self) -> None:
+        self._flags: dict[tuple[Flag, Treatment, str], list[str]] = {}
+        self._conversions: dict[str, None] = {}
+
+    def flag(self, finding: Finding | None, treatment: Treatment, load_point: str = "", more: str = "") -> None:
+        """Note what a check found; the same text about several load points becomes one flag."""
+        if finding is None:
+            return
+        points = self._flags.setdefault((finding.flag, treatment, f"{finding.text} {more}".strip()), [])
+        if load_point and load_point not in points:
+            points.append(load_point)
+
+    def say(self, flag: Flag, text: str, treatment: Treatment = "noted", load_point: str = "") -> None:
+        """Note a flag that no check has to find."""
+        self.flag(Finding(flag, text), treatment, load_point)
+
+    def converted(self, sentence: str) -> None:
+        """Note a conversion."""
+        self._conversions[sentence] = None
+
+    @property
+    def quality(self) -> tuple[QualityFlag, ...]:
+        """The flags, those of one kind together."""
+        order = list(Flag)
+        keys = sorted(self._flags, key=lambda key: order.index(key[0]))
+        return tuple(
+            QualityFlag(flag=key[0], treatment=key[1], text=key[2], load_points=tuple(self._flags[key])) for key in keys
+        )
+
+    @property
+    def conversions(self) -> tuple[str, ...]:
+        """The sentences in the order they were noted."""
+        return tuple(self._conversions)
+
+
+def measurement(
+    *,
+    tool: str,
+    source: str,
+    document: str,
+    measured_on: tuple[date, str],
+    workload: Mapping[str, Any],
+    load_points: Sequence[Mapping[str, Any]],
+    notes: Notes,
+    requests: tuple[MeasuredRequest, ...] = (),
+    model_name: str | None = None,
+    tensor_parallel: int | None = None,
+    hardware: str | None = None,
+    workload_name: str | None = None,
+    known: Mapping[str, Any] | None = None,
+    assumed: Mapping[str, Any] | None = None,
+    server_note: str | None = None,
+    side: str = "client",
+    tool_version: str | None = None,
+    both_sides: tuple[BothSides, ...] = (),
+    unlike_the_workload: Mapping[str, str] | None = None,
+) -> Measurement:
+    """Return what was read as an experiment.
+
+    Parameters
+    ----------
+    tool
+        Its `TOOL`; the experiment of a tool that the format has no word for says `other`, with the name as version.
+    source, document
+        The files as the user named them, and without folders.
+    measured_on
+        The day, and how it is known.
+    workload, load_points
+        As the format of `experiment.yaml` writes them; the workload without its name.
+    notes
+        Flags and conversions.
+    model_name, tensor_parallel, hardware, workload_name
+        As far as the files say; names are those of the files, not of `configs`.
+    known, assumed, server_note
+        Server settings; what is still missing is assumed.
+
+    Raises
+    ------
+    ConfigError
+        Naming every key that the format does not allow.
+    """
+    stated = dict(known or {}) | ({} if side == "client" else {"client_offset_ms": 0.0})
+    guessed = {**DEFAULT_SETTINGS, **(assumed or {})}
+    has_word = tool in get_args(Tool)
+    content = {
+        "id": "unnamed",
+        "family": UNSTATED,
+        "model": (model_name or "").strip() or UNSTATED,
+        "hardware": (hardware or "").strip() or UNSTATED,
+        "tensor_parallel": tensor_parallel or 1,
+        "tool": tool if has_word else "other",
+        "tool_version": tool_version if has_word else " ".join((tool, tool_version or "")).strip(),
+        "side": side,
+        "date": measured_on[0],
+        "date_basis": measured_on[1],
+        "source": {"document": document, "date": measured_on[0], "licence": OWN_LICENCE},
+        "server": {
+            "known": stated,
+            "assumed": {name: value for name, value in guessed.items() if name not in stated},
+            "note": server_note,
+        },
+        "workload": {"name": workload_name or UNSTATED, **workload},
+        "load_points": tuple(load_points),
+        "quality": notes.quality,
+        "requests_file": REQUESTS_FILE if requests else None,
+    }
+    return Measurement(
+        parse(Experiment, content, source=source).with_requests(requests),
+        source,
+        notes.conversions,
+        tensor_parallel_stated=bool(tensor_parallel),
+        both_sides=both_sides,
+        unlike_the_workload=unlike_the_workload or {},
+    )
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def figures(source: str, values: Mapping[str, float | None], definitions: Mapping[str, str]) -> dict[str, Any]:
+    """Return the figures that were measured, as the format writes them, latencies in ms.
+
+    None was not measured, nor was 0 between tokens or per second.
+
+    Raises
+    ------
+    ConfigError
+        If a request is said to have taken no time.
+    """
+    for name, value in values.items():
+        if value == 0 and KINDS[name] in NEVER_ZERO:
+            raise ConfigError(
+                f"{source}: {name}: 0; every request takes time; measure with streaming on, or leave the figure out"
+            )
+    return {
+        name: {
+            "value": round(float(value), DECIMALS),
+            "unit": UNITS[KINDS[name]],
+            "definition": definitions.get(KINDS[name]) or next(iter(DEFINITIONS[KINDS[name]])),
+        }
+        for name, value in values.items()
+        if value
+    }
+
+
+def statistics_of(name: str, values: Sequence[float]) -> dict[str, float | None]:
+    """Return mean, p50, p90 and p99 under their metric names."""
+    return {f"{name}_mean": mean(values)} | {f"{name}_p{rank}": percentile(values, rank) for rank in (50, 90, 99)}
+
+
+def saturation(finding: Finding | None, otherwise: str) -> dict[str, str]:
+    """Return whether a load point is saturated: because of a finding, or not for a stated reason."""
+    if finding is not None:
+        return {"state": "saturated", "basis": finding.text}
+    return {"state": "not_saturated", "basis": otherwise}
+
+
+def sending_s(run_s: float, mean_e2e_s: float) -> float:
+    """Return how long requests were sent: until about one answer before the last answer ended."""
+    return max(run_s - mean_e2e_s, run_s / 2)
+
+
+def drawn_lengths(lengths: Mapping[str, Any], seed: int, count: int) -> list[int]:
+    """Return what a GuideLLM client draws from a distribution as the format writes it."""
+    return guidellm_draws(
+        seed,
+        count,
+        mean=lengths["mean_tokens"],
+        stdev=lengths["stdev_tokens"],
+        minimum=lengths["min_tokens"],
+        maximum=lengths["max_tokens"],
+    )
+
+
+def day_of(unix_s: float, source: str, key: str) -> date:
+    """Return the UTC day of a Unix time.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a time since 2020, so probably no Unix time at all.
+    """
+    if not 1_577_836_800 <= unix_s < 10_000_000_000:
+        raise ConfigError(f"{source}: {key}: {unix_s:g} is not a time since 2020 in seconds since 1970")
+    return datetime.fromtimestamp(unix_s, UTC).date()
+
+
+# --- figures that cannot be, under the names the user's own file has --------------------------
+
+
+class Mean(NamedTuple):
+    """A mean latency in ms, and the key of the file that holds it."""
+
+    key: str
+    value_ms: float
+
+
+def refuse_longer_than_run(source: str, key: str, latency_s: float, run_s: float) -> None:
+    """Refuse a mean latency that is longer than the whole run, as one in another unit is.
+
+    Raises
+    ------
+    ConfigError
+        If it is.
+    """
+    if latency_s > run_s > 0:
+        raise ConfigError(
+            f"{source}: {key}: a mean of {latency_s:.4g} s in a run of {run_s:.4g} s; "
+            "are seconds and milliseconds mixed?"
+        )
+
+
+def refuse_impossible(
+    source: str, *, ttft: Mean | None, e2e: Mean | None, itl: Mean | None = None, tokens: float = math.nan
+) -> None:
+    """Refuse means that no server has, before any conversion: mixed units are then not met later as wrong lengths.
+
+    Parameters
+    ----------
+    source
+        The file as the user named it, and the place in it.
+    ttft, e2e, itl
+        What the file says; `itl` is the time between tokens, weighted by their number. None was not measured.
+    tokens
+        Mean output length, if the file says it.
+
+    Raises
+    ------
+    ConfigError
+        If a mean is implausible by itself, TTFT is not below E2E, or a thousandth or the thousandfold of TTFT is
+        what E2E and the time between tokens leave for it.
+    """
+    mixed = "are seconds and milliseconds mixed?"
+    for kind, given in (("ttft", ttft), ("e2e", e2e)):
+        low, high = PLAUSIBLE_MS[kind]
+        if given is not None and given.value_ms and not low <= given.value_ms <= high:
+            allowed = f"{low:g} to {high:g} are plausible"
+            raise ConfigError(f"{source}: {given.key}: a mean of {given.value_ms:g} ms, but {allowed}; {mixed}")
+    if ttft is None or e2e is None or not ttft.value_ms or not e2e.value_ms:
+        return
+    # An answer of one token may end with its first token.
+    if ttft.value_ms > e2e.value_ms or (ttft.value_ms == e2e.value_ms and tokens > 1):
+        raise ConfigError(
+            f"{source}: {ttft.key}: a mean of {ttft.value_ms:g} ms is not below {e2e.key}, {e2e.value_ms:g} ms; {mixed}"
+        )
+    left_ms = e2e.value_ms - itl.value_ms * (tokens - 1) if itl is not None and tokens > 1 else ttft.value_ms
+    off_ms = {factor: abs(left_ms - factor * ttft.value_ms) for factor in (1, MS_PER_S, 1 / MS_PER_S)}
+    if off_ms[1] > CONSISTENCY_TOLERANCE * e2e.value_ms >= min(off_ms.values()):
+        raise ConfigError(
+            f"{source}: {ttft.key}: a mean of {ttft.value_ms:g} ms, but {e2e.key} and the time between tokens "
+            f"leave {left_ms:.4g} ms for it; {mixed}"
+        )
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def only_file(path: Path, patterns: Sequence[str], wanted: str, ignored: Sequence[str] = ()) -> Path:
+    """Return `path` if it is a file, else the one file in it that matches.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or more than one.
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ConfigError(f"{path}: no such file or folder; give {wanted} or its folder")
+    matching = {file for pattern in patterns for file in path.glob(pattern)}
+    found = sorted(file for file in matching if not any(file.match(other) for other in ignored))
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found) or "none"
+        raise ConfigError(f"{path}: one file with {wanted} is expected, found {names}; name the file itself")
+    return found[0]

@@ -1,0 +1,182 @@
+"""From what files call things to the names of the project: model, GPU, family, defaults.
+
+Contract: what a person says decides; else what the files say, if something in `configs` answers to it; else a stated
+default, which becomes a quality flag. A model nobody describes is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from roofline_lab.ground_truth.catalog import HARDWARE, MODELS, hardware_in, models_in
+from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.quality import Finding, Flag
+from roofline_lab.ground_truth.server import Server
+from roofline_lab.importers.common import UNSTATED, Measurement
+from roofline_lab.importers.run_metadata import read_mapping
+from simulator.errors import ConfigError
+from simulator.validation import parse, read_json, suggest
+
+DEFAULT_HARDWARE = "h100-sxm"
+DEFAULT_WORKLOAD = "custom"
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a person says about an import; None leaves it to the files.
+
+    Attributes
+    ----------
+    model, hardware, family, workload
+        Names of `configs` and of the vocabulary.
+    tensor_parallel
+        GPUs the model is split over.
+    client_offset_ms
+        Time between client and engine.
+    document, licence
+        Where the figures are published, and on what terms they are used.
+    """
+
+    model: str | None = None
+    hardware: str | None = None
+    family: str | None = None
+    workload: str | None = None
+    tensor_parallel: int | None = None
+    client_offset_ms: float | None = None
+    document: str | None = None
+    licence: str | None = None
+
+
+def named(found: Measurement, name: str, overrides: Overrides, root: Path, beside: Path | None = None) -> Experiment:
+    """Return the experiment under names of the project, with a flag for what had to be assumed.
+
+    Parameters
+    ----------
+    name
+        Its id.
+    root
+        The project whose models, GPUs and words are used.
+    beside
+        The folder an experiment is written into if that is not the project's ground truth: models and GPUs
+        described there can be named too, and a model nobody has measured is a family of its own.
+
+    Raises
+    ------
+    ConfigError
+        If no model of `configs` or no family of the vocabulary fits.
+    """
+    measured = found.experiment
+    models, sheets = (_described(kind, root, beside) for kind in (MODELS, HARDWARE))
+    model = _known(overrides.model, models) if overrides.model else _model(measured.model, models)
+    hardware = overrides.hardware or _hardware(measured.hardware, sheets)
+    server = _server(measured.server, overrides)
+    stated_workload = None if measured.workload.name == UNSTATED else measured.workload.name
+    source = {"document": overrides.document, "licence": overrides.licence}
+    return measured.model_copy(
+        update={
+            "id": name,
+            "family": overrides.family or _family(model, root, beside),
+            "model": model,
+            "hardware": hardware or DEFAULT_HARDWARE,
+            "tensor_parallel": overrides.tensor_parallel or measured.tensor_parallel,
+            "source": measured.source.model_copy(update={key: text for key, text in source.items() if text}),
+            "server": server,
+            "workload": measured.workload.model_copy(
+                update={"name": overrides.workload or stated_workload or DEFAULT_WORKLOAD}
+            ),
+            "quality": (
+                *measured.quality,
+                *_assumptions(
+                    server,
+                    hardware=hardware is not None,
+                    tensor_parallel=found.tensor_parallel_stated or overrides.tensor_parallel is not None,
+                    client=measured.side == "client",
+                ),
+            ),
+        }
+    )
+
+
+def _assumptions(server: Server, *, hardware: bool, tensor_parallel: bool, client: bool) -> Iterable[object]:
+    """Yield the flag that names what nobody stated."""
+    assumed = server.assumed.model_dump(exclude_none=True)
+    guesses = [] if hardware else [f"hardware {DEFAULT_HARDWARE}"]
+    guesses += [] if tensor_parallel else ["tensor parallelism 1"]
+    guesses += [f"{name.replace('_', ' ')} {_shown(value)}" for name, value in assumed.items()]
+    if not guesses:
+        return
+    text = f"Not stated by the files, so assumed: {', '.join(guesses)}."
+    if assumed.get("client_offset_ms") == 0 and client:
+        text += " All time between client and engine then counts as error; --client-offset-ms states it."
+    yield Finding(Flag.SETTING_ASSUMED, text).quality("noted")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _server(server: Server, overrides: Overrides) -> Server:
+    if overrides.client_offset_ms is None:
+        return server
+    content = server.model_dump(exclude_none=True)
+    content["assumed"].pop("client_offset_ms", None)
+    content["known"]["client_offset_ms"] = overrides.client_offset_ms
+    return parse(Server, content, source="--client-offset-ms")
+
+
+def _described(kind: str, root: Path, beside: Path | None) -> Mapping[str, Path]:
+    folders = [*([beside / kind] if beside else []), root / "configs" / kind]
+    return models_in(folders) if kind == MODELS else hardware_in(folders)
+
+
+def _known(model: str, described: Mapping[str, Path]) -> str:
+    if model not in described:
+        raise ConfigError(f"--model: unknown model '{model}'; {suggest(model, described)}")
+    return model
+
+
+def _model(name: str, described: Mapping[str, Path]) -> str:
+    if name == UNSTATED:
+        raise ConfigError(f"--model: the files do not name the model; {suggest('', described)}")
+    last = name.rsplit("/", 1)[-1].lower()
+    for model, path in described.items():
+        description = read_json(path)
+        source = str(description.get("source", "")) if isinstance(description, Mapping) else ""
+        if model.lower() == last or name in source.split():
+            return model
+    raise ConfigError(
+        f"--model: no model of configs/models is '{name[:80]}'; name one with --model, or add configs/models/<id>.json "
+        f"({suggest(last[:80], described)})"
+    )
+
+
+def _hardware(name: str, described: Mapping[str, Path]) -> str | None:
+    """Return the GPU whose name's parts are all in `name`, such as h100-sxm for H100-80GB-SXM."""
+    if name == UNSTATED:
+        return None
+    fitting = [gpu for gpu in described if all(part in name.lower() for part in gpu.split("-"))]
+    if len(fitting) != 1:
+        raise ConfigError(
+            f"--hardware: no single GPU of configs/hardware is '{name[:80]}'; {suggest(name[:80], described)}"
+        )
+    return fitting[0]
+
+
+def _family(model: str, root: Path, beside: Path | None) -> str:
+    """Return the family that other experiments with the same model have."""
+    for path in sorted((root / "ground_truth").glob("*/experiment.yaml")):
+        experiment = read_mapping(path)
+        if experiment.get("model") == model and isinstance(experiment.get("family"), str):
+            return str(experiment["family"])
+    if beside is not None:
+        return model
+    families = read_mapping(root / "ground_truth" / "vocabulary.yaml").get("families", {})
+    words = [str(word) for word in families] if isinstance(families, Mapping) else []
+    raise ConfigError(
+        f"--family: no experiment has the model '{model}' yet; name its family with --family, a word of "
+        f"ground_truth/vocabulary.yaml ({suggest(model, words)})"
+    )

@@ -1,0 +1,138 @@
+"""The tools whose results can be imported: one module of this folder each, found by its `TOOL`.
+
+Contract: a module that defines `TOOL` (its name on the command line), `MARKS` (keys at the top of its result files that
+no other tool writes) and `read(path) -> Measurement` is a tool; nothing else has to name it. `tool_of` recognises a
+file or folder by the keys in it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Protocol, cast
+
+from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_keys
+from roofline_lab.importers.common import Measurement
+from simulator.errors import ConfigError
+from simulator.validation import suggest
+
+# Folders of results that lie one level deeper.
+RESULTS_FOLDER = "results"
+MAX_HEADER_CHARACTERS = 1 << 16
+_FLAT = (".csv", ".yaml", ".yml")
+_YAML_KEY = re.compile(r"[\"']?([A-Za-z_][\w.-]*)[\"']?:(\s|$)")
+
+
+class ToolModule(Protocol):
+    """What a module of this folder has that reads the results of a tool."""
+
+    TOOL: str
+    MARKS: frozenset[str]
+
+    def read(self, path: Path) -> Measurement:
+        """Read a file or folder of the tool, or raise one `ConfigError`."""
+        ...
+
+
+@cache
+def tools() -> Mapping[str, ToolModule]:
+    """Return the tools by name, in alphabetical order."""
+    package = importlib.import_module(__name__.rpartition(".")[0])
+    modules = [
+        importlib.import_module(f"{package.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(package.__path__)
+    ]
+    found = {module.TOOL: cast("ToolModule", module) for module in modules if hasattr(module, "TOOL")}
+    return dict(sorted(found.items()))
+
+
+def read_results(tool: str, path: Path) -> Measurement:
+    """Read the results of a tool.
+
+    Raises
+    ------
+    ConfigError
+        If the tool is unknown, or its files cannot be read or do not fit together.
+    """
+    if tool not in tools():
+        raise ConfigError(f"import: unknown tool '{tool}'; {suggest(tool, tools())}")
+    try:
+        return tools()[tool].read(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ConfigError(f"{path}: cannot be read: {error}; give a readable file or folder of {tool}") from None
+
+
+def refuse_other_tool(path: Path, keys: Iterable[str], own: str) -> None:
+    """Refuse a result file of another tool, naming the command that reads it.
+
+    Raises
+    ------
+    ConfigError
+        If the keys at the top of the file are those of another tool.
+    """
+    present = set(keys)
+    other = next((name for name, tool in tools().items() if tool.MARKS & present), None)
+    if other is not None and not tools()[own].MARKS & present:
+        raise ConfigError(f"{path}: this is a file of {other}, not of {own}; use: import {other} PATH --out ...")
+
+
+def tool_of(path: Path) -> str | None:
+    """Return the tool that wrote a file, or a file of a folder; None if none of `tools` did.
+
+    Raises
+    ------
+    ConfigError
+        If no file is of a tool, and one cannot be read.
+    """
+    if not path.is_dir():
+        return next(
+            (name for key in keys_at_the_top(path) for name, tool in tools().items() if key in tool.MARKS), None
+        )
+    unreadable: list[ConfigError] = []
+    for file in _files(path):
+        try:
+            tool = tool_of(file)
+        except ConfigError as error:
+            unreadable.append(error)
+            continue
+        if tool is not None:
+            return tool
+    if unreadable:
+        raise unreadable[0]
+    return None
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for inside in (folder / RESULTS_FOLDER, folder):
+        if inside.is_dir():
+            names = ((file, file.name.removesuffix(".gz")) for file in sorted(inside.iterdir()) if file.is_file())
+            yield from (file for file, name in names if name.endswith((".json", *_FLAT)))
+
+
+def keys_at_the_top(path: Path) -> Iterator[str]:
+    """Yield the keys of a JSON or YAML file, or the columns of a CSV, as far as they are asked for.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
+    name = path.name.removesuffix(".gz")
+    if not name.endswith(_FLAT):
+        yield from stream_keys(path)
+        return
+    try:
+        with open_text(path) as stream:
+            if name.endswith(".csv"):
+                header = stream.readline(MAX_HEADER_CHARACTERS)
+                yield from (cell.strip(' "\r\n') for cell in header.split(","))
+                return
+            while line := stream.readline(MAX_HEADER_CHARACTERS):
+                if match := _YAML_KEY.match(line):
+                    yield match[1]
+    except READ_ERRORS as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
