@@ -9,16 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roofline_lab.calibration.rows import judged_table
-from roofline_lab.predict.records import Figure as EvaluatedFigure
-from roofline_lab.predict.records import Status
 from roofline_lab.predict.replay import Sample
 from roofline_lab.regression.noise import Scored
 from roofline_lab.report.load_numbers import load_numbers
 from roofline_lab.residuals.record import Figure as ResidualFigure
 from roofline_lab.run_files import error_rows
+from roofline_lab.scoring.comparison import Comparison
 from roofline_lab.scoring.errors import PERCENT, signed_error_pct
 from roofline_lab.scoring.table import table_of
-from roofline_lab.vocabulary import Metric, Statistic
+from roofline_lab.vocabulary import Metric, RowStatus, Statistic
 from tests.paths import ROOT
 from tests.roofline_lab.builders import error_row
 from tests.test_architecture import sources, tree_of
@@ -109,7 +108,7 @@ def replayed_load_point(predicted, measured):
 
 
 def evaluation(predicted, measured):
-    return EvaluatedFigure("e2e_mean", "request_latency", "ms", measured, predicted, Status.OK).error_pct
+    return Comparison("e2e_mean", "request_latency", "ms", measured, predicted, RowStatus.OK).error_pct
 
 
 def calibration(predicted, measured):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 
 from roofline_lab.scoring.table import COLUMNS, levels, mean_of, means, table_of
+from tests.paths import ROOT
 from tests.roofline_lab.builders import error_row, unscored_row
 
 
@@ -63,3 +66,9 @@ def test_many_load_points_of_one_experiment_weigh_as_one_and_so_do_many_experime
         ("Big", "c"): pytest.approx(100),
     }
     assert families.to_dict() == {"Small": pytest.approx(40), "Big": pytest.approx(100)}
+
+
+@pytest.mark.parametrize("module", ["roofline_lab.cli.main", "roofline_lab.lint.lint", "roofline_lab.jobs.findings"])
+def test_who_only_asks_or_lints_does_not_pay_for_pandas(module):
+    code = f"import sys; sys.path.insert(0, 'workflow'); import {module}; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

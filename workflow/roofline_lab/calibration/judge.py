@@ -13,7 +13,8 @@ from typing import Any
 from roofline_lab.calibration.constants import Values
 from roofline_lab.calibration.points import setup_of
 from roofline_lab.load_point import Target, compared, simulate
-from roofline_lab.scoring.comparison import INTER_TOKEN, Comparison, Status, wanted_metrics
+from roofline_lab.scoring.comparison import INTER_TOKEN, Comparison, wanted_metrics
+from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError
 
 # A calibration is judged by latencies; its pages call the time between tokens ITL.
@@ -33,7 +34,7 @@ def judge(target: Target, values: Values) -> dict[str, Any]:
     if not prediction.completed:
         raise ConfigError(f"{target.name}: no request completes; the load is beyond what this server can do")
     found = compared(wanted_metrics(target.experiment, target.load_point), prediction)
-    judged = {comparison.name: comparison for comparison in found if comparison.status is Status.OK}
+    judged = {comparison.name: comparison for comparison in found if comparison.status is RowStatus.OK}
     percentiles = {name: name for name in sorted(judged) if PERCENTILE.fullmatch(name)}
     return {
         "figures": {called: _pair(judged[name]) for name, called in (MEANS | percentiles).items() if name in judged},

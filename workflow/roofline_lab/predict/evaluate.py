@@ -21,8 +21,9 @@ from roofline_lab.residuals.build import priced_by, residual_of
 from roofline_lab.residuals.record import Figure as ResidualFigure
 from roofline_lab.residuals.record import Residual
 from roofline_lab.run_files import SATURATED
-from roofline_lab.scoring.comparison import THROUGHPUT, Comparison, Status, Wanted, wanted_metrics
+from roofline_lab.scoring.comparison import THROUGHPUT, Comparison, Wanted, wanted_metrics
 from roofline_lab.scoring.under_load import distances_of
+from roofline_lab.vocabulary import RowStatus
 from simulator.errors import RooflineLabError
 from simulator.hardware import Hardware
 from simulator.model import Model
@@ -65,7 +66,7 @@ def _result(task: Task, target: Target, predictor: Predictor) -> PointResult:
         place=_place(target),
         predictor=predictor.name,
         standing=predictor.standing(experiment, model),
-        status=Status.UNSUPPORTED,
+        status=RowStatus.UNSUPPORTED,
         reason="",
         figures=(),
         quality=tuple(dict.fromkeys(flag.flag.value for flag in experiment.flags_of(point.id))),
@@ -80,7 +81,7 @@ def _result(task: Task, target: Target, predictor: Predictor) -> PointResult:
         notes = (*predictor.notes(experiment, model, task.hardware), *task.notes)
         return _compared(target, prediction, replace(empty, notes=notes), compared(wanted, prediction))
     except RooflineLabError as error:
-        figures = tuple(metric.without(Status.UNSUPPORTED, str(error)) for metric in wanted)
+        figures = tuple(metric.without(RowStatus.UNSUPPORTED, str(error)) for metric in wanted)
         return replace(empty, reason=str(error), figures=figures)
 
 
@@ -95,10 +96,10 @@ def _compared(
     )
     if empty.saturated_measured is True:
         unjudged = tuple(map(_unjudged, figures))
-        return replace(found, status=Status.SATURATED, reason=SATURATED, figures=unjudged)
+        return replace(found, status=RowStatus.SATURATED, reason=SATURATED, figures=unjudged)
     recorded = target.experiment.measured_requests(target.load_point.id)
     distances = distances_of(recorded, prediction.completed, prediction.seen)
-    found = replace(found, status=Status.OK, figures=figures, distances=distances)
+    found = replace(found, status=RowStatus.OK, figures=figures, distances=distances)
     return replace(found, residual=_residual(target, found, prediction))
 
 
@@ -129,7 +130,7 @@ def residual_figure_of(figure: Comparison | None, refusal: str = "") -> Residual
     """Return a figure as the residual analysis takes it; `refusal` says why none of its load point has a residual."""
     if figure is None:
         return ResidualFigure(None, None, "not measured")
-    reason = "" if figure.status is Status.OK else figure.reason or figure.status.value
+    reason = "" if figure.status is RowStatus.OK else figure.reason or figure.status.value
     return ResidualFigure(figure.measured, figure.predicted, refusal or reason)
 
 
@@ -153,7 +154,7 @@ def saturated(experiment: Experiment, point: LoadPoint) -> bool | None:
 
 def _unjudged(figure: Comparison) -> Comparison:
     """Take the error from a latency of a saturated load point."""
-    return replace(figure, status=Status.SATURATED, reason=SATURATED) if figure.is_latency else figure
+    return replace(figure, status=RowStatus.SATURATED, reason=SATURATED) if figure.is_latency else figure
 
 
 def _place(target: Target) -> Place:

@@ -12,7 +12,8 @@ from typing import Any
 
 from roofline_lab.predict.predictors import Flag, Note, Standing
 from roofline_lab.residuals.record import Residual
-from roofline_lab.scoring.comparison import INTER_TOKEN, Comparison, Status
+from roofline_lab.scoring.comparison import INTER_TOKEN, Comparison
+from roofline_lab.vocabulary import RowStatus
 
 # Results that no mean of others holds, because one of them can outweigh all, or the server is of another kind.
 PREDICTED_SATURATED = "predicted saturated"
@@ -68,7 +69,7 @@ class PointResult:
     place: Place
     predictor: str
     standing: Standing
-    status: Status
+    status: RowStatus
     reason: str
     figures: tuple[Comparison, ...]
     notes: tuple[Note, ...] = ()
@@ -113,7 +114,7 @@ class Refused:
     """An experiment, or a load point, that nothing could be predicted for."""
 
     place: str
-    status: Status
+    status: RowStatus
     reason: str
 
 

@@ -23,7 +23,7 @@ from roofline_lab.predict.evaluate import Task, evaluate_experiment
 from roofline_lab.predict.predictors import Flag, Note, Predictor
 from roofline_lab.predict.records import PointResult, Refused, count
 from roofline_lab.predict.sources import Source, find_experiments, folders_without, read_experiments
-from roofline_lab.scoring.comparison import Status
+from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError, RooflineLabError
 
 Progress = Callable[[str], None]
@@ -155,7 +155,7 @@ def _task(
 ) -> Task | Refused:
     experiment = source.experiment
     if experiment is None:
-        return Refused(source.place, Status.REFUSED, source.reason)
+        return Refused(source.place, RowStatus.REFUSED, source.reason)
     problems = []
     for describe in (lambda: catalogue.model(experiment.model), lambda: catalogue.hardware(experiment.hardware)):
         try:
@@ -163,7 +163,7 @@ def _task(
         except RooflineLabError as error:
             problems.append(str(error))
     if problems:
-        return Refused(source.place, Status.REFUSED, "; ".join(problems))
+        return Refused(source.place, RowStatus.REFUSED, "; ".join(problems))
     model, hardware = catalogue.model(experiment.model), catalogue.hardware(experiment.hardware)
     filled, assumed = with_assumed_server(experiment, model, hardware, software)
     notes = tuple(Note(Flag.SERVER, text) for text in assumed)

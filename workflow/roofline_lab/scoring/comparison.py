@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.metrics import KINDS, LATENCIES, LENGTHS, STATISTICS
 from roofline_lab.scoring.errors import signed_error_pct
 from roofline_lab.scoring.under_load import NOT_COMPARABLE, prediction_of
+from roofline_lab.vocabulary import RowStatus
 
 # Time between tokens in the one definition that most sources allow.
 INTER_TOKEN = "inter_token_mean"
@@ -28,17 +28,6 @@ NO_COMPLETION = "no request completes in the simulation"
 # Measured means that stand for the time between tokens, best first, and what predicts each.
 STAND_INS = (("itl_mean", "itl_token_weighted"), ("tpot_mean", "tpot_request"))
 THROUGHPUT = "request_throughput"
-
-
-class Status(StrEnum):
-    """Whether one metric, load point or experiment was predicted and compared, else why not."""
-
-    OK = "ok"
-    SATURATED = "saturated"
-    NOT_COMPARABLE = "not_comparable"
-    NOT_MEASURED = "not_measured"
-    UNSUPPORTED = "unsupported"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +49,13 @@ class Comparison:
     unit: str
     measured: float | None
     predicted: float | None
-    status: Status
+    status: RowStatus
     reason: str = ""
 
     @property
     def error_pct(self) -> float | None:
         """(predicted - measured) / measured in percent, or None."""
-        if self.status is not Status.OK or self.predicted is None or not self.measured:
+        if self.status is not RowStatus.OK or self.predicted is None or not self.measured:
             return None
         return signed_error_pct(self.predicted, self.measured)
 
@@ -96,12 +85,14 @@ class Wanted:
     def beside(self, predicted: float | None) -> Comparison:
         """Return the metric beside what its definition gave."""
         if self.predicted_by is None:
-            return self.without(Status.NOT_MEASURED if self.measured is None else Status.NOT_COMPARABLE, self.reason)
+            return self.without(
+                RowStatus.NOT_MEASURED if self.measured is None else RowStatus.NOT_COMPARABLE, self.reason
+            )
         if predicted is None:
-            return self.without(Status.UNSUPPORTED, NO_COMPLETION)
-        return Comparison(self.name, self.definition, self.unit, self.measured, predicted, Status.OK)
+            return self.without(RowStatus.UNSUPPORTED, NO_COMPLETION)
+        return Comparison(self.name, self.definition, self.unit, self.measured, predicted, RowStatus.OK)
 
-    def without(self, status: Status, reason: str) -> Comparison:
+    def without(self, status: RowStatus, reason: str) -> Comparison:
         """Return the metric without a prediction."""
         return Comparison(self.name, self.definition, self.unit, self.measured, None, status, reason)
 

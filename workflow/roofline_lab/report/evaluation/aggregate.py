@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 
 from roofline_lab.config import Settings
 from roofline_lab.predict.predictors import OUT_OF_SAMPLE, Standing
-from roofline_lab.predict.records import APART, HEADLINE, PointResult, Status
+from roofline_lab.predict.records import APART, HEADLINE, PointResult
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.scoring.statistics import Interval, bootstrap_mean, median
 from roofline_lab.scoring.table import levels, mean_of, table_of
-from roofline_lab.vocabulary import RowStatus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +58,6 @@ def rows_of(results: Iterable[PointResult]) -> Iterator[ErrorRow]:
     for result in results:
         place = result.place
         for figure in result.figures:
-            missing = figure.status is Status.OK and not figure.measured
             yield ErrorRow(
                 method=group_of(result),
                 arm=result.predictor,
@@ -72,7 +70,7 @@ def rows_of(results: Iterable[PointResult]) -> Iterator[ErrorRow]:
                 metric=figure.name,
                 predicted=figure.predicted,
                 measured=figure.measured,
-                status=RowStatus.NOT_MEASURED if missing else RowStatus(figure.status.value),
+                status=figure.status,
                 reason=figure.reason,
                 holdout=result.standing.value,
                 strategy=place.strategy,

@@ -23,10 +23,11 @@ from roofline_lab.report.evaluation.aggregate import (
     levels_of,
     standing_groups,
 )
-from roofline_lab.scoring.comparison import Comparison, Status
+from roofline_lab.scoring.comparison import Comparison
 from roofline_lab.scoring.errors import PERCENT
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, NUMBER_COLUMNS, VALUE_DECIMALS
 from roofline_lab.scoring.table import means, sizes
+from roofline_lab.vocabulary import RowStatus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,7 +186,7 @@ def _nothing(result: PointResult) -> Comparison:
 
 def _refused(refusal: Refused) -> Sequence[object]:
     cells = dict.fromkeys(PREDICTION_COLUMNS, "")
-    cells |= {"experiment": refusal.place, "status": Status.REFUSED.value, "reason": refusal.reason}
+    cells |= {"experiment": refusal.place, "status": RowStatus.REFUSED.value, "reason": refusal.reason}
     return tuple(cells.values())
 
 

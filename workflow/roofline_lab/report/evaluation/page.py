@@ -40,7 +40,7 @@ from roofline_lab.report.evaluation.numbers import numbers_text, predictions_tex
 from roofline_lab.report.residuals import residual_section
 from roofline_lab.report.residuals_plot import residual_figure
 from roofline_lab.residuals.ranking import Resampling
-from roofline_lab.scoring.comparison import Status
+from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError
 
 PAGE = "EVALUATION.md"
@@ -145,7 +145,7 @@ def summary(evaluation: Evaluation) -> list[str]:
 
 def incomplete(evaluation: Evaluation) -> bool:
     """Whether an experiment or a load point could not be evaluated by the one that is judged."""
-    return bool(evaluation.refused) or any(result.status is Status.UNSUPPORTED for result in _judged(evaluation))
+    return bool(evaluation.refused) or any(result.status is RowStatus.UNSUPPORTED for result in _judged(evaluation))
 
 
 def _judged(evaluation: Evaluation) -> list[PointResult]:
@@ -207,8 +207,8 @@ def _counts(evaluation: Evaluation) -> str:
     return (
         f"{count(len(evaluation.sources), 'experiment')}, {len(evaluation.tasks)} run; "
         f"{count(len(judged), 'load point')}: "
-        f"{states.count(Status.OK)} scored on latency, {states.count(Status.SATURATED)} saturated, "
-        f"{states.count(Status.UNSUPPORTED)} not predicted"
+        f"{states.count(RowStatus.OK)} scored on latency, {states.count(RowStatus.SATURATED)} saturated, "
+        f"{states.count(RowStatus.UNSUPPORTED)} not predicted"
     )
 
 

@@ -33,9 +33,10 @@ from roofline_lab.report.evaluation.aggregate import (
     natural,
     standing_groups,
 )
-from roofline_lab.scoring.comparison import Comparison, Status
+from roofline_lab.scoring.comparison import Comparison
 from roofline_lab.scoring.errors import PERCENT
 from roofline_lab.scoring.table import means, sizes
+from roofline_lab.vocabulary import RowStatus
 
 WORST = 12
 METRIC_LABELS = tuple(map(label, HEADLINE))
@@ -121,7 +122,7 @@ def saturation(results: Sequence[PointResult]) -> str:
     """Whether each saturated load point was predicted to be one, and how far its throughputs are off."""
     lines = []
     for result in results:
-        if result.status is Status.SATURATED:
+        if result.status is RowStatus.SATURATED:
             cells = [_measured_and_error(result.figure(name)) for name in THROUGHPUTS]
             predicted = {True: "yes", False: "no", None: MISSING}[result.saturated_predicted]
             lines.append([result.place.name, result.standing.value, predicted, *cells])
@@ -169,21 +170,21 @@ def unsupported(results: Sequence[PointResult]) -> list[Refused]:
     """Return what could not be predicted; an experiment of which that is true as a whole is named once."""
     found = []
     for name, own in grouped(results, lambda result: result.place.experiment).items():
-        failed = [result for result in own if result.status is Status.UNSUPPORTED]
+        failed = [result for result in own if result.status is RowStatus.UNSUPPORTED]
         reasons = dict.fromkeys(result.reason for result in failed)
         if len(failed) == len(own) and len(reasons) == 1:
-            found.append(Refused(name, Status.UNSUPPORTED, failed[0].reason))
+            found.append(Refused(name, RowStatus.UNSUPPORTED, failed[0].reason))
         else:
-            found += [Refused(result.place.name, Status.UNSUPPORTED, result.reason) for result in failed]
+            found += [Refused(result.place.name, RowStatus.UNSUPPORTED, result.reason) for result in failed]
     return found
 
 
 def without_error(results: Sequence[PointResult]) -> str:
     """List the figures that have no error for another reason than saturation, and at how many load points."""
-    counts: dict[tuple[Status, str, str], int] = {}
-    for result in (point for point in results if point.status is Status.OK):
-        missing = [(Status.NOT_MEASURED, NOT_MEASURED, name) for name in HEADLINE if result.figure(name) is None]
-        listed = [(each.status, each.reason, each.name) for each in result.figures if each.status is not Status.OK]
+    counts: dict[tuple[RowStatus, str, str], int] = {}
+    for result in (point for point in results if point.status is RowStatus.OK):
+        missing = [(RowStatus.NOT_MEASURED, NOT_MEASURED, name) for name in HEADLINE if result.figure(name) is None]
+        listed = [(each.status, each.reason, each.name) for each in result.figures if each.status is not RowStatus.OK]
         for key in (*missing, *listed):
             counts[key] = counts.get(key, 0) + 1
     lines = [
@@ -228,7 +229,7 @@ def _signed(results: Sequence[PointResult]) -> str:
     lines = []
     for result in results:
         place = result.place
-        what = group_of(result) if result.status is Status.OK else f"{result.standing.value}, {result.status.value}"
+        what = group_of(result) if result.status is RowStatus.OK else f"{result.standing.value}, {result.status.value}"
         cells = [signed_pct(result.error_pct(metric)) for metric in HEADLINE]
         marks = ", ".join(dict.fromkeys(f"`{note.flag.value}`" for note in result.notes)) or MISSING
         lines.append([place.name, place.family, place.hardware, str(place.tensor_parallel), what, *cells, marks])
