@@ -10,6 +10,7 @@ run as from a shell, once unmeasured first, so that byte code is cached and the 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import simulator
+from benchmarks.workloads import published_specs
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOP_STEPS = 1_000_000
@@ -37,7 +39,7 @@ class Row:
 
     Attributes
     ----------
-    arguments
+    arguments, standard_input
         What Python is given.
     target_s
         Seconds aimed at on an idle machine of two cores.
@@ -49,6 +51,7 @@ class Row:
     arguments: tuple[str, ...]
     target_s: float
     long: bool = False
+    standard_input: str = ""
 
 
 class Cost(NamedTuple):
@@ -64,6 +67,8 @@ def rows(scratch: Path) -> Iterator[Row]:
     yield Row("import of run and build_step_time", ("-c", "from simulator import run, build_step_time"), 0.12)
     yield Row("simulator --help", (*SIMULATOR, "--help"), 0.3)
     yield Row("simulator run, 20 requests", (*SIMULATOR, "run", *TINY.split()), 0.2)
+    lines = "".join(json.dumps(spec) + "\n" for spec in published_specs())
+    yield Row("simulator runs, the 26 of published H1", (*SIMULATOR, "runs"), 0.32, standard_input=lines)
     yield Row("simulator run, 10,000 chat", (*SIMULATOR, "run", *CHAT.split(), "--num-requests", "10000"), 0.45)
     few_blocks = ("--num-requests", "2000", "--kv-blocks", "400")
     yield Row("simulator run, 2,000 chat on 400 KV blocks", (*SIMULATOR, "run", *CHAT.split(), *few_blocks), 0.5)
@@ -92,21 +97,24 @@ def loop() -> Cost:
     return Cost(time.perf_counter() - wall_s, time.process_time() - processor_s)
 
 
-def process(arguments: tuple[str, ...], environment: dict[str, str]) -> Cost:
-    """Run Python once, its output thrown away.
+def process(row: Row, environment: dict[str, str]) -> Cost:
+    """Run a row's command once, its output thrown away.
 
     Raises
     ------
     CalledProcessError
         If the command fails.
     """
-    begin_s = time.perf_counter()
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    started = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, **quiet)
-    _, status, usage = os.wait4(started.pid, 0)
-    wall_s = time.perf_counter() - begin_s
+    with tempfile.TemporaryFile("w+") as given:
+        given.write(row.standard_input)
+        given.seek(0)
+        begin_s = time.perf_counter()
+        streams = {"stdin": given, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        started = subprocess.Popen([sys.executable, *row.arguments], cwd=ROOT, env=environment, **streams)
+        _, status, usage = os.wait4(started.pid, 0)
+        wall_s = time.perf_counter() - begin_s
     if status:
-        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), arguments)
+        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), row.arguments)
     return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
@@ -126,10 +134,10 @@ def measure(row: Row, runs: int, environment: dict[str, str]) -> str:
         If the command fails.
     """
     if not row.long:
-        process(row.arguments, environment)
+        process(row, environment)
     loops, costs = [loop()], []
     for _ in range(1 if row.long else runs):
-        costs.append(process(row.arguments, environment))
+        costs.append(process(row, environment))
         loops.append(loop())
     wall_s, processor_s, peak_mib = (statistics.median(column) for column in zip(*costs, strict=True))
     loop_s, loop_processor_s, _ = (statistics.median(column) for column in zip(*loops, strict=True))

@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 
 import simulator
-from benchmarks.workloads import OPTIONS, Run, Workload, workloads
+from benchmarks.workloads import MEMORY_ALONE, OPTIONS, Run, Workload, workloads
 from simulator.engine.loop import run as run_engine
 from simulator.hardware import Hardware, load_hardware
 from simulator.kernels.analytic import load_analytic
@@ -97,12 +97,7 @@ def memory_alone() -> StepTimeOf:
     """Return step times of memory traffic alone, as the published H1 was computed."""
 
     def of(run: Run) -> StepTimeModel:
-        options = MfuRooflineOptions(
-            family="mfu_roofline",
-            bandwidth_efficiency=run.bandwidth_efficiency,
-            compute_term=False,
-            phase_combination="weighted_average",
-        )
+        options = MfuRooflineOptions.model_validate(MEMORY_ALONE | {"bandwidth_efficiency": run.bandwidth_efficiency})
         return build_step_time(options, _model(run.model), _hardware(), run.tensor_parallel)
 
     return of

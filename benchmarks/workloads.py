@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request
 from simulator.validation import read_yaml
-from simulator.workload.trace import load_trace
+from simulator.workload.build import WorkloadSpec, build_workload
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "configs" / "methods" / "as_published"
@@ -24,6 +24,8 @@ SEED = 20_240_601
 # Blocks a Llama-2-7B has on one 80 GB GPU are a few thousand; enough here that nothing is preempted,
 # and no more, because the plain engine searches its list of free blocks.
 OPTIONS = EngineOptions(kv_blocks=20_000)
+# What the published H1 was computed with.
+MEMORY_ALONE = {"family": "mfu_roofline", "compute_term": False, "phase_combination": "weighted_average"}
 
 
 @dataclass(frozen=True)
@@ -93,30 +95,35 @@ def code(count: int, rate_per_s: float, seed: int = SEED) -> list[Request]:
 
 def published_matrix() -> list[Run]:
     """Return the 13 experiments of the published H1, each at peak and at sustained bandwidth."""
+    return [
+        Run(
+            build_workload(WorkloadSpec.model_validate(spec["workload"]), 0, base=RECORDED).requests,
+            spec["model"],
+            spec["tensor_parallel"],
+            spec["steptime"]["bandwidth_efficiency"],
+        )
+        for spec in published_specs(Path())
+    ]
+
+
+def published_specs(base: Path = RECORDED) -> Iterator[dict[str, Any]]:
+    """Yield the same runs as `python -m simulator runs` takes them; `base` is put before the name of the trace."""
     with (RECORDED / "arrival_intervals.csv").open(encoding="utf-8", newline="") as file:
         intervals = list(csv.DictReader(file))
-    runs = []
     for row in intervals:
         experiment: dict[str, Any] = read_yaml(ROOT / "ground_truth" / row["experiment"] / "experiment.yaml")
-        requests = _recorded(experiment["workload"]["name"], int(row["interval_us"]))
-        place = (experiment["model"], experiment["tensor_parallel"])
-        runs += [Run(requests, *place, bandwidth_efficiency=share) for share in (None, 0.82)]
-    return runs
-
-
-def _recorded(workload: str, interval_us: int) -> list[Request]:
-    lengths = load_trace(RECORDED / "request_lengths.csv", where={"workload": workload}, times_required=False)
-    return [
-        Request(
-            id=f"request_{index}",
-            arrival_us=index * interval_us,
-            prompt_tokens=length.prompt_tokens,
-            output_tokens=length.output_tokens,
-            prefix_group=length.prefix_group,
-            prefix_tokens=length.prefix_tokens,
-        )
-        for index, length in enumerate(lengths)
-    ]
+        lengths = {"file": str(base / "request_lengths.csv"), "where": {"workload": experiment["workload"]["name"]}}
+        for share in (None, 0.82):
+            yield {
+                "model": experiment["model"],
+                "tensor_parallel": experiment["tensor_parallel"],
+                "steptime": MEMORY_ALONE | {"bandwidth_efficiency": share},
+                "engine": {"kv_blocks": OPTIONS.kv_blocks},
+                "workload": {
+                    "trace": lengths,
+                    "arrivals": {"kind": "constant_interval", "interval_us": int(row["interval_us"])},
+                },
+            }
 
 
 def _clipped(numbers: random.Random, mean: float, spread: float, lowest: int, highest: int) -> int:

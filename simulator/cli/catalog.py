@@ -7,6 +7,7 @@ itself. What does not exist is a `ConfigError` that lists what does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def find_model(given: str | Mapping[str, object], configs: Path) -> Model:
     """
     if isinstance(given, Mapping):
         return model_from_config({"id": "custom", "source": "given in the run's file", **given}, source="model")
-    return load_model(_located(given, configs / "models", ".json", "model"))
+    return _model(_located(given, configs / "models", ".json", "model"))
 
 
 def find_hardware(given: str | Mapping[str, object], configs: Path) -> Hardware:
@@ -63,7 +64,7 @@ def find_hardware(given: str | Mapping[str, object], configs: Path) -> Hardware:
     """
     if isinstance(given, Mapping):
         return parse(Hardware, given, source="hardware")
-    return load_hardware(_located(given, configs / "hardware", ".yaml", "hardware"))
+    return _hardware(_located(given, configs / "hardware", ".yaml", "hardware"))
 
 
 def model_ids(configs: Path) -> list[str]:
@@ -90,7 +91,7 @@ def find_curves(hardware: Hardware, configs: Path) -> AnalyticKernels:
         If there is none, or it is malformed.
     """
     own = configs / "kernels" / Path(hardware.id.split("-")[0].lower()).name / "analytic.yaml"
-    return load_analytic(own if own.is_file() else configs / "kernels" / DEFAULT_CURVES / "analytic.yaml")
+    return _curves(own if own.is_file() else configs / "kernels" / DEFAULT_CURVES / "analytic.yaml")
 
 
 def find_tables(folder: str, gpu: str | None) -> KernelTables:
@@ -106,3 +107,7 @@ def find_tables(folder: str, gpu: str | None) -> KernelTables:
     if gpu is not None and (checked_path(gpu, "gpu").name != gpu or gpu in ("..", ".")):
         raise ConfigError(f"gpu: '{gpu}' is not the name of a GPU folder")
     return load_tables(checked_path(folder, "kernels"), gpu)
+
+
+# Read once by a command that simulates many runs.
+_model, _hardware, _curves = cache(load_model), cache(load_hardware), cache(load_analytic)

@@ -10,14 +10,16 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from simulator.errors import ConfigError
+from simulator.errors import ConfigError, RooflineLabError
 
 STANDARD_INPUT = "standard input"
 LINE_LENGTH = 100
+
+Answer = Callable[[Mapping[str, Any], str], dict[str, Any]]
 
 
 def checked_path(text: str, what: str) -> Path:
@@ -73,6 +75,33 @@ def input_objects() -> Iterator[tuple[int, dict[str, Any]]]:
 def where(line: int) -> str:
     """Name a line of standard input in messages."""
     return f"{STANDARD_INPUT}:{line}"
+
+
+def answer_lines(answer: Answer) -> int:
+    """Write one answer per input line, as soon as it is known.
+
+    Raises
+    ------
+    ConfigError
+        At the first line that has no answer; it says how many were written before.
+    """
+    written = 0
+    try:
+        for line, record in input_objects():
+            emit(_placed(answer, record, where(line)))
+            written += 1
+    except RooflineLabError as error:
+        raise type(error)(f"{error}\nstopped there; {written} record(s) before it were answered") from None
+    return 0
+
+
+def _placed(answer: Answer, record: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Answer one record; every refusal names its line."""
+    try:
+        return answer(record, source)
+    except RooflineLabError as error:
+        text = str(error)
+        raise type(error)(text if text.startswith(source) else f"{source}: {text}") from None
 
 
 def _input_lines() -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 
 from simulator.cli.catalog import configs_folder, find_tables
-from simulator.cli.files import checked_path, emit, input_objects, say, where
+from simulator.cli.files import Answer, answer_lines, checked_path, say
 from simulator.cli.upstream import (
     BandwidthShare,
     ModelName,
@@ -29,7 +29,7 @@ from simulator.cli.upstream import (
     upstream_bandwidth_efficiency,
     upstream_model,
 )
-from simulator.errors import ConfigError, RooflineLabError
+from simulator.errors import ConfigError
 from simulator.hardware import Hardware
 from simulator.kernels.audit import audit_tables, render
 from simulator.kernels.base import Kernels, Lookup
@@ -50,7 +50,6 @@ Entries = Annotated[tuple[Entry, ...], Field(max_length=MAX_REQUESTS)]
 BUILT_MODELS = 256
 
 # From a record and the name of its line to the record with its answer.
-Answer = Callable[[Mapping[str, Any], str], dict[str, Any]]
 
 
 class StepInput(ModelName):
@@ -110,12 +109,12 @@ QUESTIONS = {"gemm": GemmQuestion, "attn_prefill": PrefillQuestion, "attn_decode
 
 def price_command(arguments: Namespace) -> int:
     """Price every line of standard input; stop at the first that cannot be priced."""
-    return _answer_lines(pricer(_tables(arguments), configs_folder(arguments.configs)))
+    return answer_lines(pricer(_tables(arguments), configs_folder(arguments.configs)))
 
 
 def lookup_command(arguments: Namespace) -> int:
     """Answer every line of standard input; stop at the first that has no answer."""
-    return _answer_lines(asker(_tables(arguments), configs_folder(arguments.configs), origin=arguments.origin))
+    return answer_lines(asker(_tables(arguments), configs_folder(arguments.configs), origin=arguments.origin))
 
 
 def audit_command(arguments: Namespace) -> int:
@@ -127,33 +126,6 @@ def audit_command(arguments: Namespace) -> int:
 
 def _tables(arguments: Namespace) -> MeasuredKernels:
     return MeasuredKernels(find_tables(arguments.kernels, arguments.gpu), arguments.policy)
-
-
-def _answer_lines(answer: Answer) -> int:
-    """Write one answer per input line, as soon as it is known.
-
-    Raises
-    ------
-    ConfigError
-        At the first line that has no answer; it says how many were written before.
-    """
-    written = 0
-    try:
-        for line, record in input_objects():
-            emit(_placed(answer, record, where(line)))
-            written += 1
-    except RooflineLabError as error:
-        raise type(error)(f"{error}\nstopped there; {written} record(s) before it were answered") from None
-    return 0
-
-
-def _placed(answer: Answer, record: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Answer one record; every refusal names its line."""
-    try:
-        return answer(record, source)
-    except RooflineLabError as error:
-        text = str(error)
-        raise type(error)(text if text.startswith(source) else f"{source}: {text}") from None
 
 
 def pricer(kernels: Kernels, configs: Path) -> Answer:

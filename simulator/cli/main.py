@@ -18,7 +18,7 @@ EXIT_FAILURE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 # Commands that share a module; any other has one of its own name.
-HOMES = {"price": "kernels", "lookup": "kernels", "audit": "kernels"}
+HOMES = {"runs": "run", "price": "kernels", "lookup": "kernels", "audit": "kernels"}
 
 _FORMAT = argparse.RawDescriptionHelpFormatter
 
@@ -28,6 +28,14 @@ A flag wins over the same key of the file. Times are us, lengths tokens, rates 1
 example:
   python -m simulator run --model llama-2-7b-hf --hardware h100-sxm --num-requests 200 --rate 10 \\
       --prompt-tokens 70,35,2,200 --output-tokens 215,80,1,512 --prefix-tokens 284 --explain
+"""
+
+_RUNS_EXAMPLE = """\
+One JSON object per line, with the keys of the YAML file that `run --config` takes. Written back: what `run` prints
+for it, on one line, in the same order. A trace that is named relatively lies in the working directory.
+
+example:
+  python -m simulator runs < runs.jsonl > reports.jsonl
 """
 
 _PRICE_EXAMPLE = """\
@@ -129,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _run(_sub(commands, "run", "one simulation; JSON with every metric", _RUN_EXAMPLE))
+    _configs(_sub(commands, "runs", "many simulations read from standard input; JSON lines", _RUNS_EXAMPLE))
     _price(_sub(commands, "price", "price recorded steps read from standard input; JSON lines", _PRICE_EXAMPLE))
     _lookup(_sub(commands, "lookup", "look up kernel efficiencies; JSON lines", _LOOKUP_EXAMPLE))
     _replay(_sub(commands, "replay", "replay a recorded run of the upstream simulator; CSV", _REPLAY_EXAMPLE))

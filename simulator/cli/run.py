@@ -1,4 +1,4 @@
-"""`run`: one simulation, reported as one JSON document."""
+"""`run`: one simulation, reported as one JSON document; `runs`: many, one JSON line each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.cli.catalog import configs_folder, find_curves, find_hardware, find_model, find_tables
-from simulator.cli.files import checked_path, emit_document, say, write_csv, write_json_lines
+from simulator.cli.files import answer_lines, checked_path, emit_document, say, write_csv, write_json_lines
 from simulator.cli.run_spec import RunSpec, read_spec
 from simulator.engine.loop import run as run_engine
 from simulator.engine.options import EngineOptions
@@ -31,6 +31,7 @@ from simulator.steptime.options import (
     MfuRooflineOptions,
     parse_options,
 )
+from simulator.validation import parse
 from simulator.workload.build import Workload, build_workload
 
 GIB = 2**30
@@ -70,7 +71,8 @@ class Setup:
 def run_command(arguments: Namespace) -> int:
     """Simulate, write the files asked for, print the report."""
     outputs = _output_paths(arguments)
-    setup = build_setup(arguments)
+    spec, base = read_spec(arguments)
+    setup = build_setup(spec, base, configs_folder(arguments.configs))
     observer = ExtremesObserver(setup.step_time)
     logged = arguments.explain or arguments.steps is not None
     result = _simulate(setup, observer, record_steps=logged)
@@ -86,16 +88,26 @@ def run_command(arguments: Namespace) -> int:
     return 0
 
 
-def build_setup(arguments: Namespace) -> Setup:
-    """Turn arguments into a simulation that is ready to run.
+def runs_command(arguments: Namespace) -> int:
+    """Simulate every run that standard input describes, one JSON object per line; stop at the first that cannot be."""
+    configs = configs_folder(arguments.configs)
+
+    def answer(record: Mapping[str, Any], source: str) -> dict[str, Any]:
+        setup = build_setup(parse(RunSpec, record, source=source), Path(), configs)
+        observer = ExtremesObserver(setup.step_time)
+        return _report(setup, observer, _simulate(setup, observer, record_steps=False))
+
+    return answer_lines(answer)
+
+
+def build_setup(spec: RunSpec, base: Path, configs: Path) -> Setup:
+    """Put together what a simulation needs; `base` is the folder that a relative trace file starts from.
 
     Raises
     ------
     RooflineLabError
         If anything in it is wrong, unknown, contradictory or not modelled.
     """
-    spec, base = read_spec(arguments)
-    configs = configs_folder(arguments.configs)
     model, hardware = find_model(spec.model, configs), find_hardware(spec.hardware, configs)
     require_runnable(model, spec.tensor_parallel)
     require_sane_blocks(spec.engine)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from simulator.cli.why import typical_step
 from simulator.engine.records import StepRecord
@@ -161,3 +162,30 @@ def test_a_reader_that_goes_away_is_no_crash(project_root):
 
 def test_a_wrong_flag_exits_with_2():
     assert "unrecognized arguments" in refused(*SMALL, "--frobnicate")
+
+
+def test_many_runs_in_one_process_report_what_each_reports_alone(tmp_path):
+    other = yaml.safe_load(YAML) | {"model": "llama-2-70b-hf", "steptime": {"family": "mfu_roofline"}, "seed": 8}
+    specs = [yaml.safe_load(YAML), other, yaml.safe_load(YAML)]
+    done = invoke("runs", stdin="".join(json.dumps(spec) + "\n" for spec in specs))
+    alone = []
+    for number, spec in enumerate(specs):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(yaml.safe_dump(spec))
+        alone.append(invoke("run", "--config", path).json)
+    assert done.code == 0
+    assert done.lines == alone
+
+
+def test_a_run_that_cannot_be_names_its_line_and_what_was_answered_before():
+    good = yaml.safe_load(YAML)
+    for bad, problem in (
+        (good | {"engine": {"kv_block": 9}}, "engine.kv_block: unknown key; did you mean 'kv_blocks'?"),
+        (good | {"model": "llama-2-7b"}, "model: unknown id 'llama-2-7b'; did you mean 'llama-2-7b-hf'?"),
+        (good | {"tensor_parallel": 3}, "tensor"),
+    ):
+        done = invoke("runs", stdin=f"{json.dumps(good)}\n{json.dumps(bad)}\n")
+        assert (done.code, len(done.lines)) == (2, 1)
+        assert "standard input:2: " in done.err
+        assert problem in done.err
+        assert "1 record(s) before it were answered" in done.err
