@@ -11,7 +11,7 @@ import pytest
 from roofline_lab.ground_truth.requests import MeasuredRequest
 from roofline_lab.predict.arms import simulate
 from roofline_lab.project import load_project
-from roofline_lab.report.load_tables import distances
+from roofline_lab.report.load import distances
 from tests.roofline_lab.builders import ROOT
 
 EXPERIMENT = "jan21-llama7b-train-1"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from roofline_lab.hypotheses.criteria import Criterion
 from roofline_lab.hypotheses.proportional import explain_criteria, explained_pct, proportional_arms
-from roofline_lab.report.evidence_tables import explained_gains
+from roofline_lab.report.tables import explained_criteria, explained_gains
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import CriterionResult, Metric
@@ -132,7 +132,7 @@ def test_every_published_criterion_of_h1_follows_from_the_factor(h1_report):
     assert all(one.is_explained for one in published.explained)
     tpot = next(identity for identity in published.proportional if identity.metric is TPOT)
     assert tpot.explained_pct > 98
-    assert "follows from the factor" in published.explained_criteria_table
+    assert "follows from the factor" in explained_criteria(published.explained)
 
 
 def test_the_first_token_of_h1_is_no_constant_multiple_under_either_method(h1_report):

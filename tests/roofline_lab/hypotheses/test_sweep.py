@@ -10,6 +10,7 @@ from roofline_lab.hypotheses.sweep import COARSE, FINE, Split, Sweep, curve, opt
 from roofline_lab.predict.arms import simulate
 from roofline_lab.predict.simulations import VALUE, Simulation, row_lines, run_of, simulated
 from roofline_lab.predict.sweeps import chosen_value, search, stage_simulations, train_experiments
+from roofline_lab.report import tables
 from roofline_lab.report.findings import build_report
 from roofline_lab.vocabulary import Metric, Scope
 from simulator.errors import ConfigError, InvariantError
@@ -200,7 +201,7 @@ def test_every_aggregate_is_over_the_test_experiments_alone(lab, swept):
     }
     assert numbers[Scope.OVERALL, "all"] == numbers[Scope.SPLIT, "test"] != numbers[Scope.SPLIT, "train"]
     assert "summarization" not in {key for scope, key in numbers if scope is Scope.WORKLOAD}
-    assert "**85**" in report.sweep_table
+    assert "**85**" in tables.sweep(report.search)
 
 
 def test_a_value_and_its_rows_are_recorded_together(swept):

@@ -14,7 +14,7 @@ import pytest
 
 from roofline_lab.predict.arms import replay_of, simulate
 from roofline_lab.project import engine_options
-from roofline_lab.report.overhead_table import overhead_parts_us
+from roofline_lab.report.design import overhead_parts_us
 from roofline_lab.run_files import error_rows
 from roofline_lab.vocabulary import Metric
 from simulator.engine.loop import run as run_engine

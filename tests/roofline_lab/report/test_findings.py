@@ -68,10 +68,10 @@ def test_a_complete_report_does_not_mention_missing_runs(files):
 
 def test_a_run_without_a_number_prints_as_a_dash_in_every_table(lossy):
     corrected = lossy.methods[1]
-    for table in (corrected.error_table, corrected.signed_table, corrected.latency_table):
-        (line,) = lines_with(table, LOST)
+    for table in (corrected.tables.errors, corrected.tables.signed_errors, corrected.tables.latencies):
+        (line,) = lines_with(table(corrected.scores), LOST)
         assert "–" in line
-    assert " 0.0 %" not in lines_with(corrected.error_table, LOST)[0]
+        assert " 0.0 %" not in line
 
 
 def test_a_run_without_a_number_is_in_errors_csv_and_not_in_numbers(lossy):
@@ -122,7 +122,7 @@ def test_every_gain_of_a_table_is_the_delta_of_numbers_csv(h1_report):
     deltas = {(n.method, n.scope, n.key, n.metric): n.value for n in h1_report.numbers if n.statistic.value == "delta"}
     for method in h1_report.methods:
         for scope in (Scope.WORKLOAD, Scope.FAMILY, Scope.TP):
-            for line in method.layout.aggregates(method.scores, scope).splitlines()[2:]:
+            for line in method.tables.aggregates(method.scores, scope).splitlines()[2:]:
                 key = line.split("|")[1].strip()
                 found = [float(text) for text in re.findall(r"([+-]\d+\.\d) pp", line)]
                 where = (Scope.OVERALL, "all") if "overall" in key else (scope, key)

@@ -6,7 +6,7 @@ import pytest
 
 from roofline_lab.predict.arms import replay_of
 from roofline_lab.project import load_project
-from roofline_lab.report.audit import PEAK_SLACK
+from roofline_lab.report.design import PEAK_SLACK
 from roofline_lab.vocabulary import Reproduction, Scope, Statistic
 from tests.roofline_lab.builders import HYPOTHESIS, ROOT
 

@@ -9,7 +9,7 @@ import pytest
 from roofline_lab.regression.check import compare_numbers
 from roofline_lab.report.findings import build_report
 from roofline_lab.report.findings_page import render_report, report_files
-from roofline_lab.report.residual_analysis import analyses_of, analysis_figures
+from roofline_lab.report.residuals import analyses_of, analysis_figures
 from roofline_lab.residuals.build import priced_by
 from roofline_lab.residuals.rows import residuals_of
 from roofline_lab.residuals.terms import BY_NAME

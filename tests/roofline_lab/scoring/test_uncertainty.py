@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from roofline_lab.report import tables
 from roofline_lab.scoring.scores import Gain
 from roofline_lab.scoring.statistics import (
     bootstrap_difference,
@@ -156,7 +157,7 @@ def test_the_published_contrast_between_workloads_is_not_distinguishable_from_ze
     assert contrast.evidence.p_value.value > 0.5
     assert contrast.evidence.needed > 100
     assert "not distinguishable from zero" in contrast.detail
-    assert "**no**" in published.uncertainty_table
+    assert "**no**" in tables.uncertainty(published.verdict)
 
 
 def test_the_improvement_of_h1_is_distinguishable_and_robust(h1_report):

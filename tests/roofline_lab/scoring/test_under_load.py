@@ -12,11 +12,12 @@ from roofline_lab.hypotheses.criteria import Where
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.predict.arms import setup_of, simulate
 from roofline_lab.project import engine_options, load_project
+from roofline_lab.report.design import seeds_in_words
 from roofline_lab.report.findings import build_report
-from roofline_lab.report.load_numbers import load_numbers
-from roofline_lab.report.load_tables import (
+from roofline_lab.report.load import (
     compared,
     conditions,
+    load_numbers,
     load_sections,
     means_three_ways,
     overloads,
@@ -25,7 +26,6 @@ from roofline_lab.report.load_tables import (
     strategy_gains,
     unavailable,
 )
-from roofline_lab.report.scope import seeds_in_words
 from roofline_lab.run_files import SATURATED, error_rows
 from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference
 from roofline_lab.scoring.scores import Scores

@@ -24,10 +24,9 @@ from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict, judge
 from roofline_lab.predict.sweeps import search
 from roofline_lab.project import Arm, Project
-from roofline_lab.report import evidence_tables, tables
-from roofline_lab.report.load_numbers import load_numbers
-from roofline_lab.report.load_tables import load_sections
-from roofline_lab.report.residual_analysis import Analysis, analyses_of
+from roofline_lab.report import tables
+from roofline_lab.report.load import load_numbers, load_sections
+from roofline_lab.report.residuals import Analysis, analyses_of
 from roofline_lab.report.tables import Tables
 from roofline_lab.report.values import Values
 from roofline_lab.run_files import Row, error_rows
@@ -36,7 +35,7 @@ from roofline_lab.scoring.published import Comparison, Published, reproduce
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.table import numbers_of
 from roofline_lab.scoring.uncertainty import Uncertainty
-from roofline_lab.vocabulary import RowStatus, Scope
+from roofline_lab.vocabulary import Metric, RowStatus, Scope
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,11 @@ class MethodReport:
     rows: tuple[Row, ...]
     scores: Scores
     verdict: Verdict
-    layout: Tables
+    tables: Tables
     proportional: tuple[ProportionalArm, ...]
     explained: tuple[ExplainedCriterion, ...]
     uncertainty: Uncertainty
     search: Search | None = None
-
-    @property
-    def sweep_table(self) -> str:
-        """Error on the train experiments by value of the swept option; empty without a sweep."""
-        return tables.sweep(self.search) if self.search else ""
 
     @property
     def judging(self) -> Scores:
@@ -82,99 +76,26 @@ class MethodReport:
         return "; ".join(sorted({row["kernels"] for row in self.rows if row["status"] == RowStatus.OK})) or "none"
 
     @property
-    def error_table(self) -> str:
-        """Errors and gains per experiment."""
-        return self.layout.errors(self.scores)
-
-    @property
-    def workload_table(self) -> str:
-        """Errors and gains by workload."""
-        return self.layout.aggregates(self.judging, Scope.WORKLOAD)
-
-    @property
-    def family_table(self) -> str:
-        """Errors and gains by model family."""
-        return self.layout.aggregates(self.judging, Scope.FAMILY)
-
-    @property
-    def tp_table(self) -> str:
-        """Errors and gains by TP."""
-        return self.layout.aggregates(self.judging, Scope.TP)
-
-    @property
-    def load_point_table(self) -> str:
-        """Errors and gains by load point; empty where there is only one."""
-        points = {row.load_point for row in self.scores.rows}
-        return self.layout.aggregates(self.judging, Scope.LOAD_POINT) if len(points) > 1 else ""
-
-    @property
     def load_section(self) -> str:
         """How errors go with load; empty where load points were not replayed."""
         return load_sections(self.rows, self.judging, self.spec.shown_arms, self.spec.metrics, self.uncertainty)
 
     @property
-    def split_table(self) -> str:
-        """Errors and gains on the train and on the test experiments; empty without a split."""
-        return self.layout.aggregates(self.scores, Scope.SPLIT) if self.spec.split else ""
+    def has_load_points(self) -> bool:
+        """Whether experiments were compared at more than one load point."""
+        return len({row.load_point for row in self.scores.rows}) > 1
 
     @property
-    def control_arms_table(self) -> str:
-        """Overall errors of every arm; empty where the tables per experiment show them all."""
-        if len(self.spec.arms) == len(self.spec.shown_arms):
-            return ""
-        return tables.overall(self.judging, tuple(self.spec.arms), self.spec.metrics)
-
-    @property
-    def signed_table(self) -> str:
-        """Signed errors per experiment."""
-        return self.layout.signed_errors(self.scores)
-
-    @property
-    def gap_table(self) -> str:
-        """What each prediction lacks, in ms."""
-        return self.layout.gaps(self.scores)
-
-    @property
-    def latency_table(self) -> str:
-        """Measured and predicted latencies."""
-        return self.layout.latencies(self.scores)
-
-    @property
-    def tp_series_table(self) -> str:
-        """Gain along TP where one model and workload was measured at several."""
+    def trend_metric(self) -> Metric:
+        """The metric followed along TP: that of the first trend among the controls, else of the first criterion."""
         trends = [one for one in self.spec.controls if one.kind == "trend"] or list(self.spec.criteria)
-        return self.layout.tp_scaling(self.scores, trends[0].metric)
+        return trends[0].metric
 
     @property
-    def criteria_table(self) -> str:
-        """Criteria and controls with results."""
-        return tables.criteria(self.verdict)
-
-    @property
-    def uncertainty_table(self) -> str:
-        """How sure each criterion is."""
-        return evidence_tables.uncertainty(self.verdict)
-
-    @property
-    def proportional_table(self) -> str:
-        """Which arms are a constant multiple of the reference."""
-        return evidence_tables.proportional(self.proportional)
-
-    @property
-    def explained_gain_table(self) -> str:
-        """Per experiment: gain, and gain by the constant multiple alone."""
+    def judged_proportional(self) -> list[ProportionalArm]:
+        """Arms that are a constant multiple of the reference, in the metrics that criteria judge."""
         judged = {criterion.metric for criterion in self.spec.judged}
-        return evidence_tables.explained_gains([one for one in self.proportional if one.metric in judged])
-
-    @property
-    def explained_criteria_table(self) -> str:
-        """Criteria beside what the constant multiple alone gives."""
-        return evidence_tables.explained_criteria(self.explained)
-
-    @property
-    def unscored(self) -> str:
-        """Runs without a number, or an empty text."""
-        return tables.unscored(self.scores)
+        return [arm for arm in self.proportional if arm.metric in judged]
 
 
 @dataclass(frozen=True)
@@ -283,9 +204,9 @@ def _method_report(
     )
     found = proportional_arms(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
     explained = explain_criteria(spec.judged, scores, found, spec.reference_arm, uncertainty)
-    layout = Tables(spec.shown_arms, spec.metrics, settings.bold_above_pp)
+    shown = Tables(spec.shown_arms, spec.metrics, settings.bold_above_pp)
     method = project.methods[name]
-    return MethodReport(spec, method, arms, own, scores, verdict, layout, found, explained, uncertainty, found_value)
+    return MethodReport(spec, method, arms, own, scores, verdict, shown, found, explained, uncertainty, found_value)
 
 
 def _uncertainty(settings: Settings) -> Uncertainty:

@@ -15,13 +15,21 @@ from roofline_lab.hypotheses.verdict import VERDICT_FILE, verdict_text
 from roofline_lab.project import Project
 from roofline_lab.rendering import render, render_text
 from roofline_lab.report import tables
-from roofline_lab.report.audit import audit_table, preconditions
-from roofline_lab.report.claim_tables import design_table, difference_table, evidence_table, findings_table
+from roofline_lab.report.design import (
+    OPTION,
+    audit_table,
+    design_table,
+    difference_table,
+    evidence_table,
+    findings_table,
+    overhead_table,
+    preconditions,
+    scope_of,
+    seeds_in_words,
+)
 from roofline_lab.report.findings import MethodReport, Report, changes
-from roofline_lab.report.overhead_table import OPTION, overhead_table
 from roofline_lab.report.plots import MARKERS, Panel, Series, bars, scatter
-from roofline_lab.report.residual_analysis import analysis_figures
-from roofline_lab.report.scope import scope_of, seeds_in_words
+from roofline_lab.report.residuals import analysis_figures
 from roofline_lab.scoring.numbers import numbers_text
 from roofline_lab.scoring.published import Comparison, NotReproducible
 from roofline_lab.scoring.scores import ErrorRow, Scores
@@ -110,6 +118,7 @@ def _context(project: Project, report: Report) -> dict[str, Any]:
         "criteria_statements": [_statement(criterion) for criterion in report.headline.verdict.criteria],
         "design_table": design_table(report.spec, preconditions(report), seeds_in_words(report, project.settings)),
         "audit_table": audit_table(report),
+        "tables": tables,
         "scope": scope_of(project, report),
         "analyses": report.analyses,
         "changes": _changes_text(report) if len(report.methods) > 1 else "",
@@ -156,7 +165,7 @@ def _summary(report: Report) -> str:
             cells.append(pct(method.judging.mape(reference, metric)))
             for arm in others:
                 gain = tables.overall_gain(method.judging, metric, arm, reference)
-                cells += [pct(method.judging.mape(arm, metric)), pp(gain, bold_above=method.layout.bold_above_pp)]
+                cells += [pct(method.judging.mape(arm, metric)), pp(gain, bold_above=method.tables.bold_above_pp)]
         rows.append(cells)
     return table(header, rows, left=2)
 

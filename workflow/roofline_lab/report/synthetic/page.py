@@ -15,7 +15,7 @@ from roofline_lab.hypotheses.verdict import VERDICT_FILE, verdict_text
 from roofline_lab.project import Project
 from roofline_lab.rendering import render, render_text
 from roofline_lab.report import tables
-from roofline_lab.report.claim_tables import (
+from roofline_lab.report.design import (
     RATES,
     check_line,
     design_table,

@@ -1,8 +1,10 @@
-"""Tables of runs at every load point: what the load was, and how errors go with it.
+"""What a page and `numbers.csv` say of load points: what the load was, and how errors go with it.
 
-Every function takes result lines or scores of one method and returns markdown, empty where nothing
-was replayed at a load point. Means are given three ways: over load points, over experiments (each the
-mean of its load points) and over model families (each the mean of its experiments).
+Every table takes result lines or scores of one method and returns markdown, empty where nothing was replayed at a load
+point. Means are given three ways: over load points, over experiments (each the mean of its load points) and over model
+families (each the mean of its experiments). Of a load point at which the server, measured or simulated, was saturated
+no latency is given: it is judged by throughput and by whether saturation was predicted. A figure that was not measured
+has no line in `numbers.csv`; the page says why.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from typing import Any
 from roofline_lab.formatting import MISSING, pct, pp, table
 from roofline_lab.run_files import Row, figure_rows, overloaded_points, place_of
 from roofline_lab.scoring.errors import PERCENT, gain_pp, mean
+from roofline_lab.scoring.numbers import Number
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
 from roofline_lab.scoring.table import levels, load_points, mean_of, means, table_of
 from roofline_lab.scoring.uncertainty import Uncertainty
-from roofline_lab.vocabulary import Metric, RowStatus
+from roofline_lab.vocabulary import LoadFigure, Metric, RowStatus, Scope, Statistic
 
 # Lower edges of the classes that load points are put in: requests per second, and mixed steps in percent.
 RATE_EDGES = (0.0, 1.0, 4.0, 8.0)
@@ -291,3 +294,51 @@ def _share(part: int, whole: int) -> str:
 
 def _rate(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3g}"
+
+
+Line = tuple[LoadFigure, Statistic, float, str]
+BRANCHES = (LoadFigure.PREFILL_DOMINATES, LoadFigure.DECODE_DOMINATES, LoadFigure.BY_TOKENS)
+# As `configs/lab.yaml` names the units that tolerances are given for.
+UNITS = {"ms": "ms", "1/s": "per_s"}
+
+
+def load_numbers(rows: Sequence[Row]) -> tuple[Number, ...]:
+    """Return the figures of every load point that was replayed."""
+    figures = (
+        Number(row.method, row.arm, row.load_point, Scope.EXPERIMENT, row.experiment, *line)
+        for row in figure_rows(rows)
+        for line in _figure(row)
+    )
+    counts = (
+        Number(row["method"], row["arm"], row["load_point"], Scope.EXPERIMENT, row["experiment"], *line)
+        for row in rows
+        if "load" in row
+        for line in (*_saturation(row["load"]["saturated"]), *_shares(row["load"]["branches"], row["counters"]))
+    )
+    return (*figures, *counts)
+
+
+def _figure(row: ErrorRow) -> Iterator[Line]:
+    if row.metric not in list(LoadFigure) or row.status is RowStatus.SATURATED or row.measured is None:
+        return
+    name, unit = LoadFigure(row.metric), UNITS[row.unit]
+    yield name, Statistic.MEASURED, row.measured, unit
+    if row.is_scored and row.predicted is not None:
+        yield name, Statistic.PREDICTED, row.predicted, unit
+        yield name, Statistic.SIGNED_ERROR, row.signed_error_pct, "pct"
+        yield name, Statistic.MAPE, row.ape_pct, "pct"
+
+
+def _saturation(saturated: Mapping[str, bool | None]) -> Iterator[Line]:
+    for statistic in (Statistic.MEASURED, Statistic.PREDICTED):
+        if (known := saturated[statistic.value]) is not None:
+            yield LoadFigure.SATURATED, statistic, float(known), "flag"
+
+
+def _shares(branches: Mapping[str, int], counters: Mapping[str, int]) -> Iterator[Line]:
+    """Give mixed steps and the branch each of them takes, as percent of all steps."""
+    if not counters["steps"]:
+        return
+    counts = {LoadFigure.MIXED_STEPS: counters["mixed_steps"]} | {one: branches.get(one.value, 0) for one in BRANCHES}
+    for name, count in counts.items():
+        yield name, Statistic.SHARE, count / counters["steps"] * PERCENT, "pct"

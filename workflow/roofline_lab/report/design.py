@@ -1,18 +1,184 @@
-"""What a report covers, generated from its run matrix: models, hardware, load points, assumptions."""
+"""What a page says about its design: what differs between arms, the design rules, physical checks, scope.
+
+Generated from resolved arms, run matrix and finished rows, never typed. The first functions serve hypotheses of either
+kind.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from roofline_lab.config import Settings
+from roofline_lab.formatting import table
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.quality import flag_lines
 from roofline_lab.ground_truth.reading import Experiment
+from roofline_lab.hypotheses.arms import Arm, differences
+from roofline_lab.hypotheses.expectations import finding_text
+from roofline_lab.hypotheses.spec import Claim
 from roofline_lab.project import Project
-from roofline_lab.report.findings import Report
+from roofline_lab.report.findings import MethodReport, Report
 from roofline_lab.scoring.uncertainty import CLUSTER
+from roofline_lab.vocabulary import RowStatus
 from simulator.hardware import Hardware
+from simulator.model import Model
+from simulator.steptime.options import MfuRooflineOptions, NoOverhead
+from simulator.steptime.overhead import build_overhead
+
+# Renders an author's template; the second argument says where it stands.
+Text = Callable[[str, str], str]
+# Rates that are checked against a peak of the GPU.
+RATES = {"flops": "FLOP rate", "bytes": "byte rate"}
+# Whole microseconds and float sums may put a step this far above a peak it exactly reaches.
+PEAK_SLACK = 1e-6
+
+
+def difference_table(arms: Sequence[Arm]) -> str:
+    """Return the options in which any arm differs from the first, one column per arm."""
+    found = {arm.name: differences(arms[0], arm) for arm in arms[1:]}
+    keys = list(dict.fromkeys(key for one in found.values() for key in one))
+    rows = []
+    for key in keys:
+        base = arms[0].configuration.get(key)
+        others = [found[arm.name].get(key, (base, base))[1] for arm in arms[1:]]
+        rows.append([f"`{key}`", *(_shown(value) for value in (base, *others))])
+    return table(["Option", *(arm.name for arm in arms)], rows)
+
+
+def findings_table(spec: Claim, text: Text) -> str:
+    """Return the author's findings."""
+    rows = [
+        [finding_text(finding, index, text), finding.type.value, text(finding.action, "action")]
+        for index, finding in enumerate(spec.findings)
+    ]
+    return table(["Finding", "Type", "Action"], rows, left=3)
+
+
+def evidence_table(spec: Claim, text: Text) -> str:
+    """Return the author's evidence, with its confidence."""
+    rows = [
+        [
+            evidence.metric,
+            text(evidence.value, f"hypothesis.yaml: evidence.{i}"),
+            text(evidence.confidence, f"evidence.{i}"),
+        ]
+        for i, evidence in enumerate(spec.evidence)
+    ]
+    return table(["Metric", "Value", "Confidence"], rows, left=3)
+
+
+def design_table(spec: Claim, preconditions: str, seeds: str) -> str:
+    """Return rules ED-1 to ED-6 with what was done about each.
+
+    The rules are the ED list of the upstream experiment standards; what a machine can check was checked before the run.
+
+    Parameters
+    ----------
+    preconditions, seeds
+        What is said about rules ED-3 and ED-4.
+    """
+    references = ", ".join(f"`{name}`" for name in spec.references) or "no earlier hypothesis is referenced"
+    varied = ", ".join(f"`{name}`" for name in spec.varied)
+    rows = [
+        ["ED-1", "one dimension varies", f"checked before the run: arms differ only in {varied}"],
+        ["ED-2", "a regime where the effect vanishes", spec.vanishing or "none declared"],
+        ["ED-3", "preconditions", f"checked before the run: {preconditions}"],
+        ["ED-4", "seeds", seeds],
+        ["ED-5", "reproducible", "one command; content hashes of every input in provenance.json"],
+        ["ED-6", "difference to the referenced experiment", references],
+    ]
+    return table(["Rule", "Asks for", "Here"], rows, left=3)
+
+
+def check_line(title: str, check: str, holds: bool, observed: str) -> list[str]:
+    """Return one line of an audit table: what was checked on finished rows, and whether it holds."""
+    return [title, check, "holds" if holds else "**violated**", observed]
+
+
+def peak_line(title: str, rate: str, share: float, where: str) -> list[str]:
+    """Return the line that says whether any step implies more than the GPU's peak.
+
+    Parameters
+    ----------
+    rate
+        A key of `RATES`.
+    share
+        Largest rate any step implies, as a share of the peak.
+    where
+        The step.
+    """
+    check = f"no step implies a {RATES[rate]} above the GPU's peak"
+    return check_line(title, check, share <= 1 + PEAK_SLACK, f"{share * 100:.1f} % of the peak ({where})")
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else str(value)
+
+
+def preconditions(report: Report) -> str:
+    """Return what was checked about experiments, models and options before anything ran."""
+    points = sum(len(experiment.load_points) for experiment in report.experiments)
+    return (
+        f"{len(report.experiments)} experiments with {points} load points have a source, "
+        "plausible units and consistent means; their models and GPUs are described; every option is known"
+    )
+
+
+def audit_table(report: Report) -> str:
+    """Return what was checked on the finished runs, one line per method and check."""
+    rows = [row for method in report.methods for row in _method_audit(method)]
+    return table(["Method", "Check", "Result", "Observed"], rows, left=4)
+
+
+def _method_audit(report: MethodReport) -> list[list[str]]:
+    title = report.method.title
+    done = [row for row in report.rows if row["status"] == RowStatus.OK]
+    complete, observed = len(done) == len(report.rows), f"{len(done)} of {len(report.rows)}"
+    lines = [check_line(title, "every run of the matrix has a number", complete, observed)]
+    priced = [row for row in done if "peak_shares" in row]
+    for rate in RATES if priced else ():
+        worst = max(priced, key=lambda row: (row["peak_shares"][rate], row["experiment"], row["arm"]))
+        lines.append(peak_line(title, rate, worst["peak_shares"][rate], f"{worst['experiment']}, {worst['arm']}"))
+    return lines
+
+
+OPTION = "overhead"
+
+
+def overhead_table(project: Project, experiments: Sequence[Experiment], arms: Sequence[Arm]) -> str:
+    """Return us per step, and on top per prefill request of a pure and of a mixed step, for every arm that has any.
+
+    Empty where no arm has an overhead.
+    """
+    described = [(arm.name, arm.steptime) for arm in arms if _has_overhead(arm)]
+    if not described:
+        return ""
+    header = ["Model", "Layers", "TP"]
+    for name, _ in described:
+        header += [f"{name}: per step [us]", "per prefill request [us]", "the same in a mixed step [us]"]
+    rows = []
+    for identifier, tensor_parallel in dict.fromkeys(
+        (experiment.model, experiment.tensor_parallel) for experiment in experiments
+    ):
+        model = project.model(identifier)
+        cells = [f"`{identifier}`", str(model.num_hidden_layers), str(tensor_parallel)]
+        for _, options in described:
+            assert isinstance(options, MfuRooflineOptions), "checked by _has_overhead"
+            cells += [f"{value:,.0f}" for value in overhead_parts_us(options, model, tensor_parallel)]
+        rows.append(cells)
+    return table(header, rows)
+
+
+def overhead_parts_us(options: MfuRooflineOptions, model: Model, tensor_parallel: int) -> tuple[float, float, float]:
+    """Return us per step, and us a prefill request adds alone and beside a decode; at batch sizes without growth."""
+    overhead = build_overhead(options.overhead, model.num_hidden_layers, tensor_parallel)
+    step = overhead(0, 1)
+    return step, overhead(1, 0) - step, overhead(1, 1) - step
+
+
+def _has_overhead(arm: Arm) -> bool:
+    return isinstance(arm.steptime, MfuRooflineOptions) and not isinstance(arm.steptime.overhead, NoOverhead)
 
 
 @dataclass(frozen=True)
