@@ -174,7 +174,7 @@ def error_with(residuals: Iterable[Residual], metric: str, one: Suggestion) -> f
     figures = [each.figure(metric) for each in chosen]
     measured = np.array([each.measured_ms for each in figures], dtype=float)
     relative = np.array([each.relative for each in figures])
-    return float(np.mean(np.abs(relative + one.constant * np.array(amounts, dtype=float) / measured))) * PERCENT
+    return mean(np.abs(relative + one.constant * np.array(amounts, dtype=float) / measured).tolist()) * PERCENT
 
 
 def _order(fit: _Fit) -> tuple[bool, float]:
