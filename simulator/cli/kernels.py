@@ -104,7 +104,11 @@ class DecodeQuestion(ModelName):
     kv: Tokens
 
 
-QUESTIONS = {"gemm": GemmQuestion, "attn_prefill": PrefillQuestion, "attn_decode": DecodeQuestion}
+QUESTIONS: dict[str, type[GemmQuestion | PrefillQuestion | DecodeQuestion]] = {
+    "gemm": GemmQuestion,
+    "attn_prefill": PrefillQuestion,
+    "attn_decode": DecodeQuestion,
+}
 
 
 def price_command(arguments: Namespace) -> int:

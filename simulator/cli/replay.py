@@ -54,7 +54,11 @@ from simulator.validation import Count, Finite, NonNegativeInt, StrictModel, con
 from simulator.workload.trace import load_trace
 
 COEFFICIENTS = 3
-SCHEDULERS = {"fcfs": "fcfs", "sjf": "shortest_job", "priority-fcfs": "priority"}
+SCHEDULERS: Mapping[str, Literal["fcfs", "shortest_job", "priority"]] = {
+    "fcfs": "fcfs",
+    "sjf": "shortest_job",
+    "priority-fcfs": "priority",
+}
 
 # Names of the engine's options in upstream, and here.
 ENGINE_KEYS = {

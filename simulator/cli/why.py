@@ -15,7 +15,7 @@ from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import MICROSECONDS, LookupUse, PhaseCost, StepCost
 from simulator.steptime.observers import BottleneckObserver
 
-# Explaining a step costs up to a few milliseconds; of longer runs, evenly spaced steps stand for the rest.
+# Explaining a step costs up to a few milliseconds.
 MAX_EXPLAINED_STEPS = 400
 
 US_PER_MS = 1000
@@ -32,7 +32,9 @@ def explain_run(step_time: StepTimeModel, steps: Sequence[StepRecord]) -> dict[s
     if not steps:
         return {"bottlenecks": None, "typical_step": None}
     observer = BottleneckObserver(step_time)
-    for step in _sample(steps):
+    # Evenly spaced steps stand for the rest of a long run.
+    sampled = min(len(steps), MAX_EXPLAINED_STEPS)
+    for step in (steps[place * len(steps) // sampled] for place in range(sampled)):
         observer.step_time_us(BatchSums.of(batch_of(step), step_time.kv_breakpoints))
     typical = typical_step(steps)
     cost = step_time.explain(batch_of(typical))
@@ -121,9 +123,3 @@ def _kernel_line(lookups: Sequence[LookupUse]) -> str:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * MICROSECONDS / US_PER_MS:.3f}"
-
-
-def _sample(steps: Sequence[StepRecord]) -> Sequence[StepRecord]:
-    if len(steps) <= MAX_EXPLAINED_STEPS:
-        return steps
-    return [steps[place * len(steps) // MAX_EXPLAINED_STEPS] for place in range(MAX_EXPLAINED_STEPS)]

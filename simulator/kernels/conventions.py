@@ -194,6 +194,11 @@ class Candidate:
     known: tuple[KnownPeak, ...]
     best_rate_tflops: float
 
+    @property
+    def middle_tflops(self) -> float:
+        """Middle of the interval, or its lower end where it has no upper one."""
+        return self.low_tflops if math.isinf(self.high_tflops) else (self.low_tflops + self.high_tflops) / 2
+
 
 @dataclass(frozen=True, slots=True)
 class Denominator:
@@ -233,9 +238,9 @@ def infer_denominator(samples: Sequence[Sample]) -> Denominator:
     candidates = [_candidate(samples, counting) for counting in samples[0].flops]
     ranked = sorted(candidates, key=lambda candidate: _rank(candidate, dtype), reverse=True)
     chosen, others = ranked[0], tuple(ranked[1:])
-    preferred = _preferred(chosen.known, dtype)
+    preferred = tuple(sorted(chosen.known, key=lambda peak: (dtype not in (None, peak.dtype), peak.tflops)))
     chosen = replace(chosen, known=preferred)
-    tflops = preferred[0].tflops if preferred else _middle(chosen)
+    tflops = preferred[0].tflops if preferred else chosen.middle_tflops
     reasons = (*_why_chosen(chosen, others, dtype, len(samples)), *_why_above_one(samples, chosen, tflops))
     return Denominator(chosen, others, tflops, len(samples), reasons)
 
@@ -288,14 +293,15 @@ def decode_sample(shape: AttentionShape, tp: int, row: DecodeRow) -> Sample:
 
 
 def _candidate(samples: Sequence[Sample], counting: str) -> Candidate:
-    low, high, agreeing = _densest([_admitted(sample.tflops(counting), sample.mfu) for sample in samples])
+    """Find the peaks that round the most rows' rates to the MFU printed."""
+    rates = [sample.tflops(counting) for sample in samples]
+    admitted = [
+        (rate / (sample.mfu + HALF_STEP), rate / (sample.mfu - HALF_STEP) if sample.mfu > HALF_STEP else math.inf)
+        for rate, sample in zip(rates, samples, strict=True)
+    ]
+    low, high, agreeing = _densest(admitted)
     known = tuple(peak for peak in KNOWN_PEAKS if low <= peak.tflops <= high)
-    return Candidate(counting, low, high, agreeing, known, max(sample.tflops(counting) for sample in samples))
-
-
-def _admitted(rate_tflops: float, mfu: float) -> tuple[float, float]:
-    """Return the peaks that round this rate to the printed MFU."""
-    return rate_tflops / (mfu + HALF_STEP), rate_tflops / (mfu - HALF_STEP) if mfu > HALF_STEP else math.inf
+    return Candidate(counting, low, high, agreeing, known, max(rates))
 
 
 def _densest(intervals: Sequence[tuple[float, float]]) -> tuple[float, float, int]:
@@ -314,16 +320,6 @@ def _rank(candidate: Candidate, dtype: str | None) -> tuple[int, bool, bool, flo
     """Prefer more rows, then a peak of the stated data type, then any published peak, then fewer FLOPs."""
     fitting = any(dtype in (None, peak.dtype) for peak in candidate.known)
     return candidate.agreeing, fitting, bool(candidate.known), -candidate.best_rate_tflops
-
-
-def _preferred(known: tuple[KnownPeak, ...], dtype: str | None) -> tuple[KnownPeak, ...]:
-    return tuple(sorted(known, key=lambda peak: (dtype not in (None, peak.dtype), peak.tflops)))
-
-
-def _middle(candidate: Candidate) -> float:
-    if math.isinf(candidate.high_tflops):
-        return candidate.low_tflops
-    return (candidate.low_tflops + candidate.high_tflops) / 2
 
 
 def _why_chosen(chosen: Candidate, others: Sequence[Candidate], dtype: str | None, rows: int) -> tuple[str, ...]:

@@ -268,14 +268,13 @@ def _file(
         },
         "curves": {name: curve.model_dump() for name, curve in fitted.items()},
         "spans": _spans(tables),
-        "curve_fits": {curve: _curve_errors(samples, curve, parameters[curve]) for curve in sorted(parameters)},
+        "curve_fits": {
+            curve: _errors([sample for entry in samples if entry.curve == curve for sample in entry.fitted], found)
+            for curve, found in sorted(parameters.items())
+        },
         "table_fits": tuple(_table_fit(entry, parameters[entry.curve]) for entry in samples),
     }
     return AnalyticFile.model_validate(content)
-
-
-def _curve_errors(samples: Sequence[_TableSamples], curve: str, parameters: Sequence[float]) -> dict[str, float] | None:
-    return _errors([sample for entry in samples if entry.curve == curve for sample in entry.fitted], parameters)
 
 
 def _table_fit(entry: _TableSamples, parameters: Sequence[float]) -> dict[str, object]:

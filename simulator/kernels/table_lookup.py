@@ -398,6 +398,7 @@ class DecodeGrid:
         """Return seconds per [batch][kv]; a hole continues its neighbour in proportion to KV tokens."""
         grid: list[list[float]] = []
         for batch_size in self.batches:
+            own = [row for row in self._rows if row.batch_size == batch_size]
             line: list[float] = []
             for place, kv_len in enumerate(self.kv_lens):
                 position = self._position.get((batch_size, kv_len))
@@ -405,19 +406,10 @@ class DecodeGrid:
                     line.append(self._rows[position].latency_us * MICRO)
                 elif place > 0:
                     line.append(line[-1] * kv_len / self.kv_lens[place - 1])
-                else:
-                    line.append(self._first_known(batch_size))
+                else:  # the latency of the shortest KV timed is a floor for shorter ones
+                    line.append(min(own, key=lambda row: row.kv_len).latency_us * MICRO)
             grid.append(line)
         return tuple(tuple(line) for line in grid)
-
-    def _first_known(self, batch_size: int) -> float:
-        """Return the latency of a batch size's shortest KV, a floor for shorter ones."""
-        return (
-            next(
-                row.latency_us for row in sorted(self._rows, key=lambda row: row.kv_len) if row.batch_size == batch_size
-            )
-            * MICRO
-        )
 
 
 def _usable_by_batch(rows: tuple[DecodeRow, ...]) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:

@@ -175,7 +175,8 @@ class StepCost:
         lines = [self._headline()]
         lines += [_phase_line(name, phase) for name, phase in self.phases()]
         if self.terms:
-            lines.append(_term_line(self.terms))
+            shown = ", ".join(f"{term.name} {term.us / 1e3:.3f} ms ({term.what})" for term in self.terms if term.us)
+            lines.append(f"  terms: {shown}")
         if self.lookups:
             lines.append(_lookup_line(self.lookups))
         if self.notes:
@@ -197,6 +198,7 @@ def _phase_line(name: str, phase: PhaseCost) -> str:
     compute = f"GEMM {phase.gemm_s * 1e3:.3f} + attention {phase.attention_s * 1e3:.3f}"
     if phase.vector_s:
         compute += f" + vector {phase.vector_s * 1e3:.3f}"
+    rate = f"{phase.bytes / phase.memory_s / 1e12:.2f} TB/s" if phase.memory_s else "no rate"
     volume = (
         f"weights {_gigabytes(phase.weight_bytes)}, KV {_gigabytes(phase.kv_bytes)}, "
         f"activations {_gigabytes(phase.activation_bytes)}"
@@ -204,13 +206,8 @@ def _phase_line(name: str, phase: PhaseCost) -> str:
     return (
         f"  {name}: {phase.requests} request(s), {phase.new_tokens} new and {phase.past_tokens} past tokens: "
         f"{phase.seconds * 1e3:.3f} ms, {phase.bottleneck}-bound: compute {phase.compute_s * 1e3:.3f} ms ({compute}), "
-        f"memory {phase.memory_s * 1e3:.3f} ms ({volume} at {_rate(phase)} per GPU)"
+        f"memory {phase.memory_s * 1e3:.3f} ms ({volume} at {rate} per GPU)"
     )
-
-
-def _term_line(terms: tuple[Term, ...]) -> str:
-    shown = ", ".join(f"{term.name} {term.us / 1e3:.3f} ms ({term.what})" for term in terms if term.us)
-    return f"  terms: {shown}"
 
 
 def _lookup_line(lookups: tuple[LookupUse, ...]) -> str:
@@ -219,10 +216,6 @@ def _lookup_line(lookups: tuple[LookupUse, ...]) -> str:
     borrowed = sum(use.fallback for use in lookups)
     where = f"; farthest {farthest.kernel} {farthest.asked} from {farthest.used}" if farthest.distance else ""
     return f"  kernels: {len(lookups)} look-ups, {outside} outside the table, {borrowed} borrowed{where}"
-
-
-def _rate(phase: PhaseCost) -> str:
-    return f"{phase.bytes / phase.memory_s / 1e12:.2f} TB/s" if phase.memory_s else "no rate"
 
 
 def _gigabytes(count: float) -> str:

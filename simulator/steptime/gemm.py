@@ -213,11 +213,8 @@ def _one_gemm(
     def by_seconds(m: int, k: int, n: int) -> float:
         return kernels.gemm_seconds(m, k, n, dtype=dtype, phase=phase)
 
-    bare = by_seconds if _in_seconds(options) else by_mfu
+    in_seconds = isinstance(options.mfu, KernelMfuOptions) and options.mfu.style == "seconds"
+    bare = by_seconds if in_seconds else by_mfu
     if not (options.gemm_memory_floor or options.per_component_roofline):
         return bare
     return lambda m, k, n: max(bare(m, k, n), k * n * weight_bytes / bandwidth)
-
-
-def _in_seconds(options: MfuRooflineOptions) -> bool:
-    return isinstance(options.mfu, KernelMfuOptions) and options.mfu.style == "seconds"

@@ -58,7 +58,8 @@ def choose_kernels(
         return MeasuredKernels(tables, chosen.policy)
     if embedded is None:
         raise ConfigError(f"mfu.source: '{chosen.source}' needs the fitted curves of a GPU, and none were given")
-    same = _same_peaks(embedded, hardware)
+    peaks = embedded.peaks
+    same = (peaks.bf16_flops, peaks.bandwidth) == (hardware.peak_flops, hardware.peak_bandwidth)
     if chosen.source == "embedded":
         return embedded if same else embedded.on(hardware)
     if chosen.style == "seconds" and not same:
@@ -69,7 +70,3 @@ def choose_kernels(
     from simulator.kernels.tabulated import tabulated_kernels
 
     return tabulated_kernels(embedded, chosen.policy)
-
-
-def _same_peaks(kernels: AnalyticKernels, hardware: Hardware) -> bool:
-    return (kernels.peaks.bf16_flops, kernels.peaks.bandwidth) == (hardware.peak_flops, hardware.peak_bandwidth)

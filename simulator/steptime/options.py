@@ -267,7 +267,8 @@ class MfuRooflineOptions(StrictModel):
     def _consistent(self) -> MfuRooflineOptions:
         if self.kv_bandwidth_efficiency is not None and self.kv_bandwidth_growth is not None:
             raise ValueError("kv_bandwidth_efficiency and kv_bandwidth_growth exclude each other; give one")
-        if not _ascending(self.kv_bucket_edges):
+        edges = self.kv_bucket_edges
+        if not edges or any(low >= high for low, high in pairwise(edges)):
             raise ValueError("kv_bucket_edges must be a non-empty ascending list of token counts")
         if not self.compute_term and (self.per_component_roofline or self.gemm_memory_floor):
             raise ValueError("per_component_roofline and gemm_memory_floor need compute_term: true")
@@ -284,10 +285,6 @@ class MfuRooflineOptions(StrictModel):
     def causal_divisor_on(self, hardware_id: str) -> float:
         """Dense over causal FLOPs on one GPU."""
         return self.causal_divisor_by_gpu.get(hardware_id, self.causal_divisor)
-
-
-def _ascending(edges: tuple[int, ...]) -> bool:
-    return bool(edges) and all(low < high for low, high in pairwise(edges))
 
 
 class CalibratedPhysicsOptions(StrictModel):

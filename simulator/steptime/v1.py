@@ -29,7 +29,7 @@ from simulator.steptime.linear import EVERYTHING
 from simulator.steptime.options import ACTIVATION_FRACTIONS, KV_READ_FRACTIONS, PhaseCombination
 from simulator.steptime.overhead import Overhead, all_reduce_us, per_phase
 from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, gemm_flops_per_token
-from simulator.steptime.v1_parameters import CalibratedRooflineOptions, V1Parameters
+from simulator.steptime.v1_parameters import CalibratedRooflineOptions
 
 # Rate of the vector units over the tensor-core peak; fixed in v1_a, a parameter later.
 V1A_VECTOR_FRACTION = 0.1
@@ -207,7 +207,9 @@ def _rates(options: CalibratedRooflineOptions, tp: int) -> tuple[PhaseRates, Pha
             PhaseRates(peak * p.mfu_decode * tp, vector, bandwidth * tp),
         )
     prefill_speedup = tp**p.tp_scaling_exponent
-    decode_speedup = _decode_speedup(options.variant, p, tp)
+    # An exponent of 0 means 1, as upstream reads it.
+    exponent = p.decode_tp_scaling_exponent
+    decode_speedup = tp**exponent if options.variant == "v1_c" and exponent else float(tp)
     vector = peak * p.vector_peak_fraction
     return (
         PhaseRates(
@@ -221,12 +223,6 @@ def _rates(options: CalibratedRooflineOptions, tp: int) -> tuple[PhaseRates, Pha
             bandwidth * p.decode_bw_factor * decode_speedup,
         ),
     )
-
-
-def _decode_speedup(variant: str, parameters: V1Parameters, tp: int) -> float:
-    """Return by how much TP divides decode time; an exponent of 0 means 1, as upstream reads it."""
-    exponent = parameters.decode_tp_scaling_exponent
-    return tp**exponent if variant == "v1_c" and exponent else float(tp)
 
 
 def _overhead(options: CalibratedRooflineOptions, model: Model) -> Overhead:
