@@ -117,8 +117,8 @@ def test_means_that_are_not_those_of_the_recorded_requests_are_found(project, tm
             content["load_points"][0]["measured"][name]["value"] *= 1.1
 
     (seen,) = unflagged(experiment, seen_in(edited(experiment, project, raise_means)))
-    assert seen.finding.flag is Flag.FIGURES_CONTRADICT
-    assert "ttft_mean" in seen.finding.text
+    assert seen.flag is Flag.FIGURES_CONTRADICT
+    assert "ttft_mean" in seen.text
 
 
 def test_a_second_import_of_the_same_files_is_a_copy(project, tmp_path):
@@ -134,7 +134,7 @@ def test_a_copy_is_asked_of_the_later_run_only(project, tmp_path, name):
     assert Flag.COPY_OF_ANOTHER_RUN in flags(second)
     assert unflagged(first, seen_among(first, [first, second])) == []
     unsaid = [replaced.model_copy(update={"quality": ()}) for replaced in (first, second)]
-    asked = [[seen.finding.flag for seen in seen_among(one, unsaid)] for one in unsaid]
+    asked = [[seen.flag for seen in seen_among(one, unsaid)] for one in unsaid]
     assert sorted(map(len, asked)) == [0, 1]
 
 
@@ -144,7 +144,7 @@ def test_one_configuration_with_two_results_is_a_contradiction(project, tmp_path
     assert "mine has the same configuration" in flags(other)[Flag.FIGURES_CONTRADICT].text
     assert "ttft_mean 80.95 and 50.95" in flags(other)[Flag.FIGURES_CONTRADICT].text
     near = imported(project, tmp_path / "t", sent(ttft_s=0.0505), name="near")
-    assert [seen for seen in seen_among(near, [one]) if seen.finding.flag is Flag.FIGURES_CONTRADICT] == []
+    assert [seen for seen in seen_among(near, [one]) if seen.flag is Flag.FIGURES_CONTRADICT] == []
 
 
 def test_a_tail_that_only_the_lighter_stage_has_is_a_cold_start(project):
@@ -152,18 +152,18 @@ def test_a_tail_that_only_the_lighter_stage_has_is_a_cold_start(project):
     shutil.copytree(ROOT / "ground_truth" / experiment_id, project / "ground_truth" / experiment_id)
     experiment = load_experiment(project / "ground_truth" / experiment_id)
     (seen,) = seen_in(experiment)
-    assert (seen.finding.flag, seen.load_points) == (Flag.COLD_START_INCLUDED, ("stage_0",))
-    assert "138.6 ms" in seen.finding.text
-    assert "79.8 ms" in seen.finding.text
+    assert (seen.flag, seen.load_points) == (Flag.COLD_START_INCLUDED, ("stage_0",))
+    assert "138.6 ms" in seen.text
+    assert "79.8 ms" in seen.text
 
 
 def test_what_is_flagged_already_is_not_asked_for_again(project, tmp_path):
     requests = [Sent(0.0, 200, 30, 0.9, 0.01), *sent()[1:]]
     experiment = imported(project, tmp_path / "r", requests)
-    assert [seen.finding.flag for seen in seen_in(experiment)] == [Flag.COLD_START_INCLUDED]
+    assert [seen.flag for seen in seen_in(experiment)] == [Flag.COLD_START_INCLUDED]
     assert unflagged(experiment, seen_in(experiment)) == []
     bare = edited(experiment, project, lambda content: content.pop("quality"))
-    assert [seen.finding.flag for seen in unflagged(bare, seen_in(bare))] == [Flag.COLD_START_INCLUDED]
+    assert [seen.flag for seen in unflagged(bare, seen_in(bare))] == [Flag.COLD_START_INCLUDED]
 
 
 def test_the_projects_own_experiments_flag_everything_they_show():

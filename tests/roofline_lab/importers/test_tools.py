@@ -18,7 +18,7 @@ MADE_UP = '''
 import datetime
 import json
 
-from roofline_lab.importers.common import Notes, figures, measurement, only_file
+from roofline_lab.importers.common import Notes, measured_metrics, measurement, only_file
 
 TOOL = "made-up"
 MARKS = frozenset({"made_up_version"})
@@ -43,7 +43,7 @@ def read(path):
                 "id": "one",
                 "arrivals": {"kind": "closed_loop", "concurrency": 1},
                 "requests": {"sent": content["count"], "completed": content["count"], "basis": "The file."},
-                "measured": figures(str(path), {"ttft_mean": content["ttft_ms"], "e2e_mean": content["e2e_ms"]}, {}),
+                "measured": measured_metrics(str(path), {"ttft_mean": content["ttft_ms"], "e2e_mean": content["e2e_ms"]}, {}),
             }
         ],
         notes=Notes(),

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _lines(shown: Inspection) -> Iterator[str]:
     yield shown.title
     yield ""
-    yield _figures(shown)
+    yield _metrics(shown)
     if shown.both_sides:
         yield ""
         yield "Client and server, ms:"
@@ -73,12 +73,12 @@ def _lines(shown: Inspection) -> Iterator[str]:
         yield f"Not found, or too few numbers to tell: {', '.join(shown.not_found)}"
 
 
-def _figures(shown: Inspection) -> str:
+def _metrics(shown: Inspection) -> str:
     names = [f"{metric}_{rank}" for metric in ("ttft", "tpot", "e2e") for rank in ("mean", "p50", "p90", "p99")]
-    there = [name for name in names if any(name in point.figures for point in shown.points)]
+    there = [name for name in names if any(name in point.metrics for point in shown.points)]
     header = ["Load point, ms", "sent", "completed", *(name.replace("_", " ").upper() for name in there)]
     rows = [
-        [point.id, str(point.sent), str(point.completed), *(_ms(point.figures.get(name)) for name in there)]
+        [point.id, str(point.sent), str(point.completed), *(_ms(point.metrics.get(name)) for name in there)]
         for point in shown.points
     ]
     return table(header, rows)

@@ -198,7 +198,7 @@ class Experiment(StrictModel):
         any, was not published.
         """
         point = self.point(load_point)
-        recorded = [one for one in self.measured_requests(load_point) if one.completed]
+        recorded = [request for request in self.measured_requests(load_point) if request.completed]
         if recorded:
             concurrency = point.arrivals.concurrency if point.arrivals.kind == "closed_loop" else None
             return Workload(replayed(recorded), concurrency)

@@ -217,7 +217,7 @@ def measurement(
 # --- figures ----------------------------------------------------------------------------------
 
 
-def figures(source: str, values: Mapping[str, float | None], definitions: Mapping[str, str]) -> dict[str, Any]:
+def measured_metrics(source: str, values: Mapping[str, float | None], definitions: Mapping[str, str]) -> dict[str, Any]:
     """Return the figures that were measured, as the format writes them, latencies in ms.
 
     None was not measured, nor was 0 between tokens or per second.

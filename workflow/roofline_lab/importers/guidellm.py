@@ -33,7 +33,7 @@ from roofline_lab.importers.common import (
     Number,
     WholeNumber,
     day_of,
-    figures,
+    measured_metrics,
     measurement,
     only_file,
     refuse_impossible,
@@ -452,7 +452,7 @@ def _measured(point: _Point, duration_s: float, notes: Notes) -> dict[str, Any]:
         values["tpot_mean"] = point.itl.mean
     notes.converted("request_latency was in seconds and is written in ms, as E2E.")
     notes.converted("Throughput is completed requests, and their tokens, from first request to last answer.")
-    return figures(point.source, values, {"tpot": definition, "itl": "inter_token"})
+    return measured_metrics(point.source, values, {"tpot": definition, "itl": "inter_token"})
 
 
 def _look_at_definitions(point: _Point, notes: Notes) -> None:

@@ -99,7 +99,7 @@ def synthetic_settings(report: Mapping[str, Any], profile: Mapping[str, Any]) ->
         profile.get("random-seed"),
         profile.get("random_seed"),
     )
-    seed = next((one for one in seeds if isinstance(one, int) and one >= 0), GUIDELLM_DEFAULT_SEED)
+    seed = next((seed for seed in seeds if isinstance(seed, int) and seed >= 0), GUIDELLM_DEFAULT_SEED)
     for given in (arguments.get("data"), spec.get("data"), profile.get("data")):
         description = given[0] if isinstance(given, list) and given else given
         if isinstance(description, str):

@@ -35,7 +35,7 @@ from roofline_lab.importers.common import (
     Measurement,
     Notes,
     WholeNumber,
-    figures,
+    measured_metrics,
     measurement,
     refuse_impossible,
     refuse_longer_than_run,
@@ -117,7 +117,7 @@ class _Summary:
         """Return the same in another unit."""
         return _Summary(self.mean * factor, {rank: value * factor for rank, value in self.ranks.items()})
 
-    def figures(self, name: str) -> dict[str, float | None]:
+    def metrics(self, name: str) -> dict[str, float | None]:
         """Return mean and percentiles under their metric names."""
         return {f"{name}_mean": self.mean} | {f"{name}_{rank}": self.at(rank) for rank in ("p50", "p90", "p99")}
 
@@ -341,8 +341,8 @@ def _measured(stage: _Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
     ttft, e2e = stage.ttft.scaled(MS_PER_S), stage.e2e.scaled(MS_PER_S)
     notes.converted("Latencies were in seconds and are written in ms.")
     values: dict[str, float | None] = {
-        **ttft.figures("ttft"),
-        **e2e.figures("e2e"),
+        **ttft.metrics("ttft"),
+        **e2e.metrics("e2e"),
         **_between_tokens(stage, ttft.mean, e2e.mean, tokens, notes),
         "request_throughput": stage.requests_per_s,
         "output_token_throughput": stage.requests_per_s * tokens,
@@ -353,7 +353,7 @@ def _measured(stage: _Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
         notes.converted(
             "Output lengths and token throughput are those of the profile, as the server must generate them."
         )
-    return figures(str(stage.path), values, {"tpot": "inter_token", "itl": "pooled_gaps"})
+    return measured_metrics(str(stage.path), values, {"tpot": "inter_token", "itl": "pooled_gaps"})
 
 
 def _stream_lines(stage: _Stage, tokens: float | None) -> Finding | None:
@@ -375,10 +375,10 @@ def _between_tokens(
     if finding is None:
         if gaps is not None:
             _refuse_unexplained(stage, gaps)
-        return tpot.figures("tpot") | (gaps.figures("itl") if gaps else {})
+        return tpot.metrics("tpot") | (gaps.metrics("itl") if gaps else {})
     notes.flag(finding, "corrected", stage.id)
     notes.converted("TPOT is multiplied by (2 N + 1) / (N - 1), as the client had counted 2 N + 2 stream lines.")
-    values = tpot.scaled(finding.value).figures("tpot") | {"tpot_mean": itl_from_means_ms(e2e_ms, ttft_ms, tokens)}
+    values = tpot.scaled(finding.value).metrics("tpot") | {"tpot_mean": itl_from_means_ms(e2e_ms, ttft_ms, tokens)}
     if gaps is not None:
         notes.converted("Half of the reported gaps are empty: ITL p50, p90, p98 are the reported p75, p95, p99.")
         values |= {f"itl_p{rank}": gaps.at(f"p{stream_line_percentile(rank):g}") for rank in (50, 90, 98)}
@@ -438,7 +438,11 @@ def _requests(folder: Path, profile: Profile, stages: Sequence[_Stage], notes: N
 
 def _of_counts(answered: Sequence[SentRequest], profile: Profile) -> Iterator[Finding | None]:
     """Yield what the client's counts show: lengths that took no time, times that are no tokens."""
-    counted = [(one.client_tokens, one.end_s - one.start_s) for one in answered if not math.isnan(one.client_tokens)]
+    counted = [
+        (request.client_tokens, request.end_s - request.start_s)
+        for request in answered
+        if not math.isnan(request.client_tokens)
+    ]
     yield lint.lengths_unrelated_to_time([tokens for tokens, _ in counted], [time_s for _, time_s in counted])
     events = [int(request.events) for request in answered if request.events]
     yield lint.stream_events_counted(events, profile.output_tokens or 0)

@@ -30,12 +30,12 @@ STATED = (Flag.USED_FOR_FITTING, Flag.SETTING_ASSUMED, Flag.LENGTHS_UNKNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One load point: counts, and figures in ms by name; what was not measured is absent."""
+    """One load point: counts, and metrics in ms by name; what was not measured is absent."""
 
     id: str
     sent: int
     completed: int
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +134,12 @@ def of_experiment(experiment: Experiment) -> Inspection:
             point.id,
             point.requests.sent,
             point.requests.completed,
-            {name: figure.value for name, figure in point.measured.items()},
+            {name: metric.value for name, metric in point.measured.items()},
         )
         for point in experiment.load_points
     ]
     title = f"{experiment.id}: {experiment.model} on {experiment.hardware}, measured by {experiment.tool}"
-    return Inspection(title, tuple(points), (*experiment.quality, *(pitfall.quality() for pitfall in seen)))
+    return Inspection(title, tuple(points), (*experiment.quality, *seen))
 
 
 def of_trace(trace: Trace) -> Inspection:
@@ -183,13 +183,13 @@ def _flags(points: Sequence[str], findings: Iterable[Finding | None]) -> Iterato
 
 def _traced_point(name: str, requests: Sequence[MeasuredRequest]) -> Point:
     done = [request for request in requests if request.completed]
-    figures = {
+    metrics = {
         key: value
         for metric in ("ttft", "e2e", "tpot")
         for key, value in statistics_of(metric, _given(done, f"{metric}_ms")).items()
         if value is not None
     }
-    return Point(name, len(requests), len(done), figures)
+    return Point(name, len(requests), len(done), metrics)
 
 
 def _given(requests: Sequence[MeasuredRequest], name: str) -> list[float]:

@@ -29,7 +29,7 @@ from roofline_lab.importers.common import (
     Measurement,
     Notes,
     drawn_lengths,
-    figures,
+    measured_metrics,
     measurement,
     refuse_impossible,
     saturation,
@@ -52,7 +52,7 @@ WHOLE = ("stage", "is_summary", "tp", "max_num_seqs", "max_num_batched_tokens", 
 
 RANKS = ("mean", "p50", "p90", "p99")
 # Metric -> column.
-FIGURES: Mapping[str, str] = {
+METRIC_COLUMNS: Mapping[str, str] = {
     **{f"{kind}_{rank}": f"{kind}_{rank}_ms" for kind in ("ttft", "tpot", "e2e") for rank in RANKS},
     "itl_mean": "itl_mean_ms",
     "itl_p50": "itl_p50_ms",
@@ -78,7 +78,7 @@ DEFAULT_POOL = 100
 _MAX_REQUESTS = re.compile(r"\bmax-requests (\d{1,6})\b")
 
 LENGTHS = ("mean", "sd", "min", "max")
-NUMBERS = (*FIGURES.values(), "requested_rate_rps", "achieved_rate_rps", "stage_duration_s", "prompt_len_mean_tok",
+NUMBERS = (*METRIC_COLUMNS.values(), "requested_rate_rps", "achieved_rate_rps", "stage_duration_s", "prompt_len_mean_tok",
            "output_len_mean_tok", "output_len_client_retok_mean_tok", "asreported_tpot_mean_ms",
            *(f"wl_{side}_{part}_tok" for side in ("prompt", "out") for part in LENGTHS))  # fmt: skip
 TEXTS = ("source_repo", "source_commit", "source_path", "hardware", "vllm_version", "prefix_caching", "workload_kind",
@@ -337,14 +337,14 @@ def _saturation(row: Row, point: str, notes: Notes) -> dict[str, str]:
 
 def _measured(source: str, row: Row, point: str, notes: Notes) -> dict[str, Any]:
     tokens, ttft, e2e = row["output_len_mean_tok"], row["ttft_mean_ms"], row["e2e_mean_ms"]
-    values = {name: row[column] for name, column in FIGURES.items()}
+    values = {name: row[column] for name, column in METRIC_COLUMNS.items()}
     pooled = values["itl_p50"] is not None
     if pooled or row["metrics_side"] == "client":
         del values["itl_mean"]  # there it repeats TPOT
     reported = row["asreported_tpot_mean_ms"]
     if reported and tokens and ttft and e2e:
         notes.flag(lint.stream_lines_counted(ttft=ttft, e2e=e2e, tpot=reported, tokens=tokens), "corrected", point)
-    values |= _corrected_figures(row, point, notes)
+    values |= _corrected_metrics(row, point, notes)
     means = {name: values[f"{name}_mean"] for name in ("ttft", "e2e")}
     columns = {name: Mean(f"{name}_mean_ms", value) if value else None for name, value in means.items()}
     refuse_impossible(source, ttft=columns["ttft"], e2e=columns["e2e"], tokens=tokens or math.nan)
@@ -352,7 +352,7 @@ def _measured(source: str, row: Row, point: str, notes: Notes) -> dict[str, Any]
     if counted and tokens:
         notes.flag(lint.output_retokenised(reported=counted, generated=tokens), "corrected", point)
     notes.converted("Figures are taken as the table has them, in the units of its column names.")
-    return figures(source, values, {"tpot": "inter_token", "itl": "pooled_gaps" if pooled else "inter_token"})
+    return measured_metrics(source, values, {"tpot": "inter_token", "itl": "pooled_gaps" if pooled else "inter_token"})
 
 
 def _settings(row: Row) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -402,7 +402,7 @@ def _day(path: Path, name: str, year: int | None) -> tuple[date, str]:
 # --- figures ----------------------------------------------------------------------------------
 
 
-def _corrected_figures(row: Row, point: str, notes: Notes) -> dict[str, float | None]:
+def _corrected_metrics(row: Row, point: str, notes: Notes) -> dict[str, float | None]:
     """Return the figures that replace those of a row: E2E in ms, TPOT without TTFT."""
     tokens, ttft, e2e, tpot = (
         row[name] for name in ("output_len_mean_tok", "ttft_mean_ms", "e2e_mean_ms", "tpot_mean_ms")
@@ -458,7 +458,7 @@ def _sent_workload(rows: Sequence[Row], notes: Notes) -> tuple[dict[str, Any], l
     if _pool_prompts(first):
         return _pooled(first, notes), [_counted(row) for row in rows]
     drawn = [_drawn(row) for row in rows] if first["wl_prompt_mean_tok"] else [None]
-    found = [one for one in drawn if one is not None]
+    found = [counts for counts in drawn if counts is not None]
     if len(found) < len(rows):
         return _constant(rows, notes), [_counted(row) for row in rows]
     shift = (first["wl_prefix_tok"] or 0) and -2

@@ -32,7 +32,7 @@ from roofline_lab.importers.common import (
     Measurement,
     Notes,
     WholeNumber,
-    figures,
+    measured_metrics,
     measurement,
     only_file,
     refuse_impossible,
@@ -346,7 +346,7 @@ def _measured(file: Path, result: _Result, answered: Sequence[MeasuredRequest], 
             values |= statistics_of(name, [latency for latency in latencies if latency is not None])
     else:
         notes.converted("Names that end in _ms are taken as they are.")
-    return figures(str(file), values, {"tpot": "inter_token", "itl": "pooled_gaps"})
+    return measured_metrics(str(file), values, {"tpot": "inter_token", "itl": "pooled_gaps"})
 
 
 def _corrections(result: _Result, notes: Notes) -> dict[str, float | None]:

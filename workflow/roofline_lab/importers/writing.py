@@ -141,7 +141,7 @@ def _prepared(
     missing = unflagged(checked, (*seen_in(checked), *seen_among(checked, others, newest=True)))
     if not missing:
         return checked
-    flags = (*experiment.quality, *(seen.quality() for seen in missing))
+    flags = (*experiment.quality, *missing)
     return _written(experiment.model_copy(update={"quality": flags}), folder, source, words)
 
 

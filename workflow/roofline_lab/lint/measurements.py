@@ -10,7 +10,8 @@ from itertools import combinations
 
 from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.experiment import Experiment
-from roofline_lab.ground_truth.experiment_lint import Seen, seen_among, seen_in, unflagged
+from roofline_lab.ground_truth.experiment_lint import seen_among, seen_in, unflagged
+from roofline_lab.ground_truth.quality import QualityFlag
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
 from roofline_lab.lint.rules import Breach, Findings, Subject, findings
 from roofline_lab.project import Project
@@ -55,10 +56,10 @@ def published_agree(project: Project) -> Findings:
     return findings(f"published tables of {len(known)} hypotheses", notes=notes)
 
 
-def _unsaid(experiment: Experiment, seen: Seen) -> Breach:
+def _unsaid(experiment: Experiment, seen: QualityFlag) -> Breach:
     where = f"ground_truth/{experiment.id}/{EXPERIMENT_FILE} quality"
     points = f" at {', '.join(seen.load_points)}" if seen.load_points else ""
-    return Breach(where, f"no flag {seen.finding.flag}{points}, but: {seen.finding.text}", "add the flag")
+    return Breach(where, f"no flag {seen.flag}{points}, but: {seen.text}", "add the flag")
 
 
 def _cells(project: Project, hypothesis: str, statistic: Statistic) -> Iterator[Cell]:
