@@ -27,6 +27,7 @@ MARKS = frozenset({"made_up_version"})
 def read(path):
     path = only_file(path, ("*.json",), "a made-up result")
     content = json.loads(path.read_text(encoding="utf-8"))
+    latencies = {"ttft_mean": content["ttft_ms"], "e2e_mean": content["e2e_ms"]}
     return measurement(
         tool=TOOL,
         tool_version=content["made_up_version"],
@@ -43,7 +44,7 @@ def read(path):
                 "id": "one",
                 "arrivals": {"kind": "closed_loop", "concurrency": 1},
                 "requests": {"sent": content["count"], "completed": content["count"], "basis": "The file."},
-                "measured": measured_metrics(str(path), {"ttft_mean": content["ttft_ms"], "e2e_mean": content["e2e_ms"]}, {}),
+                "measured": measured_metrics(str(path), latencies, {}),
             }
         ],
         notes=Notes(),

@@ -78,8 +78,8 @@ DEFAULT_POOL = 100
 _MAX_REQUESTS = re.compile(r"\bmax-requests (\d{1,6})\b")
 
 LENGTHS = ("mean", "sd", "min", "max")
-NUMBERS = (*METRIC_COLUMNS.values(), "requested_rate_rps", "achieved_rate_rps", "stage_duration_s", "prompt_len_mean_tok",
-           "output_len_mean_tok", "output_len_client_retok_mean_tok", "asreported_tpot_mean_ms",
+NUMBERS = (*METRIC_COLUMNS.values(), "requested_rate_rps", "achieved_rate_rps", "stage_duration_s",
+           "prompt_len_mean_tok", "output_len_mean_tok", "output_len_client_retok_mean_tok", "asreported_tpot_mean_ms",
            *(f"wl_{side}_{part}_tok" for side in ("prompt", "out") for part in LENGTHS))  # fmt: skip
 TEXTS = ("source_repo", "source_commit", "source_path", "hardware", "vllm_version", "prefix_caching", "workload_kind",
          "arrival_process", "assumed_fields", "notes")  # fmt: skip
