@@ -25,6 +25,8 @@ from roofline_lab.vocabulary import Metric, Scope, Statistic
 FIGURE = "figures/residuals.svg"
 SHOWN_TERMS = 5
 NOTHING_SCORED = "No load point has a residual."
+# Errors closer to each other than this share are the same number, computed in another order.
+ROUNDING = 1e-9
 
 
 def residual_section(
@@ -141,7 +143,7 @@ def _made_worse(residuals: Sequence[Residual], suggestion: Suggestion, others: S
     found = []
     for other in others:
         now, then = mape(residuals, other), error_with(residuals, other, suggestion)
-        if now is not None and then is not None and then > now:
+        if now is not None and then is not None and then > now * (1 + ROUNDING):
             found.append(f"{LABELS[other]} ({pct(now)} to {pct(then)})")
     return found
 
