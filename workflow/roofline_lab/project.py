@@ -77,9 +77,9 @@ class Project(Catalog):
         """Return the measured experiments of a hypothesis, in the set's order."""
         return self._set(hypothesis, self.hypotheses[hypothesis].ground_truth.set, "ground_truth.set")
 
-    def beyond(self, hypothesis: str) -> tuple[Experiment, ...]:
+    def extra_experiments(self, hypothesis: str) -> tuple[Experiment, ...]:
         """Return the experiments of a hypothesis that decide nothing, in their set's order; mostly none."""
-        extra = self.hypotheses[hypothesis].beyond
+        extra = self.hypotheses[hypothesis].extra_experiments
         return () if extra is None else self._set(hypothesis, extra.set, "beyond.set")
 
     def _set(self, hypothesis: str, name: str, key: str) -> tuple[Experiment, ...]:
@@ -117,7 +117,7 @@ class Project(Catalog):
         return resolved, digest(self.methods[method], resolved)
 
     def runs(self, hypothesis: str) -> tuple[Run, ...]:
-        """Return the run matrix: methods x arms x experiments, and behind it the runs beyond."""
+        """Return the run matrix: methods x arms x experiments, and behind it those of extra experiments."""
         return tuple(self._matrix(hypothesis).values())
 
     def run(self, hypothesis: str, method: str, arm: str, experiment: str) -> Run:
@@ -149,7 +149,7 @@ class Project(Catalog):
         return self._runs[hypothesis]
 
     def _beyond_matrix(self, hypothesis: str) -> dict[tuple[str, str, str], Run]:
-        extra = self.hypotheses[hypothesis].beyond
+        extra = self.hypotheses[hypothesis].extra_experiments
         if extra is None:
             return {}
         method, arms = self.methods[extra.method], {arm.name: arm for arm in self.arms(hypothesis, extra.method)}
@@ -157,7 +157,7 @@ class Project(Catalog):
             (method.id, name, experiment.id): Run(hypothesis, method, arms[name], experiment, hashed)
             for name in extra.arms
             for hashed in (digest(method, arms[name]),)
-            for experiment in self.beyond(hypothesis)
+            for experiment in self.extra_experiments(hypothesis)
         }
 
     @property
@@ -247,7 +247,7 @@ def _check(spec: Hypothesis, project: Project) -> None:
     if problems:
         raise config_error(source, problems)
     check_references(spec, project)
-    for experiment in (*project.experiments(spec.id), *project.beyond(spec.id)):
+    for experiment in (*project.experiments(spec.id), *project.extra_experiments(spec.id)):
         require_runnable(project.model(experiment.model), experiment.tensor_parallel)
         project.hardware(experiment.hardware)
     problems += _unknown_groups(spec, project)

@@ -110,7 +110,7 @@ def settings_digest(settings: Settings, stage: str = "render") -> str:
 def run_inputs(project: Project, hypothesis: str, method: str, experiment: str) -> list[Path]:
     """Return the data files one simulated run depends on."""
     root = project.root
-    known = (*project.experiments(hypothesis), *project.beyond(hypothesis))
+    known = (*project.experiments(hypothesis), *project.extra_experiments(hypothesis))
     found = {measured.id: measured for measured in known}[experiment]
     folders = {arm.rules.workload.recordings or method for arm in project.arms(hypothesis, method) if arm.rules}
     measured = root / "ground_truth" / experiment

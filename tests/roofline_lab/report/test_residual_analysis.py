@@ -44,13 +44,13 @@ def corrected(rows, **changes):
 
 
 def test_the_arm_that_is_adopted_is_analysed_under_the_method_without_quirks(analysis):
-    assert (analysis.method.id, analysis.arm, analysis.beyond) == ("corrected", "treatment", False)
+    assert (analysis.method.id, analysis.arm, analysis.extra) == ("corrected", "treatment", False)
     assert len(analysis.residuals) == 13
 
 
 def test_runs_beyond_are_analysed_on_their_own(h1_report):
     beyond = h1_report.analyses[1]
-    assert (beyond.method.id, beyond.arm, beyond.beyond) == ("multi_rate", "treatment", True)
+    assert (beyond.method.id, beyond.arm, beyond.extra) == ("multi_rate", "treatment", True)
     assert {one.batch is not None for one in beyond.residuals} == {True}
 
 
@@ -73,7 +73,7 @@ def test_every_hypothesis_on_measurements_has_an_analysis(lab):
     for name, spec in lab.hypotheses.items():
         figures = analysis_figures(lab, spec)
         assert figures[0] == "figures/residuals.svg", name
-        assert ("figures/residuals_beyond.svg" in figures) == (spec.beyond is not None)
+        assert ("figures/residuals_beyond.svg" in figures) == (spec.extra_experiments is not None)
         assert set(figures) <= set(report_files(lab, name))
 
 

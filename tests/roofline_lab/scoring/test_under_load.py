@@ -286,7 +286,7 @@ def test_experiments_beyond_are_run_but_enter_no_score(laboratory):
     name = "h2b_scaled_overhead"
     runs = [run for run in laboratory.runs(name) if run.method.id == "multi_rate"]
     assert {run.arm.name for run in runs} == {"baseline", "fixed", "scaled"}
-    assert {run.experiment.id for run in runs} == {one.id for one in laboratory.beyond(name)}
+    assert {run.experiment.id for run in runs} == {one.id for one in laboratory.extra_experiments(name)}
     decisive = build_report(laboratory, name, [], None)
     assert [method.method.id for method in decisive.methods] == ["as_published", "corrected"]
 

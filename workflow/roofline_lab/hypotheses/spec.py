@@ -51,7 +51,7 @@ class GroundTruthChoice(StrictModel):
     set: Text
 
 
-class Beyond(StrictModel):
+class ExtraExperiments(StrictModel):
     """Experiments beyond those the claim is judged by, as an extra section that decides nothing.
 
     Attributes
@@ -222,8 +222,8 @@ class Hypothesis(Claim):
         the test experiments.
     sweep
         The search of one arm's option on the train experiments.
-    beyond
-        Further experiments, reported beside those that decide.
+    extra_experiments
+        Further experiments (key `beyond`), reported beside those that decide.
     """
 
     kind: Literal["validation"] = "validation"
@@ -237,12 +237,12 @@ class Hypothesis(Claim):
     adopts: Name | None = None
     split: Split | None = None
     sweep: Sweep | None = None
-    beyond: Beyond | None = None
+    extra_experiments: Annotated[ExtraExperiments | None, Field(alias="beyond")] = None
 
     @property
     def all_methods(self) -> tuple[str, ...]:
-        """The methods that decide, and the one of the experiments beyond."""
-        return self.methods if self.beyond is None else (*self.methods, self.beyond.method)
+        """The methods that decide, and that of the extra experiments."""
+        return self.methods if self.extra_experiments is None else (*self.methods, self.extra_experiments.method)
 
     @property
     def sweep_arms(self) -> tuple[str, ...]:
@@ -332,21 +332,21 @@ def _unfounded(hypothesis: Hypothesis) -> Iterator[str]:
     for criterion in hypothesis.judged:
         if hypothesis.split is None and (criterion.side is not None or isinstance(criterion, TestGap)):
             yield f"criteria.{criterion.id}: train and test are not defined; add a split"
-    if hypothesis.beyond is not None:
-        yield from _unfounded_beyond(hypothesis, hypothesis.beyond)
+    if hypothesis.extra_experiments is not None:
+        yield from _unfounded_extra(hypothesis, hypothesis.extra_experiments)
     if hypothesis.sweep is not None:
         yield from _unfounded_sweep(hypothesis, hypothesis.sweep)
 
 
-def _unfounded_beyond(hypothesis: Hypothesis, beyond: Beyond) -> Iterator[str]:
+def _unfounded_extra(hypothesis: Hypothesis, extra: ExtraExperiments) -> Iterator[str]:
     """Yield arms that cannot be run on further experiments, and a method that decides already."""
-    for arm in beyond.arms:
+    for arm in extra.arms:
         if arm not in hypothesis.arms:
             yield f"beyond.arms: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
         elif hypothesis.sweep is not None and arm in hypothesis.sweep.arms:
             yield f"beyond.arms: the value of arm '{arm}' depends on the method; name arms whose options are fixed"
-    if beyond.method in hypothesis.methods:
-        yield f"beyond.method: '{beyond.method}' is one of methods; further experiments need a method of their own"
+    if extra.method in hypothesis.methods:
+        yield f"beyond.method: '{extra.method}' is one of methods; further experiments need a method of their own"
 
 
 def _unfounded_sweep(hypothesis: Hypothesis, sweep: Sweep) -> Iterator[str]:

@@ -223,14 +223,14 @@ def scope_of(project: Project, report: Report) -> ReportScope:
         held_out=_held_out(report),
         data_date=_dates(experiments),
         assumed=tuple(_assumptions(experiments)),
-        flags=flag_lines((*experiments, *report.beyond)),
+        flags=flag_lines((*experiments, *report.extra_experiments)),
         runs=len(report.methods) * len(report.spec.arms) * len(experiments),
     )
 
 
 def seeds_in_words(report: Report, settings: Settings) -> str:
     """Return every seed with what it decides; nothing else in a run is random."""
-    experiments = (*report.experiments, *report.beyond)
+    experiments = (*report.experiments, *report.extra_experiments)
     drawn = [point for experiment in experiments for point in experiment.load_points if _draws(experiment, point)]
     bootstrap = f"bootstrap {settings.seeds.bootstrap}, permutations {settings.seeds.permutation}"
     if not drawn:

@@ -19,7 +19,7 @@ from roofline_lab.hypotheses.proportional import (
     explain_criteria,
     proportional_arms,
 )
-from roofline_lab.hypotheses.spec import Beyond, Hypothesis
+from roofline_lab.hypotheses.spec import ExtraExperiments, Hypothesis
 from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict, judge
 from roofline_lab.predict.sweeps import search
@@ -107,9 +107,9 @@ class Report:
     methods: tuple[MethodReport, ...]
     published: Published | None
     comparisons: tuple[Comparison, ...]
-    beyond: tuple[Experiment, ...] = ()
-    beyond_section: str = ""
-    beyond_numbers: tuple[Number, ...] = ()
+    extra_experiments: tuple[Experiment, ...] = ()
+    extra_section: str = ""
+    extra_numbers: tuple[Number, ...] = ()
     analyses: tuple[Analysis, ...] = ()
 
     @property
@@ -123,7 +123,7 @@ class Report:
         arms = tuple(self.spec.arms)
         found = [number for one in self.methods for number in numbers_of(one.scores, arms, self.spec.metrics)]
         found += [number for one in self.methods for number in load_numbers(one.rows)]
-        found += self.beyond_numbers
+        found += self.extra_numbers
         found += [number for one in self.analyses for number in one.numbers]
         return tuple(sorted(found, key=lambda number: number.identity))
 
@@ -165,23 +165,23 @@ def build_report(
         scores = {one.method.id: one.scores for one in methods}[published.source.method]
         tolerance = project.settings.reproduction.tolerance
         comparisons = reproduce(published, scores, spec.reference_arm, tolerance)
-    beyond = project.beyond(hypothesis)
+    extra = project.extra_experiments(hypothesis)
     uncertainty = _uncertainty(project.settings)
-    section, numbers = _beyond(spec, spec.beyond, rows, uncertainty) if spec.beyond else ("", ())
+    section, numbers = _extra(spec, spec.extra_experiments, rows, uncertainty) if spec.extra_experiments else ("", ())
     analyses = analyses_of(project, spec, {one.method.id: one.arms for one in methods}, rows)
     return Report(
-        spec, project.experiments(hypothesis), methods, published, comparisons, beyond, section, numbers, analyses
+        spec, project.experiments(hypothesis), methods, published, comparisons, extra, section, numbers, analyses
     )
 
 
-def _beyond(
-    spec: Hypothesis, beyond: Beyond, rows: Sequence[Row], uncertainty: Uncertainty
+def _extra(
+    spec: Hypothesis, extra: ExtraExperiments, rows: Sequence[Row], uncertainty: Uncertainty
 ) -> tuple[str, tuple[Number, ...]]:
     """Score the runs that decide nothing: their tables, and their numbers."""
-    own = [row for row in rows if row["method"] == beyond.method]
+    own = [row for row in rows if row["method"] == extra.method]
     scores = Scores(error_rows(own, spec.metrics))
-    numbers = (*numbers_of(scores, beyond.arms, spec.metrics), *load_numbers(own))
-    return load_sections(own, scores, beyond.arms, spec.metrics, uncertainty), numbers
+    numbers = (*numbers_of(scores, extra.arms, spec.metrics), *load_numbers(own))
+    return load_sections(own, scores, extra.arms, spec.metrics, uncertainty), numbers
 
 
 def _method_report(

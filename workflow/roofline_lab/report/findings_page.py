@@ -113,7 +113,7 @@ def _context(project: Project, report: Report) -> dict[str, Any]:
         "diff_table": difference_table(report.headline.arms),
         "overhead_table": _overheads(project, report),
         "experiments": report.experiments,
-        "report_beyond": _beyond(project, report),
+        "report_extra": _extra(project, report),
         "experiment_table": _experiment_table(report),
         "criteria_statements": [_statement(criterion) for criterion in report.headline.verdict.criteria],
         "design_table": design_table(report.spec, preconditions(report), seeds_in_words(report, project.settings)),
@@ -133,10 +133,10 @@ def _varies(spec: Hypothesis, options: str) -> bool:
     return any(f"{name}.".startswith(f"{options}.") or options.startswith(f"{name}.") for name in spec.varied)
 
 
-def _beyond(project: Project, report: Report) -> dict[str, Any]:
-    extra = report.spec.beyond
+def _extra(project: Project, report: Report) -> dict[str, Any]:
+    extra = report.spec.extra_experiments
     summary = "" if extra is None else project.methods[extra.method].summary.strip()
-    return {"section": report.beyond_section, "experiments": report.beyond, "summary": summary}
+    return {"section": report.extra_section, "experiments": report.extra_experiments, "summary": summary}
 
 
 def _method_line(method: MethodReport) -> str:

@@ -166,7 +166,7 @@ class Analysis:
 
     Attributes
     ----------
-    beyond
+    extra
         Whether these are the load points that decide nothing.
     """
 
@@ -175,12 +175,12 @@ class Analysis:
     metrics: tuple[Metric, ...]
     residuals: tuple[Residual, ...]
     resampling: Resampling
-    beyond: bool = False
+    extra: bool = False
 
     @property
     def figure_name(self) -> str:
         """Where the page finds the figure."""
-        return _figure_name(self.beyond)
+        return _figure_name(self.extra)
 
     @property
     def figure(self) -> str:
@@ -238,26 +238,26 @@ def analyses_of(
         All result lines. Those an option was chosen by are left out, as from every aggregate.
     """
     return tuple(
-        _analysis(project, spec, name, _arm(spec, arms.get(name, project.arms(spec.id, name)), beyond), rows, beyond)
-        for name, beyond in _analysed(project, spec)
+        _analysis(project, spec, name, _arm(spec, arms.get(name, project.arms(spec.id, name)), extra), rows, extra)
+        for name, extra in _analysed(project, spec)
     )
 
 
 def analysis_figures(project: Project, spec: Hypothesis) -> list[str]:
     """Return the names of the figures that `analyses_of` will have."""
-    return [_figure_name(beyond) for _, beyond in _analysed(project, spec)]
+    return [_figure_name(extra) for _, extra in _analysed(project, spec)]
 
 
-def _figure_name(beyond: bool) -> str:
-    return f"figures/residuals{'_beyond' if beyond else ''}.svg"
+def _figure_name(extra: bool) -> str:
+    return f"figures/residuals{'_beyond' if extra else ''}.svg"
 
 
 def _analysed(project: Project, spec: Hypothesis) -> list[tuple[str, bool]]:
-    """Return the methods to analyse: the last that measures as it predicts, and the one of the runs beyond."""
+    """Return the methods to analyse: the last that measures as it predicts, and the one of the extra experiments."""
     deciding = [name for name in spec.methods if _measures_as_it_predicts(project.methods[name])]
     found = [(name, False) for name in deciding[-1:]]
-    if spec.beyond is not None and _measures_as_it_predicts(project.methods[spec.beyond.method]):
-        found.append((spec.beyond.method, True))
+    if spec.extra_experiments is not None and _measures_as_it_predicts(project.methods[spec.extra_experiments.method]):
+        found.append((spec.extra_experiments.method, True))
     return found
 
 
@@ -270,19 +270,19 @@ def _chose(spec: Hypothesis, row: Row) -> bool:
     return spec.split is not None and spec.split.side_of(row["experiment"]) == "train"
 
 
-def _arm(spec: Hypothesis, arms: Sequence[Arm], beyond: bool) -> Arm:
+def _arm(spec: Hypothesis, arms: Sequence[Arm], extra: bool) -> Arm:
     """Return the arm a hypothesis ends with: the one it adopts, else the last one its page shows."""
-    shown = spec.beyond.arms if beyond and spec.beyond else spec.shown_arms
+    shown = spec.extra_experiments.arms if extra and spec.extra_experiments else spec.shown_arms
     name = spec.adopts if spec.adopts in shown else shown[-1]
     return next(arm for arm in arms if arm.name == name)
 
 
-def _analysis(project: Project, spec: Hypothesis, method: str, arm: Arm, rows: Sequence[Row], beyond: bool) -> Analysis:
+def _analysis(project: Project, spec: Hypothesis, method: str, arm: Arm, rows: Sequence[Row], extra: bool) -> Analysis:
     deciding = {experiment.id for experiment in project.experiments(spec.id)}
-    own = [row for row in rows if row["method"] == method and (beyond or row["experiment"] in deciding)]
+    own = [row for row in rows if row["method"] == method and (extra or row["experiment"] in deciding)]
     residuals = residuals_of(project, [row for row in own if not _chose(spec, row)], arm, spec.metrics)
     resampling = resampling_of(project.settings)
-    return Analysis(project.methods[method], arm.name, spec.metrics, residuals, resampling, beyond)
+    return Analysis(project.methods[method], arm.name, spec.metrics, residuals, resampling, extra)
 
 
 def resampling_of(settings: Settings) -> Resampling:
