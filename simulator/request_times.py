@@ -46,8 +46,9 @@ DEFAULT = MetricOptions()
 class RequestTimes:
     """Times of requests in whole microseconds, one list per quantity, in the order given.
 
-    A list is made when it is first asked for; requests that have not reached what it needs are a bug
-    (`InvariantError`), so whoever asks keeps the completed ones only.
+    A list is made when it is asked for; those that several metrics need most are kept, the others cost memory.
+    Requests that have not reached what a list needs are a bug (`InvariantError`), so whoever asks keeps the
+    completed ones only.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ class RequestTimes:
         """Arrival to delivery of the last token."""
         return self._delivered(self.completed_us)
 
-    @cached_property
+    @property
     def e2e_processing_per_token_us(self) -> list[int]:
         """TTFT plus all inter-token latencies when output processing is added to each of them.
 
@@ -106,7 +107,7 @@ class RequestTimes:
         processing_us = self.options.output_processing_us
         return [e2e_us + processing_us * (n - 1) for e2e_us, n in zip(self.e2e_us, self.output_tokens, strict=True)]
 
-    @cached_property
+    @property
     def e2e_last_step_twice_us(self) -> list[int]:
         """Upstream's E2E, which has one inter-token latency too many, equal to the last one."""
         processing_us = self.options.output_processing_us
@@ -114,22 +115,22 @@ class RequestTimes:
         pairs = zip(self.e2e_processing_per_token_us, last_steps_us, strict=True)
         return [e2e_us + last_us + processing_us for e2e_us, last_us in pairs]
 
-    @cached_property
+    @property
     def queue_time_us(self) -> list[int]:
         """Arrival to the start of the step that (last) admitted the request."""
         return _differences(self.scheduled_us, self.arrival_us)
 
-    @cached_property
+    @property
     def prefill_time_us(self) -> list[int]:
         """(Last) admission to first token."""
         return _differences(self.first_token_us, self.scheduled_us)
 
-    @cached_property
+    @property
     def decode_time_us(self) -> list[int]:
         """First token to last token."""
         return _differences(self.completed_us, self.first_token_us)
 
-    @cached_property
+    @property
     def inference_time_us(self) -> list[int]:
         """(Last) admission to last token."""
         return _differences(self.completed_us, self.scheduled_us)
@@ -139,7 +140,7 @@ class RequestTimes:
         """(E2E - TTFT) / (N - 1), or None for a request of one token; a quotient, hence not whole."""
         return self._per_further_token(self.decode_time_us)
 
-    @cached_property
+    @property
     def tpot_last_step_twice_us(self) -> list[float | None]:
         """The same ratio with upstream's E2E: about N / (N - 1) of the true value."""
         return self._per_further_token(_differences(self.e2e_last_step_twice_us, self.ttft_us))
