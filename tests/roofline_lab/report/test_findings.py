@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 
 import pytest
@@ -115,6 +116,14 @@ def test_an_aggregate_counts_only_runs_that_were_scored():
     rows = [*pair("a", -40, -30), unscored_row("baseline", "b"), unscored_row("treatment", "b")]
     table = Tables(("baseline", "treatment"), (TPOT,), 1.0).aggregates(Scores(rows), Scope.WORKLOAD)
     assert [line.split("|")[2].strip() for line in table.splitlines()[2:]] == ["1", "1"]
+
+
+@pytest.mark.parametrize("scope", [Scope.SPLIT, "split"])
+def test_train_and_test_are_never_averaged_together(scope):
+    """Regression: asked for by name, as templates do, the table got a line over both sides."""
+    rows = [dataclasses.replace(row, holdout=side) for side in ("train", "test") for row in pair(side, -40, -30)]
+    table = Tables(("baseline", "treatment"), (TPOT,), 1.0).aggregates(Scores(rows), scope)
+    assert {line.split("|")[1].strip() for line in table.splitlines()[2:]} == {"train", "test"}
 
 
 def test_every_gain_of_a_table_is_the_delta_of_numbers_csv(h1_report):

@@ -56,7 +56,7 @@ class Tables:
     def aggregates(self, scores: Scores, scope: Scope) -> str:
         """Return error and gain per group, with the overall row last."""
         scored = gains_table(scores, self.arms[0])
-        columns = [GROUPS[scope]] if scope is Scope.SPLIT else [GROUPS[scope], GROUPS[Scope.OVERALL]]
+        columns = [GROUPS[scope]] if scope == Scope.SPLIT else [GROUPS[scope], GROUPS[Scope.OVERALL]]
 
         def build(metrics: Sequence[Metric]) -> str:
             rows = [row for column in columns for row in self._group_rows(scored, column, metrics)]
