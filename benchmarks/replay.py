@@ -15,8 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from roofline_lab.ground_truth.requests import find_traces
 from roofline_lab.predict.option_sets import OptionSet, load_option_sets
+
+from roofline_lab.ground_truth.requests import find_traces
 from roofline_lab.predict.recording import Recording, load_recordings
 from roofline_lab.predict.replay import step_time_of
 from roofline_lab.project import Project, load_project

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from roofline_lab.predict.arms import simulate
+from roofline_lab.predict.arms import run_lines
 from roofline_lab.project import load_project
 from simulator.engine.loop import run
 from simulator.engine.options import EngineOptions
@@ -175,7 +175,7 @@ def h1_runs():
     rows = []
     for planned in laboratory.runs("h1_bw_efficiency"):
         if planned.experiment.id in ("jan30-llama2-7b-tp1-codesweep", "20260210-qwen3-14b-tp2-chatsweep"):
-            found = json.loads(simulate(laboratory, planned))
+            found = json.loads(run_lines(laboratory, planned))
             predicted = [
                 f"{found['metrics'][metric]['predicted']:.6f}" for metric in ("ttft_mean", "tpot_mean", "e2e_mean")
             ]

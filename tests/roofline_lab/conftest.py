@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from roofline_lab.predict.arms import simulate
+from roofline_lab.predict.arms import run_lines
 from roofline_lab.project import load_project
 from roofline_lab.report.findings import build_report
 from simulator.errors import ConfigError
@@ -57,7 +57,7 @@ def lab():
 @pytest.fixture(scope="session")
 def h1_rows(lab):
     """Return every result line of H1, simulated once."""
-    return [json.loads(line) for run in lab.runs(HYPOTHESIS) for line in simulate(lab, run).splitlines()]
+    return [json.loads(line) for run in lab.runs(HYPOTHESIS) for line in run_lines(lab, run).splitlines()]
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,11 @@ from roofline_lab.calibration.record import load_calibration
 from roofline_lab.config import Client, load_methods, load_settings
 from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.load_point import measured_server
-from roofline_lab.predict.arms import simulate
-from roofline_lab.predict.evaluate import evaluate_experiment
-from roofline_lab.predict.option_sets import load_option_sets
+from roofline_lab.predict.arms import run_lines
+from roofline_lab.predict.choose import load_option_sets
+from roofline_lab.predict.evaluate import Request, evaluate_experiment, prepare
 from roofline_lab.predict.recording import load_recordings
 from roofline_lab.predict.replay import score
-from roofline_lab.predict.run import Request, prepare
 from roofline_lab.project import Project, Run
 from tests.roofline_lab.builders import ROOT, copy_project
 from tests.roofline_lab.predict.strangers import CALIBRATION, CALIBRATION_FILE, latency
@@ -160,7 +159,7 @@ def on_a_page_of_findings(project, targets, values):
     experiment, arm = targets[0].experiment, arm_of(project, targets[0], values)
     run = Run("h0_test", project.methods[METHOD], arm, experiment, f"digest of {experiment.id}")
     found = {}
-    for row in map(json.loads, simulate(project, run).splitlines()):
+    for row in map(json.loads, run_lines(project, run).splitlines()):
         assert row["status"] == "ok", row["reason"]
         means = {name: row["metrics"][name]["predicted"] for name, _, _ in MEANS}
         found[row["load_point"]] = means | {name: row["load"]["figures"][name]["predicted"] for name in PERCENTILES}

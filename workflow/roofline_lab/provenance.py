@@ -24,7 +24,7 @@ from roofline_lab.project import Project
 SETTINGS_FILE = "configs/lab.yaml"
 # Stage -> the modules that do its work. Whatever they import belongs to the stage too, and so does the simulator.
 STAGES: Mapping[str, tuple[str, ...]] = {
-    "simulate": ("predict.simulations",),
+    "simulate": ("predict.arms",),
     "sweep": ("predict.sweeps",),
     "price": ("predict.synthetic",),
     "score": ("jobs.reports", "report.findings", "report.synthetic.report"),

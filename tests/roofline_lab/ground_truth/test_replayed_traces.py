@@ -9,7 +9,7 @@ import json
 import pytest
 
 from roofline_lab.ground_truth.requests import MeasuredRequest
-from roofline_lab.predict.arms import simulate
+from roofline_lab.predict.arms import run_lines
 from roofline_lab.project import load_project
 from roofline_lab.report.load import distances
 from tests.roofline_lab.builders import ROOT
@@ -39,7 +39,7 @@ def row(shared_dir):
     run = laboratory.run("h7b_mixed_max_end_to_end", "multi_rate", "longer", EXPERIMENT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(run.experiment), "recorded", lambda self: recorded)
-        rows = [json.loads(line) for line in simulate(laboratory, run).splitlines()]
+        rows = [json.loads(line) for line in run_lines(laboratory, run).splitlines()]
     return next(row for row in rows if row["load_point"] == LOAD_POINT)
 
 

@@ -10,7 +10,7 @@ import pytest
 from roofline_lab.calibration.constants import FIXED, HOST_STEP, STEP_CONSTANTS, starts
 from roofline_lab.client_overhead import client_time
 from roofline_lab.hypotheses.arms import differences, overlay
-from roofline_lab.predict.arms import replay_of, simulate
+from roofline_lab.predict.arms import replay_of, run_lines
 from roofline_lab.project import Run
 from roofline_lab.provenance import run_inputs
 from roofline_lab.report.findings import build_report
@@ -152,7 +152,7 @@ def test_recorded_lengths_have_no_place_in_a_loop_that_was_not_closed(lab):
     (sweep,) = (experiment for experiment in lab.experiments(CLIENT) if experiment.id == SWEEP)
     workload = sweep.workload.model_copy(update={"name": "codesweep"})
     run = Run(ARRIVALS, lab.methods[METHOD], arm, sweep.model_copy(update={"workload": workload}), "digest")
-    rows = [json.loads(line) for line in simulate(lab, run).splitlines()]
+    rows = [json.loads(line) for line in run_lines(lab, run).splitlines()]
     status = {row["load_point"]: row["status"] for row in rows}
     assert status["synchronous"] == RowStatus.OK
     assert status["constant_0.407"] == RowStatus.UNSUPPORTED
@@ -191,7 +191,7 @@ def test_without_a_rule_the_constant_an_experiment_states_stands(lab):
 def test_a_definition_is_read_on_both_sides_of_the_arm_that_varies_it(lab):
     rows = {}
     for arm in ("unlike", "both_between_tokens", "both_with_first_token"):
-        (line,) = simulate(lab, lab.run(DEFINITIONS, METHOD, arm, CODE)).splitlines()
+        (line,) = run_lines(lab, lab.run(DEFINITIONS, METHOD, arm, CODE)).splitlines()
         rows[arm] = json.loads(line)["metrics"]["tpot_mean"]
     assert rows["unlike"]["predicted"] == rows["both_between_tokens"]["predicted"]
     assert rows["unlike"]["measured"] == rows["both_with_first_token"]["measured"] == 8.1
@@ -215,7 +215,7 @@ def pages(lab):
     """Return the page of the claim about arrivals and of the one about definitions."""
     found = {}
     for name in (ARRIVALS, DEFINITIONS):
-        rows = [json.loads(line) for run in lab.runs(name) for line in simulate(lab, run).splitlines()]
+        rows = [json.loads(line) for run in lab.runs(name) for line in run_lines(lab, run).splitlines()]
         found[name] = render_report(lab, build_report(lab, name, rows, None))["FINDINGS.md"]
     return found
 

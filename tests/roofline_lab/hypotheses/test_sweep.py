@@ -7,8 +7,7 @@ import json
 import pytest
 
 from roofline_lab.hypotheses.sweep import COARSE, FINE, Split, Sweep, curve, optimum
-from roofline_lab.predict.arms import simulate
-from roofline_lab.predict.simulations import VALUE, Simulation, row_lines, run_of, simulated
+from roofline_lab.predict.arms import VALUE, Simulation, row_lines, run_lines, run_of, simulated
 from roofline_lab.predict.sweeps import chosen_value, search, stage_simulations, train_experiments
 from roofline_lab.report import tables
 from roofline_lab.report.findings import build_report
@@ -190,7 +189,7 @@ def test_every_aggregate_is_over_the_test_experiments_alone(lab, swept):
     for run in lab.runs(GRID):
         if run.method.id == "corrected":
             carried = chosen_run(lab, run, swept)
-            rows += [json.loads(line) for line in simulate(lab, carried).splitlines()]
+            rows += [json.loads(line) for line in run_lines(lab, carried).splitlines()]
     report = build_report(lab, GRID, rows, None, swept).headline
     split = lab.hypotheses[GRID].split
     assert {row.experiment for row in report.judging.rows} == set(split.test)

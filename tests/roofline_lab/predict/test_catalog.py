@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from roofline_lab.predict.catalog import catalogue_of
-from roofline_lab.predict.hugging_face import translated
+from roofline_lab.predict.catalog import catalogue_of, translated
 from simulator.errors import ConfigError, UnsupportedError
 from simulator.model import model_from_config
 from tests.roofline_lab.builders import ROOT

@@ -7,8 +7,8 @@ import yaml
 
 from roofline_lab.calibration.record import load_calibration
 from roofline_lab.ground_truth.reading import load_experiment
+from roofline_lab.predict.choose import FILE, load_option_sets
 from roofline_lab.predict.coverage import Coverage
-from roofline_lab.predict.option_sets import FILE, load_option_sets
 from roofline_lab.predict.predictors import CalibratedPredictor
 from roofline_lab.predict.replay import refuse_in_sample
 from roofline_lab.project import load_project

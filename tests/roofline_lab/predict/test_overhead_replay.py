@@ -12,7 +12,7 @@ import json
 
 import pytest
 
-from roofline_lab.predict.arms import replay_of, simulate
+from roofline_lab.predict.arms import replay_of, run_lines
 from roofline_lab.project import engine_options
 from roofline_lab.report.design import overhead_parts_us
 from roofline_lab.run_files import error_rows
@@ -140,7 +140,7 @@ def test_without_one_row_of_the_table_every_experiment_of_the_fixed_arm_comes_ou
 def row_errors(lab, hypothesis, arm, metric):
     """Return the error rows of one arm by experiment."""
     runs = [run for run in lab.runs(hypothesis) if (run.method.id, run.arm.name) == (METHOD, arm)]
-    rows = [json.loads(line) for run in runs for line in simulate(lab, run).splitlines()]
+    rows = [json.loads(line) for run in runs for line in run_lines(lab, run).splitlines()]
     return {row.experiment: row for row in error_rows(rows, (metric,))}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.predict.hugging_face import translated
+from roofline_lab.predict.catalog import translated
 from simulator.model import model_from_config
 from tests.roofline_lab.predict.strangers import STRANGE_MODEL
 

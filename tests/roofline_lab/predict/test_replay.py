@@ -8,7 +8,7 @@ import io
 
 import pytest
 
-from roofline_lab.predict.option_sets import load_option_sets
+from roofline_lab.predict.choose import load_option_sets
 from roofline_lab.predict.recording import load_recordings
 from roofline_lab.predict.replay import Sample, score, simulate
 from roofline_lab.report.replay.summary import by_set, in_common, numbers_text, summary

@@ -11,7 +11,7 @@ import json
 import pytest
 
 from roofline_lab.hypotheses.arms import Arm
-from roofline_lab.predict.arms import simulate
+from roofline_lab.predict.arms import run_lines
 from roofline_lab.residuals.ranking import ranked_terms
 from roofline_lab.residuals.rows import residuals_of
 from roofline_lab.vocabulary import Metric
@@ -40,7 +40,7 @@ def ranked(lab):
             if run.method.id == "corrected" and run.arm.name == "baseline":
                 # A digest of its own: results are remembered by it.
                 tried = dataclasses.replace(run, arm=arm, digest=json.dumps(options, sort_keys=True))
-                rows += [json.loads(line) for line in simulate(lab, tried).splitlines()]
+                rows += [json.loads(line) for line in run_lines(lab, tried).splitlines()]
         return ranked_terms(residuals_of(lab, rows, arm, tuple(Metric)), metric)
 
     return rank

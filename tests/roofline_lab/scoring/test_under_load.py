@@ -10,7 +10,7 @@ from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.reading import load_experiment
 from roofline_lab.hypotheses.criteria import Where
 from roofline_lab.hypotheses.spec import Hypothesis
-from roofline_lab.predict.arms import setup_of, simulate
+from roofline_lab.predict.arms import run_lines, setup_of
 from roofline_lab.project import engine_options, load_project
 from roofline_lab.report.design import seeds_in_words
 from roofline_lab.report.findings import build_report
@@ -56,7 +56,7 @@ def laboratory():
 @pytest.fixture(scope="module")
 def rows(laboratory):
     runs = [laboratory.run(HYPOTHESIS, "multi_rate", arm, SWEEP) for arm in ("weighted", "longer")]
-    return [json.loads(line) for run in runs for line in simulate(laboratory, run).splitlines()]
+    return [json.loads(line) for run in runs for line in run_lines(laboratory, run).splitlines()]
 
 
 @pytest.fixture(scope="module")

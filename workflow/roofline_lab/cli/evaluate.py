@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from roofline_lab.predict.run import Request, prepare, simulate_all
+from roofline_lab.predict.evaluate import Request, prepare, simulate_all
 from roofline_lab.report.evaluation.page import PAGE, files_of, incomplete, publish, refuse_taken, summary
 from simulator.errors import ConfigError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from roofline_lab.formatting import pct
 from roofline_lab.ground_truth.requests import FURTHER_COLUMNS, TRACE_COLUMNS
-from roofline_lab.predict.option_sets import FILE, load_option_sets
+from roofline_lab.predict.choose import FILE, load_option_sets
 from roofline_lab.predict.recording import load_recordings
 from roofline_lab.predict.replay import LATENCIES, score
 from roofline_lab.project import load_project

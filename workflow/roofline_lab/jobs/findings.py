@@ -37,7 +37,7 @@ from roofline_lab.jobs.paths import (
     runs_by_arm,
 )
 from roofline_lab.jobs.workers import Workers
-from roofline_lab.predict.simulations import Simulation, row_lines, run_of, simulated
+from roofline_lab.predict.arms import Simulation, row_lines, run_of, simulated
 from roofline_lab.predict.sweeps import chosen_value, stage_simulations
 from roofline_lab.predict.synthetic import price_arm
 from roofline_lab.project import Project, load_project

@@ -10,7 +10,7 @@ from roofline_lab.files import json_text
 from roofline_lab.formatting import quantity
 from roofline_lab.hypotheses.verdict import VERDICT_FILE, Verdict
 from roofline_lab.jobs import paths
-from roofline_lab.predict.simulations import Simulation, run_of
+from roofline_lab.predict.arms import Simulation, run_of
 from roofline_lab.predict.sweeps import chosen_value
 from roofline_lab.project import Project
 from roofline_lab.report.findings import MethodReport, Report, build_report

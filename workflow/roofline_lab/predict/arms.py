@@ -1,6 +1,6 @@
-"""Arms of hypotheses: every load point of one run of the matrix, as JSON lines.
+"""Arms of hypotheses: what is simulated of a run of the matrix, and every load point as a row.
 
-An expected reason why a load point cannot be simulated (a model outside the tables, say) becomes a line with a
+An expected reason why a load point cannot be simulated (a model outside the tables, say) becomes a row with a
 status and that reason; anything unexpected fails the job. Nothing here decides what is good.
 """
 
@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from roofline_lab.client_overhead import client_time
 from roofline_lab.config import Arrivals, Definition, MeasuredDefinition
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.reading import Experiment, Replay
-from roofline_lab.load_point import Prediction, Setup, Target, measured_server, replay_by_rule
-from roofline_lab.load_point import simulate as simulate_load_point
+from roofline_lab.load_point import Prediction, Setup, Target, measured_server, replay_by_rule, simulate
 from roofline_lab.project import Project, Run, engine_options
 from roofline_lab.scoring.under_load import NOT_COMPARABLE, distances_of, prediction_of, strategy_of
 from roofline_lab.vocabulary import Metric, RowStatus
@@ -25,10 +26,14 @@ from simulator.steptime.observers import BranchObserver, PeakObserver
 from simulator.steptime.options import ConstantMfuOptions, MfuRooflineOptions, StepTimeOptions
 
 
-def simulate(project: Project, run: Run) -> str:
-    """Return one JSON line per load point of the run's experiment."""
-    rows = [_row(project, run, point) for point in run.experiment.load_points]
-    return "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows)
+def rows_of(project: Project, run: Run) -> list[dict[str, Any]]:
+    """Return one row per load point of the run's experiment."""
+    return [_row(project, run, point) for point in run.experiment.load_points]
+
+
+def run_lines(project: Project, run: Run) -> str:
+    """Return the same rows as JSON lines."""
+    return "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows_of(project, run))
 
 
 def _row(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
@@ -112,7 +117,7 @@ def _by_rule(project: Project, run: Run, point: LoadPoint) -> tuple[Prediction, 
     setup = setup_of(project, run)
     observer = PeakObserver(setup.step_time)
     replay = replay_of(project, run, point.id)
-    prediction = simulate_load_point(target_of(project, run.experiment, point), setup, [replay], observer)
+    prediction = simulate(target_of(project, run.experiment, point), setup, [replay], observer)
     return prediction, {"peak_shares": {"flops": observer.compute_share, "bytes": observer.bandwidth_share}}
 
 
@@ -120,7 +125,7 @@ def _as_measured(project: Project, run: Run, point: LoadPoint) -> tuple[Predicti
     """Simulate one load point as it was measured; what the load did is recorded beside the latencies."""
     setup = setup_of(project, run)
     observer = BranchObserver(setup.step_time)
-    prediction = simulate_load_point(target_of(project, run.experiment, point), setup, observer=observer)
+    prediction = simulate(target_of(project, run.experiment, point), setup, observer=observer)
     measured = run.experiment.measured_requests(point.id)
     load = {
         "strategy": strategy_of(point),
@@ -176,3 +181,60 @@ def _measured(metric: Metric, definition: Definition, run: Run, point: LoadPoint
     if figure is None or definition.measured is MeasuredDefinition.ITL_FROM_MEANS:
         return {"measured": None, "half_digit_ms": 0.0}
     return {"measured": figure.value, "half_digit_ms": figure.half_digit}
+
+
+# --- one experiment by one arm, at a value of its sweep if it has one -------------------------------
+
+
+VALUE = "swept_value"
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """One experiment, simulated at all its load points.
+
+    Attributes
+    ----------
+    value
+        What the swept option of the arm is set to; None where no sweep sets one.
+    """
+
+    hypothesis: str
+    method: str
+    arm: str
+    experiment: str
+    value: float | None = None
+
+
+def run_of(project: Project, wanted: Simulation) -> Run:
+    """Return the method, arm and experiment of a simulation, the arm with its value.
+
+    Raises
+    ------
+    ConfigError
+        If the matrix has no such run, or the option cannot take the value.
+    """
+    run = project.run(wanted.hypothesis, wanted.method, wanted.arm, wanted.experiment)
+    if wanted.value is None:
+        return run
+    arm, digest = project.swept_arm(wanted.hypothesis, wanted.method, wanted.value, wanted.arm)
+    return replace(run, arm=arm, digest=digest)
+
+
+def simulated(project: Project, wanted: Simulation) -> list[dict[str, Any]]:
+    """Return one row per load point of a simulation's experiment."""
+    return rows_of(project, run_of(project, wanted))
+
+
+def row_lines(wanted: Simulation, rows: Sequence[dict[str, Any]], made_from: str) -> str:
+    """Return rows as JSON lines in the name of the arm that asked, as another of the same options may have been run.
+
+    Parameters
+    ----------
+    made_from
+        Digest of code and data behind the rows; with their configuration it tells whether they still stand.
+    """
+    own: dict[str, Any] = {"hypothesis": wanted.hypothesis, "arm": wanted.arm, "made_from": made_from}
+    if wanted.value is not None:
+        own[VALUE] = wanted.value
+    return "".join(json.dumps({**row, **own}, sort_keys=True, allow_nan=False) + "\n" for row in rows)

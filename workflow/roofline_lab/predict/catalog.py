@@ -5,7 +5,10 @@ experiments, then in the project; the first one found is used and remembered. A 
 to raises a `ConfigError` that says which file to add.
 
 A model is our format (`configs/models/<id>.json`), a Hugging Face `config.json` under the model's
-name, or a folder `<id>/` with `config.json` and, if there is one, `generation_config.json`.
+name, or a folder `<id>/` with `config.json` and, if there is one, `generation_config.json`. In a `config.json` as
+downloaded, `translated` adds the id and the sampling defaults it lacks; keys that nobody knows are left out and named,
+so that a page can say so and one harmless key does not cost an experiment. In the project's own form (it has a
+`source`) an unknown key is a mistake.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ from typing import Any
 
 from roofline_lab.ground_truth.catalog import CONFIG_FILE, HARDWARE, MODELS, hardware_in, models_in
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
-from roofline_lab.predict.hugging_face import translated
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware, load_hardware
+from simulator.huggingface import TRANSLATED_KEYS, shape_of
 from simulator.model import Model, model_from_config
 from simulator.validation import read_json, suggest
 
@@ -142,3 +145,40 @@ def _model(name: str, path: Path) -> tuple[Model, tuple[str, ...]]:
 def _sampling(path: Path) -> Mapping[str, Any] | None:
     content = read_json(path) if path.is_file() else None
     return content if isinstance(content, Mapping) else None
+
+
+# --- a config.json as downloaded --------------------------------------------------------------------
+
+
+# What of a `generation_config.json` decides how tokens are sampled.
+SAMPLING_KEYS = ("top_p", "top_k")
+# Keys that change what a step costs; one that is still there has a form nobody knows and is never left out.
+DECISIVE = TRANSLATED_KEYS | {"quantization_config"}
+
+
+def translated(
+    config: Mapping[str, Any], *, name: str, source: str, sampling: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return a configuration the simulator reads, and the names of keys that were left out.
+
+    Parameters
+    ----------
+    name, source
+        Id and source of the model, where the file has none.
+    sampling
+        Content of the model's `generation_config.json`, if there is one.
+
+    Raises
+    ------
+    UnsupportedError
+        If the architecture or its quantization is not one the formulas describe.
+    """
+    if "source" in config:
+        return {"id": name, **config}, ()
+    shape = shape_of(config, source)
+    unknown = shape.keys() - Model.model_fields.keys() - DECISIVE
+    kept = {key: value for key, value in shape.items() if key not in unknown} | {"id": name, "source": source}
+    if sampling is not None:
+        stated = {key: sampling[key] for key in SAMPLING_KEYS if sampling.get(key) is not None}
+        kept.setdefault("generation_config", {**stated, "source": f"generation_config.json beside {source}"})
+    return kept, tuple(sorted(unknown))

@@ -1,4 +1,4 @@
-"""What `--steptime` and `--against` may name, and the predictor it means.
+"""Predictors by name: what `--steptime` and `--against` may name, and the sets of options in `configs/replay.yaml`.
 
 Contract: `load_predictor` reads one of
 
@@ -6,36 +6,48 @@ Contract: `load_predictor` reads one of
 * the path of a YAML file with options of any step-time model (key `family`), and of the engine under `engine`;
 * an arm of a hypothesis, `HYPOTHESIS:ARM`, resolved by the method that repeats load points as measured;
 
-or raises one `ConfigError` that says what is allowed.
+`load_option_sets` resolves the sets of options that recorded traces are replayed with: an arm under a method, of which
+it takes the step times alone, or a calibration. Both raise one `ConfigError` that says what is wrong and what is
+allowed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from roofline_lab.calibration.plan import FOLDER
 from roofline_lab.calibration.record import load_calibration
 from roofline_lab.config import Arrivals, Method, load_methods
-from roofline_lab.files import digest_of_files
+from roofline_lab.files import digest_of, digest_of_files
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
+from roofline_lab.ground_truth.load import Id, Text
 from roofline_lab.hypotheses.arms import Arm, resolve_arm
 from roofline_lab.hypotheses.spec import ENGINE_KEY, Hypothesis, load_hypothesis
 from roofline_lab.predict.coverage import coverage_of
 from roofline_lab.predict.predictors import CalibratedPredictor, OptionsPredictor, Predictor
+from roofline_lab.project import Project
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
 from simulator.kernels.analytic import load_analytic
 from simulator.steptime.options import parse_options
-from simulator.validation import parse, read_yaml, suggest
+from simulator.validation import StrictModel, config_error, parse, read_yaml, suggest
 
+FILE = Path("configs/replay.yaml")
 # The method under which an arm predicts load points as they were measured, where its hypothesis names none that does.
 METHOD = "multi_rate"
 ALLOWED = (
     "a name in configs/calibration, the path of a calibration or of a YAML file with step-time options, or "
     "HYPOTHESIS:ARM"
 )
+
+
+# --- a word of the command line ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +108,7 @@ def _calibration(root: Path, path: Path) -> Chosen:
 
 def _arm(root: Path, hypothesis: str, arm: str, option: str) -> Chosen:
     path = root / "hypotheses" / hypothesis / "hypothesis.yaml"
-    known = [one.parent.name for one in (root / "hypotheses").glob("*/hypothesis.yaml")]
+    known = [file.parent.name for file in (root / "hypotheses").glob("*/hypothesis.yaml")]
     if not path.is_file():
         raise ConfigError(f"{option}: unknown hypothesis '{hypothesis}'; {suggest(hypothesis, known)}")
     if "arms" not in (read_yaml(path) or {}) or read_yaml(path).get("kind") == "synthetic":
@@ -123,3 +135,127 @@ def _method(spec: Hypothesis, methods: Mapping[str, Method], option: str) -> Met
     if chosen is None:
         raise ConfigError(f"{option}: configs/methods/{METHOD}.yaml is missing, by which arms predict load points")
     return chosen
+
+
+# --- sets of options of replayed traces -------------------------------------------------------------
+
+
+class ArmReference(StrictModel):
+    """An arm of a hypothesis under one of the methods."""
+
+    hypothesis: Text
+    method: Text
+    arm: Text
+
+
+class OptionSetEntry(StrictModel):
+    """One entry of the file; `label` heads its columns, and it has either an `arm` or a `calibration`."""
+
+    id: Id
+    label: Text
+    meaning: Text
+    arm: ArmReference | None = None
+    calibration: Id | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.arm is None) == (self.calibration is None):
+            raise ValueError("give either arm or calibration")
+        return self
+
+
+class ReplaySettings(StrictModel):
+    """The content of the file."""
+
+    option_sets: Annotated[tuple[OptionSetEntry, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class OptionSet:
+    """One set of options, resolved.
+
+    Attributes
+    ----------
+    source
+        Where the options come from, in words.
+    digest
+        A hash of everything that is decided.
+    """
+
+    id: str
+    label: str
+    meaning: str
+    source: str
+    digest: str
+    make: Callable[[], Predictor] = field(repr=False)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """Return who predicts load points with these options."""
+        return self.make()
+
+
+def load_option_sets(project: Project) -> tuple[OptionSet, ...]:
+    """Read and resolve every set.
+
+    Raises
+    ------
+    ConfigError
+        Naming every wrong key, and every arm or calibration that does not exist.
+    """
+    entries = parse(ReplaySettings, read_yaml(project.root / FILE), source=FILE.as_posix()).option_sets
+    ids = [entry.id for entry in entries]
+    problems = [f"option_sets: id '{name}' is used twice" for name in sorted(set(ids)) if ids.count(name) > 1]
+    problems += [
+        f"option_sets.{place}.{problem}"
+        for place, entry in enumerate(entries)
+        if (problem := _problem(project, entry)) is not None
+    ]
+    if problems:
+        raise config_error(FILE.as_posix(), problems)
+    return tuple(_resolved(project, entry) for entry in entries)
+
+
+def _problem(project: Project, entry: OptionSetEntry) -> str | None:
+    """Return what of an entry does not exist."""
+    if entry.arm is None:
+        known = [path.stem for path in (project.root / FOLDER).glob("*.yaml")]
+        return _unknown("calibration", entry.calibration or "", known)
+    unknown = _unknown("arm.hypothesis", entry.arm.hypothesis, project.hypotheses)
+    unknown = unknown or _unknown("arm.method", entry.arm.method, project.methods)
+    return unknown or _unknown("arm.arm", entry.arm.arm, project.hypotheses[entry.arm.hypothesis].arms)
+
+
+def _unknown(key: str, name: str, known: Iterable[str]) -> str | None:
+    words = list(known)
+    return None if name in words else f"{key}: unknown '{name}'; {suggest(name, words)}"
+
+
+def _resolved(project: Project, entry: OptionSetEntry) -> OptionSet:
+    found = _calibrated(project, entry.calibration or "") if entry.arm is None else _steps_of_arm(project, entry.arm)
+    return OptionSet(entry.id, entry.label, entry.meaning, *found)
+
+
+def _calibrated(project: Project, name: str) -> tuple[str, str, Callable[[], Predictor]]:
+    """Return source, digest and predictor of a calibration."""
+    calibration = load_calibration(project.root / FOLDER / f"{name}.yaml")
+    decides = [calibration.values, calibration.held_out, list(calibration.trained_on.families)]
+    return (
+        f"`held_out` of `{FOLDER}/{name}.yaml`",
+        digest_of(decides),
+        lambda: CalibratedPredictor(name, calibration, coverage_of(calibration, project.root)),
+    )
+
+
+def _steps_of_arm(project: Project, reference: ArmReference) -> tuple[str, str, Callable[[], Predictor]]:
+    """Return source, digest and predictor of an arm: its step times, on the server and the client as measured."""
+    arms = project.arms(reference.hypothesis, reference.method)
+    steptime = next(arm for arm in arms if arm.name == reference.arm).steptime
+    source = f"arm `{reference.arm}` of `{reference.hypothesis}`, method `{reference.method}`"
+    return (
+        source,
+        digest_of(steptime.model_dump(mode="json")),
+        lambda: OptionsPredictor(
+            reference.arm, source, Arm(reference.arm, steptime, {}), load_analytic(project.root / EMBEDDED_KERNELS)
+        ),
+    )

@@ -1,22 +1,34 @@
-"""One experiment at all its load points, under every predictor.
+"""An evaluation: from arguments to one result per load point and predictor.
 
-Contract: `evaluate_experiment` is pure; the same task gives the same results in any process. All
-requests of a load point are simulated. Measured figures play no part in a prediction. What cannot
-be simulated is a result with a reason; only a bug raises.
+Contract: `prepare` reads arguments, predictors and experiments and raises one `ConfigError` before anything runs; an
+experiment that cannot be read, or names what nobody describes, is kept as refused and never costs the others.
+`simulate_all` gives results in the order of the experiments, whatever number of processes worked;
+`evaluate_experiment` is pure. All requests of a load point are simulated. Measured values play no part in a
+prediction. What cannot be simulated is a result with a reason; only a bug raises.
 """
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
 
-from roofline_lab.config import RandomArrivals
+from roofline_lab.config import RandomArrivals, Settings, load_settings
 from roofline_lab.ground_truth import lint
+from roofline_lab.ground_truth.assumed_server import with_assumed_server
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
+from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, experiment_from
 from roofline_lab.load_point import Prediction, Target, compared
+from roofline_lab.predict.catalog import Catalogue, catalogue_of
+from roofline_lab.predict.choose import Chosen, load_predictor
 from roofline_lab.predict.coverage import architecture_of
-from roofline_lab.predict.predictors import Note, Predictor
-from roofline_lab.predict.records import HEADLINE, Place, PointResult
+from roofline_lab.predict.predictors import Flag, Note, Predictor
+from roofline_lab.predict.records import HEADLINE, Place, PointResult, Refused, count
 from roofline_lab.residuals.build import priced_by, residual_of
 from roofline_lab.residuals.record import Figure as ResidualFigure
 from roofline_lab.residuals.record import Residual
@@ -24,11 +36,54 @@ from roofline_lab.run_files import SATURATED
 from roofline_lab.scoring.comparison import THROUGHPUT, Comparison, Wanted, wanted_metrics
 from roofline_lab.scoring.under_load import distances_of
 from roofline_lab.vocabulary import RowStatus
-from simulator.errors import RooflineLabError
+from simulator.errors import ConfigError, RooflineLabError
 from simulator.hardware import Hardware
 from simulator.model import Model
+from simulator.validation import read_yaml
 
+Progress = Callable[[str], None]
 ONLY_PREDICTED_SATURATED = "saturated in the simulation alone"
+IMPORT_FIRST = (
+    "results of GuideLLM, inference-perf or vllm bench serve become such files with `roofline-lab import` "
+    "(docs/importing.md); docs/ground-truth.md describes the format"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asks for; see `roofline-lab evaluate --help`.
+
+    Attributes
+    ----------
+    software
+        Serving software of experiments that name none.
+    """
+
+    root: Path
+    experiments: Path
+    steptime: str
+    against: str | None = None
+    models: Path | None = None
+    hardware: Path | None = None
+    software: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One experiment file.
+
+    Attributes
+    ----------
+    place
+        What pages call it: its folder relative to the one evaluated.
+    experiment
+        What it says; None if it cannot be used, for `reason`.
+    """
+
+    place: str
+    path: Path
+    experiment: Experiment | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +104,227 @@ class Task:
     predictors: tuple[Predictor, ...]
     arrivals: RandomArrivals
     notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A folder of experiments, ready to be simulated or simulated.
+
+    Attributes
+    ----------
+    title, software
+        Name of the folder, and the serving software where none was stated.
+    tasks
+        One per experiment that can be run, in order of their places.
+    sources
+        Every experiment file, refused ones too.
+    refused
+        What cannot be run, and why.
+    overlooked
+        Subfolders without an experiment.
+    """
+
+    title: str
+    software: str | None
+    settings: Settings
+    chosen: tuple[Chosen, ...]
+    catalogue: Catalogue
+    sources: tuple[Source, ...]
+    tasks: tuple[Task, ...]
+    refused: tuple[Refused, ...]
+    overlooked: tuple[str, ...]
+    results: tuple[PointResult, ...] = ()
+
+    @property
+    def predictors(self) -> tuple[Predictor, ...]:
+        """Who predicts, the one that is judged first."""
+        return tuple(choice.predictor for choice in self.chosen)
+
+
+def prepare(request: Request) -> Evaluation:
+    """Read and check everything an evaluation needs.
+
+    Raises
+    ------
+    ConfigError
+        If an argument is wrong: nothing to evaluate, no such calibration, no such folder.
+    """
+    settings = load_settings(request.root)
+    chosen = _chosen(request)
+    catalogue = catalogue_of(request.root, request.experiments, request.models, request.hardware)
+    files = find_experiments(request.experiments)
+    sources = read_experiments(request.experiments, files)
+    tasks: list[Task] = []
+    refused: list[Refused] = []
+    predictors = tuple(choice.predictor for choice in chosen)
+    for source in sources:
+        found = _task(source, catalogue, predictors, settings.arrivals, request.software)
+        (tasks if isinstance(found, Task) else refused).append(found)  # type: ignore[arg-type]
+    return Evaluation(
+        title=request.experiments.absolute().name,
+        software=request.software,
+        settings=settings,
+        chosen=chosen,
+        catalogue=catalogue,
+        sources=sources,
+        tasks=tuple(tasks),
+        refused=tuple(refused),
+        overlooked=folders_without(request.experiments, files),
+    )
+
+
+def simulate_all(evaluation: Evaluation, jobs: int, progress: Progress) -> Evaluation:
+    """Return the evaluation with its results.
+
+    Parameters
+    ----------
+    jobs
+        Processes that simulate; results do not depend on it.
+    progress
+        Told one line per experiment that is done.
+    """
+    found = []
+    for place, results in enumerate(_in_order(evaluation.tasks, jobs), start=1):
+        found.append(results)
+        task = evaluation.tasks[place - 1]
+        points = count(len(task.experiment.load_points), "load point")
+        progress(f"{place} of {len(evaluation.tasks)}: {task.experiment.id} ({points})")
+    return replace(evaluation, results=tuple(chain.from_iterable(found)))
+
+
+def _chosen(request: Request) -> tuple[Chosen, ...]:
+    first = load_predictor(request.root, request.steptime, "--steptime")
+    if request.against is None:
+        return (first,)
+    second = load_predictor(request.root, request.against, "--against")
+    if second.digest == first.digest and second.predictor.name == first.predictor.name:
+        raise ConfigError("--against: is what --steptime names; compare two different ones, or leave it out")
+    if second.predictor.name == first.predictor.name:
+        second = replace(second, predictor=replace(second.predictor, name=f"{second.predictor.name} (2)"))  # type: ignore[type-var]
+    return (first, second)
+
+
+def _task(
+    source: Source,
+    catalogue: Catalogue,
+    predictors: Sequence[Predictor],
+    arrivals: RandomArrivals,
+    software: str | None,
+) -> Task | Refused:
+    experiment = source.experiment
+    if experiment is None:
+        return Refused(source.place, RowStatus.REFUSED, source.reason)
+    problems = []
+    for describe in (lambda: catalogue.model(experiment.model), lambda: catalogue.hardware(experiment.hardware)):
+        try:
+            describe()
+        except RooflineLabError as error:
+            problems.append(str(error))
+    if problems:
+        return Refused(source.place, RowStatus.REFUSED, "; ".join(problems))
+    model, hardware = catalogue.model(experiment.model), catalogue.hardware(experiment.hardware)
+    filled, assumed = with_assumed_server(experiment, model, hardware, software)
+    notes = tuple(Note(Flag.SERVER, text) for text in assumed)
+    unused = catalogue.unused_keys(experiment.model)
+    if unused:
+        notes += (Note(Flag.MODEL, f"{model.id}: keys of its file that nothing uses: {', '.join(unused)}"),)
+    return Task(filled, model, hardware, tuple(predictors), arrivals, notes)
+
+
+def _in_order(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[PointResult, ...]]:
+    if min(jobs, len(tasks)) <= 1:
+        yield from map(evaluate_experiment, tasks)
+        return
+    try:
+        with ProcessPoolExecutor(max_workers=min(jobs, len(tasks)), initializer=_leave_interrupts) as pool:
+            yield from pool.map(evaluate_experiment, tasks)
+    except BrokenProcessPool:
+        raise ConfigError("a worker process was ended from outside, perhaps for memory; try --jobs 1") from None
+
+
+def _leave_interrupts() -> None:
+    """Let the main process alone answer an interrupt from the keyboard."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+# --- reading experiments ----------------------------------------------------------------------------
+
+
+def find_experiments(path: Path) -> tuple[Path, ...]:
+    """Return the experiment files a path stands for, sorted.
+
+    Parameters
+    ----------
+    path
+        An experiment's file or folder, or a folder that holds experiments at any depth.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    if path.is_file():
+        return (path,)
+    if not path.is_dir():
+        raise ConfigError(f"{path}: no such file or folder; give an experiment, or a folder that holds some")
+    if (path / EXPERIMENT_FILE).is_file():
+        return (path / EXPERIMENT_FILE,)
+    found = [file for file in path.rglob(EXPERIMENT_FILE) if not _hidden(file.relative_to(path))]
+    if not found:
+        raise ConfigError(f"{path}: no {EXPERIMENT_FILE} in this folder or below; {IMPORT_FIRST}")
+    return tuple(sorted(found, key=lambda file: file.relative_to(path).as_posix()))
+
+
+def folders_without(path: Path, files: Iterable[Path]) -> tuple[str, ...]:
+    """Return the subfolders of a folder of experiments in which none was found, so that none is missed unnoticed."""
+    if not path.is_dir() or (path / EXPERIMENT_FILE).is_file():
+        return ()
+    used = {file.relative_to(path).parts[0] for file in files}
+    # Descriptions of models and GPUs may stand beside experiments.
+    known = {*used, "models", "hardware", "configs"}
+    others = (folder for folder in path.iterdir() if folder.is_dir() and folder.name not in known)
+    return tuple(sorted(folder.name for folder in others if _seen(folder)))
+
+
+def read_experiments(path: Path, files: Iterable[Path]) -> tuple[Source, ...]:
+    """Read every file; an id that is given twice belongs to the first."""
+    taken: dict[str, str] = {}
+    return tuple(_read(path, file, taken) for file in files)
+
+
+def _read(path: Path, file: Path, taken: dict[str, str]) -> Source:
+    place = _folder_name(path, file)
+    try:
+        content = read_yaml(file)
+        name = str(content.get("id", place)) if isinstance(content, Mapping) else place
+        experiment = experiment_from(content, source=f"{place}/{file.name}", name=name, folder=file.parent)
+    except RooflineLabError as error:
+        return Source(place, file, None, _without_folders(str(error), file))
+    first = taken.setdefault(experiment.id, place)
+    if first != place:
+        return Source(place, file, None, f"id: '{experiment.id}' is that of {first} too; give each experiment its own")
+    return Source(place, file, experiment)
+
+
+def _folder_name(path: Path, file: Path) -> str:
+    """Name an experiment by its folder, so that pages do not depend on where the folder lies."""
+    inside = file.relative_to(path).parent.as_posix() if path.is_dir() else "."
+    return file.absolute().parent.name if inside == "." else inside
+
+
+def _without_folders(message: str, file: Path) -> str:
+    return message.replace(f"{file.parent}/", "")
+
+
+def _hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
+
+
+def _seen(folder: Path) -> bool:
+    return not folder.name.startswith(".") and any(folder.iterdir())
+
+
+# --- one experiment at all its load points, under every predictor -----------------------------------
 
 
 def evaluate_experiment(task: Task) -> tuple[PointResult, ...]:

@@ -15,7 +15,7 @@ from statistics import median
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.requests import MeasuredRequest
 from roofline_lab.load_point import Prediction, Target
-from roofline_lab.predict.option_sets import OptionSet
+from roofline_lab.predict.choose import OptionSet
 from roofline_lab.predict.predictors import Predictor, Standing
 from roofline_lab.predict.recording import Recording, Stage
 from roofline_lab.project import Project

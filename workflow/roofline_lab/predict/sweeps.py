@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roofline_lab.hypotheses.sweep import COARSE, FINE, TRAIN, Search, Split, Sweep, curve, optimum
-from roofline_lab.predict.simulations import VALUE, Simulation
+from roofline_lab.predict.arms import VALUE, Simulation
 from roofline_lab.project import Project
 from roofline_lab.run_files import Row, error_rows
 from simulator.errors import InvariantError

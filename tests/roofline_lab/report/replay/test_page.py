@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from roofline_lab.predict.option_sets import load_option_sets
+from roofline_lab.predict.choose import load_option_sets
 from roofline_lab.predict.recording import load_recordings
 from roofline_lab.predict.replay import score
 from roofline_lab.report.replay.page import ERRORS_FIGURE, NUMBERS, PAGE, report_files

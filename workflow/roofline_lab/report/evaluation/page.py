@@ -19,9 +19,9 @@ from roofline_lab.files import digest_of_files, json_text, write_text
 from roofline_lab.formatting import pct
 from roofline_lab.ground_truth.quality import flag_lines
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
+from roofline_lab.predict.evaluate import Evaluation
 from roofline_lab.predict.predictors import OUT_OF_SAMPLE, CalibratedPredictor, Predictor
 from roofline_lab.predict.records import APART, HEADLINE, PREDICTED_SATURATED, PointResult, count, label
-from roofline_lab.predict.run import Evaluation
 from roofline_lab.provenance import code_hashes
 from roofline_lab.rendering import render
 from roofline_lab.report.evaluation import against

@@ -16,7 +16,7 @@ from typing import Any
 from roofline_lab.files import DIGEST_CHARACTERS, digest_of_files, json_text, write_text
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
 from roofline_lab.ground_truth.reading import load_experiment
-from roofline_lab.predict.option_sets import OptionSet, load_option_sets
+from roofline_lab.predict.choose import OptionSet, load_option_sets
 from roofline_lab.predict.recording import Recording
 from roofline_lab.project import Project
 from simulator.errors import ConfigError

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.quality import Flag, flag_lines
-from roofline_lab.predict.option_sets import OptionSet
+from roofline_lab.predict.choose import OptionSet
 from roofline_lab.predict.recording import Recording
 from roofline_lab.predict.replay import StageScore
 from roofline_lab.rendering import render

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roofline_lab.formatting import MISSING, pct, signed_pct, table
-from roofline_lab.predict.option_sets import OptionSet
+from roofline_lab.predict.choose import OptionSet
 from roofline_lab.predict.recording import Recording, Stage
 from roofline_lab.predict.replay import LATENCIES, STATISTICS, Sample, StageScore
 from roofline_lab.report.replay.summary import Summary, by_set, by_stage, summary
