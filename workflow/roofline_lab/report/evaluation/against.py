@@ -59,9 +59,10 @@ class Comparison:
     worse: int
 
 
-def pairs_of(results: Iterable[PointResult], names: Sequence[str], metric: str) -> tuple[Pair, ...]:
-    """Return the row of the one judged beside that of the other, for every load point both have an error on."""
-    return Scores(rows_of(results)).pairs(metric, *names)
+def headline_pairs(results: Iterable[PointResult], names: Sequence[str]) -> dict[str, tuple[Pair, ...]]:
+    """Return the rows of the one judged beside those of the other, by metric, where both have an error."""
+    scores = Scores(rows_of(results))
+    return {metric: scores.pairs(metric, *names) for metric in HEADLINE}
 
 
 def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: Settings) -> list[Comparison]:
@@ -75,8 +76,7 @@ def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: 
         parts = {group: places - apart, group_name(group, f"{names[1]} {PREDICTED_SATURATED}"): places & apart}
         for name, chosen in parts.items():
             own = [result for result in results if result.place in chosen]
-            for metric in HEADLINE:
-                pairs = pairs_of(own, names, metric)
+            for metric, pairs in headline_pairs(own, names).items():
                 if pairs:
                     found.append(_comparison(name, metric, pairs, settings))
     return found
@@ -137,7 +137,7 @@ def comparison_table(found: Iterable[Comparison], names: Sequence[str], settings
 
 def changed_table(results: Sequence[PointResult], names: Sequence[str]) -> str:
     """List the load points and figures on which the two differ most, losses of the one judged first."""
-    pairs = [pair for metric in HEADLINE for pair in pairs_of(results, names, metric)]
+    pairs = [pair for pairs in headline_pairs(results, names).values() for pair in pairs]
     gains = [(gain_pp(judged.ape_pct, other.ape_pct), judged, other) for judged, other in pairs]
     ranked = sorted(gains, key=lambda entry: (entry[0], entry[1].place, entry[1].metric))
     lines = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from roofline_lab.predict.predictors import Standing
 from roofline_lab.predict.records import HEADLINE, PointResult, label
-from roofline_lab.report.evaluation.against import Pair, pairs_of
+from roofline_lab.report.evaluation.against import Pair, headline_pairs
 from roofline_lab.report.evaluation.aggregate import evaluated, grouped, scored
 from roofline_lab.report.plots import (
     EDGE,
@@ -104,7 +104,7 @@ def percentiles(results: Sequence[PointResult]) -> str:
 
 def against(results: Sequence[PointResult], names: Sequence[str]) -> str:
     """Draw the absolute errors of one predictor against those of another; below the line the first is closer."""
-    by_metric = {metric: pairs_of(results, names, metric) for metric in HEADLINE}
+    by_metric = headline_pairs(results, names)
     if not any(by_metric.values()):
         return ""
     panels = [
