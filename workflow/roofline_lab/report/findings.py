@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from roofline_lab.config import Method, Settings
+from roofline_lab.config import Method
 from roofline_lab.ground_truth.reading import Experiment
 from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.proportional import (
@@ -166,7 +166,7 @@ def build_report(
         tolerance = project.settings.reproduction.tolerance
         comparisons = reproduce(published, scores, spec.reference_arm, tolerance)
     extra = project.extra_experiments(hypothesis)
-    uncertainty = _uncertainty(project.settings)
+    uncertainty = Uncertainty.of_settings(project.settings)
     section, numbers = _extra(spec, spec.extra_experiments, rows, uncertainty) if spec.extra_experiments else ("", ())
     analyses = analyses_of(project, spec, {one.method.id: one.arms for one in methods}, rows)
     return Report(
@@ -195,7 +195,7 @@ def _method_report(
     if found_value is not None:
         chosen = {one: project.swept_arm(spec.id, name, found_value.chosen, one)[0] for one in spec.sweep_arms}
         arms = tuple(chosen.get(arm.name, arm) for arm in arms)
-    uncertainty = _uncertainty(settings)
+    uncertainty = Uncertainty.of_settings(settings)
     verdict = judge(
         name,
         [one.evaluate(scores, uncertainty) for one in spec.criteria],
@@ -207,18 +207,6 @@ def _method_report(
     shown = Tables(spec.shown_arms, spec.metrics, settings.bold_above_pp)
     method = project.methods[name]
     return MethodReport(spec, method, arms, own, scores, verdict, shown, found, explained, uncertainty, found_value)
-
-
-def _uncertainty(settings: Settings) -> Uncertainty:
-    return Uncertainty(
-        settings.bootstrap.resamples,
-        settings.bootstrap.level_pct,
-        settings.seeds.bootstrap,
-        permutations=settings.testing.permutations,
-        permutation_seed=settings.seeds.permutation,
-        power=settings.testing.power,
-        trim_pct=settings.testing.trim_pct,
-    )
 
 
 def changes(report: Report) -> Mapping[str, list[str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from roofline_lab.config import Settings
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow, Gain
 from roofline_lab.scoring.statistics import (
@@ -93,6 +94,27 @@ class Uncertainty:
         self._bootstrap = {"resamples": resamples, "seed": seed}
         self._permute = {"draws": permutations, "seed": permutation_seed}
 
+    @classmethod
+    def of_settings(cls, settings: Settings) -> Uncertainty:
+        """Return the statistics as `configs/lab.yaml` sets them."""
+        return cls(
+            settings.bootstrap.resamples,
+            settings.bootstrap.level_pct,
+            settings.seeds.bootstrap,
+            permutations=settings.testing.permutations,
+            permutation_seed=settings.seeds.permutation,
+            power=settings.testing.power,
+            trim_pct=settings.testing.trim_pct,
+        )
+
+    def interval_of(self, values: Sequence[float], clusters: Sequence[str] | None = None) -> Interval | None:
+        """Return the interval of a mean, by drawing whole clusters where they are named."""
+        return bootstrap_mean(values, level_pct=self.level_pct, clusters=clusters, **self._bootstrap)
+
+    def p_of_differences(self, differences: Sequence[float], blocks: Sequence[str] | None = None) -> PValue | None:
+        """Test whether paired differences have mean zero; several of one block move together."""
+        return sign_flip_p(differences, blocks=blocks, **self._permute)
+
     def of_gains(self, gains: Sequence[Gain], claimed: float) -> Evidence:
         """Describe a mean gain; `claimed` is the gain the criterion asks for, 0 for a mere direction."""
         values = [gain.value for gain in gains]
@@ -103,7 +125,7 @@ class Uncertainty:
             sizes=(len(_blocks(gains)),),
             clusters=len(set(families)),
             interval=self._interval(values, [gain.row for gain in gains]),
-            p_value=sign_flip_p(values, blocks=[gain.row.experiment for gain in gains], **self._permute),
+            p_value=self.p_of_differences(values, [gain.row.experiment for gain in gains]),
             claimed=effect,
             needed=None if spread is None else pairs_needed(effect, spread, level_pct=self.level_pct, power=self.power),
             robust=self._robust(lambda centre: centre(values)),
@@ -143,7 +165,7 @@ class Uncertainty:
         if len(set(experiments)) < MIN_SAMPLE:
             return None
         clusters = families if len(set(families)) >= MIN_SAMPLE else experiments
-        return bootstrap_mean(values, level_pct=self.level_pct, clusters=clusters, **self._bootstrap)
+        return self.interval_of(values, clusters)
 
     def _interval_of_difference(
         self, values: Sequence[Sequence[float]], families: Groups, experiments: Groups

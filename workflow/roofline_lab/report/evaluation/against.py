@@ -19,8 +19,9 @@ from roofline_lab.report.evaluation.numbers import Line, line
 from roofline_lab.scoring.errors import gain_pp, mean
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
 from roofline_lab.scoring.scores import ErrorRow, Scores
-from roofline_lab.scoring.statistics import Interval, PValue, bootstrap_mean, median, sign_flip_p
+from roofline_lab.scoring.statistics import Interval, PValue, median
 from roofline_lab.scoring.table import levels, table_of
+from roofline_lab.scoring.uncertainty import Uncertainty
 
 MOST_CHANGED = 10
 # Probability below which a difference is usually called significant; with few experiments no p can get there.
@@ -88,7 +89,7 @@ def _comparison(group: str, metric: str, pairs: Sequence[Pair], settings: Settin
         other_pct=[other.ape_pct for _, other in pairs], gain_pp=gains_pp
     )
     judged, other, gains = (levels(rows, value)[1] for value in ("ape_pct", "other_pct", "gain_pp"))
-    threshold_pp = settings.bold_above_pp
+    uncertainty, threshold_pp = Uncertainty.of_settings(settings), settings.bold_above_pp
     return Comparison(
         group=group,
         metric=metric,
@@ -98,14 +99,8 @@ def _comparison(group: str, metric: str, pairs: Sequence[Pair], settings: Settin
         other=mean(other.tolist()),
         gain=mean(gains.tolist()),
         median_gain=median(gains_pp),
-        interval=bootstrap_mean(
-            gains.tolist(),
-            resamples=settings.bootstrap.resamples,
-            level_pct=settings.bootstrap.level_pct,
-            seed=settings.seeds.bootstrap,
-            clusters=gains.index.get_level_values("family").tolist(),
-        ),
-        p_value=sign_flip_p(gains.tolist(), draws=settings.testing.permutations, seed=settings.seeds.permutation),
+        interval=uncertainty.interval_of(gains.tolist(), gains.index.get_level_values("family").tolist()),
+        p_value=uncertainty.p_of_differences(gains.tolist()),
         better=sum(gain > threshold_pp for gain in gains_pp),
         worse=sum(gain < -threshold_pp for gain in gains_pp),
     )

@@ -17,8 +17,9 @@ from roofline_lab.config import Settings
 from roofline_lab.predict.predictors import OUT_OF_SAMPLE, Standing
 from roofline_lab.predict.records import APART, HEADLINE, PointResult
 from roofline_lab.scoring.scores import ErrorRow
-from roofline_lab.scoring.statistics import Interval, bootstrap_mean, median
+from roofline_lab.scoring.statistics import Interval, median
 from roofline_lab.scoring.table import levels, mean_of, table_of
+from roofline_lab.scoring.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,25 +167,15 @@ def natural(name: str) -> tuple[int, str]:
 
 def _levels(rows: pd.DataFrame, settings: Settings | None) -> tuple[Level, Level, Level]:
     points, experiments, families = levels(rows)
-    clusters = experiments.index.get_level_values("family").tolist()
+    if settings is None:
+        return _level(points), _level(experiments), _level(families)
+    uncertainty, clusters = Uncertainty.of_settings(settings), experiments.index.get_level_values("family").tolist()
     return (
         _level(points),
-        _level(experiments, _interval(experiments, clusters, settings)),
-        _level(families, _interval(families, None, settings)),
+        _level(experiments, uncertainty.interval_of(experiments.tolist(), clusters)),
+        _level(families, uncertainty.interval_of(families.tolist())),
     )
 
 
 def _level(errors: pd.Series, interval: Interval | None = None) -> Level:
     return Level(mean_of(errors) or 0.0, median(errors.tolist()), len(errors), interval)
-
-
-def _interval(errors: pd.Series, clusters: Sequence[str] | None, settings: Settings | None) -> Interval | None:
-    if settings is None:
-        return None
-    return bootstrap_mean(
-        errors.tolist(),
-        resamples=settings.bootstrap.resamples,
-        level_pct=settings.bootstrap.level_pct,
-        seed=settings.seeds.bootstrap,
-        clusters=clusters,
-    )

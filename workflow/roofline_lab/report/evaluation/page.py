@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.calibration.record import Calibration
-from roofline_lab.config import Settings
 from roofline_lab.files import digest_of_files, json_text, write_text
 from roofline_lab.formatting import pct
 from roofline_lab.ground_truth.quality import flag_lines
@@ -37,9 +36,8 @@ from roofline_lab.report.evaluation.aggregate import (
     standing_groups,
 )
 from roofline_lab.report.evaluation.numbers import numbers_text, predictions_text
-from roofline_lab.report.residuals import residual_section
+from roofline_lab.report.residuals import resampling_of, residual_section
 from roofline_lab.report.residuals_plot import residual_figure
-from roofline_lab.residuals.ranking import Resampling
 from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError
 
@@ -179,7 +177,9 @@ def _page(
         "without_error": page_tables.without_error(judged),
         "distances": page_tables.distances(judged),
         "quality": flag_lines([task.experiment for task in evaluation.tasks]),
-        "residuals": residual_section(analysed, resampling=_resampling(settings), figure=RESIDUALS) if analysed else "",
+        "residuals": residual_section(analysed, resampling=resampling_of(settings), figure=RESIDUALS)
+        if analysed
+        else "",
         "residuals_of": _kind(_analysed(judged)),
         "figures": sorted(files),
         "against": None,
@@ -255,10 +255,6 @@ def _tests_first(results: Sequence[PointResult]) -> list[PointResult]:
 
 def _kind(results: Sequence[PointResult]) -> str:
     return " and ".join(dict.fromkeys(group_of(result) for result in results if not result.falsely_saturated))
-
-
-def _resampling(settings: Settings) -> Resampling:
-    return Resampling(settings.bootstrap.resamples, settings.bootstrap.level_pct, settings.seeds.bootstrap)
 
 
 def _provenance(root: Path, evaluation: Evaluation) -> str:
