@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
+from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.experiment import Experiment, Tool
 from roofline_lab.ground_truth.metrics import CONSISTENCY_TOLERANCE, DEFINITIONS, KINDS, PLAUSIBLE_MS, UNITS
 from roofline_lab.ground_truth.quality import Finding, Flag, QualityFlag, Treatment
@@ -246,6 +247,40 @@ def measured_metrics(source: str, values: Mapping[str, float | None], definition
 def statistics_of(name: str, values: Sequence[float]) -> dict[str, float | None]:
     """Return mean, p50, p90 and p99 under their metric names."""
     return {f"{name}_mean": mean(values)} | {f"{name}_p{rank}": percentile(values, rank) for rank in (50, 90, 99)}
+
+
+def constant_workload(prompt_tokens: float, output_tokens: float, note: str, **prefix: Any) -> dict[str, Any]:
+    """Return a workload whose requests all have the mean lengths, with the fields of its prefix."""
+    return {
+        "prompt": {"kind": "constant", "tokens": max(1, round(prompt_tokens))},
+        "output": {"kind": "constant", "tokens": max(1, round(output_tokens))},
+        "prefix": prefix or {"kind": "none"},
+        "note": note,
+    }
+
+
+def request_counts(*, sent: int, completed: int, basis: str, failed: int | None = None) -> dict[str, Any]:
+    """Return how many requests stand behind the figures; which of them were lost is not known."""
+    lost = {} if completed == sent else {"lost_positions": "unknown"}
+    return {"sent": sent, "completed": completed, "failed": failed, **lost, "basis": basis}
+
+
+def overload(
+    *,
+    requested_per_s: float | None,
+    sent: int,
+    completed: int,
+    failed: int,
+    run_s: float,
+    mean_e2e_s: float,
+    ttft_ms: Sequence[float],
+) -> Finding | None:
+    """Find a load that the server could not keep up with, from TTFT in order of sending where it is recorded."""
+    sent_for_s = sending_s(run_s, mean_e2e_s)
+    completed_per_s = completed / sent_for_s if sent_for_s else None
+    return lint.overloaded(
+        requested_per_s=requested_per_s, completed_per_s=completed_per_s, sent=sent, failed=failed
+    ) or lint.queue_grows(ttft_ms)
 
 
 def saturation(finding: Finding | None, otherwise: str) -> dict[str, str]:

@@ -36,8 +36,10 @@ from roofline_lab.importers.common import (
     measured_metrics,
     measurement,
     only_file,
+    overload,
     refuse_impossible,
     refuse_longer_than_run,
+    request_counts,
     saturation,
     sending_s,
     statistics_of,
@@ -370,21 +372,15 @@ def _load_point(point: _Point, notes: Notes) -> dict[str, Any]:
     if duration_s <= 0:
         raise ConfigError(f"{point.source}: the run ended before its first request was due; the report is damaged")
     totals = point.benchmark.metrics.request_totals
-    lost: dict[str, Any] = {} if point.completed == point.sent else {"lost_positions": "unknown"}
+    basis = f"The report's request_totals: {totals.successful} successful, {totals.errored} errored, "
+    basis += f"{totals.incomplete} incomplete, of {point.sent} that were sent."
     return {
         "id": point.id,
         "arrivals": arrivals,
         "benchmark_index": point.index,
         "rate": {"requested_per_s": requested} if requested else None,
         "duration_s": round(duration_s, 6),
-        "requests": {
-            "sent": point.sent,
-            "completed": point.completed,
-            "failed": point.failed,
-            **lost,
-            "basis": f"The report's request_totals: {totals.successful} successful, {totals.errored} errored, "
-            f"{totals.incomplete} incomplete, of {point.sent} that were sent.",
-        },
+        "requests": request_counts(sent=point.sent, completed=point.completed, failed=point.failed, basis=basis),
         "saturation": _saturation(point, requested, duration_s),
         "measured": _measured(point, duration_s, notes),
     }
@@ -427,12 +423,15 @@ def _saturation(point: _Point, requested: float | None, duration_s: float) -> di
 
 
 def _overload(point: _Point, requested: float, run_s: float) -> Finding | None:
-    return lint.overloaded(
+    return overload(
         requested_per_s=requested,
-        completed_per_s=point.completed / sending_s(run_s, point.e2e_s.mean),
         sent=point.sent,
+        completed=point.completed,
         failed=point.failed,
-    ) or lint.queue_grows(point.ttft_ms if point.all_recorded else [])
+        run_s=run_s,
+        mean_e2e_s=point.e2e_s.mean,
+        ttft_ms=point.ttft_ms if point.all_recorded else [],
+    )
 
 
 def _measured(point: _Point, duration_s: float, notes: Notes) -> dict[str, Any]:

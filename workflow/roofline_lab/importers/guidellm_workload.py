@@ -17,7 +17,7 @@ from typing import Any
 from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.metrics import CONSISTENCY_TOLERANCE
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers.common import Foreign, Notes, WholeNumber, drawn_lengths
+from roofline_lab.importers.common import Foreign, Notes, WholeNumber, constant_workload, drawn_lengths
 from roofline_lab.importers.run_metadata import PROFILE_FILE
 from simulator.errors import ConfigError
 from simulator.validation import parse
@@ -187,14 +187,8 @@ def _of_mean_lengths(
     for point in unrecorded:
         where = point.load_point if len(unrecorded) < len(observed) else ""
         notes.say(Flag.LENGTHS_UNKNOWN, unknown, load_point=where)
-    description = {
-        "prompt": {"kind": "constant", "tokens": max(1, prompt)},
-        "output": {"kind": "constant", "tokens": max(1, output)},
-        "prefix": prefix,
-        "note": "Mean lengths of the report."
-        if unrecorded
-        else "Recorded requests are replayed; these are mean lengths.",
-    }
+    note = "Mean lengths of the report." if unrecorded else "Recorded requests are replayed; these are mean lengths."
+    description = constant_workload(prompt, output, note, **prefix)
     return SentWorkload(description, prefix_tokens, dict(_unlike(unrecorded, output)))
 
 

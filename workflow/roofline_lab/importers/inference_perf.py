@@ -37,10 +37,11 @@ from roofline_lab.importers.common import (
     WholeNumber,
     measured_metrics,
     measurement,
+    overload,
     refuse_impossible,
     refuse_longer_than_run,
+    request_counts,
     saturation,
-    sending_s,
 )
 from roofline_lab.importers.inference_perf_workload import Profile, SentRequest, read_profile, read_requests
 from roofline_lab.importers.run_metadata import read_run_metadata
@@ -294,18 +295,15 @@ def _load_point(stage: _Stage, profile: Profile, requests: Sequence[MeasuredRequ
     rate = {"requested_per_s": load.requested_rate or None, "achieved_per_s": load.achieved_rate or None}
     finding = _overload(stage, [request for request in requests if request.load_point == stage.id])
     notes.flag(finding, "noted", stage.id)
-    lost: dict[str, Any] = {"lost_positions": "unknown"} if stage.failed else {}
+    basis = f"{stage.path.name}: {stage.completed} successes and {stage.failed} failures."
     return {
         "id": stage.id,
         "arrivals": profile.arrivals(load.requested_rate, load.concurrency, str(stage.path)),
         "rate": rate if load.requested_rate else None,
         **({"prompts_seen_before": True} if profile.pool and stage.number else {}),
         "requests": {
-            "sent": load.count,
-            "completed": stage.completed,
-            "failed": stage.failed,
-            **lost,
-            "basis": f"{stage.path.name}: {stage.completed} successes and {stage.failed} failures.",
+            **request_counts(sent=load.count, completed=stage.completed, failed=stage.failed, basis=basis),
+            **({"lost_positions": "unknown"} if stage.failed else {}),
         },
         "saturation": saturation(finding, _kept_up(load)),
         "measured": _measured(stage, profile, notes),
@@ -321,14 +319,15 @@ def _kept_up(load: _Load) -> str:
 
 
 def _overload(stage: _Stage, requests: Sequence[MeasuredRequest]) -> Finding | None:
-    whole_s = stage.completed / stage.requests_per_s if stage.requests_per_s else 0.0
-    sent_for_s = sending_s(whole_s, stage.e2e.mean)
-    return lint.overloaded(
+    return overload(
         requested_per_s=stage.load.requested_rate,
-        completed_per_s=stage.completed / sent_for_s if sent_for_s else None,
         sent=stage.load.count,
+        completed=stage.completed,
         failed=stage.failed,
-    ) or lint.queue_grows(_ttft_ms(requests))
+        run_s=stage.completed / stage.requests_per_s if stage.requests_per_s else 0.0,
+        mean_e2e_s=stage.e2e.mean,
+        ttft_ms=_ttft_ms(requests),
+    )
 
 
 def _ttft_ms(requests: Sequence[MeasuredRequest]) -> list[float]:

@@ -22,7 +22,7 @@ from pydantic import AliasChoices, Field
 from roofline_lab.ground_truth.json_stream import stream_values
 from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.requests import refuse_too_many
-from roofline_lab.importers.common import Foreign, Latency, WholeNumber
+from roofline_lab.importers.common import Foreign, Latency, WholeNumber, constant_workload
 from roofline_lab.importers.run_metadata import PROFILE_FILE, read_mapping
 from simulator.errors import ConfigError
 from simulator.validation import parse
@@ -151,12 +151,8 @@ class Profile:
         note = "Mean prompt length as measured; answers have the length the profile fixes."
         if self.pool:
             note += f" {self.pool} prompts are sent in turn."
-        return {
-            "prompt": {"kind": "constant", "tokens": max(1, round(mean_prompt_tokens))},
-            "output": {"kind": "constant", "tokens": self.output_tokens or 1},
-            "prefix": {"kind": "prompt_pool", "prompts": self.pool} if self.pool else {"kind": "none"},
-            "note": note,
-        }
+        prefix = {"kind": "prompt_pool", "prompts": self.pool} if self.pool else {}
+        return constant_workload(mean_prompt_tokens, self.output_tokens or 1, note, **prefix)
 
 
 def read_profile(results: Path, run: Path) -> Profile:

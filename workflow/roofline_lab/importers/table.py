@@ -28,6 +28,7 @@ from roofline_lab.importers.common import (
     Mean,
     Measurement,
     Notes,
+    constant_workload,
     drawn_lengths,
     measured_metrics,
     measurement,
@@ -490,27 +491,19 @@ def _pooled(row: Row, notes: Notes) -> dict[str, Any]:
     if "exponential" in row["arrival_process"]:
         text = "The timer called constant draws exponential gaps and stretches them to the length of the stage."
         notes.say(Flag.CONSTANT_IS_POISSON, text, "corrected")
-    return {
-        "prompt": {"kind": "constant", "tokens": round(measured or asked)},
-        "output": {"kind": "constant", "tokens": row["wl_output_len_tok"] or round(row["output_len_mean_tok"] or 1)},
-        "prefix": {"kind": "prompt_pool", "prompts": pool},
-        "note": f"{pool} prompts sent in turn; every answer has the length the profile fixes.",
-    }
+    note = f"{pool} prompts sent in turn; every answer has the length the profile fixes."
+    output = row["wl_output_len_tok"] or row["output_len_mean_tok"] or 1
+    workload = constant_workload(measured or asked, output, note, kind="prompt_pool", prompts=pool)
+    # A profile that asks for prompts of no token is refused, as the format refuses it.
+    return {**workload, "prompt": {"kind": "constant", "tokens": round(measured or asked)}}
 
 
 def _constant(rows: Sequence[Row], notes: Notes) -> dict[str, Any]:
     unknown = "Lengths of single requests are not published and not drawn again; every request has the mean length."
     notes.say(Flag.LENGTHS_UNKNOWN, unknown)
-    lengths = {}
-    for side in ("prompt", "output"):
-        means = [row[f"{side}_len_mean_tok"] for row in rows if row[f"{side}_len_mean_tok"]]
-        lengths[side] = max(1, round(fmean(means))) if means else 1
-    return {
-        "prompt": {"kind": "constant", "tokens": lengths["prompt"]},
-        "output": {"kind": "constant", "tokens": lengths["output"]},
-        "prefix": {"kind": "none"},
-        "note": "Mean lengths of the table.",
-    }
+    means = [[row[name] for row in rows if row[name]] for name in ("prompt_len_mean_tok", "output_len_mean_tok")]
+    prompt, output = (fmean(lengths) if lengths else 1 for lengths in means)
+    return constant_workload(prompt, output, "Mean lengths of the table.")
 
 
 def _counted(row: Row) -> dict[str, Any]:

@@ -32,13 +32,15 @@ from roofline_lab.importers.common import (
     Measurement,
     Notes,
     WholeNumber,
+    constant_workload,
     measured_metrics,
     measurement,
     only_file,
+    overload,
     refuse_impossible,
     refuse_longer_than_run,
+    request_counts,
     saturation,
-    sending_s,
     statistics_of,
 )
 from roofline_lab.importers.run_metadata import read_run_metadata
@@ -261,18 +263,13 @@ def _day(file: Path, text: str | None) -> tuple[date, str]:
 def _load_point(file: Path, result: _Result, answered: Sequence[MeasuredRequest], notes: Notes) -> dict[str, Any]:
     arrivals = _arrivals(file, result)
     requested = arrivals.get("rate_per_s")
-    lost: dict[str, Any] = {} if result.completed == result.num_prompts else {"lost_positions": "unknown"}
+    basis = f"The file's num_prompts {result.num_prompts} and completed {result.completed}."
     return {
         "id": LOAD_POINT,
         "arrivals": arrivals,
         "rate": {"requested_per_s": requested} if requested else None,
         "duration_s": result.duration,
-        "requests": {
-            "sent": result.num_prompts,
-            "completed": result.completed,
-            **lost,
-            "basis": f"The file's num_prompts {result.num_prompts} and completed {result.completed}.",
-        },
+        "requests": request_counts(sent=result.num_prompts, completed=result.completed, basis=basis),
         "saturation": _saturation(arrivals, result, answered),
         "measured": _measured(file, result, answered, notes),
     }
@@ -315,13 +312,15 @@ def _saturation(arrivals: Mapping[str, Any], result: _Result, answered: Sequence
         return {"state": "saturated", "basis": "Everything is sent at once (request_rate inf)."}
     if arrivals["kind"] == "closed_loop":
         return {"state": "not_saturated", "basis": "A closed loop waits for its answers."}
-    sent_for_s = sending_s(result.duration, (result.mean_e2el_ms or 0.0) / MS_PER_S)
-    finding = lint.overloaded(
+    finding = overload(
         requested_per_s=arrivals.get("rate_per_s"),
-        completed_per_s=result.completed / sent_for_s,
         sent=result.num_prompts,
+        completed=result.completed,
         failed=result.num_prompts - result.completed,
-    ) or lint.queue_grows([request.ttft_ms or 0.0 for request in answered])
+        run_s=result.duration,
+        mean_e2e_s=(result.mean_e2el_ms or 0.0) / MS_PER_S,
+        ttft_ms=[request.ttft_ms or 0.0 for request in answered],
+    )
     return saturation(finding, f"{result.request_throughput:.3g} requests per second completed.")
 
 
@@ -373,12 +372,10 @@ def _workload(result: _Result, recorded: Sequence[MeasuredRequest], notes: Notes
     if not recorded:
         text = "Every request has the mean lengths; when single requests were sent is not recorded."
         notes.say(Flag.LENGTHS_UNKNOWN, text)
-    return {
-        "prompt": {"kind": "constant", "tokens": max(1, round(result.total_input_tokens / result.completed))},
-        "output": {"kind": "constant", "tokens": max(1, round(result.total_output_tokens / result.completed))},
-        "prefix": {"kind": "none"},
-        "note": "Recorded requests are replayed; these are means." if recorded else "Mean lengths of the file.",
-    }
+    note = "Recorded requests are replayed; these are means." if recorded else "Mean lengths of the file."
+    return constant_workload(
+        result.total_input_tokens / result.completed, result.total_output_tokens / result.completed, note
+    )
 
 
 def _note_quality(result: _Result, answered: Sequence[MeasuredRequest], notes: Notes) -> None:
