@@ -30,7 +30,7 @@ from tests.roofline_lab.importers.samples import (
     sent,
     vllm_result,
 )
-from tests.roofline_lab.importers.test_measured_csv import ROW, table
+from tests.roofline_lab.importers.test_table import ROW, table
 
 EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

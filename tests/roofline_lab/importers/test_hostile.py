@@ -32,7 +32,7 @@ from tests.roofline_lab.importers.samples import (
     write_inference_perf,
     write_vllm,
 )
-from tests.roofline_lab.importers.test_measured_csv import ROW, table
+from tests.roofline_lab.importers.test_table import ROW, table
 
 FILES = {
     "guidellm": "benchmarks.json",

@@ -14,8 +14,8 @@ from roofline_lab.importers.common import BothSides
 from roofline_lab.importers.inspection import Inspection, inspect
 from roofline_lab.importers.tools import tools
 
-EPILOG = f"""examples:
-  roofline-lab inspect results/                       results of {", ".join(tools())}
+EPILOG = """examples:
+  roofline-lab inspect results/                       results of {tools}
   roofline-lab inspect trace.csv.gz                   a request trace: period of prompts, gaps, cold start
   roofline-lab inspect measured_runs.csv              a table of runs
   roofline-lab inspect ground_truth/my-run            an experiment of this project
@@ -32,7 +32,7 @@ def add_inspect_command(subparsers: Any) -> argparse.ArgumentParser:
         "inspect",
         help="show the figures of measurements and every pitfall found in them",
         description="Show the figures of measurements and every pitfall that the numbers alone give away.",
-        epilog=EPILOG,
+        epilog=EPILOG.format(tools=", ".join(tools())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders to look at")
