@@ -31,7 +31,7 @@ from roofline_lab.report.tables import Tables
 from roofline_lab.report.values import Values
 from roofline_lab.run_files import Row, error_rows
 from roofline_lab.scoring.numbers import Number
-from roofline_lab.scoring.published import Comparison, Published, reproduce
+from roofline_lab.scoring.published import Published, ReproducedCell, reproduce
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.table import numbers_of
 from roofline_lab.scoring.uncertainty import Uncertainty
@@ -106,7 +106,7 @@ class Report:
     experiments: tuple[Experiment, ...]
     methods: tuple[MethodReport, ...]
     published: Published | None
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ReproducedCell, ...]
     extra_experiments: tuple[Experiment, ...] = ()
     extra_section: str = ""
     extra_numbers: tuple[Number, ...] = ()
@@ -160,7 +160,7 @@ def build_report(
     """
     spec = project.hypotheses[hypothesis]
     methods = tuple(_method_report(project, spec, name, rows, swept) for name in spec.methods)
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[ReproducedCell, ...] = ()
     if published is not None:
         scores = {one.method.id: one.scores for one in methods}[published.source.method]
         tolerance = project.settings.reproduction.tolerance

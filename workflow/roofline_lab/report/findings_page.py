@@ -31,7 +31,7 @@ from roofline_lab.report.findings import MethodReport, Report, changes
 from roofline_lab.report.plots import MARKERS, Panel, Series, bars, scatter
 from roofline_lab.report.residuals import analysis_figures
 from roofline_lab.scoring.numbers import numbers_text
-from roofline_lab.scoring.published import Comparison, NotReproducible
+from roofline_lab.scoring.published import NotReproducible, ReproducedCell
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Metric, Reproduction
 
@@ -225,7 +225,7 @@ def _reproduction(project: Project, report: Report) -> dict[str, Any] | None:
     }
 
 
-def _missed(comparison: Comparison) -> str:
+def _missed(comparison: ReproducedCell) -> str:
     cell = comparison.cell
     regenerated = "nothing" if comparison.regenerated is None else f"{comparison.regenerated:.{cell.decimals + 1}f}"
     label = cell.metric.label if isinstance(cell.metric, Metric) else cell.metric

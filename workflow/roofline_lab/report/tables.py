@@ -15,7 +15,7 @@ from roofline_lab.hypotheses.proportional import TOLERANCE_PCT, ExplainedCriteri
 from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict
 from roofline_lab.scoring.errors import gain_pp, mean
-from roofline_lab.scoring.published import Comparison
+from roofline_lab.scoring.published import ReproducedCell
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.table import GROUPS, gains_table, load_points, means
 from roofline_lab.scoring.uncertainty import Evidence
@@ -199,7 +199,7 @@ def criteria(verdict: Verdict) -> str:
     return table(["Id", "Role", "Statement", "Result", "Observed", "Margin", "Detail"], rows, left=4)
 
 
-def reproduction_summary(comparisons: Sequence[Comparison]) -> str:
+def reproduction_summary(comparisons: Sequence[ReproducedCell]) -> str:
     """Return how many published cells of each table came out again."""
     rows = []
     for name in dict.fromkeys(comparison.cell.table for comparison in comparisons):
@@ -213,7 +213,7 @@ def reproduction_summary(comparisons: Sequence[Comparison]) -> str:
     return table([*header, "largest difference of a reproduced cell"], rows)
 
 
-def reproduction_cells(comparisons: Sequence[Comparison]) -> str:
+def reproduction_cells(comparisons: Sequence[ReproducedCell]) -> str:
     """Return every published cell beside its regenerated value."""
     rows = []
     for comparison in comparisons:
@@ -237,7 +237,7 @@ def reproduction_cells(comparisons: Sequence[Comparison]) -> str:
     return table(header, rows, left=5)
 
 
-def _difference(comparison: Comparison) -> str:
+def _difference(comparison: ReproducedCell) -> str:
     """Return regenerated minus published, with one digit more than was printed."""
     if comparison.difference is None:
         return MISSING

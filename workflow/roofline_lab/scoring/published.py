@@ -82,7 +82,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ReproducedCell:
     """One printed number beside the regenerated one.
 
     Attributes
@@ -140,7 +140,7 @@ def load_published(folder: Path, metric: Callable[[str], Any] = Metric) -> Publi
 
 def reproduce(
     published: Published, scores: Scores, reference_arm: str, tolerances: Tolerances
-) -> tuple[Comparison, ...]:
+) -> tuple[ReproducedCell, ...]:
     """Compare every published cell with the numbers of one method."""
     return tuple(_compare(cell, published.source, scores, reference_arm, tolerances) for cell in published.cells)
 
@@ -187,16 +187,16 @@ def _cell(row: Mapping[str, str], metric: Callable[[str], Any]) -> Cell:
     return cell
 
 
-def _compare(cell: Cell, source: Source, scores: Scores, reference: str, tolerances: Tolerances) -> Comparison:
+def _compare(cell: Cell, source: Source, scores: Scores, reference: str, tolerances: Tolerances) -> ReproducedCell:
     for group in source.not_reproducible:
         if group.covers(cell):
             regenerated = _value(cell, scores, reference, 0.0)
-            return Comparison(cell, regenerated, None, None, False, Reproduction.NOT_REPRODUCIBLE, group.reason)
+            return ReproducedCell(cell, regenerated, None, None, False, Reproduction.NOT_REPRODUCIBLE, group.reason)
     values = [_value(cell, scores, reference, shift) for shift in (-1.0, 0.0, 1.0)]
     below, regenerated, above = values
     if below is None or regenerated is None or above is None:
         reason = "the run matrix has no such number"
-        return Comparison(cell, None, None, None, False, Reproduction.NOT_REPRODUCED, reason)
+        return ReproducedCell(cell, None, None, None, False, Reproduction.NOT_REPRODUCED, reason)
     low, high = min(below, regenerated, above), max(below, regenerated, above)
     digit = cell.half_digit * (1 + 1e-9)
     to_the_digit = low - digit <= cell.value <= high + digit
@@ -204,7 +204,7 @@ def _compare(cell: Cell, source: Source, scores: Scores, reference: str, toleran
     fits = low - slack <= cell.value <= high + slack
     verdict = Reproduction.REPRODUCED if fits else Reproduction.NOT_REPRODUCED
     reason = "" if to_the_digit else _distance(cell, low, high)
-    return Comparison(cell, regenerated, low, high, to_the_digit, verdict, reason)
+    return ReproducedCell(cell, regenerated, low, high, to_the_digit, verdict, reason)
 
 
 def _distance(cell: Cell, low: float, high: float) -> str:

@@ -33,7 +33,7 @@ Pair = tuple[ErrorRow, ErrorRow]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class SideBySide:
     """One figure over one group of load points.
 
     Attributes
@@ -66,7 +66,7 @@ def headline_pairs(results: Iterable[PointResult], names: Sequence[str]) -> dict
     return {metric: scores.pairs(metric, *names) for metric in HEADLINE}
 
 
-def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: Settings) -> list[Comparison]:
+def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: Settings) -> list[SideBySide]:
     """Compare both predictors on every headline figure, by how much of a test the one judged is."""
     found = []
     only_other = {result.place for result in results if result.predictor == names[1] and result.falsely_saturated}
@@ -83,14 +83,14 @@ def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: 
     return found
 
 
-def _comparison(group: str, metric: str, pairs: Sequence[Pair], settings: Settings) -> Comparison:
+def _comparison(group: str, metric: str, pairs: Sequence[Pair], settings: Settings) -> SideBySide:
     gains_pp = [gain_pp(judged.ape_pct, other.ape_pct) for judged, other in pairs]
     rows = table_of(judged for judged, _ in pairs).assign(
         other_pct=[other.ape_pct for _, other in pairs], gain_pp=gains_pp
     )
     judged, other, gains = (levels(rows, value)[1] for value in ("ape_pct", "other_pct", "gain_pp"))
     uncertainty, threshold_pp = Uncertainty.of_settings(settings), settings.bold_above_pp
-    return Comparison(
+    return SideBySide(
         group=group,
         metric=metric,
         points=len(pairs),
@@ -106,7 +106,7 @@ def _comparison(group: str, metric: str, pairs: Sequence[Pair], settings: Settin
     )
 
 
-def comparison_table(found: Iterable[Comparison], names: Sequence[str], settings: Settings) -> str:
+def comparison_table(found: Iterable[SideBySide], names: Sequence[str], settings: Settings) -> str:
     """Return the comparison as markdown."""
     beyond = f"{settings.bold_above_pp:g} pp"
     lines = [
@@ -163,7 +163,7 @@ def unfair(results: Iterable[PointResult], names: Sequence[str]) -> str:
     return " ".join(parts)
 
 
-def smallest_p(found: Iterable[Comparison]) -> str:
+def smallest_p(found: Iterable[SideBySide]) -> str:
     """Say below what no p can fall with so few experiments, or empty where that hides nothing."""
     few = sorted(
         {
@@ -176,7 +176,7 @@ def smallest_p(found: Iterable[Comparison]) -> str:
     return f"With {', with '.join(words)}, whatever the gains are." if words else ""
 
 
-def gain_lines(found: Iterable[Comparison], names: Sequence[str]) -> Iterator[Line]:
+def gain_lines(found: Iterable[SideBySide], names: Sequence[str]) -> Iterator[Line]:
     """Yield the lines of `numbers.csv` that hold the comparison."""
     for comparison in found:
         place = (comparison.group, names[0], ALL_LOAD_POINTS, "overall", "experiments", comparison.metric)

@@ -152,7 +152,7 @@ def _judged(evaluation: Evaluation) -> list[PointResult]:
 
 
 def _page(
-    evaluation: Evaluation, judged: Sequence[PointResult], compared: Sequence[against.Comparison], files: set[str]
+    evaluation: Evaluation, judged: Sequence[PointResult], compared: Sequence[against.SideBySide], files: set[str]
 ) -> str:
     settings, names = evaluation.settings, [predictor.name for predictor in evaluation.predictors]
     analysed = [result.residual for result in _analysed(judged) if result.residual]

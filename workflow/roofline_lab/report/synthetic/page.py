@@ -27,7 +27,7 @@ from roofline_lab.report.design import (
 from roofline_lab.report.synthetic.plots import draw
 from roofline_lab.report.synthetic.report import KernelReport, RowReport
 from roofline_lab.scoring.numbers import numbers_text
-from roofline_lab.scoring.published import Comparison
+from roofline_lab.scoring.published import ReproducedCell
 from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Reproduction
 
 PAGE = "FINDINGS.md"
@@ -278,7 +278,7 @@ def unmeasured_table(rows: RowTable) -> str:
     return table(["Sweep", "Point", "Reason"], lines, left=3) if lines else ""
 
 
-def reproduction_cells(comparisons: Sequence[Comparison]) -> str:
+def reproduction_cells(comparisons: Sequence[ReproducedCell]) -> str:
     """Return every published cell beside its regenerated value."""
     lines = []
     for comparison in comparisons:

@@ -22,7 +22,7 @@ from roofline_lab.hypotheses.synthetic.spec import Point, Sweep, SyntheticHypoth
 from roofline_lab.hypotheses.verdict import Verdict, judge
 from roofline_lab.project import Project
 from roofline_lab.scoring.numbers import Number
-from roofline_lab.scoring.published import Cell, Comparison, Published
+from roofline_lab.scoring.published import Cell, Published, ReproducedCell
 from roofline_lab.vocabulary import KERNEL_LABELS, Reproduction, Scope, Statistic
 from simulator.errors import ConfigError, InvariantError
 from simulator.validation import suggest
@@ -66,7 +66,7 @@ class RowReport:
     spec: SyntheticHypothesis
     methods: tuple[KernelReport, ...]
     published: Published | None
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ReproducedCell, ...]
     numbers: tuple[Number, ...]
 
     @property
@@ -206,7 +206,7 @@ def rows_text(spec: SyntheticHypothesis, tables: Iterable[tuple[str, RowTable]])
     return csv_text(("method", "sweep", "key", *names, "reason"), lines)
 
 
-def compare(published: Published, method: str, numbers: Iterable[Number]) -> tuple[Comparison, ...]:
+def compare(published: Published, method: str, numbers: Iterable[Number]) -> tuple[ReproducedCell, ...]:
     """Compare every published cell with the number of the same identity.
 
     Published step times rest on measured tables. Where other kernels answered, a cell that still
@@ -265,9 +265,9 @@ def _identity(entry: Cell | Number) -> tuple[str, ...]:
     return (entry.scope.value, entry.key, str(entry.metric), entry.statistic.value)
 
 
-def _comparison(cell: Cell, published: Published, method: str, value: float | None) -> Comparison:
-    def found(verdict: Reproduction, reason: str = "") -> Comparison:
-        return Comparison(cell, value, value, value, verdict is Reproduction.REPRODUCED, verdict, reason)
+def _comparison(cell: Cell, published: Published, method: str, value: float | None) -> ReproducedCell:
+    def found(verdict: Reproduction, reason: str = "") -> ReproducedCell:
+        return ReproducedCell(cell, value, value, value, verdict is Reproduction.REPRODUCED, verdict, reason)
 
     for group in published.source.not_reproducible:
         if group.covers(cell):
