@@ -170,7 +170,7 @@ def simulate(
     """
     wanted = target.replays() if replays is None else tuple(replays)
     models = [observer or setup.step_time, *[setup.step_time] * (len(wanted) - 1)]
-    draws = tuple(run_replay(one, model, setup.engine) for one, model in zip(wanted, models, strict=True))
+    draws = tuple(run_replay(replay, model, setup.engine) for replay, model in zip(wanted, models, strict=True))
     seen = setup.client.in_figures_of(target.experiment, target.load_point.id)
     return Prediction(setup, draws, seen.metric_options())
 

@@ -188,7 +188,7 @@ def test_a_shortened_run_arrives_at_the_rate_of_the_whole():
     short = load_points(ROOT, ["inference_perf_stages"], 300, seed=1)[1]
     rates = []
     for point in (whole, short):
-        arrivals = [one.arrival_us for one in point.replay.workload.requests[point.replay.warm_up :]]
+        arrivals = [request.arrival_us for request in point.replay.workload.requests[point.replay.warm_up :]]
         rates.append((len(arrivals) - 1) / (arrivals[-1] - arrivals[0]))
     assert short.replay.warm_up == whole.replay.warm_up
     assert rates[1] == pytest.approx(rates[0], rel=1e-6)

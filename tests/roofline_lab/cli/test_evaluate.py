@@ -294,4 +294,4 @@ def test_provenance_names_every_input_by_its_content(stranger):
 
 
 def test_predicted_definitions_exist():
-    assert {name for _, name in STAND_INS} <= {one.value for one in MetricName}
+    assert {name for _, name in STAND_INS} <= {metric.value for metric in MetricName}

@@ -260,17 +260,19 @@ def test_every_derived_cell_of_the_published_tables_is_checked_and_consistent(ju
 
 
 def test_the_cells_that_contradict_others_are_a_signed_error_and_a_training_mean(judged):
-    wrong = [(s, cell.rule, cell.row) for s, one in judged.items() for cell in one.cells if not cell.consistent]
+    wrong = [
+        (s, cell.rule, cell.row) for s, document in judged.items() for cell in document.cells if not cell.consistent
+    ]
     assert wrong == [("h2b", "signed-baseline", "jan30-llama2-7b-tp2-chatsweep"), ("hg1", "train", "")]
 
 
 def test_exactly_the_listed_statements_do_not_follow(judged):
-    found = {subject: {c.claim.id for c in one.chosen(Follows.DOES_NOT)} for subject, one in judged.items()}
+    found = {subject: {c.claim.id for c in document.chosen(Follows.DOES_NOT)} for subject, document in judged.items()}
     assert found == WRONG
 
 
 def test_what_a_page_does_not_print_is_not_derivable(judged):
-    found = {(s, c.claim.id) for s, one in judged.items() for c in one.chosen(Follows.NOT_DERIVABLE)}
+    found = {(s, c.claim.id) for s, document in judged.items() for c in document.chosen(Follows.NOT_DERIVABLE)}
     assert found == NOT_DERIVABLE
 
 
@@ -280,8 +282,8 @@ def test_more_than_forty_statements_hold(judged):
 
 def test_the_page_shows_every_statement_with_its_outcome(judged):
     page = errata_page(list(judged.values()))
-    for one in judged.values():
-        for claim in one.claims:
+    for document in judged.values():
+        for claim in document.claims:
             assert f"`{claim.claim.id}`" in page
     assert "6 of 13" in page  # how many rows really worsen on the H5 page
 
@@ -350,10 +352,10 @@ def outcomes(claim, names):
 
 def test_every_statement_that_holds_stops_holding_in_some_mutated_table(judged, names):
     deaf = [
-        (subject, one.claim.id)
+        (subject, claim.claim.id)
         for subject, document in judged.items()
-        for one in document.chosen(Follows.HOLDS)
-        if one.claim.kind != "vocabulary" and Follows.DOES_NOT not in set(outcomes(one.claim, names[subject]))
+        for claim in document.chosen(Follows.HOLDS)
+        if claim.claim.kind != "vocabulary" and Follows.DOES_NOT not in set(outcomes(claim.claim, names[subject]))
     ]
     assert deaf == []
 
@@ -385,23 +387,23 @@ def put_right(claim, names):
 
 def test_every_statement_that_does_not_follow_holds_once_put_right(judged, names):
     for subject, document in judged.items():
-        for one in document.chosen(Follows.DOES_NOT):
-            right = put_right(one.claim, names[subject])
+        for claim in document.chosen(Follows.DOES_NOT):
+            right = put_right(claim.claim, names[subject])
             if right is not None:
-                assert right.judge(names[subject]).follows is Follows.HOLDS, (subject, one.claim.id)
+                assert right.judge(names[subject]).follows is Follows.HOLDS, (subject, claim.claim.id)
             else:
-                assert one.claim.kind in ("sign", "extremum", "order")
-                assert Follows.HOLDS in set(outcomes(one.claim, names[subject])), (subject, one.claim.id)
+                assert claim.claim.kind in ("sign", "extremum", "order")
+                assert Follows.HOLDS in set(outcomes(claim.claim, names[subject])), (subject, claim.claim.id)
 
 
 def test_every_number_a_statement_claims_matters(judged, names):
     for subject, document in judged.items():
-        for one in document.chosen(Follows.HOLDS):
-            if one.claim.kind not in ("count", "arithmetic", "extremum") or one.claim.claimed is None:
+        for claim in document.chosen(Follows.HOLDS):
+            if claim.claim.kind not in ("count", "arithmetic", "extremum") or claim.claim.claimed is None:
                 continue
-            value = as_interval(one.claim.claimed)
-            other = one.claim.model_copy(update={"claimed": value.middle + max(2.0, 10 * value.width)})
-            assert other.judge(names[subject]).follows is Follows.DOES_NOT, (subject, one.claim.id)
+            value = as_interval(claim.claim.claimed)
+            other = claim.claim.model_copy(update={"claimed": value.middle + max(2.0, 10 * value.width)})
+            assert other.judge(names[subject]).follows is Follows.DOES_NOT, (subject, claim.claim.id)
 
 
 def test_every_derived_cell_is_found_when_it_alone_is_changed(judged):

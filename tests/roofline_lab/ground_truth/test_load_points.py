@@ -101,7 +101,7 @@ def test_every_inference_perf_run_says_what_is_wrong_with_its_figures(experiment
 
 def test_quoted_figures_are_those_of_the_table(shared_dir):
     tables = read(shared_dir / "ground_truth" / "measured_runs.csv", year=2026)
-    assert sorted(tables) == sorted(one.id for one in MULTI_RATE)
+    assert sorted(tables) == sorted(other.id for other in MULTI_RATE)
     for experiment in MULTI_RATE:
         for point, row in zip(experiment.load_points, tables[experiment.id].experiment.load_points, strict=True):
             assert point.measured == row.measured

@@ -47,8 +47,8 @@ def test_no_row_may_be_worse_than_the_limit_whatever_the_mean(worst, expected):
 def test_robust_variants_stand_beside_a_failed_strict_criterion_and_do_not_decide():
     found = judged(gains(10, 10, 10, 10, -20), kind="no_row_worse", by_more_than_pp=5)
     assert found.result is FAIL
-    assert [(one.name, one.result) for one in found.robust] == [("median", PASS), ("20 % trimmed mean", PASS)]
-    assert [one.observed for one in found.robust] == pytest.approx([10.0, 10.0])
+    assert [(check.name, check.result) for check in found.robust] == [("median", PASS), ("20 % trimmed mean", PASS)]
+    assert [check.observed for check in found.robust] == pytest.approx([10.0, 10.0])
 
 
 # --- below --------------------------------------------------------------------------------------

@@ -128,8 +128,12 @@ def test_the_gain_of_h1_is_the_factor_minus_one_times_100_minus_the_baseline_err
 
 def test_every_published_criterion_of_h1_follows_from_the_factor(h1_report):
     published = h1_report.methods[0]
-    assert [one.observed.id for one in published.explained] == ["tpot_improves", "chat_more_than_code", "tp_scaling"]
-    assert all(one.is_explained for one in published.explained)
+    assert [criterion.observed.id for criterion in published.explained] == [
+        "tpot_improves",
+        "chat_more_than_code",
+        "tp_scaling",
+    ]
+    assert all(criterion.is_explained for criterion in published.explained)
     tpot = next(identity for identity in published.proportional if identity.metric is TPOT)
     assert tpot.explained_pct > 98
     assert "follows from the factor" in explained_criteria(published.explained)

@@ -24,7 +24,7 @@ def test_the_hypothesis_as_committed_is_accepted():
     spec = load_hypothesis(ROOT / SOURCE, ROOT)
     assert spec.id == HYPOTHESIS
     assert spec.reference_arm == "baseline"
-    assert [one.id for one in spec.judged] == ["tpot_improves", "chat_more_than_code", "tp_scaling"]
+    assert [criterion.id for criterion in spec.judged] == ["tpot_improves", "chat_more_than_code", "tp_scaling"]
 
 
 def test_a_misspelt_key_is_refused_and_the_nearest_one_suggested(project):

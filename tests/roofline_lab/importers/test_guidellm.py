@@ -375,7 +375,7 @@ def test_a_load_point_with_all_of_its_requests_has_its_own_lengths(project, tmp_
     experiment = import_experiment("guidellm", folder, project / "ground_truth" / "mine").experiment
     lengths = [experiment.mean_output_tokens(point.id) for point in experiment.load_points]
     assert lengths[1] - lengths[0] == pytest.approx(10, abs=0.5)
-    (flag,) = (one for one in experiment.quality if one.flag is Flag.LENGTHS_UNKNOWN)
+    (flag,) = (quality_flag for quality_flag in experiment.quality if quality_flag.flag is Flag.LENGTHS_UNKNOWN)
     assert flag.load_points == ("01-constant-1",)
 
 

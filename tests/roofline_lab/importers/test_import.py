@@ -124,7 +124,7 @@ def test_what_a_person_says_decides(project, tmp_path):
 def test_what_nobody_says_is_assumed_and_flagged(project, tmp_path):
     out = project / "ground_truth" / "mine"
     experiment = import_experiment("vllm-bench", write_vllm(tmp_path / "results"), out).experiment
-    (flag,) = [one for one in experiment.quality if one.flag == "setting_assumed"]
+    (flag,) = [quality_flag for quality_flag in experiment.quality if quality_flag.flag == "setting_assumed"]
     assert "hardware h100-sxm, tensor parallelism 1, token budget 2048, prefix caching on" in flag.text
     assert experiment.family == "Llama2-7B"
     assert isinstance(experiment.load_points[0].arrivals, Poisson)

@@ -70,7 +70,7 @@ def synthetic_csv(values):
 
 def verdict_json(status="Confirmed", criteria=None, method="corrected", unscored=()):
     """Return a `verdict.json` of one method."""
-    rows = [{**one._asdict(), "status": state} for one, state in unscored]
+    rows = [{**row._asdict(), "status": state} for row, state in unscored]
     entry = {"method": method, "status": status, "criteria": criteria or {"improves": "PASS"}, "unscored": rows}
     return json.dumps({"methods": [entry]})
 
@@ -99,7 +99,7 @@ def findings_md(status="Confirmed", criteria=None, unscored=()):
             "| --- | --- | --- | --- | --- | --- |",
         ]
         lines += [
-            f"| {one.experiment} | {one.arm} | {one.load_point} | TPOT | {state} | x |" for one, state in unscored
+            f"| {row.experiment} | {row.arm} | {row.load_point} | TPOT | {state} | x |" for row, state in unscored
         ]
     return "\n".join([*lines, "", "### Figures", ""])
 

@@ -284,7 +284,7 @@ def test_a_snapshot_holds_reports_figures_and_what_was_skipped(tmp_path):
             "h3_empty: has no numbers",
             "predictions.csv: line 1",
         )
-        if not any(words in one for one in found.skipped)
+        if not any(words in row for row in found.skipped)
     ] == []
 
 

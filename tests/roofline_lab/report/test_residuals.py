@@ -19,7 +19,7 @@ from roofline_lab.residuals.words import constant_text, implied_text, interval_t
 from tests.roofline_lab.residuals.samples import exact, residual, unscored, with_missing
 
 QUICK = Resampling(resamples=200)
-BY_NAME = {one.name: one for one in DRIVERS}
+BY_NAME = {driver.name: driver for driver in DRIVERS}
 
 
 def section(residuals, **changes):
@@ -61,12 +61,12 @@ def test_a_correlation_needs_a_few_load_points():
 
 def test_what_a_prediction_lacks_the_more_of_a_driver_there_is_correlates_negatively_with_it():
     residuals = with_missing("layer", 60.0)
-    by_hand = [(-one.layers * 60e-3 / one.itl.measured_ms, one.layers) for one in residuals]
+    by_hand = [(-residual.layers * 60e-3 / residual.itl.measured_ms, residual.layers) for residual in residuals]
     assert correlation(residuals, BY_NAME["layers"], "itl").value == pytest.approx(spearman(by_hand))
 
 
 def test_an_unknown_driver_counts_for_nothing():
-    residuals = [dataclasses.replace(one, rate_per_s=None) for one in with_missing("layer", 60.0)]
+    residuals = [dataclasses.replace(residual, rate_per_s=None) for residual in with_missing("layer", 60.0)]
     assert correlation(residuals, BY_NAME["load"], "itl").points == 0
     assert not varies(residuals, BY_NAME["load"])
     assert groups(residuals, BY_NAME["load"], ["itl"]) == ()
@@ -74,10 +74,10 @@ def test_an_unknown_driver_counts_for_nothing():
 
 def test_few_values_are_groups_of_their_own_and_many_become_thirds():
     residuals = with_missing("layer", 60.0)
-    assert [one.label for one in groups(residuals, BY_NAME["tensor_parallel"], ["itl"])] == ["1", "2", "4", "8"]
+    assert [group.label for group in groups(residuals, BY_NAME["tensor_parallel"], ["itl"])] == ["1", "2", "4", "8"]
     thirds = groups(residuals, BY_NAME["prompt"], ["itl"])
     assert len(thirds) == 3
-    assert sum(one.points for one in thirds) == 11
+    assert sum(group.points for group in thirds) == 11
     assert thirds[0].label == "350 to 800"
 
 
@@ -91,7 +91,7 @@ def test_the_mean_of_a_group_is_signed_and_over_scored_load_points_alone():
 
 
 def test_values_that_print_alike_are_one_value():
-    residuals = [dataclasses.replace(one, batch=1.0 + 1e-6 * index) for index, one in enumerate(exact())]
+    residuals = [dataclasses.replace(residual, batch=1.0 + 1e-6 * index) for index, residual in enumerate(exact())]
     assert not varies(residuals, BY_NAME["batch"])
 
 
@@ -139,8 +139,8 @@ def test_a_term_that_makes_another_mean_worse_is_not_called_the_best_of_what_is_
     noisy = with_missing("layer", 4.0, noise_pct=(5.0, -4.0, 3.0, -5.0, 2.0, -1.0, 4.0))
     ranked = ranked_terms(noisy, "itl", resampling=QUICK)
     first, second = (
-        dataclasses.replace(one, beyond_noise=False, constant=1.0, mape_before=3.0, held_out=held_out)
-        for one, held_out in zip(ranked, (2.5, 2.7), strict=False)
+        dataclasses.replace(suggestion, beyond_noise=False, constant=1.0, mape_before=3.0, held_out=held_out)
+        for suggestion, held_out in zip(ranked, (2.5, 2.7), strict=False)
     )
     text = sentence([first, second], "itl", {first.term.name})
     assert f"The best that makes no other mean worse is {second.term.label}, " in text
@@ -152,7 +152,10 @@ def test_a_term_that_makes_another_mean_worse_is_not_called_the_best_of_what_is_
 
 def test_a_section_names_no_term_as_best_that_makes_another_mean_worse():
     noise = (6.0, -4.0, 5.0, -5.0, 4.0, -3.0, 6.0)
-    slow = [dataclasses.replace(one, ttft=Figure(10.0, 13.0)) for one in with_missing("layer", 4.0, noise_pct=noise)]
+    slow = [
+        dataclasses.replace(residual, ttft=Figure(10.0, 13.0))
+        for residual in with_missing("layer", 4.0, noise_pct=noise)
+    ]
     text = section(slow, metrics=("ttft", "itl"))
     told = next(line for line in text.splitlines() if line.startswith("**ITL.**"))
     assert "beyond noise" in told
@@ -170,7 +173,7 @@ def test_one_family_is_told_as_one_that_cannot_be_judged():
 
 
 def test_tied_terms_are_named_in_the_suggestion():
-    alone = [dataclasses.replace(one, batch=1.0) for one in exact()]
+    alone = [dataclasses.replace(residual, batch=1.0) for residual in exact()]
     text = sentence(ranked_terms(with_missing("step", 900.0, alone), "itl", resampling=QUICK), "itl")
     assert "cannot be told from time per request in the step" in text
 
@@ -199,16 +202,18 @@ def test_a_section_shows_every_driver_every_metric_and_at_most_five_terms():
 
 
 def test_a_term_that_does_nothing_is_not_listed():
-    text = section([dataclasses.replace(one, ttft=Figure(10.0, 13.0)) for one in exact()], metrics=("ttft",))
+    text = section([dataclasses.replace(residual, ttft=Figure(10.0, 13.0)) for residual in exact()], metrics=("ttft",))
     assert "time per request outside the engine" not in text
 
 
 def test_a_suggestion_that_makes_another_mean_worse_is_told_with_one_that_does_not():
     residuals = [
-        dataclasses.replace(one, ttft=Figure(one.ttft.predicted_ms + 8.0, one.ttft.predicted_ms), prefill_steps=1.0)
-        for one in exact()
+        dataclasses.replace(
+            residual, ttft=Figure(residual.ttft.predicted_ms + 8.0, residual.ttft.predicted_ms), prefill_steps=1.0
+        )
+        for residual in exact()
     ]
-    slow = [dataclasses.replace(one, queue_ms=0.0, decodes_beside_prefill=0.0) for one in residuals]
+    slow = [dataclasses.replace(residual, queue_ms=0.0, decodes_beside_prefill=0.0) for residual in residuals]
     text = section(slow, metrics=("ttft", "itl"))
     assert "Next hypothesis: fixed time per step, 8 ms" in text
     assert "But the same constant makes ITL (0.0 % to" in text
@@ -221,7 +226,7 @@ def test_every_table_says_what_a_constant_does_to_the_other_means():
 
 
 def test_a_driver_that_does_not_vary_or_is_not_known_says_so():
-    residuals = [dataclasses.replace(one, batch=1.0, rate_per_s=None) for one in with_missing("layer", 60.0)]
+    residuals = [dataclasses.replace(residual, batch=1.0, rate_per_s=None) for residual in with_missing("layer", 60.0)]
     lines = section(residuals).splitlines()
     (batch,) = [line for line in lines if "batch in decode steps" in line]
     (load,) = [line for line in lines if "load [requests/s]" in line]
@@ -238,7 +243,7 @@ def test_load_points_without_a_residual_are_rows_with_reasons():
 
 
 def test_a_metric_that_nobody_measured_has_no_table():
-    residuals = [unscored(one, "not measured", ("ttft",)) for one in with_missing("layer", 60.0)]
+    residuals = [unscored(residual, "not measured", ("ttft",)) for residual in with_missing("layer", 60.0)]
     text = section(residuals)
     assert "**TTFT.**" not in text
     assert "**ITL.**" in text
@@ -277,14 +282,16 @@ def test_the_figure_has_a_panel_per_metric_and_driver_and_names_units():
 
 
 def test_the_figure_leaves_out_drivers_that_do_not_vary():
-    residuals = [dataclasses.replace(one, batch=1.0, rate_per_s=None) for one in with_missing("layer", 60.0)]
+    residuals = [dataclasses.replace(residual, batch=1.0, rate_per_s=None) for residual in with_missing("layer", 60.0)]
     svg = residual_figure(residuals, ("itl",))
     assert len(circles(svg)) == 4 * len(residuals)
     assert "batch in decode steps [requests]" not in texts(svg)
 
 
 def test_every_point_lies_inside_its_panel():
-    wild = [dataclasses.replace(one, itl=Figure(10.0, 10.0 * (index - 3))) for index, one in enumerate(exact())]
+    wild = [
+        dataclasses.replace(residual, itl=Figure(10.0, 10.0 * (index - 3))) for index, residual in enumerate(exact())
+    ]
     svg = residual_figure(wild, ("itl",))
     root = ET.fromstring(svg)
     width, height = (float(number) for number in root.attrib["viewBox"].split()[2:])
@@ -302,7 +309,7 @@ def test_an_axis_has_a_few_round_ticks_inside_it(low, size, log):
 
 def test_the_figure_uses_greys_alone():
     colours = set(re.findall(r"#([0-9a-f]{6})", residual_figure(with_missing("layer", 60.0))))
-    assert all(one[:2] == one[2:4] == one[4:] for one in colours)
+    assert all(colour[:2] == colour[2:4] == colour[4:] for colour in colours)
 
 
 def test_labels_of_neighbouring_ticks_do_not_run_into_each_other():

@@ -103,7 +103,9 @@ def table_of_all(predicted, measured):
 def replayed_load_point(predicted, measured):
     figure = {"predicted": predicted, "measured": measured, "unit": "ms", "reason": ""}
     load = {"figures": {"e2e_p90": figure}, "saturated": {"measured": False, "predicted": False}, "branches": {}}
-    (error,) = (one.value for one in load_numbers([LINE | {"load": load}]) if one.statistic is Statistic.SIGNED_ERROR)
+    (error,) = (
+        number.value for number in load_numbers([LINE | {"load": load}]) if number.statistic is Statistic.SIGNED_ERROR
+    )
     return error
 
 

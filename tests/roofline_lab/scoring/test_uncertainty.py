@@ -166,7 +166,7 @@ def test_the_improvement_of_h1_is_distinguishable_and_robust(h1_report):
         assert improvement.evidence.is_distinguishable is True
         assert improvement.evidence.p_value.value == pytest.approx(2 / 2**13)
         assert (improvement.evidence.sizes, improvement.evidence.clusters) == ((13,), 5)
-        assert {one.result for one in improvement.robust} == {improvement.result}
+        assert {check.result for check in improvement.robust} == {improvement.result}
 
 
 def test_the_laboratory_settings_reach_the_statistics(lab, h1_rows):

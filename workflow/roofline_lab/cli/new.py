@@ -140,7 +140,7 @@ def _measured(root: Path, name: str) -> tuple[str | None, list[str]]:
     if name in sets:
         experiments = load_set(root, name)
     else:
-        known = sorted(one.parent.name for one in path.parent.glob(f"*/{EXPERIMENT_FILE}"))
+        known = sorted(file.parent.name for file in path.parent.glob(f"*/{EXPERIMENT_FILE}"))
         if name not in known:
             nearest = suggest(name, [*sets, *known])
             raise ConfigError(f"--set: neither a set of {place} nor an experiment is '{name}'; {nearest}")

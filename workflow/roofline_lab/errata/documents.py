@@ -159,7 +159,7 @@ def _document(project: Project, path: Path) -> Document:
         raise config_error(source, [f"claims: id '{text}' is used twice" for text in twice])
     tables: dict[str, Mapping[str, Any]] = {
         **_long_tables(path.parent),
-        **{one.stem: _wide_table(one) for one in sorted(path.parent.glob("errata/*.csv"))},
+        **{entry.stem: _wide_table(entry) for entry in sorted(path.parent.glob("errata/*.csv"))},
         "figures": {name: _number(value) for name, value in file.figures.items()},
         "facts": {name: _number(fact.value) for name, fact in file.facts.items()},
         "steps": {name: _price(project, step, f"{source}: steps.{name}") for name, step in file.steps.items()},

@@ -140,9 +140,11 @@ def flag_lines(experiments: Iterable[Flagged]) -> tuple[str, ...]:
     """
     about: dict[tuple[Flag, Treatment, str], list[str]] = {}
     for experiment in experiments:
-        for one in experiment.quality:
-            points = f" [{', '.join(one.load_points)}]" if one.load_points else ""
-            about.setdefault((one.flag, one.treatment, one.text), []).append(f"{experiment.id}{points}")
+        for quality_flag in experiment.quality:
+            points = f" [{', '.join(quality_flag.load_points)}]" if quality_flag.load_points else ""
+            about.setdefault((quality_flag.flag, quality_flag.treatment, quality_flag.text), []).append(
+                f"{experiment.id}{points}"
+            )
     order = list(Flag)
     keys = sorted(about, key=lambda key: (order.index(key[0]), key[2]))
     return tuple(f"`{flag}` ({how}): {text} - {', '.join(about[flag, how, text])}" for flag, how, text in keys)

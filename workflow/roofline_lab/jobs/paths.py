@@ -91,7 +91,7 @@ def sweep_paths(project: Project, hypothesis: str, method: str | None = None, st
         return []
     methods = spec.methods if method is None else (method,)
     stages = spec.sweep.stages if stage is None else (stage,)
-    return [f"{RESULTS}/{hypothesis}/sweep/{one}/{each}.jsonl" for one in methods for each in stages]
+    return [f"{RESULTS}/{hypothesis}/sweep/{name}/{each}.jsonl" for name in methods for each in stages]
 
 
 def choosing_paths(project: Project, wildcards: Any) -> list[str]:

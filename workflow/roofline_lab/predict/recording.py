@@ -172,7 +172,7 @@ def _recordings(root: Path, path: Path, experiment: str | None) -> Iterator[Reco
 
 def _experiment(root: Path, name: str, path: Path) -> Experiment:
     folder = root / "ground_truth"
-    known = [one.parent.name for one in folder.glob(f"*/{EXPERIMENT_FILE}")]
+    known = [file.parent.name for file in folder.glob(f"*/{EXPERIMENT_FILE}")]
     if name not in known:
         raise ConfigError(
             f"{path}: unknown experiment '{name}'; {suggest(name, known)}. Name the file <experiment>{SUFFIXES[0]} or "

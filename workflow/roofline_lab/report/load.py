@@ -339,6 +339,8 @@ def _shares(branches: Mapping[str, int], counters: Mapping[str, int]) -> Iterato
     """Give mixed steps and the branch each of them takes, as percent of all steps."""
     if not counters["steps"]:
         return
-    counts = {LoadFigure.MIXED_STEPS: counters["mixed_steps"]} | {one: branches.get(one.value, 0) for one in BRANCHES}
+    counts = {LoadFigure.MIXED_STEPS: counters["mixed_steps"]} | {
+        branch: branches.get(branch.value, 0) for branch in BRANCHES
+    }
     for name, count in counts.items():
         yield name, Statistic.SHARE, count / counters["steps"] * PERCENT, "pct"

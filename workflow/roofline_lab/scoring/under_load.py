@@ -65,12 +65,12 @@ def distances_of(
     measured: Sequence[MeasuredRequest], done: Sequence[RequestResult], options: MetricOptions
 ) -> dict[str, Any]:
     """Compare distributions over requests, where single requests were recorded."""
-    recorded = [one for one in measured if one.completed]
+    recorded = [request for request in measured if request.completed]
     times = RequestTimes(done, options)
     samples: dict[str, tuple[Sequence[float | None], list[float | None]]] = {
-        "ttft": (times.ttft_us, [one.ttft_ms for one in recorded]),
-        "tpot": (times.tpot_us, [one.tpot_ms for one in recorded]),
-        "e2e": (times.e2e_us, [one.e2e_ms for one in recorded]),
+        "ttft": (times.ttft_us, [request.ttft_ms for request in recorded]),
+        "tpot": (times.tpot_us, [request.tpot_ms for request in recorded]),
+        "e2e": (times.e2e_us, [request.e2e_ms for request in recorded]),
     }
     found = {}
     for name, (predicted_us, measured_ms) in samples.items():

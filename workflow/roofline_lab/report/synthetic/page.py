@@ -47,7 +47,7 @@ def render_row_report(project: Project, report: RowReport) -> dict[str, str]:
         If a text asks for a number that is not there.
     """
     files = {"numbers.csv": numbers_text(report.numbers)}
-    files[VERDICT_FILE] = verdict_text((one.method, one.verdict, ()) for one in report.methods)
+    files[VERDICT_FILE] = verdict_text((method.method, method.verdict, ()) for method in report.methods)
     for figure in report.spec.figures:
         files[f"figures/{figure.id}.svg"] = draw(figure, report.spec, report.headline.table)
     if report.published is not None:
@@ -65,7 +65,7 @@ def row_report_files(project: Project, hypothesis: str) -> list[str]:
     """Return the names of all files a report of this hypothesis has, FINDINGS.md last."""
     spec = project.synthetic[hypothesis]
     names = ["numbers.csv", VERDICT_FILE, "provenance.json", *expectation_names(spec)]
-    names += [f"figures/{one.id}.svg" for one in spec.figures]
+    names += [f"figures/{figure.id}.svg" for figure in spec.figures]
     if project.published[hypothesis] is not None:
         names.append("reproduction.md")
     return [*names, PAGE]
@@ -82,24 +82,24 @@ def _context(project: Project, report: RowReport) -> dict[str, Any]:
     return {
         "spec": spec,
         "headline": report.headline,
-        "reports": [_results(report, one) for one in report.methods],
+        "reports": [_results(report, method) for method in report.methods],
         "on_measured_tables": report.headline.method == MEASURED,
         "verdict_table": _verdict_table(report),
         "status_reasons": [
-            f"{one.title}: **{one.verdict.status}**, because {one.verdict.reason}" for one in report.methods
+            f"{method.title}: **{method.verdict.status}**, because {method.verdict.reason}" for method in report.methods
         ],
         "family": FAMILY_LABELS[spec.family],
         "purpose": PURPOSE_LABELS[spec.vvuq],
         "type": spec.type.value.replace("-", " ").capitalize(),
         "diff_table": difference_table(report.headline.arms),
-        "kernel_lines": [f"**{one.title}**: {one.kernels}" for one in report.methods],
+        "kernel_lines": [f"**{method.title}**: {method.kernels}" for method in report.methods],
         "setup": _setup(project, report),
         "sweeps_table": sweeps_table(spec),
         "columns_table": columns_table(spec),
         "point_count": sum(len(points(sweep)) for sweep in spec.sweeps),
         "criteria_statements": [
-            f"{one.statement}{' (decisive)' if one.decisive else ''} — `{one.id}`"
-            for one in report.headline.verdict.criteria
+            f"{criterion.statement}{' (decisive)' if criterion.decisive else ''} — `{criterion.id}`"
+            for criterion in report.headline.verdict.criteria
         ],
         "design_table": design_table(spec, _preconditions(spec), "nothing is drawn at random"),
         "audit_table": audit_table(report),
@@ -112,28 +112,28 @@ def _context(project: Project, report: RowReport) -> dict[str, Any]:
     }
 
 
-def _results(report: RowReport, one: KernelReport) -> dict[str, Any]:
+def _results(report: RowReport, kernel_report: KernelReport) -> dict[str, Any]:
     """Return what one choice of kernels found, ready to print."""
     return {
-        "title": one.title,
-        "summary_table": summary_table(report.spec, one.table),
-        "row_tables": row_tables(report.spec, one.table),
+        "title": kernel_report.title,
+        "summary_table": summary_table(report.spec, kernel_report.table),
+        "row_tables": row_tables(report.spec, kernel_report.table),
         "hidden": [sweep.title for sweep in report.spec.sweeps if not sweep.rows],
-        "criteria_table": tables.criteria(one.verdict),
-        "unmeasured": unmeasured_table(one.table),
+        "criteria_table": tables.criteria(kernel_report.verdict),
+        "unmeasured": unmeasured_table(kernel_report.table),
     }
 
 
 def _verdict_table(report: RowReport) -> str:
     """Return one line per choice of kernels: status, and what each criterion observed."""
-    header = ["Kernels", "Status", *(f"`{one.id}`" for one in report.spec.criteria)]
+    header = ["Kernels", "Status", *(f"`{criterion.id}`" for criterion in report.spec.criteria)]
     rows = [
         [
-            one.title,
-            one.verdict.status.value,
-            *(f"{outcome.result} ({quantity(outcome.observed, outcome.unit)})" for outcome in one.verdict.criteria),
+            method.title,
+            method.verdict.status.value,
+            *(f"{outcome.result} ({quantity(outcome.observed, outcome.unit)})" for outcome in method.verdict.criteria),
         ]
-        for one in report.methods
+        for method in report.methods
     ]
     return table(header, rows, left=2)
 
@@ -162,7 +162,7 @@ def _changes(report: RowReport) -> list[str]:
     old, new = first.verdict.status, last.verdict.status
     sentences = [f"The status stays {new}." if old is new else f"The status changes from {old} to {new}."]
     for before, after in zip(_outcomes(first), _outcomes(last), strict=True):
-        seen = [f"{one.result} ({quantity(one.observed, one.unit)})" for one in (before, after)]
+        seen = [f"{outcome.result} ({quantity(outcome.observed, outcome.unit)})" for outcome in (before, after)]
         stays = "stays" if before.result is after.result else "changes"
         sentences.append(
             f"`{before.id}` {stays}: {seen[0]} on {first.title.lower()}, {seen[1]} on {last.title.lower()}"
@@ -170,19 +170,21 @@ def _changes(report: RowReport) -> list[str]:
     return sentences
 
 
-def _outcomes(one: KernelReport) -> Sequence[CriterionOutcome]:
-    return [*one.verdict.criteria, *one.verdict.controls]
+def _outcomes(kernel_report: KernelReport) -> Sequence[CriterionOutcome]:
+    return [*kernel_report.verdict.criteria, *kernel_report.verdict.controls]
 
 
 def _reproduction(report: RowReport) -> dict[str, Any] | None:
     if report.published is None:
         return None
-    missed = [one for one in report.comparisons if one.verdict is not Reproduction.REPRODUCED]
+    missed = [comparison for comparison in report.comparisons if comparison.verdict is not Reproduction.REPRODUCED]
     return {
         "source": report.published.source,
         "summary": tables.reproduction_summary(report.comparisons),
-        "reasons": list(dict.fromkeys(one.reason for one in missed if one.reason.startswith("published"))),
-        "groups": [f"`{one.key}`: {one.reason}" for one in report.published.source.not_reproducible],
+        "reasons": list(
+            dict.fromkeys(comparison.reason for comparison in missed if comparison.reason.startswith("published"))
+        ),
+        "groups": [f"`{item.key}`: {item.reason}" for item in report.published.source.not_reproducible],
     }
 
 

@@ -365,7 +365,7 @@ class RowValues:
         return self._tables.get(self._checked(on))
 
     def _outcome(self, criterion: str, on: str | None) -> CriterionOutcome | None:
-        known: Sequence[str] = [one.id for one in self._spec.judged]
+        known: Sequence[str] = [criterion.id for criterion in self._spec.judged]
         if criterion not in known:
             raise ConfigError(f"no criterion or control '{criterion}'; {suggest(criterion, known)}")
         verdict = self._verdicts.get(self._checked(on))
