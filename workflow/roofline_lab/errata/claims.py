@@ -5,7 +5,7 @@ returns whether the claim follows. A claim carries what the page says, never wha
 
 | kind         | says                                                      |
 |--------------|-----------------------------------------------------------|
-| `count`      | so many rows fulfil a condition                           |
+| `count`      | this many rows fulfil a condition                         |
 | `extremum`   | the largest or smallest value, and where it is            |
 | `range`      | all values lie in a range (and, unless loose, reach both ends) |
 | `sign`       | all values are positive, negative or zero                 |
@@ -30,7 +30,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from roofline_lab import vocabulary
-from roofline_lab.errata.columns import counted, evaluate, numbers, scalar, truths
+from roofline_lab.errata.columns import counted, evaluate, negated, numbers, scalar, truths
 from roofline_lab.errata.interval import Interval, Truth, printed, shown
 from simulator.errors import ConfigError
 from simulator.validation import Finite, StrictModel
@@ -98,7 +98,7 @@ class _Claim(StrictModel):
 
 
 class CountClaim(_Claim):
-    """So many rows fulfil a condition."""
+    """As many rows as claimed fulfil a condition."""
 
     kind: Literal["count"]
     rows: Expression
@@ -190,8 +190,8 @@ class SignClaim(_Claim):
         zero = Interval.exact(0)
         tests: Mapping[str, Any] = {
             "positive": zero.below,
-            "negative": lambda one: one.below(zero),
-            "zero": lambda one: one.meets(zero),
+            "negative": lambda value: value.below(zero),
+            "zero": lambda value: value.meets(zero),
         }
         found = {row: tests[self.claimed](interval) for row, interval in values.items()}
         broken = {row: values[row] for row, one in found.items() if one is False}
@@ -211,7 +211,7 @@ class BoundClaim(_Claim):
 
     @model_validator(mode="after")
     def _has_one_bound(self) -> BoundClaim:
-        if sum(one is not None for one in (self.above, self.below, self.at_least, self.at_most)) != 1:
+        if sum(bound is not None for bound in (self.above, self.below, self.at_least, self.at_most)) != 1:
             raise ValueError("give exactly one of above, below, at_least, at_most")
         return self
 
@@ -274,7 +274,7 @@ class VocabularyClaim(_Claim):
 
     def judge(self, names: Mapping[str, Any]) -> Judgement:
         """Look for words that are not in the list."""
-        allowed = {one.value for one in getattr(vocabulary, self.list_name)}
+        allowed = {word.value for word in getattr(vocabulary, self.list_name)}
         foreign = [word for word in self.words if word not in allowed]
         computed = f"not in the list: {', '.join(foreign)}" if foreign else "all in the list"
         return Judgement(_holds(not foreign), ", ".join(self.words), computed)
@@ -322,15 +322,11 @@ def shown_count(found: Interval) -> str:
 
 
 _BOUNDS: Mapping[str, Any] = {
-    "above": lambda one, limit: limit.below(one),
-    "below": lambda one, limit: one.below(limit),
-    "at_least": lambda one, limit: _opposite(one.below(limit)),
-    "at_most": lambda one, limit: _opposite(limit.below(one)),
+    "above": lambda value, limit: limit.below(value),
+    "below": lambda value, limit: value.below(limit),
+    "at_least": lambda value, limit: negated(value.below(limit)),
+    "at_most": lambda value, limit: negated(limit.below(value)),
 }
-
-
-def _opposite(value: Truth) -> Truth:
-    return None if value is None else not value
 
 
 def _outer(value: Interval, sign: float) -> Interval:
@@ -354,9 +350,9 @@ def _all(found: Mapping[str, Truth]) -> Follows:
 
 def _all_or_some(found: list[Truth]) -> Truth:
     """Return True if all candidates qualify, False if none does, undecided between."""
-    if all(one is True for one in found):
+    if all(truth is True for truth in found):
         return True
-    return False if all(one is False for one in found) else None
+    return False if all(truth is False for truth in found) else None
 
 
 def _said(number: Number | None) -> str:

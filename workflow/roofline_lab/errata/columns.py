@@ -209,7 +209,7 @@ def _equal(left: Scalar, right: Scalar) -> Truth:
     return _number(left).equals(_number(right))
 
 
-def _negated(value: Truth) -> Truth:
+def negated(value: Truth) -> Truth:
     """Return not a; undecided stays undecided."""
     return None if value is None else not value
 
@@ -222,11 +222,11 @@ def _both(left: Truth, right: Truth) -> Truth:
 
 
 def _either(left: Truth, right: Truth) -> Truth:
-    return _negated(_both(_negated(_truth(left)), _negated(_truth(right))))
+    return negated(_both(negated(_truth(left)), negated(_truth(right))))
 
 
 def _opposite(value: Value) -> Value:
-    return {row: _negated(_truth(entry)) for row, entry in _column(value).items()}
+    return {row: negated(_truth(entry)) for row, entry in _column(value).items()}
 
 
 def _select(value: Value, index: Value) -> Value:
@@ -323,11 +323,11 @@ CLAIMS = Language(
     },
     comparisons={
         ast.Eq: partial(_row_by_row, _equal),
-        ast.NotEq: partial(_row_by_row, lambda left, right: _negated(_equal(left, right))),
+        ast.NotEq: partial(_row_by_row, lambda left, right: negated(_equal(left, right))),
         ast.Lt: _compared(lambda left, right: left.below(right)),
         ast.Gt: _compared(lambda left, right: right.below(left)),
-        ast.LtE: _compared(lambda left, right: _negated(right.below(left))),
-        ast.GtE: _compared(lambda left, right: _negated(left.below(right))),
+        ast.LtE: _compared(lambda left, right: negated(right.below(left))),
+        ast.GtE: _compared(lambda left, right: negated(left.below(right))),
     },
     negative=partial(_each, operator.neg),
     opposite=_opposite,

@@ -17,7 +17,7 @@ from simulator.errors import ConfigError
 SAME = 1e-9
 # What `-0.0` excludes: zero itself.
 JUST_BELOW_ZERO = -1e-12
-# How computed numbers are printed: so many significant digits, in powers of ten from there on.
+# How computed numbers are printed: this many significant digits, in powers of ten from there on.
 SIGNIFICANT = 4
 LARGE = 1e7
 

@@ -17,6 +17,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from roofline_lab.formatting import quantity
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
 from roofline_lab.scoring.statistics import Interval
@@ -61,6 +62,10 @@ class CriterionOutcome:
     unit: str = "pp"
     evidence: Evidence | None = None
     robust: tuple[Robust, ...] = ()
+
+    def __str__(self) -> str:
+        """Return result and observed value, as in `PASS (+3.2 pp)`."""
+        return f"{self.result} ({quantity(self.observed, self.unit)})"
 
 
 class BaseCriterion(StrictModel):

@@ -1,7 +1,7 @@
 """A hypothesis as its author writes it: one YAML file, validated as a whole before anything runs.
 
 `load_hypothesis` reads `hypotheses/<id>/hypothesis.yaml` and reports every problem at once.
-Cross-checks that need the rest of the laboratory (experiments, methods, resolved arms) live in
+Cross-checks that need the rest of the project (experiments, methods, resolved arms) live in
 `roofline_lab.project`.
 """
 

@@ -22,6 +22,8 @@ from roofline_lab.files import json_text
 from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import CriterionResult, Resolution, Status
+from simulator.errors import ConfigError
+from simulator.validation import suggest
 
 VERDICT_FILE = "verdict.json"
 DEFAULT_RESOLUTIONS: Mapping[Status, Resolution] = {
@@ -43,6 +45,25 @@ class Verdict:
     reason: str
     criteria: tuple[CriterionOutcome, ...]
     controls: tuple[CriterionOutcome, ...]
+
+    @property
+    def outcomes(self) -> tuple[CriterionOutcome, ...]:
+        """Criteria and controls, in report order."""
+        return (*self.criteria, *self.controls)
+
+    def outcome(self, name: str) -> CriterionOutcome:
+        """Return the outcome of one criterion or control.
+
+        Raises
+        ------
+        ConfigError
+            If the hypothesis has none of this name.
+        """
+        for outcome in self.outcomes:
+            if outcome.id == name:
+                return outcome
+        known = [outcome.id for outcome in self.outcomes]
+        raise ConfigError(f"no criterion or control '{name}' in this hypothesis; {suggest(name, known)}")
 
 
 def judge(
@@ -100,7 +121,7 @@ def _method(method: str, verdict: Verdict, unscored: Iterable[ErrorRow]) -> dict
     return {
         "method": method,
         "status": verdict.status.value,
-        "criteria": {outcome.id: outcome.result.value for outcome in (*verdict.criteria, *verdict.controls)},
+        "criteria": {outcome.id: outcome.result.value for outcome in verdict.outcomes},
         "unscored": [
             {
                 "arm": row.arm,

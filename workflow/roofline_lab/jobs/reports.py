@@ -7,7 +7,6 @@ from typing import Any
 
 from roofline_lab import provenance
 from roofline_lab.files import json_text
-from roofline_lab.formatting import quantity
 from roofline_lab.hypotheses.verdict import VERDICT_FILE, Verdict
 from roofline_lab.jobs import paths
 from roofline_lab.predict.arms import Simulation, run_of
@@ -99,7 +98,7 @@ def _summary(report: Report | RowReport) -> dict[str, Any]:
 
 
 def _conclusion(method: str, verdict: Verdict, result: str) -> dict[str, Any]:
-    criteria = {each.id: each.result.value for each in (*verdict.criteria, *verdict.controls)}
+    criteria = {each.id: each.result.value for each in verdict.outcomes}
     return {
         "method": method,
         "status": verdict.status.value,
@@ -122,8 +121,4 @@ def _measured_conclusion(report: Report, method: MethodReport) -> dict[str, Any]
 
 def _decisive(method: KernelReport) -> str:
     """Return what decided, in words."""
-    return ", ".join(
-        f"{outcome.id} {outcome.result} ({quantity(outcome.observed, outcome.unit)})"
-        for outcome in method.verdict.criteria
-        if outcome.decisive
-    )
+    return ", ".join(f"{outcome.id} {outcome}" for outcome in method.verdict.criteria if outcome.decisive)

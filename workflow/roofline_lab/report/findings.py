@@ -12,7 +12,6 @@ from functools import cached_property
 
 from roofline_lab.config import Method
 from roofline_lab.ground_truth.reading import Experiment
-from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.proportional import (
     ExplainedCriterion,
     ProportionalArm,
@@ -216,12 +215,12 @@ def changes(report: Report) -> Mapping[str, list[str]]:
         "status": _status_change(first, last),
         "criteria": [
             f"`{old.id}`: {old.result} ({_signed(old.observed)}) becomes {new.result} ({_signed(new.observed)})"
-            for old, new in zip(_outcomes(first), _outcomes(last), strict=True)
+            for old, new in zip(first.verdict.outcomes, last.verdict.outcomes, strict=True)
             if old.result is not new.result
         ],
         "same": [
             f"`{old.id}`: {old.result} under both ({_signed(old.observed)} and {_signed(new.observed)})"
-            for old, new in zip(_outcomes(first), _outcomes(last), strict=True)
+            for old, new in zip(first.verdict.outcomes, last.verdict.outcomes, strict=True)
             if old.result is new.result
         ],
         "signs": _sign_changes(report, first, last),
@@ -233,10 +232,6 @@ def _status_change(first: MethodReport, last: MethodReport) -> list[str]:
     if old is new:
         return [f"The status stays {new}."]
     return [f"The status changes from {old} to {new}: {last.verdict.reason}."]
-
-
-def _outcomes(report: MethodReport) -> list[CriterionOutcome]:
-    return [*report.verdict.criteria, *report.verdict.controls]
 
 
 def _signed(value: float | None) -> str:

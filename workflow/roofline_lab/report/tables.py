@@ -312,7 +312,7 @@ _YES_NO = {True: "yes", False: "**no**", None: MISSING}
 
 def uncertainty(verdict: Verdict) -> str:
     """Return interval, test, sample size and robust variants of each criterion; empty if there are none."""
-    judged = [(one, one.evidence) for one in (*verdict.criteria, *verdict.controls) if one.evidence is not None]
+    judged = [(outcome, outcome.evidence) for outcome in verdict.outcomes if outcome.evidence is not None]
     if not judged:
         return ""
     robust = [f"By {name}" for name, _ in judged[0][1].robust]
@@ -400,10 +400,8 @@ def explained_criteria(found: Sequence[ExplainedCriterion]) -> str:
     rows = [
         [
             criterion.observed.id,
-            *(
-                f"{outcome.result} ({quantity(outcome.observed, outcome.unit)})"
-                for outcome in (criterion.observed, criterion.if_proportional)
-            ),
+            str(criterion.observed),
+            str(criterion.if_proportional),
             "**follows from the factor**" if criterion.is_explained else "does not follow",
         ]
         for criterion in found

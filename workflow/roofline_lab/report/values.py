@@ -150,11 +150,7 @@ class Values:
         raise ConfigError(f"no arm '{wanted[0]}' with predictions of {metric} beside the first arm's")
 
     def _outcome(self, method: str, criterion: str) -> CriterionOutcome:
-        verdict = self._of(self._verdicts, method)
-        for outcome in (*verdict.criteria, *verdict.controls):
-            if outcome.id == criterion:
-                return outcome
-        raise ConfigError(f"no criterion or control '{criterion}' in this hypothesis")
+        return self._of(self._verdicts, method).outcome(criterion)
 
     def _number(self, *identity: Any) -> float:
         key = tuple(str(part) for part in identity)

@@ -1,1 +1,1 @@
-"""The laboratory's second kind of hypothesis: arms over generated step batches, no ground truth."""
+"""The second kind of hypothesis: arms over generated step batches, no ground truth."""

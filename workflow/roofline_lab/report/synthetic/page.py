@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from roofline_lab.formatting import MISSING, quantity, table
-from roofline_lab.hypotheses.criteria import CriterionOutcome
+from roofline_lab.formatting import MISSING, table
 from roofline_lab.hypotheses.expectations import expectation_files, expectation_names
 from roofline_lab.hypotheses.synthetic.resolve import MEASURED, columns_of, hardware_of
 from roofline_lab.hypotheses.synthetic.rows import RowTable, summarise, sweeps_of
@@ -98,8 +97,8 @@ def _context(project: Project, report: RowReport) -> dict[str, Any]:
         "columns_table": columns_table(spec),
         "point_count": sum(len(points(sweep)) for sweep in spec.sweeps),
         "criteria_statements": [
-            f"{criterion.statement}{' (decisive)' if criterion.decisive else ''} — `{criterion.id}`"
-            for criterion in report.headline.verdict.criteria
+            f"{outcome.statement}{' (decisive)' if outcome.decisive else ''} — `{outcome.id}`"
+            for outcome in report.headline.verdict.criteria
         ],
         "design_table": design_table(spec, _preconditions(spec), "nothing is drawn at random"),
         "audit_table": audit_table(report),
@@ -112,15 +111,15 @@ def _context(project: Project, report: RowReport) -> dict[str, Any]:
     }
 
 
-def _results(report: RowReport, kernel_report: KernelReport) -> dict[str, Any]:
+def _results(report: RowReport, method: KernelReport) -> dict[str, Any]:
     """Return what one choice of kernels found, ready to print."""
     return {
-        "title": kernel_report.title,
-        "summary_table": summary_table(report.spec, kernel_report.table),
-        "row_tables": row_tables(report.spec, kernel_report.table),
+        "title": method.title,
+        "summary_table": summary_table(report.spec, method.table),
+        "row_tables": row_tables(report.spec, method.table),
         "hidden": [sweep.title for sweep in report.spec.sweeps if not sweep.rows],
-        "criteria_table": tables.criteria(kernel_report.verdict),
-        "unmeasured": unmeasured_table(kernel_report.table),
+        "criteria_table": tables.criteria(method.verdict),
+        "unmeasured": unmeasured_table(method.table),
     }
 
 
@@ -128,11 +127,7 @@ def _verdict_table(report: RowReport) -> str:
     """Return one line per choice of kernels: status, and what each criterion observed."""
     header = ["Kernels", "Status", *(f"`{criterion.id}`" for criterion in report.spec.criteria)]
     rows = [
-        [
-            method.title,
-            method.verdict.status.value,
-            *(f"{outcome.result} ({quantity(outcome.observed, outcome.unit)})" for outcome in method.verdict.criteria),
-        ]
+        [method.title, method.verdict.status.value, *(str(outcome) for outcome in method.verdict.criteria)]
         for method in report.methods
     ]
     return table(header, rows, left=2)
@@ -161,30 +156,21 @@ def _changes(report: RowReport) -> list[str]:
     first, last = report.methods[0], report.methods[-1]
     old, new = first.verdict.status, last.verdict.status
     sentences = [f"The status stays {new}." if old is new else f"The status changes from {old} to {new}."]
-    for before, after in zip(_outcomes(first), _outcomes(last), strict=True):
-        seen = [f"{outcome.result} ({quantity(outcome.observed, outcome.unit)})" for outcome in (before, after)]
+    for before, after in zip(first.verdict.outcomes, last.verdict.outcomes, strict=True):
         stays = "stays" if before.result is after.result else "changes"
-        sentences.append(
-            f"`{before.id}` {stays}: {seen[0]} on {first.title.lower()}, {seen[1]} on {last.title.lower()}"
-        )
+        sentences.append(f"`{before.id}` {stays}: {before} on {first.title.lower()}, {after} on {last.title.lower()}")
     return sentences
-
-
-def _outcomes(kernel_report: KernelReport) -> Sequence[CriterionOutcome]:
-    return [*kernel_report.verdict.criteria, *kernel_report.verdict.controls]
 
 
 def _reproduction(report: RowReport) -> dict[str, Any] | None:
     if report.published is None:
         return None
-    missed = [comparison for comparison in report.comparisons if comparison.verdict is not Reproduction.REPRODUCED]
+    missed = [cell for cell in report.comparisons if cell.verdict is not Reproduction.REPRODUCED]
     return {
         "source": report.published.source,
         "summary": tables.reproduction_summary(report.comparisons),
-        "reasons": list(
-            dict.fromkeys(comparison.reason for comparison in missed if comparison.reason.startswith("published"))
-        ),
-        "groups": [f"`{item.key}`: {item.reason}" for item in report.published.source.not_reproducible],
+        "reasons": list(dict.fromkeys(cell.reason for cell in missed if cell.reason.startswith("published"))),
+        "groups": [f"`{group.key}`: {group.reason}" for group in report.published.source.not_reproducible],
     }
 
 

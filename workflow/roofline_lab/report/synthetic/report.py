@@ -311,7 +311,7 @@ class RowValues:
             return None
         row = table.row(key)
         if row is None:
-            raise ConfigError(f"no row '{key}'; {suggest(key, (one.key for one in table.rows))}")
+            raise ConfigError(f"no row '{key}'; {suggest(key, (row.key for row in table.rows))}")
         if column not in row.cells:
             raise ConfigError(f"row '{key}' has no column '{column}'; {suggest(column, row.cells)}")
         return row.cells[column]
@@ -365,10 +365,8 @@ class RowValues:
         return self._tables.get(self._checked(on))
 
     def _outcome(self, criterion: str, on: str | None) -> CriterionOutcome | None:
-        known: Sequence[str] = [criterion.id for criterion in self._spec.judged]
-        if criterion not in known:
-            raise ConfigError(f"no criterion or control '{criterion}'; {suggest(criterion, known)}")
-        verdict = self._verdicts.get(self._checked(on))
-        if verdict is None:
-            return None
-        return next(outcome for outcome in (*verdict.criteria, *verdict.controls) if outcome.id == criterion)
+        found = self._verdicts[self._headline].outcome(criterion)
+        chosen = self._checked(on)
+        if chosen == self._headline:
+            return found
+        return self._verdicts[chosen].outcome(criterion) if chosen in self._verdicts else None
