@@ -11,7 +11,9 @@ import textwrap
 import time
 
 import pytest
+from snakemake.exceptions import WorkflowError
 
+from roofline_lab.jobs.findings import _clean_errors
 from roofline_lab.jobs.workers import Workers
 from simulator.errors import ConfigError
 from tests.paths import ROOT
@@ -75,6 +77,9 @@ def test_an_expected_error_reaches_everybody_who_asked(workers, request):
 
 PARENT = """
 import os, sys, time
+from snakemake.exceptions import WorkflowError
+
+from roofline_lab.jobs.findings import _clean_errors
 from roofline_lab.jobs.workers import Workers
 
 def pid(project):
@@ -112,3 +117,14 @@ def _lives(pid):
         return False
     status = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return not status.stdout.strip().startswith("Z") and bool(status.stdout.strip())
+
+
+def dies(project):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@needs_fork
+def test_a_worker_that_is_lost_fails_its_job_with_what_to_do(two):
+    job = _clean_errors(lambda: two.ask("key", dies).result())
+    with pytest.raises(WorkflowError, match=r"a worker process ended before it answered.*fewer --cores"):
+        job()

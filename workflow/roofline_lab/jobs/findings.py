@@ -11,6 +11,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ from simulator.errors import ConfigError, RooflineLabError
 
 # Similarity from which a word counts as a misspelt target; options and numbers lie far below.
 MISSPELT = 0.7
+LOST_WORKER = (
+    "a worker process ended before it answered: the run was interrupted, or memory ran out; the same command goes on "
+    "from what is made (with fewer --cores it takes less memory)"
+)
 
 Rows = list[dict[str, Any]]
 
@@ -112,6 +117,8 @@ def _clean_errors(job: Callable[..., None]) -> Callable[..., None]:
             job(*arguments)
         except RooflineLabError as error:
             raise user_error(error) from None
+        except BrokenExecutor:
+            raise WorkflowError(LOST_WORKER) from None
 
     return guarded
 

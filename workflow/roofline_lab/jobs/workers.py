@@ -78,10 +78,10 @@ class Workers:
 
 
 def _begin(project: Project) -> None:
-    """Set up a worker process: an interrupt is the parent's to handle, and no worker outlives its parent."""
+    """Set up a worker process: it ends at once when interrupted, without a word, and never outlives its parent."""
     _own.project = project
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
