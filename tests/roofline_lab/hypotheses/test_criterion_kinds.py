@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from roofline_lab.hypotheses.criteria import Criterion
+from roofline_lab.hypotheses import criteria
+from roofline_lab.hypotheses.criteria import BaseCriterion, Criterion
+from roofline_lab.hypotheses.synthetic import criteria as synthetic_criteria
+from roofline_lab.hypotheses.synthetic.criteria import RowCriterion
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import CriterionResult
@@ -190,3 +195,14 @@ def test_all_other_groups_can_stand_against_one():
 def test_rows_without_a_number_make_no_criterion_pass_or_fail(kind):
     found = judged([error_row("baseline"), unscored_row("treatment")], **kind)
     assert (found.result, found.observed, found.margin) == (NOT_MEASURED, None, None)
+
+
+@pytest.mark.parametrize(
+    ("module", "union"), [(criteria, Criterion), (synthetic_criteria, RowCriterion)], ids=["measured", "synthetic"]
+)
+def test_every_class_of_a_kind_can_be_written_in_a_hypothesis_and_judges(module, union):
+    """A new kind that is not in the union would be refused as unknown, in spite of its class."""
+    classes = {found for found in vars(module).values() if isinstance(found, type) and issubclass(found, BaseCriterion)}
+    kinds = {found for found in classes if "kind" in found.model_fields}
+    assert kinds == set(get_args(get_args(union)[0]))
+    assert all("evaluate" in vars(found) for found in kinds)

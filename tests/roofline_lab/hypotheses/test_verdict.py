@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 
 import pytest
 
-from roofline_lab.hypotheses.verdict import DEFAULT_RESOLUTIONS, judge
+from roofline_lab.hypotheses.verdict import DEFAULT_RESOLUTIONS, VERDICT_FILE, judge, verdict_text
+from roofline_lab.regression.reading import read_verdict
+from roofline_lab.report.findings_page import render_report
+from roofline_lab.scoring.scores import Scores
 from roofline_lab.vocabulary import CriterionResult, Resolution, Status
-from tests.roofline_lab.builders import outcome
+from simulator.errors import ConfigError
+from tests.roofline_lab.builders import error_row, outcome, unscored_row
+from tests.roofline_lab.regression.pages import read_page
+from tests.roofline_lab.regression.small import key
 
 PASS, FAIL, MISSING = CriterionResult.PASS, CriterionResult.FAIL, CriterionResult.NOT_MEASURED
 
@@ -89,3 +96,32 @@ def test_every_status_has_a_resolution_which_a_hypothesis_may_override():
     override = {Status.REFUTED: Resolution.PARTIAL_SURPRISE}
     assert judge("m", [outcome("a", FAIL)], [], override).resolution is Resolution.PARTIAL_SURPRISE
     assert judge("m", [outcome("a", PASS)], [], override).resolution is Resolution.CLEAN
+
+
+def test_an_outcome_is_found_by_name_and_a_misspelt_name_says_which_there_is():
+    verdict = judge("m", [outcome("main", PASS)], [outcome("control", FAIL)], {})
+    assert verdict.outcome("control").result is FAIL
+    with pytest.raises(ConfigError, match=r"no criterion or control 'contrl'.*did you mean 'control'"):
+        verdict.outcome("contrl")
+
+
+# --- verdict.json: what the page says, in words alone -----------------------------------------
+
+
+def test_status_criteria_controls_and_rows_without_a_number_are_published(h1_report):
+    verdict = h1_report.headline.verdict
+    scores = Scores([error_row(), unscored_row(arm="treatment", experiment="two")])
+    rulings, unscored = read_verdict(verdict_text([("m", verdict, scores.unscored())]).encode(), "v")
+    assert rulings["m"].status == verdict.status
+    assert rulings["m"].criteria == {outcome.id: outcome.result for outcome in verdict.outcomes}
+    assert unscored == {key("two", method="m"): "unsupported"}
+
+
+def test_a_report_has_a_verdict_file_that_agrees_with_its_page(lab, h1_report):
+    files = render_report(lab, h1_report)
+    assert read_verdict(files[VERDICT_FILE].encode(), "v") == read_page(files["FINDINGS.md"])
+
+
+def test_a_verdict_file_holds_no_number_that_a_tolerance_would_have_to_cover(lab, h1_report):
+    text = render_report(lab, h1_report)[VERDICT_FILE]
+    json.loads(text, parse_float=pytest.fail, parse_int=pytest.fail)

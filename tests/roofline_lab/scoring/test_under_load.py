@@ -8,8 +8,8 @@ import pytest
 
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.reading import load_experiment
-from roofline_lab.hypotheses.criteria import Where
 from roofline_lab.hypotheses.spec import Hypothesis
+from roofline_lab.hypotheses.where import Where
 from roofline_lab.predict.arms import run_lines, setup_of
 from roofline_lab.project import engine_options, load_project
 from roofline_lab.report.design import seeds_in_words
