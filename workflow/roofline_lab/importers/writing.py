@@ -94,11 +94,12 @@ def write_all(found: Mapping[Path, Measurement], root: Path, overrides: Override
             others = [*_others(root / GROUND_TRUTH), *(_others(beside) if beside else ())]
             written = []
             for out, measured in found.items():
-                experiment = _prepared(
-                    measured, Path(name) / out.name, out.name, overrides, root, beside, words, others
-                )
-                others.append(experiment)
-                written.append(Written(experiment.located(out), out, _sentences(measured, experiment)))
+                _refuse_unlike(measured)
+                experiment = named(measured, out.name, overrides, root, beside)
+                source = f"{measured.source}, as experiment '{out.name}'"
+                checked = _prepared(experiment, Path(name) / out.name, source, words, others)
+                others.append(checked)
+                written.append(Written(checked.located(out), out, _sentences(measured, checked)))
             _move(Path(name), list(found))
     except ConfigError as error:
         raise ConfigError(f"{error}\nnothing was imported") from None
@@ -117,32 +118,28 @@ def yaml_text(experiment: Experiment) -> str:
     return SCHEMA_LINE + text
 
 
+def _refuse_unlike(found: Measurement) -> None:
+    """Refuse load points whose lengths are not those of the workload and were not recorded one by one."""
+    recorded = {request.load_point for request in found.experiment.recorded()}
+    problems = [text for point, text in found.unlike_the_workload.items() if point not in recorded]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
 def _prepared(
-    found: Measurement,
-    folder: Path,
-    name: str,
-    overrides: Overrides,
-    root: Path,
-    beside: Path | None,
-    words: Words,
-    others: Sequence[Experiment],
+    experiment: Experiment, folder: Path, source: str, words: Words, others: Sequence[Experiment]
 ) -> Experiment:
     """Write one experiment into the workshop, with the flags its own numbers ask for."""
-    recorded = {request.load_point for request in found.experiment.recorded()}
-    unlike = [text for point, text in found.unlike_the_workload.items() if point not in recorded]
-    if unlike:
-        raise ConfigError("\n".join(unlike))
-    experiment = named(found, name, overrides, root, beside)
     folder.mkdir()
-    if recorded:
-        write_text(folder / REQUESTS_FILE, requests_text(experiment.recorded()))
-    source = f"{found.source}, as experiment '{name}'"
+    requests = experiment.recorded()
+    if requests:
+        write_text(folder / REQUESTS_FILE, requests_text(requests))
     checked = _written(experiment, folder, source, words)
     missing = unflagged(checked, (*seen_in(checked), *seen_among(checked, others, newest=True)))
     if not missing:
         return checked
-    flags = (*experiment.quality, *missing)
-    return _written(experiment.model_copy(update={"quality": flags}), folder, source, words)
+    flagged = experiment.model_copy(update={"quality": (*experiment.quality, *missing)})
+    return _written(flagged, folder, source, words)
 
 
 def _written(experiment: Experiment, folder: Path, source: str, words: Words) -> Experiment:
