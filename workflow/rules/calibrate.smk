@@ -59,7 +59,7 @@ rule calibration_subsets:
         "results/calibration/{name}/terms/{ahead,ahead|waiting}.json",
     run:
         calibration.calibration_subsets(
-            PROJECT.root, wildcards.name, wildcards.ahead, input.surfaces, input.waiting, output[0]
+            WORKERS, wildcards.name, wildcards.ahead, input.surfaces, input.waiting, output[0]
         )
 
 

@@ -50,7 +50,7 @@ def project(root: Path) -> Path:
     sets = {"sets": {"few": {"title": "Few", "experiments": list(EXPERIMENTS)}}}
     write_text(root / "ground_truth" / "sets.yaml", yaml.safe_dump(sets))
     write_text(root / "configs" / "calibration" / "plans" / f"{NAME}.yaml", yaml.safe_dump(PLAN))
-    for part in ("models", "hardware"):
+    for part in ("models", "hardware", "lab.yaml"):
         (root / "configs" / part).symlink_to(ROOT / "configs" / part)
     return root
 

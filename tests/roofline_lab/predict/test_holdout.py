@@ -108,6 +108,7 @@ def test_options_have_no_record_of_what_they_were_tuned_to(stranger):
     ("name", "load_point", "metrics"),
     [
         ("20260210-qwen3-14b-tp1-codesweep", "synchronous", ("ttft_mean", "itl_mean", "e2e_mean")),
+        ("63-mistral-nemo-12b-tp1-codegen-1-1", "stage_0", ("ttft_mean", "itl_mean", "e2e_mean", "e2e_p99")),
         ("jan21-llama7b-train-1", "constant_0.428", ("ttft_mean", "itl_mean", "e2e_mean")),
     ],
 )

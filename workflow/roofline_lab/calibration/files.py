@@ -29,6 +29,12 @@ def judged_experiments(root: Path, name: str) -> list[str]:
     return experiments_of(root, (*plan.train_sets, *plan.judged_sets))
 
 
+def judged_families(root: Path, name: str) -> set[str]:
+    """Return the families of those experiments."""
+    plan = load_plan(root, name)
+    return {experiment.family for experiment in _experiments(root, (*plan.train_sets, *plan.judged_sets))}
+
+
 def experiment_files(root: Path, experiment: str) -> list[str]:
     """Return the data of one experiment."""
     folder = root / "ground_truth" / experiment

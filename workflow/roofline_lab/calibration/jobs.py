@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.calibration.constants import CONSTANTS, data_sheet, starts
-from roofline_lab.calibration.files import experiments_of
+from roofline_lab.calibration.files import experiments_of, judged_families
 from roofline_lab.calibration.fit import NAMES, Fit, Problem, fit, problem_of
 from roofline_lab.calibration.judge import judge
 from roofline_lab.calibration.kernel_counts import EXTRA_KERNELS, with_extra_kernels
@@ -52,7 +52,7 @@ def fit_job(root: Path, name: str, surface_files: Iterable[str]) -> str:
     problem = problem_of(points, surfaces, plan.weights.model_dump(), plan.scatter)
     alone = problem.take([i for i, point in enumerate(points) if point.experiment.id in _synchronous(root, plan)])
     whole = fit(problem)
-    families = sorted({*families_of(problem), *(target.experiment.family for target in _judged(root, plan))})
+    families = sorted({*families_of(problem), *judged_families(root, name)})
     drawn = resamples(problem, plan.bootstrap_resamples, plan.seed)
     return json_text(
         {
