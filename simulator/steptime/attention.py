@@ -214,7 +214,7 @@ def _by_kv_bucket(kernels: AttentionKernels, scale: float) -> DecodeSeconds:
         if not past:
             return 0.0
         weighted = sum(
-            n * kernels.decode_mfu(count, total / n) for n, total in zip(sums.counts, sums.pasts, strict=True) if n
+            [n * kernels.decode_mfu(count, total / n) for n, total in zip(sums.counts, sums.pasts, strict=True) if n]
         )
         return scale * past * count / weighted
 

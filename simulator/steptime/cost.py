@@ -212,8 +212,8 @@ def _phase_line(name: str, phase: PhaseCost) -> str:
 
 def _lookup_line(lookups: tuple[LookupUse, ...]) -> str:
     farthest = max(lookups, key=lambda use: use.distance)
-    outside = sum(use.extrapolated for use in lookups)
-    borrowed = sum(use.fallback for use in lookups)
+    outside = sum([use.extrapolated for use in lookups])
+    borrowed = sum([use.fallback for use in lookups])
     where = f"; farthest {farthest.kernel} {farthest.asked} from {farthest.used}" if farthest.distance else ""
     return f"  kernels: {len(lookups)} look-ups, {outside} outside the table, {borrowed} borrowed{where}"
 

@@ -125,7 +125,7 @@ class PhaseGemm:
         """Return seconds of all layers for a phase of `tokens` new tokens."""
         seconds = self._memo.get(tokens)
         if seconds is None:
-            per_layer = sum(m.count * self._one(tokens, m.inputs, m.outputs) for m in self._shared)
+            per_layer = sum([m.count * self._one(tokens, m.inputs, m.outputs) for m in self._shared])
             if self._experts:
                 per_layer += self._routed(tokens)
             seconds = self._memo[tokens] = per_layer * self._layers * self._scale

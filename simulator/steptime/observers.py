@@ -157,7 +157,7 @@ class BranchObserver(_DecodesUnobserved):
     def observe(self, sums: BatchSums, duration_us: int) -> None:
         """Count the step if it is mixed."""
         if sums.prefill and sums.decode_count:
-            new_tokens = sum(new for _, new in sums.prefill)
+            new_tokens = sum([new for _, new in sums.prefill])
             name = branch("weighted_average", len(sums.prefill), new_tokens, sums.decode_count)
             self.mixed[name.removeprefix(PREFIX)] += 1
 
@@ -215,7 +215,7 @@ class ExtremesObserver(_DecodesUnobserved):
 
 
 def _shares(parts: Mapping[str, float]) -> dict[str, float]:
-    total = sum(parts[name] for name in sorted(parts))
+    total = sum([parts[name] for name in sorted(parts)])
     return {name: parts[name] / total for name in sorted(parts)} if total else {}
 
 

@@ -144,7 +144,7 @@ class CalibratedPhysics:
         attention_us = self._decode_us_per_token * (sums.decode_past_tokens + rows)
         if sums.prefill:
             rows += len(sums.prefill)
-            tokens += sum(new for _, new in sums.prefill)
+            tokens += sum([new for _, new in sums.prefill])
             attention_us += self.prefill_attention_us(sums.prefill)
         beside_us = self._memo.get((tokens, rows))
         if beside_us is None:
@@ -154,7 +154,7 @@ class CalibratedPhysics:
     def prefill_attention_us(self, chunks: Sequence[tuple[int, int]]) -> float:
         """Return microseconds of prefill attention; each chunk is bound by arithmetic or by reading its KV."""
         kv_s, pair_s = self._kv_token_s, self._pair_s
-        return MICROSECONDS * sum(max(pair_s * new * (past + new / 2), kv_s * (past + new)) for past, new in chunks)
+        return MICROSECONDS * sum([max(pair_s * new * (past + new / 2), kv_s * (past + new)) for past, new in chunks])
 
     def beside_attention(self, tokens: int, rows: int) -> dict[str, float]:
         """Return microseconds of everything that depends on new tokens and requests alone, by name."""
@@ -187,7 +187,7 @@ class CalibratedPhysics:
     def explain(self, batch: Batch) -> StepCost:
         """Return the same duration with everything it is made of."""
         sums = BatchSums.of(batch)
-        tokens = len(batch.decode) + sum(new for _, new in batch.prefill)
+        tokens = len(batch.decode) + sum([new for _, new in batch.prefill])
         rows = len(batch.decode) + len(batch.prefill)
         parts = {
             "decode attention": self._decode_us_per_token * (sums.decode_past_tokens + len(batch.decode)),
@@ -201,10 +201,10 @@ class CalibratedPhysics:
             family="calibrated_physics",
             total_us=whole_us(unrounded_us),
             unrounded_us=max(unrounded_us, 1.0),
-            combined_s=sum(us for name, us in parts.items() if name in ON_THE_GPU) / MICROSECONDS,
+            combined_s=sum([us for name, us in parts.items() if name in ON_THE_GPU]) / MICROSECONDS,
             branch="one_pass",
             communication_us=parts.get("collectives", 0.0),
-            overhead_us=sum(us for name, us in parts.items() if name in BESIDE_THE_WORK),
+            overhead_us=sum([us for name, us in parts.items() if name in BESIDE_THE_WORK]),
             notes=self.warnings,
             terms=tuple(sorted(terms, key=lambda term: (-term.us, term.name))),
         )

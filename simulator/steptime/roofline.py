@@ -228,7 +228,7 @@ class MfuRoofline:
     def _additive(self, sums: BatchSums) -> float:
         """One GEMM over every token of the step, both attentions, weights loaded once."""
         parts, chunks, count = self.parts, sums.prefill, sums.decode_count
-        tokens, requests = count + sum(new for _, new in chunks), count + len(chunks)
+        tokens, requests = count + sum([new for _, new in chunks]), count + len(chunks)
         kv_decode, activations_decode = parts.traffic.decode(count, sums.decode_past_tokens)
         kv_prefill, activations_prefill = parts.traffic.prefill(chunks)
         kv, activations = kv_decode + kv_prefill, activations_decode + activations_prefill
@@ -300,7 +300,7 @@ def _explained(model: MfuRoofline, batch: Batch) -> StepCost:
     overhead_us = parts.overhead(len(batch.prefill), len(batch.decode))
     unrounded_us = model.duration_us(sums)
     lookups = tuple(dict.fromkeys(_lookup_uses(model, batch)))
-    tokens = sum(new for _, new in batch.prefill)
+    tokens = sum([new for _, new in batch.prefill])
     switched_off = () if parts.options.compute_term else ("compute term off: memory traffic alone is priced",)
     return StepCost(
         family="mfu_roofline",
@@ -347,12 +347,12 @@ def _decode_cost(model: MfuRoofline, sums: BatchSums) -> PhaseCost:
 def _prefill_cost(model: MfuRoofline, chunks: Sequence[tuple[int, int]]) -> PhaseCost:
     parts = model.parts
     on = parts.options.compute_term
-    tokens = sum(new for _, new in chunks)
+    tokens = sum([new for _, new in chunks])
     return _phase_cost(
         model,
         parts.prefill_memory,
         requests=len(chunks),
-        tokens=(tokens, sum(past for past, _ in chunks)),
+        tokens=(tokens, sum([past for past, _ in chunks])),
         compute=(model.prefill_gemm_seconds(chunks), parts.attention.prefill(chunks)) if on else (0.0, 0.0),
         moved=(parts.weights.bytes(tokens), *parts.traffic.prefill(chunks)),
         buckets=tuple(_buckets(model, chunks)) if on else (),
@@ -408,7 +408,7 @@ def _buckets(model: MfuRoofline, chunks: Sequence[tuple[int, int]]) -> Iterator[
     for past, new in chunks:
         members.setdefault(bucket_tokens(past + new), []).append((past, new))
     for bucket, inside in sorted(members.items()):
-        tokens = sum(new for _, new in inside)
+        tokens = sum([new for _, new in inside])
         mfu = parts.attention.kernels.prefill_mfu(bucket) if by_mfu else None
         yield PrefillBucket(bucket, tokens, parts.prefill_gemm.layers(tokens), parts.attention.prefill(inside), mfu)
 
@@ -432,7 +432,7 @@ def _lookup_uses(model: MfuRoofline, batch: Batch) -> Iterator[LookupUse]:
 
 
 def _gemm_token_counts(model: MfuRoofline, batch: Batch) -> list[int]:
-    tokens = sum(new for _, new in batch.prefill)
+    tokens = sum([new for _, new in batch.prefill])
     if batch.decode and model.parts.options.phase_combination == "additive":
         return [tokens + len(batch.decode)]
     if model.parts.options.prefill_gemm == "per_bucket":

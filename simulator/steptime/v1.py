@@ -123,7 +123,7 @@ class CalibratedRoofline:
         if prefill and decode:
             combined_s = self._combine(prefill.seconds, decode.seconds, prefill.new_tokens, decode.requests)
         else:
-            combined_s = sum((phase.seconds for phase in (prefill, decode) if phase), 0.0)
+            combined_s = sum([phase.seconds for phase in (prefill, decode) if phase], 0.0)
         communication_us = self._communication_us if prefill or decode else 0.0
         overhead_us = self._overhead(len(batch.prefill), len(batch.decode))
         unrounded_us = combined_s * MICROSECONDS + communication_us + overhead_us
@@ -146,9 +146,9 @@ class CalibratedRoofline:
         return _Phase(count, count, past, past, kv, activations)
 
     def _prefill_totals(self, chunks: Sequence[tuple[int, int]]) -> _Phase:
-        tokens = sum(new for _, new in chunks)
-        past = sum(past for past, _ in chunks)
-        context = sum(new * (past + (new - 1) / 2) for past, new in chunks)
+        tokens = sum([new for _, new in chunks])
+        past = sum([past for past, _ in chunks])
+        context = sum([new * (past + (new - 1) / 2) for past, new in chunks])
         kv, activations = self._traffic.prefill(chunks)
         return _Phase(len(chunks), tokens, past, context, kv, activations)
 
