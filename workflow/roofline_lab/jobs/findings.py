@@ -25,11 +25,9 @@ from roofline_lab.jobs.paths import (
     PAGE,
     PAGES,
     PUBLISH_RULE,
-    REGENERATED_PAGES,
     REPORTS,
     RESULTS,
     arm_path,
-    committed_names,
     names,
     record_inputs,
     report_names,
@@ -213,34 +211,13 @@ def check(project: Project) -> None:
     WorkflowError
         Naming every row that differs.
     """
-    # Imported here because only a check needs them.
-    from roofline_lab.regression.check import Difference, compare_file, compare_reports
-    from roofline_lab.report.replay.committed import judge
+    # Imported here because only a check needs it.
+    from roofline_lab.jobs.check import abandoned, compared
 
-    tolerances = project.settings.check.tolerance
-    found: list[Difference] = []
-    for hypothesis in project.names:
-        regenerated = RESULTS / hypothesis / "report"
-        committed = project.root / REPORTS / hypothesis
-        differences = compare_reports(committed, regenerated, tolerances)
-        found += [
-            Difference(f"{REPORTS}/{hypothesis}/{change.file}", change.where, change.what) for change in differences
-        ]
-        _say(f"check {hypothesis}: the committed report {'differs' if differences else 'comes out again'}")
-        _say_published(project, hypothesis)
-    found += [
-        Difference(f"{REPORTS}/{name}", "folder", "belongs to no hypothesis; delete it")
-        for name in sorted(
-            {path.name for path in (project.root / REPORTS).iterdir()} - {*project.names, *committed_names()}
-        )
-    ]
-    for page in PAGES.values():
-        differences = compare_file(page, project.root / REPORTS, REGENERATED_PAGES, tolerances)
-        found += [Difference(f"{REPORTS}/{page}", change.where, change.what) for change in differences]
-        _say(f"check {page}: the committed page {'differs' if differences else 'comes out again'}")
-    told, faults = judge(project)
-    found += [Difference(*fault) for fault in faults]
-    _say(told)
+    found = abandoned(project)
+    for told, differences in compared(project):
+        _say(told)
+        found += differences
     if found:
         listed = "\n".join(f"  {difference}" for difference in found)
         raise WorkflowError(
@@ -295,13 +272,6 @@ def _errata(project: Project) -> str:
 
 def _verdict(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _say_published(project: Project, hypothesis: str) -> None:
-    summary = _verdict(RESULTS / hypothesis / VERDICT_FILE)
-    if counts := summary["reproduction"]:
-        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        _say(f"check {hypothesis}: published numbers: {told} (table: results/{hypothesis}/report/reproduction.md)")
 
 
 def _replace_folder(folder: Path, files: dict[str, str], last: str) -> None:
