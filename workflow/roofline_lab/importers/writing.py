@@ -30,7 +30,7 @@ from simulator.errors import ConfigError
 
 GROUND_TRUTH = "ground_truth"
 # Where an import is prepared, beside `ground_truth`, so that moving it is one step.
-WORKSHOP_PREFIX = ".import-"
+STAGING_PREFIX = ".import-"
 
 SCHEMA_LINE = "# yaml-language-server: $schema=../experiment.schema.json\n"
 LINE_CHARACTERS = 110
@@ -89,7 +89,7 @@ def write_all(found: Mapping[Path, Measurement], root: Path, overrides: Override
     try:
         (beside or root).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
-            dir=beside or root, prefix=WORKSHOP_PREFIX, ignore_cleanup_errors=True
+            dir=beside or root, prefix=STAGING_PREFIX, ignore_cleanup_errors=True
         ) as name:
             others = [*_others(root / GROUND_TRUTH), *(_others(beside) if beside else ())]
             written = []
@@ -129,7 +129,7 @@ def _refuse_unlike(found: Measurement) -> None:
 def _prepared(
     experiment: Experiment, folder: Path, source: str, words: Words, others: Sequence[Experiment]
 ) -> Experiment:
-    """Write one experiment into the workshop, with the flags its own numbers ask for."""
+    """Write one experiment into the staging folder, with the flags its own numbers ask for."""
     folder.mkdir()
     requests = experiment.recorded()
     if requests:
@@ -159,12 +159,12 @@ def _others(folder: Path) -> Iterator[Experiment]:
             continue
 
 
-def _move(workshop: Path, targets: Sequence[Path]) -> None:
+def _move(staging: Path, targets: Sequence[Path]) -> None:
     """Move prepared folders to their places, or none of them."""
     moved: list[Path] = []
     try:
         for target in targets:
-            (workshop / target.name).rename(target)
+            (staging / target.name).rename(target)
             moved.append(target)
     except BaseException:
         for target in moved:
