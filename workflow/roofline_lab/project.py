@@ -17,7 +17,8 @@ from typing import Any
 
 from roofline_lab.config import Method, Rules, Settings, load_methods, load_settings
 from roofline_lab.ground_truth.catalog import Catalog
-from roofline_lab.ground_truth.reading import VOCABULARY_FILE, Experiment, load_set
+from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.reading import VOCABULARY_FILE, load_set
 from roofline_lab.hypotheses.arms import Arm, digest, resolve_arm, undeclared
 from roofline_lab.hypotheses.discussion import load_discussion
 from roofline_lab.hypotheses.references import check_names_and_cycles

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from roofline_lab.calibration.plan import FOLDER, PLANS, load_plan, plan_names, terms_discussion_path
 from roofline_lab.files import digest_of_files
-from roofline_lab.ground_truth.reading import Experiment, load_set
+from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.reading import load_set
 
 RESULTS = Path("results/calibration")
 REPORTS = Path("reports/calibration")

@@ -21,34 +21,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from roofline_lab.files import json_text, write_text
-from roofline_lab.ground_truth.experiment import Experiment, Replay, SentWorkload, Source
-from roofline_lab.ground_truth.load import Id, LoadPoint, RequestCounts, Saturation, SendingRate, Text
-from roofline_lab.ground_truth.metrics import Measured, problems_of
+from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.load import Id, LoadPoint, Text
+from roofline_lab.ground_truth.metrics import problems_of
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
-from roofline_lab.ground_truth.server import Server, ServerSettings
 from simulator.errors import ConfigError
 from simulator.validation import StrictModel, config_error, parse, read_yaml, suggest
-
-__all__ = [
-    "Experiment",
-    "LoadPoint",
-    "Measured",
-    "Replay",
-    "RequestCounts",
-    "Saturation",
-    "SendingRate",
-    "SentWorkload",
-    "Server",
-    "ServerSettings",
-    "Source",
-    "Words",
-    "experiment_from",
-    "json_schema",
-    "load_experiment",
-    "load_set",
-    "words_of",
-    "write_schema",
-]
 
 EXPERIMENT_FILE = "experiment.yaml"
 SCHEMA_FILE = "experiment.schema.json"

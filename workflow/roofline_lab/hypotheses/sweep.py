@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from roofline_lab.ground_truth.reading import Experiment
+from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import Metric

@@ -88,9 +88,7 @@ def write_all(found: Mapping[Path, Measurement], root: Path, overrides: Override
     words = words_of(root) if beside is None else Words()
     try:
         (beside or root).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=beside or root, prefix=STAGING_PREFIX, ignore_cleanup_errors=True
-        ) as name:
+        with tempfile.TemporaryDirectory(dir=beside or root, prefix=STAGING_PREFIX, ignore_cleanup_errors=True) as name:
             others = [*_others(root / GROUND_TRUTH), *(_others(beside) if beside else ())]
             written = []
             for out, measured in found.items():

@@ -14,8 +14,8 @@ from typing import Any
 
 from roofline_lab.client_overhead import client_time
 from roofline_lab.config import Arrivals, Definition, MeasuredDefinition
+from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.load import LoadPoint
-from roofline_lab.ground_truth.reading import Experiment, Replay
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, replay_by_rule, simulate
 from roofline_lab.project import Project, Run, engine_options
 from roofline_lab.scoring.under_load import NOT_COMPARABLE, distances_of, prediction_of, strategy_of

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from roofline_lab.config import Settings
 from roofline_lab.formatting import table
+from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.quality import flag_lines
-from roofline_lab.ground_truth.reading import Experiment
 from roofline_lab.hypotheses.arms import Arm, differences
 from roofline_lab.hypotheses.expectations import finding_text
 from roofline_lab.hypotheses.spec import Claim

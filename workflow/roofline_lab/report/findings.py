@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from roofline_lab.config import Method
-from roofline_lab.ground_truth.reading import Experiment
+from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.hypotheses.proportional import (
     ExplainedCriterion,
     ProportionalArm,
