@@ -54,7 +54,7 @@ def test_a_wrong_family_does_not_put_a_model_into_its_own_fit(stranger, model):
         stranger.add(name, family=family, model=model)
     assert stranger.evaluate() == 0
     right, wrong = (stranger.row("e2e_mean", experiment=name) for name in ("right", "wrong"))
-    assert (wrong["standing"], wrong["seen_as"], wrong["predicted"]) == ("held out", "Llama2-7B", right["predicted"])
+    assert (wrong["holdout"], wrong["fitted_as"], wrong["predicted"]) == ("held out", "Llama2-7B", right["predicted"])
     assert "family_disagrees_with_model" in flags(wrong)
     assert "family_disagrees_with_model" not in flags(right)
     assert f"{model} is called Yi-34B, but by shape and name it is a model of Llama2-7B" in stranger.page
@@ -64,7 +64,7 @@ def test_a_family_of_the_fit_with_a_model_nobody_knows_is_flagged(stranger):
     stranger.add(family="Yi-34B")
     stranger.evaluate()
     row = stranger.row("e2e_mean")
-    assert (row["standing"], row["seen_as"]) == ("held out", "Yi-34B")
+    assert (row["holdout"], row["fitted_as"]) == ("held out", "Yi-34B")
     assert "family_disagrees_with_model" in flags(row)
 
 
@@ -72,7 +72,7 @@ def test_the_shape_of_a_model_outweighs_its_name(stranger):
     stranger.model("yi-34b", LLAMA)
     stranger.add(family="My-Own", model="yi-34b")
     stranger.evaluate()
-    assert stranger.row("e2e_mean")["seen_as"] == "Llama2-7B"
+    assert stranger.row("e2e_mean")["fitted_as"] == "Llama2-7B"
     assert "has the name of a model of Yi-34B, but the shape of Llama2-7B" in stranger.page
 
 
@@ -92,7 +92,7 @@ def test_families_of_one_shape_are_told_apart_by_vocabulary(stranger, vocabulary
     stranger.model("my-70b", STRANGE_MODEL | shape | {"intermediate_size": 28672, "vocab_size": vocabulary})
     stranger.add(family="Mine", model="my-70b", tensor_parallel=4)
     stranger.evaluate()
-    assert stranger.row("e2e_mean")["seen_as"] == family
+    assert stranger.row("e2e_mean")["fitted_as"] == family
 
 
 def test_no_experiment_of_the_fit_is_taken_for_another_family():

@@ -31,7 +31,7 @@ def test_a_family_of_the_fit_is_predicted_with_the_constants_of_the_fit_without_
     for file in (CALIBRATION_FILE, calibration(tmp_path, slow)):
         assert stranger.evaluate("--force", steptime=file) == 0
         row = stranger.row("e2e_mean")
-        assert row["standing"] == "held out"
+        assert row["holdout"] == "held out"
         predicted.append(row["predicted"])
     assert predicted[0] == predicted[1]
 
@@ -42,7 +42,7 @@ def test_a_family_in_no_fit_is_predicted_with_the_constants_of_all(stranger, tmp
     for file in (CALIBRATION_FILE, calibration(tmp_path, slow)):
         stranger.evaluate("--force", steptime=file)
         row = stranger.row("e2e_mean")
-        assert (row["standing"], row["flags"]) == ("never seen", "model_note;server_not_stated")
+        assert (row["holdout"], row["flags"]) == ("never seen", "model_note;server_not_stated")
         predicted.append(float(row["predicted"]))
     assert predicted[1] > predicted[0]
 
@@ -50,7 +50,7 @@ def test_a_family_in_no_fit_is_predicted_with_the_constants_of_all(stranger, tmp
 def test_without_constants_of_the_fold_a_family_is_in_sample_row_by_row_and_in_no_headline(stranger, tmp_path):
     stranger.add("seen", **SEEN)
     assert stranger.evaluate(steptime=calibration(tmp_path, lambda content: content.pop("held_out"))) == 0
-    assert all(row["standing"] == "in sample" for row in stranger.rows())
+    assert all(row["holdout"] == "in sample" for row in stranger.rows())
     assert all("in_sample" in row["flags"].split(";") for row in stranger.rows())
     assert "No prediction here is known to be of a model outside the fit" in stranger.page
     assert {row["method"] for row in stranger.numbers(scope="overall")} == {"in_sample"}
@@ -62,10 +62,10 @@ def test_each_standing_has_lines_of_its_own_in_every_table(stranger, tmp_path):
     stranger.add("inside", family="Yi-34B", model="yi-34b", tensor_parallel=2)
     stranger.evaluate(steptime=calibration(tmp_path, lambda content: content["held_out"].pop("Yi-34B")))
     result = section(stranger.page, "Result")
-    for standing, count in (("not in the fit", 2), ("never seen", 1), ("held out", 1), ("in sample", 1)):
-        assert f"| {standing}" in result
+    for holdout, count in (("not in the fit", 2), ("never seen", 1), ("held out", 1), ("in sample", 1)):
+        assert f"| {holdout}" in result
         (number,) = stranger.numbers(
-            method=standing.replace(" ", "_"), key="experiments", metric="e2e_mean", statistic="count"
+            method=holdout.replace(" ", "_"), key="experiments", metric="e2e_mean", statistic="count"
         )
         assert float(number["value"]) == count
     by_hardware = section(stranger.page, "By group").split("**By hardware**")[1].split("**")[0]
@@ -93,14 +93,14 @@ def test_a_model_of_the_fit_is_recognised_under_another_family_name(stranger, na
         stranger.model(name, STRANGE_MODEL | shape | {"intermediate_size": 11008, "vocab_size": 32016})
     stranger.add(family="My-Own", model=name)
     stranger.evaluate()
-    assert all(row["standing"] == "held out" for row in stranger.rows())
+    assert all(row["holdout"] == "held out" for row in stranger.rows())
     assert "has the shape of a model of Llama2-7B, which was fitted to" in stranger.page
 
 
 def test_options_have_no_record_of_what_they_were_tuned_to(stranger):
     stranger.add(**SEEN)
     stranger.evaluate(steptime="h2b_scaled_overhead:scaled")
-    assert {row["standing"] for row in stranger.rows()} == {"no record"}
+    assert {row["holdout"] for row in stranger.rows()} == {"no record"}
     assert "No prediction here is known to be of a model outside the fit" in stranger.page
 
 

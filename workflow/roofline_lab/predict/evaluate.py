@@ -341,13 +341,13 @@ def _result(task: Task, target: Target, predictor: Predictor) -> PointResult:
     empty = PointResult(
         place=_place(target),
         predictor=predictor.name,
-        standing=predictor.standing(experiment, model),
+        holdout=predictor.holdout(experiment, model),
         status=RowStatus.UNSUPPORTED,
         reason="",
         figures=(),
         quality=tuple(dict.fromkeys(flag.flag.value for flag in experiment.flags_of(point.id))),
         saturated_measured=saturated(experiment, point),
-        seen_as=predictor.seen_as(experiment, model),
+        fitted_as=predictor.fitted_as(experiment, model),
         requests=point.requests.sent,
     )
     wanted: tuple[Wanted, ...] = ()

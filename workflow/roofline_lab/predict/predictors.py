@@ -1,7 +1,7 @@
 """What predicts: a calibration, or any other options of a step-time model.
 
 Contract: a `Predictor` is picklable and pure; it says with which constants an experiment is predicted,
-and how much of a test that is (`Standing`). A calibration never predicts a family it was fitted to with
+and how much of a test that is (`Holdout`). A calibration never predicts a family it was fitted to with
 the constants of that fit while its file holds those of the fit without it.
 """
 
@@ -31,7 +31,7 @@ from simulator.steptime.options import CalibratedPhysicsOptions
 KILO = 1000.0
 
 
-class Standing(StrEnum):
+class Holdout(StrEnum):
     """How much of a test a prediction is; no figure mixes the first two with the others unsaid."""
 
     NEVER_SEEN = "never seen"
@@ -40,12 +40,12 @@ class Standing(StrEnum):
     NO_RECORD = "no record"
 
 
-OUT_OF_SAMPLE = (Standing.NEVER_SEEN, Standing.HELD_OUT)
-MEANINGS: Mapping[Standing, str] = {
-    Standing.NEVER_SEEN: "the family is in no fit",
-    Standing.HELD_OUT: "the family was fitted to, but this prediction has the constants of the fit without it",
-    Standing.IN_SAMPLE: "the family was fitted to, and the calibration does not keep the fit without it: no test",
-    Standing.NO_RECORD: "options that do not say what they were tuned to",
+OUT_OF_SAMPLE = (Holdout.NEVER_SEEN, Holdout.HELD_OUT)
+MEANINGS: Mapping[Holdout, str] = {
+    Holdout.NEVER_SEEN: "the family is in no fit",
+    Holdout.HELD_OUT: "the family was fitted to, but this prediction has the constants of the fit without it",
+    Holdout.IN_SAMPLE: "the family was fitted to, and the calibration does not keep the fit without it: no test",
+    Holdout.NO_RECORD: "options that do not say what they were tuned to",
 }
 
 
@@ -86,11 +86,11 @@ class Predictor(Protocol):
         """One phrase for the page."""
         ...
 
-    def standing(self, experiment: Experiment, model: Model) -> Standing:
+    def holdout(self, experiment: Experiment, model: Model) -> Holdout:
         """Return how much of a test a prediction of `experiment` is."""
         ...
 
-    def seen_as(self, experiment: Experiment, model: Model) -> str | None:
+    def fitted_as(self, experiment: Experiment, model: Model) -> str | None:
         """Return the family under which a model was fitted to, or None."""
         ...
 
@@ -123,7 +123,7 @@ class CalibratedPredictor:
             f"families on {', '.join(trained.hardware)}"
         )
 
-    def seen_as(self, experiment: Experiment, model: Model) -> str | None:
+    def fitted_as(self, experiment: Experiment, model: Model) -> str | None:
         """Return the family under which a model was fitted to, or None.
 
         The model itself decides, by shape, then by name; what the experiment calls its family comes last.
@@ -133,16 +133,16 @@ class CalibratedPredictor:
         known = self.coverage.family_of(model, named) or named
         return known or (experiment.family if experiment.family in trained.families else None)
 
-    def standing(self, experiment: Experiment, model: Model) -> Standing:
+    def holdout(self, experiment: Experiment, model: Model) -> Holdout:
         """Return how much of a test a prediction of `experiment` is."""
-        family = self.seen_as(experiment, model)
+        family = self.fitted_as(experiment, model)
         if family is None:
-            return Standing.NEVER_SEEN
-        return Standing.HELD_OUT if family in self.calibration.held_out else Standing.IN_SAMPLE
+            return Holdout.NEVER_SEEN
+        return Holdout.HELD_OUT if family in self.calibration.held_out else Holdout.IN_SAMPLE
 
     def values(self, experiment: Experiment, model: Model) -> Values:
         """Return the constants an experiment is predicted with."""
-        family = self.seen_as(experiment, model)
+        family = self.fitted_as(experiment, model)
         return self.calibration.held_out.get(family or "", self.calibration.values)
 
     def notes(self, experiment: Experiment, model: Model, hardware: Hardware) -> tuple[Note, ...]:
@@ -161,8 +161,8 @@ class CalibratedPredictor:
 
     def _notes(self, experiment: Experiment, model: Model) -> Iterator[Note]:
         trained = self.calibration.trained_on
-        if self.standing(experiment, model) is Standing.IN_SAMPLE:
-            family = self.seen_as(experiment, model)
+        if self.holdout(experiment, model) is Holdout.IN_SAMPLE:
+            family = self.fitted_as(experiment, model)
             yield Note(Flag.IN_SAMPLE, f"family {family} was fitted to: no test of transfer")
         yield from self._identity(experiment, model)
         yield from self._architecture(experiment, model)
@@ -180,7 +180,7 @@ class CalibratedPredictor:
 
     def _identity(self, experiment: Experiment, model: Model) -> Iterator[Note]:
         """Yield where family, name and shape of a model do not say the same."""
-        trained, family, stated = self.calibration.trained_on, self.seen_as(experiment, model), experiment.family
+        trained, family, stated = self.calibration.trained_on, self.fitted_as(experiment, model), experiment.family
         named = trained.models.get(experiment.model)
         shape = self.coverage.family_of(model, named)
         known = {shape, named} - {None}
@@ -197,8 +197,8 @@ class CalibratedPredictor:
 
     def _architecture(self, experiment: Experiment, model: Model) -> Iterator[Note]:
         """Yield where the constants that predict a model rest on none of its kind and precision."""
-        held_out = self.standing(experiment, model) is Standing.HELD_OUT
-        known = self.coverage.without(self.seen_as(experiment, model) if held_out else None)
+        held_out = self.holdout(experiment, model) is Holdout.HELD_OUT
+        known = self.coverage.without(self.fitted_as(experiment, model) if held_out else None)
         own = architecture_of(model)
         if known and own not in known:
             which = "the fit without this family" if held_out else "the fit"
@@ -241,11 +241,11 @@ class OptionsPredictor:
     arm: Arm
     embedded: AnalyticKernels
 
-    def standing(self, experiment: Experiment, model: Model) -> Standing:
+    def holdout(self, experiment: Experiment, model: Model) -> Holdout:
         """Return that nothing is known about what the options were tuned to."""
-        return Standing.NO_RECORD
+        return Holdout.NO_RECORD
 
-    def seen_as(self, experiment: Experiment, model: Model) -> str | None:
+    def fitted_as(self, experiment: Experiment, model: Model) -> str | None:
         """Return that no fit is known."""
         return None
 

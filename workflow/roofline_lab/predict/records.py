@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from roofline_lab.predict.predictors import Flag, Note, Standing
+from roofline_lab.predict.predictors import Flag, Holdout, Note
 from roofline_lab.residuals.record import Residual
 from roofline_lab.scoring.comparison import INTER_TOKEN, Comparison
 from roofline_lab.vocabulary import RowStatus
@@ -18,7 +18,7 @@ from roofline_lab.vocabulary import RowStatus
 # Results that no mean of others holds, because one of them can outweigh all, or the server is of another kind.
 PREDICTED_SATURATED = "predicted saturated"
 UNKNOWN_SOFTWARE = "software not calibrated"
-APART = (PREDICTED_SATURATED, UNKNOWN_SOFTWARE)
+EXCLUDED = (PREDICTED_SATURATED, UNKNOWN_SOFTWARE)
 HEADLINE = ("ttft_mean", INTER_TOKEN, "e2e_mean")
 LABELS: Mapping[str, str] = {"ttft": "TTFT", "inter_token": "ITL", "itl": "ITL", "tpot": "TPOT", "e2e": "E2E"}
 
@@ -58,7 +58,7 @@ class PointResult:
         Names of the quality flags of the measurement.
     saturated_measured, saturated_predicted
         None where not known.
-    seen_as
+    fitted_as
         Family under which the model was fitted to; None if it was not.
     residual
         What the errors of the means may go with; None where there are none.
@@ -68,7 +68,7 @@ class PointResult:
 
     place: Place
     predictor: str
-    standing: Standing
+    holdout: Holdout
     status: RowStatus
     reason: str
     figures: tuple[Comparison, ...]
@@ -76,7 +76,7 @@ class PointResult:
     quality: tuple[str, ...] = ()
     saturated_measured: bool | None = None
     saturated_predicted: bool | None = None
-    seen_as: str | None = None
+    fitted_as: str | None = None
     requests: int = 0
     completed: int = 0
     residual: Residual | None = None
@@ -85,7 +85,7 @@ class PointResult:
     @property
     def family(self) -> str:
         """What errors are shared within: the family that was fitted to, else the one that is stated."""
-        return self.seen_as or self.place.family
+        return self.fitted_as or self.place.family
 
     @property
     def falsely_saturated(self) -> bool:
@@ -93,8 +93,8 @@ class PointResult:
         return self.saturated_predicted is True and self.saturated_measured is not True
 
     @property
-    def apart(self) -> str:
-        """Why the result stands apart from others of its standing, or empty."""
+    def excluded(self) -> str:
+        """Why the result is in no mean with others, or empty."""
         if self.falsely_saturated:
             return PREDICTED_SATURATED
         return UNKNOWN_SOFTWARE if any(note.flag is Flag.SOFTWARE for note in self.notes) else ""

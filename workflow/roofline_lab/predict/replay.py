@@ -16,7 +16,7 @@ from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.requests import MeasuredRequest
 from roofline_lab.load_point import Prediction, Target
 from roofline_lab.predict.choose import OptionSet
-from roofline_lab.predict.predictors import Predictor, Standing
+from roofline_lab.predict.predictors import Holdout, Predictor
 from roofline_lab.predict.recording import Recording, Stage
 from roofline_lab.project import Project
 from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference, wasserstein
@@ -155,7 +155,7 @@ def refuse_in_sample(predictor: Predictor, experiment: Experiment, model: Model)
     UnsupportedError
         If the options were fitted to the family of the experiment and keep no others.
     """
-    if predictor.standing(experiment, model) is Standing.IN_SAMPLE:
+    if predictor.holdout(experiment, model) is Holdout.IN_SAMPLE:
         raise UnsupportedError(
             f"calibration {predictor.name} was fitted to {experiment.family} and keeps no constants without it; "
             "its error there would be no prediction"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from roofline_lab.config import Settings
 from roofline_lab.formatting import MISSING, pct, pp, signed_pct, table
-from roofline_lab.predict.predictors import Standing
+from roofline_lab.predict.predictors import Holdout
 from roofline_lab.predict.records import HEADLINE, PREDICTED_SATURATED, PointResult, label
-from roofline_lab.report.evaluation.aggregate import group_name, rows_of, standing_groups
+from roofline_lab.report.evaluation.aggregate import group_name, holdout_groups, rows_of
 from roofline_lab.report.evaluation.numbers import Line, line
 from roofline_lab.scoring.errors import gain_pp, mean
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
@@ -70,7 +70,7 @@ def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: 
     """Compare both predictors on every headline figure, by how much of a test the one judged is."""
     found = []
     only_other = {result.place for result in results if result.predictor == names[1] and result.falsely_saturated}
-    for group, members in standing_groups(result for result in results if result.predictor == names[0]).items():
+    for group, members in holdout_groups(result for result in results if result.predictor == names[0]).items():
         places = {result.place for result in members}
         # Where the other one alone saturates, its error has no upper end, and neither has the gain.
         apart = set() if group.endswith(PREDICTED_SATURATED) else only_other
@@ -152,11 +152,11 @@ def unfair(results: Iterable[PointResult], names: Sequence[str]) -> str:
     """Say where one of the two may know the load points: in its own fit, or tuned without a record."""
     results, parts = list(results), []
     for name in names:
-        standings = [result.standing for result in results if result.predictor == name]
-        seen = standings.count(Standing.IN_SAMPLE)
+        holdouts = [result.holdout for result in results if result.predictor == name]
+        seen = holdouts.count(Holdout.IN_SAMPLE)
         if seen:
             parts.append(f"`{name}` was fitted to the families of {seen} of these load points: there it is in sample.")
-        if Standing.NO_RECORD in standings:
+        if Holdout.NO_RECORD in holdouts:
             parts.append(
                 f"`{name}` has no record of what it was tuned to: it may have been tuned to these very load points."
             )

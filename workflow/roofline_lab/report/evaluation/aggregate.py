@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from roofline_lab.config import Settings
-from roofline_lab.predict.predictors import OUT_OF_SAMPLE, Standing
-from roofline_lab.predict.records import APART, HEADLINE, PointResult
+from roofline_lab.predict.predictors import OUT_OF_SAMPLE, Holdout
+from roofline_lab.predict.records import EXCLUDED, HEADLINE, PointResult
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.scoring.statistics import Interval, median
 from roofline_lab.scoring.table import levels, mean_of, table_of
@@ -73,7 +73,7 @@ def rows_of(results: Iterable[PointResult]) -> Iterator[ErrorRow]:
                 measured=figure.measured,
                 status=figure.status,
                 reason=figure.reason,
-                holdout=result.standing.value,
+                holdout=result.holdout.value,
                 strategy=place.strategy,
                 rate_per_s=place.rate_per_s,
                 hardware=place.hardware,
@@ -91,30 +91,30 @@ def evaluated(results: Iterable[PointResult]) -> pd.DataFrame:
     return table_of(rows_of(chosen)).assign(architecture=[place.architecture for place in places], tool=tools)
 
 
-def standing_groups(results: Iterable[PointResult]) -> dict[str, list[PointResult]]:
+def holdout_groups(results: Iterable[PointResult]) -> dict[str, list[PointResult]]:
     """Return results by how much of a test they are: what is in no fit first, in sample and no record apart.
 
-    Never seen and held out are given together and each, where both occur. Results that stand apart (`APART`) are in
+    Never seen and held out are given together and each, where both occur. Excluded results (`EXCLUDED`) are in
     none of these groups but in groups of their own behind them.
     """
-    by_reason: dict[str, list[PointResult]] = {name: [] for name in ("", *APART)}
+    by_reason: dict[str, list[PointResult]] = {name: [] for name in ("", *EXCLUDED)}
     for result in results:
-        by_reason[result.apart].append(result)
+        by_reason[result.excluded].append(result)
     return {
-        group_name(standing, apart): members
-        for apart, own in by_reason.items()
-        for standing, members in _by_standing(own).items()
+        group_name(holdout, excluded): members
+        for excluded, own in by_reason.items()
+        for holdout, members in _by_holdout(own).items()
     }
 
 
-def group_name(standing: str, apart: str) -> str:
-    """Return what results of one standing are called that stand apart for a reason, or for none."""
-    return f"{standing}, {apart}" if apart else standing
+def group_name(holdout: str, excluded: str) -> str:
+    """Return the name of a group: how much of a test its results are, and why they are excluded, if they are."""
+    return f"{holdout}, {excluded}" if excluded else holdout
 
 
 def group_of(result: PointResult) -> str:
-    """Return the group of `standing_groups` a result is in, unions left out."""
-    return group_name(result.standing.value, result.apart)
+    """Return the group of `holdout_groups` a result is in, unions left out."""
+    return group_name(result.holdout.value, result.excluded)
 
 
 def scored_experiments(results: Iterable[PointResult]) -> int:
@@ -123,14 +123,14 @@ def scored_experiments(results: Iterable[PointResult]) -> int:
     return len({result.place.experiment for metric in HEADLINE for result, _ in scored(members, metric)})
 
 
-def _by_standing(results: Iterable[PointResult]) -> dict[str, list[PointResult]]:
-    found: dict[Standing, list[PointResult]] = {one: [] for one in Standing}
+def _by_holdout(results: Iterable[PointResult]) -> dict[str, list[PointResult]]:
+    found: dict[Holdout, list[PointResult]] = {one: [] for one in Holdout}
     for result in results:
-        found[result.standing].append(result)
-    tests = [one for standing in OUT_OF_SAMPLE for one in found[standing]]
-    both = all(found[standing] for standing in OUT_OF_SAMPLE)
+        found[result.holdout].append(result)
+    tests = [one for holdout in OUT_OF_SAMPLE for one in found[holdout]]
+    both = all(found[holdout] for holdout in OUT_OF_SAMPLE)
     groups = {NOT_IN_THE_FIT: tests} if both else {}
-    return groups | {standing.value: members for standing, members in found.items() if members}
+    return groups | {holdout.value: members for holdout, members in found.items() if members}
 
 
 def grouped(results: Iterable[PointResult], key: Callable[[PointResult], str]) -> dict[str, list[PointResult]]:

@@ -20,8 +20,8 @@ from roofline_lab.report.evaluation.aggregate import (
     evaluated,
     group_of,
     grouped,
+    holdout_groups,
     levels_of,
-    standing_groups,
 )
 from roofline_lab.scoring.comparison import Comparison
 from roofline_lab.scoring.errors import PERCENT
@@ -36,9 +36,9 @@ PREDICTION_COLUMNS = (
     "experiment",
     "load_point",
     "predictor",
-    "standing",
+    "holdout",
     "family",
-    "seen_as",
+    "fitted_as",
     "model",
     "architecture",
     "hardware",
@@ -86,10 +86,10 @@ def numbers_text(
     return csv_text(NUMBER_COLUMNS, sorted(lines))
 
 
-def line(standing: str, arm: str, load_point: str, scope: str, key: str, metric: str, *value: str | float) -> Line:
+def line(holdout: str, arm: str, load_point: str, scope: str, key: str, metric: str, *value: str | float) -> Line:
     """Return one line of `numbers.csv`; `value` is statistic, number and unit."""
     statistic, number, unit = value
-    method = standing.replace(",", "").replace(" ", "_")
+    method = holdout.replace(",", "").replace(" ", "_")
     return (method, arm, load_point, scope, key, metric, str(statistic), f"{number:.{VALUE_DECIMALS}f}", str(unit))
 
 
@@ -113,36 +113,36 @@ def _points(results: Iterable[PointResult]) -> Iterator[Line]:
 
 def _aggregates(results: Sequence[PointResult], metrics: Sequence[str], settings: Settings) -> Iterator[Line]:
     for arm, own in grouped(results, lambda result: result.predictor).items():
-        for standing, members in standing_groups(own).items():
+        for holdout, members in holdout_groups(own).items():
             table = evaluated(members)
             wanted = table[table["metric"].isin(metrics)]
-            yield from _overall(standing, arm, wanted, levels_of(wanted, metrics, settings))
+            yield from _overall(holdout, arm, wanted, levels_of(wanted, metrics, settings))
             for scope, column in GROUPS.items():
-                yield from _grouped(standing, arm, scope, wanted, column)
+                yield from _grouped(holdout, arm, scope, wanted, column)
 
 
 def _overall(
-    standing: str, arm: str, table: pd.DataFrame, found: Mapping[str, tuple[Level, Level, Level]]
+    holdout: str, arm: str, table: pd.DataFrame, found: Mapping[str, tuple[Level, Level, Level]]
 ) -> Iterator[Line]:
     signed = means(table, ("metric",), "signed_error_pct")
     for metric, levels in found.items():
         for name, level in zip(LEVELS, levels, strict=True):
-            place = (standing, arm, ALL_LOAD_POINTS, "overall", name.replace(" ", "_"), metric)
+            place = (holdout, arm, ALL_LOAD_POINTS, "overall", name.replace(" ", "_"), metric)
             yield line(*place, "mape", level.mean, "pct")
             yield line(*place, "median", level.median, "pct")
             yield line(*place, "count", level.count, "count")
             if level.interval is not None:
                 yield line(*place, "interval_low", level.interval.low, "pct")
                 yield line(*place, "interval_high", level.interval.high, "pct")
-        place = (standing, arm, ALL_LOAD_POINTS, "overall", "load_points", metric)
+        place = (holdout, arm, ALL_LOAD_POINTS, "overall", "load_points", metric)
         yield line(*place, "signed_error", signed[metric,], "pct")
 
 
-def _grouped(standing: str, arm: str, scope: str, table: pd.DataFrame, column: str) -> Iterator[Line]:
+def _grouped(holdout: str, arm: str, scope: str, table: pd.DataFrame, column: str) -> Iterator[Line]:
     by = (column, "metric")
     signed, counts = means(table, by, "signed_error_pct"), sizes(table, by)
     for (key, metric), error in means(table, by).items():
-        place = (standing, arm, ALL_LOAD_POINTS, scope, str(key), str(metric))
+        place = (holdout, arm, ALL_LOAD_POINTS, scope, str(key), str(metric))
         yield line(*place, "mape", error, "pct")
         yield line(*place, "signed_error", signed[key, metric], "pct")
         yield line(*place, "count", counts[key, metric], "count")
@@ -154,9 +154,9 @@ def _prediction(result: PointResult, figure: Comparison) -> Sequence[object]:
         place.experiment,
         place.load_point,
         result.predictor,
-        result.standing.value,
+        result.holdout.value,
         place.family,
-        result.seen_as or "",
+        result.fitted_as or "",
         place.model,
         place.architecture,
         place.hardware,

@@ -20,7 +20,7 @@ from roofline_lab.ground_truth.quality import flag_lines
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from roofline_lab.predict.evaluate import Evaluation
 from roofline_lab.predict.predictors import OUT_OF_SAMPLE, CalibratedPredictor, Predictor
-from roofline_lab.predict.records import APART, HEADLINE, PREDICTED_SATURATED, PointResult, count, label
+from roofline_lab.predict.records import EXCLUDED, HEADLINE, PREDICTED_SATURATED, PointResult, count, label
 from roofline_lab.provenance import code_hashes
 from roofline_lab.rendering import render
 from roofline_lab.report.evaluation import against
@@ -31,9 +31,9 @@ from roofline_lab.report.evaluation.aggregate import (
     evaluated,
     group_name,
     group_of,
+    holdout_groups,
     levels_of,
     scored_experiments,
-    standing_groups,
 )
 from roofline_lab.report.evaluation.numbers import numbers_text, predictions_text
 from roofline_lab.report.residuals import resampling_of, residual_section
@@ -128,14 +128,14 @@ def summary(evaluation: Evaluation) -> list[str]:
     """Return the result in a few lines, for a terminal."""
     judged = _judged(evaluation)
     lines = [_counts(evaluation)]
-    for standing, members in standing_groups(judged).items():
+    for holdout, members in holdout_groups(judged).items():
         cells = [
             f"{label(metric)} {pct(experiments.mean)} (median {pct(experiments.median)})"
             for metric, (_, experiments, _) in levels_of(evaluated(members)).items()
         ]
         if cells:
             number = count(scored_experiments(members), "experiment")
-            lines.append(f"{standing} ({number}): {', '.join(cells)}")
+            lines.append(f"{holdout} ({number}): {', '.join(cells)}")
     missing = (*evaluation.refused, *page_tables.unsupported(judged))
     lines += [f"not evaluated: {refusal.place}: {' '.join(refusal.reason.split())}" for refusal in missing]
     return lines
@@ -163,7 +163,7 @@ def _page(
         "statement": _statement(judged),
         "level": f"{settings.bootstrap.level_pct:g}",
         "headline": page_tables.headline(judged, settings),
-        "standings": page_tables.standings(judged),
+        "holdouts": page_tables.holdouts(judged),
         "flags": page_tables.flags(judged),
         "not_evaluated": page_tables.not_evaluated(judged, evaluation.refused),
         "overlooked": ", ".join(evaluation.overlooked),
@@ -214,9 +214,9 @@ def _counts(evaluation: Evaluation) -> str:
 
 def _statement(judged: Sequence[PointResult]) -> str:
     """Return the headline as a sentence: errors on what is in no fit, or that there are none."""
-    tests = [result for result in judged if result.standing in OUT_OF_SAMPLE]
-    by_reason = {reason: [test for test in tests if test.apart == reason] for reason in ("", *APART)}
-    # What stands apart makes the headline only where there is nothing else.
+    tests = [result for result in judged if result.holdout in OUT_OF_SAMPLE]
+    by_reason = {reason: [test for test in tests if test.excluded == reason] for reason in ("", *EXCLUDED)}
+    # Excluded results make the headline only where there is nothing else.
     reason = next((text for text, members in by_reason.items() if scored_experiments(members)), None)
     if reason is None:
         return "**No prediction here is known to be of a model outside the fit**, so there is no headline error."
@@ -242,15 +242,15 @@ def _left_out(by_reason: Mapping[str, Sequence[PointResult]]) -> str:
 def _analysed(judged: Sequence[PointResult]) -> list[PointResult]:
     """Return what the residual analysis looks at."""
     chosen = _tests_first([result for result in judged if result.residual is not None])
-    standings = {result.standing for result in chosen}
+    holdouts = {result.holdout for result in chosen}
     # Those have no residual, but a line with the reason.
-    refused = [result for result in judged if result.falsely_saturated and result.standing in standings]
+    refused = [result for result in judged if result.falsely_saturated and result.holdout in holdouts]
     return [*chosen, *(result for result in refused if result not in chosen)]
 
 
 def _tests_first(results: Sequence[PointResult]) -> list[PointResult]:
     """Return the results that can stand together: those that are in no fit, else the first other kind."""
-    return next(iter(standing_groups(results).values()), [])
+    return next(iter(holdout_groups(results).values()), [])
 
 
 def _kind(results: Sequence[PointResult]) -> str:

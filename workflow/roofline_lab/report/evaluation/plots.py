@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from roofline_lab.predict.predictors import Standing
+from roofline_lab.predict.predictors import Holdout
 from roofline_lab.predict.records import HEADLINE, PointResult, label
 from roofline_lab.report.evaluation.against import Pair, headline_pairs
 from roofline_lab.report.evaluation.aggregate import evaluated, grouped, scored
@@ -34,11 +34,11 @@ from roofline_lab.scoring.table import means
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FILLS: Mapping[Standing, int] = {
-    Standing.NEVER_SEEN: 0,
-    Standing.HELD_OUT: 1,
-    Standing.IN_SAMPLE: 2,
-    Standing.NO_RECORD: 5,
+FILLS: Mapping[Holdout, int] = {
+    Holdout.NEVER_SEEN: 0,
+    Holdout.HELD_OUT: 1,
+    Holdout.IN_SAMPLE: 2,
+    Holdout.NO_RECORD: 5,
 }
 RANKS = ("mean", "p50", "p90", "p95", "p99")
 LEAST_ROWS = 4
@@ -55,7 +55,7 @@ def predicted_versus_measured(results: Sequence[PointResult]) -> str:
         Panel(
             f"mean {label(metric)}",
             f"measured mean {label(metric)} [ms]",
-            tuple(_series(standing, _pairs(own, metric)) for standing, own in _by_standing(kept).items()),
+            tuple(_series(holdout, _pairs(own, metric)) for holdout, own in _by_holdout(kept).items()),
             f"predicted mean {label(metric)} [ms]",
         )
         for metric in HEADLINE
@@ -75,8 +75,8 @@ def error_by_family(results: Sequence[PointResult]) -> str:
 
 def _family_errors(metric: str, families: Sequence[str], results: Sequence[PointResult]) -> Panel:
     series = tuple(
-        _series(standing, [(error, families.index(result.family)) for result, error in scored(group, metric)])
-        for standing, group in _by_standing(results).items()
+        _series(holdout, [(error, families.index(result.family)) for result, error in scored(group, metric)])
+        for holdout, group in _by_holdout(results).items()
     )
     signed = means(evaluated(results), ("family", "metric"), "signed_error_pct")
     ticks = [(signed[family, metric], float(at)) for at, family in enumerate(families) if (family, metric) in signed]
@@ -84,10 +84,10 @@ def _family_errors(metric: str, families: Sequence[str], results: Sequence[Point
     return Panel(f"mean {label(metric)}", words, series, ticks=tuple(ticks))
 
 
-def _series(standing: Standing, points: Iterable[tuple[float, float]]) -> Series:
+def _series(holdout: Holdout, points: Iterable[tuple[float, float]]) -> Series:
     """Marker and filling tell how much of a test a prediction is."""
-    place = list(Standing).index(standing)
-    return Series(standing.value, tuple(points), place, FILLS[standing])
+    place = list(Holdout).index(holdout)
+    return Series(holdout.value, tuple(points), place, FILLS[holdout])
 
 
 def percentiles(results: Sequence[PointResult]) -> str:
@@ -148,9 +148,9 @@ def _pairs(results: Iterable[PointResult], metric: str) -> list[tuple[float, flo
     return [(figure.measured, figure.predicted) for figure in found if figure and figure.measured and figure.predicted]
 
 
-def _by_standing(results: Sequence[PointResult]) -> dict[Standing, list[PointResult]]:
-    found = {standing: [result for result in results if result.standing is standing] for standing in Standing}
-    return {standing: own for standing, own in found.items() if own}
+def _by_holdout(results: Sequence[PointResult]) -> dict[Holdout, list[PointResult]]:
+    found = {holdout: [result for result in results if result.holdout is holdout] for holdout in Holdout}
+    return {holdout: own for holdout, own in found.items() if own}
 
 
 def _kept(results: Iterable[PointResult]) -> list[PointResult]:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from roofline_lab.config import Settings
 from roofline_lab.formatting import MISSING, pct, signed_pct, table
 from roofline_lab.ground_truth.metrics import PERCENTILES
-from roofline_lab.predict.predictors import MEANINGS, OUT_OF_SAMPLE, Flag, Standing
+from roofline_lab.predict.predictors import MEANINGS, OUT_OF_SAMPLE, Flag, Holdout
 from roofline_lab.predict.records import (
-    APART,
+    EXCLUDED,
     HEADLINE,
     PREDICTED_SATURATED,
     UNKNOWN_SOFTWARE,
@@ -29,9 +29,9 @@ from roofline_lab.report.evaluation.aggregate import (
     evaluated,
     group_of,
     grouped,
+    holdout_groups,
     levels_of,
     natural,
-    standing_groups,
 )
 from roofline_lab.scoring.comparison import Comparison
 from roofline_lab.scoring.errors import PERCENT
@@ -49,7 +49,7 @@ GROUP_TITLES = {
     "architecture": "architecture",
     "tool": "tool and side",
 }
-MEANING_APART = {
+MEANING_EXCLUDED = {
     PREDICTED_SATURATED: "the queue grows in the simulation, and nothing says that it did on the server; in no mean of "
     "the lines above, because such an error has no upper end",
     UNKNOWN_SOFTWARE: "serving software, or a version of it, that no measurement of the fit states",
@@ -66,24 +66,26 @@ THROUGHPUTS = {
 def headline(results: Sequence[PointResult], settings: Settings) -> str:
     """Mean and median absolute errors of means, three ways, by how much of a test they are."""
     lines = []
-    for standing, members in standing_groups(results).items():
+    for holdout, members in holdout_groups(results).items():
         found = levels_of(evaluated(members), settings=settings)
         for place, name in enumerate(LEVELS if found else ()):
             levels = [found[metric][place] if metric in found else None for metric in HEADLINE]
             counts = _span({level.count for level in levels if level})
             cells = [_with_interval(level, bold=name == "experiments") for level in levels]
-            lines.append([standing, f"{counts} {name}", *cells])
+            lines.append([holdout, f"{counts} {name}", *cells])
     return table(["predictions", "mean over", *METRIC_LABELS], lines, left=2) if lines else ""
 
 
-def standings(results: Sequence[PointResult]) -> str:
+def holdouts(results: Sequence[PointResult]) -> str:
     """Say what each group of predictions is, those that occur."""
-    found = {result.standing for result in results}
-    lines = [f"- *{standing.value}*: {MEANINGS[standing]}." for standing in Standing if standing in found]
+    found = {result.holdout for result in results}
+    lines = [f"- *{holdout.value}*: {MEANINGS[holdout]}." for holdout in Holdout if holdout in found]
     if found >= set(OUT_OF_SAMPLE):
         lines.insert(0, f"- *{NOT_IN_THE_FIT}*: never seen and held out together.")
     lines += [
-        f"- *..., {name}*: {MEANING_APART[name]}." for name in APART if any(each.apart == name for each in results)
+        f"- *..., {name}*: {MEANING_EXCLUDED[name]}."
+        for name in EXCLUDED
+        if any(each.excluded == name for each in results)
     ]
     return "\n".join(lines)
 
@@ -94,7 +96,7 @@ def by_group(results: Sequence[PointResult]) -> Iterator[tuple[str, str]]:
     for scope, column in GROUPS.items():
         by = (column, "method", "metric")
         absolute, signed, counts = means(scored, by), means(scored, by, "signed_error_pct"), sizes(scored, by)
-        groups = {(key, standing) for key, standing, metric in absolute if metric in HEADLINE}
+        groups = {(key, holdout) for key, holdout, metric in absolute if metric in HEADLINE}
         lines = []
         for group in sorted(groups, key=lambda group: (natural(str(group[0])), natural(str(group[1])))):
             known = [(*group, metric) if (*group, metric) in absolute else None for metric in HEADLINE]
@@ -125,7 +127,7 @@ def saturation(results: Sequence[PointResult]) -> str:
         if result.status is RowStatus.SATURATED:
             cells = [_measured_and_error(result.figure(name)) for name in THROUGHPUTS]
             predicted = {True: "yes", False: "no", None: MISSING}[result.saturated_predicted]
-            lines.append([result.place.name, result.standing.value, predicted, *cells])
+            lines.append([result.place.name, result.holdout.value, predicted, *cells])
     header = ["saturated load point", "predictions", "predicted saturated", *THROUGHPUTS.values()]
     return table(header, lines, left=2) if lines else ""
 
@@ -139,10 +141,10 @@ def saturation_counts(results: Sequence[PointResult]) -> str:
             for result in results
             if result.saturated_measured is measured and result.saturated_predicted is not None
         ]
-        for standing, own in grouped(known, lambda result: result.standing.value).items():
+        for holdout, own in grouped(known, lambda result: result.holdout.value).items():
             said = sum(result.saturated_predicted is True for result in own)
             wrong = len(own) - said if measured else said
-            lines.append([words, standing, str(len(own)), str(said), str(len(own) - said), str(wrong)])
+            lines.append([words, holdout, str(len(own)), str(said), str(len(own) - said), str(wrong)])
     header = ["measured", "predictions", "load points", "predicted saturated", "predicted not saturated", "wrong"]
     return table(header, lines, left=2) if lines else ""
 
@@ -229,7 +231,7 @@ def _signed(results: Sequence[PointResult]) -> str:
     lines = []
     for result in results:
         place = result.place
-        what = group_of(result) if result.status is RowStatus.OK else f"{result.standing.value}, {result.status.value}"
+        what = group_of(result) if result.status is RowStatus.OK else f"{result.holdout.value}, {result.status.value}"
         cells = [signed_pct(result.error_pct(metric)) for metric in HEADLINE]
         marks = ", ".join(dict.fromkeys(f"`{note.flag.value}`" for note in result.notes)) or MISSING
         lines.append([place.name, place.family, place.hardware, str(place.tensor_parallel), what, *cells, marks])
