@@ -149,6 +149,11 @@ def test_the_number_of_cores_changes_nothing(folder, cores):
     assert done("h1", *cores)
 
 
+@pytest.mark.parametrize("program", ["snakemake", "/bin/snakemake", "/site-packages/snakemake/__main__.py"])
+def test_snakemake_is_known_however_it_is_started(program):
+    assert read_command([program, "h1", "-c2"]).targets == ("h1",)
+
+
 def test_another_profile_and_another_program_are_left_to_snakemake(folder, monkeypatch):
     assert read_command(["pytest", "h1"]) is None
     monkeypatch.setenv("SNAKEMAKE_PROFILE", "mine")

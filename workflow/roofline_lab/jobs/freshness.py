@@ -38,6 +38,8 @@ INPUTS = (
 APART = ("results/calibration", "results/measured")
 CORES = re.compile(r"(--cores|-c)(=?(\d+|all))?$")
 FORCED = ("--forceall", "-F")
+# `snakemake` and `python -m snakemake`.
+PROGRAM = re.compile(r"(^|/)snakemake(/__main__\.py)?$")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Command:
 
 def read_command(arguments: Sequence[str]) -> Command | None:
     """Return what a command line of Snakemake asks for; None if it says anything that is not understood here."""
-    if "SNAKEMAKE_PROFILE" in os.environ or not arguments or Path(arguments[0]).name != "snakemake":
+    if "SNAKEMAKE_PROFILE" in os.environ or not arguments or not PROGRAM.search(Path(arguments[0]).as_posix()):
         return None
     targets, forced, waiting = [], False, list(arguments[1:])
     while waiting:
