@@ -6,14 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from roofline_lab.cli.compare import add_compare_command
-from roofline_lab.cli.evaluate import add_evaluate_command
-from roofline_lab.cli.import_measurements import add_import_command
-from roofline_lab.cli.inspect import add_inspect_command
-from roofline_lab.cli.lint import add_lint_command
-from roofline_lab.cli.new import add_new_command
-from roofline_lab.cli.replay import add_replay_command
 from simulator.errors import RooflineLabError
 
 EXIT_FAILURE = 2
@@ -21,15 +15,16 @@ EXIT_FAILURE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
-COMMANDS = (
-    add_new_command,
-    add_lint_command,
-    add_inspect_command,
-    add_import_command,
-    add_evaluate_command,
-    add_compare_command,
-    add_replay_command,
-)
+# Command -> its module, which is imported for this command alone or for a look at all of them.
+COMMANDS = {
+    "new": "new",
+    "lint": "lint",
+    "inspect": "inspect",
+    "import": "import_measurements",
+    "evaluate": "evaluate",
+    "compare": "compare",
+    "replay": "replay",
+}
 EPILOG = """examples:
   roofline-lab new my_claim              a hypothesis that runs, to be filled in
   roofline-lab lint                      do all hypotheses keep the experiment standards?
@@ -43,8 +38,8 @@ Findings themselves are made by Snakemake: `snakemake --list-target-rules` lists
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of the command that `words` begin with, else of all commands."""
     top = argparse.ArgumentParser(
         prog="roofline-lab",
         description="Start hypotheses, check the standards, import, evaluate, replay measurements, compare revisions.",
@@ -52,8 +47,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
-    for add in COMMANDS:
-        add(commands)
+    for name in words[:1] if words and words[0] in COMMANDS else COMMANDS:
+        module = import_module(f"roofline_lab.cli.{COMMANDS[name]}")
+        getattr(module, f"add_{name}_command")(commands)
     return top
 
 
@@ -80,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _guarded(argv: Sequence[str] | None) -> int:
     try:
-        arguments = parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        arguments = parser(words).parse_args(words)
         code: int = arguments.run(arguments)
     except SystemExit as leaving:  # argparse: 0 after --help, 2 after a wrong flag
         return leaving.code if isinstance(leaving.code, int) else EXIT_FAILURE
