@@ -128,7 +128,7 @@ EVERYTHING = set(provenance.STAGES)
         ("workflow/roofline_lab/predict/sweeps.py", {"sweep", "score", "render"}),
         ("workflow/roofline_lab/scoring/statistics.py", {"score", "render"}),
         ("workflow/roofline_lab/hypotheses/criteria.py", {"score", "render"}),
-        ("workflow/roofline_lab/report/scope.py", {"render"}),
+        ("workflow/roofline_lab/report/design.py", {"render"}),
         ("workflow/roofline_lab/report/findings_page.py", {"render"}),
         ("workflow/roofline_lab/report/index.py", {"index"}),
         ("workflow/roofline_lab/errata/evaluation.py", {"errata"}),
