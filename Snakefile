@@ -29,7 +29,7 @@ min_version("9.18")
 
 from simulator.errors import RooflineLabError
 from roofline_lab import scheduling
-from roofline_lab.calibration import files as calibration_files
+from roofline_lab.calibration import plan as calibration_files
 from roofline_lab.calibration.plan import plan_names as calibration_names
 from roofline_lab.jobs import calibration, findings as jobs, paths
 from roofline_lab.jobs.workers import Workers

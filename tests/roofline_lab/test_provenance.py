@@ -133,7 +133,7 @@ EVERYTHING = set(provenance.STAGES)
         ("workflow/roofline_lab/report/index.py", {"index"}),
         ("workflow/roofline_lab/errata/evaluation.py", {"errata"}),
         ("workflow/roofline_lab/calibration/surface.py", CALIBRATION),
-        ("workflow/roofline_lab/calibration/term_jobs.py", {"calibration_fit"}),
+        ("workflow/roofline_lab/calibration/terms.py", {"calibration_fit", "calibration_page"}),
         ("workflow/roofline_lab/report/calibration/tables.py", {"calibration_page"}),
         ("workflow/roofline_lab/report/calibration/terms_page.py", {"calibration_page"}),
         ("workflow/templates/calibration.md.j2", {"render", "calibration_page"}),

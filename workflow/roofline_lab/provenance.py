@@ -32,7 +32,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "errata": ("errata.evaluation", "report.errata"),
     "index": ("report.index",),
     "calibration_surface": ("calibration.surface",),
-    "calibration_fit": ("calibration.jobs", "calibration.term_jobs"),
+    "calibration_fit": ("calibration.jobs", "calibration.terms"),
     "calibration_page": ("report.calibration.page", "report.calibration.terms_page"),
 }
 # Of the settings these stages only use how random arrivals are drawn.

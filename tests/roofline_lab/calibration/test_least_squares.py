@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roofline_lab.calibration.least_squares import bounded_linear, minimise
+from roofline_lab.calibration.fit import bounded_linear, minimise
 
 
 def test_a_linear_problem_without_active_bounds_is_ordinary_least_squares():

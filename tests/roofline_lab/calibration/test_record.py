@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from roofline_lab.calibration.constants import CONSTANTS
-from roofline_lab.calibration.files import all_published, data_digest
-from roofline_lab.calibration.plan import load_plan, plan_names
+from roofline_lab.calibration.plan import all_published, data_digest, load_plan, plan_names
 from roofline_lab.calibration.record import load_calibration
 from roofline_lab.ground_truth.reading import load_set
 from simulator.engine.options import EngineOptions

@@ -12,8 +12,7 @@ from roofline_lab.calibration import terms as terms_module
 from roofline_lab.calibration.constants import CONSTANTS, at, data_sheet, positions, starts
 from roofline_lab.calibration.fit import problem_of
 from roofline_lab.calibration.points import load_points
-from roofline_lab.calibration.shapley import shares
-from roofline_lab.calibration.surface import Stack, surface_of
+from roofline_lab.calibration.surface import Stack, surface_of, without_head
 from roofline_lab.calibration.terms import (
     ALL_TERMS,
     TERMS,
@@ -21,10 +20,10 @@ from roofline_lab.calibration.terms import (
     chain,
     chain_errors,
     ideal_of,
+    shares,
     subset_errors,
     switches_of,
 )
-from roofline_lab.calibration.without_lm_head import without_head
 from roofline_lab.report.calibration.terms_page import TermErrors, chain_table, shares_table, terms_text
 from simulator.errors import ConfigError
 from tests.paths import ROOT

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roofline_lab.calibration.rows import judged_table
+from roofline_lab.calibration.judge import judged_table
 from roofline_lab.predict.replay import Sample
 from roofline_lab.regression.noise import Scored
 from roofline_lab.report.load import load_numbers

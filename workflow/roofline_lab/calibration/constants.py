@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from roofline_lab.client_overhead import ClientTime
 from roofline_lab.ground_truth.experiment import Tool
+from simulator.model import Model
 from simulator.steptime.options import CalibratedPhysicsOptions
+from simulator.steptime.physics import DENSE_KERNELS, kernels_per_layer
 
 Where = Literal["step", "client"]
 Vector = NDArray[np.float64]
@@ -235,3 +237,14 @@ def calibrated_client(values: Values, tool: Tool) -> ClientTime:
 def data_sheet() -> dict[str, float]:
     """Return the constants of an uncalibrated prediction: peak rates, no cost beside the work."""
     return {constant.name: 1.0 if constant.inverse else 0.0 for constant in CONSTANTS}
+
+
+# Variant -> share of the extra kernels that is counted.
+EXTRA_KERNELS: Mapping[str, float] = {"half_the_extra_kernels": 0.5, "half_more_extra_kernels": 1.5}
+
+
+def with_extra_kernels(values: Values, model: Model, share: float) -> dict[str, float]:
+    """Return constants that price `model` as if `share` of its extra kernels were launched."""
+    counted = kernels_per_layer(model)
+    wanted = DENSE_KERNELS + share * (counted - DENSE_KERNELS)
+    return {**values, "layer_us": values["layer_us"] * wanted / counted}

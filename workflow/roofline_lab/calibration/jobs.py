@@ -11,12 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from roofline_lab.calibration.constants import CONSTANTS, data_sheet, starts
-from roofline_lab.calibration.files import experiments_of, judged_families
+from roofline_lab.calibration.constants import CONSTANTS, EXTRA_KERNELS, data_sheet, starts, with_extra_kernels
 from roofline_lab.calibration.fit import NAMES, Fit, Problem, fit, problem_of
 from roofline_lab.calibration.judge import judge
-from roofline_lab.calibration.kernel_counts import EXTRA_KERNELS, with_extra_kernels
-from roofline_lab.calibration.plan import Plan, load_plan
+from roofline_lab.calibration.plan import Plan, experiments_of, judged_families, load_plan
 from roofline_lab.calibration.points import Point, load_points, load_targets
 from roofline_lab.calibration.surface import Surface, surface_of
 from roofline_lab.calibration.validation import (

@@ -1,16 +1,22 @@
 """What a calibration is fitted to, and how: one validated file per calibration.
 
-Contract: `load_plan` reads `configs/calibration/plans/<name>.yaml` or raises one `ConfigError`.
+Contract: `load_plan` reads `configs/calibration/plans/<name>.yaml` or raises one `ConfigError`. The functions behind it
+say which files `snakemake calibrate` reads and writes for a plan.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from roofline_lab.files import digest_of_files
+from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import Id, Text
+from roofline_lab.ground_truth.reading import load_set
 from simulator.validation import Count, NonNegativeInt, Positive, StrictModel, parse, read_yaml
 
 FOLDER = Path("configs/calibration")
@@ -76,3 +82,105 @@ def terms_discussion_path(name: str) -> Path:
 def plan_names(root: Path) -> tuple[str, ...]:
     """Return the names of all plans."""
     return tuple(path.stem for path in sorted((root / PLANS).glob("*.yaml")))
+
+
+RESULTS = Path("results/calibration")
+REPORTS = Path("reports/calibration")
+PAGE = "CALIBRATION.md"
+FIGURES = ("held_out.svg", "learning_curve.svg", "sweep.svg")
+TERMS_PAGE = "TERMS.md"
+TERMS_FILES = (TERMS_PAGE, "terms.csv", "chain.svg", "shares.svg")
+
+
+def train_experiments(root: Path, name: str) -> list[str]:
+    """Return the experiments a calibration is fitted to."""
+    return experiments_of(root, load_plan(root, name).train_sets)
+
+
+def judged_experiments(root: Path, name: str) -> list[str]:
+    """Return every experiment a calibration is judged on."""
+    plan = load_plan(root, name)
+    return experiments_of(root, (*plan.train_sets, *plan.judged_sets))
+
+
+def judged_families(root: Path, name: str) -> set[str]:
+    """Return the families of those experiments."""
+    plan = load_plan(root, name)
+    return {experiment.family for experiment in _experiments(root, (*plan.train_sets, *plan.judged_sets))}
+
+
+def experiment_files(root: Path, experiment: str) -> list[str]:
+    """Return the data of one experiment."""
+    folder = root / "ground_truth" / experiment
+    return [path.relative_to(root).as_posix() for path in sorted(folder.iterdir()) if path.is_file()]
+
+
+def shared_files(root: Path, name: str) -> list[str]:
+    """Return what all experiments of a calibration share: the plan, and the models and GPUs that ran."""
+    plan = load_plan(root, name)
+    ran = _experiments(root, (*plan.train_sets, *plan.judged_sets))
+    found = {f"{PLANS.as_posix()}/{name}.yaml"}
+    found |= {f"configs/models/{experiment.model}.json" for experiment in ran}
+    found |= {f"configs/hardware/{experiment.hardware}.yaml" for experiment in ran}
+    return sorted(found)
+
+
+def discussion(root: Path, name: str) -> list[str]:
+    """Return the author's text for the report, if there is one."""
+    path = PLANS / f"{name}.md"
+    return [path.as_posix()] if (root / path).exists() else []
+
+
+def terms_discussion(root: Path, name: str) -> list[str]:
+    """Return the author's text for the page on terms, if there is one."""
+    path = terms_discussion_path(name)
+    return [path.as_posix()] if (root / path).exists() else []
+
+
+def surface_paths(root: Path, name: str) -> list[str]:
+    """Return the surface file of every experiment that is fitted to."""
+    return [f"{RESULTS}/{name}/surfaces/{experiment}.json" for experiment in train_experiments(root, name)]
+
+
+def waiting_paths(root: Path, name: str) -> list[str]:
+    """Return the surface file without scheduling ahead of every experiment whose server schedules ahead."""
+    ran = _experiments(root, load_plan(root, name).train_sets)
+    ahead = [experiment.id for experiment in ran if experiment.server.engine_settings.get("schedule_ahead")]
+    return [f"{RESULTS}/{name}/waiting/{text}.json" for text in ahead]
+
+
+def judged_paths(root: Path, name: str) -> list[str]:
+    """Return the judgement of every experiment."""
+    return [f"{RESULTS}/{name}/judged/{experiment}.json" for experiment in judged_experiments(root, name)]
+
+
+def published_paths(name: str) -> list[str]:
+    """Return the committed files of one calibration."""
+    return [f"{FOLDER}/{name}.yaml", *(f"{REPORTS}/{name}/{file}" for file in (PAGE, "predictions.csv", *FIGURES))]
+
+
+def terms_paths(name: str) -> list[str]:
+    """Return the committed files of one calibration's page on terms."""
+    return [f"{REPORTS}/{name}/{file}" for file in TERMS_FILES]
+
+
+def all_published(root: Path) -> list[str]:
+    """Return the committed files of every calibration."""
+    return [path for name in plan_names(root) for path in (*published_paths(name), *terms_paths(name))]
+
+
+def data_digest(root: Path, name: str) -> str:
+    """Return a hash of all measured data a calibration rests on."""
+    files = [root / path for experiment in train_experiments(root, name) for path in experiment_files(root, experiment)]
+    return digest_of_files([*files, *(root / path for path in shared_files(root, name))], root)
+
+
+def experiments_of(root: Path, sets: Iterable[str]) -> list[str]:
+    """Return the ids of all experiments of some sets, each once."""
+    return [experiment.id for experiment in _experiments(root, tuple(sets))]
+
+
+@functools.cache
+def _experiments(root: Path, sets: tuple[str, ...]) -> tuple[Experiment, ...]:
+    """Return the experiments of some sets, each once; read once, because Snakemake asks for every job, many times."""
+    return tuple({experiment.id: experiment for name in sets for experiment in load_set(root, name)}.values())

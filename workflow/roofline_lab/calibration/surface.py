@@ -3,7 +3,7 @@
 Contract: `surface_of` simulates a load point at many sets of constants and fits a full quadratic in the
 positions of the constants, which then answers at any of them. A fold, a resample or a learning curve then
 costs milliseconds instead of engine runs. Nothing measured enters a surface, so that one surface serves
-every fold.
+every fold; one without the LM head is worked out from the one with it.
 
 Half of the sets are spread evenly over the ranges; in the other half each constant is ideal (no cost, all
 of the peak) with even odds, because there the terms are judged. At some corners of the ranges a server is
@@ -18,15 +18,25 @@ Cauchy weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement, product
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from roofline_lab.calibration.constants import CONSTANTS, STEP_CONSTANTS, Vector, at, positions, spreads, starts
+from roofline_lab.calibration.constants import (
+    BY_NAME,
+    CONSTANTS,
+    STEP_CONSTANTS,
+    Vector,
+    at,
+    positions,
+    spreads,
+    starts,
+)
 from roofline_lab.calibration.points import EngineMeans, Point
 from roofline_lab.scoring.errors import relative_difference
+from simulator.steptime.physics import DENSE_KERNELS, kernels_per_layer
 
 Scale = Literal["plain", "logarithm", "reciprocal"]
 
@@ -254,3 +264,49 @@ class Stack:
             chosen = self.scale == code
             ttft[chosen] = back(fitted[chosen])
         return ttft, self.decode @ terms
+
+
+LAYER, BANDWIDTH = "layer_us", "weight_bandwidth_efficiency"
+_PLACES = {constant.name: 1 + place for place, constant in enumerate(STEP_CONSTANTS)}
+
+
+def without_head(surface: Surface, point: Point) -> Surface:
+    """Return the surface of the same load point on a server whose steps have no LM head."""
+    moved = _moved(point)
+    return replace(surface, ttft=_substituted(surface.ttft, moved), decode=_substituted(surface.decode, moved))
+
+
+def _moved(point: Point) -> Vector:
+    """Return M: the position of the cost per layer less the head's time, which depends on the bandwidth."""
+    model, hardware = point.target.model, point.target.hardware
+    head_bytes = model.hidden_size * model.vocab_size * model.activation_bytes
+    at_peak_us = head_bytes / (hardware.peak_bandwidth * point.experiment.tensor_parallel) * 1e6
+    launches = model.num_hidden_layers * kernels_per_layer(model) / DENSE_KERNELS
+    layer, bandwidth = BY_NAME[LAYER], BY_NAME[BANDWIDTH]
+    per_position_us = launches * (layer.high - layer.low) / 2
+    # The inverse of an efficiency is linear in its position.
+    middle = (1 / bandwidth.high + 1 / bandwidth.low) / 2
+    half_width = (1 / bandwidth.low - 1 / bandwidth.high) / 2
+    matrix = np.eye(1 + len(STEP_CONSTANTS))
+    matrix[_PLACES[LAYER], 0] = -at_peak_us * middle / per_position_us
+    matrix[_PLACES[LAYER], _PLACES[BANDWIDTH]] = -at_peak_us * half_width / per_position_us
+    return matrix
+
+
+def _substituted(coefficients: Sequence[float], moved: Vector) -> tuple[float, ...]:
+    """Return the coefficients of a quadratic in which z is replaced by M z."""
+    whole = moved.T @ _matrix(coefficients) @ moved
+    count = len(whole)
+    pairs = [(0, 0), *((0, place) for place in range(1, count)), *combinations_with_replacement(range(1, count), 2)]
+    return tuple(float(whole[a, b] if a == b else 2.0 * whole[a, b]) for a, b in pairs)
+
+
+def _matrix(coefficients: Sequence[float]) -> Vector:
+    """Return Q of a quadratic whose terms are ordered as in `surface.quadratic`."""
+    count = 1 + len(STEP_CONSTANTS)
+    pairs = [(0, 0), *((0, place) for place in range(1, count)), *combinations_with_replacement(range(1, count), 2)]
+    matrix = np.zeros((count, count))
+    for (a, b), value in zip(pairs, coefficients, strict=True):
+        matrix[a, b] += value / 2
+        matrix[b, a] += value / 2
+    return matrix

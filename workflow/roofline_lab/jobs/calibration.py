@@ -31,27 +31,27 @@ def calibration_fit(workers: Workers, name: str, surfaces: Iterable[str], output
 
 def calibration_waiting_surface(workers: Workers, name: str, experiment: str, output: str) -> None:
     """Simulate one experiment as if its server never scheduled ahead."""
-    from roofline_lab.calibration import term_jobs
+    from roofline_lab.calibration import terms
 
-    _write(output, workers, term_jobs.waiting_surface_job, name, experiment)
+    _write(output, workers, terms.waiting_surface_job, name, experiment)
 
 
 def calibration_subsets(
     workers: Workers, name: str, ahead: str, surfaces: Iterable[str], waiting: Iterable[str], output: str
 ) -> None:
     """Fit and judge every set of terms with or without scheduling ahead."""
-    from roofline_lab.calibration import term_jobs
+    from roofline_lab.calibration import terms
 
-    _write(output, workers, term_jobs.subsets_job, name, ahead, tuple(surfaces), tuple(waiting))
+    _write(output, workers, terms.subsets_job, name, ahead, tuple(surfaces), tuple(waiting))
 
 
 def calibration_chain(
     workers: Workers, name: str, surfaces: Iterable[str], waiting: Iterable[str], output: str
 ) -> None:
     """Fit and simulate one term more at a time."""
-    from roofline_lab.calibration import term_jobs
+    from roofline_lab.calibration import terms
 
-    _write(output, workers, term_jobs.chain_job, name, tuple(surfaces), tuple(waiting))
+    _write(output, workers, terms.chain_job, name, tuple(surfaces), tuple(waiting))
 
 
 def calibration_judgement(workers: Workers, name: str, experiment: str, fit: str, output: str) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.calibration.constants import BLOCKS_AT_ONCE, BY_NAME, starts
-from roofline_lab.calibration.kernel_counts import EXTRA_KERNELS, with_extra_kernels
+from roofline_lab.calibration.constants import BLOCKS_AT_ONCE, BY_NAME, EXTRA_KERNELS, starts, with_extra_kernels
+from roofline_lab.calibration.judge import MEANS, judged_table
 from roofline_lab.calibration.plan import load_plan
-from roofline_lab.calibration.rows import MEANS, judged_table
 from roofline_lab.report.calibration.tables import (
     KERNEL_VARIANTS,
     constants_table,

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from roofline_lab.calibration.constants import BY_NAME, CONSTANTS, FIXED, FIXED_SOURCE
-from roofline_lab.calibration.files import PAGE, REPORTS, data_digest
-from roofline_lab.calibration.plan import FOLDER, PLANS, Plan, load_plan
-from roofline_lab.calibration.rows import read_judged
+from roofline_lab.calibration.judge import read_judged
+from roofline_lab.calibration.plan import FOLDER, PAGE, PLANS, REPORTS, Plan, data_digest, load_plan
 from roofline_lab.calibration.surface import CHECKS
 from roofline_lab.files import csv_text, write_text
 from roofline_lab.ground_truth.reading import load_set

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from roofline_lab.calibration.rows import MEANS
+from roofline_lab.calibration.judge import MEANS
 from roofline_lab.report.plots import (
     EDGE,
     GAP_INCHES,

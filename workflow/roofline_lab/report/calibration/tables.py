@@ -7,8 +7,8 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from roofline_lab.calibration.constants import CONSTANTS
+from roofline_lab.calibration.judge import MEANS
 from roofline_lab.calibration.plan import PerMetric, Plan
-from roofline_lab.calibration.rows import MEANS
 from roofline_lab.formatting import MISSING, pct, signed_pct, table
 from roofline_lab.scoring.errors import PERCENT, mean
 from roofline_lab.scoring.table import load_points, mean_of, means, sizes

@@ -15,10 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from roofline_lab.calibration.constants import Vector
-from roofline_lab.calibration.files import REPORTS, TERMS_PAGE
-from roofline_lab.calibration.plan import load_plan, terms_discussion_path
-from roofline_lab.calibration.shapley import shares
-from roofline_lab.calibration.terms import ALL_TERMS, TERMS, chain
+from roofline_lab.calibration.plan import REPORTS, TERMS_PAGE, load_plan, terms_discussion_path
+from roofline_lab.calibration.terms import ALL_TERMS, TERMS, chain, shares
 from roofline_lab.files import csv_text, write_text
 from roofline_lab.formatting import pct, pp, table
 from roofline_lab.rendering import render

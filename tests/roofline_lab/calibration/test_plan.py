@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roofline_lab.calibration import files as paths
+from roofline_lab.calibration import plan as paths
 from tests.paths import ROOT
 
 NAME = "h100_vllm"
