@@ -22,13 +22,15 @@ from roofline_lab.hypotheses.synthetic.spec import points
 from roofline_lab.project import Project
 
 SETTINGS_FILE = "configs/lab.yaml"
+# What turns files of the ground truth into experiments: nobody below the project imports it, and all rest on it.
+READING = "ground_truth.reading"
 # Stage -> the modules that do its work. Whatever they import belongs to the stage too, and so does the simulator.
 STAGES: Mapping[str, tuple[str, ...]] = {
-    "simulate": ("predict.arms",),
-    "sweep": ("predict.sweeps",),
+    "simulate": ("predict.arms", READING),
+    "sweep": ("predict.sweeps", READING),
     "price": ("predict.synthetic",),
-    "score": ("jobs.reports", "report.findings", "report.synthetic.report"),
-    "render": ("jobs.reports", "report.findings_page", "report.synthetic.page"),
+    "score": ("jobs.reports", "report.findings", "report.synthetic.report", READING),
+    "render": ("jobs.reports", "report.findings_page", "report.synthetic.page", READING),
     "errata": ("errata.evaluation", "report.errata"),
     "index": ("report.index",),
     "calibration_surface": ("calibration.surface",),
