@@ -9,12 +9,12 @@ import yaml
 
 from roofline_lab.predict.arms import run_lines
 from roofline_lab.project import load_project
-from roofline_lab.report.findings import build_report
+from roofline_lab.report.results import build_report
 from simulator.errors import ConfigError
 from tests.roofline_lab.builders import HYPOTHESIS, ROOT, copy_project, edit_yaml
 from tests.roofline_lab.hypotheses.synthetic.toys import DISCUSSION, run, toy
 from tests.roofline_lab.predict.strangers import Stranger
-from tests.roofline_lab.report.replay import toy as replay_toy
+from tests.roofline_lab.report import replay_toy
 
 
 class Copy:

@@ -108,7 +108,7 @@ def test_every_source_of_the_simulator_and_the_laboratory_is_hashed():
     simulator = {path.relative_to(ROOT).as_posix() for path in provenance.simulator_sources(ROOT)}
     assert {"simulator/metrics.py", "simulator/engine/loop.py", "simulator/workload/lengths.py"} <= simulator
     laboratory = {path.relative_to(ROOT).as_posix() for path in provenance.laboratory_sources(ROOT)}
-    assert {"workflow/roofline_lab/report/findings_page.py", "workflow/templates/findings.md.j2"} <= laboratory
+    assert {"workflow/roofline_lab/report/findings.py", "workflow/templates/findings.md.j2"} <= laboratory
 
 
 # --- code, per stage -----------------------------------------------------------------------------------
@@ -129,13 +129,21 @@ EVERYTHING = set(provenance.STAGES)
         ("workflow/roofline_lab/scoring/statistics.py", {"score", "render"}),
         ("workflow/roofline_lab/hypotheses/criteria.py", {"score", "render"}),
         ("workflow/roofline_lab/report/design.py", {"render"}),
-        ("workflow/roofline_lab/report/findings_page.py", {"render"}),
+        ("workflow/roofline_lab/report/results.py", {"score", "render"}),
+        ("workflow/roofline_lab/residuals/ranking.py", {"score", "render"}),
+        ("workflow/roofline_lab/report/synthetic_results.py", {"score", "render"}),
+        ("workflow/roofline_lab/report/plots.py", {"render", "calibration_page"}),
+        ("workflow/roofline_lab/report/tables.py", {"render"}),
+        ("workflow/roofline_lab/report/residuals.py", {"render"}),
+        ("workflow/roofline_lab/report/values.py", {"render"}),
+        ("workflow/roofline_lab/report/findings.py", {"render"}),
+        ("workflow/roofline_lab/report/synthetic_tables.py", {"render"}),
         ("workflow/roofline_lab/report/index.py", {"index"}),
         ("workflow/roofline_lab/errata/evaluation.py", {"errata"}),
         ("workflow/roofline_lab/calibration/surface.py", CALIBRATION),
         ("workflow/roofline_lab/calibration/terms.py", {"calibration_fit", "calibration_page"}),
-        ("workflow/roofline_lab/report/calibration/tables.py", {"calibration_page"}),
-        ("workflow/roofline_lab/report/calibration/terms_page.py", {"calibration_page"}),
+        ("workflow/roofline_lab/report/calibration_tables.py", {"calibration_page"}),
+        ("workflow/roofline_lab/report/calibration_terms.py", {"calibration_page"}),
         ("workflow/templates/calibration.md.j2", {"render", "calibration_page"}),
         ("workflow/roofline_lab/predict/evaluate.py", set()),
         ("workflow/roofline_lab/cli/main.py", set()),

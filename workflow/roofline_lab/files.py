@@ -12,7 +12,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 DIGEST_CHARACTERS = 16
@@ -30,6 +30,21 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_report(folder: Path, files: Mapping[str, str], earlier: Collection[str] = ()) -> None:
+    """Write the files of a report, name to text; the page, which is the last one, appears only when the rest is there.
+
+    Parameters
+    ----------
+    earlier
+        Names of files that an earlier report left in the folder; those that are not written again go.
+    """
+    page = list(files)[-1]
+    for name in {page, *earlier} - (files.keys() - {page}):
+        (folder / name).unlink(missing_ok=True)
+    for name, text in files.items():
+        write_text(folder / name, text)
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

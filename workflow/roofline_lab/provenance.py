@@ -29,13 +29,13 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "simulate": ("predict.arms", READING),
     "sweep": ("predict.sweeps", READING),
     "price": ("predict.synthetic",),
-    "score": ("jobs.reports", "report.findings", "report.synthetic.report", READING),
-    "render": ("jobs.reports", "report.findings_page", "report.synthetic.page", READING),
+    "score": ("jobs.reports", "report.results", "report.synthetic_results", READING),
+    "render": ("jobs.reports", "report.findings", "report.synthetic", READING),
     "errata": ("errata.evaluation", "report.errata"),
     "index": ("report.index",),
     "calibration_surface": ("calibration.surface",),
     "calibration_fit": ("calibration.jobs", "calibration.terms"),
-    "calibration_page": ("report.calibration.page", "report.calibration.terms_page"),
+    "calibration_page": ("report.calibration", "report.calibration_terms"),
 }
 # Of the settings these stages only use how random arrivals are drawn.
 SIMULATING = ("simulate", "sweep", "price", "calibration_surface", "calibration_fit")

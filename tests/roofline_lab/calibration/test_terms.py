@@ -24,7 +24,7 @@ from roofline_lab.calibration.terms import (
     subset_errors,
     switches_of,
 )
-from roofline_lab.report.calibration.terms_page import TermErrors, chain_table, shares_table, terms_text
+from roofline_lab.report.calibration_terms import TermErrors, chain_table, shares_table, terms_text
 from simulator.errors import ConfigError
 from tests.paths import ROOT
 

@@ -7,8 +7,8 @@ import pytest
 from roofline_lab.cli.main import main
 from tests.roofline_lab.builders import INPUTS, copy_project
 from tests.roofline_lab.conftest import Toy
-from tests.roofline_lab.report.replay import toy
-from tests.roofline_lab.report.replay.toy import requests, write_trace
+from tests.roofline_lab.report import replay_toy as toy
+from tests.roofline_lab.report.replay_toy import requests, write_trace
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from roofline_lab.ground_truth.requests import find_traces, read_trace
 from simulator.errors import ConfigError
-from tests.roofline_lab.report.replay.toy import COLUMNS, requests, trace_text, write_trace
+from tests.roofline_lab.report.replay_toy import COLUMNS, requests, trace_text, write_trace
 
 
 def refusal(path):

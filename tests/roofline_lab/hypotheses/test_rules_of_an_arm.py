@@ -13,8 +13,8 @@ from roofline_lab.hypotheses.arms import differences, overlay
 from roofline_lab.predict.arms import replay_of, run_lines
 from roofline_lab.project import Run
 from roofline_lab.provenance import run_inputs
-from roofline_lab.report.findings import build_report
-from roofline_lab.report.findings_page import render_report
+from roofline_lab.report.findings import render_report
+from roofline_lab.report.results import build_report
 from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError
 from tests.roofline_lab.builders import ROOT

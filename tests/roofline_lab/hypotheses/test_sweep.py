@@ -10,7 +10,7 @@ from roofline_lab.hypotheses.sweep import COARSE, FINE, Split, Sweep, curve, opt
 from roofline_lab.predict.arms import VALUE, Simulation, row_lines, run_lines, run_of, simulated
 from roofline_lab.predict.sweeps import chosen_value, search, stage_simulations, train_experiments
 from roofline_lab.report import tables
-from roofline_lab.report.findings import build_report
+from roofline_lab.report.results import build_report
 from roofline_lab.vocabulary import Metric, Scope
 from simulator.errors import ConfigError, InvariantError
 from simulator.validation import parse

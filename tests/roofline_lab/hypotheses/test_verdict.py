@@ -9,7 +9,7 @@ import pytest
 
 from roofline_lab.hypotheses.verdict import DEFAULT_RESOLUTIONS, VERDICT_FILE, judge, verdict_text
 from roofline_lab.regression.reading import read_verdict
-from roofline_lab.report.findings_page import render_report
+from roofline_lab.report.findings import render_report
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.vocabulary import CriterionResult, Resolution, Status
 from simulator.errors import ConfigError

@@ -10,8 +10,7 @@ from roofline_lab.predict.choose import load_option_sets
 from roofline_lab.predict.recording import load_recordings
 from roofline_lab.predict.replay import score
 from roofline_lab.regression.check import compare_reports
-from roofline_lab.report.replay.committed import FOLDER, PROVENANCE, provenance, write_report
-from roofline_lab.report.replay.page import report_files
+from roofline_lab.report.replay import FOLDER, PROVENANCE, provenance, publish, report_files
 from tests.roofline_lab.builders import ROOT
 
 
@@ -47,7 +46,7 @@ def test_only_the_load_point_that_was_saturated_has_no_latencies(scores):
 
 def test_the_committed_page_comes_out_again(recordings, scores, lab, tmp_path):
     option_sets = load_option_sets(lab)
-    write_report(tmp_path, report_files(recordings, scores, option_sets), provenance(lab, recordings, option_sets))
+    publish(tmp_path, report_files(recordings, scores, option_sets), provenance(lab, recordings, option_sets))
     differences = compare_reports(ROOT / FOLDER, tmp_path, lab.settings.check.tolerance)
     found = [difference for difference in differences if difference.file != PROVENANCE]
     assert found == [], "roofline-lab replay TRACES --out reports/replay makes the page again"

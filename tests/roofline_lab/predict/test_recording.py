@@ -9,8 +9,8 @@ import pytest
 from roofline_lab.ground_truth.requests import MeasuredRequest, requests_text
 from roofline_lab.predict.recording import load_recordings
 from simulator.errors import ConfigError
-from tests.roofline_lab.report.replay import toy
-from tests.roofline_lab.report.replay.toy import requests, write_experiment, write_trace
+from tests.roofline_lab.report import replay_toy as toy
+from tests.roofline_lab.report.replay_toy import requests, write_experiment, write_trace
 
 
 def load(toy_run, *paths, experiment=None):

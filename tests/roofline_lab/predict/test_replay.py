@@ -11,12 +11,12 @@ import pytest
 from roofline_lab.predict.choose import load_option_sets
 from roofline_lab.predict.recording import load_recordings
 from roofline_lab.predict.replay import Sample, score, simulate
-from roofline_lab.report.replay.summary import by_set, in_common, numbers_text, summary
+from roofline_lab.report.replay_tables import by_set, in_common, numbers_text, summary
 from simulator.errors import UnsupportedError
 from simulator.request_times import MetricOptions, e2e_us, ttft_us
 from tests.roofline_lab.conftest import Toy
-from tests.roofline_lab.report.replay import toy
-from tests.roofline_lab.report.replay.toy import requests
+from tests.roofline_lab.report import replay_toy as toy
+from tests.roofline_lab.report.replay_toy import requests
 
 US_PER_MS = 1000.0
 

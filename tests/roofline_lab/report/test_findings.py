@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from roofline_lab.report.findings import build_report, changes
-from roofline_lab.report.findings_page import render_report, report_files
+from roofline_lab.report.findings import changes, render_report, report_files
 from roofline_lab.report.plots import FILLS, HATCHES, legend_columns
+from roofline_lab.report.results import build_report
 from roofline_lab.report.tables import Tables
 from roofline_lab.scoring.numbers import ERROR_COLUMNS, errors_text
 from roofline_lab.scoring.scores import Scores
@@ -69,7 +69,8 @@ def test_a_complete_report_does_not_mention_missing_runs(files):
 
 def test_a_run_without_a_number_prints_as_a_dash_in_every_table(lossy):
     corrected = lossy.methods[1]
-    for table in (corrected.tables.errors, corrected.tables.signed_errors, corrected.tables.latencies):
+    tables = Tables(lossy.spec.shown_arms, lossy.spec.metrics, 1.0)
+    for table in (tables.errors, tables.signed_errors, tables.latencies):
         (line,) = lines_with(table(corrected.scores), LOST)
         assert "–" in line
         assert " 0.0 %" not in line
@@ -129,9 +130,10 @@ def test_train_and_test_are_never_averaged_together(scope):
 def test_every_gain_of_a_table_is_the_delta_of_numbers_csv(h1_report):
     """Per workload, family, TP and overall, for each method and metric."""
     deltas = {(n.method, n.scope, n.key, n.metric): n.value for n in h1_report.numbers if n.statistic.value == "delta"}
+    tables = Tables(h1_report.spec.shown_arms, h1_report.spec.metrics, 1.0)
     for method in h1_report.methods:
         for scope in (Scope.WORKLOAD, Scope.FAMILY, Scope.TP):
-            for line in method.tables.aggregates(method.scores, scope).splitlines()[2:]:
+            for line in tables.aggregates(method.scores, scope).splitlines()[2:]:
                 key = line.split("|")[1].strip()
                 found = [float(text) for text in re.findall(r"([+-]\d+\.\d) pp", line)]
                 where = (Scope.OVERALL, "all") if "overall" in key else (scope, key)

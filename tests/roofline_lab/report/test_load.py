@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.report.load import load_numbers
+from roofline_lab.report.results import load_numbers
 from roofline_lab.vocabulary import LoadFigure, Statistic
 
 PLACE = {"method": "m", "arm": "a", "experiment": "one", "load_point": "stage_0", "workload": "chat", "family": "Small"}

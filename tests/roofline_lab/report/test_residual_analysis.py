@@ -7,9 +7,10 @@ import copy
 import pytest
 
 from roofline_lab.regression.check import compare_numbers
-from roofline_lab.report.findings import build_report
-from roofline_lab.report.findings_page import render_report, report_files
-from roofline_lab.report.residuals import analyses_of, analysis_figures
+from roofline_lab.report.findings import render_report, report_files
+from roofline_lab.report.residuals import analysis_figures, analysis_section
+from roofline_lab.report.results import build_report
+from roofline_lab.residuals.analysis import analyses_of
 from roofline_lab.residuals.build import priced_by
 from roofline_lab.residuals.rows import residuals_of
 from roofline_lab.residuals.terms import BY_NAME
@@ -130,8 +131,8 @@ def test_a_report_is_complete_when_nothing_could_be_run(lab, h1_rows):
             for key in ("occupancy", "counters", "requests", "peak_shares"):
                 row.pop(key)
     analysis = build_report(lab, HYPOTHESIS, rows, lab.published[HYPOTHESIS]).analyses[0]
-    assert "No load point has a residual." in analysis.section
-    assert "too exotic" in analysis.section
+    assert "No load point has a residual." in analysis_section(analysis)
+    assert "too exotic" in analysis_section(analysis)
     assert list(analysis.numbers) == []
 
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline_lab.report.residuals import NOTHING_SCORED, residual_section
-from roofline_lab.report.residuals_plot import MAX_TICKS, Axis, _x_labels, residual_figure
+from roofline_lab.report.residuals import MAX_TICKS, NOTHING_SCORED, Axis, _x_labels, residual_figure, residual_section
 from roofline_lab.residuals.drivers import DRIVERS, correlation, groups, ranks, spearman, varies
 from roofline_lab.residuals.ranking import Resampling, ranked_terms
 from roofline_lab.residuals.record import Figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roofline_lab.rendering import render_text
-from roofline_lab.report.values import Values
+from roofline_lab.report.values import Values, values_of
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.table import numbers_of
 from roofline_lab.vocabulary import Metric
@@ -15,7 +15,7 @@ from tests.roofline_lab.builders import HYPOTHESIS, pair
 
 @pytest.fixture(scope="module")
 def v(h1_report):
-    return h1_report.values
+    return values_of(h1_report)
 
 
 def test_every_kind_of_number_can_be_quoted(v):

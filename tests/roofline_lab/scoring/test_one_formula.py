@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from roofline_lab.calibration.judge import judged_table
 from roofline_lab.predict.replay import Sample
 from roofline_lab.regression.noise import Scored
-from roofline_lab.report.load import load_numbers
+from roofline_lab.report.results import load_numbers
 from roofline_lab.residuals.record import Figure as ResidualFigure
 from roofline_lab.run_files import error_rows
 from roofline_lab.scoring.comparison import Comparison

@@ -170,7 +170,7 @@ def test_the_improvement_of_h1_is_distinguishable_and_robust(h1_report):
 
 
 def test_the_laboratory_settings_reach_the_statistics(lab, h1_rows):
-    from roofline_lab.report.findings import build_report
+    from roofline_lab.report.results import build_report
 
     power = lab.settings.testing.power
     assert (power, lab.settings.testing.trim_pct) == (0.8, 20)

@@ -13,11 +13,9 @@ from roofline_lab.hypotheses.where import Where
 from roofline_lab.predict.arms import run_lines, setup_of
 from roofline_lab.project import engine_options, load_project
 from roofline_lab.report.design import seeds_in_words
-from roofline_lab.report.findings import build_report
 from roofline_lab.report.load import (
     compared,
     conditions,
-    load_numbers,
     load_sections,
     means_three_ways,
     overloads,
@@ -26,6 +24,7 @@ from roofline_lab.report.load import (
     strategy_gains,
     unavailable,
 )
+from roofline_lab.report.results import build_report, load_numbers
 from roofline_lab.run_files import SATURATED, error_rows
 from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference
 from roofline_lab.scoring.scores import Scores

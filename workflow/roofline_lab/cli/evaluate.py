@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.predict.evaluate import Request, prepare, simulate_all
-from roofline_lab.report.evaluation.page import PAGE, files_of, incomplete, publish, refuse_taken, summary
+from roofline_lab.report.evaluation import PAGE, files_of, incomplete, publish, refuse_taken, summary
 from simulator.errors import ConfigError
 
 EXIT_INCOMPLETE = 1

@@ -13,9 +13,8 @@ from roofline_lab.predict.choose import FILE, load_option_sets
 from roofline_lab.predict.recording import load_recordings
 from roofline_lab.predict.replay import LATENCIES, score
 from roofline_lab.project import load_project
-from roofline_lab.report.replay.committed import provenance, write_report
-from roofline_lab.report.replay.page import PAGE, report_files
-from roofline_lab.report.replay.tables import failures, summaries
+from roofline_lab.report.replay import PAGE, provenance, publish, report_files
+from roofline_lab.report.replay_tables import failures, summaries
 
 DEFAULT_OUT = Path("results/replay")
 EPILOG = f"""examples:
@@ -61,7 +60,7 @@ def replay(arguments: argparse.Namespace) -> int:
     recordings = load_recordings(project.root, arguments.traces, arguments.experiment)
     scores = score(project, recordings, option_sets)
     files = report_files(recordings, scores, option_sets)
-    write_report(arguments.out, files, provenance(project, recordings, option_sets))
+    publish(arguments.out, files, provenance(project, recordings, option_sets))
     for line in failures(scores):
         sys.stdout.write(f"note: {line}\n")
     for summary in summaries(scores):

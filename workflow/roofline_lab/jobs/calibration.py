@@ -63,14 +63,14 @@ def calibration_judgement(workers: Workers, name: str, experiment: str, fit: str
 
 def calibration_terms(root: Path, name: str, chain: str, subsets: Iterable[str]) -> None:
     """Write the page on terms of one calibration."""
-    from roofline_lab.report.calibration.terms_page import publish
+    from roofline_lab.report.calibration_terms import publish
 
     publish(root, name, chain, list(subsets))
 
 
 def calibration_report(root: Path, parameters: str, fit: str, judged: Iterable[str]) -> None:
     """Write the parameter file, whose stem names the calibration, and its report."""
-    from roofline_lab.report.calibration.page import publish
+    from roofline_lab.report.calibration import publish
 
     publish(root, Path(parameters).stem, fit, list(judged))
 

@@ -9,7 +9,7 @@ from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs.paths import PAGES, REGENERATED_PAGES, REPORTS, RESULTS, committed_names
 from roofline_lab.project import Project
 from roofline_lab.regression.check import Difference, compare_file, compare_reports
-from roofline_lab.report.replay.committed import judge
+from roofline_lab.report.replay import judge
 
 Told = tuple[str, list[Difference]]
 

@@ -18,7 +18,7 @@ from typing import Any
 from snakemake.exceptions import WorkflowError
 
 from roofline_lab.errata.evaluation import evaluate_documents
-from roofline_lab.files import digest_of, write_text
+from roofline_lab.files import digest_of, write_report, write_text
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs import reports
 from roofline_lab.jobs.paths import (
@@ -169,7 +169,7 @@ def render(workers: Workers, hypothesis: str) -> None:
     _, files = _reported(workers, hypothesis)
     if files is None:
         files = workers.ask(("page", hypothesis), reports.render, hypothesis).result()
-    _replace_folder(results_folder(workers.project) / hypothesis / "report", files, last=PAGE)
+    _replace_report(results_folder(workers.project) / hypothesis / "report", files)
 
 
 @_clean_errors
@@ -177,7 +177,7 @@ def publish(project: Project, hypothesis: str) -> None:
     """Publish a regenerated page: copy it into reports/, FINDINGS.md last."""
     source = RESULTS / hypothesis / "report"
     files = {name: (source / name).read_text(encoding="utf-8") for name in report_names(project, hypothesis)}
-    _replace_folder(REPORTS / hypothesis, files, last=PAGE)
+    _replace_report(REPORTS / hypothesis, files)
     summary = _verdict(RESULTS / hypothesis / VERDICT_FILE)
     for line in summary["methods"]:
         _say(f"{hypothesis}: {line['method']}: {line['status']} ({line['result']})")
@@ -274,15 +274,10 @@ def _verdict(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _replace_folder(folder: Path, files: dict[str, str], last: str) -> None:
-    """Make `folder` hold exactly `files`; the file `last` appears only when the rest is complete."""
-    (folder / last).unlink(missing_ok=True)
-    if folder.is_dir():
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.relative_to(folder).as_posix() not in files:
-                path.unlink()
-    for name in [*(name for name in files if name != last), last]:
-        write_text(folder / name, files[name])
+def _replace_report(folder: Path, files: dict[str, str]) -> None:
+    """Make a folder hold exactly the files of a report."""
+    earlier = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    write_report(folder, files, earlier)
 
 
 def _say(line: str) -> None:

@@ -18,8 +18,8 @@ from roofline_lab.hypotheses.synthetic.resolve import arm_digests, methods_of, r
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.predict.sweeps import swept_arms
 from roofline_lab.project import Project, Run
-from roofline_lab.report.findings_page import report_files
-from roofline_lab.report.synthetic.page import row_report_files
+from roofline_lab.report.findings import report_files
+from roofline_lab.report.synthetic import row_report_files
 
 RESULTS = Path("results")
 ON_MEASURED_TABLES = RESULTS / "measured"

@@ -12,10 +12,10 @@ from roofline_lab.jobs import paths
 from roofline_lab.predict.arms import Simulation, run_of
 from roofline_lab.predict.sweeps import chosen_value
 from roofline_lab.project import Project
-from roofline_lab.report.findings import MethodReport, Report, build_report
-from roofline_lab.report.findings_page import render_report
-from roofline_lab.report.synthetic.page import render_row_report
-from roofline_lab.report.synthetic.report import KernelReport, RowReport, build_row_report, rows_text
+from roofline_lab.report.findings import render_report
+from roofline_lab.report.results import MethodReport, Report, build_report
+from roofline_lab.report.synthetic import render_row_report
+from roofline_lab.report.synthetic_results import KernelReport, RowReport, build_row_report, rows_text
 from roofline_lab.run_files import read_lines, read_rows
 from roofline_lab.scoring.numbers import errors_text, numbers_text
 from roofline_lab.vocabulary import Reproduction

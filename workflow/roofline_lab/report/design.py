@@ -18,7 +18,7 @@ from roofline_lab.hypotheses.arms import Arm, differences
 from roofline_lab.hypotheses.expectations import finding_text
 from roofline_lab.hypotheses.spec import Claim
 from roofline_lab.project import Project
-from roofline_lab.report.findings import MethodReport, Report
+from roofline_lab.report.results import MethodReport, Report
 from roofline_lab.scoring.uncertainty import CLUSTER
 from roofline_lab.vocabulary import RowStatus
 from simulator.hardware import Hardware
@@ -37,7 +37,7 @@ PEAK_SLACK = 1e-6
 def difference_table(arms: Sequence[Arm]) -> str:
     """Return the options in which any arm differs from the first, one column per arm."""
     found = {arm.name: differences(arms[0], arm) for arm in arms[1:]}
-    keys = list(dict.fromkeys(key for one in found.values() for key in one))
+    keys = list(dict.fromkeys(key for changed in found.values() for key in changed))
     rows = []
     for key in keys:
         base = arms[0].configuration.get(key)
@@ -132,7 +132,7 @@ def audit_table(report: Report) -> str:
 
 
 def _method_audit(report: MethodReport) -> list[list[str]]:
-    title = report.method.title
+    title = report.title
     done = [row for row in report.rows if row["status"] == RowStatus.OK]
     complete, observed = len(done) == len(report.rows), f"{len(done)} of {len(report.rows)}"
     lines = [check_line(title, "every run of the matrix has a number", complete, observed)]
@@ -236,10 +236,11 @@ def seeds_in_words(report: Report, settings: Settings) -> str:
     if not drawn:
         return f"{bootstrap}; requests are recorded or regenerated, the simulation draws nothing at random"
     arrivals = settings.arrivals
+    points = sum(len(experiment.load_points) for experiment in experiments)
     return (
         f"{bootstrap}; arrivals {', '.join(map(str, arrivals.seeds))}: at {len(drawn)} of "
-        f"{sum(len(one.load_points) for one in experiments)} load points the gaps between requests were not recorded "
-        f"and are drawn, as many sequences as make up {arrivals.requests} requests, the same for every arm; a "
+        f"{points} load points the gaps between requests were not recorded and are drawn, as many sequences as make up "
+        f"{arrivals.requests} requests, the same for every arm; a "
         "prediction is their mean. Near saturation other draws give other values, 99th percentiles of TTFT above all; "
         "nothing else is drawn"
     )

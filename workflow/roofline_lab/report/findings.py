@@ -1,211 +1,200 @@
-"""From simulated rows to everything a findings page shows, as one template context.
-
-Pure: rows, specs and texts go in, strings come out. Files are read and written by
-`roofline_lab.report.findings_page`.
-"""
+"""The findings page of a hypothesis on measurements: a `Report` and the author's texts become markdown and figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
-from roofline_lab.config import Method
-from roofline_lab.ground_truth.experiment import Experiment
-from roofline_lab.hypotheses.proportional import (
-    ExplainedCriterion,
-    ProportionalArm,
-    explain_criteria,
-    proportional_arms,
+from roofline_lab.formatting import pct, pp, table
+from roofline_lab.hypotheses.spec import Hypothesis
+from roofline_lab.hypotheses.verdict import verdict_text
+from roofline_lab.project import Project
+from roofline_lab.rendering import render
+from roofline_lab.report import residuals, tables
+from roofline_lab.report.design import (
+    OPTION,
+    audit_table,
+    design_table,
+    overhead_table,
+    preconditions,
+    scope_of,
+    seeds_in_words,
 )
-from roofline_lab.hypotheses.spec import ExtraExperiments, Hypothesis
-from roofline_lab.hypotheses.sweep import Search
-from roofline_lab.hypotheses.verdict import Verdict, judge
-from roofline_lab.predict.sweeps import search
-from roofline_lab.project import Arm, Project
-from roofline_lab.report import tables
-from roofline_lab.report.load import load_numbers, load_sections
-from roofline_lab.report.residuals import Analysis, analyses_of
-from roofline_lab.report.tables import Tables
-from roofline_lab.report.values import Values
-from roofline_lab.run_files import Row, error_rows
-from roofline_lab.scoring.numbers import Number
-from roofline_lab.scoring.published import Published, ReproducedCell, reproduce
-from roofline_lab.scoring.scores import Scores
-from roofline_lab.scoring.table import numbers_of
-from roofline_lab.scoring.uncertainty import Uncertainty
-from roofline_lab.vocabulary import Metric, RowStatus, Scope
+from roofline_lab.report.load import load_sections
+from roofline_lab.report.page import context_of, file_names, page_files
+from roofline_lab.report.plots import (
+    MARKERS,
+    Panel,
+    Series,
+    bars,
+    predicted_against_measured,
+    scatter,
+    signed_error_label,
+)
+from roofline_lab.report.results import MethodReport, Report
+from roofline_lab.report.values import Values, values_of
+from roofline_lab.scoring.published import NotReproducible, ReproducedCell
+from roofline_lab.scoring.scores import ErrorRow, Scores
+from roofline_lab.vocabulary import Metric, Reproduction, RowStatus
+
+# What arms have in common unless a hypothesis varies it, by the option that would.
+CONTROLLED = {
+    "model": "model",
+    "workload": "method.workload.lengths",
+    "arrivals": "method.workload.arrivals",
+    "server settings": "engine",
+}
 
 
-@dataclass(frozen=True)
-class MethodReport:
-    """What one method found."""
+def render_report(project: Project, report: Report) -> dict[str, str]:
+    """Return every file of a report folder, name to text; provenance is added by the caller.
 
-    spec: Hypothesis
-    method: Method
-    arms: tuple[Arm, ...]
-    rows: tuple[Row, ...]
-    scores: Scores
-    verdict: Verdict
-    tables: Tables
-    proportional: tuple[ProportionalArm, ...]
-    explained: tuple[ExplainedCriterion, ...]
-    uncertainty: Uncertainty
-    search: Search | None = None
-
-    @property
-    def judging(self) -> Scores:
-        """The scores aggregates are taken over: all, or the test experiments where there is a split."""
-        return self.scores.where(lambda row: row.counts_at(Scope.OVERALL))
-
-    @property
-    def definitions(self) -> str:
-        """Metric definitions on both sides, in words of the method."""
-        words = "; ".join(
-            f"{metric.label} `{one.predicted}` / `{one.measured}`"
-            for metric, one in self.method.definitions.items()
-            if metric in self.spec.metrics
-        )
-        varied = any(arm.rules and arm.rules.definitions != self.method.definitions for arm in self.arms)
-        return f"{words}, where no arm varies them" if varied else words
-
-    @property
-    def kernels(self) -> str:
-        """Which kernels priced the steps."""
-        return "; ".join(sorted({row["kernels"] for row in self.rows if row["status"] == RowStatus.OK})) or "none"
-
-    @property
-    def load_section(self) -> str:
-        """How errors go with load; empty where load points were not replayed."""
-        return load_sections(self.rows, self.judging, self.spec.shown_arms, self.spec.metrics, self.uncertainty)
-
-    @property
-    def has_load_points(self) -> bool:
-        """Whether experiments were compared at more than one load point."""
-        return len({row.load_point for row in self.scores.rows}) > 1
-
-    @property
-    def trend_metric(self) -> Metric:
-        """The metric followed along TP: that of the first trend among the controls, else of the first criterion."""
-        trends = [one for one in self.spec.controls if one.kind == "trend"] or list(self.spec.criteria)
-        return trends[0].metric
-
-    @property
-    def judged_proportional(self) -> list[ProportionalArm]:
-        """Arms that are a constant multiple of the reference, in the metrics that criteria judge."""
-        judged = {criterion.metric for criterion in self.spec.judged}
-        return [arm for arm in self.proportional if arm.metric in judged]
-
-
-@dataclass(frozen=True)
-class Report:
-    """One hypothesis, evaluated by all its methods."""
-
-    spec: Hypothesis
-    experiments: tuple[Experiment, ...]
-    methods: tuple[MethodReport, ...]
-    published: Published | None
-    comparisons: tuple[ReproducedCell, ...]
-    extra_experiments: tuple[Experiment, ...] = ()
-    extra_section: str = ""
-    extra_numbers: tuple[Number, ...] = ()
-    analyses: tuple[Analysis, ...] = ()
-
-    @property
-    def headline(self) -> MethodReport:
-        """The method that gives the page its status: the last one listed."""
-        return self.methods[-1]
-
-    @cached_property
-    def numbers(self) -> tuple[Number, ...]:
-        """Every number of the hypothesis, in the order of `numbers.csv`."""
-        arms = tuple(self.spec.arms)
-        found = [number for one in self.methods for number in numbers_of(one.scores, arms, self.spec.metrics)]
-        found += [number for one in self.methods for number in load_numbers(one.rows)]
-        found += self.extra_numbers
-        found += [number for one in self.analyses for number in one.numbers]
-        return tuple(sorted(found, key=lambda number: number.identity))
-
-    @cached_property
-    def values(self) -> Values:
-        """What prose may quote."""
-        return Values(
-            self.numbers,
-            {one.method.id: one.scores for one in self.methods},
-            {one.method.id: one.verdict for one in self.methods},
-            {one.method.id: one.rows for one in self.methods},
-            tuple(self.spec.arms),
-            {arm.name: arm.configuration for arm in self.headline.arms},
-            {one.method.id: one.proportional for one in self.methods},
-            {one.method.id: one.search.chosen for one in self.methods if one.search},
-        )
-
-
-def build_report(
-    project: Project,
-    hypothesis: str,
-    rows: Sequence[Row],
-    published: Published | None,
-    swept: Sequence[Row] = (),
-) -> Report:
-    """Score, judge and compare everything one hypothesis simulated.
-
-    Parameters
-    ----------
-    rows
-        Result lines of the whole run matrix, in matrix order.
-    swept
-        Result lines of its sweep, if it has one.
+    Raises
+    ------
+    ConfigError
+        If a text asks for a number that is not there.
     """
+    scores = {method.title: method.scores for method in report.methods}
+    figures = {}
+    for metric in report.spec.metrics:
+        figures |= error_figures(metric, report.spec.shown_arms, scores)
+    for analysis in report.analyses:
+        drawn = residuals.residual_figure(analysis.residuals, tuple(analysis.ranked))
+        figures[residuals.figure_name(analysis.extra)] = drawn
+    verdict = verdict_text((method.method.id, method.verdict, method.scores.unscored()) for method in report.methods)
+    values = values_of(report)
+    page = render("findings.md.j2", _context(project, report, values))
+    return page_files(report, values, verdict, figures, page)
+
+
+def report_files(project: Project, hypothesis: str) -> list[str]:
+    """Return the names of all files a report of this hypothesis has, FINDINGS.md last."""
     spec = project.hypotheses[hypothesis]
-    methods = tuple(_method_report(project, spec, name, rows, swept) for name in spec.methods)
-    comparisons: tuple[ReproducedCell, ...] = ()
-    if published is not None:
-        scores = {one.method.id: one.scores for one in methods}[published.source.method]
-        tolerance = project.settings.reproduction.tolerance
-        comparisons = reproduce(published, scores, spec.reference_arm, tolerance)
-    extra = project.extra_experiments(hypothesis)
-    uncertainty = Uncertainty.of_settings(project.settings)
-    section, numbers = _extra(spec, spec.extra_experiments, rows, uncertainty) if spec.extra_experiments else ("", ())
-    analyses = analyses_of(project, spec, {one.method.id: one.arms for one in methods}, rows)
-    return Report(
-        spec, project.experiments(hypothesis), methods, published, comparisons, extra, section, numbers, analyses
+    errors = [name for metric in spec.metrics for name in _error_figure_names(metric)]
+    return file_names(project, spec, [*errors, *residuals.analysis_figures(project, spec)])
+
+
+def _context(project: Project, report: Report, values: Values) -> dict[str, Any]:
+    spec, extra = report.spec, report.spec.extra_experiments
+    return context_of(project, report, values) | {
+        "residuals": residuals,
+        "error_tables": tables.Tables(spec.shown_arms, spec.metrics, project.settings.bold_above_pp),
+        "load_sections": load_sections,
+        "method_lines": [_method_line(method) for method in report.methods],
+        "controlled": [words for words, options in CONTROLLED.items() if not _varies(spec, options)],
+        "metrics": spec.metrics,
+        "reference": spec.reference_arm,
+        "bold_above_pp": project.settings.bold_above_pp,
+        "summary_table": _summary(report, project.settings.bold_above_pp),
+        "overhead_table": _overheads(project, report),
+        "experiments": report.experiments,
+        "extra_experiments": report.extra_experiments,
+        "extra_section": _extra_section(report),
+        "extra_summary": project.methods[extra.method].summary.strip() if extra else "",
+        "experiment_table": _experiment_table(report),
+        "design_table": design_table(spec, preconditions(report), seeds_in_words(report, project.settings)),
+        "audit_table": audit_table(report),
+        "scope": scope_of(project, report),
+        "trend_metric": _trend_metric(spec),
+        "judged_metrics": {criterion.metric for criterion in spec.judged},
+        "analyses": report.analyses,
+        "changes": _changes_text(report) if len(report.methods) > 1 else "",
+        "reproduction": _reproduction(project, report),
+    }
+
+
+def _varies(spec: Hypothesis, options: str) -> bool:
+    return any(f"{name}.".startswith(f"{options}.") or options.startswith(f"{name}.") for name in spec.varied)
+
+
+def _extra_section(report: Report) -> str:
+    """Return the tables of the runs that decide nothing; empty without any."""
+    extra, scores = report.spec.extra_experiments, report.extra_scores
+    if extra is None or scores is None:
+        return ""
+    uncertainty = report.headline.uncertainty
+    return load_sections(report.extra_rows, scores, extra.arms, report.spec.metrics, uncertainty)
+
+
+def _trend_metric(spec: Hypothesis) -> Metric:
+    """Return the metric followed along TP: that of the first trend among the controls, else of the first criterion."""
+    trends = [control for control in spec.controls if control.kind == "trend"] or list(spec.criteria)
+    return trends[0].metric
+
+
+def _method_line(method: MethodReport) -> str:
+    kernels = "; ".join(sorted({row["kernels"] for row in method.rows if row["status"] == RowStatus.OK})) or "none"
+    return (
+        f"**{method.title}** (`configs/methods/{method.method.id}.yaml`): {method.method.summary.strip()} "
+        f"Metric definitions, predicted / measured: {_definitions(method)}. Kernels: {kernels}."
     )
 
 
-def _extra(
-    spec: Hypothesis, extra: ExtraExperiments, rows: Sequence[Row], uncertainty: Uncertainty
-) -> tuple[str, tuple[Number, ...]]:
-    """Score the runs that decide nothing: their tables, and their numbers."""
-    own = [row for row in rows if row["method"] == extra.method]
-    scores = Scores(error_rows(own, spec.metrics))
-    numbers = (*numbers_of(scores, extra.arms, spec.metrics), *load_numbers(own))
-    return load_sections(own, scores, extra.arms, spec.metrics, uncertainty), numbers
-
-
-def _method_report(
-    project: Project, spec: Hypothesis, name: str, rows: Sequence[Row], swept: Sequence[Row]
-) -> MethodReport:
-    own = tuple(row for row in rows if row["method"] == name)
-    scores = Scores(error_rows(own, spec.metrics, spec.split))
-    settings, arms = project.settings, project.arms(spec.id, name)
-    searched = [row for row in swept if row["method"] == name]
-    found_value = search(project, spec.id, name, searched) if searched else None
-    if found_value is not None:
-        chosen = {one: project.swept_arm(spec.id, name, found_value.chosen, one)[0] for one in spec.sweep_arms}
-        arms = tuple(chosen.get(arm.name, arm) for arm in arms)
-    uncertainty = Uncertainty.of_settings(settings)
-    verdict = judge(
-        name,
-        [one.evaluate(scores, uncertainty) for one in spec.criteria],
-        [one.evaluate(scores, uncertainty) for one in spec.controls],
-        spec.resolutions,
+def _definitions(method: MethodReport) -> str:
+    """Return metric definitions on both sides, in words of the method."""
+    words = "; ".join(
+        f"{metric.label} `{definition.predicted}` / `{definition.measured}`"
+        for metric, definition in method.method.definitions.items()
+        if metric in method.spec.metrics
     )
-    found = proportional_arms(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
-    explained = explain_criteria(spec.judged, scores, found, spec.reference_arm, uncertainty)
-    shown = Tables(spec.shown_arms, spec.metrics, settings.bold_above_pp)
-    method = project.methods[name]
-    return MethodReport(spec, method, arms, own, scores, verdict, shown, found, explained, uncertainty, found_value)
+    varied = any(arm.rules and arm.rules.definitions != method.method.definitions for arm in method.arms)
+    return f"{words}, where no arm varies them" if varied else words
+
+
+def _summary(report: Report, bold_above_pp: float) -> str:
+    """One line per method: status, overall errors and gains; over the test experiments where there is a split."""
+    reference, *others = report.spec.shown_arms
+    header = ["Method", "Status"]
+    for metric in report.spec.metrics:
+        header.append(f"{metric.label} {reference}")
+        for arm in others:
+            header += [f"{metric.label} {arm}", "gain"]
+    rows = []
+    for method in report.methods:
+        cells = [method.title, method.verdict.status.value]
+        for metric in report.spec.metrics:
+            cells.append(pct(method.judging.mape(reference, metric)))
+            for arm in others:
+                gain = tables.overall_gain(method.judging, metric, arm, reference)
+                cells += [pct(method.judging.mape(arm, metric)), pp(gain, bold_above=bold_above_pp)]
+        rows.append(cells)
+    return table(header, rows, left=2)
+
+
+def _overheads(project: Project, report: Report) -> str:
+    if not any(name.split(".")[0] == OPTION for name in report.spec.varied):
+        return ""
+    return overhead_table(project, report.experiments, report.headline.arms)
+
+
+def _experiment_table(report: Report) -> str:
+    rows = [
+        [
+            experiment.id,
+            f"`{experiment.model}`",
+            str(experiment.tensor_parallel),
+            experiment.workload.name,
+            str(point.requests.completed),
+            point.id,
+        ]
+        for experiment in report.experiments
+        for point in experiment.load_points
+    ]
+    return table(["Experiment", "Model", "TP", "Workload", "Requests", "Load point"], rows, left=2)
+
+
+def _changes_text(report: Report) -> str:
+    first, last = report.methods[0].title, report.methods[-1].title
+    found = changes(report)
+    lines = [f"From the method *{first}* to the method *{last}*:", ""]
+    lines += [f"- {sentence}" for sentence in found["status"]]
+    lines += [f"- Conclusion that changes: {sentence}" for sentence in found["criteria"]]
+    lines += [f"- Conclusion that stays: {sentence}" for sentence in found["same"]]
+    lines.append(
+        f"- Errors that change sign (too fast under one method, too slow under the other): {len(found['signs'])}"
+    )
+    lines += [f"  - {sentence}" for sentence in found["signs"]]
+    return "\n".join(lines)
 
 
 def changes(report: Report) -> Mapping[str, list[str]]:
@@ -235,7 +224,7 @@ def _status_change(first: MethodReport, last: MethodReport) -> list[str]:
 
 
 def _signed(value: float | None) -> str:
-    return tables.pp(value)
+    return pp(value)
 
 
 def _sign_changes(report: Report, first: MethodReport, last: MethodReport) -> list[str]:
@@ -252,3 +241,81 @@ def _sign_changes(report: Report, first: MethodReport, last: MethodReport) -> li
                     f"{row.signed_error_pct:+.1f} %"
                 )
     return found
+
+
+def _not_reproducible(group: NotReproducible) -> str:
+    where = f"every {group.scope.value.replace('_', ' ')}" if group.key == "*" else f"`{group.key}`"
+    return f"{where}{f' of table {group.table}' if group.table else ''}: {group.reason}"
+
+
+def _reproduction(project: Project, report: Report) -> dict[str, Any] | None:
+    if report.published is None:
+        return None
+    tolerance = project.settings.reproduction.tolerance
+    missed = [comparison for comparison in report.comparisons if comparison.verdict is Reproduction.NOT_REPRODUCED]
+    return {
+        "source": report.published.source,
+        "tolerance": f"{tolerance.ms:g} ms, {tolerance.pct:g} % or {tolerance.pp:g} pp",
+        "reasons": [_not_reproducible(item) for item in report.published.source.not_reproducible],
+        "missed": [_missed(comparison) for comparison in missed],
+    }
+
+
+def _missed(comparison: ReproducedCell) -> str:
+    cell = comparison.cell
+    regenerated = "nothing" if comparison.regenerated is None else f"{comparison.regenerated:.{cell.decimals + 1}f}"
+    label = cell.metric.label if isinstance(cell.metric, Metric) else cell.metric
+    what = f"`{cell.key}`, {cell.arm}, {label}, {cell.statistic.value}"
+    return (
+        f"{what}: published {cell.value:.{cell.decimals}f} {cell.unit}, regenerated {regenerated} ({comparison.reason})"
+    )
+
+
+def error_figures(metric: Metric, arms: Sequence[str], methods: Mapping[str, Scores]) -> dict[str, str]:
+    """Draw predicted against measured means and signed errors, one panel per method; returns file name to SVG."""
+    rows = {title: [row for arm in arms for row in scores.select(arm, metric)] for title, scores in methods.items()}
+    names = list(dict.fromkeys(_bar_name(row) for own in rows.values() for row in own))
+    workloads = sorted({row.workload for scores in methods.values() for row in scores.rows})
+    points = [
+        predicted_against_measured(f"mean {metric.label}", _points(own, arms, workloads), title)
+        for title, own in rows.items()
+    ]
+    words = signed_error_label(f"mean {metric.label}")
+    errors = [Panel(title, words, _errors(own, arms, names)) for title, own in rows.items()]
+    drawn = (scatter(points, "predicted = measured", room=1.6), bars(errors, names))
+    return dict(zip(_error_figure_names(metric), drawn, strict=True))
+
+
+def _error_figure_names(metric: Metric) -> tuple[str, str]:
+    return f"figures/{metric.value}_predicted_vs_measured.svg", f"figures/{metric.value}_signed_errors.svg"
+
+
+def _points(rows: Sequence[ErrorRow], arms: Sequence[str], workloads: Sequence[str]) -> tuple[Series, ...]:
+    """Return one series per arm (its filling) and workload (its marker)."""
+    return tuple(
+        Series(
+            f"{arm}, {workload}",
+            tuple(
+                (row.measured or 0.0, row.predicted or 0.0)
+                for row in rows
+                if (row.arm, row.workload) == (arm, workload)
+            ),
+            marker,
+            fill,
+        )
+        for fill, arm in enumerate(arms)
+        for marker, workload in enumerate(workloads[: len(MARKERS)])
+    )
+
+
+def _errors(rows: Sequence[ErrorRow], arms: Sequence[str], names: Sequence[str]) -> tuple[Series, ...]:
+    found = {arm: [row for row in rows if row.arm == arm] for arm in arms}
+    return tuple(
+        Series(arm, tuple((row.signed_error_pct, float(names.index(_bar_name(row)))) for row in found[arm]), fill=place)
+        for place, arm in enumerate(arms)
+    )
+
+
+def _bar_name(row: ErrorRow) -> str:
+    """Name a bar: replayed load points one by one, as an experiment has several."""
+    return f"{row.experiment}, {row.load_point}" if row.strategy else row.experiment

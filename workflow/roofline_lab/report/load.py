@@ -9,18 +9,24 @@ has no line in `numbers.csv`; the page says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from roofline_lab.formatting import MISSING, pct, pp, table
+from roofline_lab.report.cells import DISTANCES, distance_cells
+from roofline_lab.report.tables import (
+    error_header,
+    errors_with_gains,
+    interval_cell,
+    p_value_cell,
+)
 from roofline_lab.run_files import Row, figure_rows, overloaded_points, place_of
-from roofline_lab.scoring.errors import PERCENT, gain_pp, mean
-from roofline_lab.scoring.numbers import Number
+from roofline_lab.scoring.errors import PERCENT, mean
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
 from roofline_lab.scoring.table import levels, load_points, mean_of, means, table_of
 from roofline_lab.scoring.uncertainty import Uncertainty
-from roofline_lab.vocabulary import LoadFigure, Metric, RowStatus, Scope, Statistic
+from roofline_lab.vocabulary import Metric, RowStatus
 
 # Lower edges of the classes that load points are put in: requests per second, and mixed steps in percent.
 RATE_EDGES = (0.0, 1.0, 4.0, 8.0)
@@ -90,14 +96,13 @@ def strategy_gains(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric
 def _gain_cells(gains: Sequence[Gain], uncertainty: Uncertainty) -> list[str]:
     """Describe some gains; an interval or a test that so few experiments cannot give is missing, not wide."""
     evidence = uncertainty.of_gains(gains, 0.0)
-    interval, p_value = evidence.interval, evidence.p_value
     return [
         str(len(gains)),
         str(evidence.sizes[0]),
         str(evidence.clusters),
         pp(mean([gain.value for gain in gains])),
-        MISSING if interval is None else f"{interval.low:+.1f} to {interval.high:+.1f} pp",
-        MISSING if p_value is None else f"{p_value.value:.4f}{'' if p_value.exact else ' (drawn)'}",
+        interval_cell(evidence.interval, " pp"),
+        p_value_cell(evidence.p_value),
     ]
 
 
@@ -113,9 +118,9 @@ def means_three_ways(scores: Scores, arms: Sequence[str], metrics: Sequence[Metr
         cells = []
         for metric in metrics:
             errors = [found[arm, metric][place] if (arm, metric) in found else None for arm in arms]
-            cells += [pct(errors[0]), *_with_gains(errors)]
+            cells += errors_with_gains(errors)
         lines.append([f"mean over {name}", *cells])
-    return table(["Mean", *_header(arms, metrics)], lines)
+    return table(["Mean", *error_header(arms, metrics)], lines)
 
 
 def statistics(rows: Sequence[Row], arms: Sequence[str]) -> str:
@@ -129,13 +134,9 @@ def statistics(rows: Sequence[Row], arms: Sequence[str]) -> str:
             name = f"{latency}_{statistic}"
             values = [errors.get((name, arm)) for arm in arms]
             if any(value is not None for value in values):
-                lines.append(
-                    [latency.upper(), statistic, str(sizes.get(name, 0)), pct(values[0]), *_with_gains(values)]
-                )
-    header = ["Latency", "Statistic", "n", arms[0]]
-    for arm in arms[1:]:
-        header += [arm, "gain"]
-    return table(header, lines, left=2) if lines else ""
+                lines.append([latency.upper(), statistic, str(sizes.get(name, 0)), *errors_with_gains(values)])
+    gains = [cell for arm in arms[1:] for cell in (arm, "gain")]
+    return table(["Latency", "Statistic", "n", arms[0], *gains], lines, left=2) if lines else ""
 
 
 def stages(rows: Sequence[Row], arm: str) -> str:
@@ -195,16 +196,13 @@ def distances(rows: Sequence[Row], arms: Sequence[str]) -> str:
             f"{row['experiment']}, {row['load_point']}",
             arm,
             latency.upper(),
-            str(found["requests"]),
-            f"{found['kolmogorov_smirnov']:.3f}",
-            pct(found["quantile_difference"] * PERCENT),
+            *distance_cells(found),
         ]
         for arm in arms
         for row in _replayed(rows, arm)
         for latency, found in row["load"]["distances"].items()
     ]
-    header = ["Load point", "Arm", "Latency", "requests", "Kolmogorov-Smirnov", "mean relative quantile difference"]
-    return table(header, lines, left=3) if lines else ""
+    return table(["Load point", "Arm", "Latency", *DISTANCES], lines, left=3) if lines else ""
 
 
 def conditions(rows: Sequence[Row], arm: str) -> str:
@@ -231,25 +229,9 @@ def _grouped(title: str, scores: Scores, arms: Sequence[str], metrics: Sequence[
         cells = []
         for metric in metrics:
             values = [errors.get((name, arm, metric)) for arm in arms]
-            cells += [pct(values[0]), *_with_gains(values)]
+            cells += errors_with_gains(values)
         lines.append([name, f"{known.get(name, 0)} of {points[name]}", *cells])
-    return table([title, "scored", *_header(arms, metrics)], lines)
-
-
-def _header(arms: Sequence[str], metrics: Sequence[Metric]) -> list[str]:
-    header = []
-    for metric in metrics:
-        header.append(f"{arms[0]} {metric.label}")
-        for arm in arms[1:]:
-            header += [f"{arm} {metric.label}", "gain"]
-    return header
-
-
-def _with_gains(errors: Sequence[float | None]) -> Iterator[str]:
-    first = errors[0]
-    for error in errors[1:]:
-        yield pct(error)
-        yield pp(gain_pp(error, first) if first is not None and error is not None else None)
+    return table([title, "scored", *error_header(arms, metrics)], lines)
 
 
 def _rate_class(row: ErrorRow) -> str:
@@ -294,53 +276,3 @@ def _share(part: int, whole: int) -> str:
 
 def _rate(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3g}"
-
-
-Line = tuple[LoadFigure, Statistic, float, str]
-BRANCHES = (LoadFigure.PREFILL_DOMINATES, LoadFigure.DECODE_DOMINATES, LoadFigure.BY_TOKENS)
-# As `configs/lab.yaml` names the units that tolerances are given for.
-UNITS = {"ms": "ms", "1/s": "per_s"}
-
-
-def load_numbers(rows: Sequence[Row]) -> tuple[Number, ...]:
-    """Return the figures of every load point that was replayed."""
-    figures = (
-        Number(row.method, row.arm, row.load_point, Scope.EXPERIMENT, row.experiment, *line)
-        for row in figure_rows(rows)
-        for line in _figure(row)
-    )
-    counts = (
-        Number(row["method"], row["arm"], row["load_point"], Scope.EXPERIMENT, row["experiment"], *line)
-        for row in rows
-        if "load" in row
-        for line in (*_saturation(row["load"]["saturated"]), *_shares(row["load"]["branches"], row["counters"]))
-    )
-    return (*figures, *counts)
-
-
-def _figure(row: ErrorRow) -> Iterator[Line]:
-    if row.metric not in list(LoadFigure) or row.status is RowStatus.SATURATED or row.measured is None:
-        return
-    name, unit = LoadFigure(row.metric), UNITS[row.unit]
-    yield name, Statistic.MEASURED, row.measured, unit
-    if row.is_scored and row.predicted is not None:
-        yield name, Statistic.PREDICTED, row.predicted, unit
-        yield name, Statistic.SIGNED_ERROR, row.signed_error_pct, "pct"
-        yield name, Statistic.MAPE, row.ape_pct, "pct"
-
-
-def _saturation(saturated: Mapping[str, bool | None]) -> Iterator[Line]:
-    for statistic in (Statistic.MEASURED, Statistic.PREDICTED):
-        if (known := saturated[statistic.value]) is not None:
-            yield LoadFigure.SATURATED, statistic, float(known), "flag"
-
-
-def _shares(branches: Mapping[str, int], counters: Mapping[str, int]) -> Iterator[Line]:
-    """Give mixed steps and the branch each of them takes, as percent of all steps."""
-    if not counters["steps"]:
-        return
-    counts = {LoadFigure.MIXED_STEPS: counters["mixed_steps"]} | {
-        branch: branches.get(branch.value, 0) for branch in BRANCHES
-    }
-    for name, count in counts.items():
-        yield name, Statistic.SHARE, count / counters["steps"] * PERCENT, "pct"

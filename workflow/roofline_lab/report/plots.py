@@ -142,6 +142,19 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
 
 
+# --- what several pages show ---------------------------------------------------------------------------
+
+
+def predicted_against_measured(what: str, series: Iterable[Series], title: str = "") -> Panel:
+    """Return a panel of `scatter` that shows predictions in ms of something over its measurements."""
+    return Panel(title or what, f"measured {what} [ms]", tuple(series), f"predicted {what} [ms]")
+
+
+def signed_error_label(what: str, more: str = "") -> str:
+    """Return the label of an axis of signed errors in percent, with what else its panel shows."""
+    return f"signed error of {what} [%]\n(negative: predicted too fast{more})"
+
+
 # --- points and bars, line by line ------------------------------------------------------------------
 
 

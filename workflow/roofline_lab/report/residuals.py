@@ -1,29 +1,27 @@
-"""The residual analysis of a page: where errors sit, and which single term would remove most of them."""
+"""The residual analysis on a page: where errors sit, and which single term would remove most of them.
+
+The figure shows small multiples of signed residuals against their drivers, grey alone, every axis with its unit. It is
+written line by line because two dozen panels of a plotting library would take longer than the rest of a page.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-from roofline_lab.config import MeasuredDefinition, Method, Settings
 from roofline_lab.formatting import MISSING, pct, signed_pct, signless_zero, table
-from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.project import Project
-from roofline_lab.report.residuals_plot import residual_figure
-from roofline_lab.residuals.drivers import DRIVERS, Driver, correlation, groups, varies
+from roofline_lab.report.plots import DOT, EDGE, GRID, SMALL, document, line, linear_ticks, text, turned
+from roofline_lab.residuals.analysis import SHOWN_TERMS, Analysis, analysed
+from roofline_lab.residuals.drivers import DRIVERS, Driver, correlation, groups, pairs, varies
 from roofline_lab.residuals.ranking import DEFAULT, Resampling, Suggestion, error_with, mape, ranked_terms
 from roofline_lab.residuals.record import LABELS, METRICS, Residual, scored, unscored
-from roofline_lab.residuals.rows import NAMES, residuals_of
 from roofline_lab.residuals.terms import TERMS
 from roofline_lab.residuals.words import constant_text, interval_text, listed, sentence, suggestion_text
-from roofline_lab.run_files import Row
-from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
-from roofline_lab.vocabulary import Metric, Scope, Statistic
 
 FIGURE = "figures/residuals.svg"
-SHOWN_TERMS = 5
 NOTHING_SCORED = "No load point has a residual."
 # Errors closer to each other than this share are the same number, computed in another order.
 ROUNDING = 1e-9
@@ -75,13 +73,13 @@ def _drivers(residuals: Sequence[Residual], metrics: Sequence[str]) -> str:
 
 def _driver_rows(residuals: Sequence[Residual], driver: Driver, metrics: Sequence[str]) -> list[list[str]]:
     found = {metric: correlation(residuals, driver, metric) for metric in metrics}
-    points = str(max(one.points for one in found.values()))
+    points = str(max(rank.points for rank in found.values()))
     dashes = [MISSING] * len(metrics)
     if points == "0":
         return [[driver.title, "not known", *dashes, points]]
     if not varies(residuals, driver):
         return [[driver.title, "does not vary", *dashes, points]]
-    cells = [MISSING if one.value is None else f"{signless_zero(one.value, 2):+.2f}" for one in found.values()]
+    cells = [MISSING if rank.value is None else f"{signless_zero(rank.value, 2):+.2f}" for rank in found.values()]
     return [
         [driver.title, "rank correlation", *cells, points],
         *(
@@ -160,131 +158,155 @@ def _missing(residuals: Sequence[Residual], metrics: Sequence[str]) -> str:
     return "Load points without a residual:\n\n" + table(["Reason", "Of", "load points"], rows, left=2)
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """What the residuals of one arm under one method say.
-
-    Attributes
-    ----------
-    extra
-        Whether these are the load points that decide nothing.
-    """
-
-    method: Method
-    arm: str
-    metrics: tuple[Metric, ...]
-    residuals: tuple[Residual, ...]
-    resampling: Resampling
-    extra: bool = False
-
-    @property
-    def figure_name(self) -> str:
-        """Where the page finds the figure."""
-        return _figure_name(self.extra)
-
-    @property
-    def figure(self) -> str:
-        """SVG text."""
-        return residual_figure(self.residuals, [NAMES[metric] for metric in self.metrics])
-
-    @cached_property
-    def ranked(self) -> Mapping[str, tuple[Suggestion, ...]]:
-        """Every candidate term by metric, best first."""
-        names = [NAMES[metric] for metric in self.metrics]
-        return {name: ranked_terms(self.residuals, name, resampling=self.resampling) for name in names}
-
-    @property
-    def section(self) -> str:
-        """Markdown without a heading."""
-        return residual_section(self.residuals, tuple(self.ranked), ranked=self.ranked, figure=self.figure_name)
-
-    @property
-    def numbers(self) -> Iterator[Number]:
-        """Rank correlations, and what the terms on the page would do, for `numbers.csv`."""
-        for metric in self.metrics:
-            for driver in DRIVERS:
-                found = correlation(self.residuals, driver, NAMES[metric])
-                if found.value is not None:
-                    yield self._number(metric, Scope.DRIVER, driver.name, Statistic.RANK_CORRELATION, found.value)
-            for suggestion in self.ranked[NAMES[metric]][:SHOWN_TERMS]:
-                yield from self._term(metric, suggestion)
-
-    def _term(self, metric: Metric, suggestion: Suggestion) -> Iterator[Number]:
-        if suggestion.constant is None or suggestion.mape_after is None:
-            return
-        where = (metric, Scope.TERM, suggestion.term.name)
-        unit = "ratio" if suggestion.term.kind == "rate" else "us"
-        yield self._number(*where, Statistic.VALUE, suggestion.constant, unit)
-        yield self._number(*where, Statistic.MAPE, suggestion.mape_after, "pct")
-        if suggestion.held_out is not None:
-            yield self._number(*where, Statistic.HELD_OUT, suggestion.held_out, "pct")
-
-    def _number(
-        self, metric: Metric, scope: Scope, key: str, statistic: Statistic, value: float, unit: str = "ratio"
-    ) -> Number:
-        return Number(self.method.id, self.arm, ALL_LOAD_POINTS, scope, key, metric, statistic, value, unit)
+def analysis_section(analysis: Analysis) -> str:
+    """Return what the residuals of one arm say, as markdown without a heading."""
+    names, figure = tuple(analysis.ranked), figure_name(analysis.extra)
+    return residual_section(analysis.residuals, names, figure=figure, ranked=analysis.ranked)
 
 
-def analyses_of(
-    project: Project, spec: Hypothesis, arms: Mapping[str, Sequence[Arm]], rows: Sequence[Row]
-) -> tuple[Analysis, ...]:
-    """Return the analyses of one hypothesis.
-
-    Parameters
-    ----------
-    arms
-        The resolved arms by method.
-    rows
-        All result lines. Those an option was chosen by are left out, as from every aggregate.
-    """
-    return tuple(
-        _analysis(project, spec, name, _arm(spec, arms.get(name, project.arms(spec.id, name)), extra), rows, extra)
-        for name, extra in _analysed(project, spec)
-    )
-
-
-def analysis_figures(project: Project, spec: Hypothesis) -> list[str]:
-    """Return the names of the figures that `analyses_of` will have."""
-    return [_figure_name(extra) for _, extra in _analysed(project, spec)]
-
-
-def _figure_name(extra: bool) -> str:
+def figure_name(extra: bool) -> str:
+    """Return where a page finds the figure of an analysis, by whether it is of the extra experiments."""
     return f"figures/residuals{'_beyond' if extra else ''}.svg"
 
 
-def _analysed(project: Project, spec: Hypothesis) -> list[tuple[str, bool]]:
-    """Return the methods to analyse: the last that measures as it predicts, and the one of the extra experiments."""
-    deciding = [name for name in spec.methods if _measures_as_it_predicts(project.methods[name])]
-    found = [(name, False) for name in deciding[-1:]]
-    if spec.extra_experiments is not None and _measures_as_it_predicts(project.methods[spec.extra_experiments.method]):
-        found.append((spec.extra_experiments.method, True))
+def analysis_figures(project: Project, spec: Hypothesis) -> list[str]:
+    """Return the names of the figures of all analyses of one hypothesis."""
+    return [figure_name(extra) for _, extra in analysed(project, spec)]
+
+
+# Points: panel, gaps between panels, margins.
+PANEL_WIDTH, PANEL_HEIGHT = 124.0, 92.0
+GAP_X, GAP_Y = 22.0, 14.0
+LEFT, RIGHT, TOP, BOTTOM = 62.0, 10.0, 8.0, 40.0
+# Room between the outermost points and the frame, as a share of the range.
+PADDING = 0.08
+# Ranges wider than this factor are drawn on a log axis.
+LOG_ABOVE = 10.0
+MAX_TICKS = 5
+# Of a digit at the figure's font size of 8 points.
+CHARACTER_WIDTH = 5.1
+EMPTY_WIDTH = 320.0
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A range in data, whether it is drawn by logarithms, and its values where they are few."""
+
+    low: float
+    high: float
+    log: bool = False
+    values: tuple[float, ...] = ()
+
+    def place(self, value: float) -> float:
+        """Return where a value lies, 0 at the low end and 1 at the high end."""
+        low, high, at = (math.log(end) if self.log else end for end in (self.low, self.high, value))
+        return (at - low) / (high - low)
+
+    @property
+    def ticks(self) -> list[float]:
+        """The values themselves where they are few, else round ones inside the range, few enough to be read."""
+        if 0 < len(self.values) <= MAX_TICKS:
+            return list(self.values)
+        found = _log_ticks(self.low, self.high) if self.log else linear_ticks(self.low, self.high, MAX_TICKS)
+        return found if len(found) <= MAX_TICKS else found[:: -(-len(found) // MAX_TICKS)]
+
+
+def axis_of(values: Sequence[float], *, may_be_log: bool) -> Axis:
+    """Return an axis that shows all values with some room around them."""
+    low, high = min(values), max(values)
+    few = tuple(sorted(set(values)))[: MAX_TICKS + 1] if may_be_log and all(map(float.is_integer, values)) else ()
+    if may_be_log and low > 0 and high / low > LOG_ABOVE:
+        room = (high / low) ** PADDING
+        return Axis(low / room, high * room, log=True, values=few)
+    room = (high - low or abs(high) or 1.0) * PADDING
+    return Axis(low - room, high + room, values=few)
+
+
+def residual_figure(residuals: Iterable[Residual], metrics: Sequence[str] = METRICS) -> str:
+    """Draw one row of panels per metric and one column per driver that varies; returns SVG text."""
+    chosen = tuple(residuals)
+    rows = [metric for metric in metrics if scored(chosen, metric)]
+    columns = [driver for driver in DRIVERS if varies(chosen, driver) and _has_points(chosen, driver, rows)]
+    if not rows or not columns:
+        return document(
+            EMPTY_WIDTH, TOP + BOTTOM, [text(LEFT, TOP + 12, "no residual that could vary", "start", SMALL)]
+        )
+    lines = []
+    for row, metric in enumerate(rows):
+        vertical = axis_of([0.0, *_residuals(chosen, metric, columns)], may_be_log=False)
+        top = TOP + row * (PANEL_HEIGHT + GAP_Y)
+        lines += _row_label(top, metric)
+        for column, driver in enumerate(columns):
+            left = LEFT + column * (PANEL_WIDTH + GAP_X)
+            horizontal = axis_of(_values(chosen, driver, rows), may_be_log=True)
+            last = row == len(rows) - 1
+            lines += _panel(left, top, horizontal, vertical, pairs(chosen, driver, metric))
+            lines += _x_labels(left, top, horizontal, driver.title if last else "")
+            lines += _y_labels(top, vertical) if column == 0 else []
+    width = LEFT + len(columns) * (PANEL_WIDTH + GAP_X) - GAP_X + RIGHT
+    height = TOP + len(rows) * (PANEL_HEIGHT + GAP_Y) - GAP_Y + BOTTOM
+    return document(width, height, lines)
+
+
+def _has_points(residuals: Sequence[Residual], driver: Driver, metrics: Sequence[str]) -> bool:
+    return any(pairs(residuals, driver, metric) for metric in metrics)
+
+
+def _values(residuals: Sequence[Residual], driver: Driver, metrics: Sequence[str]) -> list[float]:
+    return [value for metric in metrics for value, _ in pairs(residuals, driver, metric)]
+
+
+def _residuals(residuals: Sequence[Residual], metric: str, drivers: Sequence[Driver]) -> list[float]:
+    return [residual for driver in drivers for _, residual in pairs(residuals, driver, metric)]
+
+
+def _panel(left: float, top: float, x: Axis, y: Axis, points: Sequence[tuple[float, float]]) -> list[str]:
+    found = [line(left, _y(top, y, tick), left + PANEL_WIDTH, _y(top, y, tick), GRID) for tick in y.ticks]
+    found.append(line(left, _y(top, y, 0.0), left + PANEL_WIDTH, _y(top, y, 0.0), EDGE))
+    found.append(
+        f'<rect x="{left:.1f}" y="{top:.1f}" width="{PANEL_WIDTH:.1f}" height="{PANEL_HEIGHT:.1f}" '
+        f'fill="none" stroke="{EDGE}" stroke-width="0.6"/>'
+    )
+    found += [
+        f'<circle cx="{left + x.place(value) * PANEL_WIDTH:.1f}" cy="{_y(top, y, residual):.1f}" r="2.6" '
+        f'fill="{DOT}" fill-opacity="0.45" stroke="{EDGE}" stroke-width="0.6"/>'
+        for value, residual in sorted(points)
+    ]
     return found
 
 
-def _measures_as_it_predicts(method: Method) -> bool:
-    """Whether both sides of the time per token are the time between tokens, and not one of upstream's quirks."""
-    return method.definitions[Metric.TPOT_MEAN].measured is MeasuredDefinition.ITL_FROM_MEANS
+def _y(top: float, axis: Axis, value: float) -> float:
+    return top + (1.0 - axis.place(value)) * PANEL_HEIGHT
 
 
-def _chose(spec: Hypothesis, row: Row) -> bool:
-    return spec.split is not None and spec.split.side_of(row["experiment"]) == "train"
+def _x_labels(left: float, top: float, axis: Axis, title: str) -> list[str]:
+    bottom = top + PANEL_HEIGHT
+    found: list[str] = []
+    free_from = -math.inf
+    for tick in axis.ticks:
+        place, label = left + axis.place(tick) * PANEL_WIDTH, f"{tick:g}"
+        found.append(line(place, bottom, place, bottom + 3, EDGE))
+        half_width = len(label) * CHARACTER_WIDTH / 2
+        # A label that would run into the one before is left out; its tick stays.
+        if title and place - half_width >= free_from:
+            found.append(text(place, bottom + 13, label, "middle", SMALL))
+            free_from = place + half_width + CHARACTER_WIDTH / 2
+    if title:
+        found.append(text(left + PANEL_WIDTH / 2, bottom + 28, title, "middle", SMALL))
+    return found
 
 
-def _arm(spec: Hypothesis, arms: Sequence[Arm], extra: bool) -> Arm:
-    """Return the arm a hypothesis ends with: the one it adopts, else the last one its page shows."""
-    shown = spec.extra_experiments.arms if extra and spec.extra_experiments else spec.shown_arms
-    name = spec.adopts if spec.adopts in shown else shown[-1]
-    return next(arm for arm in arms if arm.name == name)
+def _y_labels(top: float, axis: Axis) -> list[str]:
+    return [text(LEFT - 5, _y(top, axis, tick) + 3, f"{tick:g}", "end", SMALL) for tick in axis.ticks]
 
 
-def _analysis(project: Project, spec: Hypothesis, method: str, arm: Arm, rows: Sequence[Row], extra: bool) -> Analysis:
-    deciding = {experiment.id for experiment in project.experiments(spec.id)}
-    own = [row for row in rows if row["method"] == method and (extra or row["experiment"] in deciding)]
-    residuals = residuals_of(project, [row for row in own if not _chose(spec, row)], arm, spec.metrics)
-    resampling = resampling_of(project.settings)
-    return Analysis(project.methods[method], arm.name, spec.metrics, residuals, resampling, extra)
+def _row_label(top: float, metric: str) -> list[str]:
+    """Name a row's error and its sign, in two lines beside the panel."""
+    middle = top + PANEL_HEIGHT / 2
+    words = {10.0: f"residual of {LABELS[metric]} [%]", 20.0: "(negative: too fast)"}
+    return [turned(x, middle, label, SMALL) for x, label in words.items()]
 
 
-def resampling_of(settings: Settings) -> Resampling:
-    """Return the laboratory's bootstrap over families."""
-    return Resampling(settings.bootstrap.resamples, settings.bootstrap.level_pct, settings.seeds.bootstrap)
+def _log_ticks(low: float, high: float) -> list[float]:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [step * 10.0**power for power in powers for step in (1, 3) if low <= step * 10.0**power <= high]

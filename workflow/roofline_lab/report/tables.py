@@ -6,7 +6,7 @@ metric, arms in the order of the hypothesis, then the gain over the first arm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from roofline_lab.formatting import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
@@ -17,6 +17,7 @@ from roofline_lab.hypotheses.verdict import Verdict
 from roofline_lab.scoring.errors import gain_pp, mean
 from roofline_lab.scoring.published import ReproducedCell
 from roofline_lab.scoring.scores import ErrorRow, Scores
+from roofline_lab.scoring.statistics import Interval, PValue
 from roofline_lab.scoring.table import GROUPS, gains_table, load_points, means
 from roofline_lab.scoring.uncertainty import Evidence
 from roofline_lab.vocabulary import Metric, Reproduction, RowStatus, Scope
@@ -49,7 +50,7 @@ class Tables:
             for name, load_point, workload in _runs(scores):
                 cells = [cell for metric in metrics for cell in self._error_cells(scores, name, metric, load_point)]
                 rows.append([_label(scores, name, load_point), workload, *cells])
-            return table(["Experiment", "Workload", *self._error_header(metrics)], rows, left=2)
+            return table(["Experiment", "Workload", *error_header(self.arms, metrics)], rows, left=2)
 
         return self._by_metric(build)
 
@@ -60,7 +61,7 @@ class Tables:
 
         def build(metrics: Sequence[Metric]) -> str:
             rows = [row for column in columns for row in self._group_rows(scored, column, metrics)]
-            return table([_SCOPE_TITLES[scope], "n", *self._error_header(metrics)], rows)
+            return table([_SCOPE_TITLES[scope], "n", *error_header(self.arms, metrics)], rows)
 
         return self._by_metric(build)
 
@@ -136,23 +137,9 @@ class Tables:
             return build(self.metrics)
         return "\n\n".join(f"*{metric.label}*\n\n{build((metric,))}" for metric in self.metrics)
 
-    def _error_header(self, metrics: Sequence[Metric]) -> list[str]:
-        header = []
-        for metric in metrics:
-            header.append(f"{self.arms[0]} {metric.label}")
-            for arm in self.arms[1:]:
-                header += [f"{arm} {metric.label}", "gain"]
-        return header
-
     def _error_cells(self, scores: Scores, name: str, metric: Metric, load_point: str) -> list[str]:
-        first = scores.row(self.arms[0], name, metric, load_point)
-        base = first.ape_pct if first and first.is_scored else None
-        cells = [pct(base)]
-        for arm in self.arms[1:]:
-            row = scores.row(arm, name, metric, load_point)
-            error = row.ape_pct if row and row.is_scored else None
-            cells += [pct(error), self._gain(base, error)]
-        return cells
+        rows = (scores.row(arm, name, metric, load_point) for arm in self.arms)
+        return errors_with_gains([row.ape_pct if row and row.is_scored else None for row in rows], self.bold_above_pp)
 
     def _group_rows(self, scored: pd.DataFrame, column: str, metrics: Sequence[Metric]) -> Iterator[list[str]]:
         """Yield a line per group of a column: its load points with an error, errors, and gains over the first arm."""
@@ -167,8 +154,35 @@ class Tables:
                     cells += [pct(errors.get(group)), pp(gains.get(group), self.bold_above_pp)]
             yield ["**overall**" if column == "overall" else str(key), str(sizes.get(key, 0)), *cells]
 
-    def _gain(self, base: float | None, error: float | None) -> str:
-        return pp(gain_pp(error, base) if base is not None and error is not None else None, self.bold_above_pp)
+
+def error_header(arms: Sequence[str], metrics: Sequence[Metric]) -> list[str]:
+    """Return the columns of errors: metric by metric, each arm behind the first with its gain over it."""
+    header = []
+    for metric in metrics:
+        header.append(f"{arms[0]} {metric.label}")
+        for arm in arms[1:]:
+            header += [f"{arm} {metric.label}", "gain"]
+    return header
+
+
+def errors_with_gains(errors_pct: Sequence[float | None], bold_above_pp: float | None = None) -> list[str]:
+    """Return the error of each arm, each behind the first with its gain over it."""
+    first = errors_pct[0]
+    cells = [pct(first)]
+    for error in errors_pct[1:]:
+        gain = gain_pp(error, first) if first is not None and error is not None else None
+        cells += [pct(error), pp(gain, bold_above_pp)]
+    return cells
+
+
+def interval_cell(interval: Interval | None, unit: str = "") -> str:
+    """Return the ends of an interval of differences."""
+    return MISSING if interval is None else f"{interval.low:+.1f} to {interval.high:+.1f}{unit}"
+
+
+def p_value_cell(p_value: PValue | None) -> str:
+    """Return the p of a permutation test, and whether permutations were drawn."""
+    return MISSING if p_value is None else f"{p_value.value:.4f}{'' if p_value.exact else ' (drawn)'}"
 
 
 _SCOPE_TITLES = {
@@ -214,27 +228,29 @@ def reproduction_summary(comparisons: Sequence[ReproducedCell]) -> str:
 
 
 def reproduction_cells(comparisons: Sequence[ReproducedCell]) -> str:
-    """Return every published cell beside its regenerated value."""
+    """Return every published cell beside its regenerated value; of generated points no arm is named."""
+    measured = any(isinstance(comparison.cell.metric, Metric) for comparison in comparisons)
     rows = []
     for comparison in comparisons:
         cell = comparison.cell
-        verdict = comparison.verdict.value + (f": {comparison.reason}" if comparison.reason else "")
+        metric = cell.metric.label if isinstance(cell.metric, Metric) else cell.metric
         rows.append(
             [
                 cell.table,
                 cell.key,
-                cell.arm,
-                cell.metric.label,
+                *([cell.arm] if measured else []),
+                metric,
                 cell.statistic.value,
                 f"{cell.value:.{cell.decimals}f}",
                 MISSING if comparison.regenerated is None else f"{comparison.regenerated:.{cell.decimals + 1}f}",
                 _difference(comparison),
                 cell.unit,
-                verdict,
+                comparison.verdict.value + (f": {comparison.reason}" if comparison.reason else ""),
             ]
         )
-    header = ["Table", "Key", "Arm", "Metric", "Statistic", "Published", "Regenerated", "Difference", "Unit", "Verdict"]
-    return table(header, rows, left=5)
+    what = ["Table", "Key", "Arm", "Metric"] if measured else ["Table", "Key", "Number"]
+    header = [*what, "Statistic", "Published", "Regenerated", "Difference", "Unit", "Verdict"]
+    return table(header, rows, left=len(what) + 1)
 
 
 def _difference(comparison: ReproducedCell) -> str:
@@ -265,6 +281,11 @@ def overall_gain(scores: Scores, metric: Metric, of: str, over: str) -> float | 
     """Return the mean gain over all experiments, or None."""
     gains = [gain.value for gain in scores.gains(metric, of, over)]
     return mean(gains) if gains else None
+
+
+def several_load_points(scores: Scores) -> bool:
+    """Return whether experiments were compared at more than one load point."""
+    return len({row.load_point for row in scores.rows}) > 1
 
 
 def _label(scores: Scores, experiment: str, load_point: str) -> str:
@@ -325,25 +346,12 @@ def _uncertainty_row(outcome: CriterionOutcome, evidence: Evidence) -> list[str]
         outcome.id,
         " and ".join(map(str, evidence.sizes)),
         str(evidence.clusters),
-        _interval(outcome),
-        _p_value(evidence),
+        interval_cell(evidence.interval, " %" if outcome.unit == "pct" else " pp"),
+        p_value_cell(evidence.p_value),
         _YES_NO[evidence.is_distinguishable] if evidence.against_zero else MISSING,
         _needed(evidence),
         *(f"{quantity(robust.observed, outcome.unit)} ({robust.result})" for robust in outcome.robust),
     ]
-
-
-def _interval(outcome: CriterionOutcome) -> str:
-    interval = outcome.evidence.interval if outcome.evidence else None
-    if interval is None:
-        return MISSING
-    return f"{interval.low:+.1f} to {interval.high:+.1f} {'%' if outcome.unit == 'pct' else 'pp'}"
-
-
-def _p_value(evidence: Evidence) -> str:
-    if evidence.p_value is None:
-        return MISSING
-    return f"{evidence.p_value.value:.4f}{'' if evidence.p_value.exact else ' (drawn)'}"
 
 
 def _needed(evidence: Evidence) -> str:
@@ -373,8 +381,8 @@ def proportional(found: Sequence[ProportionalArm]) -> str:
     return table([*header, "Gain", "By the factor alone", "Explained"], rows, left=2)
 
 
-def explained_gains(found: Sequence[ProportionalArm]) -> str:
-    """Return, per experiment, observed gain and gain by the factor alone.
+def explained_gains(found: Sequence[ProportionalArm], metrics: Collection[Metric]) -> str:
+    """Return, per experiment, observed gain and gain by the factor alone, of some metrics.
 
     Arms that are no constant multiple have none, and where nothing changes there is nothing to explain.
     """
@@ -388,7 +396,7 @@ def explained_gains(found: Sequence[ProportionalArm]) -> str:
             pp(row.gain - row.if_proportional),
         ]
         for arm in found
-        if arm.is_constant_multiple and arm.explained_pct is not None
+        if arm.metric in metrics and arm.is_constant_multiple and arm.explained_pct is not None
         for row in arm.rows
     ]
     header = ["Experiment", "Arm", "Metric", "Gain", "By the factor alone", "Left to explain"]

@@ -11,15 +11,47 @@ from typing import Any, TypeVar
 
 from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.proportional import ProportionalArm
+from roofline_lab.hypotheses.synthetic.resolve import MEASURED
+from roofline_lab.hypotheses.synthetic.rows import RowTable, summarise
+from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
 from roofline_lab.hypotheses.verdict import Verdict
+from roofline_lab.report.results import Report
+from roofline_lab.report.synthetic_results import EVERYTHING, RowReport
 from roofline_lab.run_files import Row
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
+from roofline_lab.scoring.published import Published
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.vocabulary import Metric, RowStatus, Scope, Statistic
 from simulator.errors import ConfigError
 from simulator.validation import suggest
 
 Entry = TypeVar("Entry")
+
+
+def values_of(report: Report) -> Values:
+    """Return the numbers of a hypothesis on measurements."""
+    methods = {method.method.id: method for method in report.methods}
+    return Values(
+        report.numbers,
+        {name: method.scores for name, method in methods.items()},
+        {name: method.verdict for name, method in methods.items()},
+        {name: method.rows for name, method in methods.items()},
+        tuple(report.spec.arms),
+        {arm.name: arm.configuration for arm in report.headline.arms},
+        {name: method.proportional for name, method in methods.items()},
+        {name: method.search.chosen for name, method in methods.items() if method.search},
+    )
+
+
+def row_values_of(report: RowReport) -> RowValues:
+    """Return the numbers of a synthetic hypothesis."""
+    return RowValues(
+        report.spec,
+        {method.method: method.table for method in report.methods},
+        {method.method: method.verdict for method in report.methods},
+        {arm.name: arm.configuration for arm in report.headline.arms},
+        report.published,
+    )
 
 
 class Values:
@@ -165,6 +197,92 @@ class Values:
         if method not in by_method:
             raise ConfigError(f"no method '{method}' in this hypothesis; {suggest(method, by_method)}")
         return by_method[method]
+
+
+class RowValues:
+    """Numbers of one synthetic hypothesis."""
+
+    def __init__(
+        self,
+        spec: SyntheticHypothesis,
+        tables: Mapping[str, RowTable],
+        verdicts: Mapping[str, Verdict],
+        options: Mapping[str, Mapping[str, Any]],
+        published: Published | None,
+    ) -> None:
+        self._spec = spec
+        self._tables = tables
+        self._verdicts = verdicts
+        self._options = options
+        self._published = published
+        self._headline = tuple(tables)[-1]
+
+    def cell(self, key: str, column: str, on: str | None = None) -> float | None:
+        """Return one cell by row key and column."""
+        table = self._table(on)
+        if table is None:
+            return None
+        row = table.row(key)
+        if row is None:
+            raise ConfigError(f"no row '{key}'; {suggest(key, (row.key for row in table.rows))}")
+        if column not in row.cells:
+            raise ConfigError(f"row '{key}' has no column '{column}'; {suggest(column, row.cells)}")
+        return row.cells[column]
+
+    def summary(self, name: str, sweep: str | None = None, on: str | None = None) -> float | None:
+        """Return a summary, overall or of one sweep."""
+        found = {summary.id: summary for summary in self._spec.summaries}
+        if name not in found:
+            raise ConfigError(f"no summary '{name}'; {suggest(name, found)}")
+        table = self._table(on)
+        return None if table is None else summarise(found[name], table, sweep)
+
+    def observed(self, criterion: str, on: str | None = None) -> float | None:
+        """Return what a criterion observed."""
+        outcome = self._outcome(criterion, on)
+        return None if outcome is None else outcome.observed
+
+    def result(self, criterion: str, on: str | None = None) -> str:
+        """Return PASS, FAIL or NOT MEASURED."""
+        outcome = self._outcome(criterion, on)
+        return "not run" if outcome is None else outcome.result.value
+
+    def status(self, on: str | None = None) -> str:
+        """Return the status of the claim."""
+        verdict = self._verdicts.get(self._checked(on))
+        return "not run" if verdict is None else verdict.status.value
+
+    def points(self, sweep: str | None = None) -> int:
+        """Return how many points were evaluated."""
+        return sum(sweep in (None, row.sweep) for row in self._tables[self._headline].rows)
+
+    def option(self, arm: str, key: str) -> Any:
+        """Return the value of one option of an arm, by its dotted name."""
+        if key not in self._options.get(arm, {}):
+            raise ConfigError(f"no option '{key}' of arm '{arm}'")
+        return self._options[arm][key]
+
+    def published(self, metric: str, key: str = EVERYTHING) -> float:
+        """Return one published number by column or summary, and row key, sweep or `all`."""
+        for cell in self._published.cells if self._published else ():
+            if (cell.metric, cell.key) == (metric, key):
+                return cell.value
+        raise ConfigError(f"nothing published about '{metric}' of '{key}'")
+
+    def _checked(self, on: str | None) -> str:
+        if on is not None and on not in (*self._spec.kernels, *self._tables):
+            raise ConfigError(f"no kernels '{on}' in this hypothesis; {suggest(on, self._spec.kernels)}")
+        return MEASURED if on == "tabulated" and MEASURED in self._tables else on or self._headline
+
+    def _table(self, on: str | None) -> RowTable | None:
+        return self._tables.get(self._checked(on))
+
+    def _outcome(self, criterion: str, on: str | None) -> CriterionOutcome | None:
+        found = self._verdicts[self._headline].outcome(criterion)
+        chosen = self._checked(on)
+        if chosen == self._headline:
+            return found
+        return self._verdicts[chosen].outcome(criterion) if chosen in self._verdicts else None
 
 
 def _metric(name: str) -> Metric:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from roofline_lab.scoring.errors import mean, signed_error_pct
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
@@ -45,6 +45,14 @@ ERRORS = {
 }
 
 
+class GroupErrors(NamedTuple):
+    """Mean absolute and mean signed error of a group in percent, and of how many rows."""
+
+    ape_pct: float
+    signed_pct: float
+    count: int
+
+
 def table_of(rows: Iterable[ErrorRow]) -> pd.DataFrame:
     """Return rows as the scored table, in their order."""
     # Imported here because pandas costs a quarter of a second, and who only asks what there is to do scores nothing.
@@ -69,6 +77,12 @@ def sizes(table: pd.DataFrame, by: Sequence[str], value: str = "ape_pct") -> dic
     """Return over how many rows `means` of the same groups are."""
     counts = table[table[value].notna()].groupby(list(by)).size()
     return {_key(group): int(count) for group, count in counts.items()}
+
+
+def errors_by(table: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Hashable, ...], GroupErrors]:
+    """Return the mean errors of every group that has one: values of the columns `by` -> errors."""
+    signed, counts = means(table, by, "signed_error_pct"), sizes(table, by)
+    return {group: GroupErrors(error, signed[group], counts[group]) for group, error in means(table, by).items()}
 
 
 def mean_of(values: pd.Series) -> float | None:

@@ -6,7 +6,7 @@ import pytest
 
 from roofline_lab.hypotheses.arms import differences
 from roofline_lab.hypotheses.synthetic.resolve import hardware_of, methods_of, resolve_arms
-from roofline_lab.report.synthetic.page import render_row_report
+from roofline_lab.report.synthetic import render_row_report
 from roofline_lab.vocabulary import CriterionResult, Reproduction, Status
 
 IDS = (

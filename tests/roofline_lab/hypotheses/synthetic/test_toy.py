@@ -10,7 +10,8 @@ import pytest
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
 from roofline_lab.jobs.paths import row_paths
 from roofline_lab.jobs.reports import score_files
-from roofline_lab.report.synthetic.page import render_row_report, row_report_files
+from roofline_lab.report.synthetic import render_row_report, row_report_files
+from roofline_lab.report.values import row_values_of
 from roofline_lab.vocabulary import CriterionResult, Status
 from simulator.errors import ConfigError
 from simulator.kernels.analytic import load_analytic
@@ -105,7 +106,7 @@ def test_measured_tables_answer_for_the_tabulated_kernels_and_nobody_for_the_emb
     write_tables(tabulate(kernels), tmp_path / "tables")
     base = {"family": "mfu_roofline", "mfu": {"kind": "kernels", "style": "mfu"}}
     bench.add(toy(base=base, kernels=["tabulated", "embedded"]))
-    values = run(bench.load(tables_folder=tmp_path / "tables"), TOY["id"]).values
+    values = row_values_of(run(bench.load(tables_folder=tmp_path / "tables"), TOY["id"]))
     assert values.summary("largest", on="tabulated") == values.summary("largest")
     assert values.summary("largest", on="embedded") is None
     assert values.result("doubles", on="embedded") == "not run"

@@ -11,7 +11,7 @@ import json
 from roofline_lab.hypotheses.synthetic.resolve import methods_of
 from roofline_lab.hypotheses.synthetic.rows import Row, RowTable
 from roofline_lab.predict.synthetic import price_arm
-from roofline_lab.report.synthetic.report import build_row_report
+from roofline_lab.report.synthetic_results import build_row_report
 
 TOY = {
     "id": "toy_half_bandwidth",

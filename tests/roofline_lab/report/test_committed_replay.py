@@ -10,8 +10,8 @@ import pytest
 
 from roofline_lab.jobs.paths import committed_names
 from roofline_lab.project import load_project
-from roofline_lab.report.replay import committed
-from roofline_lab.report.replay.committed import FOLDER, PROVENANCE, judge, write_report
+from roofline_lab.report import replay
+from roofline_lab.report.replay import FOLDER, PROVENANCE, judge, publish
 from simulator.errors import ConfigError
 from tests.roofline_lab.builders import ROOT, copy_project
 
@@ -25,7 +25,7 @@ def pristine(tmp_path_factory):
     shutil.copytree(ROOT / FOLDER, root / FOLDER)
     lab = load_project(root)
     record = json.loads((root / FOLDER / PROVENANCE).read_text(encoding="utf-8"))
-    record["hashes"] = committed._hashes(lab, record["experiments"], committed.load_option_sets(lab))
+    record["hashes"] = replay._hashes(lab, record["experiments"], replay.load_option_sets(lab))
     (root / FOLDER / PROVENANCE).write_text(json.dumps(record), encoding="utf-8")
     return root
 
@@ -131,9 +131,9 @@ def test_the_folder_may_stand_in_reports():
 
 
 def test_files_of_an_earlier_replay_go_and_others_stay(tmp_path):
-    write_report(tmp_path, {"old.svg": "a", "REPLAY.md": "one"}, {})
+    publish(tmp_path, {"old.svg": "a", "REPLAY.md": "one"}, {})
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
-    write_report(tmp_path, {"new.svg": "b", "REPLAY.md": "two"}, {})
+    publish(tmp_path, {"new.svg": "b", "REPLAY.md": "two"}, {})
     assert {path.name for path in tmp_path.iterdir()} == {"mine.txt", "new.svg", "REPLAY.md", PROVENANCE}
 
 
@@ -143,11 +143,11 @@ def test_a_record_cannot_remove_files_outside_its_folder(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / PROVENANCE).write_text(json.dumps({"files": {"../precious.txt": "x"}}), encoding="utf-8")
-    write_report(folder, {"REPLAY.md": "one"}, {})
+    publish(folder, {"REPLAY.md": "one"}, {})
     assert precious.exists()
 
 
 def test_a_file_is_no_folder_to_write_to(tmp_path):
     (tmp_path / "out").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match="is a file; give a folder"):
-        write_report(tmp_path / "out", {"REPLAY.md": "one"}, {})
+        publish(tmp_path / "out", {"REPLAY.md": "one"}, {})

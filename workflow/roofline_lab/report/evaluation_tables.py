@@ -1,15 +1,18 @@
 """Tables of an evaluation page, as markdown; empty where there is nothing to show.
 
-Every function takes results of one predictor. Predictions that are no test of transfer stand on lines
-of their own in every table.
+Most functions take results of one predictor. Predictions that are no test of transfer stand on lines of their own in
+every table. The last functions put two predictors side by side on the load points both predict: a gain is the absolute
+error of the one compared with minus that of the one judged, in percentage points; positive: the one judged is closer.
+Its test flips signs of the mean gains of experiments, its interval resamples families.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from roofline_lab.config import Settings
-from roofline_lab.formatting import MISSING, pct, signed_pct, table
+from roofline_lab.formatting import MISSING, pct, pp, signed_pct, table
 from roofline_lab.ground_truth.metrics import PERCENTILES
 from roofline_lab.predict.predictors import MEANINGS, OUT_OF_SAMPLE, Flag, Holdout
 from roofline_lab.predict.records import (
@@ -21,21 +24,31 @@ from roofline_lab.predict.records import (
     Refused,
     label,
 )
-from roofline_lab.report.evaluation.aggregate import (
+from roofline_lab.report.cells import DISTANCES, GROUP_ERRORS, distance_cells, group_cells
+from roofline_lab.report.evaluation_numbers import (
     GROUPS,
     LEVELS,
     NOT_IN_THE_FIT,
     Level,
+    Line,
     evaluated,
+    group_name,
     group_of,
     grouped,
     holdout_groups,
     levels_of,
+    line,
     natural,
+    rows_of,
 )
+from roofline_lab.report.tables import interval_cell
 from roofline_lab.scoring.comparison import Comparison
-from roofline_lab.scoring.errors import PERCENT
-from roofline_lab.scoring.table import means, sizes
+from roofline_lab.scoring.errors import gain_pp, mean
+from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
+from roofline_lab.scoring.scores import ErrorRow, Scores
+from roofline_lab.scoring.statistics import Interval, PValue, median
+from roofline_lab.scoring.table import errors_by, levels, table_of
+from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import RowStatus
 
 WORST = 12
@@ -95,13 +108,13 @@ def by_group(results: Sequence[PointResult]) -> Iterator[tuple[str, str]]:
     scored = evaluated(results)
     for scope, column in GROUPS.items():
         by = (column, "method", "metric")
-        absolute, signed, counts = means(scored, by), means(scored, by, "signed_error_pct"), sizes(scored, by)
-        groups = {(key, holdout) for key, holdout, metric in absolute if metric in HEADLINE}
+        errors = errors_by(scored, by)
+        groups = {(key, holdout) for key, holdout, metric in errors if metric in HEADLINE}
         lines = []
         for group in sorted(groups, key=lambda group: (natural(str(group[0])), natural(str(group[1])))):
-            known = [(*group, metric) if (*group, metric) in absolute else None for metric in HEADLINE]
-            points = _span({counts[key] for key in known if key})
-            cells = [_absolute_and_signed(absolute[key], signed[key]) if key else MISSING for key in known]
+            known = [errors.get((*group, metric)) for metric in HEADLINE]
+            points = _span({error.count for error in known if error})
+            cells = [f"{pct(error.ape_pct)} ({signed_pct(error.signed_pct)})" if error else MISSING for error in known]
             lines.append([str(group[0]), str(group[1]), points, *cells])
         if lines:
             yield GROUP_TITLES[scope], table([GROUP_TITLES[scope], "predictions", "n", *METRIC_LABELS], lines, left=2)
@@ -109,15 +122,10 @@ def by_group(results: Sequence[PointResult]) -> Iterator[tuple[str, str]]:
 
 def percentiles(results: Sequence[PointResult]) -> str:
     """Mean absolute and mean signed error of every measured percentile."""
-    scored, by = evaluated(results), ("metric", "method")
-    absolute, signed, counts = means(scored, by), means(scored, by, "signed_error_pct"), sizes(scored, by)
-    order = sorted((key for key in absolute if key[0] in RANKED), key=lambda key: (RANKED.index(key[0]), key[1]))
-    lines = [
-        [label(str(key[0])), str(key[1]), str(counts[key]), pct(absolute[key]), signed_pct(signed[key])]
-        for key in order
-    ]
-    header = ["figure", "predictions", "n", "mean absolute error", "mean signed error"]
-    return table(header, lines, left=2) if lines else ""
+    errors = errors_by(evaluated(results), ("metric", "method"))
+    order = sorted((key for key in errors if key[0] in RANKED), key=lambda key: (RANKED.index(key[0]), key[1]))
+    lines = [[label(str(key[0])), str(key[1]), *group_cells(errors[key])] for key in order]
+    return table(["figure", "predictions", *GROUP_ERRORS], lines, left=2) if lines else ""
 
 
 def saturation(results: Sequence[PointResult]) -> str:
@@ -216,15 +224,12 @@ def distances(results: Sequence[PointResult]) -> str:
         [
             result.place.name,
             latency.upper(),
-            str(found["requests"]),
-            f"{found['kolmogorov_smirnov']:.3f}",
-            pct(found["quantile_difference"] * PERCENT),
+            *distance_cells(found),
         ]
         for result in results
         for latency, found in result.distances.items()
     ]
-    header = ["load point", "figure", "requests", "Kolmogorov-Smirnov", "mean relative quantile difference"]
-    return table(header, lines, left=2) if lines else ""
+    return table(["load point", "figure", *DISTANCES], lines, left=2) if lines else ""
 
 
 def _signed(results: Sequence[PointResult]) -> str:
@@ -245,10 +250,6 @@ def _measured_and_error(figure: Comparison | None) -> str:
     return f"{figure.measured:.4g} ({signed_pct(figure.error_pct)})"
 
 
-def _absolute_and_signed(absolute: float, signed: float) -> str:
-    return f"{pct(absolute)} ({signed_pct(signed)})"
-
-
 def _with_interval(level: Level | None, *, bold: bool) -> str:
     if level is None:
         return MISSING
@@ -260,3 +261,171 @@ def _with_interval(level: Level | None, *, bold: bool) -> str:
 def _span(counts: set[int]) -> str:
     low, high = min(counts), max(counts)
     return str(low) if low == high else f"{low} to {high}"
+
+
+MOST_CHANGED = 10
+# Probability below which a difference is usually called significant; with few experiments no p can get there.
+USUAL_P = 0.05
+
+
+# One load point under both.
+Pair = tuple[ErrorRow, ErrorRow]
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """One figure over one group of load points.
+
+    Attributes
+    ----------
+    judged, other, gain
+        Means over experiments, each the mean of its load points.
+    median_gain
+        Median over load points; a single one cannot make it.
+    better, worse
+        Load points on which the one judged is closer, or farther, by more than the laboratory's threshold.
+    """
+
+    group: str
+    metric: str
+    points: int
+    experiments: int
+    judged: float
+    other: float
+    gain: float
+    median_gain: float
+    interval: Interval | None
+    p_value: PValue | None
+    better: int
+    worse: int
+
+
+def headline_pairs(results: Iterable[PointResult], names: Sequence[str]) -> dict[str, tuple[Pair, ...]]:
+    """Return the rows of the one judged beside those of the other, by metric, where both have an error."""
+    scores = Scores(rows_of(results))
+    return {metric: scores.pairs(metric, *names) for metric in HEADLINE}
+
+
+def comparisons(results: Sequence[PointResult], names: Sequence[str], settings: Settings) -> list[SideBySide]:
+    """Compare both predictors on every headline figure, by how much of a test the one judged is."""
+    found = []
+    only_other = {result.place for result in results if result.predictor == names[1] and result.falsely_saturated}
+    for group, members in holdout_groups(result for result in results if result.predictor == names[0]).items():
+        places = {result.place for result in members}
+        # Where the other one alone saturates, its error has no upper end, and neither has the gain.
+        apart = set() if group.endswith(PREDICTED_SATURATED) else only_other
+        parts = {group: places - apart, group_name(group, f"{names[1]} {PREDICTED_SATURATED}"): places & apart}
+        for name, chosen in parts.items():
+            own = [result for result in results if result.place in chosen]
+            for metric, pairs in headline_pairs(own, names).items():
+                if pairs:
+                    found.append(_comparison(name, metric, pairs, settings))
+    return found
+
+
+def _comparison(group: str, metric: str, pairs: Sequence[Pair], settings: Settings) -> SideBySide:
+    gains_pp = [gain_pp(judged.ape_pct, other.ape_pct) for judged, other in pairs]
+    rows = table_of(judged for judged, _ in pairs).assign(
+        other_pct=[other.ape_pct for _, other in pairs], gain_pp=gains_pp
+    )
+    judged, other, gains = (levels(rows, value)[1] for value in ("ape_pct", "other_pct", "gain_pp"))
+    uncertainty, threshold_pp = Uncertainty.of_settings(settings), settings.bold_above_pp
+    return SideBySide(
+        group=group,
+        metric=metric,
+        points=len(pairs),
+        experiments=len(gains),
+        judged=mean(judged.tolist()),
+        other=mean(other.tolist()),
+        gain=mean(gains.tolist()),
+        median_gain=median(gains_pp),
+        interval=uncertainty.interval_of(gains.tolist(), gains.index.get_level_values("family").tolist()),
+        p_value=uncertainty.p_of_differences(gains.tolist()),
+        better=sum(gain > threshold_pp for gain in gains_pp),
+        worse=sum(gain < -threshold_pp for gain in gains_pp),
+    )
+
+
+def comparison_table(found: Iterable[SideBySide], names: Sequence[str], settings: Settings) -> str:
+    """Return the comparison as markdown."""
+    beyond = f"{settings.bold_above_pp:g} pp"
+    lines = [
+        [
+            comparison.group,
+            label(comparison.metric),
+            f"{comparison.experiments} ({comparison.points})",
+            pct(comparison.judged),
+            pct(comparison.other),
+            pp(comparison.gain, bold_above=settings.bold_above_pp),
+            pp(comparison.median_gain),
+            interval_cell(comparison.interval),
+            f"{comparison.p_value.value:.2g}" if comparison.p_value else MISSING,
+            str(comparison.better),
+            str(comparison.worse),
+        ]
+        for comparison in found
+    ]
+    header = ["predictions", "figure", "experiments (load points)", names[0], names[1], "gain"]
+    header += ["median over load points", "95 % interval", "p"]
+    return table([*header, f"better by {beyond}", f"worse by {beyond}"], lines, left=2) if lines else ""
+
+
+def changed_table(results: Sequence[PointResult], names: Sequence[str]) -> str:
+    """List the load points and figures on which the two differ most, losses of the one judged first."""
+    pairs = [pair for pairs in headline_pairs(results, names).values() for pair in pairs]
+    gains = [(gain_pp(judged.ape_pct, other.ape_pct), judged, other) for judged, other in pairs]
+    ranked = sorted(gains, key=lambda entry: (entry[0], entry[1].place, entry[1].metric))
+    lines = [
+        [
+            judged.place,
+            label(judged.metric),
+            *map(signed_pct, (judged.signed_error_pct, other.signed_error_pct)),
+            pp(gain),
+        ]
+        for gain, judged, other in ranked
+        if gain < 0
+    ][:MOST_CHANGED]
+    return table(["load point", "figure", *names, "gain"], lines, left=2) if lines else ""
+
+
+def unfair(results: Iterable[PointResult], names: Sequence[str]) -> str:
+    """Say where one of the two may know the load points: in its own fit, or tuned without a record."""
+    results, parts = list(results), []
+    for name in names:
+        holdouts = [result.holdout for result in results if result.predictor == name]
+        seen = holdouts.count(Holdout.IN_SAMPLE)
+        if seen:
+            parts.append(f"`{name}` was fitted to the families of {seen} of these load points: there it is in sample.")
+        if Holdout.NO_RECORD in holdouts:
+            parts.append(
+                f"`{name}` has no record of what it was tuned to: it may have been tuned to these very load points."
+            )
+    return " ".join(parts)
+
+
+def smallest_p(found: Iterable[SideBySide]) -> str:
+    """Say below what no p can fall with so few experiments, or empty where that hides nothing."""
+    few = sorted(
+        {
+            comparison.experiments
+            for comparison in found
+            if comparison.p_value and 2.0 ** (1 - comparison.experiments) > USUAL_P
+        }
+    )
+    words = [f"{number} experiments p cannot fall below {2.0 ** (1 - number):.2g}" for number in few]
+    return f"With {', with '.join(words)}, whatever the gains are." if words else ""
+
+
+def gain_lines(found: Iterable[SideBySide], names: Sequence[str]) -> Iterator[Line]:
+    """Yield the lines of `numbers.csv` that hold the comparison."""
+    for comparison in found:
+        place = (comparison.group, names[0], ALL_LOAD_POINTS, "overall", "experiments", comparison.metric)
+        yield line(*place, "delta", comparison.gain, "pp")
+        yield line(*place, "delta_median", comparison.median_gain, "pp")
+        yield line(*place, "better", comparison.better, "count")
+        yield line(*place, "worse", comparison.worse, "count")
+        if comparison.interval is not None:
+            yield line(*place, "delta_low", comparison.interval.low, "pp")
+            yield line(*place, "delta_high", comparison.interval.high, "pp")
+        if comparison.p_value is not None:
+            yield line(*place, "p_value", comparison.p_value.value, "ratio")

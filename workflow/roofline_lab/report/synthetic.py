@@ -1,16 +1,28 @@
-"""Figures of a synthetic hypothesis: its columns over an axis, or point by point.
+"""A synthetic findings page: a `RowReport` and the author's texts become markdown, tables and figures.
 
-Line style, grey and marker tell lines apart, filling and hatch tell bars apart; one panel per sweep,
-the panels of one figure on one scale.
+Line style, grey and marker tell lines apart, filling and hatch tell bars apart; one panel per sweep, the panels of one
+figure on one scale.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from roofline_lab.hypotheses.synthetic.resolve import MEASURED, hardware_of
 from roofline_lab.hypotheses.synthetic.rows import Row, RowTable, sequences
-from roofline_lab.hypotheses.synthetic.spec import Figure, FigureAxis, SyntheticHypothesis
+from roofline_lab.hypotheses.synthetic.spec import (
+    Figure,
+    FigureAxis,
+    SyntheticHypothesis,
+    points,
+)
+from roofline_lab.hypotheses.verdict import verdict_text
+from roofline_lab.project import Project
+from roofline_lab.rendering import render
+from roofline_lab.report import synthetic_tables
+from roofline_lab.report.design import design_table
+from roofline_lab.report.page import context_of, file_names, page_files
 from roofline_lab.report.plots import (
     EDGE,
     GAP_INCHES,
@@ -26,9 +38,100 @@ from roofline_lab.report.plots import (
     plain_log_ticks,
     svg,
 )
+from roofline_lab.report.synthetic_results import RowReport
+from roofline_lab.report.values import RowValues, row_values_of
+from roofline_lab.vocabulary import Reproduction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+def render_row_report(project: Project, report: RowReport) -> dict[str, str]:
+    """Return every file of a report folder, name to text; provenance is added by the caller.
+
+    Raises
+    ------
+    ConfigError
+        If a text asks for a number that is not there.
+    """
+    spec, values = report.spec, row_values_of(report)
+    drawn = (draw(figure, spec, report.headline.table) for figure in spec.figures)
+    figures = dict(zip(_figure_names(spec), drawn, strict=True))
+    verdict = verdict_text((method.method, method.verdict, ()) for method in report.methods)
+    page = render("synthetic.md.j2", _context(project, report, values))
+    return page_files(report, values, verdict, figures, page)
+
+
+def row_report_files(project: Project, hypothesis: str) -> list[str]:
+    """Return the names of all files a report of this hypothesis has, FINDINGS.md last."""
+    spec = project.synthetic[hypothesis]
+    return file_names(project, spec, _figure_names(spec))
+
+
+def _figure_names(spec: SyntheticHypothesis) -> list[str]:
+    return [f"figures/{figure.id}.svg" for figure in spec.figures]
+
+
+def _context(project: Project, report: RowReport, values: RowValues) -> dict[str, Any]:
+    spec = report.spec
+    return context_of(project, report, values) | {
+        "row_tables": synthetic_tables,
+        "report": report,
+        "on_measured_tables": report.headline.method == MEASURED,
+        "setup": _setup(project, report),
+        "point_count": sum(len(points(sweep)) for sweep in spec.sweeps),
+        "design_table": design_table(spec, _preconditions(spec), "nothing is drawn at random"),
+        "audit_table": synthetic_tables.audit_table(report),
+        "changes": _changes(report),
+        "reproduction": _reproduction(report),
+    }
+
+
+def _setup(project: Project, report: RowReport) -> dict[str, str]:
+    spec = report.spec
+    hardware = hardware_of(project, spec)
+    found = [point for sweep in spec.sweeps for point in points(sweep)]
+    override = spec.setup.hardware_override
+    peaks = (
+        f"{hardware.dense_bf16_tflops.value:g} TFLOPS dense BF16, {hardware.memory_bandwidth_tbs.value:g} TB/s peak HBM"
+    )
+    return {
+        "hardware": f"{hardware.name}; {peaks}",
+        "override": override.source if override else "",
+        "models": ", ".join(dict.fromkeys(f"`{point.model(spec.setup)}`" for point in found)),
+        "tensor_parallel": ", ".join(dict.fromkeys(str(point.tensor_parallel(spec.setup)) for point in found)),
+    }
+
+
+def _changes(report: RowReport) -> list[str]:
+    """Return what differs between the first and the last choice of kernels, as sentences."""
+    if len(report.methods) < 2:
+        return []
+    first, last = report.methods[0], report.methods[-1]
+    old, new = first.verdict.status, last.verdict.status
+    sentences = [f"The status stays {new}." if old is new else f"The status changes from {old} to {new}."]
+    for before, after in zip(first.verdict.outcomes, last.verdict.outcomes, strict=True):
+        stays = "stays" if before.result is after.result else "changes"
+        sentences.append(f"`{before.id}` {stays}: {before} on {first.title.lower()}, {after} on {last.title.lower()}")
+    return sentences
+
+
+def _reproduction(report: RowReport) -> dict[str, Any] | None:
+    if report.published is None:
+        return None
+    missed = [cell for cell in report.comparisons if cell.verdict is not Reproduction.REPRODUCED]
+    return {
+        "source": report.published.source,
+        "reasons": list(dict.fromkeys(cell.reason for cell in missed if cell.reason.startswith("published"))),
+        "groups": [f"`{group.key}`: {group.reason}" for group in report.published.source.not_reproducible],
+    }
+
+
+def _preconditions(spec: SyntheticHypothesis) -> str:
+    count = sum(len(points(sweep)) for sweep in spec.sweeps)
+    known = "models, GPU and every name in a formula are known"
+    return f"every one of {count} points gives a valid batch or question; {known}"
+
 
 LINE_HEIGHT = 2.7
 # Inches beside the last panel: half of a tick label at its very edge.

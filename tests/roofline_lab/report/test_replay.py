@@ -9,10 +9,10 @@ import pytest
 from roofline_lab.predict.choose import load_option_sets
 from roofline_lab.predict.recording import load_recordings
 from roofline_lab.predict.replay import score
-from roofline_lab.report.replay.page import ERRORS_FIGURE, NUMBERS, PAGE, report_files
+from roofline_lab.report.replay import ERRORS_FIGURE, NUMBERS, PAGE, report_files
 from tests.roofline_lab.conftest import Toy
-from tests.roofline_lab.report.replay import toy
-from tests.roofline_lab.report.replay.toy import requests, write_experiment, write_trace
+from tests.roofline_lab.report import replay_toy as toy
+from tests.roofline_lab.report.replay_toy import requests, write_experiment, write_trace
 
 
 def made(root, lab):

@@ -10,8 +10,9 @@ from roofline_lab.calibration.constants import CONSTANTS
 from roofline_lab.calibration.judge import MEANS
 from roofline_lab.calibration.plan import PerMetric, Plan
 from roofline_lab.formatting import MISSING, pct, signed_pct, table
+from roofline_lab.report.cells import GROUP_ERRORS, group_cells
 from roofline_lab.scoring.errors import PERCENT, mean
-from roofline_lab.scoring.table import load_points, mean_of, means, sizes
+from roofline_lab.scoring.table import errors_by, load_points, mean_of, means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,11 @@ def headline(rows: pd.DataFrame, plan: Plan) -> str:
             points = str(len(_points(chosen)))
             lines.append([label, words, points, *_errors(chosen, target if variant == "held_out" else None)])
     return table(["load points", "constants", "n", *METRIC_LABELS], lines, left=2)
+
+
+def lineages(plan: Plan) -> str:
+    """Return which families come from one lineage and are held out together."""
+    return "; ".join(f"{lineage} ({' and '.join(members)})" for lineage, members in plan.lineages.items())
 
 
 def synchronous_alone(rows: pd.DataFrame, plan: Plan) -> str:
@@ -192,14 +198,12 @@ def learning_table(fitted: dict[str, Any]) -> str:
 
 def percentile_table(held: pd.DataFrame) -> str:
     """Mean absolute and mean signed error of every measured percentile."""
-    ranked, by = held[~held["metric"].isin(MEANS)], ("side", "metric")
-    absolute, signed, counts = means(ranked, by), means(ranked, by, "signed_error_pct"), sizes(ranked, by)
+    errors = errors_by(held[~held["metric"].isin(MEANS)], ("side", "metric"))
     lines = []
-    for side, metric in sorted(absolute, key=lambda key: (key[0], _percentile_order(key[1]))):
-        (kind, rank), key = metric.split("_"), (side, metric)
-        label = [f"{kind.upper()} {rank}", side, str(counts[key])]
-        lines.append([*label, pct(absolute[key]), signed_pct(signed[key])])
-    return table(["metric", "side", "n", "mean absolute error", "mean signed error"], lines, left=2)
+    for side, metric in sorted(errors, key=lambda key: (key[0], _percentile_order(str(key[1])))):
+        kind, rank = str(metric).split("_")
+        lines.append([f"{kind.upper()} {rank}", str(side), *group_cells(errors[side, metric])])
+    return table(["metric", "side", *GROUP_ERRORS], lines, left=2)
 
 
 def sweep_table(rows: pd.DataFrame) -> str:

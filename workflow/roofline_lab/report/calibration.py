@@ -1,44 +1,40 @@
-"""From a fit and its judgements to the parameter file, the predictions and the report page.
+"""The report of a calibration: from a fit and its judgements to the parameter file, the predictions and the page.
 
-Contract: `publish` writes every committed file of one calibration; the same fit and judgements give the
-same bytes. All numbers of the page are computed here from engine runs, none from a surface except where
-the page says so.
+Contract: `publish` writes every committed file of one calibration; the same fit and judgements give the same bytes. All
+numbers of the page are computed here from engine runs, none from a surface except where the page says so.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from roofline_lab.calibration.constants import BY_NAME, CONSTANTS, FIXED, FIXED_SOURCE
-from roofline_lab.calibration.judge import read_judged
+from roofline_lab.calibration.judge import MEANS, read_judged
 from roofline_lab.calibration.plan import FOLDER, PAGE, PLANS, REPORTS, Plan, data_digest, load_plan
 from roofline_lab.calibration.surface import CHECKS
-from roofline_lab.files import csv_text, write_text
+from roofline_lab.files import csv_text, write_report, write_text
 from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.rendering import render
-from roofline_lab.report.calibration.plots import held_out, learning, sweep
-from roofline_lab.report.calibration.tables import (
-    ablation_table,
-    by_family,
-    by_group,
-    constants_table,
-    correlation_table,
-    every_point,
-    headline,
-    kernel_table,
-    learning_means,
-    learning_table,
-    pairs_table,
-    percentile_table,
-    start_table,
-    sweep_table,
-    synchronous_alone,
-    worst_points,
+from roofline_lab.report import calibration_tables
+from roofline_lab.report.calibration_tables import learning_means
+from roofline_lab.report.plots import (
+    EDGE,
+    GAP_INCHES,
+    GRID,
+    LEFT_INCHES,
+    PANEL_WIDTH,
+    Layout,
+    Series,
+    drawn,
+    legend,
+    predicted_against_measured,
+    scatter,
+    svg,
 )
 
 if TYPE_CHECKING:
@@ -55,16 +51,17 @@ def publish(root: Path, name: str, fit_file: str, judged_files: Iterable[str]) -
     plan = load_plan(root, name)
     fitted = json.loads((root / fit_file).read_text(encoding="utf-8"))
     rows = read_judged(root / path for path in judged_files)
-    write_text(root / FOLDER / f"{name}.yaml", record_text(root, name, plan, fitted))
-    folder = root / REPORTS / name
     held = rows[rows["arm"] == "held_out"]
     client, server = (held[held["side"] == side] for side in ("client", "server"))
-    write_text(folder / "predictions.csv", predictions_text(rows))
-    write_text(folder / "held_out.svg", held_out(client))
-    sizes, errors = learning_means(fitted)
-    write_text(folder / "learning_curve.svg", learning(sizes, errors))
-    write_text(folder / "sweep.svg", sweep(server))
-    write_text(folder / PAGE, page_text(root, name, plan, fitted, rows))
+    files = {
+        "predictions.csv": predictions_text(rows),
+        "held_out.svg": held_out(client),
+        "learning_curve.svg": learning(*learning_means(fitted)),
+        "sweep.svg": sweep(server),
+        PAGE: page_text(root, name, plan, fitted, rows),
+    }
+    write_text(root / FOLDER / f"{name}.yaml", record_text(root, name, plan, fitted))
+    write_report(root / REPORTS / name, files)
 
 
 def record_text(root: Path, name: str, plan: Plan, fitted: dict[str, Any]) -> str:
@@ -104,36 +101,19 @@ def predictions_text(rows: pd.DataFrame) -> str:
 
 def page_text(root: Path, name: str, plan: Plan, fitted: dict[str, Any], rows: pd.DataFrame) -> str:
     """Return the report page."""
-    trained = _trained_on(root, name, plan)
     discussion = root / PLANS / f"{name}.md"
-    held = rows[rows["arm"] == "held_out"]
     return render(
         "calibration.md.j2",
         {
+            "tables": calibration_tables,
             "name": name,
             "plan": plan,
-            "points": trained["load_points"],
-            "experiments": trained["experiments"],
-            "families": trained["families"],
-            "digest": trained["data_sha256"],
-            "lineages": "; ".join(f"{lineage} ({' and '.join(members)})" for lineage, members in plan.lineages.items()),
-            "headline": headline(rows, plan),
-            "alone": synchronous_alone(rows, plan),
-            "by_family": by_family(held),
-            "by_group": by_group(held),
-            "worst": worst_points(held),
-            "constants": constants_table(fitted),
+            "fitted": fitted,
+            "rows": rows,
+            "held": rows[rows["arm"] == "held_out"],
+            "trained": _trained_on(root, name, plan),
             "fixed": f"{', '.join(f'{text} = {value:g}' for text, value in FIXED.items())} ({FIXED_SOURCE})",
-            "kernels": kernel_table(rows),
             "bounds": bounds_text(fitted),
-            "ablation": ablation_table(fitted),
-            "starts": start_table(fitted),
-            "pairs": pairs_table(fitted),
-            "correlation": correlation_table(fitted),
-            "learning": learning_table(fitted),
-            "percentiles": percentile_table(held),
-            "sweep": sweep_table(held[held["side"] == "server"]),
-            "every": every_point(held),
             "excluded": excluded_text(root, plan),
             "method": method_text(plan, fitted),
             "discussion": discussion.read_text(encoding="utf-8").strip() if discussion.exists() else "",
@@ -230,3 +210,80 @@ def _constants(fitted: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         if constant.name in whole["at_bound"]:
             record["at_bound"] = whole["at_bound"][constant.name]
         yield constant.name, record
+
+
+LABELS = {"ttft_mean": "mean TTFT", "itl_mean": "mean ITL", "e2e_mean": "mean E2E"}
+FILLS = ("white", "#4d4d4d", "#b3b3b3")
+STYLES = (("-", "o"), ("--", "s"), (":", "^"))
+
+
+def held_out(rows: pd.DataFrame) -> str:
+    """Draw predicted against measured means of families the constants have not seen."""
+    synchronous, mixture = rows["strategy"] == "synchronous", rows["mixture"].astype(bool)
+    groups = {
+        "one request at a time": rows[synchronous],
+        "dense, under load": rows[~synchronous & ~mixture],
+        "mixture of experts, under load": rows[~synchronous & mixture],
+    }
+    panels = [
+        predicted_against_measured(
+            LABELS[metric],
+            (
+                Series(label, _measured_and_predicted(own, metric), place, place)
+                for place, (label, own) in enumerate(groups.items())
+            ),
+        )
+        for metric in MEANS
+    ]
+    return scatter(panels, "predicted = measured")
+
+
+def learning(sizes: Sequence[int], errors: Sequence[Sequence[float]]) -> str:
+    """Draw the error of unseen families against the number of families in the fit.
+
+    Parameters
+    ----------
+    errors
+        Mean absolute errors in percent of TTFT, ITL and E2E, one row per size.
+    """
+    with drawn(Layout(1, PANEL_WIDTH, LEFT_INCHES, GAP_INCHES, 1)) as (figure, (axes,)):
+        for place, metric in enumerate(MEANS):
+            line, marker = STYLES[place]
+            values = [row[place] for row in errors]
+            axes.plot(
+                sizes, values, line, marker=marker, color=EDGE, markerfacecolor=FILLS[place], label=_label(metric)
+            )
+        axes.set(title="Error of families not in the fit", ylim=(0, None))
+        axes.set_xlabel("model families in the fit")
+        axes.set_ylabel("mean absolute error [%]")
+        axes.set_xticks(list(sizes))
+        axes.grid(axis="y", color=GRID, linewidth=0.5)
+        legend(figure, axes, 3)
+        return svg(figure)
+
+
+def sweep(rows: pd.DataFrame) -> str:
+    """Draw measured and predicted means of one experiment against its sending rate."""
+    ordered = rows[rows["rate_per_s"].notna()].sort_values(["rate_per_s", "load_point"])
+    with drawn(Layout(len(MEANS), PANEL_WIDTH, LEFT_INCHES, LEFT_INCHES, 1)) as (figure, panels):
+        for axes, metric in zip(panels, MEANS, strict=True):
+            own = ordered[ordered["metric"] == metric]
+            for place, label in enumerate(("predicted", "measured")):
+                line, marker = STYLES[place]
+                style = {"marker": marker, "color": EDGE, "markerfacecolor": FILLS[place], "label": label}
+                axes.plot(own["rate_per_s"].tolist(), own[label].tolist(), line, **style)
+            axes.set(title=LABELS[metric], ylim=(0, None))
+            axes.set_xlabel("sending rate [requests/s]")
+            axes.set_ylabel(f"{LABELS[metric]} [ms]")
+            axes.grid(color=GRID, linewidth=0.5)
+        legend(figure, panels[0], 2)
+        return svg(figure)
+
+
+def _label(metric: str) -> str:
+    return LABELS[metric].removeprefix("mean ")
+
+
+def _measured_and_predicted(rows: pd.DataFrame, metric: str) -> tuple[tuple[float, float], ...]:
+    own = rows[rows["metric"] == metric]
+    return tuple(zip(own["measured"].tolist(), own["predicted"].tolist(), strict=True))

@@ -7,7 +7,7 @@ import pytest
 from roofline_lab.calibration.constants import BLOCKS_AT_ONCE, BY_NAME, EXTRA_KERNELS, starts, with_extra_kernels
 from roofline_lab.calibration.judge import MEANS, judged_table
 from roofline_lab.calibration.plan import load_plan
-from roofline_lab.report.calibration.tables import (
+from roofline_lab.report.calibration_tables import (
     KERNEL_VARIANTS,
     constants_table,
     every_point,

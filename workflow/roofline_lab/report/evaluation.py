@@ -1,45 +1,70 @@
 """From results to the files of an evaluation: page, tables, figures, provenance.
 
-Contract: `files_of` is pure text from results, the same for the same inputs wherever they lie;
-`publish` writes them as one folder, which appears as a whole or not at all. Only an earlier
-evaluation is ever replaced.
+Contract: `files_of` is pure text from results, the same for the same inputs wherever they lie; `publish` writes them as
+one folder, which appears as a whole or not at all. Only an earlier evaluation is ever replaced. In figures, filling and
+marker tell how much of a test a prediction is; where there is nothing to draw a function returns empty text.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roofline_lab.calibration.record import Calibration
-from roofline_lab.files import digest_of_files, json_text, write_text
+from roofline_lab.files import digest_of_files, json_text, write_report
 from roofline_lab.formatting import pct
 from roofline_lab.ground_truth.quality import flag_lines
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from roofline_lab.predict.evaluate import Evaluation
-from roofline_lab.predict.predictors import OUT_OF_SAMPLE, CalibratedPredictor, Predictor
+from roofline_lab.predict.predictors import OUT_OF_SAMPLE, CalibratedPredictor, Holdout, Predictor
 from roofline_lab.predict.records import EXCLUDED, HEADLINE, PREDICTED_SATURATED, PointResult, count, label
 from roofline_lab.provenance import code_hashes
 from roofline_lab.rendering import render
-from roofline_lab.report.evaluation import against
-from roofline_lab.report.evaluation import plots as drawings
-from roofline_lab.report.evaluation import tables as page_tables
-from roofline_lab.report.evaluation.aggregate import (
+from roofline_lab.report import evaluation_tables
+from roofline_lab.report.evaluation_numbers import (
     NOT_IN_THE_FIT,
+    by_holdout,
     evaluated,
     group_name,
     group_of,
+    grouped,
     holdout_groups,
     levels_of,
+    numbers_text,
+    predictions_text,
+    scored,
     scored_experiments,
 )
-from roofline_lab.report.evaluation.numbers import numbers_text, predictions_text
-from roofline_lab.report.residuals import resampling_of, residual_section
-from roofline_lab.report.residuals_plot import residual_figure
+from roofline_lab.report.evaluation_tables import Pair, SideBySide, headline_pairs
+from roofline_lab.report.plots import (
+    EDGE,
+    GRID,
+    LEFT_INCHES,
+    LINE,
+    PANEL_WIDTH,
+    Layout,
+    Panel,
+    Series,
+    dots,
+    drawn,
+    legend,
+    predicted_against_measured,
+    scatter,
+    signed_error_label,
+    svg,
+)
+from roofline_lab.report.residuals import residual_figure, residual_section
+from roofline_lab.residuals.analysis import resampling_of
+from roofline_lab.scoring.statistics import median
+from roofline_lab.scoring.table import means
 from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PAGE = "EVALUATION.md"
 NUMBERS = "numbers.csv"
@@ -55,21 +80,21 @@ def files_of(root: Path, evaluation: Evaluation) -> dict[str, str]:
     judged = _judged(evaluation)
     names = [predictor.name for predictor in evaluation.predictors]
     figures = {
-        "predicted_vs_measured": drawings.predicted_versus_measured(judged),
-        "error_by_family": drawings.error_by_family(judged),
-        "percentiles": drawings.percentiles(_tests_first(judged)),
-        "against": drawings.against(evaluation.results, names) if len(names) > 1 else "",
+        "predicted_vs_measured": predicted_versus_measured(judged),
+        "error_by_family": error_by_family(judged),
+        "percentiles": percentiles(_tests_first(judged)),
+        "against": against_each_other(evaluation.results, names) if len(names) > 1 else "",
     }
     files = {f"figures/{name}.svg": text for name, text in figures.items() if text}
     if _analysed(judged):
         files[RESIDUALS] = residual_figure([result.residual for result in _analysed(judged) if result.residual])
-    compared = against.comparisons(evaluation.results, names, evaluation.settings) if len(names) > 1 else []
-    metrics = [*HEADLINE, *page_tables.RANKED, *page_tables.THROUGHPUTS]
-    gains = against.gain_lines(compared, names) if compared else ()
+    compared = evaluation_tables.comparisons(evaluation.results, names, evaluation.settings) if len(names) > 1 else []
+    metrics = [*HEADLINE, *evaluation_tables.RANKED, *evaluation_tables.THROUGHPUTS]
+    gains = evaluation_tables.gain_lines(compared, names) if compared else ()
     files[NUMBERS] = numbers_text(evaluation.results, metrics, evaluation.settings, gains)
     files[PREDICTIONS] = predictions_text(evaluation.results, evaluation.refused)
     files[PROVENANCE] = _provenance(root, evaluation)
-    files[PAGE] = _page(evaluation, judged, compared, set(files))
+    files[PAGE] = render("evaluation.md.j2", _context(evaluation, judged, compared, set(files)))
     return files
 
 
@@ -109,8 +134,7 @@ def _publish(out: Path, files: Mapping[str, str]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
-        for name, text in files.items():
-            write_text(folder / name, text)
+        write_report(folder, files)
         folder.chmod(0o755)
         if out.exists():
             earlier = folder.with_name(f"{folder.name}.earlier")
@@ -136,7 +160,7 @@ def summary(evaluation: Evaluation) -> list[str]:
         if cells:
             number = count(scored_experiments(members), "experiment")
             lines.append(f"{holdout} ({number}): {', '.join(cells)}")
-    missing = (*evaluation.refused, *page_tables.unsupported(judged))
+    missing = (*evaluation.refused, *evaluation_tables.unsupported(judged))
     lines += [f"not evaluated: {refusal.place}: {' '.join(refusal.reason.split())}" for refusal in missing]
     return lines
 
@@ -151,54 +175,33 @@ def _judged(evaluation: Evaluation) -> list[PointResult]:
     return [result for result in evaluation.results if result.predictor == name]
 
 
-def _page(
-    evaluation: Evaluation, judged: Sequence[PointResult], compared: Sequence[against.SideBySide], files: set[str]
-) -> str:
+def _context(
+    evaluation: Evaluation, judged: Sequence[PointResult], compared: Sequence[SideBySide], files: Collection[str]
+) -> dict[str, Any]:
     settings, names = evaluation.settings, [predictor.name for predictor in evaluation.predictors]
     analysed = [result.residual for result in _analysed(judged) if result.residual]
-    context: dict[str, Any] = {
+    return {
+        "tables": evaluation_tables,
         "title": evaluation.title,
-        "judged": evaluation.predictors[0],
+        "predictors": evaluation.predictors,
+        "names": names,
+        "judged": judged,
+        "other": [result for result in evaluation.results if result.predictor in names[1:]],
+        "results": evaluation.results,
+        "compared": compared,
+        "refused": evaluation.refused,
+        "settings": settings,
         "counts": _counts(evaluation),
         "statement": _statement(judged),
-        "level": f"{settings.bootstrap.level_pct:g}",
-        "headline": page_tables.headline(judged, settings),
-        "holdouts": page_tables.holdouts(judged),
-        "flags": page_tables.flags(judged),
-        "not_evaluated": page_tables.not_evaluated(judged, evaluation.refused),
         "overlooked": ", ".join(evaluation.overlooked),
-        "groups": list(page_tables.by_group(judged)),
-        "percentiles": page_tables.percentiles(judged),
         "drawn": _kind(_tests_first(judged)),
-        "saturation": page_tables.saturation(judged),
-        "saturation_counts": page_tables.saturation_counts(judged),
-        "worst": page_tables.worst(judged),
-        "every": page_tables.every_point(judged),
-        "without_error": page_tables.without_error(judged),
-        "distances": page_tables.distances(judged),
         "quality": flag_lines([task.experiment for task in evaluation.tasks]),
-        "residuals": residual_section(analysed, resampling=resampling_of(settings), figure=RESIDUALS)
-        if analysed
-        else "",
+        "residuals": (
+            residual_section(analysed, resampling=resampling_of(settings), figure=RESIDUALS) if analysed else ""
+        ),
         "residuals_of": _kind(_analysed(judged)),
         "figures": sorted(files),
-        "against": None,
     }
-    if len(names) > 1:
-        context["against"] = {
-            "other": evaluation.predictors[1],
-            "table": against.comparison_table(compared, names, settings) if compared else "",
-            "changed": against.changed_table(evaluation.results, names),
-            "smallest_p": against.smallest_p(compared),
-            "unfair": against.unfair(evaluation.results, names),
-            "unsupported": _unsupported(evaluation.results, names[1]),
-        }
-    return render("evaluation.md.j2", context)
-
-
-def _unsupported(results: Sequence[PointResult], name: str) -> str:
-    own = [result for result in results if result.predictor == name]
-    return page_tables.not_evaluated(own, ())
 
 
 def _counts(evaluation: Evaluation) -> str:
@@ -222,8 +225,8 @@ def _statement(judged: Sequence[PointResult]) -> str:
         return "**No prediction here is known to be of a model outside the fit**, so there is no headline error."
     members = by_reason.pop(reason)
     found = {label(metric): experiments for metric, (_, experiments, _) in levels_of(evaluated(members)).items()}
-    errors = ", ".join(f"{name} {pct(one.mean)}" for name, one in found.items())
-    medians = ", ".join(pct(one.median) for one in found.values())
+    errors = ", ".join(f"{name} {pct(level.mean)}" for name, level in found.items())
+    medians = ", ".join(pct(level.median) for level in found.values())
     over = f"{count(scored_experiments(members), 'experiment')} on models {group_name(NOT_IN_THE_FIT, reason)}"
     return f"**{errors}** mean absolute error of means over {over} (medians: {medians}).{_left_out(by_reason)}"
 
@@ -300,3 +303,124 @@ def _predictor(predictor: Predictor, digest: str) -> dict[str, str]:
         trained: Calibration = predictor.calibration
         found["fitted_to"] = trained.trained_on.data_sha256
     return found
+
+
+FILLS: Mapping[Holdout, int] = {
+    Holdout.NEVER_SEEN: 0,
+    Holdout.HELD_OUT: 1,
+    Holdout.IN_SAMPLE: 2,
+    Holdout.NO_RECORD: 5,
+}
+RANKS = ("mean", "p50", "p90", "p95", "p99")
+LEAST_ROWS = 4
+# Errors below this are drawn at it, as a logarithmic axis has no zero.
+SMALLEST_PCT = 0.1
+
+
+def predicted_versus_measured(results: Sequence[PointResult]) -> str:
+    """Draw predicted against measured means on log axes, one panel per figure."""
+    kept = _kept(results)
+    if not any(scored(kept, metric) for metric in HEADLINE):
+        return ""
+    panels = [
+        predicted_against_measured(
+            f"mean {label(metric)}",
+            (_series(holdout, _pairs(own, metric)) for holdout, own in by_holdout(kept).items()),
+        )
+        for metric in HEADLINE
+    ]
+    return scatter(panels, "predicted = measured")
+
+
+def error_by_family(results: Sequence[PointResult]) -> str:
+    """Draw the signed error of every load point, one line per family, one panel per figure."""
+    kept = _kept(results)
+    families = list(grouped((result for result in kept if _has_error(result)), lambda result: result.family))
+    if not families:
+        return ""
+    panels = [_family_errors(metric, families, kept) for metric in HEADLINE]
+    return dots(panels, families, LEAST_ROWS)
+
+
+def _family_errors(metric: str, families: Sequence[str], results: Sequence[PointResult]) -> Panel:
+    series = tuple(
+        _series(holdout, [(error, families.index(result.family)) for result, error in scored(group, metric)])
+        for holdout, group in by_holdout(results).items()
+    )
+    signed = means(evaluated(results), ("family", "metric"), "signed_error_pct")
+    ticks = [(signed[family, metric], float(at)) for at, family in enumerate(families) if (family, metric) in signed]
+    words = signed_error_label(f"mean {label(metric)}", "; stroke: mean of the family")
+    return Panel(f"mean {label(metric)}", words, series, ticks=tuple(ticks))
+
+
+def _series(holdout: Holdout, points: Iterable[tuple[float, float]]) -> Series:
+    """Marker and filling tell how much of a test a prediction is."""
+    place = list(Holdout).index(holdout)
+    return Series(holdout.value, tuple(points), place, FILLS[holdout])
+
+
+def percentiles(results: Sequence[PointResult]) -> str:
+    """Draw the signed error of mean and percentiles, one thin line per load point, and the median of each."""
+    stems = [stem for stem in ("ttft", "tpot", "e2e") if any(scored(results, f"{stem}_{rank}") for rank in RANKS[1:])]
+    if not stems:
+        return ""
+    with drawn(Layout(len(stems), PANEL_WIDTH * 0.8, LEFT_INCHES, LEFT_INCHES, 2)) as (figure, panels):
+        for axes, stem in zip(panels, stems, strict=True):
+            _ranks(axes, stem, results)
+        legend(figure, panels[0], 2)
+        return svg(figure)
+
+
+def against_each_other(results: Sequence[PointResult], names: Sequence[str]) -> str:
+    """Draw the absolute errors of one predictor against those of another; below the line the first is closer."""
+    by_metric = headline_pairs(results, names)
+    if not any(by_metric.values()):
+        return ""
+    panels = [
+        Panel(
+            f"mean {label(metric)}",
+            f"absolute error of {names[1]} [%]",
+            (Series("one load point", tuple((_shown(pair, 1), _shown(pair, 0)) for pair in pairs)),),
+            f"absolute error of {names[0]} [%]",
+        )
+        for metric, pairs in by_metric.items()
+    ]
+    return scatter(panels, "equally far; below it, the first is closer", least=SMALLEST_PCT)
+
+
+def _shown(pair: Pair, side: int) -> float:
+    return max(pair[side].ape_pct, SMALLEST_PCT)
+
+
+def _ranks(axes: Axes, stem: str, results: Sequence[PointResult]) -> None:
+    ranks = [rank for rank in RANKS if scored(results, f"{stem}_{rank}")]
+    thin = "one load point"
+    for result in results:
+        known = [(place, error) for place, rank in enumerate(ranks) if (error := result.error_pct(f"{stem}_{rank}"))]
+        if len(known) > 1:
+            axes.plot(*zip(*known, strict=True), color=LINE, linewidth=0.7, label=thin)
+            thin = "_nolegend_"
+    found = [[error for _, error in scored(results, f"{stem}_{rank}")] for rank in ranks]
+    axes.plot(range(len(ranks)), [median(errors) for errors in found], "o", color=EDGE, markersize=6, label="median")
+    axes.axhline(0.0, color=EDGE, linewidth=0.8)
+    counts = [f"{rank}\nn = {len(errors)}" for rank, errors in zip(ranks, found, strict=True)]
+    axes.set_xticks(range(len(ranks)), counts)
+    axes.set_title(label(f"{stem}_mean"))
+    axes.set_xlabel("statistic over requests, and load points that have it")
+    axes.set_ylabel("signed error [%]\n(negative: predicted too fast)")
+    axes.grid(axis="y", color=GRID, linewidth=0.5)
+
+
+def _pairs(results: Iterable[PointResult], metric: str) -> list[tuple[float, float]]:
+    """Return measured and predicted of every result that has an error."""
+    found = [result.figure(metric) for result, _ in scored(results, metric)]
+    return [(figure.measured, figure.predicted) for figure in found if figure and figure.measured and figure.predicted]
+
+
+def _kept(results: Iterable[PointResult]) -> list[PointResult]:
+    """Leave out what is saturated in the simulation alone: one such error would hide all others."""
+    return [result for result in results if not result.falsely_saturated]
+
+
+def _has_error(result: PointResult) -> bool:
+    return any(result.error_pct(metric) is not None for metric in HEADLINE)

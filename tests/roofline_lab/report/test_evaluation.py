@@ -148,13 +148,13 @@ def test_a_folder_that_is_no_evaluation_is_never_replaced(stranger, capsys):
 
 
 def test_a_failure_while_writing_leaves_nothing_behind(stranger, monkeypatch, capsys):
-    from roofline_lab.report.evaluation import page as report
+    from roofline_lab.report import evaluation as report
 
-    def broken(path, text):
+    def broken(folder, files):
         raise OSError("disk full")
 
     stranger.add()
-    monkeypatch.setattr(report, "write_text", broken)
+    monkeypatch.setattr(report, "write_report", broken)
     assert stranger.evaluate() == 2
     assert "cannot be written: disk full" in capsys.readouterr().err
     assert sorted(path.name for path in stranger.out.parent.iterdir()) == ["measurements"]

@@ -2,19 +2,17 @@
 
 Pure: rows, spec and published cells go in, a `RowReport` comes out. Of its numbers, every cell of a sweep that shows
 its rows is one of scope `row`, and every summary one of scope `sweep` per sweep and one of scope `overall`; the arm is
-the one the column reads, or `all`. `RowValues` is what prose may quote.
+the one the column reads, or `all`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from roofline_lab.files import csv_text
 from roofline_lab.hypotheses.arms import Arm
-from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.expressions import formula
 from roofline_lab.hypotheses.synthetic.resolve import MEASURED, columns_of, methods_of, resolve_arms, split_name
 from roofline_lab.hypotheses.synthetic.rows import Column, Row, RowTable, summarise, sweeps_of
@@ -25,7 +23,6 @@ from roofline_lab.scoring.numbers import Number
 from roofline_lab.scoring.published import Cell, Published, ReproducedCell
 from roofline_lab.vocabulary import KERNEL_LABELS, Reproduction, Scope, Statistic
 from simulator.errors import ConfigError, InvariantError
-from simulator.validation import suggest
 
 # What an arm wrote about one point.
 Line = Mapping[str, Any]
@@ -73,17 +70,6 @@ class RowReport:
     def headline(self) -> KernelReport:
         """The kernels that give the page its status: the last ones listed."""
         return self.methods[-1]
-
-    @cached_property
-    def values(self) -> RowValues:
-        """What prose may quote."""
-        return RowValues(
-            self.spec,
-            {method.method: method.table for method in self.methods},
-            {method.method: method.verdict for method in self.methods},
-            {arm.name: arm.configuration for arm in self.headline.arms},
-            self.published,
-        )
 
 
 def build_row_report(
@@ -281,92 +267,3 @@ def _comparison(cell: Cell, published: Published, method: str, value: float | No
         return found(Reproduction.NOT_REPRODUCIBLE, OTHER_KERNELS)
     beyond = f"{distance - cell.half_digit:.4g} {cell.unit} beyond the printed digit"
     return found(Reproduction.NOT_REPRODUCED, beyond)
-
-
-# --- what prose may quote ---------------------------------------------------------------------
-
-
-class RowValues:
-    """Numbers of one synthetic hypothesis."""
-
-    def __init__(
-        self,
-        spec: SyntheticHypothesis,
-        tables: Mapping[str, RowTable],
-        verdicts: Mapping[str, Verdict],
-        options: Mapping[str, Mapping[str, Any]],
-        published: Published | None,
-    ) -> None:
-        self._spec = spec
-        self._tables = tables
-        self._verdicts = verdicts
-        self._options = options
-        self._published = published
-        self._headline = tuple(tables)[-1]
-
-    def cell(self, key: str, column: str, on: str | None = None) -> float | None:
-        """Return one cell by row key and column."""
-        table = self._table(on)
-        if table is None:
-            return None
-        row = table.row(key)
-        if row is None:
-            raise ConfigError(f"no row '{key}'; {suggest(key, (row.key for row in table.rows))}")
-        if column not in row.cells:
-            raise ConfigError(f"row '{key}' has no column '{column}'; {suggest(column, row.cells)}")
-        return row.cells[column]
-
-    def summary(self, name: str, sweep: str | None = None, on: str | None = None) -> float | None:
-        """Return a summary, overall or of one sweep."""
-        found = {summary.id: summary for summary in self._spec.summaries}
-        if name not in found:
-            raise ConfigError(f"no summary '{name}'; {suggest(name, found)}")
-        table = self._table(on)
-        return None if table is None else summarise(found[name], table, sweep)
-
-    def observed(self, criterion: str, on: str | None = None) -> float | None:
-        """Return what a criterion observed."""
-        outcome = self._outcome(criterion, on)
-        return None if outcome is None else outcome.observed
-
-    def result(self, criterion: str, on: str | None = None) -> str:
-        """Return PASS, FAIL or NOT MEASURED."""
-        outcome = self._outcome(criterion, on)
-        return "not run" if outcome is None else outcome.result.value
-
-    def status(self, on: str | None = None) -> str:
-        """Return the status of the claim."""
-        verdict = self._verdicts.get(self._checked(on))
-        return "not run" if verdict is None else verdict.status.value
-
-    def points(self, sweep: str | None = None) -> int:
-        """Return how many points were evaluated."""
-        return sum(sweep in (None, row.sweep) for row in self._tables[self._headline].rows)
-
-    def option(self, arm: str, key: str) -> Any:
-        """Return the value of one option of an arm, by its dotted name."""
-        if key not in self._options.get(arm, {}):
-            raise ConfigError(f"no option '{key}' of arm '{arm}'")
-        return self._options[arm][key]
-
-    def published(self, metric: str, key: str = EVERYTHING) -> float:
-        """Return one published number by column or summary, and row key, sweep or `all`."""
-        for cell in self._published.cells if self._published else ():
-            if (cell.metric, cell.key) == (metric, key):
-                return cell.value
-        raise ConfigError(f"nothing published about '{metric}' of '{key}'")
-
-    def _checked(self, on: str | None) -> str:
-        if on is not None and on not in (*self._spec.kernels, *self._tables):
-            raise ConfigError(f"no kernels '{on}' in this hypothesis; {suggest(on, self._spec.kernels)}")
-        return MEASURED if on == "tabulated" and MEASURED in self._tables else on or self._headline
-
-    def _table(self, on: str | None) -> RowTable | None:
-        return self._tables.get(self._checked(on))
-
-    def _outcome(self, criterion: str, on: str | None) -> CriterionOutcome | None:
-        found = self._verdicts[self._headline].outcome(criterion)
-        chosen = self._checked(on)
-        if chosen == self._headline:
-            return found
-        return self._verdicts[chosen].outcome(criterion) if chosen in self._verdicts else None

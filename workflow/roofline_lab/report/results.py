@@ -1,0 +1,210 @@
+"""What a hypothesis on measurements found: its rows scored, judged and compared, and every number of its report.
+
+Pure: rows and specs go in, a `Report` comes out. How it is printed is no concern here, so that a change of a page
+scores nothing again. A figure that was not measured has no line in `numbers.csv`; the page says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from roofline_lab.config import Method
+from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.hypotheses.proportional import (
+    ExplainedCriterion,
+    ProportionalArm,
+    explain_criteria,
+    proportional_arms,
+)
+from roofline_lab.hypotheses.spec import Hypothesis
+from roofline_lab.hypotheses.sweep import Search
+from roofline_lab.hypotheses.verdict import Verdict, judge
+from roofline_lab.predict.sweeps import search
+from roofline_lab.project import Arm, Project
+from roofline_lab.residuals.analysis import Analysis, analyses_of
+from roofline_lab.run_files import Row, error_rows, figure_rows
+from roofline_lab.scoring.errors import PERCENT
+from roofline_lab.scoring.numbers import Number
+from roofline_lab.scoring.published import Published, ReproducedCell, reproduce
+from roofline_lab.scoring.scores import ErrorRow, Scores
+from roofline_lab.scoring.table import numbers_of
+from roofline_lab.scoring.uncertainty import Uncertainty
+from roofline_lab.vocabulary import LoadFigure, RowStatus, Scope, Statistic
+
+Line = tuple[LoadFigure, Statistic, float, str]
+BRANCHES = (LoadFigure.PREFILL_DOMINATES, LoadFigure.DECODE_DOMINATES, LoadFigure.BY_TOKENS)
+# As `configs/lab.yaml` names the units that tolerances are given for.
+UNITS = {"ms": "ms", "1/s": "per_s"}
+
+
+@dataclass(frozen=True)
+class MethodReport:
+    """What one method found."""
+
+    spec: Hypothesis
+    method: Method
+    arms: tuple[Arm, ...]
+    rows: tuple[Row, ...]
+    scores: Scores
+    verdict: Verdict
+    proportional: tuple[ProportionalArm, ...]
+    explained: tuple[ExplainedCriterion, ...]
+    uncertainty: Uncertainty
+    search: Search | None = None
+
+    @property
+    def judging(self) -> Scores:
+        """The scores aggregates are taken over: all, or the test experiments where there is a split."""
+        return self.scores.where(lambda row: row.counts_at(Scope.OVERALL))
+
+    @property
+    def title(self) -> str:
+        """The method in words."""
+        return self.method.title
+
+
+@dataclass(frozen=True)
+class Report:
+    """One hypothesis, evaluated by all its methods."""
+
+    spec: Hypothesis
+    experiments: tuple[Experiment, ...]
+    methods: tuple[MethodReport, ...]
+    published: Published | None
+    comparisons: tuple[ReproducedCell, ...]
+    extra_experiments: tuple[Experiment, ...] = ()
+    extra_rows: tuple[Row, ...] = ()
+    extra_scores: Scores | None = None
+    analyses: tuple[Analysis, ...] = ()
+
+    @property
+    def headline(self) -> MethodReport:
+        """The method that gives the page its status: the last one listed."""
+        return self.methods[-1]
+
+    @cached_property
+    def numbers(self) -> tuple[Number, ...]:
+        """Every number of the hypothesis, in the order of `numbers.csv`."""
+        arms = tuple(self.spec.arms)
+        found = [number for method in self.methods for number in numbers_of(method.scores, arms, self.spec.metrics)]
+        found += [number for method in self.methods for number in load_numbers(method.rows)]
+        found += self._extra_numbers()
+        found += [number for analysis in self.analyses for number in analysis.numbers]
+        return tuple(sorted(found, key=lambda number: number.identity))
+
+    def _extra_numbers(self) -> tuple[Number, ...]:
+        """Numbers of the runs that decide nothing."""
+        if self.spec.extra_experiments is None or self.extra_scores is None:
+            return ()
+        own = numbers_of(self.extra_scores, self.spec.extra_experiments.arms, self.spec.metrics)
+        return (*own, *load_numbers(self.extra_rows))
+
+
+def build_report(
+    project: Project,
+    hypothesis: str,
+    rows: Sequence[Row],
+    published: Published | None,
+    swept: Sequence[Row] = (),
+) -> Report:
+    """Score, judge and compare everything one hypothesis simulated.
+
+    Parameters
+    ----------
+    rows
+        Result lines of the whole run matrix, in matrix order.
+    swept
+        Result lines of its sweep, if it has one.
+    """
+    spec = project.hypotheses[hypothesis]
+    methods = tuple(_method_report(project, spec, name, rows, swept) for name in spec.methods)
+    comparisons: tuple[ReproducedCell, ...] = ()
+    if published is not None:
+        scores = {method.method.id: method.scores for method in methods}[published.source.method]
+        tolerance = project.settings.reproduction.tolerance
+        comparisons = reproduce(published, scores, spec.reference_arm, tolerance)
+    extra = spec.extra_experiments
+    extra_rows = [row for row in rows if extra is not None and row["method"] == extra.method]
+    return Report(
+        spec,
+        project.experiments(hypothesis),
+        methods,
+        published,
+        comparisons,
+        extra_experiments=project.extra_experiments(hypothesis),
+        extra_rows=tuple(extra_rows),
+        extra_scores=Scores(error_rows(extra_rows, spec.metrics)) if extra else None,
+        analyses=analyses_of(project, spec, {method.method.id: method.arms for method in methods}, rows),
+    )
+
+
+def _method_report(
+    project: Project, spec: Hypothesis, name: str, rows: Sequence[Row], swept: Sequence[Row]
+) -> MethodReport:
+    own = tuple(row for row in rows if row["method"] == name)
+    scores = Scores(error_rows(own, spec.metrics, spec.split))
+    settings, arms = project.settings, project.arms(spec.id, name)
+    searched = [row for row in swept if row["method"] == name]
+    found_value = search(project, spec.id, name, searched) if searched else None
+    if found_value is not None:
+        chosen = {
+            following: project.swept_arm(spec.id, name, found_value.chosen, following)[0]
+            for following in spec.sweep_arms
+        }
+        arms = tuple(chosen.get(arm.name, arm) for arm in arms)
+    uncertainty = Uncertainty.of_settings(settings)
+    verdict = judge(
+        name,
+        [criterion.evaluate(scores, uncertainty) for criterion in spec.criteria],
+        [control.evaluate(scores, uncertainty) for control in spec.controls],
+        spec.resolutions,
+    )
+    found = proportional_arms(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
+    explained = explain_criteria(spec.judged, scores, found, spec.reference_arm, uncertainty)
+    method = project.methods[name]
+    return MethodReport(spec, method, arms, own, scores, verdict, found, explained, uncertainty, found_value)
+
+
+def load_numbers(rows: Sequence[Row]) -> tuple[Number, ...]:
+    """Return the figures of every load point that was replayed."""
+    figures = (
+        Number(row.method, row.arm, row.load_point, Scope.EXPERIMENT, row.experiment, *line)
+        for row in figure_rows(rows)
+        for line in _figure(row)
+    )
+    counts = (
+        Number(row["method"], row["arm"], row["load_point"], Scope.EXPERIMENT, row["experiment"], *line)
+        for row in rows
+        if "load" in row
+        for line in (*_saturation(row["load"]["saturated"]), *_shares(row["load"]["branches"], row["counters"]))
+    )
+    return (*figures, *counts)
+
+
+def _figure(row: ErrorRow) -> Iterator[Line]:
+    if row.metric not in list(LoadFigure) or row.status is RowStatus.SATURATED or row.measured is None:
+        return
+    name, unit = LoadFigure(row.metric), UNITS[row.unit]
+    yield name, Statistic.MEASURED, row.measured, unit
+    if row.is_scored and row.predicted is not None:
+        yield name, Statistic.PREDICTED, row.predicted, unit
+        yield name, Statistic.SIGNED_ERROR, row.signed_error_pct, "pct"
+        yield name, Statistic.MAPE, row.ape_pct, "pct"
+
+
+def _saturation(saturated: Mapping[str, bool | None]) -> Iterator[Line]:
+    for statistic in (Statistic.MEASURED, Statistic.PREDICTED):
+        if (known := saturated[statistic.value]) is not None:
+            yield LoadFigure.SATURATED, statistic, float(known), "flag"
+
+
+def _shares(branches: Mapping[str, int], counters: Mapping[str, int]) -> Iterator[Line]:
+    """Give mixed steps and the branch each of them takes, as percent of all steps."""
+    if not counters["steps"]:
+        return
+    counts = {LoadFigure.MIXED_STEPS: counters["mixed_steps"]}
+    counts |= {branch: branches.get(branch.value, 0) for branch in BRANCHES}
+    for name, count in counts.items():
+        yield name, Statistic.SHARE, count / counters["steps"] * PERCENT, "pct"
