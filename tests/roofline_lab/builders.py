@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
 
 import yaml
 
@@ -67,15 +70,42 @@ def tolerances(default=0.0, **units):
     return Tolerances(**{name: default for name in Tolerances.model_fields} | units)
 
 
+@cache
+def own(folder):
+    """Return the entries of a folder that belong to the project, not to who works in it: what git knows, else all."""
+    listed = subprocess.run(["git", "ls-files", "-z", folder], cwd=ROOT, capture_output=True, text=True, check=False)
+    names = {Path(name).relative_to(folder).parts[0] for name in listed.stdout.split("\0") if name}
+    return frozenset(names or {path.name for path in (ROOT / folder).iterdir()})
+
+
+def foreign(folder):
+    """Return the entries of a folder that who works in the project has added."""
+    return {path.name for path in (ROOT / folder).iterdir()} - own(folder)
+
+
 def copy_project(target, names=INPUTS):
-    """Copy files and folders of the project, without caches."""
+    """Copy files and folders of the project, without caches and without what a user has added."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, target / name, ignore=_foreign)
         else:
             shutil.copy2(ROOT / name, target / name)
+    sets = target / "ground_truth" / "sets.yaml"
+    if sets.exists() and foreign("ground_truth"):
+        edit_yaml(sets, _without_foreign_experiments)
     return target
+
+
+def _foreign(folder, names):
+    here = Path(folder).relative_to(ROOT).as_posix()
+    extra = foreign(here) if here in ("ground_truth", "hypotheses", "reports") else set()
+    return {*extra, "__pycache__"} & set(names)
+
+
+def _without_foreign_experiments(content):
+    known = own("ground_truth")
+    content["sets"] = {name: one for name, one in content["sets"].items() if known.issuperset(one["experiments"])}
 
 
 def edit_yaml(path, change):

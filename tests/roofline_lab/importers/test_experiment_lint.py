@@ -13,7 +13,7 @@ from roofline_lab.ground_truth.experiment_lint import seen_among, seen_in, unfla
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.reading import load_experiment
 from roofline_lab.importers import import_experiment
-from tests.roofline_lab.builders import ROOT
+from tests.roofline_lab.builders import ROOT, own
 from tests.roofline_lab.importers.samples import (
     Sent,
     guidellm_benchmark,
@@ -167,7 +167,8 @@ def test_what_is_flagged_already_is_not_asked_for_again(project, tmp_path):
 
 
 def test_the_projects_own_experiments_flag_everything_they_show():
-    experiments = [load_experiment(path.parent) for path in sorted((ROOT / "ground_truth").glob("*/experiment.yaml"))]
+    folders = [ROOT / "ground_truth" / name for name in sorted(own("ground_truth"))]
+    experiments = [load_experiment(folder) for folder in folders if (folder / "experiment.yaml").exists()]
     unsaid = {
         experiment.id: unflagged(experiment, (*seen_in(experiment), *seen_among(experiment, experiments)))
         for experiment in experiments
