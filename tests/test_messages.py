@@ -1,0 +1,149 @@
+"""No message to a user is lost unnoticed: every one that was ever there is still written, or says why it went.
+
+`tests/golden/messages.txt` lists the messages of refusals and findings as templates, `{}` where a value stands. A
+reworded message fails here: write into `GONE` what became of it.
+`--update-golden` adds the messages that are new.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from tests.paths import ROOT
+
+GOLDEN = ROOT / "tests" / "golden" / "messages.txt"
+SOURCES = sorted([*(ROOT / "simulator").rglob("*.py"), *(ROOT / "workflow").rglob("*.py")])
+# Fewer words are a name or a unit rather than a message.
+LEAST_WORDS = 4
+# What passes a message on to a user, by the end of its name.
+TELLS = re.compile(r"(Error|error|Problem|problem|problems|Breach|Difference|refus\w*|unknown|warn)$")
+# What became of messages, and which ones.
+GONE: dict[str, tuple[str, ...]] = {
+    "the one evaluator quotes the text, the character and the nearest name, and says what is allowed": (
+        "'{}' cannot be worked out: {}",
+        "'{}' is not a formula; write for instance 'other.step_us / step_us'",
+        "'{}': only numbers, names, + - * / // %, comparisons, and/or/not, min, max and abs can be used",
+        "comparison {} is not part of the language of claims",
+        "operator {} is not part of the language of claims",
+        "{} is neither a number nor a word",
+        "{} is not part of the language of claims",
+    ),
+    "comparisons may be chained": ("compare two things at a time and join with 'and'",),
+    "rules about the project's own sources are tests, whose assertions name file and line": (
+        "a loop without a way out",
+        "a sum in the order of a set or folder",
+        "bound it, or return, break or raise",
+        "derive it from simulator.validation.StrictModel",
+        "holds this rule and is missing or has no test",
+        "raise a RooflineLabError and let the command line exit",
+        "restore it, or name the test that holds it",
+    ),
+    "the one reader of requests says the same under the column names of the user's file": (
+        "column 'completed': must be true or false, got '{}'",
+        "column 'has_error': must be 0 or 1, got '{}'",
+        "column 'has_error': must be 0, 1, true or false, got '{}'",
+        "column 'stage': {} comes after {}; stages run one after the other",
+        "column '{}': '{}' is already used on {}; ids are unique in a stage",
+        "column '{}': must be a whole number, {} or greater, got '{}'",
+        "column '{}': must be above 0 unless has_error is 1",
+        "column '{}': must be milliseconds, 0 or greater, got '{}'",
+        "column '{}': must be milliseconds, 0 or greater, or empty, got '{}'",
+        "column '{}': {} is above {} {}; check both units",
+        "column '{}': {} is before the row above ({}); sort the requests by arrival",
+        "columns 'load_point' and 'id' must not be empty",
+        "columns 'ttft_ms' and 'e2e_ms': must be above 0 unless has_error is 1",
+        "no request below the header",
+        "no requests; is this a trace?",
+        "request {}: arrival_us {} is before the request above it ({}); sort the requests of a load point by arrival",
+        "request {}: id '{}' is already used by request {}; ids are unique",
+        "request {}: prefix_tokens {} exceeds prompt_tokens {}",
+        "request {}: ttft_ms {} is above e2e_ms {}; check both units",
+        "{}: column '{}' (or {}): missing; is this a request trace? {}",
+        "{}:{}: another number of cells than the header has",
+    ),
+    "means that cannot be are refused with the same words, joined to the name of the user's file elsewhere": (
+        "{}: {}: a mean of {} ms is not below {}, {} ms; are seconds and milliseconds mixed?",
+        "{}: {}: a mean of {} ms, but {} and the time between tokens leave {} ms for it; "
+        "are seconds and milliseconds mixed?",
+        "{}: {}: a mean of {} ms, but {} to {} are plausible; are seconds and milliseconds mixed?",
+    ),
+    "an arm is one file, so it speaks of 'its runs'": ("does not hold the load points of this run and configuration",),
+    "an unknown criterion is told once, with the nearest name": (
+        "no criterion or control '{}' in this hypothesis",
+        "no criterion or control '{}'; {}",
+    ),
+    "'row given twice'": (
+        "{}: line {}: gives {} a second time",
+        "{}: line {}: gives {} a second time; regenerate the report",
+    ),
+    "conclusions are read from verdict.json alone: 'is missing or concludes nothing'": (
+        "{} statuses and {} tables of criteria",
+    ),
+    "the same words in two parts": (
+        "{}{}: has a verdict but no {}; restore the file or regenerate the report (or remove the whole folder, if the "
+        "report is meant to go)",
+    ),
+}
+REPLACED = {message for messages_gone in GONE.values() for message in messages_gone}
+
+
+def strings(tree):
+    """Yield every string of a module that is no docstring, f-strings as templates, with its node."""
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, holders)]
+    skipped = {id(body[0].value) for body in bodies if body and isinstance(body[0], ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(part) for part in node.values}
+            yield node, "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node, node.value
+
+
+def told(tree):
+    """Return the nodes inside what tells a user something: raised, yielded or given to a refusal."""
+    tells = (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Raise, ast.Yield))
+        or (isinstance(node, ast.Call) and TELLS.search(ast.unparse(node.func).rpartition(".")[2]))
+    )
+    return {id(inner) for node in tells for inner in ast.walk(node)}
+
+
+def messages(*, told_only):
+    """Return the messages of all sources, blanks made uniform."""
+    found = set()
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        inside = told(tree) if told_only else set()
+        for node, text in strings(tree):
+            uniform = " ".join(text.split())
+            if len(re.findall(r"[A-Za-z]{2,}", uniform)) >= LEAST_WORDS and (not told_only or id(node) in inside):
+                found.add(uniform)
+    return found
+
+
+def known():
+    return GOLDEN.read_text(encoding="utf-8").splitlines()
+
+
+def test_every_message_is_still_there_or_says_what_became_of_it(update_golden):
+    written = messages(told_only=False)
+    if update_golden:
+        kept = {message for message in known() if message in written or message in REPLACED}
+        GOLDEN.write_text("\n".join(sorted(kept | messages(told_only=True))) + "\n", encoding="utf-8")
+    lost = [message for message in known() if message not in written and message not in REPLACED]
+    assert lost == []
+
+
+def test_what_is_said_to_be_replaced_is_really_gone():
+    written = messages(told_only=False)
+    assert [message for message in REPLACED if message in written or message not in known()] == []
+
+
+def test_the_catalogue_holds_the_messages_of_a_refusal():
+    assert len(known()) > 500
+    assert any("did you mean" in message for message in messages(told_only=False))
