@@ -1,9 +1,10 @@
 """How fast everything is: `python -m benchmarks [--long] [--only TEXT] [--runs N]`.
 
 Prints one line per command: medians of wall and processor seconds of whole processes, both divided by those of a fixed
-loop of plain Python that ran in between (so that machines can be compared), peak memory (32 MiB and less: of this program), and the
-seconds aimed at on an idle machine of two cores. Says whether the simulator ran compiled or from its sources. Commands
-run as from a shell, once unmeasured first, so that byte code is cached and the laboratory's files are up to date.
+loop of plain Python that ran in between (so that machines can be compared), peak memory (never less than this program's
+own), and the seconds aimed at on an idle machine of two cores. Says whether the simulator ran compiled or from its
+sources. Commands run as from a shell, once unmeasured first, so that byte code is cached and the laboratory's files are
+up to date.
 `--long` adds what takes minutes.
 """
 
