@@ -7,15 +7,13 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roofline_lab.files import write_text
-from roofline_lab.regression.comment import render, summary
-from roofline_lab.regression.difference import Comparison, compare
-from roofline_lab.regression.noise import Fate
-from roofline_lab.regression.reading import read_snapshot
-from roofline_lab.regression.sources import open_source, work_tree
 from simulator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from roofline_lab.regression.difference import Comparison
 
 EXIT_WORSE = 1
 # Half a percentage point: below what repeated measurements of one server agree to, and half of what reports print bold.
@@ -77,6 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
     ConfigError
         If an option is out of range, or a side cannot be read.
     """
+    from roofline_lab.regression.comment import render
+    from roofline_lab.regression.difference import compare
+    from roofline_lab.regression.reading import read_snapshot
+    from roofline_lab.regression.sources import open_source, work_tree
+
     threshold_pp: float = arguments.threshold_pp
     if not (math.isfinite(threshold_pp) and threshold_pp >= 0):
         raise ConfigError(f"--threshold-pp: must be 0 or greater, got {threshold_pp:g}")
@@ -90,6 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _deliver(text: str, found: Comparison, out: Path | None) -> None:
+    from roofline_lab.regression.comment import summary
+
     if out is None:
         sys.stdout.write(text)
         return
@@ -101,6 +106,8 @@ def _deliver(text: str, found: Comparison, out: Path | None) -> None:
 
 
 def _is_worse(found: Comparison) -> bool:
+    from roofline_lab.regression.noise import Fate
+
     return found.count(Fate.WORSE, Fate.LOST) > 0
 
 

@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from roofline_lab.predict.evaluate import Request, prepare, simulate_all
-from roofline_lab.report.evaluation import PAGE, files_of, incomplete, publish, refuse_taken, summary
 from simulator.errors import ConfigError
 
 EXIT_INCOMPLETE = 1
@@ -60,6 +58,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     ConfigError
         If an argument is wrong; nothing is then run or written.
     """
+    from roofline_lab.predict.evaluate import Request, prepare, simulate_all
+    from roofline_lab.report.evaluation import PAGE, files_of, incomplete, publish, refuse_taken, summary
+
     jobs = arguments.jobs if arguments.jobs is not None else os.cpu_count() or 1
     if jobs < 1:
         raise ConfigError(f"--jobs: must be 1 or greater, got {jobs}")

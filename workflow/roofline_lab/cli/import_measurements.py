@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from roofline_lab.ground_truth.reading import VOCABULARY_FILE
-from roofline_lab.importers import import_experiment, table
 from roofline_lab.importers.overrides import DEFAULT_HARDWARE, DEFAULT_WORKLOAD, Overrides
 from roofline_lab.importers.tools import tools
-from roofline_lab.importers.writing import Written
 from simulator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from roofline_lab.importers.writing import Written
 
 EPILOG = """examples:
   roofline-lab import guidellm results/ --out ground_truth/my-run
@@ -85,6 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _imported(arguments: argparse.Namespace) -> Sequence[Written]:
+    from roofline_lab.importers import import_experiment, table
+
     overrides = _overrides(arguments)
     if arguments.from_csv is not None:
         if arguments.tool or arguments.path:
@@ -118,6 +120,8 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
 
 
 def _next_step(written: Written, root: Path | None) -> str:
+    from roofline_lab.ground_truth.reading import VOCABULARY_FILE
+
     folder = written.folder.absolute().parent
     if (folder / VOCABULARY_FILE).is_file():
         return (

@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roofline_lab.formatting import table
-from roofline_lab.ground_truth.quality import flag_sentence
-from roofline_lab.importers.common import BothSides
-from roofline_lab.importers.inspection import Inspection, inspect
 from roofline_lab.importers.tools import tools
+
+if TYPE_CHECKING:
+    from roofline_lab.importers.common import BothSides
+    from roofline_lab.importers.inspection import Inspection
 
 EPILOG = """examples:
   roofline-lab inspect results/                       results of {tools}
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     ConfigError
         If a path holds nothing that is known, or it cannot be read.
     """
+    from roofline_lab.importers.inspection import inspect
+
     for path in arguments.paths:
         for inspection in inspect(path):
             sys.stdout.write("\n".join(_lines(inspection)) + "\n\n")
@@ -55,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _lines(shown: Inspection) -> Iterator[str]:
+    from roofline_lab.ground_truth.quality import flag_sentence
+
     yield shown.title
     yield ""
     yield _metrics(shown)

@@ -6,14 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roofline_lab.formatting import table
-from roofline_lab.lint.lint import RULES, run
-from roofline_lab.lint.rules import Result
-from roofline_lab.project import Project, load_project
 from simulator.errors import ConfigError
-from simulator.validation import suggest
+
+if TYPE_CHECKING:
+    from roofline_lab.lint.rules import Result
+    from roofline_lab.project import Project
 
 EXIT_BREACHES = 1
 EPILOG = """examples:
@@ -51,6 +51,9 @@ def lint(arguments: argparse.Namespace) -> int:
     ConfigError
         If a hypothesis does not exist, or the project does not load.
     """
+    from roofline_lab.lint.lint import RULES, run
+    from roofline_lab.project import load_project
+
     if arguments.rules:
         rows = [[rule.id, rule.checked.value, rule.statement] for rule in RULES]
         sys.stdout.write(table(["Rule", "Checked", "Asks for"], rows, left=3) + "\n")
@@ -67,6 +70,8 @@ def lint(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(project: Project, names: Sequence[str]) -> Sequence[str] | None:
+    from simulator.validation import suggest
+
     for name in names:
         if name not in project.names:
             raise ConfigError(f"unknown hypothesis '{name}'; {suggest(name, project.names)}")

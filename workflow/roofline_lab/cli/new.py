@@ -14,13 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from roofline_lab.files import packaged, write_text
-from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, SETS_FILE, load_experiment, load_set
-from roofline_lab.jobs.paths import NOT_REGENERATED, PAGES
 from simulator.errors import ConfigError
-from simulator.validation import read_yaml, suggest
 
 TEMPLATES = packaged("templates") / "new"
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -76,6 +71,9 @@ def new(arguments: argparse.Namespace) -> int:
     ConfigError
         If the id cannot be used or is taken, the set or the method is unknown, or this is no project.
     """
+    from roofline_lab.ground_truth.reading import SETS_FILE
+    from simulator.validation import suggest
+
     root: Path = arguments.root
     folder = root / "hypotheses" / arguments.id
     _refuse(root, arguments.id, folder)
@@ -121,6 +119,8 @@ def _refuse(root: Path, name: str, folder: Path) -> None:
 
 
 def _rules(root: Path) -> set[str]:
+    from roofline_lab.jobs.paths import NOT_REGENERATED, PAGES
+
     files = [root / "Snakefile", *sorted((root / "workflow" / "rules").glob("*.smk"))]
     return {
         *PAGES,
@@ -131,6 +131,9 @@ def _rules(root: Path) -> set[str]:
 
 def _measured(root: Path, name: str) -> tuple[str | None, list[str]]:
     """Return the content of the sets' file if it must gain a set, else None, and the workloads of the experiments."""
+    from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, SETS_FILE, load_experiment, load_set
+    from simulator.validation import read_yaml, suggest
+
     path, place = root / "ground_truth" / SETS_FILE, f"ground_truth/{SETS_FILE}"
     content = read_yaml(path)
     sets = content.get("sets") if isinstance(content, dict) else None
@@ -156,6 +159,8 @@ def _measured(root: Path, name: str) -> tuple[str | None, list[str]]:
 
 def _with_set(text: str, sets: dict[str, Any], name: str, place: str) -> str:
     """Return the sets' file with a set of one experiment below the others, and all else in it as it was."""
+    import yaml
+
     entry = f"  {name}:\n    title: Measurements of {name}\n    experiments:\n    - {name}\n"
     extended = text.rstrip() + "\n" + entry
     expected = {**sets, name: {"title": f"Measurements of {name}", "experiments": [name]}}

@@ -9,12 +9,6 @@ from typing import Any
 
 from roofline_lab.formatting import pct
 from roofline_lab.ground_truth.requests import FURTHER_COLUMNS, TRACE_COLUMNS
-from roofline_lab.predict.choose import FILE, load_option_sets
-from roofline_lab.predict.recording import load_recordings
-from roofline_lab.predict.replay import LATENCIES, score
-from roofline_lab.project import load_project
-from roofline_lab.report.replay import PAGE, provenance, publish, report_files
-from roofline_lab.report.replay_tables import failures, summaries
 
 DEFAULT_OUT = Path("results/replay")
 EPILOG = f"""examples:
@@ -26,7 +20,7 @@ EPILOG = f"""examples:
 A trace is CSV, plain or .gz, with the columns {", ".join(TRACE_COLUMNS)}
 and, if there, {", ".join(FURTHER_COLUMNS)}.
 Its name up to the first __ is the experiment in ground_truth/. docs/ground-truth.md explains the columns and the page;
-{FILE} names the options that are tried.
+configs/replay.yaml names the options that are tried.
 """
 
 
@@ -55,6 +49,13 @@ def replay(arguments: argparse.Namespace) -> int:
     ConfigError
         If a trace cannot be read or belongs to no experiment; nothing is written then.
     """
+    from roofline_lab.predict.choose import load_option_sets
+    from roofline_lab.predict.recording import load_recordings
+    from roofline_lab.predict.replay import LATENCIES, score
+    from roofline_lab.project import load_project
+    from roofline_lab.report.replay import PAGE, provenance, publish, report_files
+    from roofline_lab.report.replay_tables import failures, summaries
+
     project = load_project(arguments.root)
     option_sets = load_option_sets(project)
     recordings = load_recordings(project.root, arguments.traces, arguments.experiment)
