@@ -17,6 +17,7 @@ from roofline_lab.report.findings import render_report
 from roofline_lab.report.results import build_report
 from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError
+from simulator.steptime.options import parse_options
 from tests.roofline_lab.builders import ROOT
 
 DEFINITIONS = "h21_tpot_with_tpot"
@@ -88,6 +89,15 @@ def test_a_base_gives_what_a_method_leaves_open_and_a_method_overrides_it(projec
     arm = arms_of(project.load(), DEFINITIONS)["unlike"]
     assert arm.rules.client.request_us == 6000
     assert arm.rules.definitions["tpot_mean"].predicted == "itl_ratio_of_means"
+
+
+def test_an_option_that_is_stated_as_its_default_leaves_what_an_arm_is_known_by(lab):
+    """So a new option, which every arm has at its default, changes no record of a committed report."""
+    arm = lab.arms(DEFINITIONS, METHOD)[0]
+    stated = dataclasses.replace(arm, steptime=parse_options(arm.steptime.model_dump(mode="json"), source="test"))
+    assert stated.departures == arm.departures
+    assert set(arm.departures) < set(arm.server_configuration)
+    assert arm.departures["family"] == arm.steptime.family
 
 
 def test_a_digest_changes_with_a_rule(lab):

@@ -10,7 +10,7 @@ import pytest
 
 from roofline_lab.predict.choose import load_option_sets
 from roofline_lab.predict.recording import load_recordings
-from roofline_lab.predict.replay import Sample, score, simulate
+from roofline_lab.predict.replay import Sample, score, serve_again
 from roofline_lab.report.replay_tables import by_set, in_common, numbers_text, summary
 from simulator.errors import UnsupportedError
 from simulator.request_times import MetricOptions, e2e_us, ttft_us
@@ -35,7 +35,7 @@ def as_simulated(toy_run, lab, options, rows, factor=1.0, offset_ms=0.0, **keys)
     toy_run.measured(rows, **keys)
     (recording,) = load_recordings(toy_run.root, [toy_run.traces])
     seen = MetricOptions(client_offset_us=round(offset_ms * US_PER_MS))
-    results = simulate(lab, recording, options).draws[0].requests
+    results = serve_again(lab, recording, options).draws[0].requests
     for row, request in zip(rows, results, strict=True):
         row |= {
             "ttft_ms": factor * ttft_us(request, seen) / US_PER_MS,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roofline_lab.residuals.ranking import Resampling, error_with, mape, ranked_terms
+from roofline_lab.residuals.ranking import Resampling, error_with, mean_error_pct, ranked_terms
 from roofline_lab.residuals.record import Figure
 from roofline_lab.residuals.terms import BY_NAME, TERMS, Term
 from roofline_lab.residuals.words import constant_text
@@ -258,4 +258,4 @@ def test_a_term_that_does_not_act_on_a_metric_leaves_its_error_to_the_last_bit(s
     residuals = with_missing("request", 9000.0, noise_pct=noise)
     for suggestion in ranked_terms(residuals, "ttft", resampling=QUICK):
         if suggestion.term.name in ("request", "prompt_token", "queue"):
-            assert error_with(residuals, "itl", suggestion) == mape(residuals, "itl")
+            assert error_with(residuals, "itl", suggestion) == mean_error_pct(residuals, "itl")

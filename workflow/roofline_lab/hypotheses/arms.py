@@ -46,8 +46,20 @@ class Arm:
     @property
     def server_configuration(self) -> dict[str, Any]:
         """The part of it that says how the server runs."""
-        engine = {f"{ENGINE_KEY}.{key}": value for key, value in self.engine.items()}
-        return _flat(self.steptime.model_dump(mode="json")) | engine
+        return _flat(self.steptime.model_dump(mode="json")) | self._engine
+
+    @property
+    def departures(self) -> dict[str, Any]:
+        """The options of the server that differ from their defaults, and the family.
+
+        What an arm is known by: an option added with a default that changes nothing leaves it as it was.
+        """
+        chosen = self.steptime.model_dump(mode="json", exclude_defaults=True)
+        return _flat({**chosen, "family": self.steptime.family}) | self._engine
+
+    @property
+    def _engine(self) -> dict[str, Any]:
+        return {f"{ENGINE_KEY}.{key}": value for key, value in self.engine.items()}
 
 
 def resolve_arm(spec: Hypothesis, method: Method, arm: str, value: float | None = None) -> Arm:
@@ -72,8 +84,8 @@ def resolve_arm(spec: Hypothesis, method: Method, arm: str, value: float | None 
 
 def digest(method: Method, arm: Arm) -> str:
     """Return a hash of everything that decides what a run of the arm predicts and is compared with."""
-    rules = (arm.rules or method).model_dump(mode="json", include=set(RULES), exclude_none=True)
-    return digest_of({"arm": arm.server_configuration, "method": rules})
+    rules = (arm.rules or method).model_dump(mode="json", include=set(RULES), exclude_defaults=True)
+    return digest_of({"arm": arm.departures, "method": rules})
 
 
 def _rules(spec: Hypothesis, method: Method, arm: str, source: str) -> Rules:

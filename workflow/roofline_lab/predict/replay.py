@@ -126,13 +126,13 @@ def score(
 
 def _replayed(project: Project, recording: Recording, options: OptionSet) -> list[StageScore]:
     try:
-        prediction = simulate(project, recording, options)
+        prediction = serve_again(project, recording, options)
     except UnsupportedError as error:
         return [StageScore(stage, options, {}, {}, failure=str(error)) for stage in recording.stages]
     return [_scored(stage, options, prediction) for stage in recording.stages]
 
 
-def simulate(project: Project, recording: Recording, options: OptionSet) -> Prediction:
+def serve_again(project: Project, recording: Recording, options: OptionSet) -> Prediction:
     """Return what these options say of the requests of one recording, in order of arrival.
 
     Raises

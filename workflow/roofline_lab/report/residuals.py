@@ -16,7 +16,7 @@ from roofline_lab.project import Project
 from roofline_lab.report.plots import DOT, EDGE, GRID, SMALL, document, line, linear_ticks, text, turned
 from roofline_lab.residuals.analysis import SHOWN_TERMS, Analysis, analysed
 from roofline_lab.residuals.drivers import DRIVERS, Driver, correlation, groups, pairs, varies
-from roofline_lab.residuals.ranking import DEFAULT, Resampling, Suggestion, error_with, mape, ranked_terms
+from roofline_lab.residuals.ranking import DEFAULT, Resampling, Suggestion, error_with, mean_error_pct, ranked_terms
 from roofline_lab.residuals.record import LABELS, METRICS, Residual, scored, unscored
 from roofline_lab.residuals.terms import TERMS
 from roofline_lab.residuals.words import constant_text, interval_text, listed, sentence, suggestion_text
@@ -140,7 +140,7 @@ def _made_worse(residuals: Sequence[Residual], suggestion: Suggestion, others: S
     """Return the other metrics, in words, whose error the constant would raise."""
     found = []
     for other in others:
-        now, then = mape(residuals, other), error_with(residuals, other, suggestion)
+        now, then = mean_error_pct(residuals, other), error_with(residuals, other, suggestion)
         if now is not None and then is not None and then > now * (1 + ROUNDING):
             found.append(f"{LABELS[other]} ({pct(now)} to {pct(then)})")
     return found

@@ -156,7 +156,7 @@ def ranked_terms(
     return (*best, *tied[1:], *(one for one in tried if isinstance(one, Suggestion)))
 
 
-def mape(residuals: Iterable[Residual], metric: str) -> float | None:
+def mean_error_pct(residuals: Iterable[Residual], metric: str) -> float | None:
     """Return the mean absolute error of a metric, in percent; None where it has no residual."""
     chosen = scored(residuals, metric)
     return mean([abs(one.figure(metric).relative) for one in chosen]) * PERCENT if chosen else None

@@ -69,7 +69,7 @@ def arm_digests(catalog: Catalog, spec: SyntheticHypothesis, method: str) -> dic
     """Return a content hash of everything one arm's rows depend on beside code and kernels."""
     rest = spec.model_dump(mode="json", include={"setup", "sweeps", "columns"}, by_alias=True)
     return {
-        arm.name: digest_of({"arm": arm.configuration, "method": method, "tables": catalog.tables_hash, **rest})
+        arm.name: digest_of({"arm": arm.departures, "method": method, "tables": catalog.tables_hash, **rest})
         for arm in resolve_arms(spec, method)
     }
 
