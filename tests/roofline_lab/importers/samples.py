@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
 
 import yaml
 
+from roofline_lab.ground_truth.experiment import Tool
 from simulator.metrics import mean, percentile
 
 START_S = 1_768_918_269.0
@@ -254,3 +258,127 @@ class AsWritten:
         self.tensor_parallel = content["tensor_parallel"] if found.tensor_parallel_stated else None
         self.workload_name = self.workload["name"]
         self.conversions, self.both_sides = found.conversions, found.both_sides
+
+
+# --- the tools, as the tests that hold for all of them need them ----------------------------------
+
+LARGE_MB = 40
+LARGE_REQUESTS = 4000
+TEXT = "lorem ipsum "
+REPEATED = LARGE_MB * 1_000_000 // LARGE_REQUESTS // len(TEXT)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Sound results of one tool, and what is expected of its reader.
+
+    Attributes
+    ----------
+    write
+        Writes results into a folder.
+    write_requests
+        Writes results with more than five single requests, and returns the file that holds them.
+    write_large
+        Writes results with `LARGE_REQUESTS` single requests entry by entry, and returns the file of `LARGE_MB` MB.
+    file
+        The main file in the folder.
+    document
+        What the main file may hold: short, with all that the reader looks at.
+    not_ours
+        Part of the message for a main file that holds an empty object.
+    beside
+        What has to lie beside the main file, content by name.
+    file_is_enough
+        Whether the main file can be imported alone.
+    """
+
+    write: Callable[[Path], object]
+    write_requests: Callable[[Path], Path]
+    write_large: Callable[[Path], Path]
+    file: str
+    document: Any
+    not_ours: str
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    file_is_enough: bool = True
+
+
+def tool_word(tool):
+    """Return what the experiments of a tool say of it: its name, if the format has a word for it."""
+    return tool if tool in get_args(Tool) else "other"
+
+
+def write_entries(path, before, entries, after):
+    """Write a JSON file whose entries need not fit into memory together."""
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(before)
+        for position, entry in enumerate(entries):
+            stream.write(("," if position else "") + json.dumps(entry))
+        stream.write(after)
+    return path
+
+
+def write_into_list(path, content, key, entries):
+    """Write a JSON file with `entries` in the one empty list that has this key."""
+    before, after = json.dumps(content).split(f'"{key}": []', 1)
+    return write_entries(path, f'{before}"{key}": [', entries, "]" + after)
+
+
+def large_guidellm(folder):
+    requests = sent(LARGE_REQUESTS)
+    benchmark = guidellm_benchmark(requests, {"type_": "constant", "rate": 1.0}, recorded=0)
+    entries = ({**guidellm_request(*one), "output": TEXT * REPEATED} for one in enumerate(requests))
+    path = write_guidellm(folder) / "benchmarks.json"
+    return write_into_list(path, guidellm_report([benchmark]), "successful", entries)
+
+
+def requests_of_inference_perf(folder, requests, stages=None):
+    path = write_inference_perf(folder, stages) / "results" / "per_request_lifecycle_metrics.json"
+    return write_entries(path, "[", requests, "]")
+
+
+def large_inference_perf(folder):
+    requests = pooled(LARGE_REQUESTS)
+    # What fills such a file are times of tokens, not texts.
+    later = [9999.0 + 0.000001 * position for position in range(REPEATED)]
+
+    def with_times(info):
+        return info | {"output_token_times": [*info["output_token_times"], *later]}
+
+    entries = (one | {"info": with_times(one["info"])} for one in per_request(requests))
+    return requests_of_inference_perf(folder, entries, [inference_perf_stage(requests, 40)])
+
+
+def large_vllm(folder):
+    requests = sent(LARGE_REQUESTS)
+    content = vllm_result(requests, detailed=True, generated_texts=[])
+    return write_into_list(write_vllm(folder), content, "generated_texts", (TEXT * REPEATED for _ in requests))
+
+
+SAMPLES = {
+    "guidellm": Sample(
+        write=write_guidellm,
+        write_requests=lambda folder: write_guidellm(folder) / "benchmarks.json",
+        write_large=large_guidellm,
+        file="benchmarks.json",
+        document=guidellm_report([guidellm_benchmark(sent(count=5), {"type_": "constant", "rate": 1.0})]),
+        not_ours="not a GuideLLM report",
+    ),
+    "inference-perf": Sample(
+        write=write_inference_perf,
+        write_requests=lambda folder: requests_of_inference_perf(folder, per_request(pooled())),
+        write_large=large_inference_perf,
+        file="results/stage_0_lifecycle_metrics.json",
+        document=inference_perf_stage(pooled(count=20, prompts=4), 40),
+        not_ours="is this a stage report of inference-perf",
+        beside={"results/config.yaml": inference_perf_config()},
+        file_is_enough=False,
+    ),
+    "vllm-bench": Sample(
+        write=write_vllm,
+        write_requests=lambda folder: write_vllm(folder, vllm_result(sent(), detailed=True)),
+        write_large=large_vllm,
+        file="result.json",
+        document=vllm_result(sent(count=5), detailed=True),
+        not_ours="is this a result that vllm bench serve",
+    ),
+}

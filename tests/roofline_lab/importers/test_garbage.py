@@ -20,16 +20,7 @@ from roofline_lab.importers.overrides import Overrides
 from roofline_lab.importers.table import COLUMNS
 from roofline_lab.importers.table import read as read_csv
 from simulator.errors import ConfigError
-from tests.roofline_lab.importers.samples import (
-    guidellm_benchmark,
-    guidellm_report,
-    inference_perf_config,
-    inference_perf_stage,
-    per_request,
-    pooled,
-    sent,
-    vllm_result,
-)
+from tests.roofline_lab.importers.samples import SAMPLES, inference_perf_config, per_request, pooled, tool_word
 from tests.roofline_lab.importers.test_table import ROW, table
 
 EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -64,19 +55,6 @@ SCALARS = st.sampled_from(
         "9" * 5000,
     ]
 )
-
-SMALL = sent(count=5)
-POOL = pooled(count=20, prompts=4)
-DOCUMENTS = {
-    "guidellm": guidellm_report([guidellm_benchmark(SMALL, {"type_": "constant", "rate": 1.0})]),
-    "inference-perf": inference_perf_stage(POOL, 40),
-    "vllm-bench": vllm_result(SMALL, detailed=True),
-}
-FILES = {
-    "guidellm": "benchmarks.json",
-    "inference-perf": "results/stage_0_lifecycle_metrics.json",
-    "vllm-bench": "result.json",
-}
 
 
 def places(value, place=()):
@@ -119,52 +97,59 @@ def attempt(project, tool, folder):
 
 
 def folder_of(tmp_path, tool):
+    """Return a folder with all that has to lie beside the main file of a tool."""
     folder = tmp_path / tool
-    (folder / "results").mkdir(parents=True, exist_ok=True)
-    if tool == "inference-perf":
-        (folder / "results" / "config.yaml").write_text(yaml.safe_dump(inference_perf_config()), encoding="utf-8")
+    (folder / SAMPLES[tool].file).parent.mkdir(parents=True, exist_ok=True)
+    for name, content in SAMPLES[tool].beside.items():
+        (folder / name).write_text(yaml.safe_dump(content), encoding="utf-8")
     return folder
 
 
-@pytest.mark.parametrize("tool", sorted(DOCUMENTS))
-def test_the_undamaged_documents_are_imported(project, tmp_path, tool):
+def with_document(tmp_path, tool):
+    """Return a folder with sound results of a tool."""
     folder = folder_of(tmp_path, tool)
-    (folder / FILES[tool]).write_text(json.dumps(DOCUMENTS[tool]), encoding="utf-8")
+    (folder / SAMPLES[tool].file).write_text(json.dumps(SAMPLES[tool].document), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("tool", sorted(SAMPLES))
+def test_the_undamaged_documents_are_imported(project, tmp_path, tool):
+    folder = with_document(tmp_path, tool)
     names = Overrides(model="llama-2-7b-hf")
-    assert import_experiment(tool, folder, project / "ground_truth" / "mine", names).experiment.tool == tool
+    assert import_experiment(tool, folder, project / "ground_truth" / "mine", names).experiment.tool == tool_word(tool)
 
 
-@pytest.mark.parametrize("tool", sorted(DOCUMENTS))
+@pytest.mark.parametrize("tool", sorted(SAMPLES))
 @given(data=st.data())
 @EXAMPLES
 def test_a_document_with_one_wrong_value_is_imported_or_refused(project, tmp_path, tool, data):
-    document = DOCUMENTS[tool]
+    document = SAMPLES[tool].document
     place = data.draw(st.sampled_from(sorted(places(document), key=str)))
     replacement = data.draw(SCALARS | st.just(KeyError)) if place else data.draw(SCALARS)
     folder = folder_of(tmp_path, tool)
-    (folder / FILES[tool]).write_text(json.dumps(damaged(document, place, replacement)), encoding="utf-8")
+    (folder / SAMPLES[tool].file).write_text(json.dumps(damaged(document, place, replacement)), encoding="utf-8")
     attempt(project, tool, folder)
 
 
-@pytest.mark.parametrize("tool", sorted(DOCUMENTS))
+@pytest.mark.parametrize("tool", sorted(SAMPLES))
 @given(data=st.data())
 @EXAMPLES
 def test_a_truncated_document_is_refused(project, tmp_path, tool, data):
-    text = json.dumps(DOCUMENTS[tool])
+    text = json.dumps(SAMPLES[tool].document)
     end = data.draw(st.integers(0, len(text) - 1))
     folder = folder_of(tmp_path, tool)
-    (folder / FILES[tool]).write_text(text[:end], encoding="utf-8")
+    (folder / SAMPLES[tool].file).write_text(text[:end], encoding="utf-8")
     with pytest.raises(ConfigError):
         import_experiment(tool, folder, project / "ground_truth" / "mine")
     assert not (project / "ground_truth" / "mine").exists()
 
 
-@pytest.mark.parametrize("tool", sorted(DOCUMENTS))
+@pytest.mark.parametrize("tool", sorted(SAMPLES))
 @given(content=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 @EXAMPLES
 def test_bytes_that_are_no_result_are_refused(project, tmp_path, tool, content):
     folder = folder_of(tmp_path, tool)
-    (folder / FILES[tool]).write_bytes(content)
+    (folder / SAMPLES[tool].file).write_bytes(content)
     with pytest.raises(ConfigError):
         import_experiment(tool, folder, project / "ground_truth" / "mine")
 
@@ -175,8 +160,7 @@ def test_a_profile_with_one_wrong_value_is_used_or_refused(project, tmp_path, da
     config = inference_perf_config()
     place = data.draw(st.sampled_from(sorted(places(config), key=str)))
     replacement = data.draw(SCALARS | st.just(KeyError)) if place else data.draw(SCALARS)
-    folder = folder_of(tmp_path, "inference-perf")
-    (folder / FILES["inference-perf"]).write_text(json.dumps(DOCUMENTS["inference-perf"]), encoding="utf-8")
+    folder = with_document(tmp_path, "inference-perf")
     wrong = json.dumps(damaged(config, place, replacement))  # JSON is YAML
     (folder / "results" / "config.yaml").write_text(wrong, encoding="utf-8")
     (folder / "profile.yaml").write_text(wrong, encoding="utf-8")
@@ -186,11 +170,10 @@ def test_a_profile_with_one_wrong_value_is_used_or_refused(project, tmp_path, da
 @given(data=st.data())
 @EXAMPLES
 def test_single_requests_with_one_wrong_value_are_used_or_refused(project, tmp_path, data):
-    content = per_request(POOL)
+    content = per_request(pooled(count=20, prompts=4))
     place = data.draw(st.sampled_from(sorted(places(content[:3]), key=str)))
     replacement = data.draw(SCALARS | st.just(KeyError)) if place else data.draw(SCALARS)
-    folder = folder_of(tmp_path, "inference-perf")
-    (folder / FILES["inference-perf"]).write_text(json.dumps(DOCUMENTS["inference-perf"]), encoding="utf-8")
+    folder = with_document(tmp_path, "inference-perf")
     path = folder / "results" / "per_request_lifecycle_metrics.json"
     path.write_text(json.dumps(damaged(content, place, replacement)), encoding="utf-8")
     attempt(project, "inference-perf", folder)
@@ -200,8 +183,7 @@ def test_single_requests_with_one_wrong_value_are_used_or_refused(project, tmp_p
 @given(content=st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
 @EXAMPLES
 def test_garbage_beside_a_report_is_ignored_or_refused(project, tmp_path, name, content):
-    folder = folder_of(tmp_path, "guidellm")
-    (folder / FILES["guidellm"]).write_text(json.dumps(DOCUMENTS["guidellm"]), encoding="utf-8")
+    folder = with_document(tmp_path, "guidellm")
     for text in ("exp-config.yaml", "profile.yaml", "vllm.log", "traces.jsonl"):
         (folder / text).unlink(missing_ok=True)
     (folder / name).write_bytes(content)

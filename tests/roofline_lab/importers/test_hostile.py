@@ -19,33 +19,26 @@ from roofline_lab.importers.table import read as read_table
 from simulator.errors import ConfigError
 from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.importers.samples import (
+    LARGE_MB,
+    LARGE_REQUESTS,
+    SAMPLES,
     guidellm_benchmark,
     guidellm_report,
-    guidellm_request,
-    inference_perf_config,
-    inference_perf_stage,
-    per_request,
-    pooled,
     sent,
+    tool_word,
     vllm_result,
     write_guidellm,
-    write_inference_perf,
     write_vllm,
 )
 from tests.roofline_lab.importers.test_table import ROW, table
 
-FILES = {
-    "guidellm": "benchmarks.json",
-    "inference-perf": "results/stage_0_lifecycle_metrics.json",
-    "vllm-bench": "result.json",
-}
-TOOLS = sorted(FILES)
+TOOLS = sorted(SAMPLES)
 
 
 def written(folder, tool):
     """Write a sound result of a tool and return its main file."""
-    {"guidellm": write_guidellm, "inference-perf": write_inference_perf, "vllm-bench": write_vllm}[tool](folder)
-    return folder / FILES[tool]
+    SAMPLES[tool].write(folder)
+    return folder / SAMPLES[tool].file
 
 
 def state(project):
@@ -75,7 +68,9 @@ def as_windows(content):
 def test_the_same_content_in_another_shape_is_imported(project, tmp_path, tool, change):
     file = written(tmp_path / "in", tool)
     file.write_bytes(change(file.read_bytes()))
-    assert import_experiment(tool, tmp_path / "in", project / "ground_truth" / "mine").experiment.tool == tool
+    assert import_experiment(tool, tmp_path / "in", project / "ground_truth" / "mine").experiment.tool == tool_word(
+        tool
+    )
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -83,7 +78,9 @@ def test_a_compressed_file_is_found_by_its_name(project, tmp_path, tool):
     file = written(tmp_path / "in", tool)
     (file.parent / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
     file.unlink()
-    assert import_experiment(tool, tmp_path / "in", project / "ground_truth" / "mine").experiment.tool == tool
+    assert import_experiment(tool, tmp_path / "in", project / "ground_truth" / "mine").experiment.tool == tool_word(
+        tool
+    )
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -110,10 +107,7 @@ def test_ids_in_any_alphabet_are_kept(project, tmp_path):
     ("content", "expected"),
     [
         (b"", "is the file complete?"),
-        (
-            b"{}",
-            "not a GuideLLM report|is this a stage report of inference-perf|is this a result that vllm bench serve",
-        ),
+        (b"{}", None),
         (b'{"a": 1, "a": 2}', "the key 'a' is given twice"),
         ('{"a": 1}'.encode("utf-16"), "save the file as UTF-8"),
         (gzip.compress(b'{"a": 1}' * 99, mtime=0)[:-12], "cannot be read: Compressed file ended"),
@@ -127,7 +121,7 @@ def test_a_file_of_something_else_is_one_message(project, tmp_path, capsys, tool
     file.write_bytes(content)
     text = message(project, tool, tmp_path / "in", capsys)
     assert str(file) in text
-    assert any(one in text for one in expected.split("|"))
+    assert (expected or SAMPLES[tool].not_ours) in text
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -165,14 +159,12 @@ def test_a_file_nobody_may_read_is_one_message(project, tmp_path, capsys, tool, 
             raise PermissionError(13, "Permission denied", str(path))
         return is_file(path, *arguments, **options)
 
+    given = file if SAMPLES[tool].file_is_enough else tmp_path / "in"
     for name in ("open", "is_file"):
         with monkeypatch.context() as patch:
             patch.setattr(Path, name, refused)
             out = str(project / "ground_truth" / "mine")
-            assert main(["import", tool, str(file if tool != "inference-perf" else tmp_path / "in"), "--out", out]) in (
-                0,
-                EXIT_FAILURE,
-            )
+            assert main(["import", tool, str(given), "--out", out]) in (0, EXIT_FAILURE)
             assert "Traceback" not in capsys.readouterr().err
         shutil.rmtree(out, ignore_errors=True)
 
@@ -293,57 +285,12 @@ def test_a_compressed_table_is_read(tmp_path):
 
 # What a process that imports may need: measured are 60 to 64, most of it interpreter and libraries.
 ALLOWED_MIB = 90
-LARGE_MB = 40
-REQUESTS = 4000
-
-
-def with_texts(stream, before, after, entries):
-    stream.write(before)
-    for position, entry in enumerate(entries):
-        stream.write(("," if position else "") + json.dumps(entry))
-    stream.write(after)
-
-
-def with_times(info, later):
-    return {**info, "output_token_times": [*info["output_token_times"], *later]}
-
-
-def large(folder, tool):
-    """Write a sound result of tens of megabytes, entry by entry."""
-    text = "lorem ipsum " * (LARGE_MB * 1_000_000 // REQUESTS // 12)
-    file = written(folder, tool)
-    requests = sent(REQUESTS)
-    if tool == "guidellm":
-        benchmark = guidellm_benchmark(requests, {"type_": "constant", "rate": 1.0}, recorded=0)
-        before, after = json.dumps(guidellm_report([benchmark])).split('"successful": []', 1)
-        entries = ({**guidellm_request(*request), "output": text} for request in enumerate(requests))
-        before, after = before + '"successful": [', "]" + after
-    elif tool == "vllm-bench":
-        before, after = json.dumps({**vllm_result(requests, detailed=True), "generated_texts": []}).split("[]", 1)
-        entries = (text for _ in requests)
-        before, after = before + "[", "]" + after
-    else:
-        requests = pooled(REQUESTS)
-        later = [9999.0 + 0.000001 * position for position in range(LARGE_MB * 1_000_000 // REQUESTS // 12)]
-        write_inference_perf(folder, [inference_perf_stage(requests, 40)], inference_perf_config())
-        file = folder / "results" / "per_request_lifecycle_metrics.json"
-        before, after = "[", "]"
-        # What fills such a file are times of tokens, not texts.
-        entries = ({**one, "info": with_times(one["info"], later)} for one in per_request(requests))
-    with file.open("w", encoding="utf-8") as stream:
-        with_texts(stream, before, after, entries)
-    return file
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_more_single_requests_than_fit_are_refused(project, tmp_path, capsys, monkeypatch, tool):
     monkeypatch.setattr(recorded_requests, "MAX_RECORDED", 5)
-    file = written(tmp_path / "in", tool)
-    if tool == "vllm-bench":
-        write_vllm(tmp_path / "in", vllm_result(sent(), detailed=True))
-    elif tool == "inference-perf":
-        file = file.parent / "per_request_lifecycle_metrics.json"
-        file.write_text(json.dumps(per_request(pooled())), encoding="utf-8")
+    file = SAMPLES[tool].write_requests(tmp_path / "in")
     text = message(project, tool, tmp_path / "in", capsys)
     assert str(file) in text
     assert "more than 5 single requests; import the run in parts, or without its requests" in text
@@ -352,13 +299,13 @@ def test_more_single_requests_than_fit_are_refused(project, tmp_path, capsys, mo
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of one program")
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_file_of_many_megabytes_is_imported_in_bounded_memory(project, tmp_path, tool):
-    file = large(tmp_path / "in", tool)
+    file = SAMPLES[tool].write_large(tmp_path / "in")
     assert file.stat().st_size > LARGE_MB * 900_000
     out = project / "ground_truth" / "mine"
     command = [sys.executable, "-c", LIMITED, str(ALLOWED_MIB), "import", tool, str(tmp_path / "in"), "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert len((out / "requests.csv").read_text(encoding="utf-8").splitlines()) == REQUESTS + 1
+    assert len((out / "requests.csv").read_text(encoding="utf-8").splitlines()) == LARGE_REQUESTS + 1
 
 
 # Runs the command and fails where it needed more memory than it may. The kernel's own high-water mark is

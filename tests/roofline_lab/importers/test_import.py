@@ -18,6 +18,7 @@ from simulator.errors import ConfigError
 from simulator.workload.arrivals import Poisson
 from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.importers.samples import (
+    SAMPLES,
     guidellm_benchmark,
     guidellm_report,
     inference_perf_stage,
@@ -142,7 +143,7 @@ def test_a_table_is_imported_as_a_whole(project, shared_dir):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["guidellm"], "give a tool (guidellm, inference-perf, vllm-bench) and its path"),
+        (["guidellm"], f"give a tool ({', '.join(tools())}) and its path"),
         (["guidellm", "x", "--from-csv", "y"], "--from-csv stands instead of a tool"),
         (["guidellm", "x", "--client-offset-ms", "-1"], "--client-offset-ms: must be 0 or greater"),
         (["guidellm", "x", "--client-offset-ms", "nan"], "--client-offset-ms: must be 0 or greater"),
@@ -211,8 +212,10 @@ def test_a_bad_id_is_refused_and_leaves_nothing_behind(project, tmp_path):
     assert left_over(project) == []
 
 
-def test_every_reader_has_its_command():
-    assert set(tools()) == {"guidellm", "inference-perf", "vllm-bench"}
+@pytest.mark.parametrize("tool", sorted(SAMPLES))
+def test_every_reader_has_its_command(project, tmp_path, tool):
+    SAMPLES[tool].write(tmp_path / "results")
+    assert run(tool, tmp_path / "results", "--out", project / "ground_truth" / "mine") == 0
 
 
 def test_a_person_may_edit_what_was_written(project, tmp_path):

@@ -12,12 +12,12 @@ from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.importers.inspection import EXPERIMENT, TABLE, TRACE, inspect, kind_of
 from roofline_lab.importers.tools import tools
 from tests.roofline_lab.importers.samples import (
+    SAMPLES,
     guidellm_benchmark,
     guidellm_report,
     sent,
     vllm_result,
     write_guidellm,
-    write_inference_perf,
     write_vllm,
 )
 from tests.roofline_lab.importers.test_table import ROW, table
@@ -91,18 +91,18 @@ def test_a_sweep_that_has_no_pool_is_not_said_to_have_one(shared_dir):
 
 
 def test_every_kind_is_recognised_by_its_content(tmp_path, project):
+    for tool, sample in SAMPLES.items():
+        sample.write(tmp_path / tool)
     paths = {
-        "guidellm": write_guidellm(tmp_path / "a"),
-        "inference-perf": write_inference_perf(tmp_path / "b"),
-        "vllm-bench": write_vllm(tmp_path / "c"),
+        **{tool: tmp_path / tool for tool in SAMPLES},
         TRACE: trace(tmp_path / "d.csv"),
         TABLE: table(tmp_path, ROW),
         EXPERIMENT: project / "ground_truth" / "jan30-llama2-7b-tp1-chatsweep",
     }
     assert {kind: kind_of(path) for kind, path in paths.items()} == {kind: kind for kind in paths}
-    assert set(tools()) < set(paths)
-    assert kind_of(tmp_path / "a" / "benchmarks.json") == "guidellm"
-    assert kind_of(tmp_path / "b" / "results" / "stage_0_lifecycle_metrics.json") == "inference-perf"
+    assert {tool: kind_of(tmp_path / tool / sample.file) for tool, sample in SAMPLES.items()} == {
+        tool: tool for tool in SAMPLES
+    }
 
 
 def test_an_experiment_of_the_project_shows_its_flags(project, capsys):
@@ -133,7 +133,7 @@ def test_nothing_is_written_next_to_what_is_looked_at(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("x.json", json.dumps({"hello": 1}), "nothing that is known; give results of guidellm"),
+        ("x.json", json.dumps({"hello": 1}), f"nothing that is known; give results of {', '.join(tools())}"),
         ("x.json", "{", "not valid JSON"),
         ("x.txt", "hello", "not valid JSON"),
         ("x.csv", "a,b\n1,2\n", "is this a request trace?"),

@@ -10,7 +10,7 @@ from roofline_lab import importers
 from roofline_lab.cli.main import EXIT_FAILURE, main
 from roofline_lab.ground_truth.reading import load_experiment
 from roofline_lab.importers.tools import tools
-from tests.roofline_lab.importers.samples import write_vllm
+from tests.roofline_lab.importers.samples import SAMPLES, write_vllm
 
 MADE_UP = '''
 """Results of a made-up load generator: one JSON object, one load point."""
@@ -69,8 +69,12 @@ def made_up(tmp_path, monkeypatch):
     tools.cache_clear()
 
 
+def test_every_tool_has_a_sample_that_the_tests_of_all_tools_use():
+    assert set(SAMPLES) == set(tools())
+
+
 def test_a_file_in_the_folder_is_a_tool(made_up):
-    assert set(tools()) == {"guidellm", "inference-perf", "made-up", "vllm-bench"}
+    assert set(tools()) == {*SAMPLES, "made-up"}
 
 
 def test_a_new_tool_is_imported_and_named_by_its_version(made_up, project):
@@ -89,10 +93,11 @@ def test_a_new_tool_is_recognised_by_its_marks_as_a_file_and_in_a_folder(made_up
 
 def test_the_help_and_every_message_name_a_new_tool(made_up, project, tmp_path, capsys):
     assert main(["import", "--help"]) == 0
-    assert "{guidellm,inference-perf,made-up,vllm-bench}" in capsys.readouterr().out
+    names = sorted([*SAMPLES, "made-up"])
+    assert f"{{{','.join(names)}}}" in capsys.readouterr().out
     (tmp_path / "x.json").write_text("{}", encoding="utf-8")
     assert main(["inspect", str(tmp_path / "x.json")]) == EXIT_FAILURE
-    assert "give results of guidellm, inference-perf, made-up, vllm-bench" in capsys.readouterr().err
+    assert f"give results of {', '.join(names)}" in capsys.readouterr().err
     out = str(project / "ground_truth" / "mine")
     assert main(["import", "vllm-bench", str(made_up), "--out", out]) == EXIT_FAILURE
     assert "this is a file of made-up, not of vllm-bench; use: import made-up PATH" in capsys.readouterr().err
