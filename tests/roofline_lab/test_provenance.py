@@ -107,7 +107,7 @@ def test_the_inputs_of_a_run_are_its_own_measurement_model_gpu_and_recorded_leng
 def test_every_source_of_the_simulator_and_the_laboratory_is_hashed():
     simulator = {path.relative_to(ROOT).as_posix() for path in provenance.simulator_sources(ROOT)}
     assert {"simulator/metrics.py", "simulator/engine/loop.py", "simulator/workload/lengths.py"} <= simulator
-    laboratory = {path.relative_to(ROOT).as_posix() for path in provenance.laboratory_sources(ROOT)}
+    laboratory = {path.relative_to(ROOT).as_posix() for path in provenance.lab_sources(ROOT)}
     assert {"workflow/roofline_lab/report/findings.py", "workflow/templates/findings.md.j2"} <= laboratory
 
 
@@ -128,6 +128,8 @@ EVERYTHING = set(provenance.STAGES)
         ("workflow/roofline_lab/predict/sweeps.py", {"sweep", "score", "render"}),
         ("workflow/roofline_lab/scoring/statistics.py", {"score", "render"}),
         ("workflow/roofline_lab/hypotheses/criteria.py", {"score", "render"}),
+        ("workflow/roofline_lab/hypotheses/synthetic/criteria.py", {"score", "render"}),
+        ("workflow/roofline_lab/hypotheses/discussion.py", {"render"}),
         ("workflow/roofline_lab/report/design.py", {"render"}),
         ("workflow/roofline_lab/report/results.py", {"score", "render"}),
         ("workflow/roofline_lab/residuals/ranking.py", {"score", "render"}),

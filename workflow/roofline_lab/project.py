@@ -1,6 +1,6 @@
 """Everything the laboratory knows, loaded and cross-checked before a single run.
 
-`load_laboratory` reads settings, methods and hypotheses with their experiments, resolves every arm
+`load_project` reads settings, methods and hypotheses with their experiments, resolves every arm
 to a complete configuration and refuses, with all problems of a file at once, whatever could not be
 run or would not be a fair comparison: an unknown experiment or method, an option that does not
 exist, arms that differ in something undeclared (rule ED-1).

@@ -24,13 +24,15 @@ from roofline_lab.project import Project
 SETTINGS_FILE = "configs/lab.yaml"
 # What turns files of the ground truth into experiments: nobody below the project imports it, and all rest on it.
 READING = "ground_truth.reading"
+# What judges synthetic hypotheses; only their spec, which is not followed, imports it.
+CRITERIA = "hypotheses.synthetic.criteria"
 # Stage -> the modules that do its work. Whatever they import belongs to the stage too, and so does the simulator.
 STAGES: Mapping[str, tuple[str, ...]] = {
     "simulate": ("predict.arms", READING),
     "sweep": ("predict.sweeps", READING),
     "price": ("predict.synthetic",),
-    "score": ("jobs.reports", "report.results", "report.synthetic_results", READING),
-    "render": ("jobs.reports", "report.findings", "report.synthetic", READING),
+    "score": ("jobs.reports", "report.results", "report.synthetic_results", CRITERIA, READING),
+    "render": ("jobs.reports", "report.findings", "report.synthetic", CRITERIA, "hypotheses.discussion", READING),
     "errata": ("errata.evaluation", "report.errata"),
     "index": ("report.index",),
     "calibration_surface": ("calibration.surface",),
@@ -50,7 +52,7 @@ def simulator_sources(root: Path) -> list[Path]:
     return sorted((root / "simulator").rglob("*.py"))
 
 
-def laboratory_sources(root: Path) -> list[Path]:
+def lab_sources(root: Path) -> list[Path]:
     """Return every source file a report depends on inside `workflow`."""
     return sorted([*(root / "workflow" / "roofline_lab").rglob("*.py"), *_templates(root)])
 
@@ -176,7 +178,7 @@ def code_hashes(root: Path) -> dict[str, str]:
     """Return content hashes of all code and settings, for a page that is kept elsewhere and made only once."""
     return {
         "simulator": digest_of_files(simulator_sources(root), root),
-        "laboratory": digest_of_files(laboratory_sources(root), root),
+        "laboratory": digest_of_files(lab_sources(root), root),
         "lab.yaml": digest_of_files([root / SETTINGS_FILE], root),
         "requirements.lock": digest_of_files([root / "requirements.lock"], root),
     }

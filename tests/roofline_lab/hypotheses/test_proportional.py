@@ -152,4 +152,4 @@ def test_an_arm_compared_with_other_measured_figures_is_no_multiple_of_the_refer
 
 
 def test_an_arm_that_changes_no_gain_leaves_nothing_to_explain_experiment_by_experiment():
-    assert explained_gains(proportional_arms(Scores(scaled([-10.0, 5.0], 1.0)), UNLIKE, [TPOT])) == ""
+    assert explained_gains(proportional_arms(Scores(scaled([-10.0, 5.0], 1.0)), UNLIKE, [TPOT]), [TPOT]) == ""

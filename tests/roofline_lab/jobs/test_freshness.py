@@ -12,7 +12,11 @@ from roofline_lab.jobs.freshness import KEPT_IN, Freshness, read_command
 
 HYPOTHESES = ("h1", "h2")
 READ = ("Snakefile", "simulator/engine.py", "hypotheses/h1/hypothesis.yaml", "ground_truth/run/experiment.yaml")
-MADE = ("results/h1/verdict.json", "reports/h1/FINDINGS.md", "results/h2/verdict.json", "reports/h2/FINDINGS.md")
+MADE = tuple(
+    name.format(hypothesis)
+    for hypothesis in HYPOTHESES
+    for name in ("results/{}/verdict.json", "results/{}/report/FINDINGS.md", "reports/{}/FINDINGS.md")
+)
 
 
 @pytest.fixture
@@ -166,6 +170,17 @@ def test_a_damaged_record_proves_nothing(folder, text):
     assert not done()
     asked().record(HYPOTHESES)
     assert done()
+
+
+@pytest.mark.parametrize("edited", ["reports/h1/FINDINGS.md", "results/h1/report/FINDINGS.md"])
+def test_a_page_that_differs_from_what_was_regenerated_is_never_recorded_as_fresh(folder, edited):
+    """Regression: Snakemake goes by time and found nothing to do, which was then said to be so by content."""
+    write(edited, "edited by hand")
+    asked().record(HYPOTHESES)
+    asked("h1").record(HYPOTHESES)
+    assert not done()
+    assert not done("h1")
+    assert done("h2")
 
 
 def test_a_failed_or_dry_run_is_not_recorded(folder):

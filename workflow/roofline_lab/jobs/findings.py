@@ -177,10 +177,11 @@ def publish(project: Project, hypothesis: str) -> None:
     """Publish a regenerated page: copy it into reports/, FINDINGS.md last."""
     source = RESULTS / hypothesis / "report"
     files = {name: (source / name).read_text(encoding="utf-8") for name in report_names(project, hypothesis)}
+    # Read before anything is replaced: Snakemake deletes what a failing job has written.
+    told = _conclusions(RESULTS / hypothesis / VERDICT_FILE)
     _replace_report(REPORTS / hypothesis, files)
-    summary = _verdict(RESULTS / hypothesis / VERDICT_FILE)
-    for line in summary["methods"]:
-        _say(f"{hypothesis}: {line['method']}: {line['status']} ({line['result']})")
+    for line in told:
+        _say(f"{hypothesis}: {line}")
     _say(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
 
 
@@ -263,15 +264,26 @@ def _reported(workers: Workers, hypothesis: str) -> tuple[reports.Files, reports
 def _rows_in_words(project: Project, hypothesis: str) -> str:
     if hypothesis in project.synthetic:
         return f"{len(row_paths(project, hypothesis))} arms priced"
-    return f"{len(project.runs(hypothesis))} runs simulated"
+    return f"{len(project.runs(hypothesis))} runs"
 
 
 def _errata(project: Project) -> str:
     return errata_page(evaluate_documents(project))
 
 
+def _conclusions(path: Path) -> list[str]:
+    """Return what each method concludes, in words."""
+    try:
+        return [f"{line['method']}: {line['status']} ({line['result']})" for line in _verdict(path)["methods"]]
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: is no verdict ({error!r}); delete it and run snakemake again") from None
+
+
 def _verdict(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); delete it and run snakemake again") from None
 
 
 def _replace_report(folder: Path, files: dict[str, str]) -> None:

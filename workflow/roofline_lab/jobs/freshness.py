@@ -114,6 +114,9 @@ class Freshness:
         made = set(self.command.targets) & {ALL, CHECK, *known}
         if ALL in made:
             made |= {CHECK, *known}
+        if any(not _is_published(hypothesis) for hypothesis in made - {ALL, CHECK}):
+            # Somebody has edited a report, or its page in results/; Snakemake, which goes by time, may not notice.
+            return
         now = {target: {"inputs": self._inputs, "outputs": _outputs(target)} for target in sorted(made)}
         if now:
             write_text(Path(KEPT_IN), json.dumps(_kept() | now, indent=2, sort_keys=True) + "\n")
@@ -128,6 +131,17 @@ def _outputs(target: str) -> str:
     if target in (ALL, CHECK):
         return _digest(("results", "reports") if target == ALL else ("results",))
     return _digest((f"results/{target}", f"reports/{target}"))
+
+
+def _is_published(hypothesis: str) -> bool:
+    """Return whether a report holds what was regenerated, file by file."""
+    regenerated, published = (
+        f"{folder}/{hypothesis}{end}" for folder, end in (("results", "/report"), ("reports", ""))
+    )
+    made, kept = (
+        {Path(name).relative_to(at): _content(name) for name in _files(at)} for at in (regenerated, published)
+    )
+    return made == kept
 
 
 def _digest(names: Iterable[str]) -> str:
