@@ -43,8 +43,17 @@ def syntax_problem(template: str) -> str | None:
 
 
 def render(name: str, context: Mapping[str, Any]) -> str:
-    """Render a template of the laboratory, with blank lines and line ends made uniform."""
-    text = _environment().get_template(name).render(**context)
+    """Render a template of the laboratory, with blank lines and line ends made uniform.
+
+    Raises
+    ------
+    ConfigError
+        If the template is missing or broken.
+    """
+    try:
+        text = _environment().get_template(name).render(**context)
+    except TemplateError as error:
+        raise ConfigError(f"workflow/templates/{name}: {error}; restore the file") from None
     text = re.sub(r"\n{3,}", "\n\n", text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
 

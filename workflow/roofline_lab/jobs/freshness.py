@@ -135,12 +135,8 @@ def _outputs(target: str) -> str:
 
 def _is_published(hypothesis: str) -> bool:
     """Return whether a report holds what was regenerated, file by file."""
-    regenerated, published = (
-        f"{folder}/{hypothesis}{end}" for folder, end in (("results", "/report"), ("reports", ""))
-    )
-    made, kept = (
-        {Path(name).relative_to(at): _content(name) for name in _files(at)} for at in (regenerated, published)
-    )
+    folders = (f"results/{hypothesis}/report", f"reports/{hypothesis}")
+    made, kept = ({Path(name).relative_to(at): _content(name) for name in _files(at)} for at in folders)
     return made == kept
 
 
