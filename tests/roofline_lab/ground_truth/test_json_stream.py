@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roofline_lab.ground_truth import json_stream
-from roofline_lab.ground_truth.json_stream import EACH, stream_keys, stream_values
+from roofline_lab.ground_truth.json_stream import EACH, stream_top, stream_values
 from simulator.errors import ConfigError
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -123,20 +123,25 @@ def test_a_missing_file_is_one_message(tmp_path):
 
 def test_keys_come_before_their_values_are_read(tmp_path):
     path = written(tmp_path, '{"a": [1, {"b": []}], "c": {}, "mark": NaN, "d": 1}')
-    keys = stream_keys(path)
-    assert [next(keys) for _ in range(3)] == ["a", "c", "mark"]
+    top = stream_top(path)
+    assert [next(top)[0] for _ in range(3)] == ["a", "c", "mark"]
     with pytest.raises(ConfigError, match="NaN is not a number"):
-        next(keys)
+        next(top)
+
+
+def test_single_values_come_with_their_keys_and_containers_without(tmp_path):
+    path = written(tmp_path, '{"tool": "x", "a": [1], "n": 2, "o": {"tool": "y"}, "last": null}')
+    assert list(stream_top(path)) == [("tool", "x"), ("a", None), ("n", 2), ("o", None), ("last", None)]
 
 
 @pytest.mark.parametrize("text", ["[]", "[1, 2]", '"text"', "{}", " 3 "])
 def test_a_file_without_an_object_has_no_keys(tmp_path, text):
-    assert list(stream_keys(written(tmp_path, text))) == []
+    assert list(stream_top(written(tmp_path, text))) == []
 
 
 def test_keys_of_a_file_nested_without_end_are_one_message(tmp_path):
     with pytest.raises(ConfigError, match="nested too deeply"):
-        list(stream_keys(written(tmp_path, '{"a": ' + "[" * 100_000)))
+        list(stream_top(written(tmp_path, '{"a": ' + "[" * 100_000)))
 
 
 def test_keys_are_read_in_bounded_memory(tmp_path):
@@ -145,7 +150,7 @@ def test_keys_are_read_in_bounded_memory(tmp_path):
     with path.open("w", encoding="utf-8") as stream:
         stream.write('{"requests": {"all": [' + ",\n".join([entry] * 8000) + ']}, "mark": 1}')
     tracemalloc.start()
-    assert list(stream_keys(path)) == ["requests", "mark"]
+    assert list(stream_top(path)) == [("requests", None), ("mark", 1)]
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < path.stat().st_size / 4

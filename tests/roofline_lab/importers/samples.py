@@ -276,10 +276,6 @@ class Sample:
     ----------
     write
         Writes results into a folder.
-    write_requests
-        Writes results with more than five single requests, and returns the file that holds them.
-    write_large
-        Writes results with `LARGE_REQUESTS` single requests entry by entry, and returns the file of `LARGE_MB` MB.
     file
         The main file in the folder.
     document
@@ -290,16 +286,21 @@ class Sample:
         What has to lie beside the main file, content by name.
     file_is_enough
         Whether the main file can be imported alone.
+    write_requests
+        Writes results with more than five single requests, and returns the file that holds them; None for a tool that
+        records none.
+    write_large
+        Writes results with `LARGE_REQUESTS` single requests entry by entry, and returns the file of `LARGE_MB` MB.
     """
 
     write: Callable[[Path], object]
-    write_requests: Callable[[Path], Path]
-    write_large: Callable[[Path], Path]
     file: str
     document: Any
     not_ours: str
     beside: Mapping[str, Any] = field(default_factory=dict)
     file_is_enough: bool = True
+    write_requests: Callable[[Path], Path] | None = None
+    write_large: Callable[[Path], Path] | None = None
 
 
 def tool_word(tool):

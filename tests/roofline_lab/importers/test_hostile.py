@@ -33,6 +33,7 @@ from tests.roofline_lab.importers.samples import (
 from tests.roofline_lab.importers.test_table import ROW, table
 
 TOOLS = sorted(SAMPLES)
+WITH_REQUESTS = [tool for tool in TOOLS if SAMPLES[tool].write_requests]
 
 
 def written(folder, tool):
@@ -287,7 +288,7 @@ def test_a_compressed_table_is_read(tmp_path):
 ALLOWED_MIB = 90
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("tool", WITH_REQUESTS)
 def test_more_single_requests_than_fit_are_refused(project, tmp_path, capsys, monkeypatch, tool):
     monkeypatch.setattr(recorded_requests, "MAX_RECORDED", 5)
     file = SAMPLES[tool].write_requests(tmp_path / "in")
@@ -297,7 +298,7 @@ def test_more_single_requests_than_fit_are_refused(project, tmp_path, capsys, mo
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of one program")
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("tool", WITH_REQUESTS)
 def test_a_file_of_many_megabytes_is_imported_in_bounded_memory(project, tmp_path, tool):
     file = SAMPLES[tool].write_large(tmp_path / "in")
     assert file.stat().st_size > LARGE_MB * 900_000

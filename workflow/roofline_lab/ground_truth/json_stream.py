@@ -3,8 +3,8 @@
 Contract: `stream_values` yields every value of a file with its place. It goes into the containers
 that `descend` names and decodes everything else whole, so that memory is bounded by the largest such value (at most
 `MAX_VALUE_CHARACTERS`), never by the file. A file that is not JSON, breaks off,
-has a key twice or NaN or Infinity for a number raises one `ConfigError` with file and position. `stream_keys` yields
-the keys at the top, so that a file is recognised without being read.
+has a key twice or NaN or Infinity for a number raises one `ConfigError` with file and position. `stream_top` yields
+what is at the top, so that a file is recognised without being read.
 
 Why not a library: ijson 3.6 streams as fast, but takes the last of two equal keys without a word, does not say where in
 the file a problem is (its C backend), refuses whole numbers beyond 64 bits that Python and its tools write, and decodes
@@ -68,8 +68,10 @@ def stream_values(path: Path, descend: Container[Pattern]) -> Iterator[tuple[Pla
         yield from reader.values()
 
 
-def stream_keys(path: Path) -> Iterator[str]:
-    """Yield the keys of the object a file holds, each before its value is read; nothing where it holds no object.
+def stream_top(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (key, value) of the object a file holds; nothing where it holds no object.
+
+    A list or object is yielded as None before it is read, a damaged value as None before it is refused.
 
     Raises
     ------
@@ -77,7 +79,7 @@ def stream_keys(path: Path) -> Iterator[str]:
         As `stream_values`, if it is met before the last key that is asked for.
     """
     with _opened(path, _Shallow()) as reader:
-        yield from reader.keys_at_the_top()
+        yield from reader.top()
 
 
 @contextmanager
@@ -134,14 +136,22 @@ class _Reader:
         if self._peek():
             self._fail("there is more behind the end of the value; give each result a file of its own")
 
-    def keys_at_the_top(self) -> Iterator[str]:
+    def top(self) -> Iterator[tuple[str, Any]]:
         if self._peek() != "{":
             next(self._walk((), ()), None)
             return
         for key in self._keys():
-            yield key
-            for _ in self._walk((key,), (key,)):
-                pass
+            if self._peek() in ("{", "["):
+                yield key, None
+                for _ in self._walk((key,), (key,)):
+                    pass
+                continue
+            try:
+                value = self._value()
+            except ConfigError:
+                yield key, None  # a key tells whose file it is, even where its value is damaged
+                raise
+            yield key, value
 
     def _walk(self, place: Place, pattern: Pattern) -> Iterator[tuple[Place, Any]]:
         opening = self._peek()

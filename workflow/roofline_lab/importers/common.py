@@ -8,6 +8,7 @@ use, and sentences that say what was converted. It knows nothing of the project'
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -37,6 +38,8 @@ NEVER_ZERO = ("ttft", "e2e")
 
 # Beyond any count of tokens or bytes and any time in any unit; keeps a damaged file from overflowing.
 LARGEST = 10**12
+
+_DAY_IN_A_NAME = re.compile(r"(?<!\d)(20\d\d)(0[1-9]|1[0-2])([0-2]\d|3[01])(?!\d)")
 
 # What stands for a name that the files do not say.
 UNSTATED = "-"
@@ -318,6 +321,25 @@ def day_of(unix_s: float, source: str, key: str) -> date:
     if not 1_577_836_800 <= unix_s < 10_000_000_000:
         raise ConfigError(f"{source}: {key}: {unix_s:g} is not a time since 2020 in seconds since 1970")
     return datetime.fromtimestamp(unix_s, UTC).date()
+
+
+def unrecorded_day(run: Path, file: Path) -> tuple[date, str]:
+    """Return the day of a run whose tool records none, and how it is known, as `measurement` takes them.
+
+    Parameters
+    ----------
+    run
+        The folder of the run: a day in its name, such as 20260217, is the day.
+    file
+        The file with the results: else the day it was last written.
+    """
+    if match := _DAY_IN_A_NAME.search(run.resolve().name):
+        try:
+            return date(*(int(part) for part in match.groups())), "From the name of the folder."
+        except ValueError:  # a 31st of a month that has none
+            pass
+    written = datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
+    return written, "Day on which the results file was last written; the tool records no date."
 
 
 # --- figures that cannot be, under the names the user's own file has --------------------------

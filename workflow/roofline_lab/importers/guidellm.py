@@ -214,7 +214,7 @@ def _report(file: Path) -> tuple[dict[str, Any], list[_Point]]:
             _place(file, raws.setdefault(int(place[1]), _Raw()), place, value)
         else:
             report[str(place[0])] = value
-    refuse_other_tool(file, report if not raws else [*report, "benchmarks"], TOOL)
+    refuse_other_tool(file, report if not raws else {**report, "benchmarks": None}, TOOL)
     _check_version(file, report)
     if not raws:
         raise ConfigError(f"{file}: benchmarks: empty; the run measured nothing")

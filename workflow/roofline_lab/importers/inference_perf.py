@@ -16,7 +16,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ from roofline_lab.importers.common import (
     refuse_longer_than_run,
     request_counts,
     saturation,
+    unrecorded_day,
 )
 from roofline_lab.importers.inference_perf_workload import Profile, SentRequest, read_profile, read_requests
 from roofline_lab.importers.run_metadata import read_run_metadata
@@ -60,7 +60,6 @@ MAX_FILE_BYTES = 1 << 24
 
 # Percentile names of the files by ours.
 _RANKS = {"p50": "median", "p75": "p75", "p90": "p90", "p95": "p95", "p99": "p99", "p99.9": "p99.9", "max": "max"}
-_DAY = re.compile(r"(?<!\d)(20\d\d)(0[1-9]|1[0-2])([0-2]\d|3[01])(?!\d)")
 
 
 def read(path: Path) -> Measurement:
@@ -89,7 +88,7 @@ def read(path: Path) -> Measurement:
         tool=TOOL,
         source=str(path),
         document=f"inference-perf run {run.name}: {', '.join(dict.fromkeys(files))}",
-        measured_on=_day_of_run(run, stages),
+        measured_on=unrecorded_day(run, stages[0].path),
         model_name=metadata.model_name or profile.model_name,
         tensor_parallel=metadata.tensor_parallel,
         known=metadata.settings,
@@ -273,18 +272,6 @@ def _summary(path: Path, name: str, values: Mapping[str, float]) -> _Summary:
     if "mean" not in values:
         raise ConfigError(f"{path}: successes.latency.{name}.mean: missing; it is required")
     return _Summary(values["mean"], {rank: values[key] for rank, key in _RANKS.items() if key in values})
-
-
-def _day_of_run(run: Path, stages: Sequence[_Stage]) -> tuple[date, str]:
-    """Return the day in the folder's name, else the day the first metrics file was written."""
-    match = _DAY.search(run.resolve().name)
-    if match:
-        try:
-            return date(*(int(part) for part in match.groups())), "From the name of the folder."
-        except ValueError:  # a 31st of a month that has none
-            pass
-    written = datetime.fromtimestamp(stages[0].path.stat().st_mtime, UTC).date()
-    return written, "Day on which the results file was last written; the tool records no date."
 
 
 # --- load points ------------------------------------------------------------------------------

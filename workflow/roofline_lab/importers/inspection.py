@@ -19,7 +19,7 @@ from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
 from roofline_lab.ground_truth.requests import LOOKED_AT, REQUESTS_KEY, MeasuredRequest, Trace, read_trace
 from roofline_lab.importers import table
 from roofline_lab.importers.common import MS_PER_S, US_PER_S, BothSides, Measurement, statistics_of
-from roofline_lab.importers.tools import keys_at_the_top, read_results, tool_of, tools
+from roofline_lab.importers.tools import at_the_top, read_results, tool_of, tools
 from simulator.errors import ConfigError
 
 EXPERIMENT, TABLE, TRACE = "experiment", "table", "trace"
@@ -79,7 +79,7 @@ def inspect(path: Path) -> Iterator[Inspection]:
     """
     kind = kind_of(path)
     if kind == EXPERIMENT:
-        yield of_experiment(load_experiment(path.absolute()))
+        yield of_experiment(load_experiment((path.parent if path.is_file() else path).absolute()))
     elif kind == TRACE:
         yield of_trace(read_trace(path, LOOKED_AT))
     elif kind == TABLE:
@@ -100,7 +100,7 @@ def kind_of(path: Path) -> str:
         If nothing known.
     """
     try:
-        if (path / EXPERIMENT_FILE).is_file():
+        if (path / EXPERIMENT_FILE).is_file() or (path.name == EXPERIMENT_FILE and path.is_file()):
             return EXPERIMENT
         kind = tool_of(path) or (None if path.is_dir() else _other_kind(path))
     except READ_ERRORS as error:
@@ -114,7 +114,7 @@ def kind_of(path: Path) -> str:
 
 
 def _other_kind(path: Path) -> str | None:
-    keys = set(keys_at_the_top(path))
+    keys = {key for key, _ in at_the_top(path)}
     if path.name.endswith((".csv", ".csv.gz")):
         return TABLE if keys >= {"experiment_id", "is_summary"} else TRACE
     return TRACE if REQUESTS_KEY in keys else None

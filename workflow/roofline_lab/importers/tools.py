@@ -1,8 +1,8 @@
 """The tools whose results can be imported: one module of this folder each, found by its `TOOL`.
 
-Contract: a module that defines `TOOL` (its name on the command line), `MARKS` (keys at the top of its result files that
-no other tool writes) and `read(path) -> Measurement` is a tool; nothing else has to name it. `tool_of` recognises a
-file or folder by the keys in it.
+Contract: a module that defines `TOOL` (its name on the command line), `MARKS` (what stands at the top of its result
+files and of no other tool's) and `read(path) -> Measurement` is a tool; nothing else has to name it. `tool_of`
+recognises a file or folder by these marks.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
-from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_keys
+from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_top
 from roofline_lab.importers.common import Measurement
 from simulator.errors import ConfigError
 from simulator.validation import suggest
@@ -28,10 +28,18 @@ _YAML_KEY = re.compile(r"[\"']?([A-Za-z_][\w.-]*)[\"']?:(\s|$)")
 
 
 class ToolModule(Protocol):
-    """What a module of this folder has that reads the results of a tool."""
+    """What a module of this folder has that reads the results of a tool.
+
+    Attributes
+    ----------
+    TOOL
+        Its name on the command line.
+    MARKS
+        Keys of which one is enough, or the text that a key has to have where the key alone is a common word.
+    """
 
     TOOL: str
-    MARKS: frozenset[str]
+    MARKS: frozenset[str] | Mapping[str, str]
 
     def read(self, path: Path) -> Measurement:
         """Read a file or folder of the tool, or raise one `ConfigError`."""
@@ -66,17 +74,16 @@ def read_results(tool: str, path: Path) -> Measurement:
         raise ConfigError(f"{path}: cannot be read: {error}; give a readable file or folder of {tool}") from None
 
 
-def refuse_other_tool(path: Path, keys: Iterable[str], own: str) -> None:
+def refuse_other_tool(path: Path, top: Mapping[str, Any], own: str) -> None:
     """Refuse a result file of another tool, naming the command that reads it.
 
     Raises
     ------
     ConfigError
-        If the keys at the top of the file are those of another tool.
+        If what is at the top of the file marks it as one of another tool.
     """
-    present = set(keys)
-    other = next((name for name, tool in tools().items() if tool.MARKS & present), None)
-    if other is not None and not tools()[own].MARKS & present:
+    other = next((name for name, tool in tools().items() if _is_marked(top.items(), tool)), None)
+    if other is not None and not _is_marked(top.items(), tools()[own]):
         raise ConfigError(f"{path}: this is a file of {other}, not of {own}; use: import {other} PATH --out ...")
 
 
@@ -90,7 +97,7 @@ def tool_of(path: Path) -> str | None:
     """
     if not path.is_dir():
         return next(
-            (name for key in keys_at_the_top(path) for name, tool in tools().items() if key in tool.MARKS), None
+            (name for entry in at_the_top(path) for name, tool in tools().items() if _is_marked([entry], tool)), None
         )
     unreadable: list[ConfigError] = []
     for file in _files(path):
@@ -106,6 +113,11 @@ def tool_of(path: Path) -> str | None:
     return None
 
 
+def _is_marked(top: Iterable[tuple[str, Any]], tool: ToolModule) -> bool:
+    marks = tool.MARKS
+    return any(key in marks and (not isinstance(marks, Mapping) or marks[key] == value) for key, value in top)
+
+
 def _files(folder: Path) -> Iterator[Path]:
     for inside in (folder / RESULTS_FOLDER, folder):
         if inside.is_dir():
@@ -113,8 +125,10 @@ def _files(folder: Path) -> Iterator[Path]:
             yield from (file for file, name in names if name.endswith((".json", *_FLAT)))
 
 
-def keys_at_the_top(path: Path) -> Iterator[str]:
-    """Yield the keys of a JSON or YAML file, or the columns of a CSV, as far as they are asked for.
+def at_the_top(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (key, value) of a JSON or YAML file, or (column, None) of a CSV, as far as they are asked for.
+
+    Values of YAML are text; lists and objects are None or empty.
 
     Raises
     ------
@@ -123,16 +137,16 @@ def keys_at_the_top(path: Path) -> Iterator[str]:
     """
     name = path.name.removesuffix(".gz")
     if not name.endswith(_FLAT):
-        yield from stream_keys(path)
+        yield from stream_top(path)
         return
     try:
         with open_text(path) as stream:
             if name.endswith(".csv"):
                 header = stream.readline(MAX_HEADER_CHARACTERS)
-                yield from (cell.strip(' "\r\n') for cell in header.split(","))
+                yield from ((cell.strip(' "\r\n'), None) for cell in header.split(","))
                 return
             while line := stream.readline(MAX_HEADER_CHARACTERS):
                 if match := _YAML_KEY.match(line):
-                    yield match[1]
+                    yield match[1], line[match.end() :].split(" #")[0].strip(" \"'\r\n")
     except READ_ERRORS as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
