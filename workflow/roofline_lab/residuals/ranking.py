@@ -118,7 +118,7 @@ class _Data:
 
     @property
     def mape_before(self) -> float:
-        return float(np.mean(np.abs(self.relative))) * PERCENT
+        return mean(np.abs(self.relative).tolist()) * PERCENT
 
 
 @dataclass(frozen=True, slots=True)
