@@ -199,7 +199,7 @@ def _run_workload(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--prompt-tokens", metavar="L", help=f"prompt without shared prefix: {length}")
     group.add_argument("--output-tokens", metavar="L", help=f"generated tokens: {length}")
     group.add_argument("--prefix-tokens", type=int, metavar="N", help="tokens all prompts begin with, on top")
-    group.add_argument("--trace", metavar="FILE", help="recorded requests (CSV) instead of drawn ones")
+    group.add_argument("--request-trace", metavar="FILE", help="recorded requests instead of drawn ones")
     group.add_argument("--seed", type=int, metavar="N", help="seed of every draw (default 42)")
 
 

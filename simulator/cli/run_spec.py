@@ -136,9 +136,9 @@ def _flags(arguments: Namespace) -> Iterator[tuple[str, Any]]:
     if arguments.prefix_tokens is not None:
         tokens = arguments.prefix_tokens
         yield "workload.prefix", {"kind": "shared", "tokens": tokens} if tokens else {"kind": "none"}
-    if arguments.trace is not None:
+    if arguments.request_trace is not None:
         # Absolute, because a flag is relative to the working directory and not to the YAML file.
-        yield "workload.trace.file", str(checked_path(arguments.trace, "--trace").absolute())
+        yield "workload.trace.file", str(checked_path(arguments.request_trace, "--request-trace").absolute())
 
 
 def _lengths(text: str, flag: str) -> dict[str, Any]:

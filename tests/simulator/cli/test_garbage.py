@@ -85,7 +85,9 @@ def test_any_arguments_of_a_command(command, arguments):
 
 @FEW
 @given(
-    st.sampled_from(["--rate", "--poisson", "--bandwidth-efficiency", "--prompt-tokens", "--output-tokens", "--trace"]),
+    st.sampled_from(
+        ["--rate", "--poisson", "--bandwidth-efficiency", "--prompt-tokens", "--output-tokens", "--request-trace"]
+    ),
     st.one_of(WORDS, NUMBERS.filter(lambda value: value != 10**400).map(repr)),
 )
 def test_any_value_of_a_flag(flag, value):

@@ -71,7 +71,7 @@ def test_a_trace_named_in_a_file_is_found_beside_it_and_one_named_by_a_flag_in_t
     config.write_text("model: llama-2-7b-hf\nworkload: {trace: {file: trace.csv}}\n")
     monkeypatch.chdir(elsewhere)
     assert invoke("run", "--config", config).json["requests"]["total"] == 1
-    assert invoke("run", "--config", config, "--trace", "trace.csv").json["requests"]["total"] == 2
+    assert invoke("run", "--config", config, "--request-trace", "trace.csv").json["requests"]["total"] == 2
 
 
 def test_kernels_may_be_embedded_tabulated_or_a_folder_of_tables(tables):
