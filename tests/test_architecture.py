@@ -17,7 +17,7 @@ from tests.paths import ROOT
 MAX_LINES = 600
 LADDER = (
     ("simulator", "simulator.compiled", "simulator.errors", "simulator.validation"),
-    ("simulator.hardware", "simulator.huggingface", "simulator.model"),
+    ("simulator.gpu_names", "simulator.hardware", "simulator.huggingface", "simulator.model"),
     ("simulator.kernels",),
     ("simulator.steptime",),
     ("simulator.engine",),

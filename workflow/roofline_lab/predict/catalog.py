@@ -20,6 +20,7 @@ from typing import Any
 from roofline_lab.ground_truth.catalog import CONFIG_FILE, HARDWARE, MODELS, hardware_in, models_in
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
 from simulator.errors import ConfigError
+from simulator.gpu_names import gpu_named
 from simulator.hardware import Hardware, load_hardware
 from simulator.huggingface import TRANSLATED_KEYS, shape_of
 from simulator.model import Model, model_from_config
@@ -67,23 +68,35 @@ class Catalogue:
         self.model(name)
         return self._models[name][1]
 
-    def hardware(self, name: str) -> Hardware:
-        """Return a GPU.
+    def hardware_id(self, name: str) -> str:
+        """Return the id of the GPU that a name means.
 
         Raises
         ------
         ConfigError
             If no file describes it, or its file is wrong.
         """
-        if name not in self._hardware:
-            if name not in self.hardware_files:
-                raise ConfigError(
-                    f"hardware: unknown hardware '{name}'; put its data sheet into {HARDWARE}/{name}.yaml beside the "
-                    "experiments (as configs/hardware/h100-sxm.yaml has one), or name its folder with --hardware "
-                    f"({suggest(name, self.hardware_files)})"
-                )
-            self._hardware[name] = load_hardware(self.hardware_files[name])
-        return self._hardware[name]
+        described = gpu_named(name, self.hardware_files)
+        if described is None:
+            raise ConfigError(
+                f"hardware: unknown hardware '{name}'; put its data sheet into {HARDWARE}/{name}.yaml beside the "
+                "experiments (as configs/hardware/h100-sxm.yaml has one), or name its folder with --hardware "
+                f"({suggest(name, self.hardware_files)})"
+            )
+        return described
+
+    def hardware(self, name: str) -> Hardware:
+        """Return a GPU by its id, or by another usual name of it.
+
+        Raises
+        ------
+        ConfigError
+            If no file describes it, or its file is wrong.
+        """
+        described = self.hardware_id(name)
+        if described not in self._hardware:
+            self._hardware[described] = load_hardware(self.hardware_files[described])
+        return self._hardware[described]
 
     def files_of(self, models: Sequence[str], hardware: Sequence[str]) -> tuple[Path, ...]:
         """Return the files behind some names, those there are."""

@@ -223,6 +223,7 @@ def _task(
     if problems:
         return Refused(source.place, RowStatus.REFUSED, "; ".join(problems))
     model, hardware = catalogue.model(experiment.model), catalogue.hardware(experiment.hardware)
+    experiment = experiment.model_copy(update={"hardware": catalogue.hardware_id(experiment.hardware)})
     filled, assumed = with_assumed_server(experiment, model, hardware, software)
     notes = tuple(Note(Flag.SERVER, text) for text in assumed)
     unused = catalogue.unused_keys(experiment.model)
