@@ -23,6 +23,9 @@ from simulator.huggingface import shape_of
 from simulator.validation import Count, Efficiency, NonNegativeInt, StrictModel, config_error, parse, read_json
 
 BYTES_PER_VALUE = {"bfloat16": 2, "float16": 2, "float32": 4}
+# How a server may keep keys and values, named as by vLLM: bytes of one value, None meaning as activations.
+KV_CACHE_BYTES = {"auto": None, "bfloat16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
+KvCacheType = Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"]
 FP8_BYTES = 1
 
 
@@ -65,9 +68,12 @@ class Model(StrictModel):
         Routed experts per layer (0: dense), experts each token visits, experts every token
         visits, and the width of one expert.
     torch_dtype
-        Type of activations and KV cache, and of the weights unless quantized.
+        Type of activations, of the KV cache unless stated otherwise, and of the weights unless quantized.
     quantization
-        `fp8`: weights have one byte and GEMMs run on the FP8 units; KV cache stays `torch_dtype`.
+        `fp8`: weights have one byte and GEMMs run on the FP8 units; KV cache stays `kv_cache_dtype`.
+    kv_cache_dtype
+        Type of the KV cache; `auto`: as activations. A choice of the server, not of the model's files: see
+        `with_kv_cache`.
     generation_config
         How a server samples from this model by default; None where not stated.
     """
@@ -94,6 +100,7 @@ class Model(StrictModel):
     n_shared_experts: NonNegativeInt = 0
     moe_intermediate_size: Count | None = None
     quantization: Literal["fp8"] | None = None
+    kv_cache_dtype: KvCacheType = "auto"
     generation_config: GenerationDefaults | None = None
 
     @model_validator(mode="after")
@@ -125,8 +132,29 @@ class Model(StrictModel):
 
     @property
     def activation_bytes(self) -> int:
-        """Bytes of one activation or KV-cache value."""
+        """Bytes of one activation."""
         return BYTES_PER_VALUE[self.torch_dtype]
+
+    @property
+    def kv_value_bytes(self) -> int:
+        """Bytes of one value in the KV cache."""
+        return KV_CACHE_BYTES[self.kv_cache_dtype] or self.activation_bytes
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes of the keys and values of one token in all layers, over all KV heads."""
+        return 2 * self.num_hidden_layers * self.kv_width * self.kv_value_bytes
+
+    def with_kv_cache(self, dtype: KvCacheType) -> Model:
+        """Return the model as a server runs it that keeps its KV cache in `dtype`."""
+        return self.model_copy(update={"kv_cache_dtype": dtype})
+
+    def kv_copies(self, tensor_parallel: int) -> float:
+        """Return how often every KV head is held by a tensor-parallel group.
+
+        A GPU holds at least one whole KV head, so beyond as many GPUs as KV heads nothing more is split.
+        """
+        return max(1, tensor_parallel / self.num_key_value_heads)
 
     @property
     def weight_bytes(self) -> int:

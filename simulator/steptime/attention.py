@@ -29,6 +29,9 @@ PrefillSeconds = Callable[[Sequence[tuple[int, int]]], float]
 # Remembered answers per attention model, so that a long run cannot grow without bound.
 MEMO_LIMIT = 200_000
 
+# Bytes of one value of the KV cache that the decode-attention kernels were timed on (BF16).
+TIMED_KV_BYTES = 2
+
 # Prefill contexts are grouped by powers of two in this range (tokens), as upstream does.
 SMALLEST_BUCKET = 512
 LARGEST_BUCKET = 65536
@@ -62,11 +65,13 @@ def build_attention(
 ) -> AttentionTerm:
     """Choose the decode aggregation and the prefill rule."""
     layers = model.num_hidden_layers
+    # Decode kernels were timed on a BF16 cache and are bound by reading it, so a smaller one takes less in proportion.
+    cache_share = 1.0 if model.kv_cache_dtype == "auto" else model.kv_value_bytes / TIMED_KV_BYTES
     if isinstance(options.mfu, KernelMfuOptions) and options.mfu.style == "seconds":
-        decode, lone = _decode_in_seconds(kernels, layers)
+        decode, lone = _decode_in_seconds(kernels, layers, cache_share)
         return AttentionTerm(decode, lone, _prefill_in_seconds(kernels, layers), (), kernels)
     flops_per_context = 4.0 * model.query_width * layers
-    decode_scale = flops_per_context / hardware.peak_flops / compute_speedup(options, tp, "decode")
+    decode_scale = cache_share * flops_per_context / hardware.peak_flops / compute_speedup(options, tp, "decode")
     prefill_rate = (
         hardware.peak_flops * compute_speedup(options, tp, "prefill") * options.causal_divisor_on(hardware.id)
     )
@@ -250,13 +255,20 @@ def _prefill_by_mfu(options: MfuRooflineOptions, kernels: AttentionKernels, scal
     return seconds
 
 
-def _decode_in_seconds(kernels: AttentionKernels, layers: int) -> tuple[DecodeSeconds, LoneSeconds]:
+def _decode_in_seconds(kernels: AttentionKernels, layers: int, cache_share: float) -> tuple[DecodeSeconds, LoneSeconds]:
+    """Seconds of the batch; with another KV cache than was timed, those of as many bytes as it reads."""
     of_batch = kernels.decode_seconds
+    if cache_share == 1:
 
-    def seconds(sums: BatchSums) -> float:
-        return layers * of_batch(sums.decode_count, sums.decode_past_tokens)
+        def seconds(sums: BatchSums) -> float:
+            return layers * of_batch(sums.decode_count, sums.decode_past_tokens)
 
-    return seconds, lambda past: layers * of_batch(1, past)
+        return seconds, lambda past: layers * of_batch(1, past)
+
+    def scaled(sums: BatchSums) -> float:
+        return layers * of_batch(sums.decode_count, sums.decode_past_tokens * cache_share)
+
+    return scaled, lambda past: layers * of_batch(1, past * cache_share)
 
 
 def _prefill_in_seconds(kernels: AttentionKernels, layers: int) -> PrefillSeconds:

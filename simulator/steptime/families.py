@@ -54,7 +54,8 @@ def _mfu_roofline(
     prefill_bandwidth, decode_bandwidth = weight_bandwidths(options, hardware)
     kv = kv_bandwidth(options, hardware)
     weights = Weights(model, lm_head=options.lm_head)
-    traffic = DynamicTraffic(model, options.kv_read_fraction, options.activation_fraction)
+    holders = tp if options.kv_split == "by_head" else 1
+    traffic = DynamicTraffic(model, options.kv_read_fraction, options.activation_fraction, holders)
     bound = chosen.attention(attention_shape(model), tp)
     return MfuRoofline(
         RooflineParts(

@@ -54,7 +54,9 @@ class Linear:
         self.warnings = warnings
         self.peak_flops = hardware.peak_flops
         self.peak_bandwidth = hardware.peak_bandwidth
-        self.work = WorkCount(model, tp, Weights(model), DynamicTraffic(model, EVERYTHING, EVERYTHING), lm_head=False)
+        self.work = WorkCount(
+            model, tp, Weights(model), DynamicTraffic(model, EVERYTHING, EVERYTHING, tp), lm_head=False
+        )
         self._step_us = options.step_us
         self._prefill_us = options.prefill_us_per_token
         self._decode_us = options.decode_us_per_token

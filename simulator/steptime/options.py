@@ -199,6 +199,9 @@ class MfuRooflineOptions(StrictModel):
         The same for one phase only, in place of `bandwidth_efficiency`.
     kv_bandwidth_efficiency, kv_bandwidth_growth
         Efficiency of KV reads and writes alone, constant or growing with batch; None: as the rest.
+    kv_split
+        `even`: KV bytes are divided by TP (as upstream does). `by_head`: beyond as many GPUs as KV heads
+        nothing more is split, because a GPU holds whole heads.
     kv_read_fraction, activation_fraction
         Share of KV reads and activations that reaches HBM; the decode value holds for every
         request with one new token.
@@ -242,6 +245,7 @@ class MfuRooflineOptions(StrictModel):
     decode_bandwidth_efficiency: Efficiency | None = None
     kv_bandwidth_efficiency: Efficiency | None = None
     kv_bandwidth_growth: GrowingEfficiency | None = None
+    kv_split: Literal["even", "by_head"] = "even"
     kv_read_fraction: PhaseFactors = KV_READ_FRACTIONS
     activation_fraction: PhaseFactors = ACTIVATION_FRACTIONS
     compute_term: bool = True

@@ -106,9 +106,8 @@ class CalibratedPhysics:
 
     def _bind_attention(self, options: CalibratedPhysicsOptions, model: Model, hardware: Hardware) -> None:
         """Set seconds per KV token read, and per FLOP-bearing pair of a new token and one it attends to."""
-        layers = model.num_hidden_layers
-        kv_bytes = 2 * layers * model.kv_width * model.activation_bytes
-        flops = 4 * layers * model.query_width
+        kv_bytes = model.kv_bytes_per_token
+        flops = 4 * model.num_hidden_layers * model.query_width
         # A GPU holds at least one whole KV head, so that beyond as many GPUs as KV heads nothing is saved.
         holders = min(self.tp, model.num_key_value_heads)
         self._kv_token_s = kv_bytes / (hardware.peak_bandwidth * options.kv_bandwidth_efficiency * holders)
@@ -245,7 +244,7 @@ def _assumptions(options: CalibratedPhysicsOptions, model: Model) -> tuple[str, 
 def _work_count(model: Model, tp: int, *, lm_head: bool) -> WorkCount:
     """Count the work no server can avoid: weights once, every KV byte, no activations."""
     whole, none = PhaseFactors(prefill=1.0, decode=1.0), PhaseFactors(prefill=0.0, decode=0.0)
-    weights, traffic = Weights(model, lm_head=lm_head), DynamicTraffic(model, whole, none)
+    weights, traffic = Weights(model, lm_head=lm_head), DynamicTraffic(model, whole, none, tp)
     return WorkCount(model, tp, weights, traffic, lm_head=lm_head)
 
 

@@ -70,7 +70,8 @@ class DynamicTraffic:
     """KV and activation bytes of a step's requests.
 
     One-token requests take the decode fractions, others the prefill fractions, whichever phase they
-    are in: a one-token chunk reads its context as a decode does.
+    are in: a one-token chunk reads its context as a decode does. KV heads that `tp` GPUs hold more than
+    once are read, and written, as often.
     """
 
     __slots__ = ("_act_many", "_act_one", "_kv_read_many", "_kv_read_one", "_kv_write")
@@ -80,10 +81,10 @@ class DynamicTraffic:
         model: Model,
         kv_read: PhaseFactors = KV_READ_FRACTIONS,
         activation: PhaseFactors = ACTIVATION_FRACTIONS,
+        tp: int = 1,
     ) -> None:
-        layers, value_bytes = model.num_hidden_layers, model.activation_bytes
-        kv_token = 2 * layers * model.kv_width * value_bytes
-        activation_token = layers * model.hidden_size * value_bytes
+        kv_token = model.kv_bytes_per_token * model.kv_copies(tp)
+        activation_token = model.num_hidden_layers * model.hidden_size * model.activation_bytes
         self._kv_write = kv_token
         self._kv_read_one = kv_token * kv_read.decode
         self._kv_read_many = kv_token * kv_read.prefill
