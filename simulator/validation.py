@@ -8,15 +8,15 @@ Numbers are never coerced from text, and NaN or infinity is never a number here.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from simulator.errors import ConfigError
+from simulator.input_files import parse_yaml as parse_yaml
+from simulator.input_files import read_json as read_json
+from simulator.input_files import read_yaml as read_yaml
 
 Finite = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
@@ -26,10 +26,6 @@ Count = Annotated[int, Strict(), Field(ge=1)]
 NonNegativeInt = Annotated[int, Strict(), Field(ge=0)]
 
 MAX_LISTED_KEYS = 20
-
-# What PyYAML's constructors let through, besides its own errors, for text such as `!!bool maybe`,
-# `2024-13-45` or brackets a thousand deep.
-_YAML_SURPRISES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class StrictModel(BaseModel):
@@ -74,62 +70,6 @@ def suggest(word: str, known: Iterable[str]) -> str:
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
     listed = ", ".join(allowed[:MAX_LISTED_KEYS]) + (", ..." if len(allowed) > MAX_LISTED_KEYS else "")
     return f"{hint}allowed: {listed}"
-
-
-def read_yaml(path: Path) -> Any:
-    """Read one YAML file; duplicate keys and syntax errors are a `ConfigError` with the line."""
-    return parse_yaml(_text(path), source=str(path))
-
-
-def parse_yaml(text: str, *, source: str) -> Any:
-    """Read YAML text; see `read_yaml`."""
-    try:
-        return yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
-    except _YAML_SURPRISES as error:
-        raise ConfigError(f"{source}: not valid YAML: a value is not of the kind its form promises ({error})") from None
-
-
-def read_json(path: Path) -> Any:
-    """Read one JSON file; syntax errors are a `ConfigError` with line and column."""
-    try:
-        return json.loads(_text(path), object_pairs_hook=_unique_keys)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets a thousand deep
-        raise ConfigError(f"{path}: not valid JSON: {error}") from None
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build a JSON object, except that a key given twice is an error instead of the last one winning."""
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) != len(keys):
-        raise ValueError(f"key '{next(key for key in keys if keys.count(key) > 1)}' is given twice")
-    return dict(pairs)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name no file can have
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"{path}: cannot be read: {reason}") from None
-
-
-class _UniqueKeyLoader(yaml.CSafeLoader):
-    """YAML's safe loader, except that a key given twice is an error instead of the last one winning."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode):
-                if key_node.value in seen and key_node.value != "<<":
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key '{key_node.value}' is given twice", key_node.start_mark
-                    )
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep=deep)
 
 
 def _problem(record: type[BaseModel], entry: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from tests.paths import ROOT
 
 MAX_LINES = 600
 LADDER = (
-    ("simulator", "simulator.compiled", "simulator.errors", "simulator.validation"),
+    ("simulator", "simulator.compiled", "simulator.errors", "simulator.input_files", "simulator.validation"),
     ("simulator.gpu_names", "simulator.hardware", "simulator.huggingface", "simulator.model"),
     ("simulator.kernels",),
     ("simulator.steptime",),

@@ -80,6 +80,15 @@ GONE: dict[str, tuple[str, ...]] = {
     "conclusions are read from verdict.json alone: 'is missing or concludes nothing'": (
         "{} statuses and {} tables of criteria",
     ),
+    "one place reads files, and says why one cannot be read and what to do": (
+        "key {} is given twice",
+        "{}: cannot be read ({}); every hypothesis needs its reasoning",
+        "{}: cannot be read to its end: {}; is the file complete?",
+        "{}: cannot be read: {}; give a readable file or folder of {}",
+        "{}: cannot be read: {}; save the file as UTF-8",
+        "{}: not one JSON object: {}",
+        "{}: not valid YAML: a value is not of the kind its form promises ({})",
+    ),
     "the same words in two parts": (
         "{}{}: has a verdict but no {}; restore the file or regenerate the report (or remove the whole folder, if the "
         "report is meant to go)",

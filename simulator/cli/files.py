@@ -12,9 +12,10 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from simulator.errors import ConfigError, RooflineLabError
+from simulator.input_files import parse_json
 
 STANDARD_INPUT = "standard input"
 LINE_LENGTH = 100
@@ -115,24 +116,12 @@ def _input_lines() -> Iterator[bytes]:
 
 def _object(line: bytes, number: int) -> dict[str, Any]:
     try:
-        value = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a number of thousands of digits
-        raise ConfigError(f"{where(number)}: not one JSON object: {error}") from None
+        value = parse_json(line.decode("utf-8-sig"), source=where(number))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where(number)}: not one JSON object: {error}; write UTF-8") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{where(number)}: not one JSON object: got {type(value).__name__}")
     return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
-    return found
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -8,12 +8,9 @@ name that looks like a misspelt one is refused. A file may be plain or gzip-comp
 
 from __future__ import annotations
 
-import csv
 import difflib
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,6 +18,7 @@ from pathlib import Path
 
 from simulator.engine.records import Request
 from simulator.errors import ConfigError
+from simulator.input_files import csv_records, read_text
 from simulator.validation import config_error, suggest
 from simulator.workload.arrivals import US_PER_S
 from simulator.workload.prefixes import SHARED_GROUP
@@ -40,6 +38,8 @@ REQUIRED_ROLES = ("prompt", "output")
 SECONDS_COLUMNS = ("arrival_s", "arrival_seconds")
 
 MAX_LISTED_PROBLEMS = 20
+# A million requests of a public trace take a tenth of it.
+MOST_TRACE_BYTES = 2**30
 MISSPELLING_SIMILARITY = 0.85
 
 _WHOLE = re.compile(r"\d{1,15}", re.ASCII)
@@ -102,29 +102,17 @@ def load_trace(
 
 
 def _rows(path: Path) -> tuple[list[str], list[_Row]]:
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        if not header:
-            raise ConfigError(f"{path}: empty; the first line must name the columns")
-        rows = [_row(path, header, reader.line_num, cells) for cells in reader if cells]
-    except csv.Error as error:
-        raise ConfigError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
-    return header, rows
+    records = csv_records(io.StringIO(read_text(path, MOST_TRACE_BYTES), newline=""), str(path))
+    header = [name.strip() for name in next(records, (0, []))[1]]
+    if not header:
+        raise ConfigError(f"{path}: empty; the first line must name the columns")
+    return header, [_row(path, header, line, cells) for line, cells in records if cells]
 
 
 def _row(path: Path, header: list[str], line: int, cells: list[str]) -> _Row:
     if len(cells) != len(header):
         raise ConfigError(f"{path}:{line}: {len(cells)} cells, but the header names {len(header)} columns")
     return _Row(line, dict(zip(header, (cell.strip() for cell in cells), strict=True)))
-
-
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the name
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
 
 
 def _columns(path: Path, header: list[str], required: Sequence[str], where: Mapping[str, str]) -> dict[str, str]:

@@ -305,7 +305,7 @@ def test_an_empty_or_ambiguous_folder_is_refused(tmp_path):
         ("exp-config.yaml", "- a list", "must be a mapping"),
         ("exp-config.yaml", "max_num_seqs: many", "max_num_seqs"),
         ("profile.yaml", "a: [", "not valid YAML"),
-        ("profile.yaml", "a: 2026-99-99", "profile.yaml: "),
+        ("profile.yaml", "a: 2026-99-99", "profile.yaml:1: "),
         ("traces.jsonl", "{}\n", "traces.jsonl:1: not a line of OpenTelemetry spans"),
         ("traces.jsonl", "not json\n", "traces.jsonl:1"),
     ],

@@ -15,8 +15,8 @@ Documents without a hypothesis of their own are folders of `documents/`.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +30,7 @@ from roofline_lab.project import Project
 from roofline_lab.scoring.published import Cell, load_cells
 from roofline_lab.vocabulary import Statistic
 from simulator.errors import ConfigError
+from simulator.input_files import csv_records, read_text
 from simulator.steptime.batch import Batch
 from simulator.steptime.build import build_step_time
 from simulator.steptime.options import parse_options
@@ -206,23 +207,17 @@ def _column_name(cell: Cell) -> str:
 
 def _wide_table(path: Path) -> dict[str, dict[str, Any]]:
     """Return a table with one line per row and one column per printed column."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        header = list(reader.fieldnames or ())
-        if header[:1] != [ROW] or len(header) < 2:
-            raise ConfigError(f"{path}:1: the header must be '{ROW}' and at least one column")
-        columns: dict[str, dict[str, Any]] = {name: {} for name in header[1:]}
-        for line, row in enumerate(reader, start=2):
-            for name, value in _entries(row, header, f"{path}:{line}"):
-                columns[name][row[ROW]] = value
+    records = csv_records(io.StringIO(read_text(path), newline=""), str(path))
+    header = next(records, (0, []))[1]
+    if header[:1] != [ROW] or len(header) < 2:
+        raise ConfigError(f"{path}:1: the header must be '{ROW}' and at least one column")
+    columns: dict[str, dict[str, Any]] = {name: {} for name in header[1:]}
+    for line, cells in records:
+        if len(cells) != len(header):
+            raise ConfigError(f"{path}:{line}: must have {len(header)} fields")
+        for name, text in zip(header[1:], cells[1:], strict=True):
+            columns[name][cells[0]] = _entry(text, name)
     return columns
-
-
-def _entries(row: Mapping[str, Any], header: list[str], where: str) -> Iterator[tuple[str, Any]]:
-    if None in row or None in row.values():
-        raise ConfigError(f"{where}: must have {len(header)} fields")
-    for name in header[1:]:
-        yield name, _entry(row[name], name)
 
 
 def _entry(text: str, column: str) -> Any:

@@ -13,16 +13,16 @@ brackets a hundred thousand deep until there is no memory left. All four would h
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
-import zlib
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from simulator.errors import ConfigError
+from simulator.input_files import READ_ERRORS as READ_ERRORS
+from simulator.input_files import open_bytes, unreadable
 
 CHUNK_CHARACTERS = 1 << 18
 MAX_VALUE_CHARACTERS = 1 << 26
@@ -35,11 +35,6 @@ NUMBER_TAIL_CHARACTERS = 2
 
 Place = tuple[str | int, ...]
 Pattern = tuple[str, ...]
-
-GZIP_MAGIC = b"\x1f\x8b"
-
-# What reading a damaged file raises: no access, no text or a NUL in its name, a compressed file cut off or damaged.
-READ_ERRORS = (OSError, ValueError, EOFError, zlib.error)
 
 # In a pattern: any position of a list.
 EACH = "*"
@@ -87,10 +82,8 @@ def _opened(path: Path, descend: Container[Pattern]) -> Iterator[_Reader]:
     try:
         with open_text(path) as stream:
             yield _Reader(path, stream, descend)
-    except UnicodeError as error:
-        raise ConfigError(f"{path}: cannot be read: {error}; save the file as UTF-8") from None
     except READ_ERRORS as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+        raise unreadable(path, error) from None
 
 
 def open_text(path: Path, errors: str = "strict") -> TextIO:
@@ -106,11 +99,7 @@ def open_text(path: Path, errors: str = "strict") -> TextIO:
     OSError, ValueError
         If it cannot be opened; reading it raises one of `READ_ERRORS`.
     """
-    with path.open("rb") as stream:
-        compressed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    if compressed:
-        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", errors=errors, newline="")
-    return path.open(encoding="utf-8-sig", errors=errors, newline="")
+    return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors=errors, newline="")
 
 
 class _Shallow:

@@ -7,12 +7,13 @@ to an experiment.
 
 from __future__ import annotations
 
-import csv
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from simulator.errors import ConfigError
+from simulator.input_files import csv_records, read_text
 from simulator.validation import config_error, suggest
 from simulator.workload.trace import load_trace
 
@@ -105,14 +106,10 @@ def _intervals(path: Path) -> dict[str, int]:
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield line number and cells of every line below the header."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    reader = csv.reader(text.splitlines())
-    if tuple(next(reader, ())) != INTERVAL_COLUMNS:
+    records = csv_records(io.StringIO(read_text(path), newline=""), str(path))
+    if tuple(next(records, (0, []))[1]) != INTERVAL_COLUMNS:
         raise ConfigError(f"{path}:1: the header must be {','.join(INTERVAL_COLUMNS)}")
-    for cells in reader:
+    for line, cells in records:
         if len(cells) != len(INTERVAL_COLUMNS):
-            raise ConfigError(f"{path}:{reader.line_num}: {len(cells)} cells instead of {len(INTERVAL_COLUMNS)}")
-        yield reader.line_num, cells
+            raise ConfigError(f"{path}:{line}: {len(cells)} cells instead of {len(INTERVAL_COLUMNS)}")
+        yield line, cells

@@ -8,7 +8,6 @@ its current line is held beside the requests, and reading stops at as many probl
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from roofline_lab.files import DIGEST_CHARACTERS, csv_text
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_values
 from simulator.engine.records import Request
 from simulator.errors import ConfigError
+from simulator.input_files import csv_records, unreadable
 from simulator.validation import config_error, suggest
 
 REQUESTS_FILE = "requests.csv"
@@ -221,7 +221,7 @@ def read_measured_requests(path: Path) -> tuple[MeasuredRequest, ...]:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+        raise unreadable(path, error) from None
     return _read(path, status.st_mtime_ns, status.st_size)
 
 
@@ -382,17 +382,17 @@ def _cells(path: Path, layout: Layout) -> Iterator[tuple[str, dict[str, str] | s
         return
     try:
         with open_text(path) as stream:
-            reader = csv.reader(stream, strict=True)
-            header = [name.strip() if layout.foreign else name for name in next(reader, [])]
+            records = csv_records(stream, str(path))
+            header = [name.strip() if layout.foreign else name for name in next(records, (0, []))[1]]
             columns = _columns(path, header, layout)
-            for cells in reader:
-                place = f"line {reader.line_num}"
+            for line, cells in records:
+                place = f"line {line}"
                 if len(cells) == len(header):
                     yield place, {name: cells[position] for name, position in columns.items()}
                 elif cells:
                     yield place, f"{len(cells)} cells, but the header names {len(header)} columns"
-    except (*READ_ERRORS, csv.Error) as error:
-        raise ConfigError(f"{path}: cannot be read to its end: {error}; is the file complete?") from None
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from None
 
 
 def _json_cells(path: Path, layout: Layout) -> Iterator[tuple[str, dict[str, str]]]:

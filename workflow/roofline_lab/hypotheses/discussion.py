@@ -14,6 +14,7 @@ from pathlib import Path
 from roofline_lab.hypotheses.spec import Claim
 from roofline_lab.rendering import syntax_problem
 from simulator.errors import ConfigError
+from simulator.input_files import read_text
 from simulator.validation import config_error
 
 FILE = "discussion.md"
@@ -34,11 +35,9 @@ def load_discussion(spec: Claim, folder: Path, root: Path) -> dict[str, str]:
     """
     path = folder / FILE
     source = path.relative_to(root).as_posix()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{source}: cannot be read ({error}); every hypothesis needs its reasoning") from None
-    sections = _split(text)
+    if not path.is_file():
+        raise ConfigError(f"{source}: cannot be read: there is no such file; every hypothesis needs its reasoning")
+    sections = _split(read_text(path))
     problems = [f"missing or empty section '## {name}'" for name in SECTIONS if not sections.get(name)]
     problems += [
         f"unknown section '## {name}'; allowed: {', '.join(SECTIONS)}" for name in sections if name not in SECTIONS

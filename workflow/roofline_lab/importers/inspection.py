@@ -21,6 +21,7 @@ from roofline_lab.importers import table
 from roofline_lab.importers.common import MS_PER_S, US_PER_S, BothSides, Measurement, statistics_of
 from roofline_lab.importers.tools import at_the_top, read_results, tool_of, tools
 from simulator.errors import ConfigError
+from simulator.input_files import unreadable
 
 EXPERIMENT, TABLE, TRACE = "experiment", "table", "trace"
 
@@ -104,7 +105,7 @@ def kind_of(path: Path) -> str:
             return EXPERIMENT
         kind = tool_of(path) or (None if path.is_dir() else _other_kind(path))
     except READ_ERRORS as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+        raise unreadable(path, error) from None
     if kind is None:
         raise ConfigError(
             f"{path}: nothing that is known; give results of {', '.join(tools())}, a request trace, a table of runs, "

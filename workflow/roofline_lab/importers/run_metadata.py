@@ -17,6 +17,7 @@ from typing import Any
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
 from roofline_lab.importers.common import MS_PER_S, Foreign, WholeNumber
 from simulator.errors import ConfigError
+from simulator.input_files import unreadable
 from simulator.validation import parse, read_yaml
 
 RUN_FILE = "exp-config.yaml"
@@ -170,4 +171,4 @@ def _lines(path: Path, errors: str = "strict") -> Iterator[str]:
             while line := stream.readline(MAX_LINE_CHARACTERS):
                 yield line
     except READ_ERRORS as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+        raise unreadable(path, error) from None

@@ -10,7 +10,6 @@ then recognised as those whose draws leave the means right.
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +38,7 @@ from roofline_lab.importers.overrides import Overrides
 from roofline_lab.importers.trace import with_traces
 from roofline_lab.importers.writing import Written, project_of, write_all
 from simulator.errors import ConfigError
+from simulator.input_files import csv_records, unreadable
 from simulator.validation import config_error, suggest
 from simulator.workload.lengths import GUIDELLM_DEFAULT_SEED
 
@@ -183,28 +183,28 @@ def _rows(path: Path) -> Iterator[Row]:
     rows: list[Row] = []
     try:
         with open_text(path) as stream:
-            reader = csv.DictReader(stream, strict=True)
-            header = reader.fieldnames or []
+            records = csv_records(stream, str(path))
+            header = next(records, (0, []))[1]
             missing = [name for name in IDENTITY if name not in header]
             if missing:
                 raise ConfigError(f"{path}:1: no column {' and no column '.join(missing)}; is this a table of runs?")
-            for line, cells in enumerate(reader, start=2):
+            for line, cells in records:
                 try:
-                    rows.append(_row(cells))
+                    if len(cells) != len(header):
+                        raise ValueError("another number of cells than the header has")
+                    rows.append(_row(dict(zip(header, cells, strict=True))))
                 except ValueError as error:
                     problems.append(f"line {line}: {error}")
                 if line > MAX_ROWS:
                     raise ConfigError(f"{path}: more than {MAX_ROWS} rows; is this a table of runs?")
-    except (*READ_ERRORS, csv.Error) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from None
     if problems:
         raise config_error(str(path), listed(problems))
     return iter(rows)
 
 
-def _row(cells: Mapping[str | None, Any]) -> Row:
-    if None in cells or None in cells.values():
-        raise ValueError("another number of cells than the header has")
+def _row(cells: Mapping[str, str]) -> Row:
     row: dict[str, Any] = {name: (cells.get(name) or "").strip() for name in COLUMNS}
     for name in NUMBERS:
         row[name] = _number(name, row[name])

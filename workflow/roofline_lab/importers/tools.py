@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_top
 from roofline_lab.importers.common import Measurement
 from simulator.errors import ConfigError
+from simulator.input_files import unreadable
 from simulator.validation import suggest
 
 # Folders of results that lie one level deeper.
@@ -71,7 +72,7 @@ def read_results(tool: str, path: Path) -> Measurement:
     try:
         return tools()[tool].read(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise ConfigError(f"{path}: cannot be read: {error}; give a readable file or folder of {tool}") from None
+        raise ConfigError(f"{unreadable(path, error)} (a file or folder of {tool})") from None
 
 
 def refuse_other_tool(path: Path, top: Mapping[str, Any], own: str) -> None:
@@ -149,4 +150,4 @@ def at_the_top(path: Path) -> Iterator[tuple[str, Any]]:
                 if match := _YAML_KEY.match(line):
                     yield match[1], line[match.end() :].split(" #")[0].strip(" \"'\r\n")
     except READ_ERRORS as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+        raise unreadable(path, error) from None

@@ -8,7 +8,7 @@ roundings are carried as an interval, so "not reproduced" means no admissible un
 
 from __future__ import annotations
 
-import csv
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.vocabulary import Metric, Reproduction, Scope, Statistic
 from simulator.errors import ConfigError
+from simulator.input_files import csv_records, read_text
 from simulator.validation import StrictModel, parse, read_yaml
 
 COLUMNS = ("table", "arm", "scope", "key", "metric", "statistic", "value", "unit", "decimals")
@@ -153,20 +154,19 @@ def load_cells(path: Path, metric: Callable[[str], Any] = Metric) -> Iterator[Ce
     ConfigError
         Naming file and line of a malformed cell.
     """
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ConfigError(f"{path}:1: the header must be {','.join(COLUMNS)}")
-        for line, row in enumerate(reader, start=2):
-            try:
-                yield _cell(row, metric)
-            except (ValueError, TypeError) as error:
-                raise ConfigError(f"{path}:{line}: {error}") from None
+    records = csv_records(io.StringIO(read_text(path), newline=""), str(path))
+    if tuple(next(records, (0, []))[1]) != COLUMNS:
+        raise ConfigError(f"{path}:1: the header must be {','.join(COLUMNS)}")
+    for line, cells in records:
+        try:
+            if len(cells) != len(COLUMNS):
+                raise ValueError(f"{len(cells)} values instead of {len(COLUMNS)}")
+            yield _cell(dict(zip(COLUMNS, cells, strict=True)), metric)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{path}:{line}: {error}") from None
 
 
 def _cell(row: Mapping[str, str], metric: Callable[[str], Any]) -> Cell:
-    if set(row) != set(COLUMNS):
-        raise ValueError(f"more than {len(COLUMNS)} values")
     cell = Cell(
         row["table"],
         row["arm"],
