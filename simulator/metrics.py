@@ -10,10 +10,12 @@ Tools use the same names for different things, hence each definition names its s
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import accumulate
 
 from simulator.engine.records import RequestResult
 from simulator.errors import ConfigError
@@ -125,13 +127,19 @@ class Samples(RequestTimes):
     @cached_property
     def within_limits(self) -> int:
         """How many requests met the limits; one of a single token has no TPOT to miss."""
-        ttft_limit_us, tpot_limit_us = _limit_us(self.options.ttft_limit_ms), _limit_us(self.options.tpot_limit_ms)
-        if math.isinf(ttft_limit_us) and math.isinf(tpot_limit_us):
+        options = self.options
+        if not options.limited:
             raise ConfigError(
-                "goodput: set ttft_limit_ms, tpot_limit_ms or both; without a limit it is request_throughput"
+                "goodput: set ttft_limit_ms, tpot_limit_ms or e2e_limit_ms, or several; without a limit it is "
+                "request_throughput"
             )
-        pairs = zip(self.ttft_us, self.tpot_us, strict=True)
-        return sum(ttft <= ttft_limit_us and (tpot is None or tpot <= tpot_limit_us) for ttft, tpot in pairs)
+        ttft_limit_us, tpot_limit_us = _limit_us(options.ttft_limit_ms), _limit_us(options.tpot_limit_ms)
+        e2e_limit_us = _limit_us(options.e2e_limit_ms)
+        times = zip(self.ttft_us, self.tpot_us, self.e2e_us, strict=True)
+        return sum(
+            ttft <= ttft_limit_us and (tpot is None or tpot <= tpot_limit_us) and e2e <= e2e_limit_us
+            for ttft, tpot, e2e in times
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +179,32 @@ def measure(name: str, results: Iterable[RequestResult], options: MetricOptions 
 def measure_all(results: Iterable[RequestResult], options: MetricOptions = DEFAULT) -> dict[str, float | None]:
     """Return every definition's number by name; those of goodput only if a limit is set."""
     samples = _samples(results, options)
-    limited = options.ttft_limit_ms is not None or options.tpot_limit_ms is not None
-    wanted = [definition for definition in DEFINITIONS.values() if limited or definition.name not in NEED_LIMITS]
+    wanted = [
+        definition for definition in DEFINITIONS.values() if options.limited or definition.name not in NEED_LIMITS
+    ]
     return {str(definition.name): definition.function(samples) if samples else None for definition in wanted}
+
+
+def measure_gaps(token_gaps: Sequence[tuple[int, int]]) -> dict[str, float | None]:
+    """Return percentiles and the longest of the gaps between tokens in ms, by name; None where no gap was counted.
+
+    Parameters
+    ----------
+    token_gaps
+        `RunResult.token_gaps` of a run that counted them: (gap in us, count), shortest first.
+    """
+    counts = [count for _, count in token_gaps]
+    ends = list(accumulate(counts))
+    gaps_us = [gap_us for gap_us, _ in token_gaps]
+
+    def at_rank(rank_pct: float) -> float | None:
+        if not ends:
+            return None
+        rank = rank_pct * (ends[-1] - 1) / 100
+        lower, upper = (gaps_us[bisect_right(ends, place)] for place in (math.floor(rank), math.ceil(rank)))
+        return _ms(lower + (upper - lower) * (rank - math.floor(rank)))
+
+    return {name: at_rank(rank_pct) for name, rank_pct in GAP_METRICS.items()}
 
 
 def _samples(results: Iterable[RequestResult], options: MetricOptions) -> Samples | None:
@@ -254,6 +285,9 @@ def _per_second(amount: int, samples: Samples) -> float | None:
 N = MetricName
 NEED_LIMITS = (N.GOODPUT, N.SLO_ATTAINMENT)
 PERCENTILES = (50, 90, 95, 99)
+# Percentiles of the gaps between consecutive tokens, all requests pooled, as clients that time every token report
+# them (`vllm bench serve`, p99_itl_ms); 100 is the longest.
+GAP_METRICS: Mapping[str, float] = {"itl_p50": 50, "itl_p90": 90, "itl_p95": 95, "itl_p99": 99, "itl_max": 100}
 
 
 def _definitions() -> Iterator[Definition]:

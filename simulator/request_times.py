@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import pairwise
 
-from simulator.engine.records import RequestResult, RequestState, RunResult
-from simulator.errors import InvariantError, UnsupportedError
+from simulator.engine.records import RequestResult, RequestState
+from simulator.errors import InvariantError
 from simulator.validation import NonNegative, NonNegativeInt, Positive, StrictModel
 
 
@@ -28,7 +27,7 @@ class MetricOptions(StrictModel):
         each token of its prompt.
     skip_first
         Leave out this many requests (in the order given), to keep warm-up out of percentiles.
-    ttft_limit_ms, tpot_limit_ms
+    ttft_limit_ms, tpot_limit_ms, e2e_limit_ms
         Limits of goodput; None does not limit.
     """
 
@@ -38,6 +37,12 @@ class MetricOptions(StrictModel):
     skip_first: NonNegativeInt = 0
     ttft_limit_ms: Positive | None = None
     tpot_limit_ms: Positive | None = None
+    e2e_limit_ms: Positive | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything limits goodput."""
+        return any(limit is not None for limit in (self.ttft_limit_ms, self.tpot_limit_ms, self.e2e_limit_ms))
 
 
 DEFAULT = MetricOptions()
@@ -192,27 +197,3 @@ def tpot_us(result: RequestResult, options: MetricOptions = DEFAULT) -> float | 
 def completed(results: Iterable[RequestResult]) -> list[RequestResult]:
     """Keep the requests that got their last token."""
     return [result for result in results if result.state is RequestState.COMPLETED]
-
-
-def itl_gaps_us(run: RunResult) -> list[int] | None:
-    """Return the gaps between consecutive tokens of all completed requests, pooled; needs the step log.
-
-    Raises
-    ------
-    UnsupportedError
-        If a request was preempted: its recomputed steps deliver no new token, and the log does not
-        say which they are.
-    """
-    done = completed(run.requests)
-    if not run.steps or not done:
-        return None
-    preempted = sorted(result.id for result in done if result.preemptions)
-    if preempted:
-        raise UnsupportedError(f"inter-token gaps: request {preempted[0]} was preempted; use tpot_request instead")
-    first_us = RequestTimes(done).first_token_us
-    ends: dict[str, list[int]] = {result.id: [time_us] for result, time_us in zip(done, first_us, strict=True)}
-    for step in run.steps:
-        for request_id, _ in step.decode:
-            if request_id in ends:
-                ends[request_id].append(step.start_us + step.duration_us)
-    return [later - earlier for times in ends.values() for earlier, later in pairwise(times)]

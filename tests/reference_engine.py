@@ -89,7 +89,7 @@ class Job:
         self.new = 0
         self.admitted_empty = False
         self.shown_past = 0
-        self.scheduled = self.first_token = self.completed = self.last_step = None
+        self.scheduled = self.first_token = self.last_token = self.completed = self.last_step = None
         self.preemptions = 0
         self.cached = 0
         self.state = "not_arrived"
@@ -122,13 +122,14 @@ def demand(job, options, budget):
 
 
 def serve(requests, options, price, concurrency=None):
-    """Run everything; return `{"requests": {id: ...}, "steps": [...], "totals": {...}}`."""
+    """Run everything; return `{"requests": {id: ...}, "steps": [...], "totals": {...}, "gaps": [...]}`."""
     server = Server(requests, options, price, concurrency)
     server.run()
     return {
         "requests": {job.request.id: outcome(job) for job in server.jobs},
         "steps": server.steps,
         "totals": server.totals,
+        "gaps": sorted(server.gaps),
     }
 
 
@@ -145,7 +146,7 @@ class Server:
         if concurrency is not None:
             for job in self.coming:
                 job.arrival = 0
-        self.running, self.waiting, self.steps = [], [], []
+        self.running, self.waiting, self.steps, self.gaps = [], [], [], []
         self.totals = {"cached_tokens": 0, "preemptions": 0, "kv_block_hits": 0, "peak_kv_blocks": 0, "end_us": 0}
 
     def run(self):
@@ -196,6 +197,9 @@ class Server:
                 job.generated += 1
                 if job.first_token is None:
                     job.first_token = end
+                else:
+                    self.gaps.append(end - job.last_token)
+                job.last_token = end
         for job in [job for job in batch if job.generated == job.output]:
             self.running.remove(job)
             self.cache.release(job)

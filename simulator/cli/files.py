@@ -124,6 +124,11 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
     return value
 
 
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Write one JSON document on one line."""
+    _write(path, json.dumps(document, allow_nan=False) + "\n")
+
+
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object per line."""
     _write(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))

@@ -167,7 +167,8 @@ def _run(sub: argparse.ArgumentParser) -> None:
     outputs = sub.add_argument_group("output")
     outputs.add_argument("--explain", action="store_true", help="say which resource bounds the steps, and why")
     outputs.add_argument("--requests", metavar="FILE", help="write one row per request (.csv or .jsonl; times in us)")
-    outputs.add_argument("--steps", metavar="FILE", help="write every engine step as JSON lines (times in us)")
+    outputs.add_argument("--steps", metavar="FILE", help="write every engine step and its cost as JSON lines (us)")
+    outputs.add_argument("--trace", metavar="FILE", help="write the timeline (.json), for chrome://tracing or Perfetto")
 
 
 def _run_inputs(group: argparse._ArgumentGroup) -> None:

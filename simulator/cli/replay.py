@@ -352,7 +352,7 @@ def replay_command(arguments: Namespace) -> int:
     result = replay(case, step_time, record_steps=steps is not None)
     write_csv(out, COLUMNS, [row(request, case.output_processing_us) for request in result.requests])
     if steps is not None:
-        write_steps(steps, result.steps)
+        write_steps(steps, result.steps, step_time)
     emit(_summary(case, step_time, result))
     return 0
 

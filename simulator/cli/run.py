@@ -6,18 +6,28 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from simulator.cli.catalog import configs_folder, find_curves, find_hardware, find_model, find_tables
-from simulator.cli.files import answer_lines, checked_path, emit_document, say, write_csv, write_json_lines
+from simulator.cli.files import (
+    answer_lines,
+    checked_path,
+    emit_document,
+    say,
+    write_csv,
+    write_document,
+    write_json_lines,
+)
 from simulator.cli.run_spec import RunSpec, read_spec
+from simulator.cli.why import cost_record, explain_run
 from simulator.engine.loop import run as run_engine
 from simulator.engine.options import EngineOptions
 from simulator.engine.records import RequestResult, RequestState, RunResult, StepRecord
 from simulator.errors import ConfigError, UnsupportedError
 from simulator.hardware import Hardware
-from simulator.metrics import DEFINITIONS, measure_all
+from simulator.metrics import DEFINITIONS, measure_all, measure_gaps
 from simulator.model import Model, require_runnable
 from simulator.request_times import MetricOptions, RequestTimes
 from simulator.steptime.base import StepTimeModel
@@ -74,16 +84,14 @@ def run_command(arguments: Namespace) -> int:
     spec, base = read_spec(arguments)
     setup = build_setup(spec, base, configs_folder(arguments.configs))
     observer = ExtremesObserver(setup.step_time)
-    logged = arguments.explain or arguments.steps is not None
+    logged = arguments.explain or bool({"steps", "trace"} & outputs.keys())
     result = _simulate(setup, observer, record_steps=logged)
     report = _report(setup, observer, result)
     if arguments.explain:
-        from simulator.cli.why import explain_run
-
         report["explanation"] = explain_run(setup.step_time, result.steps)
         for line in report["explanation"]["typical_step"]["why"] if result.steps else ():
             say(line)
-    _write_files(outputs, result, setup.spec.metrics)
+    _write_files(outputs, setup, result)
     emit_document(report)
     return 0
 
@@ -158,6 +166,7 @@ def _simulate(setup: Setup, step_time: StepTimeModel, *, record_steps: bool) -> 
             setup.spec.engine,
             concurrency=workload.concurrency,
             record_steps=record_steps,
+            count_gaps=True,
         )
     except (OverflowError, ZeroDivisionError) as error:
         raise UnsupportedError(
@@ -177,7 +186,10 @@ def _report(setup: Setup, observer: ExtremesObserver, result: RunResult) -> dict
         "kernels": setup.kernels,
         "seed": spec.seed,
         "requests": {"total": len(result.requests)} | {state.value: states[state] for state in RequestState},
-        "metrics": {name: {"value": value, "unit": DEFINITIONS[name].unit} for name, value in values.items()},
+        "metrics": {
+            **{name: {"value": value, "unit": DEFINITIONS[name].unit} for name, value in values.items()},
+            **{name: {"value": value, "unit": "ms"} for name, value in measure_gaps(result.token_gaps).items()},
+        },
         "counters": asdict(result.counters),
         "warnings": [
             *setup.warnings,
@@ -208,22 +220,31 @@ def _memory_warnings(setup: Setup, result: RunResult) -> Iterator[str]:
 def _output_paths(arguments: Namespace) -> dict[str, Path]:
     """Return the files to write, refused before the run where their kind is not known."""
     found = {}
-    for name in ("requests", "steps"):
+    for name in ("requests", "steps", "trace"):
         text = getattr(arguments, name)
         if text is not None:
             found[name] = checked_path(text, f"--{name}")
     if "requests" in found and found["requests"].suffix not in (".csv", ".jsonl"):
         raise ConfigError(f"--requests: the file name must end in .csv or .jsonl, got '{found['requests']}'")
+    if "trace" in found and found["trace"].suffix != ".json":
+        raise ConfigError(
+            f"--trace: writes the run's timeline, so the file name must end in .json, got '{found['trace']}'; "
+            "recorded requests to be served are named with --request-trace"
+        )
     return found
 
 
-def _write_files(outputs: Mapping[str, Path], result: RunResult, options: MetricOptions) -> None:
+def _write_files(outputs: Mapping[str, Path], setup: Setup, result: RunResult) -> None:
     if "requests" in outputs:
         path = outputs["requests"]
-        rows = [request_row(request, options) for request in result.requests]
+        rows = [request_row(request, setup.spec.metrics) for request in result.requests]
         write_csv(path, REQUEST_COLUMNS, rows) if path.suffix == ".csv" else write_json_lines(path, rows)
     if "steps" in outputs:
-        write_steps(outputs["steps"], result.steps)
+        write_steps(outputs["steps"], result.steps, setup.step_time)
+    if "trace" in outputs:
+        from simulator.cli.timeline import timeline
+
+        write_document(outputs["trace"], timeline(result, partial(cost_record, setup.step_time)))
 
 
 def request_row(result: RequestResult, options: MetricOptions) -> dict[str, Any]:
@@ -240,6 +261,6 @@ def request_row(result: RequestResult, options: MetricOptions) -> dict[str, Any]
     }
 
 
-def write_steps(path: Path, steps: Sequence[StepRecord]) -> None:
-    """Write the step log, one JSON object per step, in the order the steps started."""
-    write_json_lines(path, (asdict(step) for step in steps))
+def write_steps(path: Path, steps: Sequence[StepRecord], step_time: BuiltStepTime) -> None:
+    """Write the step log, one JSON object per step and what it cost, in the order the steps started."""
+    write_json_lines(path, ({**asdict(step), "cost": cost_record(step_time, step)} for step in steps))

@@ -1,7 +1,7 @@
 """Why a run took as long as it did, for people.
 
-Contract: `explain_run` reads the step log, not the clock of the run: which resource bounds the steps,
-weighed by their time, and one typical step explained in at most five lines.
+Contract: `explain_run` reads the step log, not the clock of the run: what bounds the steps, every one of them
+weighed by its time, and one typical step explained in at most five lines.
 """
 
 from __future__ import annotations
@@ -10,13 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from simulator.engine.records import StepRecord
-from simulator.steptime.base import StepTimeModel
+from simulator.steptime.base import KnowsWork
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import MICROSECONDS, LookupUse, PhaseCost, StepCost
-from simulator.steptime.observers import BottleneckObserver
-
-# Explaining a step costs up to a few milliseconds.
-MAX_EXPLAINED_STEPS = 400
+from simulator.steptime.observers import BottleneckObserver, step_kind
 
 US_PER_MS = 1000
 IN_WORDS = {
@@ -27,25 +24,26 @@ IN_WORDS = {
 }
 
 
-def explain_run(step_time: StepTimeModel, steps: Sequence[StepRecord]) -> dict[str, Any]:
+def explain_run(step_time: KnowsWork, steps: Sequence[StepRecord]) -> dict[str, Any]:
     """Return bottleneck shares and the typical step as plain data."""
     if not steps:
         return {"bottlenecks": None, "typical_step": None}
     observer = BottleneckObserver(step_time)
-    # Evenly spaced steps stand for the rest of a long run.
-    sampled = min(len(steps), MAX_EXPLAINED_STEPS)
-    for step in (steps[place * len(steps) // sampled] for place in range(sampled)):
-        observer.step_time_us(BatchSums.of(batch_of(step), step_time.kv_breakpoints))
+    for step in steps:
+        batch = batch_of(step)
+        observer.note(BatchSums.of(batch, step_time.kv_breakpoints), step.duration_us, step_time.explain(batch))
     typical = typical_step(steps)
-    cost = step_time.explain(batch_of(typical))
+    sums, cost = BatchSums.of(batch_of(typical), step_time.kv_breakpoints), step_time.explain(batch_of(typical))
+    bound = observer.bound_by(sums, cost)
     return {
-        "bottlenecks": {"steps_of_run": len(steps), **observer.summary()},
+        "bottlenecks": observer.summary(),
         "typical_step": {
             "kind": kind_of(typical),
             "start_us": typical.start_us,
             "duration_us": typical.duration_us,
             "bottleneck": cost.bottleneck,
-            "why": list(_why(typical, steps, cost)),
+            "bound": bound,
+            "why": list(_why(typical, steps, cost, _bound_in_words(step_time, sums, bound))),
         },
     }
 
@@ -61,10 +59,8 @@ def typical_step(steps: Sequence[StepRecord]) -> StepRecord:
 
 
 def kind_of(step: StepRecord) -> str:
-    """Return `prefill`, `decode`, `mixed`, or `empty` where nothing was scheduled."""
-    if step.prefill:
-        return "mixed" if step.decode else "prefill"
-    return "decode" if step.decode else "empty"
+    """Return the kind of a recorded step; see `step_kind`."""
+    return step_kind(len(step.prefill), len(step.decode))
 
 
 def batch_of(step: StepRecord) -> Batch:
@@ -74,18 +70,55 @@ def batch_of(step: StepRecord) -> Batch:
     )
 
 
-def _why(typical: StepRecord, steps: Sequence[StepRecord], cost: StepCost) -> Iterator[str]:
+def cost_record(step_time: KnowsWork, step: StepRecord) -> dict[str, Any]:
+    """Return one step with everything its duration is made of, as plain data (us and bytes of one GPU)."""
+    batch = batch_of(step)
+    cost = step_time.explain(batch)
+    flops, moved = step_time.work(BatchSums.of(batch, step_time.kv_breakpoints))
+    return {
+        "kind": kind_of(step),
+        "bound": cost.bound_by(flops / step_time.peak_flops, moved / step_time.peak_bandwidth),
+        "bottleneck": cost.bottleneck,
+        "branch": cost.branch,
+        **{name: _phase_record(phase) for name, phase in cost.phases()},
+        "communication_us": cost.communication_us,
+        "overhead_us": cost.overhead_us,
+        **({"terms_us": {term.name: term.us for term in cost.terms}} if cost.terms else {}),
+    }
+
+
+def _phase_record(phase: PhaseCost) -> dict[str, Any]:
+    seconds = {"gemm": phase.gemm_s, "attention": phase.attention_s, "vector": phase.vector_s, "memory": phase.memory_s}
+    return {
+        **{f"{name}_us": value * MICROSECONDS for name, value in seconds.items()},
+        "counted_us": phase.seconds * MICROSECONDS,
+        "weight_bytes": phase.weight_bytes,
+        "kv_bytes": phase.kv_bytes,
+        "activation_bytes": phase.activation_bytes,
+        "bottleneck": phase.bottleneck,
+    }
+
+
+def _why(typical: StepRecord, steps: Sequence[StepRecord], cost: StepCost, bound: str) -> Iterator[str]:
     """Answer why the typical step takes that long, in at most five lines."""
     alike = [step.duration_us for step in steps if kind_of(step) == kind_of(typical)]
     share = sum(alike) / sum(step.duration_us for step in steps)
     yield (
         f"A typical step takes {typical.duration_us / US_PER_MS:.3f} ms: the median of {len(alike)} {kind_of(typical)} "
-        f"step(s), which are {share:.0%} of the run's time."
+        f"step(s), which are {share:.0%} of the run's time. {bound}"
     )
     yield from (_phase_line(name, phase) for name, phase in cost.phases())
     yield _sum_line(cost)
     if cost.lookups:
         yield _kernel_line(cost.lookups)
+
+
+def _bound_in_words(step_time: KnowsWork, sums: BatchSums, bound: str) -> str:
+    flops, moved = step_time.work(sums)
+    flop_s, byte_s = flops / step_time.peak_flops, moved / step_time.peak_bandwidth
+    peaks = f"at the GPU's peaks its bytes take {_ms(byte_s)} ms and its FLOPs {_ms(flop_s)} ms"
+    resource = {"memory": "memory-bound", "compute": "compute-bound"}.get(bound, f"bound by {bound}")
+    return f"It is {resource}: {peaks}."
 
 
 def _phase_line(name: str, phase: PhaseCost) -> str:
@@ -97,11 +130,14 @@ def _phase_line(name: str, phase: PhaseCost) -> str:
     return (
         f"{name.capitalize()} of {served}: matrix multiplication {_ms(phase.gemm_s)} + attention "
         f"{_ms(phase.attention_s)}{vector} ms, or {_ms(phase.memory_s)} ms to move {moved}; "
-        f"counted {_ms(phase.seconds)} ms, bound by {IN_WORDS.get(phase.bottleneck, phase.bottleneck)}."
+        f"counted {_ms(phase.seconds)} ms, most of it {IN_WORDS.get(phase.bottleneck, phase.bottleneck)}."
     )
 
 
 def _sum_line(cost: StepCost) -> str:
+    if cost.terms:
+        parts = [f"{term.us / US_PER_MS:.3f} ms {term.name} ({term.what})" for term in cost.terms if term.us]
+        return f"In all: {' + '.join(parts)} = {cost.total_us / US_PER_MS:.3f} ms."
     if not cost.phases():
         return f"A {cost.family} step time has no parts: {cost.notes[0] if cost.notes else 'nothing was scheduled'}."
     both = " by the rule '" + cost.branch.replace("_", " ") + "'" if cost.prefill and cost.decode else ""

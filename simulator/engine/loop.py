@@ -30,6 +30,7 @@ def run(
     *,
     concurrency: int | None = None,
     record_steps: bool = False,
+    count_gaps: bool = False,
 ) -> RunResult:
     """Serve `requests` and report when each one was scheduled, answered and done.
 
@@ -47,6 +48,8 @@ def run(
         the order given, arrive at that time; a request never let in keeps the `arrival_us` given.
     record_steps
         Keep a `StepRecord` of every step.
+    count_gaps
+        Count the gaps between tokens, for their percentiles.
 
     Raises
     ------
@@ -58,7 +61,8 @@ def run(
     check_requests(requests)
     check_concurrency(concurrency)
     arrivals = OpenLoop(requests) if concurrency is None else ClosedLoop(requests, concurrency)
-    server = Server(requests, arrivals, step_time, options or EngineOptions(), RunStatistics(record_steps))
+    statistics = RunStatistics(record_steps, count_gaps)
+    server = Server(requests, arrivals, step_time, options or EngineOptions(), statistics)
     with _cycle_collection_paused():
         server.serve()
         return server.outcome()

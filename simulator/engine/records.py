@@ -127,8 +127,18 @@ class RunCounters:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """Every request in the order it was given, run totals, and the step log if asked for."""
+    """Every request in the order it was given, run totals, and what else was asked for.
+
+    Attributes
+    ----------
+    steps
+        The step log, in the order the steps started.
+    token_gaps
+        `(gap_us, count)` of the gaps between consecutive tokens of one request, pooled over all requests,
+        shortest first. Tokens of requests that did not complete are in it.
+    """
 
     requests: tuple[RequestResult, ...]
     counters: RunCounters
     steps: tuple[StepRecord, ...] = field(default=())
+    token_gaps: tuple[tuple[int, int], ...] = field(default=())

@@ -7,10 +7,16 @@ from simulator.engine.scheduler import Scheduler
 
 
 class RunStatistics:
-    """Counts steps by kind (see `RunCounters`) and keeps their records if asked to."""
+    """Counts steps by kind (see `RunCounters`), and keeps their records and the gaps between tokens if asked to.
 
-    def __init__(self, recording: bool) -> None:
+    A request that decodes in a step had its previous token at the end of the step before, so the gap is the step's
+    duration. Only a pause or a preemption makes it longer.
+    """
+
+    def __init__(self, recording: bool, counting_gaps: bool = False) -> None:
         self.recording = recording
+        self.counting_gaps = counting_gaps
+        self.gaps: dict[int, int] = {}
         self.records: list[StepRecord] = []
         self._prefill_steps = self._prefill_us = self._prefill_tokens = 0
         self._decode_steps = self._decode_us = self._decode_tokens = 0
@@ -18,9 +24,15 @@ class RunStatistics:
         self._peak_kv_blocks = 0
         self._end_us = 0
 
+    def count_gap(self, gap_us: int, count: int) -> None:
+        """Count tokens that came `gap_us` after the one before."""
+        self.gaps[gap_us] = self.gaps.get(gap_us, 0) + count
+
     def step(self, scheduler: Scheduler, start_us: int, duration_us: int) -> None:
         """Count one step as it was formed."""
         decodes = scheduler.decoding.sums.decode_count
+        if self.counting_gaps:
+            self._count_gaps(scheduler, start_us, duration_us)
         end_us = start_us + duration_us
         if not scheduler.chunks:
             self.decode_stretch(1, decodes, duration_us, end_us, scheduler.kv.used_blocks)
@@ -81,6 +93,22 @@ class RunStatistics:
             kv_block_hits=scheduler.hit_blocks,
             end_us=self._end_us,
         )
+
+    def token_gaps(self) -> tuple[tuple[int, int], ...]:
+        """Return the gaps counted, shortest first."""
+        return tuple([(gap_us, count) for gap_us, count in sorted(self.gaps.items()) if count])
+
+    def _count_gaps(self, scheduler: Scheduler, start_us: int, duration_us: int) -> None:
+        """Count the gaps that one step ends."""
+        end_us = start_us + duration_us
+        self.count_gap(duration_us, scheduler.decoding.sums.decode_count)
+        for live in scheduler.resumed:
+            self.count_gap(duration_us, -1)
+            self.count_gap(end_us - live.last_token_us, 1)
+        for live, _, new_tokens in scheduler.chunks:
+            # A preempted request has its next token when everything it had is computed again.
+            if live.first_token_us is not None and live.computed + new_tokens == live.target_tokens:
+                self.count_gap(end_us - live.last_token_us, 1)
 
     def _mark(self, end_us: int, kv_blocks: int) -> None:
         if kv_blocks > self._peak_kv_blocks:

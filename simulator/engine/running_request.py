@@ -27,6 +27,8 @@ class RunningRequest:
         While decoding: number of the membership in the `DecodeSet`; 0 otherwise.
     rank
         Order of admission, hence of the running list.
+    last_token_us
+        End of the step that gave the last token before a pause or a preemption; not kept up to date otherwise.
     """
 
     __slots__ = (
@@ -37,6 +39,7 @@ class RunningRequest:
         "final_tokens",
         "first_token_us",
         "index",
+        "last_token_us",
         "membership",
         "preemptions",
         "rank",
@@ -57,6 +60,7 @@ class RunningRequest:
         self.base = 0
         self.membership = 0
         self.rank = 0
+        self.last_token_us = 0
         self.scheduled_us: int | None = None
         self.first_token_us: int | None = None
         self.preemptions = 0

@@ -36,6 +36,8 @@ class Scheduler:
         Prefill chunks of the step formed last, in batch order.
     paused
         Decoding requests that this step leaves out because its token budget is used up.
+    resumed
+        Decoding requests of this step that were paused before it.
     prefill_tokens
         Tokens in those chunks.
     preempted
@@ -53,6 +55,9 @@ class Scheduler:
         self.running: dict[RunningRequest, None] = {}
         self.chunks: list[Chunk] = []
         self.paused: list[RunningRequest] = []
+        self.resumed: list[RunningRequest] = []
+        self._waiting_to_resume: list[RunningRequest] = []
+        self._now_us = 0
         self.prefill_tokens = 0
         self.preempted = 0
         self.hit_blocks = 0
@@ -73,9 +78,12 @@ class Scheduler:
         self.chunks = []
         self._starved = []
         self.preempted = 0
+        self._now_us = now_us
         budget = self._continue_all()
         if budget is None:
             budget = self._continue_in_turn()
+        if self._waiting_to_resume or self.resumed:
+            self._find_resumed()
         if self.waiting and not self.preempted:
             budget = self._admit(now_us, budget)
         self.prefill_tokens = self._token_budget - budget - self.decoding.sums.decode_count
@@ -172,7 +180,16 @@ class Scheduler:
         self.paused = [live for live in order[served:] if live.membership]
         for live in self.paused:
             self.decoding.leave(live)
+            if live not in self._waiting_to_resume:
+                live.last_token_us = self._now_us
+                self._waiting_to_resume.append(live)
         return budget
+
+    def _find_resumed(self) -> None:
+        """Note which paused requests decode again in the step just formed; a preempted one waits for its prompt."""
+        waiting = self._waiting_to_resume
+        self.resumed = [live for live in waiting if live.membership]
+        self._waiting_to_resume = [live for live in waiting if not live.membership and live in self.running]
 
     def _demand(self, live: RunningRequest) -> tuple[int, int]:
         """Return a running request's past tokens and how many it wants computed."""
@@ -194,6 +211,8 @@ class Scheduler:
         if live.membership:
             self.decoding.leave(live)
             live.target_tokens = live.computed + 1
+            if live not in self._waiting_to_resume:
+                live.last_token_us = self._now_us
         else:
             self._prefilling.remove(live)
         del self.running[live]

@@ -86,7 +86,9 @@ class Server:
         ]
         # The sums refer back to the scheduler; without that cycle the run's memory is free at once.
         scheduler.decoding.sums.decode_pasts = tuple
-        return RunResult(tuple(results), self._statistics.counters(scheduler), tuple(self._statistics.records))
+        statistics = self._statistics
+        counters, records = statistics.counters(scheduler), tuple(statistics.records)
+        return RunResult(tuple(results), counters, records, statistics.token_gaps())
 
     def _live(self, index: int, arrival_us: int) -> RunningRequest:
         return RunningRequest(self._requests[index], index, arrival_us, self._options.block_tokens)
@@ -110,8 +112,8 @@ class Server:
         sums = scheduler.decoding.sums
         chunks = scheduler.chunks
         sums.prefill = [(past, new_tokens) for _, past, new_tokens in chunks]
-        # After a preemption admissions are due again, and a paused request has other past tokens.
-        if chunks or scheduler.preempted or scheduler.paused:
+        # After a preemption admissions are due again, and a paused request has other past tokens and another gap.
+        if chunks or scheduler.preempted or scheduler.paused or scheduler.resumed:
             self._take_step()
         elif len(scheduler.running) == 1:
             self._decode_alone()
@@ -147,9 +149,12 @@ class Server:
         count, past, free = decoding.sums.decode_count, decoding.sums.decode_past_tokens, kv.free_blocks
         start_us = now_us = self._now_us
         taken = needed = 0
+        gaps, counting_gaps = self._statistics.gaps, self._statistics.counting_gaps
         while True:
             begin_us = now_us
             duration_us = time_us(past)
+            if counting_gaps:
+                gaps[duration_us] = gaps.get(duration_us, 0) + count
             past += count
             now_us += duration_us
             taken += 1
@@ -178,6 +183,8 @@ class Server:
             duration_us = self._step_time_us(sums)
             if statistics.recording:
                 statistics.record(scheduler, now_us, duration_us)
+            if statistics.counting_gaps:
+                statistics.count_gap(duration_us, sums.decode_count)
             decoding.advance()
             now_us += duration_us
             taken += 1
@@ -204,6 +211,9 @@ class Server:
         durations_us = self._lone_decode_times.durations_us(past, decoding.steps_to_finish(), limit_us)
         if statistics.recording:
             self._record_alone(live, durations_us)
+        if statistics.counting_gaps:
+            for duration_us in durations_us:
+                statistics.count_gap(duration_us, 1)
         steps = len(durations_us)
         end_us = start_us + sum(durations_us)
         # The first step's block was taken when it was formed.

@@ -161,6 +161,21 @@ class StepCost:
         phases = [(p.seconds, f"{name} {p.bottleneck}") for name, p in self.phases()]
         return max(phases)[1] if phases else self.family
 
+    def bound_by(self, flop_s: float, byte_s: float) -> str:
+        """Return what keeps the step from being shorter: `compute`, `memory`, `communication` or `overhead`.
+
+        A kernel's time says nothing about that: matrix multiplications of a small batch wait for their weights.
+        So work on the GPU is bound by the longer of the times that the GPU's peaks allow it.
+
+        Parameters
+        ----------
+        flop_s, byte_s
+            Seconds of the step's FLOPs and of its bytes at the peaks of one GPU.
+        """
+        if self.communication_us + self.overhead_us >= self.combined_s * MICROSECONDS:
+            return "overhead" if self.overhead_us >= self.communication_us else "communication"
+        return "memory" if byte_s >= flop_s else "compute"
+
     def phases(self) -> tuple[tuple[str, PhaseCost], ...]:
         """Name and cost of the phases that occur."""
         both = (("prefill", self.prefill), ("decode", self.decode))
@@ -205,8 +220,9 @@ def _phase_line(name: str, phase: PhaseCost) -> str:
     )
     return (
         f"  {name}: {phase.requests} request(s), {phase.new_tokens} new and {phase.past_tokens} past tokens: "
-        f"{phase.seconds * 1e3:.3f} ms, {phase.bottleneck}-bound: compute {phase.compute_s * 1e3:.3f} ms ({compute}), "
-        f"memory {phase.memory_s * 1e3:.3f} ms ({volume} at {rate} per GPU)"
+        f"{phase.seconds * 1e3:.3f} ms, most of it {phase.bottleneck}: "
+        f"compute {phase.compute_s * 1e3:.3f} ms ({compute}), memory {phase.memory_s * 1e3:.3f} ms ({volume} at {rate} "
+        "per GPU)"
     )
 
 

@@ -19,7 +19,15 @@ from simulator.steptime.cost import MICROSECONDS, LookupUse, StepCost
 # A step rounded to whole microseconds may really have lasted this much longer.
 ROUNDING_US = 0.5
 PREFIX = "weighted_average_"
+STEP_KINDS = ("prefill", "decode", "mixed", "empty")
 BRANCHES = ("prefill_dominates", "decode_dominates", "by_tokens")
+
+
+def step_kind(chunks: int, decodes: int) -> str:
+    """Return `prefill`, `decode`, `mixed`, or `empty` where nothing is scheduled."""
+    if chunks:
+        return "mixed" if decodes else "prefill"
+    return "decode" if decodes else "empty"
 
 
 class StepTimeObserver:
@@ -101,20 +109,28 @@ class BottleneckObserver(StepTimeObserver):
         Steps seen and their durations added up.
     """
 
-    def __init__(self, step_time: StepTimeModel) -> None:
+    def __init__(self, step_time: KnowsWork) -> None:
         super().__init__(step_time)
+        self._work = step_time.work
+        self._peak_flops, self._peak_bandwidth = step_time.peak_flops, step_time.peak_bandwidth
         self.steps = 0
         self.total_us = 0
         self._by_bottleneck: Counter[str] = Counter()
+        self._bound_us: dict[str, Counter[str]] = {kind: Counter() for kind in STEP_KINDS}
+        self._asked: set[tuple[str, str]] = set()
         self._phase_us = {"prefill": defaultdict[str, float](float), "decode": defaultdict[str, float](float)}
         self._branches: Counter[str] = Counter()
         self._lookups: Counter[str] = Counter()
 
     def observe(self, sums: BatchSums, duration_us: int) -> None:
         """Note why the step takes as long as it does."""
-        cost = self.step_time.explain(Batch(tuple(sums.prefill), tuple(sums.decode_pasts())))
+        self.note(sums, duration_us, self.step_time.explain(Batch(tuple(sums.prefill), tuple(sums.decode_pasts()))))
+
+    def note(self, sums: BatchSums, duration_us: int, cost: StepCost) -> None:
+        """Do so with the step's explanation at hand."""
         self.steps += 1
         self.total_us += duration_us
+        self._bound_us[step_kind(len(sums.prefill), sums.decode_count)][self.bound_by(sums, cost)] += duration_us
         self._by_bottleneck[cost.bottleneck] += duration_us
         self._branches[cost.branch] += 1
         for name, phase in cost.phases():
@@ -124,20 +140,39 @@ class BottleneckObserver(StepTimeObserver):
             self._lookups["extrapolated"] += use.extrapolated
             self._lookups["fallback"] += use.fallback
             self._lookups["off_grid"] += use.distance > 0
+            self._asked.add((use.kernel, use.asked))
+
+    def bound_by(self, sums: BatchSums, cost: StepCost) -> str:
+        """Return what bounds one step; see `StepCost.bound_by`."""
+        flops, moved = self._work(sums)
+        return cost.bound_by(flops / self._peak_flops, moved / self._peak_bandwidth)
 
     def summary(self) -> dict[str, Any]:
         """Return plain data: shares of the total time, shares per phase, branch and look-up counts.
 
-        `time_share` splits the run's time by what dominated each step; `phases` splits each phase's
-        own seconds by what bound it; every group of shares adds up to 1.
+        `bound` splits the run's time by what bounds each step, `by_kind` the time of each kind of step; `time_share`
+        splits it by the component that dominated each step; `phases` splits each phase's own seconds so.
+        Every group of shares adds up to 1. Of the look-ups, `distinct` had to be found in a table; the others
+        repeat one (`repeated_share`), and `off_grid` ones rest on a row or a blend of rows for other sizes.
         """
+        by_kind = {kind: sum(bounds.values()) for kind, bounds in self._bound_us.items() if bounds}
+        total, distinct = self._lookups["total"], len(self._asked)
         return {
             "steps": self.steps,
             "total_us": self.total_us,
+            "bound": _shares(sum(self._bound_us.values(), Counter[str]())),
+            "by_kind": {
+                kind: {"time_share": us / self.total_us, "bound": _shares(self._bound_us[kind])}
+                for kind, us in by_kind.items()
+            },
             "time_share": _shares(self._by_bottleneck),
             "phases": {phase: _shares(us) for phase, us in self._phase_us.items() if us},
             "branches": dict(sorted(self._branches.items())),
-            "lookups": {name: self._lookups[name] for name in ("total", "extrapolated", "fallback", "off_grid")},
+            "lookups": {
+                **{name: self._lookups[name] for name in ("total", "extrapolated", "fallback", "off_grid")},
+                "distinct": distinct,
+                "repeated_share": 1 - distinct / total if total else None,
+            },
         }
 
 

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -18,10 +19,10 @@ from simulator.conversions import (
     stream_line_percentile,
     tpot_from_stream_lines_ms,
 )
-from simulator.engine.records import RequestResult, RequestState, RunCounters, RunResult, StepRecord
+from simulator.engine.records import RequestResult, RequestState
 from simulator.errors import ConfigError, InvariantError, UnsupportedError
-from simulator.metrics import DEFINITIONS, MetricName, mean, measure, measure_all, percentile
-from simulator.request_times import MetricOptions, RequestTimes, e2e_us, itl_gaps_us, tpot_us, ttft_us
+from simulator.metrics import DEFINITIONS, GAP_METRICS, MetricName, mean, measure, measure_all, measure_gaps, percentile
+from simulator.request_times import MetricOptions, RequestTimes, e2e_us, tpot_us, ttft_us
 
 
 def request(name, arrival, scheduled, first, done, tokens, last_step, prompt=100):
@@ -154,8 +155,14 @@ def test_goodput_counts_requests_within_both_limits(ttft, tpot, within):
     assert measure("slo_attainment", RUN, limits) == pytest.approx(within / 3)
 
 
+@pytest.mark.parametrize(("e2e", "within"), [(50, 3), (49.999, 2), (27, 1), (19, 0)])
+def test_goodput_counts_requests_within_a_limit_on_e2e(e2e, within):
+    assert measure("goodput", RUN, MetricOptions(e2e_limit_ms=e2e)) == pytest.approx(within / 0.06)
+    assert measure("slo_attainment", RUN, MetricOptions(ttft_limit_ms=10, e2e_limit_ms=e2e)) == (within == 3) / 3
+
+
 def test_goodput_without_a_limit_is_refused():
-    with pytest.raises(ConfigError, match="set ttft_limit_ms, tpot_limit_ms or both"):
+    with pytest.raises(ConfigError, match="set ttft_limit_ms, tpot_limit_ms or e2e_limit_ms"):
         measure("goodput", RUN)
     assert "goodput" not in measure_all(RUN)
 
@@ -228,23 +235,16 @@ def test_definitions_agree_where_they_must_and_ignore_order(drawn, shuffler):
         assert numbers["tpot_last_step_twice"] > numbers["tpot_request"]
 
 
-def step(start, duration, *decoding):
-    return StepRecord(start, duration, (), tuple((name, 0) for name in decoding), 0, 0)
+@pytest.mark.parametrize("gaps_us", [[7], [3, 9], [10, 10, 15, 25], [5] * 98 + [50, 500]])
+def test_percentiles_of_counted_gaps_are_those_of_the_gaps_one_by_one(gaps_us):
+    values = measure_gaps(sorted(Counter(gaps_us).items()))
+
+    for name, rank in GAP_METRICS.items():
+        assert values[name] == pytest.approx(np.percentile(gaps_us, rank) / 1000)
 
 
-def test_pooled_gaps_come_from_the_step_log():
-    results = (request("a", 0, 0, 10, 45, 4, 15), request("b", 5, 10, 20, 45, 2, 15), ONE)
-    steps = (step(10, 10, "a"), step(20, 10, "a"), step(30, 15, "a", "b"))
-
-    assert itl_gaps_us(RunResult(results, RunCounters(), steps)) == [10, 10, 15, 25]
-
-
-def test_pooled_gaps_are_not_measured_without_a_step_log_nor_with_preemption():
-    preempted = RequestResult("p", 0, 10, 5, RequestState.COMPLETED, 0, 5, 9, 4, preemptions=1)
-
-    assert itl_gaps_us(RunResult(RUN, RunCounters())) is None
-    with pytest.raises(UnsupportedError, match="request p was preempted"):
-        itl_gaps_us(RunResult((preempted,), RunCounters(), (step(0, 5, "p"),)))
+def test_without_a_gap_there_is_no_percentile_of_gaps():
+    assert set(measure_gaps(()).values()) == {None}
 
 
 def test_reported_figures_convert_to_true_ones():

@@ -10,9 +10,14 @@ import sys
 import pytest
 import yaml
 
-from simulator.cli.why import typical_step
+from simulator.cli.catalog import SHIPPED_CONFIGS
+from simulator.cli.main import parser
+from simulator.cli.run import build_setup
+from simulator.cli.run_spec import read_spec
+from simulator.cli.why import explain_run, typical_step
 from simulator.engine.records import StepRecord
-from tests.simulator.cli.support import SMALL, SMALL_RUN, invoke, refused
+from simulator.steptime.batch import Batch, BatchSums
+from tests.simulator.cli.support import SMALL, SMALL_LENGTHS, SMALL_RUN, invoke, refused
 
 YAML = """\
 model: llama-2-7b-hf
@@ -109,10 +114,76 @@ def test_the_step_log_accounts_for_every_step_and_microsecond(tmp_path):
     )
 
 
+def test_the_step_log_carries_what_each_duration_is_made_of(tmp_path):
+    path = tmp_path / "steps.jsonl"
+    invoke(*SMALL, "--set", "steptime.overhead={kind: per_layer, us: 10}", "--steps", path)
+    for step in map(json.loads, path.read_text().splitlines()):
+        cost = step["cost"]
+        phase = cost["prefill" if step["prefill"] else "decode"]
+        whole_us = phase["counted_us"] + cost["communication_us"] + cost["overhead_us"]
+        assert whole_us == pytest.approx(step["duration_us"], abs=0.6)
+        assert phase["counted_us"] == pytest.approx(max(phase["gemm_us"] + phase["attention_us"], phase["memory_us"]))
+        assert min(phase["weight_bytes"], cost["overhead_us"]) > 0
+        assert (cost["kind"], cost["bound"]) == ("prefill" if step["prefill"] else "decode", "memory")
+
+
+def test_the_timeline_has_every_step_and_phases_of_requests_that_do_not_overlap_on_a_track(tmp_path):
+    path = tmp_path / "run.json"
+    command = ["run", "--model", "llama-2-7b-hf", "--num-requests", 30, "--rate", 200, *SMALL_LENGTHS]
+    report = invoke(*command, "--trace", path).json
+    events = json.loads(path.read_text())["traceEvents"]
+    spans = [event for event in events if event["ph"] == "X"]
+    steps = [span for span in spans if span["pid"] == 1]
+    assert len(steps) == report["counters"]["steps"]
+    assert max(span["ts"] + span["dur"] for span in spans) == report["counters"]["end_us"]
+    decodes = [span for span in spans if span["name"] == "decode" and span["pid"] == 2]
+    assert len({span["args"]["request"] for span in decodes}) == 30
+    tracks = {}
+    for span in sorted((span for span in spans if span["pid"] == 2), key=lambda span: (span["ts"], span["dur"])):
+        assert span["ts"] >= tracks.get(span["tid"], 0)
+        tracks[span["tid"]] = span["ts"] + span["dur"]
+    assert 1 < len(tracks) < 30
+
+
+def test_a_timeline_that_would_overwrite_recorded_requests_is_refused(tmp_path):
+    recorded = tmp_path / "requests.csv"
+    recorded.write_text("arrival_us,input_tokens,output_tokens\n0,4,2\n")
+    assert "recorded requests to be served are named with --request-trace" in refused(*SMALL, "--trace", recorded)
+    assert recorded.read_text().startswith("arrival_us")
+
+
+def test_a_run_reports_percentiles_of_the_gaps_between_tokens():
+    metrics = invoke(*SMALL).json["metrics"]
+    assert metrics["itl_p50"]["value"] <= metrics["itl_p99"]["value"] <= metrics["itl_max"]["value"]
+    assert metrics["itl_p50"]["value"] == pytest.approx(metrics["itl_token_weighted"]["value"], rel=0.05)
+
+
+def test_every_step_counts_in_the_explanation_even_where_steps_repeat_with_a_period():
+    spec, base = read_spec(parser().parse_args([str(word) for word in SMALL]))
+    built = build_setup(spec, base, SHIPPED_CONFIGS).step_time
+    batches = [Batch(prefill=((0, 2048),)), *[Batch(decode=(100,))] * 27] * 20
+    durations_us = [built.step_time_us(BatchSums.of(batch, built.kv_breakpoints)) for batch in batches]
+    steps = [
+        StepRecord(0, us, tuple(("a", *chunk) for chunk in batch.prefill), tuple(("a", p) for p in batch.decode), 0, 1)
+        for batch, us in zip(batches, durations_us, strict=True)
+    ]
+    by_kind = explain_run(built, steps)["bottlenecks"]["by_kind"]
+    assert by_kind["prefill"]["time_share"] == pytest.approx(durations_us[0] / sum(durations_us[:28]))
+
+
+def test_decode_of_a_large_model_at_long_context_is_memory_bound():
+    command = ["run", "--model", "llama-2-70b-hf", "--tp", 4, "--num-requests", 8, "--concurrency", 8]
+    report = invoke(*command, "--prompt-tokens", 8000, "--output-tokens", 192, "--explain").json
+    bottlenecks = report["explanation"]["bottlenecks"]
+    assert bottlenecks["by_kind"]["decode"]["bound"] == {"memory": pytest.approx(1.0)}
+    assert bottlenecks["by_kind"]["prefill"]["bound"] == {"compute": pytest.approx(1.0)}
+
+
 def test_an_explanation_has_shares_that_add_up_and_at_most_five_lines():
     outcome = invoke(*SMALL, "--explain")
     explanation = outcome.json["explanation"]
     assert sum(explanation["bottlenecks"]["time_share"].values()) == pytest.approx(1)
+    assert sum(explanation["bottlenecks"]["bound"].values()) == pytest.approx(1)
     assert set(explanation["bottlenecks"]["phases"]) == {"prefill", "decode"}
     why = explanation["typical_step"]["why"]
     assert 1 < len(why) <= 5

@@ -17,7 +17,8 @@ many = settings(max_examples=2000, deadline=None, derandomize=True, suppress_hea
 
 def fast(case: Case, *, record_steps: bool = True) -> RunResult:
     step_time = StubStepTime(case.kv_breakpoints, check=True)
-    return run(case.requests, step_time, case.options, concurrency=case.concurrency, record_steps=record_steps)
+    options = {"concurrency": case.concurrency, "record_steps": record_steps, "count_gaps": True}
+    return run(case.requests, step_time, case.options, **options)
 
 
 @many
@@ -34,6 +35,7 @@ def test_both_engines_agree_on_every_request_step_and_total(case: Case) -> None:
         assert {name: getattr(request, name) for name in expected} == expected
     for name, value in plain["totals"].items():
         assert getattr(result.counters, name) == value, name
+    assert [gap_us for gap_us, count in result.token_gaps for _ in range(count)] == plain["gaps"]
     assert_invariants(case, result)
 
 

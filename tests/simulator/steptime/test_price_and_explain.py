@@ -170,7 +170,7 @@ def test_an_explanation_says_why_in_at_most_five_lines():
     assert len(lines) == 5
     assert lines[0].startswith("step ")
     assert "ms overhead; dominated by prefill" in lines[0]
-    assert "gemm-bound" in lines[1]
+    assert "most of it gemm" in lines[1]
     assert lines[2].startswith("  decode: 2 request(s)")
     assert "1 outside the table, 1 borrowed" in lines[3]
     assert "decode_attention at batch_size 2, kv_len 9000 lies outside decode.csv" in lines[4]
