@@ -69,6 +69,15 @@ GONE: dict[str, tuple[str, ...]] = {
         "{}: {}: a mean of {} ms, but {} to {} are plausible; are seconds and milliseconds mixed?",
     ),
     "an arm is one file, so it speaks of 'its runs'": ("does not hold the load points of this run and configuration",),
+    "the first line says what bounds the step, a line of a phase where most of its time goes": (
+        "A typical step takes {} ms: the median of {} {} step(s), which are {} of the run's time.",
+    ),
+    "gaps between tokens are counted while the run is simulated, preempted requests too": (
+        "inter-token gaps: request {} was preempted; use tpot_request instead",
+    ),
+    "there is a third limit": (
+        "goodput: set ttft_limit_ms, tpot_limit_ms or both; without a limit it is request_throughput",
+    ),
     "an unknown criterion is told once, with the nearest name": (
         "no criterion or control '{}' in this hypothesis",
         "no criterion or control '{}'; {}",
