@@ -19,7 +19,7 @@ from simulator.kernels.base import AttentionKernels, ConstantAttention
 from simulator.model import Model
 from simulator.steptime.batch import BatchSums
 from simulator.steptime.gemm import compute_speedup
-from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions
+from simulator.steptime.options import EfficiencyTensorParallel, KernelMfuOptions, MfuRooflineOptions
 
 DecodeSeconds = Callable[[BatchSums], float]
 # Seconds of a batch of one, by its past tokens.
@@ -68,8 +68,10 @@ def build_attention(
     # Decode kernels were timed on a BF16 cache and are bound by reading it, so a smaller one takes less in proportion.
     cache_share = 1.0 if model.kv_cache_dtype == "auto" else model.kv_value_bytes / TIMED_KV_BYTES
     if isinstance(options.mfu, KernelMfuOptions) and options.mfu.style == "seconds":
-        decode, lone = _decode_in_seconds(kernels, layers, cache_share)
-        return AttentionTerm(decode, lone, _prefill_in_seconds(kernels, layers), (), kernels)
+        # The kernels know the heads of one GPU; what a degree loses beside that is stated.
+        loss = 1.0 / rule.at(tp) if isinstance(rule := options.tensor_parallel, EfficiencyTensorParallel) else 1.0
+        decode, lone = _decode_in_seconds(kernels, layers * loss, cache_share)
+        return AttentionTerm(decode, lone, _prefill_in_seconds(kernels, layers * loss), (), kernels)
     flops_per_context = 4.0 * model.query_width * layers
     decode_scale = cache_share * flops_per_context / hardware.peak_flops / compute_speedup(options, tp, "decode")
     prefill_rate = (
@@ -255,7 +257,9 @@ def _prefill_by_mfu(options: MfuRooflineOptions, kernels: AttentionKernels, scal
     return seconds
 
 
-def _decode_in_seconds(kernels: AttentionKernels, layers: int, cache_share: float) -> tuple[DecodeSeconds, LoneSeconds]:
+def _decode_in_seconds(
+    kernels: AttentionKernels, layers: float, cache_share: float
+) -> tuple[DecodeSeconds, LoneSeconds]:
     """Seconds of the batch; with another KV cache than was timed, those of as many bytes as it reads."""
     of_batch = kernels.decode_seconds
     if cache_share == 1:
@@ -271,7 +275,7 @@ def _decode_in_seconds(kernels: AttentionKernels, layers: int, cache_share: floa
     return scaled, lambda past: layers * of_batch(1, past * cache_share)
 
 
-def _prefill_in_seconds(kernels: AttentionKernels, layers: int) -> PrefillSeconds:
+def _prefill_in_seconds(kernels: AttentionKernels, layers: float) -> PrefillSeconds:
     memo: dict[tuple[int, int], float] = {}
 
     def seconds(chunks: Sequence[tuple[int, int]]) -> float:

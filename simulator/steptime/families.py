@@ -10,7 +10,7 @@ from simulator.steptime.attention import build_attention
 from simulator.steptime.gemm import PhaseGemm, gemm_peak
 from simulator.steptime.linear import Linear
 from simulator.steptime.options import AnyOptions, CalibratedPhysicsOptions, ConstantMfuOptions, MfuRooflineOptions
-from simulator.steptime.overhead import all_reduce_us, build_overhead
+from simulator.steptime.overhead import build_overhead, collectives_us
 from simulator.steptime.physics import CalibratedPhysics
 from simulator.steptime.roofline import MfuRoofline, RooflineParts
 from simulator.steptime.traffic import (
@@ -57,6 +57,7 @@ def _mfu_roofline(
     holders = tp if options.kv_split == "by_head" else 1
     traffic = DynamicTraffic(model, options.kv_read_fraction, options.activation_fraction, holders)
     bound = chosen.attention(attention_shape(model), tp)
+    latency_us, per_token_us = collectives_us(options.all_reduce_us, options.link_efficiency, model, hardware, tp)
     return MfuRoofline(
         RooflineParts(
             options=options,
@@ -69,7 +70,8 @@ def _mfu_roofline(
             decode_gemm=PhaseGemm(options, model, hardware, tp, chosen, "decode", decode_bandwidth),
             attention=build_attention(options, model, hardware, tp, bound),
             overhead=build_overhead(options.overhead, model.num_hidden_layers, tp),
-            communication_us=all_reduce_us(options.all_reduce_us, model.num_hidden_layers, tp),
+            communication_us=latency_us,
+            communication_us_per_token=per_token_us,
             work=WorkCount(model, tp, weights, traffic, lm_head=options.lm_head),
             peak_flops=gemm_peak(model, hardware),
             peak_bandwidth=hardware.peak_bandwidth,

@@ -4,7 +4,8 @@ Per layer Q, K, V (or one fused QKV), O, gate, up and down, each priced on its o
 the number of layers; beside them, where asked for, the LM head. One GEMM of M tokens by a k x n
 weight takes 2*M*k*n / (peak * mfu), or what the kernels say in seconds, and with the memory floor
 never less than its weights over the bandwidth. Routed experts: the touched experts each process an
-equal share of the tokens.
+equal share of the tokens, one GEMM each or, grouped, all in one launch: as a GEMM of that share of the
+tokens by the columns of all touched experts, which has the same FLOPs and the same weights.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from simulator.hardware import Hardware
 from simulator.kernels.base import Dtype, Kernels, Lookup, Phase
 from simulator.model import Model
 from simulator.steptime.options import (
+    EfficiencyTensorParallel,
     ExponentTensorParallel,
     KernelMfuOptions,
     MfuRooflineOptions,
@@ -82,6 +84,7 @@ class PhaseGemm:
 
     __slots__ = (
         "_experts",
+        "_grouped",
         "_head",
         "_heads_memo",
         "_layers",
@@ -108,6 +111,7 @@ class PhaseGemm:
         self._shared = [m.shard(shard) for m in layer_matrices(model, fused_qkv=options.fused_qkv)]
         self._experts = [m.shard(shard) for m in expert_matrices(model)]
         self._head = Matrix(model.hidden_size, model.vocab_size, 1, "outputs").shard(shard) if options.lm_head else None
+        self._grouped = options.experts == "grouped"
         self._layers = model.num_hidden_layers
         self._scale = shard / compute_speedup(options, tp, phase)
         self._one = _one_gemm(options, model, hardware, kernels, phase, bandwidth)
@@ -149,6 +153,8 @@ class PhaseGemm:
         touched, share = self._expert_share(tokens)
         if not touched:
             return 0.0
+        if self._grouped:
+            return sum([matrix.count * self._grouped_seconds(matrix, touched, share) for matrix in self._experts])
         low = max(floor(share), 1)
         weight = max(share - low, 0.0)
         seconds = 0.0
@@ -158,6 +164,20 @@ class PhaseGemm:
             seconds += matrix.count * (at_low + weight * (at_high - at_low))
         return touched * seconds
 
+    def _grouped_seconds(self, matrix: Matrix, touched: float, share: float) -> float:
+        """Return one launch over `touched` experts of `share` tokens each, both priced between whole numbers."""
+        experts, rows = floor(touched), max(floor(share), 1)
+        more_experts, more_rows = touched - experts, max(share - rows, 0.0)
+        fewer = self._between_rows(matrix, experts, rows, more_rows)
+        if not more_experts:
+            return fewer
+        return fewer + more_experts * (self._between_rows(matrix, experts + 1, rows, more_rows) - fewer)
+
+    def _between_rows(self, matrix: Matrix, experts: int, rows: int, more: float) -> float:
+        columns = matrix.outputs * experts
+        seconds = self._one(rows, matrix.inputs, columns)
+        return seconds + more * (self._one(rows + 1, matrix.inputs, columns) - seconds) if more else seconds
+
     def _expert_share(self, tokens: int) -> tuple[float, float]:
         visits = tokens * self._model.num_experts_per_tok
         touched = experts_touched(self._model.num_local_experts, self._model.num_experts_per_tok, tokens)
@@ -166,9 +186,10 @@ class PhaseGemm:
     def _questions(self, tokens: int) -> Iterator[tuple[int, Matrix]]:
         for matrix in self._shared:
             yield tokens, matrix
-        share = max(floor(self._expert_share(tokens)[1]), 1) if self._experts else 0
+        touched, share = self._expert_share(tokens) if self._experts else (0.0, 0.0)
+        rows, together = max(floor(share), 1), floor(touched) if self._grouped else 1
         for matrix in self._experts:
-            yield share, matrix
+            yield rows, Matrix(matrix.inputs, matrix.outputs * together, matrix.count, matrix.split)
 
 
 def compute_speedup(options: MfuRooflineOptions, tp: int, phase: Phase) -> float:
@@ -176,6 +197,8 @@ def compute_speedup(options: MfuRooflineOptions, tp: int, phase: Phase) -> float
     rule = options.tensor_parallel
     if isinstance(rule, ExponentTensorParallel):
         return float(tp ** (rule.prefill if phase == "prefill" else rule.decode))
+    if isinstance(rule, EfficiencyTensorParallel):
+        return tp * rule.at(tp)
     return float(tp)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from simulator.errors import ConfigError
 from simulator.kernels.base import GUIDE_MFU_DECODE, GUIDE_MFU_PREFILL, Policy
@@ -23,6 +23,15 @@ Sharpness = Annotated[float, Strict(), Field(ge=1, allow_inf_nan=False)]
 # How rounded the corner between memory- and compute-bound GEMMs is, exponent of a p-norm; 1 adds both
 # times, infinity takes the longer. From 112 timed GEMM shapes: configs/kernels/h100/analytic.yaml.
 GEMM_CORNER_SHARPNESS = 2.7
+
+
+def _none_where_zero(value: object) -> object:
+    """Read 0 as upstream's configurations mean it: no efficiency applies."""
+    return None if value == 0 and not isinstance(value, bool) else value
+
+
+# A share of a peak; absent or 0: the peak itself.
+OptionalEfficiency = Annotated[Efficiency | None, BeforeValidator(_none_where_zero)]
 
 # Dense over causal attention FLOPs in upstream, taken from InferSim (dimensionless). Its prefill
 # tables count exactly half, so 2.0 would agree with them.
@@ -107,7 +116,36 @@ class ExponentTensorParallel(StrictModel):
     decode: Positive = 1.0
 
 
-TensorParallelOptions = Annotated[LinearTensorParallel | ExponentTensorParallel, Field(discriminator="kind")]
+class EfficiencyTensorParallel(StrictModel):
+    """Compute time divided by TP times the efficiency of that degree; memory stays divided by TP.
+
+    `by_degree` names every degree that is run, for instance `{2: 0.95, 4: 0.9}`.
+    """
+
+    kind: Literal["efficiency"]
+    by_degree: dict[Annotated[int, Field(ge=2)], Efficiency] = Field(min_length=1)
+
+    def at(self, tp: int) -> float:
+        """Return the efficiency of one degree.
+
+        Raises
+        ------
+        ConfigError
+            If it is not stated.
+        """
+        if tp == 1:
+            return 1.0
+        if tp not in self.by_degree:
+            stated = ", ".join(map(str, sorted(self.by_degree)))
+            raise ConfigError(
+                f"steptime.tensor_parallel.by_degree: states no efficiency at TP {tp} (stated: {stated}); add it"
+            )
+        return self.by_degree[tp]
+
+
+TensorParallelOptions = Annotated[
+    LinearTensorParallel | ExponentTensorParallel | EfficiencyTensorParallel, Field(discriminator="kind")
+]
 
 Scale = Literal["one", "layers", "layers_over_tp"]
 
@@ -194,7 +232,7 @@ class MfuRooflineOptions(StrictModel):
     Attributes
     ----------
     bandwidth_efficiency
-        Sustained over peak HBM bandwidth for all bytes; None means peak.
+        Sustained over peak HBM bandwidth for all bytes; None or 0 means peak.
     prefill_bandwidth_efficiency, decode_bandwidth_efficiency
         The same for one phase only, in place of `bandwidth_efficiency`.
     kv_bandwidth_efficiency, kv_bandwidth_growth
@@ -217,6 +255,8 @@ class MfuRooflineOptions(StrictModel):
         Price the projection to the vocabulary, one row per request.
     fused_qkv
         One GEMM for Q, K and V.
+    experts
+        `grouped`: all experts of a layer in one launch per matrix, as servers do; `one_by_one`: a GEMM each.
     decode_attention
         How KV lengths of a batch enter (`mfu` style only).
     kv_bucket_edges
@@ -237,13 +277,15 @@ class MfuRooflineOptions(StrictModel):
         priced in its sharded shape.
     all_reduce_us
         Time of one all-reduce, two per layer where TP > 1.
+    link_efficiency
+        Sustained over peak link bandwidth in those all-reduces; None prices them without their bytes.
     """
 
     family: Literal["mfu_roofline"]
-    bandwidth_efficiency: Efficiency | None = None
-    prefill_bandwidth_efficiency: Efficiency | None = None
-    decode_bandwidth_efficiency: Efficiency | None = None
-    kv_bandwidth_efficiency: Efficiency | None = None
+    bandwidth_efficiency: OptionalEfficiency = None
+    prefill_bandwidth_efficiency: OptionalEfficiency = None
+    decode_bandwidth_efficiency: OptionalEfficiency = None
+    kv_bandwidth_efficiency: OptionalEfficiency = None
     kv_bandwidth_growth: GrowingEfficiency | None = None
     kv_split: Literal["even", "by_head"] = "even"
     kv_read_fraction: PhaseFactors = KV_READ_FRACTIONS
@@ -254,6 +296,7 @@ class MfuRooflineOptions(StrictModel):
     per_component_roofline: bool = False
     lm_head: bool = False
     fused_qkv: bool = False
+    experts: Literal["one_by_one", "grouped"] = "one_by_one"
     decode_attention: DecodeAttention = "flops_weighted"
     kv_bucket_edges: tuple[Count, ...] = (2048, 8192, 32768)
     prefill_context: Literal["causal", "actual", "bucket"] = "causal"
@@ -265,6 +308,7 @@ class MfuRooflineOptions(StrictModel):
     tensor_parallel: TensorParallelOptions = LinearTensorParallel()
     tensor_parallel_gemm: Literal["split_time", "split_shape"] = "split_time"
     all_reduce_us: NonNegative = 0.0
+    link_efficiency: Efficiency | None = None
     overhead: OverheadOptions = NoOverhead()
 
     @model_validator(mode="after")

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import log, log2, sqrt
 
+from simulator.errors import ConfigError
+from simulator.hardware import Hardware
+from simulator.model import Model
+from simulator.steptime.cost import MICROSECONDS
 from simulator.steptime.options import (
     CurvedOverhead,
     FixedOverhead,
@@ -36,6 +40,31 @@ ALL_REDUCES_PER_LAYER = 2
 def all_reduce_us(latency_us: float, layers: int, tp: int) -> float:
     """Return the communication of one step: two all-reduces per layer, none on a single GPU."""
     return ALL_REDUCES_PER_LAYER * layers * latency_us if tp > 1 else 0.0
+
+
+def collectives_us(
+    latency_us: float, link_efficiency: float | None, model: Model, hardware: Hardware, tp: int
+) -> tuple[float, float]:
+    """Return microseconds of a step's all-reduces: at no bytes, and per new token.
+
+    A ring moves 2 * (tp - 1) / tp of the message through every GPU's link.
+
+    Raises
+    ------
+    ConfigError
+        If they are to be priced by bytes and the GPU's link bandwidth is not stated.
+    """
+    fixed_us = all_reduce_us(latency_us, model.num_hidden_layers, tp)
+    if tp == 1 or link_efficiency is None:
+        return fixed_us, 0.0
+    if hardware.link_bandwidth is None:
+        raise ConfigError(
+            f"hardware {hardware.id}: link_bandwidth_gbs is missing, which collectives over {tp} GPUs need; "
+            "add the data sheet's figure per direction"
+        )
+    token_bytes = 2 * (tp - 1) / tp * model.hidden_size * model.activation_bytes
+    per_token_s = token_bytes / (hardware.link_bandwidth * link_efficiency)
+    return fixed_us, ALL_REDUCES_PER_LAYER * model.num_hidden_layers * per_token_s * MICROSECONDS
 
 
 def log_batch_scale(prefill_requests: int, decode_requests: int) -> float:

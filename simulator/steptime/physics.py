@@ -19,14 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from simulator.errors import ConfigError
 from simulator.hardware import Hardware
 from simulator.model import Model
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import MICROSECONDS, StepCost, Term, whole_us
 from simulator.steptime.gemm import gemm_peak
 from simulator.steptime.options import CalibratedPhysicsOptions, PhaseFactors
-from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER
+from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER, collectives_us
 from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, gemm_flops_per_token
 
 # Kernels of one layer as vLLM 0.11 to 0.15 launches them (its model definitions, fused by
@@ -99,7 +98,7 @@ class CalibratedPhysics:
         self._head_elements = model.hidden_size * model.vocab_size
         self._bind_attention(options, model, hardware)
         self._launch_us = model.num_hidden_layers * options.layer_us * kernels_per_layer(model) / DENSE_KERNELS
-        self._collective_us = _collective_us(options, model, hardware, tp)
+        self._collective_us = collectives_us(options.all_reduce_us, options.link_efficiency, model, hardware, tp)
         self._sampling_us = _sampling_us(options, model)
         self._memo: dict[tuple[int, int], float] = {}
         self._decode_times: dict[int, Callable[[int], int]] = {}
@@ -246,26 +245,6 @@ def _work_count(model: Model, tp: int, *, lm_head: bool) -> WorkCount:
     whole, none = PhaseFactors(prefill=1.0, decode=1.0), PhaseFactors(prefill=0.0, decode=0.0)
     weights, traffic = Weights(model, lm_head=lm_head), DynamicTraffic(model, whole, none, tp)
     return WorkCount(model, tp, weights, traffic, lm_head=lm_head)
-
-
-def _collective_us(options: CalibratedPhysicsOptions, model: Model, hardware: Hardware, tp: int) -> tuple[float, float]:
-    """Microseconds of a step's all-reduces: at no bytes, and per new token.
-
-    A ring moves 2 * (tp - 1) / tp of the message through every GPU's link.
-    """
-    if tp == 1:
-        return 0.0, 0.0
-    count = ALL_REDUCES_PER_LAYER * model.num_hidden_layers
-    if options.link_efficiency is None:
-        return count * options.all_reduce_us, 0.0
-    if hardware.link_bandwidth is None:
-        raise ConfigError(
-            f"hardware {hardware.id}: link_bandwidth_gbs is missing, which collectives over {tp} GPUs need; "
-            "add the data sheet's figure per direction"
-        )
-    token_bytes = 2 * (tp - 1) / tp * model.hidden_size * model.activation_bytes
-    per_token_s = token_bytes / (hardware.link_bandwidth * options.link_efficiency)
-    return count * options.all_reduce_us, count * per_token_s * MICROSECONDS
 
 
 def _sampling_us(options: CalibratedPhysicsOptions, model: Model) -> tuple[float, float]:

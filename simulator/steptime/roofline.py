@@ -2,7 +2,9 @@
 
     phase    = max(GEMM + attention, (weights + KV + activations) / TP / bandwidth)
     step     = combination(prefill phase, decode phase)
-    duration = step + all-reduce (2 per layer where TP > 1) + overhead, in whole us, at least 1
+    duration = step + all-reduces + overhead, in whole us, at least 1
+
+Where TP > 1 two all-reduces per layer cost their latency and, where asked for, their bytes over the links.
 
 Variants: memory term only; per-component roofline (each GEMM against its weights, attention against
 its KV traffic, activations on top); `additive` combination (one GEMM over all tokens of the step,
@@ -43,11 +45,16 @@ class RooflineParts:
     attention: AttentionTerm
     overhead: Overhead
     communication_us: float
+    communication_us_per_token: float
     work: WorkCount
     peak_flops: float
     peak_bandwidth: float
     kernels_name: str
     warnings: tuple[str, ...] = ()
+
+    def collectives_us(self, tokens: int) -> float:
+        """Return microseconds of a step's all-reduces for `tokens` new tokens."""
+        return self.communication_us + self.communication_us_per_token * tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +162,8 @@ class MfuRoofline:
         if not chunks:
             return overhead_us
         seconds = self.mixed_seconds(sums) if count else self.prefill_seconds(chunks)
-        return seconds * MICROSECONDS + self.parts.communication_us + overhead_us
+        tokens = count + sum([new for _, new in chunks])
+        return seconds * MICROSECONDS + self.parts.collectives_us(tokens) + overhead_us
 
     def explain(self, batch: Batch) -> StepCost:
         """Return the same duration with everything it is made of."""
@@ -180,7 +188,7 @@ class MfuRoofline:
             activation_s=memory(0.0, 0.0, activations, count),
             kv_s_per_token=memory(0.0, parts.traffic.decode_kv_bytes_per_past_token, 0.0, count),
             gemm_s=parts.decode_gemm.layers(count) + parts.decode_gemm.head(count) if self._compute else 0.0,
-            beside_us=parts.communication_us + parts.overhead(0, count),
+            beside_us=parts.collectives_us(count) + parts.overhead(0, count),
         )
         return constants
 
@@ -296,11 +304,11 @@ def _explained(model: MfuRoofline, batch: Batch) -> StepCost:
     sums = BatchSums.of(batch, model.kv_breakpoints)
     prefill = _prefill_cost(model, batch.prefill) if batch.prefill else None
     decode = _decode_cost(model, sums) if batch.decode else None
-    communication_us = parts.communication_us if batch.prefill or batch.decode else 0.0
+    tokens = sum([new for _, new in batch.prefill])
+    communication_us = parts.collectives_us(tokens + len(batch.decode)) if batch.prefill or batch.decode else 0.0
     overhead_us = parts.overhead(len(batch.prefill), len(batch.decode))
     unrounded_us = model.duration_us(sums)
     lookups = tuple(dict.fromkeys(_lookup_uses(model, batch)))
-    tokens = sum([new for _, new in batch.prefill])
     switched_off = () if parts.options.compute_term else ("compute term off: memory traffic alone is priced",)
     return StepCost(
         family="mfu_roofline",

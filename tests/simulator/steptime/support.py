@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from simulator.hardware import Hardware
+from simulator.hardware import GigabytesPerSecond, Hardware
 from simulator.kernels.base import (
     AttentionMatch,
     AttentionShape,
@@ -20,6 +20,9 @@ from simulator.steptime.build import build_step_time
 from simulator.steptime.options import parse_options
 
 H100 = Hardware.from_peaks(989.5, 3.35, source="test H100")
+LINKED = H100.model_copy(
+    update={"link_bandwidth_gbs": GigabytesPerSecond(value=450.0, unit="GB/s", source="test NVLink")}
+)
 
 
 def model(**changes: object) -> Model:

@@ -19,7 +19,11 @@ NAN, INFINITY = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bandwidth_efficiency": 0.0}, "bandwidth_efficiency: Input should be greater than 0 (got 0.0)"),
+        ({"bandwidth_efficiency": -0.1}, "bandwidth_efficiency: Input should be greater than 0 (got -0.1)"),
+        (
+            {"mfu": {"kind": "kernels"}, "tensor_parallel": {"kind": "efficiency", "by_degree": {1: 0.9}}},
+            "by_degree",
+        ),
         ({"bandwidth_efficiency": 1.2}, "bandwidth_efficiency: Input should be less than or equal to 1 (got 1.2)"),
         ({"bandwidth_efficiency": -0.5}, "bandwidth_efficiency"),
         ({"bandwidth_efficiency": NAN}, "bandwidth_efficiency"),

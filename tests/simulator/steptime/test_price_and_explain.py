@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.traffic import attention_shape
-from tests.simulator.steptime.support import LLAMA_70B, V1_PARAMETERS, BentKernels, model, step_time
+from tests.simulator.steptime.support import LINKED, LLAMA_70B, V1_PARAMETERS, BentKernels, model, step_time
 
 TABLES = {"mfu": {"kind": "kernels", "style": "mfu"}}
 SECONDS = {"mfu": {"kind": "kernels", "style": "seconds"}}
@@ -42,6 +42,11 @@ VARIANTS: dict[str, dict[str, object]] = {
     },
     "actual": {**TABLES, "prefill_context": "actual", "causal_divisor_by_gpu": {"custom": 1.9}},
     "seconds": SECONDS,
+    "by_head": {"kv_split": "by_head"},
+    "grouped": {**SECONDS, "experts": "grouped", "phase_combination": "additive"},
+    "grouped_tables": {**TABLES, "experts": "grouped"},
+    "seconds_efficiency": {**SECONDS, "tensor_parallel": {"kind": "efficiency", "by_degree": {2: 0.9, 4: 0.8}}},
+    "linked": {"all_reduce_us": 10.0, "link_efficiency": 0.5},
     "seconds_sharded": {**SECONDS, "tensor_parallel_gemm": "split_shape"},
     "exponent": {"tensor_parallel": {"kind": "exponent", "prefill": 0.8, "decode": 0.95}},
     "overhead_fixed": {"overhead": {"kind": "fixed", "us": 5000.0}},
@@ -76,7 +81,7 @@ batches = st.builds(
 @settings(max_examples=25, deadline=None)
 @given(batch=batches, tp=st.sampled_from([1, 2, 4]), mixture=st.booleans())
 def test_price_from_sums_is_the_total_that_explain_itemises(name, batch, tp, mixture):
-    built = step_time(VARIANTS[name], of=MIXTURE if mixture else model(), tp=tp, kernels=BentKernels())
+    built = step_time(VARIANTS[name], of=MIXTURE if mixture else model(), tp=tp, kernels=BentKernels(), on=LINKED)
     cost = built.explain(batch)
     assert built.step_time_us(BatchSums.of(batch, built.kv_breakpoints)) == cost.total_us
     parts_us = cost.combined_s * 1e6 + cost.communication_us + cost.overhead_us
@@ -90,7 +95,7 @@ def test_price_from_sums_is_the_total_that_explain_itemises(name, batch, tp, mix
 @settings(max_examples=25, deadline=None)
 @given(pasts=st.lists(lengths, max_size=8), tp=st.sampled_from([1, 2]))
 def test_lone_decodes_priced_together_cost_what_each_costs_alone(name, pasts, tp):
-    built = step_time(VARIANTS[name], tp=tp, kernels=BentKernels())
+    built = step_time(VARIANTS[name], tp=tp, kernels=BentKernels(), on=LINKED)
     one_by_one = [built.step_time_us(BatchSums.of(Batch(decode=(past,)), built.kv_breakpoints)) for past in pasts]
     assert built.lone_decode_times_us(pasts) == one_by_one
 
@@ -107,8 +112,7 @@ BY_PAST_TOKENS = [
 @given(pasts=st.lists(lengths, min_size=1, max_size=8), tp=st.sampled_from([1, 2]), mixture=st.booleans())
 def test_decodes_priced_by_their_past_tokens_cost_what_their_sums_say(name, pasts, tp, mixture):
     options = {"family": "calibrated_physics"} if name == "physics" else VARIANTS[name]
-    # The stub GPU states no link, which this family needs from two GPUs on.
-    built = step_time(options, of=MIXTURE if mixture else model(), tp=1 if name == "physics" else tp)
+    built = step_time(options, of=MIXTURE if mixture else model(), tp=tp, on=LINKED)
     price = built.decode_time_us(len(pasts))
     assert price(sum(pasts)) == built.step_time_us(BatchSums.of(Batch(decode=tuple(pasts))))
 
