@@ -196,7 +196,11 @@ def _run_workload(group: argparse._ArgumentGroup) -> None:
     arrivals.add_argument("--rate", type=float, metavar="R", help="evenly spaced, R per second")
     arrivals.add_argument("--poisson", type=float, metavar="R", help="exponential gaps, R per second on average")
     arrivals.add_argument("--concurrency", type=int, metavar="N", help="closed loop of N clients")
-    length = "LENGTH or MEAN,STDEV,MIN,MAX in tokens"
+    group.add_argument("--ramp-s", type=float, metavar="S", help="start the clients of --concurrency within S seconds")
+    group.add_argument(
+        "--warm-up-requests", type=int, metavar="N", help="with --concurrency: N requests before those that count"
+    )
+    length = "LENGTH, MIN-MAX or MEAN,STDEV,MIN,MAX in tokens"
     group.add_argument("--prompt-tokens", metavar="L", help=f"prompt without shared prefix: {length}")
     group.add_argument("--output-tokens", metavar="L", help=f"generated tokens: {length}")
     group.add_argument("--prefix-tokens", type=int, metavar="N", help="tokens all prompts begin with, on top")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,12 @@ from simulator.steptime.options import (
 )
 from simulator.validation import parse
 from simulator.workload.build import Workload, build_workload
+from simulator.workload.lock_step import keeps_in_step, spread
 
 GIB = 2**30
+US_PER_MS = 1000.0
+# Means that a closed loop in step moves.
+RANGED = ("ttft_mean", "tpot_request", "e2e_mean")
 # Longer than any context window; the engine keeps one counter per position in a block.
 MAX_BLOCK_TOKENS = 1_000_000
 
@@ -165,6 +169,7 @@ def _simulate(setup: Setup, step_time: StepTimeModel, *, record_steps: bool) -> 
             step_time,
             setup.spec.engine,
             concurrency=workload.concurrency,
+            ramp_us=workload.ramp_us,
             record_steps=record_steps,
             count_gaps=True,
         )
@@ -176,8 +181,12 @@ def _simulate(setup: Setup, step_time: StepTimeModel, *, record_steps: bool) -> 
 
 def _report(setup: Setup, observer: ExtremesObserver, result: RunResult) -> dict[str, Any]:
     spec = setup.spec
-    states = Counter(request.state for request in result.requests)
-    values = measure_all(result.requests, spec.metrics)
+    states = Counter(request.state for request in result.requests[setup.workload.warm_up :])
+    measured = result.requests[setup.workload.warm_up :]
+    values = measure_all(measured, spec.metrics)
+    # Gaps are counted as they occur, those of a warm-up among them.
+    gaps = {} if setup.workload.warm_up else measure_gaps(result.token_gaps)
+    in_step = lock_step_report(setup, result)
     return {
         "model": setup.model.id,
         "hardware": setup.hardware.id,
@@ -185,18 +194,48 @@ def _report(setup: Setup, observer: ExtremesObserver, result: RunResult) -> dict
         "step_time": spec.steptime["family"],
         "kernels": setup.kernels,
         "seed": spec.seed,
-        "requests": {"total": len(result.requests)} | {state.value: states[state] for state in RequestState},
+        "requests": {"total": len(measured)} | {state.value: states[state] for state in RequestState},
         "metrics": {
             **{name: {"value": value, "unit": DEFINITIONS[name].unit} for name, value in values.items()},
-            **{name: {"value": value, "unit": "ms"} for name, value in measure_gaps(result.token_gaps).items()},
+            **{name: {"value": value, "unit": "ms"} for name, value in gaps.items()},
         },
+        **({"lock_step": in_step} if in_step else {}),
         "counters": asdict(result.counters),
         "warnings": [
             *setup.warnings,
             *observer.warnings(_longest_context(result.requests)),
             *_memory_warnings(setup, result),
+            *([_lock_step_warning(in_step)] if in_step else []),
         ],
     }
+
+
+def lock_step_report(setup: Setup, result: RunResult) -> dict[str, dict[str, float | None]] | None:
+    """Return the range of means where a closed loop keeps all its requests in step for ever, else None.
+
+    Its ends: all clients start at once, as simulated, or spread evenly over the time of one request.
+    """
+    workload = setup.workload
+    if not keeps_in_step(workload):
+        return None
+    options = setup.spec.metrics
+    at_once = measure_all(result.requests[workload.warm_up :], options)
+    if at_once["e2e_mean"] is None:
+        return None
+    apart = spread(workload, at_once["e2e_mean"] * US_PER_MS)
+    again = _simulate(replace(setup, workload=apart), setup.step_time, record_steps=False)
+    spread_out = measure_all(again.requests[workload.warm_up :], options)
+    ends = {"all_at_once": at_once, "spread": spread_out}
+    return {name: {f"{metric}_ms": values[metric] for metric in RANGED} for name, values in ends.items()}
+
+
+def _lock_step_warning(in_step: Mapping[str, Mapping[str, float | None]]) -> str:
+    at_once, apart = (in_step[name]["ttft_mean_ms"] for name in ("all_at_once", "spread"))
+    return (
+        "answers of one length keep all requests of this closed loop in step for ever: the mean TTFT is "
+        f"{at_once:.4g} ms, all clients starting at once as they do here, and {apart:.4g} ms where they are spread; "
+        "give lengths with their scatter, such as --output-tokens 819-1024, or start clients over time with --ramp-s"
+    )
 
 
 def _longest_context(results: Sequence[RequestResult]) -> int:

@@ -123,12 +123,9 @@ def _flags(arguments: Namespace) -> Iterator[tuple[str, Any]]:
         value = getattr(arguments, flag)
         if value is not None:
             yield key, value
-    if arguments.rate is not None:
-        yield "workload.arrivals", {"kind": "constant_rate", "rate_per_s": arguments.rate}
-    if arguments.poisson is not None:
-        yield "workload.arrivals", {"kind": "poisson", "rate_per_s": arguments.poisson}
-    if arguments.concurrency is not None:
-        yield "workload.arrivals", {"kind": "closed_loop", "concurrency": arguments.concurrency}
+    arrivals = _arrivals(arguments)
+    if arrivals is not None:
+        yield "workload.arrivals", arrivals
     for side in ("prompt", "output"):
         text = getattr(arguments, f"{side}_tokens")
         if text is not None:
@@ -141,12 +138,32 @@ def _flags(arguments: Namespace) -> Iterator[tuple[str, Any]]:
         yield "workload.trace.file", str(checked_path(arguments.request_trace, "--request-trace").absolute())
 
 
+def _arrivals(arguments: Namespace) -> dict[str, Any] | None:
+    """Return the arrival process that flags name; they exclude each other."""
+    start = {"ramp_s": arguments.ramp_s, "warm_up_requests": arguments.warm_up_requests}
+    given = {key: value for key, value in start.items() if value is not None}
+    if arguments.concurrency is not None:
+        return {"kind": "closed_loop", "concurrency": arguments.concurrency, **given}
+    if given:
+        raise ConfigError(
+            "--ramp-s, --warm-up-requests: are of a closed loop; give --concurrency too, or leave them out"
+        )
+    if arguments.rate is not None:
+        return {"kind": "constant_rate", "rate_per_s": arguments.rate}
+    if arguments.poisson is not None:
+        return {"kind": "poisson", "rate_per_s": arguments.poisson}
+    return None
+
+
 def _lengths(text: str, flag: str) -> dict[str, Any]:
-    """Return a length distribution from `LENGTH` or `MEAN,STDEV,MIN,MAX`."""
+    """Return a length distribution from `LENGTH`, `MIN-MAX` or `MEAN,STDEV,MIN,MAX`."""
+    limits = [_number(part) for part in text.split("-")]
+    if len(limits) == 2 and None not in limits:
+        return {"kind": "uniform", "min_tokens": limits[0], "max_tokens": limits[1]}
     parts = text.split(",")
     numbers = [_number(part) for part in parts]
     if None in numbers or len(numbers) not in (1, 4):
-        raise ConfigError(f"{flag}: must be LENGTH or MEAN,STDEV,MIN,MAX in tokens, got '{text}'")
+        raise ConfigError(f"{flag}: must be LENGTH, MIN-MAX or MEAN,STDEV,MIN,MAX in tokens, got '{text}'")
     if len(numbers) == 1:
         return {"kind": "constant", "tokens": numbers[0]}
     return {"kind": "gaussian"} | dict(

@@ -65,14 +65,17 @@ class OpenLoop:
 
 
 class ClosedLoop:
-    """A fixed number of clients, each sending its next request as soon as its last one is done."""
+    """A fixed number of clients, each sending its next request as soon as its last one is done.
 
-    def __init__(self, requests: Sequence[Request], concurrency: int) -> None:
+    Client k of n sends its first request at `ramp_us * k / n`: all at once where there is no ramp.
+    """
+
+    def __init__(self, requests: Sequence[Request], concurrency: int, ramp_us: int = 0) -> None:
         self._requests = requests
         self._released = 0
         self._arrivals: list[Arrival] = []
-        for _ in range(concurrency):
-            self.release(0)
+        for client in range(concurrency):
+            self.release(ramp_us * client // concurrency)
 
     @property
     def next_us(self) -> int | None:

@@ -29,6 +29,7 @@ def run(
     options: EngineOptions | None = None,
     *,
     concurrency: int | None = None,
+    ramp_us: int = 0,
     record_steps: bool = False,
     count_gaps: bool = False,
 ) -> RunResult:
@@ -44,8 +45,11 @@ def run(
         Limits and policies of the server; None: those that `EngineOptions` has by default.
     concurrency
         None: requests arrive at their `arrival_us`. Otherwise a closed loop of that many clients: the
-        first ones arrive at 0, and each request that completes or is dropped lets the next one, in
-        the order given, arrive at that time; a request never let in keeps the `arrival_us` given.
+        first ones arrive at 0, or one after the other within `ramp_us`, and each request that completes or is
+        dropped lets the next one, in the order given, arrive at that time; a request never let in keeps
+        the `arrival_us` given.
+    ramp_us
+        Time over which the clients of a closed loop start, evenly; 0: all at once.
     record_steps
         Keep a `StepRecord` of every step.
     count_gaps
@@ -60,7 +64,7 @@ def run(
 
     check_requests(requests)
     check_concurrency(concurrency)
-    arrivals = OpenLoop(requests) if concurrency is None else ClosedLoop(requests, concurrency)
+    arrivals = OpenLoop(requests) if concurrency is None else ClosedLoop(requests, concurrency, ramp_us)
     statistics = RunStatistics(record_steps, count_gaps)
     server = Server(requests, arrivals, step_time, options or EngineOptions(), statistics)
     with _cycle_collection_paused():

@@ -27,10 +27,20 @@ First = Literal["zero", "one_interval"]
 
 
 class ClosedLoop(StrictModel):
-    """`concurrency` clients, each of which waits for its answer before it sends the next request."""
+    """`concurrency` clients, each of which waits for its answer before it sends the next request.
+
+    Attributes
+    ----------
+    ramp_s
+        The clients start one after the other, evenly within so many seconds; 0: all at once.
+    warm_up_requests
+        So many requests are sent before the others, in the same loop, and stand in no figure.
+    """
 
     kind: Literal["closed_loop"]
     concurrency: Count
+    ramp_s: Annotated[float, Strict(), Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
+    warm_up_requests: NonNegativeInt = 0
 
 
 class ConstantInterval(StrictModel):

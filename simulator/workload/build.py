@@ -17,7 +17,7 @@ from pydantic import Field, Strict, model_validator
 from simulator.engine.records import Request
 from simulator.errors import ConfigError, InvariantError
 from simulator.validation import StrictModel
-from simulator.workload.arrivals import ArrivalSpec, ClosedLoop, arrival_times
+from simulator.workload.arrivals import US_PER_S, ArrivalSpec, ClosedLoop, arrival_times
 from simulator.workload.lengths import LengthSpec, draw_lengths
 from simulator.workload.prefixes import (
     NoSharing,
@@ -45,10 +45,16 @@ class Workload:
         In order of arrival.
     concurrency
         Requests in flight of a closed loop; None when arrivals are given by `arrival_us`.
+    ramp_us
+        Time over which the clients of a closed loop start; 0: all at once.
+    warm_up
+        How many requests, the first ones, are in no figure.
     """
 
     requests: tuple[Request, ...]
     concurrency: int | None
+    ramp_us: int = 0
+    warm_up: int = 0
 
 
 class TraceSource(StrictModel):
@@ -124,21 +130,41 @@ def build_workload(spec: WorkloadSpec, seed: int, *, base: Path = Path()) -> Wor
         If a recording has too few requests, or a trace cannot be read.
     """
     requests = _drawn(spec, seed) if spec.trace is None else _recorded(spec, spec.trace, seed, base)
-    concurrency = spec.arrivals.concurrency if isinstance(spec.arrivals, ClosedLoop) else None
-    return Workload(requests, concurrency)
+    if not isinstance(spec.arrivals, ClosedLoop):
+        return Workload(requests, None)
+    return in_closed_loop(requests, spec.arrivals)
+
+
+def in_closed_loop(requests: tuple[Request, ...], loop: ClosedLoop) -> Workload:
+    """Return requests as the clients of a closed loop send them, the first `warm_up_requests` to warm up.
+
+    Raises
+    ------
+    ConfigError
+        If no request is left behind the warm-up.
+    """
+    warm_up = loop.warm_up_requests
+    if warm_up >= len(requests):
+        raise ConfigError(
+            f"arrivals.warm_up_requests: {warm_up} of {len(requests)} requests warm up, so none is left to measure; "
+            "lower it, or send more requests"
+        )
+    return Workload(requests, loop.concurrency, round(loop.ramp_s * US_PER_S), warm_up)
 
 
 def _drawn(spec: WorkloadSpec, seed: int) -> tuple[Request, ...]:
     count, arrivals, prompt, output = spec.requests, spec.arrivals, spec.prompt, spec.output
     if count is None or arrivals is None or prompt is None or output is None:
         raise InvariantError("a workload description without a trace lost a part that validation requires")
+    warm_up = arrivals.warm_up_requests if isinstance(arrivals, ClosedLoop) else 0
+    count += warm_up
     times = arrival_times(arrivals, count, seed)
     lengths = draw_lengths(prompt, distinct_prompts(spec.prefix, count), "prompt", seed)
     prompts = share(spec.prefix, lengths, count)
     outputs = draw_lengths(output, count, "output", seed)
     return tuple(
         Request(
-            id=f"request_{position}",
+            id=f"request_{position - warm_up}" if position >= warm_up else f"loop_warm_up_{position}",
             arrival_us=arrival_us,
             prompt_tokens=drawn.tokens,
             output_tokens=max(1, output_tokens),

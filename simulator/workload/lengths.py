@@ -8,8 +8,9 @@ side, so prompts and outputs never influence each other.
 
 from __future__ import annotations
 
+import math
 import random
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, Strict, model_validator
 
@@ -46,6 +47,15 @@ class ConstantLengths(StrictModel):
     tokens: Tokens
 
 
+Limited = TypeVar("Limited", bound=StrictModel)
+
+
+def _ordered(lengths: Limited, low: int, high: int) -> Limited:
+    if low > high:
+        raise ValueError(f"min_tokens {low} is above max_tokens {high}; swap or widen them")
+    return lengths
+
+
 class _Clipped(StrictModel):
     mean_tokens: NonNegative
     stdev_tokens: NonNegative
@@ -54,9 +64,7 @@ class _Clipped(StrictModel):
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> Self:
-        if self.min_tokens > self.max_tokens:
-            raise ValueError(f"min_tokens {self.min_tokens} is above max_tokens {self.max_tokens}; swap or widen them")
-        return self
+        return _ordered(self, self.min_tokens, self.max_tokens)
 
 
 class GaussianLengths(_Clipped):
@@ -66,6 +74,21 @@ class GaussianLengths(_Clipped):
     """
 
     kind: Literal["gaussian"]
+
+
+class UniformLengths(StrictModel):
+    """Every whole number from `min_tokens` to `max_tokens`, both included, with the same chance.
+
+    What a client sends that is told a length and a range: 1024 tokens and a range of 80 to 100 % are 819 to 1024.
+    """
+
+    kind: Literal["uniform"]
+    min_tokens: Tokens
+    max_tokens: Tokens
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> Self:
+        return _ordered(self, self.min_tokens, self.max_tokens)
 
 
 class GuideLlmLengths(_Clipped):
@@ -105,14 +128,11 @@ class EmpiricalLengths(StrictModel):
     order: Literal["recorded", "resampled"] = "recorded"
 
 
-LengthSpec = Annotated[
-    ConstantLengths | GaussianLengths | GuideLlmLengths | EmpiricalLengths, Field(discriminator="kind")
-]
+AnyLengths = ConstantLengths | GaussianLengths | UniformLengths | GuideLlmLengths | EmpiricalLengths
+LengthSpec = Annotated[AnyLengths, Field(discriminator="kind")]
 
 
-def draw_lengths(
-    spec: ConstantLengths | GaussianLengths | GuideLlmLengths | EmpiricalLengths, count: int, side: Side, seed: int
-) -> list[int]:
+def draw_lengths(spec: AnyLengths, count: int, side: Side, seed: int) -> list[int]:
     """Draw `count` lengths in tokens.
 
     Raises
@@ -125,10 +145,36 @@ def draw_lengths(
             return [spec.tokens] * count
         case GaussianLengths():
             return _gaussian(spec, count, side, seed)
+        case UniformLengths():
+            return stream(seed, side).integers(spec.min_tokens, spec.max_tokens + 1, size=count).tolist()
         case GuideLlmLengths():
             return _guidellm(spec, count, side)
         case EmpiricalLengths():
             return _empirical(spec, count, side, seed)
+
+
+def expected_tokens(spec: GaussianLengths | UniformLengths) -> tuple[float, float]:
+    """Return mean and standard deviation of what is drawn, in tokens.
+
+    Method: of whole numbers with the same chance, (low + high) / 2 and sqrt((n^2 - 1) / 12); of normal draws clipped
+    to limits, the moments of the censored normal distribution, rounding left aside.
+    """
+    if isinstance(spec, UniformLengths):
+        numbers = spec.max_tokens - spec.min_tokens + 1
+        return (spec.min_tokens + spec.max_tokens) / 2, math.sqrt((numbers**2 - 1) / 12)
+    low, high, mean, deviation = spec.min_tokens, spec.max_tokens, spec.mean_tokens, spec.stdev_tokens
+    if deviation == 0:
+        return min(max(mean, low), high), 0.0
+    from statistics import NormalDist  # few runs ask for it
+
+    normal = NormalDist()
+    a, b = (low - mean) / deviation, (high - mean) / deviation
+    below, above = normal.cdf(a), 1 - normal.cdf(b)
+    inside = 1 - below - above
+    slope = normal.pdf(a) - normal.pdf(b)
+    first = below * a + above * b + slope
+    second = below * a**2 + above * b**2 + inside + a * normal.pdf(a) - b * normal.pdf(b)
+    return mean + deviation * first, deviation * math.sqrt(max(second - first**2, 0.0))
 
 
 def guidellm_draws(seed: int, count: int, *, mean: float, stdev: float, minimum: int, maximum: int) -> list[int]:

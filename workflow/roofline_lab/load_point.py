@@ -73,8 +73,11 @@ class Target:
 
     @property
     def draws(self) -> int:
-        """How many sequences of arrivals a prediction is averaged over; 1 where nothing is random."""
-        random = self.load_point.draws_arrivals and not self.experiment.measured_requests(self.load_point.id)
+        """How many sequences of arrivals and lengths a prediction is averaged over; 1 where nothing is random."""
+        point = self.load_point
+        random = self.experiment.draws_lengths(point.id) or (
+            point.draws_arrivals and not self.experiment.measured_requests(point.id)
+        )
         return self.arrivals.draws(self.load_point.requests.sent) if random else 1
 
     def replays(self) -> tuple[Replay, ...]:
@@ -185,7 +188,8 @@ def compared(wanted: Iterable[Wanted], prediction: Prediction) -> tuple[Comparis
 
 def run_replay(replay: Replay, step_time: StepTimeModel, engine: EngineOptions) -> Draw:
     """Serve requests once; the only place of the laboratory where the engine runs on a measured load."""
-    run = run_engine(replay.workload.requests, step_time, engine, concurrency=replay.workload.concurrency)
+    sent = replay.workload
+    run = run_engine(sent.requests, step_time, engine, concurrency=sent.concurrency, ramp_us=sent.ramp_us)
     return Draw(tuple(run.requests[replay.warm_up :]), run.counters)
 
 

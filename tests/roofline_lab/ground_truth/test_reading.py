@@ -314,10 +314,20 @@ def test_a_recording_with_too_few_lengths_is_refused_with_the_file(project):
     assert "3 recorded lengths for 50 requests" in message
 
 
-def test_lengths_that_would_be_drawn_anew_are_refused(project):
-    drawn = {"kind": "gaussian", "mean_tokens": 28, "stdev_tokens": 60, "min_tokens": 6, "max_tokens": 200}
+def test_lengths_of_an_unknown_distribution_are_refused(project):
+    drawn = {"kind": "lognormal", "mean_tokens": 28, "stdev_tokens": 60, "min_tokens": 6, "max_tokens": 200}
     message = damage(project, lambda content: content["workload"].update(output=drawn))
     assert "workload.output" in message
+
+
+def test_a_distribution_that_cannot_give_the_measured_mean_length_is_refused(project):
+    def change(content):
+        content["workload"]["output"] = {"kind": "uniform", "min_tokens": 800, "max_tokens": 1000}
+        counted = {"value": 500.0, "unit": "tokens", "definition": "server"}
+        content["load_points"][0]["measured"] = {"output_tokens_mean": counted}
+
+    message = damage(project, change)
+    assert "output_tokens_mean.value: 500 measured, but workload.output has a mean of 900.00" in message
 
 
 def test_every_problem_of_a_file_is_reported_at_once(project):

@@ -111,7 +111,7 @@ def test_an_unknown_step_time_option_is_refused_with_the_nearest_one():
 
 def test_an_unknown_model_or_gpu_is_refused_with_the_nearest_one():
     assert "did you mean 'llama-2-7b-hf'?" in refused(*SMALL, "--model", "llama-2-7b")
-    assert "did you mean 'h100-sxm'?" in refused(*SMALL, "--hardware", "h100")
+    assert "did you mean 'h100-sxm'?" in refused(*SMALL, "--hardware", "h100-smx")
 
 
 def test_a_length_that_is_no_length_is_refused():

@@ -163,6 +163,12 @@ def test_a_closed_loop_releases_requests_in_the_order_given() -> None:
     assert [r.arrival_us for r in result.requests] == [0, 0, 120, 230]
 
 
+def test_the_clients_of_a_closed_loop_start_one_after_the_other_within_the_ramp() -> None:
+    requests = [request(name, 10, 1) for name in "abcde"]
+    result = run(requests, HundredPlusTokens(), EngineOptions(block_tokens=4), concurrency=4, ramp_us=2000)
+    assert [r.arrival_us for r in result.requests] == [0, 500, 1000, 1500, 110]
+
+
 def test_no_step_starts_after_the_horizon_and_the_last_one_is_finished() -> None:
     requests = [request("a", 10, 2), request("b", 10, 1, at=105), request("c", 10, 1, at=300)]
     result = serve(requests, horizon_us=110, max_running=1)

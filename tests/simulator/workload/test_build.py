@@ -238,3 +238,17 @@ def test_importing_the_package_does_not_import_numpy():
     program = "import sys, simulator.workload.build; sys.exit('numpy' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_requests_of_a_warm_up_come_before_those_that_count():
+    loop = {"kind": "closed_loop", "concurrency": 2, "ramp_s": 1.5, "warm_up_requests": 3}
+    workload = build(arrivals=loop)
+    assert (len(workload.requests), workload.warm_up, workload.ramp_us) == (9, 3, 1_500_000)
+    assert [request.id for request in workload.requests[2:4]] == ["loop_warm_up_2", "request_0"]
+
+
+def test_a_warm_up_that_leaves_nothing_of_a_trace_is_refused(tmp_path):
+    (tmp_path / "trace.csv").write_text("prompt_tokens,output_tokens\n5,5\n5,5\n")
+    loop = {"kind": "closed_loop", "concurrency": 1, "warm_up_requests": 2}
+    with pytest.raises(ConfigError, match="2 of 2 requests warm up, so none is left to measure"):
+        replay(tmp_path, arrivals=loop)

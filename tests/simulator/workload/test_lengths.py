@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 from collections import Counter
+from statistics import fmean, pstdev
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,9 @@ from simulator.workload.lengths import (
     EmpiricalLengths,
     GaussianLengths,
     GuideLlmLengths,
+    UniformLengths,
     draw_lengths,
+    expected_tokens,
     guidellm_draws,
 )
 
@@ -225,3 +228,30 @@ def test_a_mean_that_is_not_a_finite_non_negative_number_is_refused(bad):
     data = {"kind": "guidellm", "mean_tokens": bad, "stdev_tokens": 1, "min_tokens": 1, "max_tokens": 3}
     with pytest.raises(ConfigError, match="mean_tokens"):
         parse(GuideLlmLengths, data, source="workload.yaml")
+
+
+def test_a_range_gives_every_whole_number_in_it_and_no_other():
+    spec = UniformLengths(kind="uniform", min_tokens=5, max_tokens=9)
+    assert set(draw_lengths(spec, 500, "output", 3)) == {5, 6, 7, 8, 9}
+
+
+def test_a_range_whose_ends_are_swapped_is_refused():
+    with pytest.raises(ConfigError, match="min_tokens 9 is above max_tokens 5"):
+        parse(UniformLengths, {"kind": "uniform", "min_tokens": 9, "max_tokens": 5}, source="x")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        UniformLengths(kind="uniform", min_tokens=819, max_tokens=1024),
+        gaussian(1700, 1974, 2, 3500),
+        gaussian(2500, 1000, 1, 3000),
+        gaussian(100, 5, 1, 1000),
+        gaussian(100, 0, 1, 60),
+    ],
+)
+def test_mean_and_deviation_of_a_distribution_are_those_of_its_draws(spec):
+    drawn = draw_lengths(spec, 40_000, "prompt", 1)
+    mean, deviation = expected_tokens(spec)
+    assert fmean(drawn) == pytest.approx(mean, rel=0.01)
+    assert pstdev(drawn) == pytest.approx(deviation, rel=0.03, abs=0.4)

@@ -1,8 +1,8 @@
 """One measured experiment: what ran, what was sent, what was measured, and who says so.
 
 Contract: an `Experiment` is immutable and checked by `roofline_lab.ground_truth.reading`, which reads it.
-Workloads are functions of the experiment, a load point and a seed; only random arrivals use the
-seed, as lengths are those the client sent.
+Workloads are functions of the experiment, a load point and a seed; random arrivals use the seed, and lengths only
+where nothing but their distribution is known.
 """
 
 from __future__ import annotations
@@ -24,15 +24,26 @@ from roofline_lab.ground_truth.server import Server
 from simulator.engine.records import Request
 from simulator.errors import ConfigError
 from simulator.validation import Count, StrictModel, suggest
-from simulator.workload.build import Workload, WorkloadSpec, build_workload
-from simulator.workload.lengths import ConstantLengths, EmpiricalLengths, GuideLlmLengths, draw_lengths
-from simulator.workload.prefixes import NoSharing, PrefixSpec
+from simulator.workload.arrivals import ClosedLoop
+from simulator.workload.build import Workload, WorkloadSpec, build_workload, in_closed_loop
+from simulator.workload.lengths import (
+    ConstantLengths,
+    EmpiricalLengths,
+    GaussianLengths,
+    GuideLlmLengths,
+    UniformLengths,
+    draw_lengths,
+    expected_tokens,
+)
+from simulator.workload.prefixes import NoSharing, PrefixSpec, SharedPrefix
 
 Day = Annotated[date, Strict()]
 Tool = Literal["guidellm", "inference-perf", "vllm-bench", "other"]
 
-# Only lengths that are facts of the recorded run; a distribution would be drawn anew.
-SentLengths = Annotated[GuideLlmLengths | ConstantLengths | EmpiricalLengths, Field(discriminator="kind")]
+# Lengths that are facts of the recorded run, or the distribution they are known to come from, which is drawn anew.
+DrawnLengths = GaussianLengths | UniformLengths
+AnySent = GuideLlmLengths | ConstantLengths | EmpiricalLengths | DrawnLengths
+SentLengths = Annotated[AnySent, Field(discriminator="kind")]
 
 # Time between two requests that only fill the prefix cache. Unit: microseconds; method: longer than
 # any model described here needs for a prompt of a pool, so that each is done before the next.
@@ -78,6 +89,12 @@ class SentWorkload(StrictModel):
     output: SentLengths
     prefix: PrefixSpec = NoSharing(kind="none")
     note: Text | None = None
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Tokens of a shared prefix that the lengths of prompts do not contain."""
+        on_top = isinstance(self.prefix, SharedPrefix) and self.prefix.counted == "on_top"
+        return self.prefix.tokens if on_top and isinstance(self.prefix, SharedPrefix) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +217,9 @@ class Experiment(StrictModel):
         point = self.point(load_point)
         recorded = [request for request in self.measured_requests(load_point) if request.completed]
         if recorded:
-            concurrency = point.arrivals.concurrency if point.arrivals.kind == "closed_loop" else None
-            return Workload(replayed(recorded), concurrency)
+            return _sent_again(replayed(recorded), point)
         sent = build_workload(self.workload_spec(load_point), seed=seed)
-        lost = point.requests.lost
+        lost = {sent.warm_up + position for position in point.requests.lost}
         kept = tuple(request for position, request in enumerate(sent.requests) if position not in lost)
         return replace(sent, requests=kept)
 
@@ -215,13 +231,23 @@ class Experiment(StrictModel):
         """
         workload = self.completed_workload(load_point, seed)
         if not self.point(load_point).prompts_seen_before:
-            return Replay(workload, 0)
+            return Replay(workload, workload.warm_up)
         return behind_warm_up(workload)
 
     def mean_output_tokens(self, load_point: str) -> float:
-        """Return the mean output length of the completed requests, in tokens."""
-        tokens = self._completed_output_tokens(self.point(load_point))
+        """Return the mean output length of the completed requests, in tokens: measured where lengths are drawn."""
+        point = self.point(load_point)
+        lengths = self.workload.output
+        if isinstance(lengths, DrawnLengths) and not self.measured_requests(load_point):
+            counted = point.measured.get("output_tokens_mean")
+            return counted.value if counted is not None else expected_tokens(lengths)[0]
+        tokens = self._completed_output_tokens(point)
         return math.fsum(tokens) / len(tokens)
+
+    def draws_lengths(self, load_point: str) -> bool:
+        """Whether nobody recorded the lengths of a load point's requests, so that they are drawn."""
+        drawn = isinstance(self.workload.prompt, DrawnLengths) or isinstance(self.workload.output, DrawnLengths)
+        return drawn and not self.measured_requests(load_point)
 
     def _completed_output_tokens(self, point: LoadPoint) -> list[int]:
         recorded = [request.output_tokens for request in self.measured_requests(point.id) if request.completed]
@@ -271,12 +297,17 @@ def behind_warm_up(workload: Workload) -> Replay:
     warm_up = _first_of_each_group(workload.requests)
     begin_us = len(warm_up) * WARM_UP_INTERVAL_US
     later = tuple(replace(request, arrival_us=request.arrival_us + begin_us) for request in workload.requests)
-    return Replay(replace(workload, requests=warm_up + later), len(warm_up))
+    return Replay(replace(workload, requests=warm_up + later), len(warm_up) + workload.warm_up)
 
 
-def _at_benchmark(
-    lengths: GuideLlmLengths | ConstantLengths | EmpiricalLengths, index: int
-) -> GuideLlmLengths | ConstantLengths | EmpiricalLengths:
+def _sent_again(requests: tuple[Request, ...], point: LoadPoint) -> Workload:
+    """Return recorded requests as the load point sends them; those of a warm-up were not recorded."""
+    if not isinstance(point.arrivals, ClosedLoop):
+        return Workload(requests, None)
+    return in_closed_loop(requests, point.arrivals.model_copy(update={"warm_up_requests": 0}))
+
+
+def _at_benchmark(lengths: AnySent, index: int) -> AnySent:
     if isinstance(lengths, GuideLlmLengths):
         return lengths.model_copy(update={"benchmark_index": index})
     return lengths

@@ -12,6 +12,7 @@ GPUs are the files of the neighbouring `configs`. docs/ground-truth.md describes
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -21,17 +22,22 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from roofline_lab.files import json_text, write_text
-from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.experiment import DrawnLengths, Experiment
 from roofline_lab.ground_truth.load import Id, LoadPoint, Text
 from roofline_lab.ground_truth.metrics import problems_of
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from simulator.errors import ConfigError
 from simulator.validation import StrictModel, config_error, parse, read_yaml, suggest
+from simulator.workload.lengths import GaussianLengths, UniformLengths, expected_tokens
 
 EXPERIMENT_FILE = "experiment.yaml"
 SCHEMA_FILE = "experiment.schema.json"
 SETS_FILE = "sets.yaml"
 VOCABULARY_FILE = "vocabulary.yaml"
+
+# How many standard errors a mean of n random lengths may lie from the mean of their distribution: less often than once
+# in 15,000 load points one does.
+DEVIATIONS = 4.0
 
 
 def load_experiment(folder: Path) -> Experiment:
@@ -204,6 +210,7 @@ def _load_point_problems(experiment: Experiment) -> Iterator[str]:
         except ConfigError as error:
             yield f"load_points.{position}: {error}"
             continue
+        yield from (f"load_points.{position}.{problem}" for problem in _drawn_problems(experiment, point))
         for problem in problems_of(point.measured, mean_output_tokens, _half_token(experiment, point)):
             yield f"load_points.{position}.measured.{problem}"
 
@@ -227,10 +234,36 @@ def _recording_problems(experiment: Experiment) -> Iterator[str]:
             )
 
 
+def _drawn_problems(experiment: Experiment, point: LoadPoint) -> Iterator[str]:
+    """Yield measured mean lengths that the distribution in the workload does not have."""
+    for side, name in (("prompt", "prompt_tokens_mean"), ("output", "output_tokens_mean")):
+        lengths, counted = getattr(experiment.workload, side), point.measured.get(name)
+        if counted is None or not isinstance(lengths, DrawnLengths) or experiment.measured_requests(point.id):
+            continue
+        expected = expected_tokens(lengths)[0] + (experiment.workload.prefix_tokens if side == "prompt" else 0)
+        if abs(counted.value - expected) > standard_errors(lengths, point.requests.completed) + 0.5:
+            yield (
+                f"measured.{name}.value: {counted.value:g} measured, but workload.{side} has a mean of {expected:.2f}; "
+                "check the distribution"
+            )
+
+
+def standard_errors(lengths: GaussianLengths | UniformLengths, count: int) -> float:
+    """Return how far the mean of `count` draws may lie from that of their distribution, in tokens."""
+    return DEVIATIONS * expected_tokens(lengths)[1] / math.sqrt(count)
+
+
 def _half_token(experiment: Experiment, point: LoadPoint) -> float:
-    """Return how far a constant length that stands for a mean may be rounded."""
-    recorded = experiment.measured_requests(point.id)
-    return 0.5 if experiment.workload.output.kind == "constant" and not recorded else 0.0
+    """Return how far the mean output length may lie from what is written down, in tokens.
+
+    A constant length that stands for a mean is rounded; the mean of n draws varies by their deviation over sqrt(n).
+    """
+    output = experiment.workload.output
+    if experiment.measured_requests(point.id) or "output_tokens_mean" in point.measured:
+        return 0.0
+    if isinstance(output, DrawnLengths):
+        return standard_errors(output, point.requests.completed)
+    return 0.5 if output.kind == "constant" else 0.0
 
 
 if __name__ == "__main__":
