@@ -102,6 +102,7 @@ GONE: dict[str, tuple[str, ...]] = {
         "{}{}: has a verdict but no {}; restore the file or regenerate the report (or remove the whole folder, if the "
         "report is meant to go)",
     ),
+    "lengths may be a range too": ("{}: must be LENGTH or MEAN,STDEV,MIN,MAX in tokens, got '{}'",),
 }
 REPLACED = {message for messages_gone in GONE.values() for message in messages_gone}
 
