@@ -43,11 +43,13 @@ from simulator.steptime.build import BuiltStepTime
 from simulator.steptime.options import StepTimeOptions
 from simulator.validation import parse
 from simulator.workload.build import Workload
+from simulator.workload.lock_step import keeps_in_step, spread
 
 SHARED_GROUP = "shared"
 AS_MEASURED = WorkloadRule(lengths=Lengths.REGENERATED, arrivals=Arrivals.AS_MEASURED)
 # Workloads that are kept because another arm or predictor is asked about the same load point.
 KEPT_WORKLOADS = 256
+US_PER_MS = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,18 @@ def simulate(
     return Prediction(setup, draws, seen.metric_options())
 
 
+def spread_apart(target: Target, prediction: Prediction) -> tuple[Replay, ...] | None:
+    """Return the requests of a closed loop that stays in step, with its clients spread over the time of one request.
+
+    None where nothing keeps the requests in step, or none was completed.
+    """
+    replays = target.replays()
+    request_ms = prediction.value("e2e_mean")
+    if request_ms is None or not all(keeps_in_step(replay.workload) for replay in replays):
+        return None
+    return tuple(replace(replay, workload=spread(replay.workload, request_ms * US_PER_MS)) for replay in replays)
+
+
 def compared(wanted: Iterable[Wanted], prediction: Prediction) -> tuple[Comparison, ...]:
     """Return measured metrics beside their predictions, in order."""
     return tuple(
@@ -256,7 +270,7 @@ def _drawn(drawing: _Drawing) -> Replay:
         return experiment.replay(load_point, drawing.seed)
     measured = experiment.completed_workload(load_point, drawing.seed)
     if (rule.lengths, rule.arrivals) == (Lengths.REGENERATED, Arrivals.CLOSED_LOOP):
-        return Replay(measured, 0)
+        return Replay(measured, measured.warm_up)
     recorded = Recorded.load(drawing.recordings)
     requests = measured.requests
     if rule.lengths is Lengths.RECORDED:

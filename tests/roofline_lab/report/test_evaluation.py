@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
 from roofline_lab.scoring.statistics import sign_flip_p
-from tests.roofline_lab.predict.strangers import CALIBRATION_FILE, SEEN, poisson, section
+from tests.roofline_lab.predict.strangers import CALIBRATION_FILE, SEEN, point, poisson, rate, section
 
 OPTIONS = {"family": "mfu_roofline", "bandwidth_efficiency": 0.82, "overhead": {"kind": "per_layer", "us": 30}}
 
@@ -206,3 +208,72 @@ def test_saturation_that_only_the_other_predicts_makes_no_gain(stranger, tmp_pat
     assert stranger.evaluate("--against", path) == 0
     groups = {row["method"] for row in stranger.numbers(statistic="delta", metric="e2e_mean")}
     assert groups == {"never_seen", "never_seen_slow_predicted_saturated"}
+
+
+SATURATED = {"saturation": {"state": "saturated", "basis": "made up"}}
+THROUGHPUT = {"measured": {"request_throughput": rate(4.0)}}
+TOO_WIDE = {"tensor_parallel": 3}
+
+
+@pytest.mark.parametrize(
+    ("experiments", "why"),
+    [
+        ({"a": {"load_points": [poisson(state="saturated")]}}, "(1 saturated)"),
+        ({"a": {"model": "nobodys"}}, "(1 experiment refused)"),
+        ({"a": TOO_WIDE}, "(1 not predicted)"),
+        ({"a": {"load_points": [point(**THROUGHPUT)]}}, "(1 without a measured mean latency that can be predicted)"),
+        (
+            {"a": {"load_points": [poisson(state="saturated")]}, "b": TOO_WIDE, "c": {"hardware": "abacus"}},
+            "(1 saturated, 1 not predicted, 1 experiment refused)",
+        ),
+        ({"a": {**SEEN, "load_points": [poisson(state="saturated")]}}, "(1 saturated)"),
+    ],
+)
+def test_where_nothing_could_be_scored_the_headline_says_why(stranger, capsys, experiments, why):
+    for name, changes in experiments.items():
+        stranger.add(name, **changes)
+    stranger.evaluate()
+    opening = stranger.page.split("\n\n")[2]
+    assert opening == f"**No load point could be scored on latency** {why}, so there is no headline error."
+    assert f"No load point could be scored on latency {why}, so there is no headline error." in capsys.readouterr().out
+    assert "outside the fit" not in stranger.page
+
+
+def test_where_only_load_points_of_the_fit_are_scored_the_headline_says_what_became_of_the_others(stranger, tmp_path):
+    content = yaml.safe_load(CALIBRATION_FILE.read_text(encoding="utf-8"))
+    content.pop("held_out", None)
+    alone = tmp_path / "alone.yaml"
+    alone.write_text(yaml.safe_dump(content), encoding="utf-8")
+    stranger.add("a", load_points=[poisson(state="saturated")])
+    stranger.add("b", **SEEN)
+    stranger.evaluate(steptime=alone)
+    assert (
+        "**No load point of a model outside the fit could be scored on latency** (1 saturated), so there is no headline"
+        in stranger.page
+    )
+
+
+def test_of_what_was_not_predicted_nothing_is_said_to_be_within(stranger):
+    stranger.add("a", model="nobodys")
+    stranger.evaluate()
+    assert "within" not in section(stranger.page, "Where predictions leave")
+    assert "Not known: nothing was predicted." in stranger.page
+
+
+def test_a_load_point_without_a_scored_latency_is_not_counted_as_scored(stranger):
+    stranger.add("a", load_points=[point("x"), point("y", **THROUGHPUT)])
+    stranger.evaluate()
+    assert "1 scored on latency, 0 saturated, 0 not predicted, 1 without a measured mean latency" in stranger.page
+
+
+def test_a_closed_loop_that_stays_in_step_is_flagged_with_the_range_of_predictions(stranger):
+    loop = point("c16", concurrency=16, requests=160)
+    scattered = {"kind": "uniform", "min_tokens": 10, "max_tokens": 30}
+    stranger.add("a", load_points=[loop])
+    stranger.add("b", load_points=[loop], workload={"name": "w", "prompt": scattered, "output": scattered})
+    stranger.evaluate()
+    (row,) = [line for line in stranger.page.splitlines() if line.startswith("| `lock_step` ")]
+    assert row.split("|")[-2].strip() == "a"
+    at_once, apart = re.search(r"of ([\d.]+) ms is predicted .* and of ([\d.]+) ms with clients spread", row).groups()
+    assert float(at_once) == pytest.approx(float(stranger.row("ttft_mean", experiment="a")["predicted"]), rel=1e-3)
+    assert float(apart) < float(at_once)

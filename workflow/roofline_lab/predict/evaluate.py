@@ -23,7 +23,7 @@ from roofline_lab.ground_truth.assumed_server import with_assumed_server
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, experiment_from
-from roofline_lab.load_point import Prediction, Target, compared
+from roofline_lab.load_point import Prediction, Target, compared, spread_apart
 from roofline_lab.predict.catalog import Catalogue, catalogue_of
 from roofline_lab.predict.choose import Chosen, load_predictor
 from roofline_lab.predict.coverage import architecture_of
@@ -355,11 +355,32 @@ def _result(task: Task, target: Target, predictor: Predictor) -> PointResult:
     try:
         wanted = wanted_metrics(experiment, point)
         prediction = predictor.predict(target)
-        notes = (*predictor.notes(experiment, model, task.hardware), *task.notes)
+        notes = (
+            *predictor.notes(experiment, model, task.hardware),
+            *task.notes,
+            *_in_step(target, predictor, prediction),
+        )
         return _compared(target, prediction, replace(empty, notes=notes), compared(wanted, prediction))
     except RooflineLabError as error:
         figures = tuple(metric.without(RowStatus.UNSUPPORTED, str(error)) for metric in wanted)
         return replace(empty, reason=str(error), figures=figures)
+
+
+def _in_step(target: Target, predictor: Predictor, prediction: Prediction) -> Iterator[Note]:
+    """Yield the range of predictions where a closed loop keeps all its requests in step for ever."""
+    apart = spread_apart(target, prediction)
+    if apart is None:
+        return
+    other = predictor.predict(target, apart)
+    at_once, spread_out = prediction.value("ttft_mean"), other.value("ttft_mean")
+    if at_once is not None and spread_out is not None:
+        yield Note(
+            Flag.LOCK_STEP,
+            f"{target.load_point.id}: answers of one length keep all requests of the closed loop in step for ever; a "
+            f"mean TTFT of {at_once:.4g} ms is predicted with all clients starting at once, which is scored, and of "
+            f"{spread_out:.4g} ms with clients spread over the time of a request; describe lengths with their "
+            "scatter to know which",
+        )
 
 
 def _compared(

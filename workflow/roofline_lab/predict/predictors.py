@@ -62,6 +62,7 @@ class Flag(StrEnum):
     TOOL = "tool_not_calibrated"
     SAMPLING = "sampling_unknown"
     SERVER = "server_not_stated"
+    LOCK_STEP = "lock_step"
     MODEL = "model_note"
 
 

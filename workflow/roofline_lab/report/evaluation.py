@@ -20,7 +20,7 @@ from roofline_lab.ground_truth.quality import flag_lines
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from roofline_lab.predict.evaluate import Evaluation
 from roofline_lab.predict.predictors import OUT_OF_SAMPLE, CalibratedPredictor, Holdout, Predictor
-from roofline_lab.predict.records import EXCLUDED, HEADLINE, PREDICTED_SATURATED, PointResult, count, label
+from roofline_lab.predict.records import EXCLUDED, HEADLINE, PREDICTED_SATURATED, PointResult, Refused, count, label
 from roofline_lab.provenance import code_hashes
 from roofline_lab.rendering import render
 from roofline_lab.report import evaluation_tables
@@ -73,6 +73,12 @@ PROVENANCE = "provenance.json"
 RESIDUALS = "figures/residuals.svg"
 # What an evaluation's folder is known by, before it is replaced.
 OWN_FILES = (PAGE, PREDICTIONS, PROVENANCE)
+# What a load point is called that has no error of a mean, by its status.
+UNSCORED: Mapping[RowStatus, str] = {
+    RowStatus.SATURATED: "saturated",
+    RowStatus.UNSUPPORTED: "not predicted",
+    RowStatus.OK: "without a measured mean latency that can be predicted",
+}
 
 
 def files_of(root: Path, evaluation: Evaluation) -> dict[str, str]:
@@ -160,6 +166,8 @@ def summary(evaluation: Evaluation) -> list[str]:
         if cells:
             number = count(scored_experiments(members), "experiment")
             lines.append(f"{holdout} ({number}): {', '.join(cells)}")
+    if not scored_experiments(judged):
+        lines.append(_statement(judged, evaluation.refused).replace("**", ""))
     missing = (*evaluation.refused, *evaluation_tables.unsupported(judged))
     lines += [f"not evaluated: {refusal.place}: {' '.join(refusal.reason.split())}" for refusal in missing]
     return lines
@@ -192,7 +200,7 @@ def _context(
         "refused": evaluation.refused,
         "settings": settings,
         "counts": _counts(evaluation),
-        "statement": _statement(judged),
+        "statement": _statement(judged, evaluation.refused),
         "overlooked": ", ".join(evaluation.overlooked),
         "drawn": _kind(_tests_first(judged)),
         "quality": flag_lines([task.experiment for task in evaluation.tasks]),
@@ -206,29 +214,55 @@ def _context(
 
 def _counts(evaluation: Evaluation) -> str:
     judged = _judged(evaluation)
+    without = len(_unscored(judged, RowStatus.OK))
+    scored_points = sum(result.status is RowStatus.OK for result in judged) - without
     states = [result.status for result in judged]
     return (
         f"{count(len(evaluation.sources), 'experiment')}, {len(evaluation.tasks)} run; "
         f"{count(len(judged), 'load point')}: "
-        f"{states.count(RowStatus.OK)} scored on latency, {states.count(RowStatus.SATURATED)} saturated, "
+        f"{scored_points} scored on latency, {states.count(RowStatus.SATURATED)} saturated, "
         f"{states.count(RowStatus.UNSUPPORTED)} not predicted"
+        + (f", {without} {UNSCORED[RowStatus.OK]}" if without else "")
     )
 
 
-def _statement(judged: Sequence[PointResult]) -> str:
-    """Return the headline as a sentence: errors on what is in no fit, or that there are none."""
+def _unscored(results: Iterable[PointResult], status: RowStatus) -> list[PointResult]:
+    """Return the load points of one status that have no error in any figure of the headline."""
+    return [result for result in results if result.status is status and not scored_experiments([result])]
+
+
+def _statement(judged: Sequence[PointResult], refused: Sequence[Refused]) -> str:
+    """Return the headline as a sentence: errors on what is in no fit, or why there are none."""
     tests = [result for result in judged if result.holdout in OUT_OF_SAMPLE]
     by_reason = {reason: [test for test in tests if test.excluded == reason] for reason in ("", *EXCLUDED)}
     # Excluded results make the headline only where there is nothing else.
     reason = next((text for text, members in by_reason.items() if scored_experiments(members)), None)
     if reason is None:
-        return "**No prediction here is known to be of a model outside the fit**, so there is no headline error."
+        return f"{_why_no_headline(judged, tests, refused)}, so there is no headline error."
     members = by_reason.pop(reason)
     found = {label(metric): experiments for metric, (_, experiments, _) in levels_of(evaluated(members)).items()}
     errors = ", ".join(f"{name} {pct(level.mean)}" for name, level in found.items())
     medians = ", ".join(pct(level.median) for level in found.values())
     over = f"{count(scored_experiments(members), 'experiment')} on models {group_name(NOT_IN_THE_FIT, reason)}"
     return f"**{errors}** mean absolute error of means over {over} (medians: {medians}).{_left_out(by_reason)}"
+
+
+def _why_no_headline(judged: Sequence[PointResult], tests: Sequence[PointResult], refused: Sequence[Refused]) -> str:
+    """Say what kept every load point out of the headline."""
+    if scored_experiments(judged):
+        inside = "**No prediction here is known to be of a model outside the fit**"
+        unscored = _reasons(tests, ())
+        return (
+            f"**No load point of a model outside the fit could be scored on latency** ({unscored})" if tests else inside
+        )
+    return f"**No load point could be scored on latency** ({_reasons(judged, refused)})"
+
+
+def _reasons(results: Sequence[PointResult], refused: Sequence[Refused]) -> str:
+    counts = {words: len(_unscored(results, status)) for status, words in UNSCORED.items()}
+    parts = [f"{number} {words}" for words, number in counts.items() if number]
+    parts += [f"{count(len(refused), 'experiment')} refused"] if refused else []
+    return ", ".join(parts) or "there is none"
 
 
 def _left_out(by_reason: Mapping[str, Sequence[PointResult]]) -> str:

@@ -218,6 +218,17 @@ def flags(results: Sequence[PointResult]) -> str:
     return table(["flag", "what it means", "experiments"], lines, left=3) if lines else ""
 
 
+def within(results: Sequence[PointResult], refused: Sequence[Refused]) -> str:
+    """Say of what was predicted that no flag is needed; nothing is said of what was not looked at."""
+    predicted = [result for result in results if result.status is not RowStatus.UNSUPPORTED]
+    if not predicted:
+        return "Not known: nothing was predicted."
+    words = "hardware, tensor parallelism, tools, models and servers are all within."
+    if refused or len(predicted) < len(results):
+        return f"Nowhere among the load points that were predicted ({len(predicted)}): there {words}"
+    return f"Nowhere: {words}"
+
+
 def distances(results: Sequence[PointResult]) -> str:
     """How far distributions over requests lie apart, where single requests were recorded."""
     lines = [
