@@ -65,11 +65,18 @@ def test_throughput_follows_from_count_and_duration_where_it_is_not_a_figure(str
 
 
 def test_saturation_nobody_stated_shows_in_the_figures(stranger):
-    kept_up = poisson("kept_up", state="", measured=point()["measured"] | {"request_throughput": rate(4.0)})
-    fell_behind = poisson("behind", state="", measured=point()["measured"] | {"request_throughput": rate(2.0)})
-    stranger.add(load_points=[kept_up, fell_behind])
+    figures = point()["measured"]
+    kept_up = poisson("kept_up", state="", measured=figures | {"request_throughput": rate(4.0)})
+    slow_client = poisson("slow", state="", measured=figures | {"request_throughput": rate(2.0)})
+    waited = {
+        "ttft_mean": latency("ttft", 9_000.0),
+        "e2e_mean": latency("e2e", 9_500.0),
+        "request_throughput": rate(1.0),
+    }
+    stranger.add(load_points=[kept_up, slow_client, poisson("behind", state="", measured=figures | waited)])
     stranger.evaluate()
     assert stranger.row("ttft_mean", load_point="kept_up")["status"] == "ok"
+    assert stranger.row("ttft_mean", load_point="slow")["status"] == "ok"
     assert stranger.row("ttft_mean", load_point="behind")["status"] == "saturated"
 
 
@@ -213,6 +220,15 @@ def test_experiments_are_found_at_any_depth_and_folders_without_one_are_named(st
     (stranger.folder / "raw results" / "benchmarks.json").write_text("{}", encoding="utf-8")
     assert stranger.evaluate() == 0
     assert "Folders without an `experiment.yaml`, not looked at: raw results." in stranger.page
+
+
+def test_requests_that_failed_or_were_cut_off_are_counted_on_the_page(stranger):
+    counts = {"sent": 40, "completed": 36, "failed": 1, "cancelled": 2, "lost_positions": "unknown", "basis": "made up"}
+    stranger.add("lossy", load_points=[{**poisson(), "requests": counts}])
+    stranger.add("whole", load_points=[poisson()])
+    stranger.evaluate()
+    lines = [line.split() for line in section(stranger.page, "Requests in no figure").splitlines() if "stage" in line]
+    assert [" ".join(line) for line in lines] == ["| lossy, stage_0 | 40 | 36 | 1 | 2 | 1 |"]
 
 
 def test_quality_flags_of_the_measurement_are_on_the_page_and_in_the_rows(stranger):

@@ -105,7 +105,7 @@ def test_a_report_of_unfinished_requests_stands_for_a_part_of_the_run(project, t
     benchmark["metrics"]["request_totals"]["incomplete"] = 10
     source = write_guidellm(tmp_path / "r", guidellm_report([benchmark]))
     experiment = import_experiment("guidellm", source, project / "ground_truth" / "mine").experiment
-    assert "20 of 30 answered requests" in flags(experiment)[Flag.PART_OF_THE_RUN].text
+    assert "20 of 30 requests that did not fail" in flags(experiment)[Flag.PART_OF_THE_RUN].text
 
 
 def test_means_that_are_not_those_of_the_recorded_requests_are_found(project, tmp_path):

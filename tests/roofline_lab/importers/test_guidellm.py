@@ -170,7 +170,7 @@ def test_draws_that_do_not_match_are_not_used(tmp_path, change):
         ({"type_": "throughput", "max_concurrency": 512}, {"kind": "burst"}),
         ({"type_": "throughput", "max_concurrency": 8}, {"kind": "closed_loop", "concurrency": 8}),
         (CONSTANT, {"kind": "constant_rate", "rate_per_s": 1.0, "first": "zero"}),
-        ({"type_": "poisson", "rate": 2.5}, {"kind": "poisson", "rate_per_s": 2.5}),
+        ({"type_": "poisson", "rate": 1.5}, {"kind": "poisson", "rate_per_s": 1.5}),
         ({"type_": "trace"}, {"kind": "recorded", "arrival_us": tuple(1_000_000 * position for position in range(20))}),
     ],
 )
@@ -192,7 +192,8 @@ def test_a_warm_up_is_sent_but_stands_in_no_figure(tmp_path):
 
 
 def test_a_server_that_falls_behind_is_saturated_and_flagged(tmp_path):
-    found = read(one_point(tmp_path, sent(every_s=3.0), strategy={"type_": "constant", "rate": 1.0}))
+    waiting = [replace(one, ttft_s=0.05 + 0.5 * place) for place, one in enumerate(sent())]
+    found = read(one_point(tmp_path, waiting))
     assert found.load_points[0]["saturation"]["state"] == "saturated"
     assert Flag.OVERLOADED in flags(found)
 

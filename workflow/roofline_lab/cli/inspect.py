@@ -24,6 +24,7 @@ EPILOG = """examples:
 Nothing is written. What a path holds is recognised by its content. docs/importing.md explains every pitfall.
 """
 ABSENT = "-"
+COUNTS = ("sent", "completed", "failed", "cancelled")
 ID_CHARACTERS = 40
 
 
@@ -81,9 +82,16 @@ def _lines(shown: Inspection) -> Iterator[str]:
 def _metrics(shown: Inspection) -> str:
     names = [f"{metric}_{rank}" for metric in ("ttft", "tpot", "e2e") for rank in ("mean", "p50", "p90", "p99")]
     there = [name for name in names if any(name in point.metrics for point in shown.points)]
-    header = ["Load point, ms", "sent", "completed", *(name.replace("_", " ").upper() for name in there)]
+    # A count that no load point has is no column.
+    counts = [name for name in COUNTS if any(getattr(point, name) is not None for point in shown.points)]
+    names_of_metrics = (name.replace("_", " ").upper() for name in there)
+    header = ["Load point, ms", *("cut off" if name == "cancelled" else name for name in counts), *names_of_metrics]
     rows = [
-        [point.id, str(point.sent), str(point.completed), *(_ms(point.metrics.get(name)) for name in there)]
+        [
+            point.id,
+            *(_count(getattr(point, name)) for name in counts),
+            *(_ms(point.metrics.get(name)) for name in there),
+        ]
         for point in shown.points
     ]
     return table(header, rows)
@@ -98,6 +106,10 @@ def _sides(both: Sequence[BothSides]) -> str:
         rows.append([sides.request[:ID_CHARACTERS], *cells[:2], differences[0], *cells[2:], differences[1], cold])
     header = ["Request", "TTFT client", "server", "difference", "E2E client", "server", "difference", "note"]
     return table(header, rows)
+
+
+def _count(value: int | None) -> str:
+    return ABSENT if value is None else str(value)
 
 
 def _ms(value: float | None) -> str:

@@ -36,6 +36,8 @@ class RequestCounts(StrictModel):
         Requests in the measured means.
     failed
         Requests known to have failed; None if not published.
+    cancelled
+        Requests known to have been cut off: the client gave up on them, or its run ended; None if not published.
     lost_positions
         Positions (from 0, in order of sending) of the requests that are not in the means, or
         `unknown`; a simulation then runs all that were sent.
@@ -46,6 +48,7 @@ class RequestCounts(StrictModel):
     sent: RequestCount
     completed: Count
     failed: NonNegativeInt | None = None
+    cancelled: NonNegativeInt | None = None
     lost_positions: tuple[NonNegativeInt, ...] | Literal["unknown"] = ()
     basis: Text
 
@@ -54,14 +57,30 @@ class RequestCounts(StrictModel):
         """Known positions of requests that are not in the means."""
         return frozenset() if self.lost_positions == "unknown" else frozenset(self.lost_positions)
 
+    @property
+    def lost_text(self) -> str:
+        """What became of the requests that are in no figure, in words; empty if there are none."""
+        missing = self.sent - self.completed
+        if not missing:
+            return ""
+        parts = [
+            f"{number} {word}" for number, word in ((self.failed, "failed"), (self.cancelled, "cut off")) if number
+        ]
+        rest = missing - (self.failed or 0) - (self.cancelled or 0)
+        parts += [f"of {rest} nobody says why"] if rest > 0 else []
+        return f"{missing} of {self.sent} requests are in no figure: {', '.join(parts)}"
+
     @model_validator(mode="after")
     def _add_up(self) -> Self:
         if self.completed > self.sent:
             raise ValueError(f"completed {self.completed} does not add up to sent {self.sent}; it cannot be more")
         missing = self.sent - self.completed
+        if (self.failed or 0) + (self.cancelled or 0) > missing and (
+            self.cancelled or self.lost_positions == "unknown"
+        ):
+            named = f"failed {self.failed}" + (f" and cancelled {self.cancelled}" if self.cancelled else "")
+            raise ValueError(f"{named} exceeds the {missing} requests that are not in the means")
         if self.lost_positions == "unknown":
-            if self.failed is not None and self.failed > missing:
-                raise ValueError(f"failed {self.failed} exceeds the {missing} requests that are not in the means")
             return self
         if len(self.lost) != missing:
             raise ValueError(

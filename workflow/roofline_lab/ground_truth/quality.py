@@ -39,6 +39,7 @@ class Flag(StrEnum):
     SECONDS_CONVERTED = "seconds_converted"
     LENGTHS_FROM_SEED = "lengths_from_seed"
     OVERLOADED = "overloaded"
+    CLIENT_FELL_SHORT = "client_fell_short"
     STAGES_OVERLAP = "stages_overlap"
     ARRIVALS_IRREGULAR = "arrivals_irregular"
     SETTING_ASSUMED = "setting_assumed"
@@ -60,6 +61,7 @@ MEANINGS: Mapping[Flag, str] = {
     Flag.SECONDS_CONVERTED: "the source mixes seconds and milliseconds",
     Flag.LENGTHS_FROM_SEED: "request lengths are drawn again from the client's seed",
     Flag.OVERLOADED: "the server could not keep up with the load",
+    Flag.CLIENT_FELL_SHORT: "the client did not send what it was asked for",
     Flag.STAGES_OVERLAP: "a stage began before the one before it had ended",
     Flag.ARRIVALS_IRREGULAR: "requests did not arrive as the load point's name says",
     Flag.SETTING_ASSUMED: "something the description needs was not published and is assumed",

@@ -17,8 +17,8 @@ from typing import Annotated, Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.experiment import Experiment, Tool
+from roofline_lab.ground_truth.kept_up import Judgement, Load, judge
 from roofline_lab.ground_truth.metrics import CONSISTENCY_TOLERANCE, DEFINITIONS, KINDS, PLAUSIBLE_MS, UNITS
 from roofline_lab.ground_truth.quality import Finding, Flag, QualityFlag, Treatment
 from roofline_lab.ground_truth.requests import REQUESTS_FILE, MeasuredRequest
@@ -262,40 +262,48 @@ def constant_workload(prompt_tokens: float, output_tokens: float, note: str, **p
     }
 
 
-def request_counts(*, sent: int, completed: int, basis: str, failed: int | None = None) -> dict[str, Any]:
+def request_counts(
+    *, sent: int, completed: int, basis: str, failed: int | None = None, cancelled: int | None = None
+) -> dict[str, Any]:
     """Return how many requests stand behind the figures; which of them were lost is not known."""
     lost = {} if completed == sent else {"lost_positions": "unknown"}
-    return {"sent": sent, "completed": completed, "failed": failed, **lost, "basis": basis}
+    cut_off = {"cancelled": cancelled} if cancelled else {}
+    return {"sent": sent, "completed": completed, "failed": failed, **cut_off, **lost, "basis": basis}
 
 
-def overload(
-    *,
-    requested_per_s: float | None,
-    sent: int,
-    completed: int,
-    failed: int,
-    run_s: float,
-    mean_e2e_s: float,
-    ttft_ms: Sequence[float],
-) -> Finding | None:
-    """Find a load that the server could not keep up with, from TTFT in order of sending where it is recorded."""
-    sent_for_s = sending_s(run_s, mean_e2e_s)
-    completed_per_s = completed / sent_for_s if sent_for_s else None
-    return lint.overloaded(
-        requested_per_s=requested_per_s, completed_per_s=completed_per_s, sent=sent, failed=failed
-    ) or lint.queue_grows(ttft_ms)
+def judged(load: Load, notes: Notes, load_point: str) -> Judgement:
+    """Say whether server and client kept up with a load, and note what was found."""
+    found = judge(load)
+    notes.flag(found.overload, "noted", load_point)
+    notes.flag(found.client, "noted", load_point)
+    return found
 
 
-def saturation(finding: Finding | None, otherwise: str) -> dict[str, str]:
-    """Return whether a load point is saturated: because of a finding, or not for a stated reason."""
-    if finding is not None:
-        return {"state": "saturated", "basis": finding.text}
-    return {"state": "not_saturated", "basis": otherwise}
+def rates(requested_per_s: float | None, found: Judgement) -> dict[str, float] | None:
+    """Return what was asked for and what was sent, as the format writes it; None where nobody knows either."""
+    known = {"requested_per_s": requested_per_s, "achieved_per_s": found.sent_per_s}
+    return {name: round(value, DECIMALS) for name, value in known.items() if value} or None
 
 
-def sending_s(run_s: float, mean_e2e_s: float) -> float:
-    """Return how long requests were sent: until about one answer before the last answer ended."""
-    return max(run_s - mean_e2e_s, run_s / 2)
+def arrivals_as_sent(
+    arrivals: Mapping[str, Any], found: Judgement, sent: int, recorded_us: Sequence[int] = ()
+) -> dict[str, Any]:
+    """Return the load a client really sent, where that is not what it was asked for.
+
+    Parameters
+    ----------
+    arrivals
+        What was asked for.
+    sent
+        How many requests were sent.
+    recorded_us
+        When each of them was sent, as far as recorded: if all are, they are the load, else the rate they had.
+    """
+    if found.client is None or "rate_per_s" not in arrivals or not found.sent_per_s:
+        return dict(arrivals)
+    if len(recorded_us) == sent:
+        return {"kind": "recorded", "arrival_us": tuple(recorded_us)}
+    return {**arrivals, "rate_per_s": round(found.sent_per_s, DECIMALS)}
 
 
 def drawn_lengths(lengths: Mapping[str, Any], seed: int, count: int) -> list[int]:

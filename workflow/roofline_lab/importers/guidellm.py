@@ -19,7 +19,8 @@ from typing import Any
 
 from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.json_stream import EACH, Place, stream_values
-from roofline_lab.ground_truth.quality import Finding, Flag
+from roofline_lab.ground_truth.kept_up import Judgement, Load
+from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.requests import MeasuredRequest, checked_requests, refuse_too_many
 from roofline_lab.importers.common import (
     MS_PER_S,
@@ -32,16 +33,16 @@ from roofline_lab.importers.common import (
     Notes,
     Number,
     WholeNumber,
+    arrivals_as_sent,
     day_of,
+    judged,
     measured_metrics,
     measurement,
     only_file,
-    overload,
+    rates,
     refuse_impossible,
     refuse_longer_than_run,
     request_counts,
-    saturation,
-    sending_s,
     statistics_of,
 )
 from roofline_lab.importers.guidellm_workload import Observed, reconstruct, synthetic_settings
@@ -255,6 +256,7 @@ class _Point:
         made = self.benchmark.scheduler_metrics.requests_made if self.benchmark.scheduler_metrics else totals
         self.completed = totals.successful
         self.failed = max(totals.errored, made.errored)
+        self.cancelled = max(totals.incomplete, made.incomplete)
         self.sent = max(totals.all, made.all)
         self.run_s = self.benchmark.end_time - self.benchmark.start_time
         self.index = self.benchmark.config.run_index
@@ -272,6 +274,12 @@ class _Point:
         )
         self._check()
         self.successful = sorted(raw.requests["successful"], key=lambda request: request.request_start_time or 0.0)
+        self.starts_s = sorted(
+            request.request_start_time
+            for requests in raw.requests.values()
+            for request in requests
+            if request.request_start_time
+        )
 
     def _check(self) -> None:
         if not self.completed:
@@ -326,6 +334,11 @@ class _Point:
         return [request.time_to_first_token_ms or 0.0 for request in self.answered]
 
     @property
+    def arrival_us(self) -> list[int]:
+        """When each recorded request was sent, whatever became of it, from the first one on."""
+        return [round((start_s - self.starts_s[0]) * US_PER_S) for start_s in self.starts_s]
+
+    @property
     def observed(self) -> Observed:
         """What the report says about lengths."""
         return Observed(
@@ -367,23 +380,34 @@ class _Point:
 def _load_point(point: _Point, notes: Notes) -> dict[str, Any]:
     arrivals = _arrivals(point)
     requested = arrivals.get("rate_per_s")
-    begin_s = point.benchmark.start_time + (1 / requested if requested and arrivals["kind"] == "constant_rate" else 0.0)
+    begin_s = _begin_s(point, arrivals)
     duration_s = point.benchmark.end_time - begin_s
     if duration_s <= 0:
         raise ConfigError(f"{point.source}: the run ended before its first request was due; the report is damaged")
+    found = _judged(point, requested, duration_s, notes)
     totals = point.benchmark.metrics.request_totals
     basis = f"The report's request_totals: {totals.successful} successful, {totals.errored} errored, "
     basis += f"{totals.incomplete} incomplete, of {point.sent} that were sent."
     return {
         "id": point.id,
-        "arrivals": arrivals,
+        "arrivals": arrivals_as_sent(arrivals, found, point.sent, point.arrival_us),
         "benchmark_index": point.index,
-        "rate": {"requested_per_s": requested} if requested else None,
+        "rate": rates(requested, found),
         "duration_s": round(duration_s, 6),
-        "requests": request_counts(sent=point.sent, completed=point.completed, failed=point.failed, basis=basis),
-        "saturation": _saturation(point, requested, duration_s),
+        "requests": request_counts(
+            sent=point.sent, completed=point.completed, failed=point.failed, cancelled=point.cancelled, basis=basis
+        ),
+        "saturation": found.saturation,
         "measured": _measured(point, duration_s, notes),
     }
+
+
+def _begin_s(point: _Point, arrivals: Mapping[str, Any]) -> float:
+    """Return when the first request was sent: as recorded, else an interval after the benchmark began."""
+    if len(point.starts_s) == point.sent:
+        return point.starts_s[0]
+    waits_s = 1 / arrivals["rate_per_s"] if arrivals["kind"] == "constant_rate" else 0.0
+    return point.benchmark.start_time + waits_s
 
 
 def _arrivals(point: _Point) -> dict[str, Any]:
@@ -409,29 +433,26 @@ def _arrivals(point: _Point) -> dict[str, Any]:
     )
 
 
-def _saturation(point: _Point, requested: float | None, duration_s: float) -> dict[str, str]:
-    if point.strategy.type_ == "throughput":
-        return {"state": "saturated", "basis": "The throughput strategy sends everything as fast as it can."}
-    if point.strategy.type_ == "trace":
-        grows = lint.queue_grows(point.ttft_ms)
-        return saturation(grows, "Waiting does not grow from the first quarter of the requests to the last.")
-    if requested is None:
-        return {"state": "not_saturated", "basis": "A closed loop waits for its answers."}
-    per_s = point.completed / sending_s(duration_s, point.e2e_s.mean)
-    finding = _overload(point, requested, duration_s)
-    return saturation(finding, f"Completed as requested: {per_s:.3g} of {requested:.3g} per second.")
-
-
-def _overload(point: _Point, requested: float, run_s: float) -> Finding | None:
-    return overload(
-        requested_per_s=requested,
+def _judged(point: _Point, requested: float | None, run_s: float, notes: Notes) -> Judgement:
+    strategy = point.strategy
+    if strategy.type_ == "throughput":
+        return Judgement("saturated", "The throughput strategy sends everything as fast as it can.")
+    closed = strategy.type_ in ("synchronous", "concurrent")
+    load = Load(
         sent=point.sent,
         completed=point.completed,
         failed=point.failed,
+        requested_per_s=requested,
+        random_gaps=strategy.type_ == "poisson",
+        in_flight=(strategy.streams or strategy.max_concurrency or 1) if closed else None,
+        arrivals_s=point.starts_s,
         run_s=run_s,
-        mean_e2e_s=point.e2e_s.mean,
-        ttft_ms=point.ttft_ms if point.all_recorded else [],
+        ttft_s=point.ttft.mean / MS_PER_S,
+        e2e_s=point.e2e_s.mean,
+        longest_s=point.e2e_s.max,
+        waits=point.ttft_ms if point.all_recorded else (),
     )
+    return judged(load, notes, point.id)
 
 
 def _measured(point: _Point, duration_s: float, notes: Notes) -> dict[str, Any]:
@@ -510,8 +531,5 @@ def _note_quality(points: Sequence[_Point], notes: Notes) -> None:
         if cold is None and ttft:
             cold = lint.first_is_slowest(first=ttft[0], largest=point.ttft.max, p90=point.ttft.percentiles.p90)
         notes.flag(cold, "noted", point.id)
-        requested = _arrivals(point).get("rate_per_s")
-        if requested:
-            notes.flag(_overload(point, requested, point.run_s), "noted", point.id)
     spans = [(point.benchmark.start_time, point.benchmark.end_time) for point in points]
     notes.flag(lint.stages_overlap(spans), "noted")

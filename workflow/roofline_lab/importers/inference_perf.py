@@ -23,6 +23,7 @@ from pydantic import Field
 
 from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.json_stream import stream_values
+from roofline_lab.ground_truth.kept_up import Load
 from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.requests import MeasuredRequest, checked_requests
 from roofline_lab.importers.common import (
@@ -34,13 +35,14 @@ from roofline_lab.importers.common import (
     Measurement,
     Notes,
     WholeNumber,
+    arrivals_as_sent,
+    judged,
     measured_metrics,
     measurement,
-    overload,
+    rates,
     refuse_impossible,
     refuse_longer_than_run,
     request_counts,
-    saturation,
     unrecorded_day,
 )
 from roofline_lab.importers.inference_perf_workload import Profile, SentRequest, read_profile, read_requests
@@ -279,41 +281,39 @@ def _summary(path: Path, name: str, values: Mapping[str, float]) -> _Summary:
 
 def _load_point(stage: _Stage, profile: Profile, requests: Sequence[MeasuredRequest], notes: Notes) -> dict[str, Any]:
     load = stage.load
-    rate = {"requested_per_s": load.requested_rate or None, "achieved_per_s": load.achieved_rate or None}
-    finding = _overload(stage, [request for request in requests if request.load_point == stage.id])
-    notes.flag(finding, "noted", stage.id)
+    arrivals = profile.arrivals(load.requested_rate, load.concurrency, str(stage.path))
+    own = [request for request in requests if request.load_point == stage.id]
+    found = judged(_load_of(stage, arrivals, own), notes, stage.id)
     basis = f"{stage.path.name}: {stage.completed} successes and {stage.failed} failures."
     return {
         "id": stage.id,
-        "arrivals": profile.arrivals(load.requested_rate, load.concurrency, str(stage.path)),
-        "rate": rate if load.requested_rate else None,
+        "arrivals": arrivals_as_sent(arrivals, found, load.count, [request.arrival_us for request in own]),
+        "rate": rates(load.requested_rate, found) if load.requested_rate else None,
         **({"prompts_seen_before": True} if profile.pool and stage.number else {}),
         "requests": {
             **request_counts(sent=load.count, completed=stage.completed, failed=stage.failed, basis=basis),
             **({"lost_positions": "unknown"} if stage.failed else {}),
         },
-        "saturation": saturation(finding, _kept_up(load)),
+        "saturation": found.saturation,
         "measured": _measured(stage, profile, notes),
     }
 
 
-def _kept_up(load: _Load) -> str:
-    if not load.requested_rate or not load.achieved_rate:
-        return "Nearly all requests were answered."
-    return (
-        f"{load.achieved_rate:.4g} of {load.requested_rate:.4g} requests per second were sent, and nearly all answered."
-    )
-
-
-def _overload(stage: _Stage, requests: Sequence[MeasuredRequest]) -> Finding | None:
-    return overload(
-        requested_per_s=stage.load.requested_rate,
+def _load_of(stage: _Stage, arrivals: Mapping[str, Any], requests: Sequence[MeasuredRequest]) -> Load:
+    return Load(
         sent=stage.load.count,
         completed=stage.completed,
         failed=stage.failed,
-        run_s=stage.completed / stage.requests_per_s if stage.requests_per_s else 0.0,
-        mean_e2e_s=stage.e2e.mean,
-        ttft_ms=_ttft_ms(requests),
+        requested_per_s=arrivals.get("rate_per_s"),
+        # The client's timer stretches its gaps to the length of the stage, so that the rate is no chance.
+        random_gaps=arrivals["kind"] == "poisson" and not arrivals.get("rescaled"),
+        in_flight=arrivals.get("concurrency"),
+        sent_per_s=stage.load.achieved_rate or None,
+        run_s=stage.completed / stage.requests_per_s if stage.requests_per_s else None,
+        ttft_s=stage.ttft.mean,
+        e2e_s=stage.e2e.mean,
+        longest_s=stage.e2e.at("max"),
+        waits=_ttft_ms(requests),
     )
 
 

@@ -31,12 +31,14 @@ STATED = (Flag.USED_FOR_FITTING, Flag.SETTING_ASSUMED, Flag.LENGTHS_UNKNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One load point: counts, and metrics in ms by name; what was not measured is absent."""
+    """One load point: counts (None where nobody says), and metrics in ms by name; what was not measured is absent."""
 
     id: str
     sent: int
     completed: int
     metrics: Mapping[str, float]
+    failed: int | None = None
+    cancelled: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ def of_experiment(experiment: Experiment) -> Inspection:
             point.requests.sent,
             point.requests.completed,
             {name: metric.value for name, metric in point.measured.items()},
+            point.requests.failed,
+            point.requests.cancelled,
         )
         for point in experiment.load_points
     ]
@@ -170,7 +174,7 @@ def _of_stage(requests: Sequence[MeasuredRequest], client_tokens: Sequence[int |
         lint.constant_is_poisson([request.arrival_us for request in requests]),
         lint.cold_start(ttft),
         lint.queue_grows(ttft),
-        lint.overloaded(sent=len(requests), failed=len(requests) - len(done)),
+        lint.too_many_failed(sent=len(requests), failed=len(requests) - len(done)),
         lint.lengths_unrelated_to_time([tokens for tokens, _, _ in timed], [e2e for _, _, e2e in timed]),
         lint.lengths_unrelated_to_time([tokens for tokens, _ in counted], [e2e for _, e2e in counted]),
     )
@@ -190,7 +194,7 @@ def _traced_point(name: str, requests: Sequence[MeasuredRequest]) -> Point:
         for key, value in statistics_of(metric, _given(done, f"{metric}_ms")).items()
         if value is not None
     }
-    return Point(name, len(requests), len(done), metrics)
+    return Point(name, len(requests), len(done), metrics, failed=len(requests) - len(done))
 
 
 def _given(requests: Sequence[MeasuredRequest], name: str) -> list[float]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from statistics import fmean
@@ -20,6 +21,7 @@ from typing import Any
 
 from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
+from roofline_lab.ground_truth.kept_up import Judgement, Load
 from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.requests import listed
 from roofline_lab.importers.common import (
@@ -27,12 +29,14 @@ from roofline_lab.importers.common import (
     Mean,
     Measurement,
     Notes,
+    arrivals_as_sent,
     constant_workload,
     drawn_lengths,
+    judged,
     measured_metrics,
     measurement,
+    rates,
     refuse_impossible,
-    saturation,
 )
 from roofline_lab.importers.overrides import Overrides
 from roofline_lab.importers.trace import with_traces
@@ -63,6 +67,9 @@ METRIC_COLUMNS: Mapping[str, str] = {
     "request_throughput": "requests_per_s",
     "output_token_throughput": "output_tok_per_s",
 }
+
+# What a load is judged by, in ms.
+_SECONDS = {"ttft_s": "ttft_mean_ms", "e2e_s": "e2e_mean_ms"}
 
 # Means that a whole run and its stages must share, and how far a summary may lie from their average:
 # it may count requests that ended in the next stage.
@@ -282,18 +289,17 @@ def _imported(path: Path, name: str, rows: Sequence[Row], summary: Row | None, y
 
 def _load_point(source: str, row: Row, position: int, lost: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
     point = f"stage_{row['stage']}"
-    # Where only answered requests are known, their number per second is a throughput, not a rate of sending.
-    sent_per_s = row["achieved_rate_rps"] if row["achieved_rate_rps"] != row["requests_per_s"] else None
-    rates = {"requested_per_s": row["requested_rate_rps"], "achieved_per_s": sent_per_s}
-    stated = {key: value for key, value in rates.items() if value}
+    arrivals = _arrivals(source, row)
+    found = _judged(row, arrivals, point, notes)
+    stated = rates(row["requested_rate_rps"], found)
     return {
         "id": point,
-        "arrivals": _arrivals(source, row),
+        "arrivals": arrivals_as_sent(arrivals, found, row["num_requests"] or 0),
         "benchmark_index": row["stage"],
         **({"rate": stated} if stated else {}),
         **({"prompts_seen_before": True} if _pool_prompts(row) and position else {}),
         "requests": dict(lost),
-        "saturation": _saturation(row, point, notes),
+        "saturation": found.saturation,
         "measured": _measured(f"{source}: stage {row['stage']}", row, point, notes),
     }
 
@@ -315,25 +321,44 @@ def _arrivals(source: str, row: Row) -> dict[str, Any]:
     )
 
 
-def _saturation(row: Row, point: str, notes: Notes) -> dict[str, str]:
-    finding = lint.overloaded(
-        requested_per_s=row["requested_rate_rps"],
-        completed_per_s=row["achieved_rate_rps"] if row["metrics_side"] == "client" else None,
-        sent=row["num_requests"] or 0,
-        failed=row["num_failed"] or 0,
-    )
-    if finding is None and row["overloaded"]:
-        finding = Finding(Flag.OVERLOADED, "The source lists this stage as overloaded.")
-    notes.flag(finding, "noted", point)
+def _judged(row: Row, arrivals: Mapping[str, Any], point: str, notes: Notes) -> Judgement:
+    """Say whether the server kept up: by the source's word, else by the figures."""
     irregular = lint.arrivals_irregular(
         requested_per_s=row["requested_rate_rps"], completed_per_s=row["requests_per_s"]
     )
     notes.flag(irregular, "noted", point)
-    if finding is None and row["overloaded"] is None:
-        return {"state": "unknown", "basis": "The source does not say."}
-    basis = "The source does not list this stage as overloaded"
-    tail = row["ttft_p99_ms"]
-    return saturation(finding, basis + (f", and 99 % of TTFT are below {tail:g} ms." if tail else "."))
+    found = judged(_load_of(row, arrivals), notes, point)
+    if found.overload is None and row["overloaded"]:
+        listed = Finding(Flag.OVERLOADED, "The source lists this stage as overloaded.")
+        notes.flag(listed, "noted", point)
+        return replace(found, state="saturated", basis=listed.text)
+    if found.overload is None and row["overloaded"] is not None and arrivals["kind"] != "closed_loop":
+        tail = row["ttft_p99_ms"]
+        basis = "The source does not list this stage as overloaded"
+        basis += f", and 99 % of TTFT are below {tail:g} ms." if tail else "."
+        return replace(found, state="not_saturated", basis=basis)
+    return found
+
+
+def _load_of(row: Row, arrivals: Mapping[str, Any]) -> Load:
+    completed = row["num_success"] or row["num_requests"] or 0
+    seconds = {name: row[column] / MS_PER_S if row[column] else None for name, column in _SECONDS.items()}
+    return Load(
+        sent=row["num_requests"] or 0,
+        completed=completed,
+        failed=row["num_failed"] or 0,
+        requested_per_s=row["requested_rate_rps"],
+        random_gaps=arrivals["kind"] == "poisson" and not arrivals.get("rescaled"),
+        in_flight=arrivals.get("concurrency"),
+        sent_per_s=_sent_per_s(row),
+        run_s=completed / row["requests_per_s"] if row["requests_per_s"] else None,
+        **seconds,
+    )
+
+
+def _sent_per_s(row: Row) -> float | None:
+    """Return the rate of sending; where only answered requests are known, their number per second is none."""
+    return row["achieved_rate_rps"] if row["achieved_rate_rps"] != row["requests_per_s"] else None
 
 
 def _measured(source: str, row: Row, point: str, notes: Notes) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.json_stream import stream_values
+from roofline_lab.ground_truth.kept_up import Judgement, Load, fills_loop
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.requests import MeasuredRequest, checked_requests, refuse_too_many
 from roofline_lab.importers.common import (
@@ -32,15 +33,16 @@ from roofline_lab.importers.common import (
     Measurement,
     Notes,
     WholeNumber,
+    arrivals_as_sent,
     constant_workload,
+    judged,
     measured_metrics,
     measurement,
     only_file,
-    overload,
+    rates,
     refuse_impossible,
     refuse_longer_than_run,
     request_counts,
-    saturation,
     statistics_of,
 )
 from roofline_lab.importers.run_metadata import read_run_metadata
@@ -131,7 +133,7 @@ def read(path: Path) -> Measurement:
     recorded = checked_requests(str(file), answered) if lists.start_times else ()
     measured_on = _day(file, result.date)
     workload = _workload(result, recorded, notes)
-    load_point = _load_point(file, result, answered, notes)
+    load_point = _load_point(file, result, answered, bool(recorded), notes)
     _note_quality(result, answered, notes)
     return measurement(
         tool=TOOL,
@@ -260,17 +262,21 @@ def _day(file: Path, text: str | None) -> tuple[date, str]:
 # --- what it means ----------------------------------------------------------------------------
 
 
-def _load_point(file: Path, result: _Result, answered: Sequence[MeasuredRequest], notes: Notes) -> dict[str, Any]:
+def _load_point(
+    file: Path, result: _Result, answered: Sequence[MeasuredRequest], recorded: bool, notes: Notes
+) -> dict[str, Any]:
     arrivals = _arrivals(file, result)
     requested = arrivals.get("rate_per_s")
+    recorded_us = [request.arrival_us for request in answered] if recorded else []
+    found = _judged(arrivals, result, answered, recorded_us, notes)
     basis = f"The file's num_prompts {result.num_prompts} and completed {result.completed}."
     return {
         "id": LOAD_POINT,
-        "arrivals": arrivals,
-        "rate": {"requested_per_s": requested} if requested else None,
+        "arrivals": arrivals_as_sent(arrivals, found, result.num_prompts, recorded_us),
+        "rate": rates(requested, found),
         "duration_s": result.duration,
         "requests": request_counts(sent=result.num_prompts, completed=result.completed, basis=basis),
-        "saturation": _saturation(arrivals, result, answered),
+        "saturation": found.saturation,
         "measured": _measured(file, result, answered, notes),
     }
 
@@ -285,7 +291,7 @@ def _arrivals(file: Path, result: _Result) -> dict[str, Any]:
     limit = result.max_concurrency if result.max_concurrency and result.max_concurrency < result.num_prompts else None
     if math.isinf(rate) and not limit:
         return {"kind": "burst"}
-    if limit and (math.isinf(rate) or result.request_throughput < lint.KEPT_UP * rate):
+    if limit and (math.isinf(rate) or fills_loop(_load(result), limit)):
         return {"kind": "closed_loop", "concurrency": limit}
     burstiness = result.burstiness if result.burstiness is not None else 1.0
     if burstiness == 1.0:
@@ -307,21 +313,39 @@ def _rate(file: Path, result: _Result) -> float:
     return rate
 
 
-def _saturation(arrivals: Mapping[str, Any], result: _Result, answered: Sequence[MeasuredRequest]) -> dict[str, str]:
-    if arrivals["kind"] == "burst":
-        return {"state": "saturated", "basis": "Everything is sent at once (request_rate inf)."}
-    if arrivals["kind"] == "closed_loop":
-        return {"state": "not_saturated", "basis": "A closed loop waits for its answers."}
-    finding = overload(
-        requested_per_s=arrivals.get("rate_per_s"),
+def _load(result: _Result, **known: Any) -> Load:
+    """Return what the file says of its load; without an E2E it follows from the figures there are."""
+    tokens = result.total_output_tokens / result.completed
+    e2e_ms = result.mean_e2el_ms or result.mean_ttft_ms + result.mean_tpot_ms * max(0.0, tokens - 1)
+    return Load(
         sent=result.num_prompts,
         completed=result.completed,
         failed=result.num_prompts - result.completed,
         run_s=result.duration,
-        mean_e2e_s=(result.mean_e2el_ms or 0.0) / MS_PER_S,
-        ttft_ms=[request.ttft_ms or 0.0 for request in answered],
+        ttft_s=result.mean_ttft_ms / MS_PER_S,
+        e2e_s=e2e_ms / MS_PER_S,
+        **known,
     )
-    return saturation(finding, f"{result.request_throughput:.3g} requests per second completed.")
+
+
+def _judged(
+    arrivals: Mapping[str, Any],
+    result: _Result,
+    answered: Sequence[MeasuredRequest],
+    recorded_us: Sequence[int],
+    notes: Notes,
+) -> Judgement:
+    if arrivals["kind"] == "burst":
+        return Judgement("saturated", "Everything is sent at once (request_rate inf).")
+    load = _load(
+        result,
+        requested_per_s=arrivals.get("rate_per_s"),
+        random_gaps=arrivals["kind"] in ("poisson", "gamma"),
+        in_flight=arrivals.get("concurrency"),
+        arrivals_s=[arrival_us / US_PER_S for arrival_us in recorded_us],
+        waits=[request.ttft_ms or 0.0 for request in answered],
+    )
+    return judged(load, notes, LOAD_POINT)
 
 
 def _measured(file: Path, result: _Result, answered: Sequence[MeasuredRequest], notes: Notes) -> dict[str, Any]:

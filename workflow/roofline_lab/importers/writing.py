@@ -171,7 +171,8 @@ def _move(staging: Path, targets: Sequence[Path]) -> None:
 
 
 def _sentences(found: Measurement, experiment: Experiment) -> tuple[str, ...]:
-    return (*found.conversions, *(flag_sentence(flag) for flag in experiment.quality))
+    lost = [f"{point.id}: {text}." for point in experiment.load_points if (text := point.requests.lost_text)]
+    return (*found.conversions, *lost, *(flag_sentence(flag) for flag in experiment.quality))
 
 
 # --- one line per figure ----------------------------------------------------------------------

@@ -18,9 +18,9 @@ from itertools import chain
 from pathlib import Path
 
 from roofline_lab.config import RandomArrivals, Settings, load_settings
-from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.assumed_server import with_assumed_server
 from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.kept_up import judge, load_of
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, experiment_from
 from roofline_lab.load_point import Prediction, Target, compared, spread_apart
@@ -33,7 +33,7 @@ from roofline_lab.residuals.build import priced_by, residual_of
 from roofline_lab.residuals.record import Figure as ResidualFigure
 from roofline_lab.residuals.record import Residual
 from roofline_lab.run_files import SATURATED
-from roofline_lab.scoring.comparison import THROUGHPUT, Comparison, Wanted, wanted_metrics
+from roofline_lab.scoring.comparison import Comparison, Wanted, wanted_metrics
 from roofline_lab.scoring.under_load import distances_of
 from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError, RooflineLabError
@@ -435,19 +435,11 @@ def residual_figure_of(figure: Comparison | None, refusal: str = "") -> Residual
 def saturated(experiment: Experiment, point: LoadPoint) -> bool | None:
     """Return whether the server kept up: as stated, else as the figures or the recorded requests show; None if neither.
 
-    Sources: the checks of `roofline_lab.ground_truth.lint` that importers use.
+    Source: the judgement of `roofline_lab.ground_truth.kept_up` that importers use.
     """
     if point.saturated is not None:
         return point.saturated
-    served = point.measured.get(THROUGHPUT)
-    finding = lint.overloaded(
-        requested_per_s=point.rate.requested_per_s if point.rate else None,
-        completed_per_s=served.value if served else None,
-        sent=point.requests.sent,
-        failed=point.requests.failed or 0,
-    )
-    waits = [request.ttft_ms for request in experiment.measured_requests(point.id) if request.ttft_ms is not None]
-    return True if finding or lint.queue_grows(waits) else None
+    return True if judge(load_of(point, experiment.measured_requests(point.id))).overload else None
 
 
 def _unjudged(figure: Comparison) -> Comparison:

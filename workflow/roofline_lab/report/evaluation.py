@@ -204,6 +204,7 @@ def _context(
         "overlooked": ", ".join(evaluation.overlooked),
         "drawn": _kind(_tests_first(judged)),
         "quality": flag_lines([task.experiment for task in evaluation.tasks]),
+        "lost_requests": evaluation_tables.lost_requests(task.experiment for task in evaluation.tasks),
         "residuals": (
             residual_section(analysed, resampling=resampling_of(settings), figure=RESIDUALS) if analysed else ""
         ),

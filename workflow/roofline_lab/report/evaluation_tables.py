@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from roofline_lab.config import Settings
 from roofline_lab.formatting import MISSING, pct, pp, signed_pct, table
+from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.metrics import PERCENTILES
 from roofline_lab.predict.predictors import MEANINGS, OUT_OF_SAMPLE, Flag, Holdout
 from roofline_lab.predict.records import (
@@ -155,6 +156,23 @@ def saturation_counts(results: Sequence[PointResult]) -> str:
             lines.append([words, holdout, str(len(own)), str(said), str(len(own) - said), str(wrong)])
     header = ["measured", "predictions", "load points", "predicted saturated", "predicted not saturated", "wrong"]
     return table(header, lines, left=2) if lines else ""
+
+
+def lost_requests(experiments: Iterable[Experiment]) -> str:
+    """List the load points of which some requests are in no figure, and what became of them."""
+    lines = []
+    for experiment in experiments:
+        for point in experiment.load_points:
+            counts = point.requests
+            missing = counts.sent - counts.completed
+            if missing:
+                known = (counts.failed, counts.cancelled)
+                rest = missing - sum(number or 0 for number in known)
+                cells = [MISSING if number is None else str(number) for number in known]
+                cells = [str(counts.sent), str(counts.completed), *cells, str(rest)]
+                lines.append([f"{experiment.id}, {point.id}", *cells])
+    header = ["load point", "sent", "in the figures", "failed", "cut off", "of which nobody says why"]
+    return table(header, lines, left=1) if lines else ""
 
 
 def worst(results: Sequence[PointResult]) -> str:
