@@ -328,6 +328,7 @@ def test_lost_requests_may_be_unknown(project):
         ({"completed": 2990}, "do not add up to sent 3000"),
         ({"completed": 2990, "lost_positions": "unknown", "failed": 11}, "failed 11 exceeds the 10 requests"),
         ({"lost_positions": "some"}, "lost_positions"),
+        ({"cancelled": 3, "lost_positions": "unknown"}, "cancelled 3 are more than the"),
         ({"sent": 10**12}, "sent"),
     ],
 )

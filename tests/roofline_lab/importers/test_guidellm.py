@@ -204,6 +204,32 @@ def test_a_server_that_keeps_up_is_not_saturated(tmp_path):
     assert Flag.OVERLOADED not in flags(found)
 
 
+def test_a_client_that_was_slow_is_named_and_its_recorded_arrivals_are_the_load(shared_dir):
+    found = read(shared_dir / "cases" / "02-idle-called-overloaded")
+    (point,) = found.load_points
+    assert point["saturation"]["state"] == "not_saturated"
+    assert point["rate"] == {"requested_per_s": 2.0, "achieved_per_s": pytest.approx(0.42, abs=0.002)}
+    assert point["arrivals"] == {"kind": "recorded", "arrival_us": tuple(range(0, 50_000_000, 2_500_000))}
+    assert values(point)["request_throughput"] == pytest.approx(20 / 47.64, abs=1e-4)
+    assert Flag.CLIENT_FELL_SHORT in flags(found)
+    assert Flag.OVERLOADED not in flags(found)
+
+
+def test_a_slow_clients_rate_is_the_load_where_its_requests_are_not_recorded(tmp_path):
+    benchmark = guidellm_benchmark(sent(every_s=2.5), {"type_": "constant", "rate": 2.0}, recorded=0)
+    (point,) = read(write_guidellm(tmp_path, guidellm_report([benchmark]))).load_points
+    assert point["saturation"]["state"] == "not_saturated"
+    assert point["arrivals"]["rate_per_s"] == pytest.approx(0.42, abs=0.01)
+
+
+def test_requests_cut_off_by_the_end_of_the_run_are_counted(tmp_path):
+    benchmark = guidellm_benchmark(sent(), CONSTANT)
+    benchmark["metrics"]["request_totals"] |= {"errored": 1, "incomplete": 3}
+    (point,) = read(write_guidellm(tmp_path, guidellm_report([benchmark]))).load_points
+    counts = point["requests"]
+    assert (counts["sent"], counts["completed"], counts["failed"], counts["cancelled"]) == (24, 20, 1, 3)
+
+
 def test_benchmarks_that_overlap_are_flagged(tmp_path):
     benchmarks = [guidellm_benchmark(sent(), CONSTANT, index=index) for index in (0, 1)]
     assert Flag.STAGES_OVERLAP in flags(read(write_guidellm(tmp_path, guidellm_report(benchmarks))))

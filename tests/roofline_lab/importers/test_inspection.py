@@ -161,3 +161,16 @@ def test_results_without_a_pitfall_say_what_was_looked_for(tmp_path):
     (one,) = inspect(write_vllm(tmp_path / "c", vllm_result(sent())))
     assert Flag.STREAM_LINES_COUNTED in one.not_found
     assert Flag.USED_FOR_FITTING not in one.not_found
+
+
+def test_requests_that_failed_or_were_cut_off_are_columns_and_a_sentence_of_the_import(project, tmp_path, capsys):
+    benchmark = guidellm_benchmark(sent(), {"type_": "constant", "rate": 1.0})
+    benchmark["metrics"]["request_totals"] |= {"errored": 1, "incomplete": 3}
+    path = write_guidellm(tmp_path / "run", guidellm_report([benchmark]))
+    header, _, row = [line.split("|")[2:6] for line in shown(capsys, path).splitlines() if line.startswith("| ")][:3]
+    assert [cell.strip() for cell in header] == ["sent", "completed", "failed", "cut off"]
+    assert [int(cell) for cell in row] == [24, 20, 1, 3]
+    out = project / "ground_truth" / "mine"
+    assert main(["import", "guidellm", str(path), "--out", str(out)]) == 0
+    assert "4 of 24 requests are in no figure: 1 failed, 3 cut off." in capsys.readouterr().out
+    assert "cancelled: 3" in (out / "experiment.yaml").read_text(encoding="utf-8")

@@ -65,7 +65,7 @@ def test_failed_requests_are_left_out_of_the_lists(tmp_path):
     ("change", "arrivals"),
     [
         ({"request_rate": 1.0}, {"kind": "poisson", "rate_per_s": 1.0}),
-        ({"request_rate": "2.5"}, {"kind": "poisson", "rate_per_s": 2.5}),
+        ({"request_rate": "1.5"}, {"kind": "poisson", "rate_per_s": 1.5}),
         ({"request_rate": 1.0, "burstiness": 4.0}, {"kind": "gamma", "rate_per_s": 1.0, "cv": 0.5}),
         ({"request_rate": "inf"}, {"kind": "burst"}),
         ({"request_rate": "inf", "max_concurrency": 8}, {"kind": "closed_loop", "concurrency": 8}),

@@ -75,11 +75,13 @@ class RequestCounts(StrictModel):
         if self.completed > self.sent:
             raise ValueError(f"completed {self.completed} does not add up to sent {self.sent}; it cannot be more")
         missing = self.sent - self.completed
-        if (self.failed or 0) + (self.cancelled or 0) > missing and (
-            self.cancelled or self.lost_positions == "unknown"
-        ):
-            named = f"failed {self.failed}" + (f" and cancelled {self.cancelled}" if self.cancelled else "")
-            raise ValueError(f"{named} exceeds the {missing} requests that are not in the means")
+        if self.cancelled and (self.failed or 0) + self.cancelled > missing:
+            raise ValueError(
+                f"failed {self.failed or 0} and cancelled {self.cancelled} are more than the {missing} requests that "
+                "are not in the means"
+            )
+        if self.failed is not None and self.failed > missing and self.lost_positions == "unknown":
+            raise ValueError(f"failed {self.failed} exceeds the {missing} requests that are not in the means")
         if self.lost_positions == "unknown":
             return self
         if len(self.lost) != missing:
