@@ -1,8 +1,9 @@
 """The accelerator a model runs on: peak rates from the data sheet, each with its source.
 
 Contract: `load_hardware` reads `configs/hardware/<id>.yaml` and returns an immutable `Hardware`,
-or raises `ConfigError` naming file, field and value. Efficiencies are not hardware facts; they
-belong to a step-time model's options.
+or raises `ConfigError` naming file, field and value. What a kernel sustains is no fact of the GPU but an
+option of a step-time model; what is documented about it is a starting value, kept apart in
+`configs/hardware/sustained/<id>.yaml`, or under the key `sustained` of a file of one's own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from simulator.validation import Positive, StrictModel, parse, read_yaml
+from simulator.validation import Count, Efficiency, NonNegative, Positive, StrictModel, parse, read_yaml
+
+SUSTAINED_FOLDER = "sustained"
 
 TERA = 1e12
 GIGA = 1e9
@@ -54,6 +57,65 @@ class GigabytesPerSecond(Quantity):
     unit: Literal["GB/s"]
 
 
+class StatedShare(StrictModel):
+    """A documented starting value between 0 and 1, the range it may lie in, and who says so; 0: none applies."""
+
+    value: Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+    low: NonNegative
+    high: Efficiency
+    source: str
+
+
+class StatedDivisor(StrictModel):
+    """Dense over causal FLOPs of prefill attention: the value used, the range it may lie in, and who says so."""
+
+    value: Positive
+    low: Positive
+    high: Positive
+    source: str
+
+
+class StatedLatency(StrictModel):
+    """A documented starting value in microseconds, the range it may lie in, and who says so."""
+
+    value_us: NonNegative
+    low_us: NonNegative
+    high_us: NonNegative
+    source: str
+
+
+class LinkDomain(StrictModel):
+    """How many GPUs the links of `link_bandwidth_gbs` join."""
+
+    value: Count
+    source: str
+
+
+class Sustained(StrictModel):
+    """What is documented about runs on one GPU, as starting values where no calibration covers it.
+
+    Attributes
+    ----------
+    bandwidth_efficiency
+        Sustained over peak HBM bandwidth, fraction; absent or 0: the peak itself.
+    causal_divisor
+        Dense over causal FLOPs of prefill attention in upstream's MFU roofline, dimensionless.
+    all_reduce, link_efficiency
+        Latency of one all-reduce beside its bytes, and sustained over peak link bandwidth in it, fraction.
+    linked_gpus
+        GPUs that tensor parallelism may span.
+    v1
+        The calibrated roofline's parameters, under the names of its calibration guide.
+    """
+
+    bandwidth_efficiency: StatedShare | None = None
+    causal_divisor: StatedDivisor | None = None
+    all_reduce: StatedLatency | None = None
+    link_efficiency: StatedShare | None = None
+    linked_gpus: LinkDomain | None = None
+    v1: dict[str, float] | None = None
+
+
 class Hardware(StrictModel):
     """Peak rates of one GPU.
 
@@ -72,6 +134,8 @@ class Hardware(StrictModel):
     link_bandwidth_gbs
         Peak of the links to the other GPUs of a server, GB/s per GPU and direction; absent where
         nobody stated it, which only collectives priced by bytes need.
+    sustained
+        Documented starting values of runs; empty where nobody stated any.
     """
 
     id: str
@@ -81,6 +145,7 @@ class Hardware(StrictModel):
     memory_bandwidth_tbs: TerabytesPerSecond
     memory_gib: Gibibytes
     link_bandwidth_gbs: GigabytesPerSecond | None = None
+    sustained: Sustained = Sustained()
 
     @property
     def link_bandwidth(self) -> float | None:
@@ -120,7 +185,7 @@ class Hardware(StrictModel):
 
 
 def load_hardware(path: Path) -> Hardware:
-    """Read one GPU description.
+    """Read one GPU description; what is documented about it beside the data sheet is not read.
 
     Raises
     ------
@@ -128,3 +193,17 @@ def load_hardware(path: Path) -> Hardware:
         If the file is unreadable, a field is missing, unknown, non-positive or not finite.
     """
     return parse(Hardware, read_yaml(path), source=str(path))
+
+
+def with_sustained(hardware: Hardware, path: Path) -> Hardware:
+    """Add what `sustained/` beside a GPU's file documents about it; the file's own statements win.
+
+    Raises
+    ------
+    ConfigError
+        If that file is unreadable, or a field is missing, unknown or out of range.
+    """
+    beside = path.parent / SUSTAINED_FOLDER / path.name
+    if hardware.sustained != Sustained() or not beside.is_file():
+        return hardware
+    return hardware.model_copy(update={"sustained": parse(Sustained, read_yaml(beside), source=str(beside))})

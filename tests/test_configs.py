@@ -7,8 +7,9 @@ import json
 import pytest
 
 from simulator.errors import ConfigError
-from simulator.hardware import load_hardware
+from simulator.hardware import load_hardware, with_sustained
 from simulator.model import load_model, sharding_problems
+from simulator.steptime.v1_parameters import V1Parameters
 from simulator.validation import read_yaml
 from tests.paths import ROOT
 
@@ -138,6 +139,40 @@ def test_the_gpus_have_their_data_sheet_peaks(identifier, bf16, fp8, bandwidth, 
     assert hardware.peak_fp8_flops == (None if fp8 is None else pytest.approx(fp8))
     assert hardware.peak_bandwidth == pytest.approx(bandwidth)
     assert hardware.memory_gib.value == memory
+
+
+@pytest.mark.parametrize("path", GPUS, ids=names(GPUS))
+def test_every_gpu_has_documented_starting_values_within_their_ranges(path):
+    stated = with_sustained(load_hardware(path), path).sustained
+    for share in (stated.bandwidth_efficiency, stated.causal_divisor, stated.link_efficiency):
+        assert share.low <= share.value <= share.high
+    assert stated.all_reduce.low_us <= stated.all_reduce.value_us <= stated.all_reduce.high_us
+    assert stated.linked_gpus.value >= 1
+
+
+def test_the_programmes_bandwidth_efficiencies_are_those_of_its_first_hypothesis():
+    """2.747 TB/s on the H100; 0.80 is named for the others."""
+    found = {path.stem: with_sustained(load_hardware(path), path).sustained.bandwidth_efficiency.value for path in GPUS}
+    assert found["h100-sxm"] * 3.35 == pytest.approx(2.747)
+    assert {found[gpu] for gpu in ("a100-sxm", "h200-sxm", "h800-sxm", "gb200")} == {0.80}
+
+
+@pytest.mark.parametrize(("identifier", "layer_us"), [("h100-sxm", 5.0), ("a100-sxm", 6.0)])
+def test_the_calibration_guides_examples_are_kept_per_gpu_with_all_17_parameters(identifier, layer_us):
+    path = CONFIGS / "hardware" / f"{identifier}.yaml"
+    parameters = with_sustained(load_hardware(path), path).sustained.v1
+    assert len(parameters) == 17
+    assert V1Parameters.model_validate(parameters).per_layer_overhead == layer_us
+
+
+def test_what_a_gpus_own_file_states_wins_over_what_lies_beside_it(tmp_path):
+    text = (CONFIGS / "hardware" / "h100-sxm.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "h100-sxm.yaml"
+    path.write_text(text + "sustained: {bandwidth_efficiency: {value: 0, low: 0, high: 1, source: test}}\n", "utf-8")
+    (tmp_path / "sustained").mkdir()
+    beside = (CONFIGS / "hardware" / "sustained" / "h100-sxm.yaml").read_text(encoding="utf-8")
+    (tmp_path / "sustained" / "h100-sxm.yaml").write_text(beside, encoding="utf-8")
+    assert with_sustained(load_hardware(path), path).sustained.bandwidth_efficiency.value == 0
 
 
 @pytest.mark.parametrize("value", ["-3.35", "0", ".nan", ".inf", "'3.35'"])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from simulator.cli.files import checked_path
 from simulator.errors import ConfigError
 from simulator.gpu_names import gpu_named
-from simulator.hardware import Hardware, load_hardware
+from simulator.hardware import Hardware, load_hardware, with_sustained
 from simulator.kernels.analytic import AnalyticKernels, load_analytic
 from simulator.model import Model, load_model, model_from_config
 from simulator.validation import parse, suggest
@@ -56,7 +56,7 @@ def find_model(given: str | Mapping[str, object], configs: Path) -> Model:
 
 
 def find_hardware(given: str | Mapping[str, object], configs: Path) -> Hardware:
-    """Return a GPU by id or another usual name, path or description.
+    """Return a GPU by id or another usual name, path or description, with what is documented beside its data sheet.
 
     Raises
     ------
@@ -66,7 +66,8 @@ def find_hardware(given: str | Mapping[str, object], configs: Path) -> Hardware:
     if isinstance(given, Mapping):
         return parse(Hardware, given, source="hardware")
     described = {path.stem: path for path in sorted((configs / "hardware").glob("*.yaml"))}
-    return _hardware(_located(gpu_named(given, described) or given, configs / "hardware", ".yaml", "hardware"))
+    path = _located(gpu_named(given, described) or given, configs / "hardware", ".yaml", "hardware")
+    return with_sustained(_hardware(path), path)
 
 
 def model_ids(configs: Path) -> list[str]:

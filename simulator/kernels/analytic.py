@@ -12,6 +12,7 @@ Attention under tensor parallelism keeps the efficiencies of the unsharded kerne
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Literal
 
@@ -142,6 +143,7 @@ class AnalyticKernels:
         self.hardware_id = hardware.id if hardware else None
         self.peaks = _peaks(fit) if hardware is None else peaks_of(hardware)
         self.curves = fit.curves
+        self.gemm_curves: dict[Phase, GemmCurve] = {"prefill": fit.curves.gemm, "decode": fit.curves.gemm}
 
     @property
     def name(self) -> str:
@@ -151,29 +153,37 @@ class AnalyticKernels:
         return f"analytic kernels {self.fit.gpu}{on} ({self.launch} launches, fitted to sha256 {digest})"
 
     def on(self, hardware: Hardware) -> AnalyticKernels:
-        """Assume the same efficiencies on another GPU's peaks: a what-if, not a measurement.
-
-        Raises
-        ------
-        UnsupportedError
-            If that GPU has no FP8 peak.
-        """
+        """Assume the same efficiencies on another GPU's peaks: a what-if, not a measurement."""
         return AnalyticKernels(self.fit, self.launch, hardware)
+
+    def reading_weights_at(self, prefill: float, decode: float) -> AnalyticKernels:
+        """Return the same kernels with GEMMs that read at these shares of the peak bandwidth.
+
+        The fitted share comes from single FP8 GEMMs of 12 to 90 MB of weights, which end before the memory has
+        reached its stride; layers of a served model follow each other and reach what copies reach.
+        """
+        other = copy(self)
+        fitted = self.curves.gemm
+        other.gemm_curves = {
+            "prefill": fitted.model_copy(update={"bandwidth_efficiency": prefill}),
+            "decode": fitted.model_copy(update={"bandwidth_efficiency": decode}),
+        }
+        return other
 
     def gemm_seconds(self, m: int, k: int, n: int, *, dtype: Dtype = "bf16", phase: Phase = "prefill") -> float:
         """Return seconds of one (m x k) @ (k x n)."""
-        return curves.gemm_seconds(self.curves.gemm, self.peaks, m, k, n, dtype)
+        return curves.gemm_seconds(self.gemm_curves[phase], self.peaks, m, k, n, dtype)
 
     def gemm_mfu(self, m: int, k: int, n: int, *, dtype: Dtype = "bf16", phase: Phase = "prefill") -> float:
         """Return FLOPs over seconds over the peak of `dtype`."""
-        return gemm_flops(m, k, n) / (self.gemm_seconds(m, k, n, dtype=dtype) * self.peaks.flops(dtype))
+        return gemm_flops(m, k, n) / (self.gemm_seconds(m, k, n, dtype=dtype, phase=phase) * self.peaks.flops(dtype))
 
     def gemm_lookup(self, m: int, k: int, n: int, *, dtype: Dtype = "bf16", phase: Phase = "prefill") -> Lookup:
         """Return the MFU and whether the fit covers the question."""
         target = (("m", m), ("k", k), ("n", n))
         spans = self.fit.spans.gemm
         outside = _outside(spans["m"], m) or _outside(spans["k"], k) or _outside(spans["n"], n)
-        value = self.gemm_mfu(m, k, n, dtype=dtype)
+        value = self.gemm_mfu(m, k, n, dtype=dtype, phase=phase)
         return Lookup("gemm", value, f"analytic:gemm:{dtype}", target, extrapolated=outside)
 
     def attention(self, shape: AttentionShape, tp: int = 1) -> AnalyticAttention:
@@ -266,17 +276,7 @@ def _peaks(fit: AnalyticFile) -> Peaks:
 
 
 def peaks_of(hardware: Hardware) -> Peaks:
-    """Return the peaks the curves need.
-
-    Raises
-    ------
-    UnsupportedError
-        If the GPU has no FP8 peak.
-    """
-    if hardware.peak_fp8_flops is None:
-        raise UnsupportedError(
-            f"GPU '{hardware.id}' has no FP8 peak, on which the GEMM curve rests; use measured tables"
-        )
+    """Return the peaks the curves need."""
     return Peaks(hardware.peak_flops, hardware.peak_fp8_flops, hardware.peak_bandwidth)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from simulator.errors import UnsupportedError
 from simulator.kernels.base import AttentionShape, Dtype, causal_attention_flops, gemm_flops
 from simulator.kernels.conventions import MICRO, decode_kv_bytes
 from simulator.validation import Efficiency, NonNegative, Positive, StrictModel
@@ -53,15 +54,24 @@ class DecodeCurve(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Rates the efficiencies are fractions of: FLOP/s and bytes/s of one GPU."""
+    """Rates the efficiencies are fractions of: FLOP/s and bytes/s of one GPU; None where it has no FP8 units."""
 
     bf16_flops: float
-    fp8_flops: float
+    fp8_flops: float | None
     bandwidth: float
 
     def flops(self, dtype: Dtype) -> float:
-        """Return the dense peak of a data type."""
-        return self.bf16_flops if dtype == "bf16" else self.fp8_flops
+        """Return the dense peak of a data type.
+
+        Raises
+        ------
+        UnsupportedError
+            If the GPU has no units for it.
+        """
+        peak = self.bf16_flops if dtype == "bf16" else self.fp8_flops
+        if peak is None:
+            raise UnsupportedError("the GPU states no FP8 peak, so GEMMs in FP8 cannot be priced on it")
+        return peak
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from simulator.hardware import Hardware
 from simulator.kernels.analytic import AnalyticKernels
 from simulator.kernels.base import Kernels
 from simulator.steptime.options import AnyOptions, KernelMfuOptions, MfuRooflineOptions
+from simulator.steptime.traffic import bandwidth_shares
 
 if TYPE_CHECKING:
     from simulator.kernels.tables import KernelTables
@@ -61,7 +62,8 @@ def choose_kernels(
     peaks = embedded.peaks
     same = (peaks.bf16_flops, peaks.bandwidth) == (hardware.peak_flops, hardware.peak_bandwidth)
     if chosen.source == "embedded":
-        return embedded if same else embedded.on(hardware)
+        kernels = embedded if same else embedded.on(hardware)
+        return kernels.reading_weights_at(*bandwidth_shares(options)) if chosen.bandwidth == "stated" else kernels
     if chosen.style == "seconds" and not same:
         raise UnsupportedError(
             f"mfu.source: 'tabulated' holds seconds of {embedded.fit.gpu}, not of {hardware.id}; "

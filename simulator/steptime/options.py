@@ -59,17 +59,23 @@ class KernelMfuOptions(StrictModel):
         `measured`: a folder of tables given by the user.
     lookup
         How a table answers between its rows; curves have no rows.
+    bandwidth
+        Share of the peak bandwidth at which embedded GEMMs read their weights: as `fitted` to timed kernels, or
+        as `stated` by the roofline's `bandwidth_efficiency`.
     """
 
     kind: Literal["kernels"]
     style: Literal["seconds", "mfu"] = "seconds"
     source: Literal["embedded", "tabulated", "measured"] = "embedded"
     lookup: Literal["nearest", "interpolated", "latency"] | None = None
+    bandwidth: Literal["fitted", "stated"] = "fitted"
 
     @model_validator(mode="after")
     def _lookup_needs_a_table(self) -> KernelMfuOptions:
         if self.source == "embedded" and self.lookup is not None:
             raise ValueError("lookup needs a table: use source 'tabulated' or 'measured', or drop lookup")
+        if self.source != "embedded" and self.bandwidth == "stated":
+            raise ValueError("bandwidth 'stated' needs fitted curves: use source 'embedded', or drop bandwidth")
         return self
 
     @property

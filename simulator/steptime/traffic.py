@@ -163,13 +163,16 @@ def attention_shape(model: Model) -> AttentionShape:
     return AttentionShape(model.num_attention_heads, model.num_key_value_heads, model.head_elements)
 
 
+def bandwidth_shares(options: MfuRooflineOptions) -> tuple[float, float]:
+    """Sustained over peak bandwidth of weights and activations in the prefill and in the decode phase."""
+    common = options.bandwidth_efficiency or 1.0
+    return options.prefill_bandwidth_efficiency or common, options.decode_bandwidth_efficiency or common
+
+
 def weight_bandwidths(options: MfuRooflineOptions, hardware: Hardware) -> tuple[float, float]:
     """Bytes/s of weights and activations in the prefill and in the decode phase."""
-    common = options.bandwidth_efficiency
-    return (
-        hardware.peak_bandwidth * (options.prefill_bandwidth_efficiency or common or 1.0),
-        hardware.peak_bandwidth * (options.decode_bandwidth_efficiency or common or 1.0),
-    )
+    prefill, decode = bandwidth_shares(options)
+    return hardware.peak_bandwidth * prefill, hardware.peak_bandwidth * decode
 
 
 def kv_bandwidth(options: MfuRooflineOptions, hardware: Hardware) -> Callable[[int], float] | None:

@@ -1,6 +1,6 @@
 """The calibrated roofline (V1): roofline phases on 17 hand-calibrated hardware parameters.
 
-Three historic formula sets, as the programme's reference states them. In all of them a phase takes
+Three historic formula sets, as the programme's reference states them, and one more. In all of them a phase takes
 the longer of compute (GEMM FLOPs over the peak times an MFU, plus other FLOPs over the slower
 vector units) and memory (weights, KV and activations over the effective bandwidth).
 
@@ -10,6 +10,8 @@ vector units) and memory (weights, KV and activations over the effective bandwid
   bandwidth have per-phase multipliers; prefill compute scales with TP**exponent; phases combine by
   the weighted average; overhead is per step (log-scaled with batch) and per prefill request.
 * `v1_c`: as `v1_b`, and decode compute and memory scale with TP**exponent (0 means 1).
+* `v1_guide`: as `v1_c`, and the per-layer overhead its calibration guide documents counts once per layer and step,
+  so that all 17 parameters act.
 
 FLOPs per layer, with q new tokens of average context x = past + (q - 1) / 2:
 attention products 4*h*e*q*x; vector work 4*h*q*x (softmax, v1_b and v1_c) or 5*h*q*x + 2*q*d (v1_a).
@@ -209,7 +211,7 @@ def _rates(options: CalibratedRooflineOptions, tp: int) -> tuple[PhaseRates, Pha
     prefill_speedup = tp**p.tp_scaling_exponent
     # An exponent of 0 means 1, as upstream reads it.
     exponent = p.decode_tp_scaling_exponent
-    decode_speedup = tp**exponent if options.variant == "v1_c" and exponent else float(tp)
+    decode_speedup = tp**exponent if options.variant != "v1_b" and exponent else float(tp)
     vector = peak * p.vector_peak_fraction
     return (
         PhaseRates(
@@ -230,4 +232,8 @@ def _overhead(options: CalibratedRooflineOptions, model: Model) -> Overhead:
     if options.variant == "v1_a":
         constant = p.t_overhead_micros + model.num_hidden_layers * p.per_layer_overhead
         return lambda prefill_requests, decode_requests: constant
-    return per_phase(p.t_overhead_micros, p.prefill_overhead_micros, p.mixed_prefill_overhead_micros, scaled=True)
+    by_phase = per_phase(p.t_overhead_micros, p.prefill_overhead_micros, p.mixed_prefill_overhead_micros, scaled=True)
+    if options.variant != "v1_guide":
+        return by_phase
+    layers_us = model.num_hidden_layers * p.per_layer_overhead
+    return lambda prefill_requests, decode_requests: layers_us + by_phase(prefill_requests, decode_requests)

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 from simulator.hardware import Hardware
 from simulator.validation import Efficiency, NonNegative, Positive, StrictModel
 
-Variant = Literal["v1_a", "v1_b", "v1_c"]
+Variant = Literal["v1_a", "v1_b", "v1_c", "v1_guide"]
 
 
 class V1Parameters(StrictModel):
@@ -64,7 +64,7 @@ class V1Parameters(StrictModel):
 
 
 class CalibratedRooflineOptions(StrictModel):
-    """Roofline with hand-calibrated efficiencies; `variant` is one of three historic formula sets."""
+    """Roofline with hand-calibrated efficiencies; `variant` is one of three historic formula sets, or the guide's."""
 
     family: Literal["calibrated_roofline"]
     variant: Variant = "v1_c"
@@ -104,6 +104,7 @@ NO_EFFECT: dict[Variant, frozenset[str]] = {
     ),
     "v1_b": frozenset({"decodeTpScalingExponent", "perLayerOverhead"}),
     "v1_c": frozenset({"perLayerOverhead"}),
+    "v1_guide": frozenset(),
 }
 
 
@@ -129,7 +130,7 @@ def _unphysical(options: CalibratedRooflineOptions) -> list[str]:
                 found.append(f"mfu{phase} * mfu{phase}Multiplier = {product:.3g} exceeds the hardware peak")
         if p.tp_scaling_exponent > 1:
             found.append(f"tpScalingExponent: {p.tp_scaling_exponent:g} means a speed-up beyond the number of GPUs")
-    if options.variant == "v1_c" and p.decode_tp_scaling_exponent > 1:
+    if options.variant in ("v1_c", "v1_guide") and p.decode_tp_scaling_exponent > 1:
         found.append(
             f"decodeTpScalingExponent: {p.decode_tp_scaling_exponent:g} means a speed-up beyond the number of GPUs"
         )

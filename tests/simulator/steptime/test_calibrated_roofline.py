@@ -54,7 +54,7 @@ def test_all_17_parameters_are_known_by_the_guides_names():
     assert len(NAMES) == 17
 
 
-@pytest.mark.parametrize("variant", ["v1_a", "v1_b", "v1_c"])
+@pytest.mark.parametrize("variant", ["v1_a", "v1_b", "v1_c", "v1_guide"])
 @pytest.mark.parametrize("name", sorted(CHANGED))
 def test_every_parameter_changes_some_step_or_is_announced_as_idle(variant, name):
     changed = durations(variant, **{name: CHANGED[name]}) != durations(variant)

@@ -50,8 +50,40 @@ def test_the_embedded_curves_answer_by_default(embedded, gpu):
 def test_curves_are_carried_over_to_another_gpus_peaks_by_name(embedded, gpu):
     kernels = choose_kernels(options(), gpu("h200-sxm"), embedded=embedded)
     assert "h200-sxm" in kernels.name
-    with pytest.raises(UnsupportedError, match="has no FP8 peak"):
-        choose_kernels(options(), gpu("a100-sxm"), embedded=embedded)
+
+
+def test_a_gpu_without_fp8_units_gets_the_curves_for_bf16_and_for_bf16_alone(embedded, gpu):
+    kernels = choose_kernels(options(), gpu("a100-sxm"), embedded=embedded)
+    assert kernels.gemm_seconds(4096, 4096, 4096) > 2 * 4096**3 / 312e12
+    with pytest.raises(UnsupportedError, match="states no FP8 peak"):
+        kernels.gemm_seconds(4096, 4096, 4096, dtype="fp8")
+
+
+def test_embedded_gemms_read_their_weights_at_the_share_that_is_stated(embedded, gpu):
+    """A GEMM of one row is nothing but its launch and its weights."""
+    stated = parse_options(
+        {
+            "family": "mfu_roofline",
+            "mfu": {"kind": "kernels", "bandwidth": "stated"},
+            "bandwidth_efficiency": 0.8,
+            "decode_bandwidth_efficiency": 0.4,
+        },
+        source="arm",
+    )
+    kernels = choose_kernels(stated, gpu("h100-sxm"), embedded=embedded)
+    launch_s = embedded.curves.gemm.launch_us * 1e-6
+
+    def reading_s(phase):
+        return kernels.gemm_seconds(1, 8192, 8192, phase=phase) - launch_s
+
+    assert reading_s("prefill") == pytest.approx(2 * 8192**2 / (0.8 * 3.35e12), rel=1e-3)
+    assert reading_s("decode") == pytest.approx(2 * reading_s("prefill"), rel=1e-3)
+    assert embedded.gemm_seconds(1, 8192, 8192) - launch_s > reading_s("prefill")
+
+
+def test_a_stated_share_without_fitted_curves_is_a_contradiction():
+    with pytest.raises(ConfigError, match="bandwidth 'stated' needs fitted curves"):
+        options(source="tabulated", bandwidth="stated")
 
 
 @pytest.mark.parametrize("lookup", ["nearest", "interpolated", "latency"])

@@ -66,6 +66,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "v1_a": {"family": "calibrated_roofline", "variant": "v1_a", "parameters": V1_PARAMETERS},
     "v1_b": {"family": "calibrated_roofline", "variant": "v1_b", "parameters": V1_PARAMETERS},
     "v1_c": {"family": "calibrated_roofline", "variant": "v1_c", "parameters": V1_PARAMETERS},
+    "v1_guide": {"family": "calibrated_roofline", "variant": "v1_guide", "parameters": V1_PARAMETERS},
     "linear": {"family": "linear", "step_us": 700.5, "prefill_us_per_token": 13.7, "decode_us_per_token": 2.25},
 }
 
