@@ -102,6 +102,9 @@ GONE: dict[str, tuple[str, ...]] = {
         "{}{}: has a verdict but no {}; restore the file or regenerate the report (or remove the whole folder, if the "
         "report is meant to go)",
     ),
+    "GEMMs in BF16 need no FP8 units: the GPU runs, and one in FP8 is refused by itself": (
+        "GPU '{}' has no FP8 peak, on which the GEMM curve rests; use measured tables",
+    ),
     "lengths may be a range too": ("{}: must be LENGTH or MEAN,STDEV,MIN,MAX in tokens, got '{}'",),
 }
 REPLACED = {message for messages_gone in GONE.values() for message in messages_gone}
