@@ -11,6 +11,7 @@ from roofline_lab.calibration.judge import MEANS
 from roofline_lab.calibration.plan import PerMetric, Plan
 from roofline_lab.formatting import MISSING, pct, signed_pct, table
 from roofline_lab.report.cells import GROUP_ERRORS, group_cells
+from roofline_lab.report.tables import tp_speedups
 from roofline_lab.scoring.errors import PERCENT, mean
 from roofline_lab.scoring.table import errors_by, load_points, mean_of, means
 
@@ -83,6 +84,11 @@ def by_group(held: pd.DataFrame) -> str:
     keys = ("TP " + client["tensor_parallel"].astype(str), client["workload"], client["strategy"])
     lines = [line for key in keys for line in _group_lines(client, key)]
     return table(["group", "n", *METRIC_LABELS], lines)
+
+
+def speedups(held: pd.DataFrame) -> str:
+    """Return the speed-up by tensor parallelism, measured and predicted by constants from other families."""
+    return tp_speedups(held, ("held_out",), dict(zip(MEANS, METRIC_LABELS, strict=True)))
 
 
 def worst_points(held: pd.DataFrame) -> str:

@@ -42,7 +42,7 @@ from roofline_lab.report.evaluation_numbers import (
     natural,
     rows_of,
 )
-from roofline_lab.report.tables import interval_cell
+from roofline_lab.report.tables import interval_cell, tp_speedups
 from roofline_lab.scoring.comparison import Comparison
 from roofline_lab.scoring.errors import gain_pp, mean
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
@@ -119,6 +119,11 @@ def by_group(results: Sequence[PointResult]) -> Iterator[tuple[str, str]]:
             lines.append([str(group[0]), str(group[1]), points, *cells])
         if lines:
             yield GROUP_TITLES[scope], table([GROUP_TITLES[scope], "predictions", "n", *METRIC_LABELS], lines, left=2)
+
+
+def speedups(results: Sequence[PointResult], names: Sequence[str]) -> str:
+    """Return the speed-up by tensor parallelism, measured and predicted, where something was measured at two TP."""
+    return tp_speedups(evaluated(results), names, {name: label(name) for name in HEADLINE})
 
 
 def percentiles(results: Sequence[PointResult]) -> str:

@@ -6,7 +6,7 @@ metric, arms in the order of the hypothesis, then the gain over the first arm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from roofline_lab.formatting import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
@@ -18,7 +18,7 @@ from roofline_lab.scoring.errors import gain_pp, mean
 from roofline_lab.scoring.published import ReproducedCell
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.statistics import Interval, PValue
-from roofline_lab.scoring.table import GROUPS, gains_table, load_points, means
+from roofline_lab.scoring.table import GROUPS, gains_table, load_points, means, table_of
 from roofline_lab.scoring.uncertainty import Evidence
 from roofline_lab.vocabulary import Metric, Reproduction, RowStatus, Scope
 
@@ -109,6 +109,10 @@ class Tables:
 
         return self._by_metric(build)
 
+    def tp_speedups(self, scores: Scores) -> str:
+        """Return the speed-up by tensor parallelism of every arm; see the function."""
+        return tp_speedups(table_of(scores.rows), self.arms, {metric: metric.label for metric in self.metrics})
+
     def tp_scaling(self, scores: Scores, metric: Metric) -> str:
         """Return the gain of every later arm along TP, per model and workload; empty if nowhere measured."""
         rows = []
@@ -153,6 +157,51 @@ class Tables:
                     group = (key, arm, metric)
                     cells += [pct(errors.get(group)), pp(gains.get(group), self.bold_above_pp)]
             yield ["**overall**" if column == "overall" else str(key), str(sizes.get(key, 0)), *cells]
+
+
+def tp_speedups(rows: pd.DataFrame, arms: Sequence[str], labels: Mapping[str, str]) -> str:
+    """Return by how much more GPUs shorten a latency, measured and predicted; empty if nothing was measured at two TP.
+
+    Scored rows of the same model, GPU, workload, load point and, where it is known, rate are one deployment at several
+    TP. A speed-up is the latency at the smallest of them over that at a larger one; several measurements at one TP are
+    averaged first.
+
+    Parameters
+    ----------
+    rows
+        The scored table.
+    arms
+        Which predictions, in the order of the columns.
+    labels
+        Which metrics, and what readers call them.
+    """
+    known = rows[rows["ape_pct"].notna() & rows["arm"].isin(arms)]
+    known = known.assign(deployment=_deployments(known))
+    lines = []
+    for metric, label in labels.items():
+        for place, found in known[known["metric"] == metric].groupby("deployment"):
+            smallest, *larger = sorted(found["tensor_parallel"].unique())
+            for tensor_parallel in larger:
+                few, many = (found[found["tensor_parallel"] == tp] for tp in (smallest, tensor_parallel))
+                predicted = (_speedup(few[few["arm"] == arm], many[many["arm"] == arm], "predicted") for arm in arms)
+                step = f"{smallest} to {tensor_parallel}"
+                lines.append([label, str(place), step, _speedup(few, many, "measured"), *predicted])
+    header = ["Metric", "Deployment", "TP", "measured", *(f"predicted, {arm}" for arm in arms)]
+    return table(header, lines, left=3) if lines else ""
+
+
+def _deployments(rows: pd.DataFrame) -> list[str]:
+    """Name what each row's load point would still be at another TP."""
+    models = rows["model"].where(rows["model"] != "", rows["family"])
+    rates = rows["rate_per_s"].map(lambda rate: f"{rate:.2g}/s" if rate == rate else "")
+    names = zip(models, rows["hardware"], rows["workload"], rows["load_point"], rates, rows["side"], strict=True)
+    return [" ".join(filter(None, parts)) for parts in names]
+
+
+def _speedup(few: pd.DataFrame, many: pd.DataFrame, side: str) -> str:
+    if few.empty or many.empty:
+        return MISSING
+    return f"{mean(few[side].tolist()) / mean(many[side].tolist()):.2f}"
 
 
 def error_header(arms: Sequence[str], metrics: Sequence[Metric]) -> list[str]:
