@@ -32,7 +32,8 @@ from simulator.hardware import Hardware, load_hardware
 from simulator.kernels.analytic import load_analytic
 from simulator.kernels.measured import MeasuredKernels
 from simulator.kernels.tables import load_tables
-from simulator.model import Model, load_model
+from simulator.model import Model
+from simulator.model_files import load_model
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time

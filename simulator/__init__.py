@@ -40,7 +40,7 @@ _HOMES = {
     "build_workload": "simulator.workload.build",
     "load_analytic": "simulator.kernels.analytic",
     "load_hardware": "simulator.hardware",
-    "load_model": "simulator.model",
+    "load_model": "simulator.model_files",
     "load_tables": "simulator.kernels.tables",
     "load_trace": "simulator.workload.trace",
     "measure": "simulator.metrics",

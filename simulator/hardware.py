@@ -19,6 +19,8 @@ SUSTAINED_FOLDER = "sustained"
 
 TERA = 1e12
 GIGA = 1e9
+# Dense INT8 over dense BF16 operations, dimensionless: the data sheets of A100 (624 / 312), L40S, H100 and H200.
+INT8_OVER_BF16 = 2.0
 
 
 class Quantity(StrictModel):
@@ -161,6 +163,11 @@ class Hardware(StrictModel):
     def peak_fp8_flops(self) -> float | None:
         """Dense FP8 peak, FLOP/s per GPU, or None."""
         return self.dense_fp8_tflops.value * TERA if self.dense_fp8_tflops else None
+
+    @property
+    def peak_int8_ops(self) -> float:
+        """Dense INT8 peak, operations/s per GPU."""
+        return INT8_OVER_BF16 * self.peak_flops
 
     @property
     def peak_bandwidth(self) -> float:

@@ -1,36 +1,77 @@
 """What of a Hugging Face `config.json` describes a model's shape, and what would make it another architecture.
 
-Contract: `shape_of` returns the keys a `Model` has, under its names. Keys that enter no step-time formula are
-dropped, other names of a key are translated, and whatever means an architecture the formulas do not
-describe is refused by name. A key that is in none of the lists stays, so that `Model` reports it: nothing unknown is
-passed over in silence.
+Contract: `shape_of` returns the keys a `Model` has, under its names. The text part of a multimodal configuration is
+read with what its top level says of it, and what the files leave to the defaults of their class is filled in. Keys
+that enter no step-time formula are dropped, other names of a key are translated, and whatever means an architecture
+the formulas do not describe is refused by name, all reasons at once. A key that is in none of the lists stays, so
+that `Model` reports it: nothing unknown is passed over in silence.
+
+An architecture that is to be modelled gets a row in `CLASSES`; what it needs and others lack leaves `FOREIGN_KEYS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from simulator.errors import UnsupportedError
+from simulator.quantization import quantization_of
 
 # Decoder-only transformers of gated feed-forward layers, whose differences (norms, rotation, scaling
-# factors, caps on logits) cost no matrix multiplication.
-SUPPORTED_ARCHITECTURES = frozenset(
-    {
-        "Gemma2ForCausalLM",
-        "Gemma3ForCausalLM",
-        "GemmaForCausalLM",
-        "GraniteForCausalLM",
-        "Llama4ForCausalLM",
-        "LlamaForCausalLM",
-        "MistralForCausalLM",
-        "MixtralForCausalLM",
-        "Phi3ForCausalLM",
-        "Qwen2ForCausalLM",
-        "Qwen3ForCausalLM",
-        "Qwen3MoeForCausalLM",
-    }
-)
+# factors, caps on logits) cost no matrix multiplication; with each, what its files may leave unsaid: defaults of the
+# classes of Hugging Face transformers that read them. None: as many as `num_attention_heads`.
+_LLAMA: Mapping[str, object] = {"num_key_value_heads": None}
+_MISTRAL: Mapping[str, object] = {"num_key_value_heads": 8}
+_QWEN3: Mapping[str, object] = {"head_dim": 128}
+_QWEN3_MIXTURE: Mapping[str, object] = {"num_key_value_heads": 4}
+_GEMMA: Mapping[str, object] = {"tie_word_embeddings": True, "head_dim": 256, "hidden_act": "gelu_pytorch_tanh"}
+_GEMMA_HEADS: Mapping[str, object] = {"num_attention_heads": 8, "num_key_value_heads": 4}
+CLASSES: Mapping[str, Mapping[str, object]] = {
+    "Gemma2ForCausalLM": {**_GEMMA, **_GEMMA_HEADS, "vocab_size": 256000},
+    "Gemma3ForCausalLM": {**_GEMMA, **_GEMMA_HEADS, "vocab_size": 262208, "max_position_embeddings": 131072},
+    "GemmaForCausalLM": _GEMMA,
+    "GraniteForCausalLM": _LLAMA,
+    "Llama4ForCausalLM": {"n_shared_experts": 1, "head_dim": 128, "num_key_value_heads": 8},
+    "LlamaForCausalLM": _LLAMA,
+    "MiMoForCausalLM": {},
+    "MiniMaxM2ForCausalLM": {},
+    "MistralForCausalLM": _MISTRAL,
+    "MixtralForCausalLM": _MISTRAL,
+    "Phi3ForCausalLM": _LLAMA,
+    "Qwen2ForCausalLM": {},
+    "Qwen3ForCausalLM": _QWEN3,
+    "Qwen3MoeForCausalLM": _QWEN3_MIXTURE,
+}
+# Models for images and text, by the architecture of their text part.
+MULTIMODAL = {
+    "Gemma3ForConditionalGeneration": "Gemma3ForCausalLM",
+    "Llama4ForConditionalGeneration": "Llama4ForCausalLM",
+    "Mistral3ForConditionalGeneration": "MistralForCausalLM",
+    "Qwen2VLForConditionalGeneration": "Qwen2ForCausalLM",
+    "Qwen2_5_VLForConditionalGeneration": "Qwen2ForCausalLM",
+    "Qwen3VLForConditionalGeneration": "Qwen3ForCausalLM",
+    "Qwen3VLMoeForConditionalGeneration": "Qwen3MoeForCausalLM",
+}
+# The architecture of a file that names none, as every text part, by its `model_type`.
+MODEL_TYPES = {
+    "gemma": "GemmaForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+    "granite": "GraniteForCausalLM",
+    "llama": "LlamaForCausalLM",
+    "llama4_text": "Llama4ForCausalLM",
+    "mimo": "MiMoForCausalLM",
+    "minimax_m2": "MiniMaxM2ForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "mixtral": "MixtralForCausalLM",
+    "phi3": "Phi3ForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen2_5_vl_text": "Qwen2ForCausalLM",
+    "qwen2_vl_text": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+    "qwen3_vl_moe_text": "Qwen3MoeForCausalLM",
+    "qwen3_vl_text": "Qwen3ForCausalLM",
+}
 
 # Fields that do not enter a step-time formula.
 IGNORED_KEYS = frozenset(
@@ -49,24 +90,33 @@ IGNORED_KEYS = frozenset(
         "embedding_multiplier",
         "eos_token_id",
         "final_logit_softcapping",
+        "experts_implementation",
         "floor_scale",
         "for_llm_compressor",
-        "hidden_activation",
+        "id2label",
+        "image_token_id",
+        "image_token_index",
         "initializer_range",
         "intermediate_size_mlp",
         "logits_scaling",
+        "label2id",
         "max_length",
         "max_window_layers",
         "mlp_bias",
+        "mm_tokens_per_image",
         "model_type",
         "moe_layers",
+        "mtp_transformer_layers",
         "no_rope_layers",
         "norm_topk_prob",
+        "num_mtp_modules",
+        "num_nextn_predict_layers",
         "original_max_position_embeddings",
         "output_router_logits",
         "pad_token_id",
         "partial_rotary_factor",
         "pretraining_tp",
+        "qk_norm_type",
         "query_pre_attn_scalar",
         "resid_pdrop",
         "residual_multiplier",
@@ -75,54 +125,75 @@ IGNORED_KEYS = frozenset(
         "rope_parameters",
         "rope_scaling",
         "rope_theta",
+        "rotary_dim",
         "router_aux_loss_coef",
         "router_jitter_noise",
+        "scoring_func",
         "sliding_window_pattern",
         "sliding_window_size",
         "transformers_version",
         "use_cache",
+        "use_mrope",
+        "use_mtp",
         "use_qk_norm",
+        "use_routing_bias",
+        "video_token_id",
+        "vision_end_token_id",
+        "vision_start_token_id",
+        "vision_token_id",
     }
 )
 
-# A field whose mere presence means another architecture, and what that is.
+# A field that means another architecture where it says anything, and what that is.
 FOREIGN_KEYS = {
+    "attn_layer_period": "attention in a few layers only",
+    "block_configs": "layers of different shapes",
+    "compress_ratios": "compressed attention",
     "decoder_layers": "an encoder-decoder transformer",
     "first_k_dense_replace": "dense and expert layers mixed in one model",
+    "global_head_dim": "attention layers of two shapes",
+    "hybrid_override_pattern": "state-space, attention and feed-forward layers mixed",
+    "index_topk": "sparse attention through an indexer",
     "kv_lora_rank": "multi-head latent attention",
+    "linear_attn_config": "linear attention",
+    "linear_num_key_heads": "linear attention",
     "mamba_d_state": "state-space layers",
+    "mamba_num_heads": "state-space layers",
+    "moe_layers_enum": "dense and expert layers mixed in one model",
     "n_embd": "a GPT-2 style block without gated feed-forward layers",
     "shared_expert_intermediate_size": "a shared expert of another width than the routed ones",
+    "shared_intermediate_size": "a shared expert of another width than the routed ones",
+    "ssm_state_size": "state-space layers",
     "state_size": "state-space layers",
-    "text_config": "a nested multimodal configuration (give its text part as a flat file)",
+    "thinker_config": "a model that hears and speaks",
 }
 
 # Every how many layers experts occur, under the names different families use; only 1 is modelled.
 EXPERT_STEP_KEYS = frozenset({"decoder_sparse_step", "interleave_moe_layer_step"})
 
 # Fields that are no part of a `Model`, but say something about one.
-TRANSLATED_KEYS = frozenset({"attention_chunk_size", "layer_types", "mlp_only_layers"})
+TRANSLATED_KEYS = frozenset({"attention_chunk_size", "layer_types", "mlp_only_layers", "text_config"})
 
 # Other names of a field.
 SYNONYMS = {"num_experts": "num_local_experts", "dtype": "torch_dtype"}
 
-# What an architecture implies and its files do not say: defaults of the classes that read them.
-UNSAID: Mapping[str, Mapping[str, object]] = {
-    "Gemma2ForCausalLM": {"tie_word_embeddings": True},
-    "Gemma3ForCausalLM": {"tie_word_embeddings": True},
-    "GemmaForCausalLM": {"tie_word_embeddings": True},
-    "Llama4ForCausalLM": {"n_shared_experts": 1},
-}
+# What the top level of a multimodal configuration says of its text part; the embeddings are tied there.
+INHERITED = ("architectures", "dtype", "quantization_config", "torch_dtype")
+DECIDED_ABOVE = ("tie_word_embeddings",)
+# Encoders of images and sounds beside the text part.
+ENCODERS = ("vision_config", "audio_config")
 
 # What a list of layer kinds may hold: attention to all tokens, or to the last ones (which `Model` announces).
 LAYER_KINDS = frozenset({"full_attention", "sliding_attention"})
+CHUNKED = "chunked_attention"
 
 # Gated feed-forward layers have three matrices whatever their activation; another activation is
 # accepted only of an architecture that is known to gate it.
 GATED = "silu"
 OTHER_GATED = {"gelu_pytorch_tanh": frozenset({"GemmaForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM"})}
 
-FP8_METHODS = frozenset({"fp8", "fbgemm_fp8"})
+# The type of models whose files state none: what they were trained in, and what vLLM then loads them as.
+DEFAULT_TYPE = "bfloat16"
 
 
 def shape_of(config: Mapping[str, object], source: str) -> dict[str, object]:
@@ -138,80 +209,141 @@ def shape_of(config: Mapping[str, object], source: str) -> dict[str, object]:
     UnsupportedError
         If the configuration belongs to an architecture the formulas do not describe.
     """
-    _refuse_foreign(config, source)
-    kept = {key: value for key, value in config.items() if key not in IGNORED_KEYS | EXPERT_STEP_KEYS}
-    for other, name in SYNONYMS.items():
-        if other in kept and name not in kept:
-            kept[name] = kept.pop(other)
-    if kept.get("mlp_only_layers") == []:
-        del kept["mlp_only_layers"]
-    for name in _architectures(config):
-        for key, value in UNSAID.get(name, {}).items():
-            kept.setdefault(key, value)
-    if "attention_chunk_size" in kept:
-        kept.setdefault("sliding_window", kept.pop("attention_chunk_size"))
-    _translate_layer_kinds(kept, source)
-    _translate_quantization(kept, source)
+    text = text_part(config)
+    architecture, problems = _architecture(text), list(_foreign(text))
+    dropped = IGNORED_KEYS | EXPERT_STEP_KEYS | FOREIGN_KEYS.keys()
+    kept = {key: value for key, value in text.items() if key not in dropped}
+    for step in (_translate_names, _translate_layer_kinds, _translate_quantization):
+        try:
+            step(kept, text)
+        except UnsupportedError as error:
+            problems.append(str(error))
+    problems += _unknown_architecture(text)
+    if problems:
+        raise UnsupportedError(f"{source}: {'; '.join(problems)}")
+    _fill_in(kept, architecture)
+    encoders = sum(map(encoder_parameters, (config.get(key) for key in ENCODERS)))
+    if encoders:
+        kept.setdefault("encoder_parameters", encoders)
     return kept
 
 
-def _translate_layer_kinds(kept: dict[str, object], source: str) -> None:
+def text_part(config: Mapping[str, object]) -> dict[str, object]:
+    """Return a configuration of text alone: the nested one, with what the top level says of it, or the whole."""
+    nested = config.get("text_config")
+    encoders = {key for key in ENCODERS if key in config}
+    if not isinstance(nested, Mapping) or not nested:
+        return {key: value for key, value in config.items() if key not in encoders}
+    own = {key: value for key, value in nested.items() if value is not None}
+    above = {key: config[key] for key in INHERITED if config.get(key) is not None}
+    decided = {key: config[key] for key in DECIDED_ABOVE if config.get(key) is not None}
+    # The project's own keys stand at the top, whatever lies beneath.
+    ours = {key: config[key] for key in ("id", "name", "source", "generation_config") if key in config}
+    return {**above, **own, **{key: above[key] for key in ("architectures",) if key in above}, **decided, **ours}
+
+
+def _architecture(text: Mapping[str, object]) -> str | None:
+    """Return the supported architecture of a text part: as it is named, else by its type; None if neither says."""
+    named = [MULTIMODAL.get(name, name) for name in _architectures(text)]
+    for name in named:
+        if name in CLASSES:
+            return name
+    kind = text.get("model_type")
+    return MODEL_TYPES.get(kind) if not named and isinstance(kind, str) else None
+
+
+def _fill_in(kept: dict[str, object], architecture: str | None) -> None:
+    """Add what the class that reads the files takes where they say nothing."""
+    if "torch_dtype" not in kept and not {"id", "source"} & kept.keys():
+        kept["torch_dtype"] = DEFAULT_TYPE
+    for key, value in CLASSES.get(architecture or "", {}).items():
+        if kept.get(key) is None:
+            kept[key] = kept.get("num_attention_heads") if value is None else value
+
+
+def _translate_names(kept: dict[str, object], text: Mapping[str, object]) -> None:
+    for other, name in SYNONYMS.items():
+        if other in kept and kept.get(name) is None:
+            kept[name] = kept[other]
+        kept.pop(other, None)
+    activation = kept.pop("hidden_activation", None)  # of Gemma, whose `hidden_act` is not used where it is given
+    if activation is not None:
+        kept["hidden_act"] = activation
+    if kept.get("mlp_only_layers") == []:
+        del kept["mlp_only_layers"]
+    if "attention_chunk_size" in kept:
+        kept.setdefault("sliding_window", kept.pop("attention_chunk_size"))
+
+
+def _translate_layer_kinds(kept: dict[str, object], text: Mapping[str, object]) -> None:
     kinds = kept.get("layer_types")
     if not isinstance(kinds, list):
         return
     del kept["layer_types"]
     for kind in kinds:
-        if not isinstance(kind, str) or kind not in LAYER_KINDS:
+        if not isinstance(kind, str) or kind not in LAYER_KINDS | {CHUNKED}:
             allowed = ", ".join(sorted(LAYER_KINDS))
-            raise UnsupportedError(f"{source}: layer_types: '{kind}' is not modelled; allowed: {allowed}")
-    kept["use_sliding_window"] = "sliding_attention" in kinds
+            raise UnsupportedError(f"layer_types: '{kind}' is not modelled; allowed: {allowed}")
+    kept["use_sliding_window"] = bool({"sliding_attention", CHUNKED} & set(kinds))
 
 
-def _translate_quantization(kept: dict[str, object], source: str) -> None:
+def _translate_quantization(kept: dict[str, object], text: Mapping[str, object]) -> None:
     stated = kept.get("quantization_config")
     if not isinstance(stated, Mapping):
         return
     del kept["quantization_config"]
-    if not _eight_bit_floats(stated):
-        raise UnsupportedError(
-            f"{source}: quantization_config: method '{stated.get('quant_method')}' is not modelled; allowed: "
-            "weights of 8-bit floats (fp8, fbgemm_fp8, compressed-tensors or modelopt with them)"
+    kept |= quantization_of(stated, text.get("num_hidden_layers"), "quantization_config")
+
+
+def encoder_parameters(config: object) -> int:
+    """Return about how many weights an encoder of images or sounds has: its layers, and its way into the text part.
+
+    A layer has four square matrices of attention and two of a plain feed-forward part, as vision transformers do;
+    patches are joined and projected by two more, once or after several layers.
+    """
+    if not isinstance(config, Mapping):
+        return 0
+    width, depth, inner, merged, out = (
+        next((config[key] for key in keys if isinstance(config.get(key), int)), 0)
+        for keys in (
+            ("hidden_size", "embed_dim", "d_model"),
+            ("num_hidden_layers", "depth", "encoder_layers"),
+            ("intermediate_size", "encoder_ffn_dim"),
+            ("spatial_merge_size",),
+            ("out_hidden_size",),
         )
-    kept["quantization"] = "fp8"
-
-
-def _eight_bit_floats(stated: Mapping[str, Any]) -> bool:
-    method = stated.get("quant_method")
-    if isinstance(method, str) and method in FP8_METHODS:
-        return True
-    if method == "modelopt":
-        return stated.get("quant_algo") == "FP8"
-    groups = stated.get("config_groups")
-    if method != "compressed-tensors" or not isinstance(groups, Mapping) or not groups:
-        return False
-    weights = [group.get("weights") if isinstance(group, Mapping) else None for group in groups.values()]
-    return all(
-        isinstance(weight, Mapping) and (weight.get("num_bits"), weight.get("type")) == (8, "float")
-        for weight in weights
     )
+    taps = config.get("deepstack_visual_indexes")
+    joined = width * merged**2
+    projections = (1 + (len(taps) if isinstance(taps, list) else 0)) * joined * (joined + out)
+    return depth * (4 * width**2 + 2 * width * (inner or 4 * width)) + projections
 
 
-def _refuse_foreign(config: Mapping[str, object], source: str) -> None:
-    for key in sorted(FOREIGN_KEYS.keys() & config.keys()):
-        raise UnsupportedError(f"{source}: {key} means {FOREIGN_KEYS[key]}, which is not modelled")
-    for key in sorted(EXPERT_STEP_KEYS & config.keys()):
-        if config[key] != 1:
-            raise UnsupportedError(
-                f"{source}: {key} {config[key]!r} is not modelled; allowed: 1 (experts in every layer)"
-            )
-    if config.get("mlp_only_layers"):
-        raise UnsupportedError(f"{source}: mlp_only_layers means dense and expert layers mixed, which is not modelled")
-    named = _architectures(config)
-    _refuse_activation(config.get("hidden_act", GATED), named, source)
+def _foreign(text: Mapping[str, object]) -> Iterator[str]:
+    """Yield what makes a text part one that the formulas do not describe."""
+    for key in sorted(FOREIGN_KEYS.keys() & text.keys()):
+        if text[key]:
+            yield f"{key} means {FOREIGN_KEYS[key]}, which is not modelled"
+    if "text_config" in text:
+        yield "text_config means a nested multimodal configuration, and says nothing of its text part"
+    for key in sorted(EXPERT_STEP_KEYS & text.keys()):
+        if text[key] != 1 and text[key] is not None:
+            yield f"{key} {text[key]!r} is not modelled; allowed: 1 (experts in every layer)"
+    if text.get("mlp_only_layers"):
+        yield "mlp_only_layers means dense and expert layers mixed, which is not modelled"
+    activation = text.get("hidden_activation") or text.get("hidden_act", GATED)
+    yield from _foreign_activation(activation, _architecture(text))
+
+
+def _unknown_architecture(text: Mapping[str, object]) -> Iterator[str]:
+    named, kind = _architectures(text), text.get("model_type")
     for name in named:
-        if name not in SUPPORTED_ARCHITECTURES:
-            allowed = ", ".join(sorted(SUPPORTED_ARCHITECTURES))
-            raise UnsupportedError(f"{source}: architecture '{name}' is not modelled; allowed: {allowed}")
+        if MULTIMODAL.get(name, name) not in CLASSES:
+            yield f"architecture '{name}' is not modelled; allowed: {', '.join(sorted({*CLASSES, *MULTIMODAL}))}"
+    if not named and isinstance(kind, str) and kind not in MODEL_TYPES:
+        yield f"model_type '{kind}' without architectures is not modelled; allowed: {', '.join(sorted(MODEL_TYPES))}"
+    if not named and not isinstance(kind, str) and not {"id", "source"} & text.keys():
+        yield "neither architectures nor model_type says what kind of model this is; add one of them"
 
 
 def _architectures(config: Mapping[str, object]) -> list[str]:
@@ -219,11 +351,11 @@ def _architectures(config: Mapping[str, object]) -> list[str]:
     return [name for name in stated if isinstance(name, str)] if isinstance(stated, list) else []
 
 
-def _refuse_activation(activation: object, architectures: list[str], source: str) -> None:
+def _foreign_activation(activation: object, architecture: str | None) -> Iterator[str]:
     if not isinstance(activation, str) or activation == GATED:
         return
-    if not OTHER_GATED.get(activation, frozenset()) & set(architectures):
-        raise UnsupportedError(
-            f"{source}: hidden_act '{activation}' is not modelled; allowed: silu (SwiGLU layers), or "
+    if architecture not in OTHER_GATED.get(activation, frozenset()):
+        yield (
+            f"hidden_act '{activation}' is not modelled; allowed: silu (SwiGLU layers), or "
             "gelu_pytorch_tanh of a Gemma model (GeGLU layers)"
         )

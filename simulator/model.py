@@ -1,7 +1,7 @@
 """The language model that is run: its shape, in Hugging Face field names.
 
-Contract: `load_model` reads `configs/models/<id>.json` and returns an immutable `Model`, or raises
-`ConfigError` (file, key, value) or `UnsupportedError` (an architecture the formulas do not
+Contract: a `Model` is immutable and checked; `simulator.model_files` reads it from files, `model_from_config` from a
+mapping, and both raise `ConfigError` (file, key, value) or `UnsupportedError` (an architecture the formulas do not
 describe). Supported are decoder-only transformers with grouped-query attention and gated (SwiGLU,
 GeGLU) feed-forward layers, dense or with routed experts in every layer; which keys of a
 configuration count is said in `simulator.huggingface`.
@@ -13,20 +13,19 @@ recorded step may be priced without it while a run may not: see `sharding_proble
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import model_validator
 
 from simulator.errors import ConfigError
 from simulator.huggingface import shape_of
-from simulator.validation import Count, Efficiency, NonNegativeInt, StrictModel, config_error, parse, read_json
+from simulator.quantization import WEIGHT_BYTES, Quantization
+from simulator.validation import Count, Efficiency, NonNegativeInt, StrictModel, config_error, parse
 
 BYTES_PER_VALUE = {"bfloat16": 2, "float16": 2, "float32": 4}
 # How a server may keep keys and values, named as by vLLM: bytes of one value, None meaning as activations.
 KV_CACHE_BYTES = {"auto": None, "bfloat16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 KvCacheType = Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"]
-FP8_BYTES = 1
 
 
 class GenerationDefaults(StrictModel):
@@ -70,12 +69,19 @@ class Model(StrictModel):
     torch_dtype
         Type of activations, of the KV cache unless stated otherwise, and of the weights unless quantized.
     quantization
-        `fp8`: weights have one byte and GEMMs run on the FP8 units; KV cache stays `kv_cache_dtype`.
+        `fp8`, `int8`: weights have one byte and GEMMs run on the 8-bit units; `w8a16`, `int4`: weights of 8 or 4 bits
+        are multiplied in 16; the KV cache stays `kv_cache_dtype`. Embeddings and LM head are never quantized.
+    unquantized_attention_layers, unquantized_feed_forward_layers
+        In how many layers these parts stay in `torch_dtype` all the same.
     kv_cache_dtype
-        Type of the KV cache; `auto`: as activations. A choice of the server, not of the model's files: see
+        Type of the KV cache; `auto`: as activations. A choice of the server, or of the scales a checkpoint brings; see
         `with_kv_cache`.
+    encoder_parameters
+        Weights of encoders of images or sounds, in `torch_dtype`; they take memory, and no time of steps on text.
     generation_config
         How a server samples from this model by default; None where not stated.
+    left_out
+        Keys of its file that no formula uses.
     """
 
     id: str
@@ -99,9 +105,13 @@ class Model(StrictModel):
     num_experts_per_tok: NonNegativeInt = 0
     n_shared_experts: NonNegativeInt = 0
     moe_intermediate_size: Count | None = None
-    quantization: Literal["fp8"] | None = None
+    quantization: Quantization | None = None
+    unquantized_attention_layers: NonNegativeInt = 0
+    unquantized_feed_forward_layers: NonNegativeInt = 0
     kv_cache_dtype: KvCacheType = "auto"
+    encoder_parameters: NonNegativeInt = 0
     generation_config: GenerationDefaults | None = None
+    left_out: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Model:
@@ -113,6 +123,9 @@ class Model(StrictModel):
             raise ValueError("num_experts_per_tok must lie in 1..num_local_experts for a mixture of experts")
         if not self.num_local_experts and (self.num_experts_per_tok or self.n_shared_experts):
             raise ValueError("num_experts_per_tok and n_shared_experts need num_local_experts")
+        kept = max(self.unquantized_attention_layers, self.unquantized_feed_forward_layers)
+        if kept > (self.num_hidden_layers if self.quantization else 0):
+            raise ValueError("unquantized layers need quantization, and no more than num_hidden_layers of them")
         return self
 
     @property
@@ -157,9 +170,9 @@ class Model(StrictModel):
         return max(1, tensor_parallel / self.num_key_value_heads)
 
     @property
-    def weight_bytes(self) -> int:
-        """Bytes of one weight."""
-        return FP8_BYTES if self.quantization == "fp8" else self.activation_bytes
+    def weight_bytes(self) -> float:
+        """Bytes of one weight of a layer, its share of the scales included."""
+        return WEIGHT_BYTES[self.quantization] if self.quantization else self.activation_bytes
 
     @property
     def expert_width(self) -> int:
@@ -180,24 +193,31 @@ class Model(StrictModel):
             found.append(f"{self.id}: sliding_window {self.sliding_window} is not modelled; attention sees all tokens")
         if self.torch_dtype == "float32":
             found.append(f"{self.id}: float32 is priced with 4 bytes per value; servers usually load it in 16 bits")
+        if self.encoder_parameters:
+            found.append(
+                f"{self.id}: images and sounds are not modelled; their encoder counts as about "
+                f"{self.encoder_parameters / 1e9:.1f} billion weights of memory"
+            )
+        if self.left_out:
+            found.append(self.left_out_warning)
         return tuple(found)
 
+    @property
+    def left_out_warning(self) -> str:
+        """Name the keys of its file that nothing uses."""
+        return f"{self.id}: keys of its file that nothing uses: {', '.join(self.left_out)}"
 
-def load_model(path: Path) -> Model:
-    """Read one model description.
+
+def model_from_config(config: object, *, source: str) -> Model:
+    """Validate one description in the project's own form, which states `id` and `source`.
 
     Raises
     ------
     ConfigError
-        If the file is unreadable, or a field is missing, unknown or inconsistent.
+        If a field is missing, unknown or inconsistent.
     UnsupportedError
         If the architecture is not the one the formulas describe.
     """
-    return model_from_config(read_json(path), source=str(path))
-
-
-def model_from_config(config: object, *, source: str) -> Model:
-    """Validate one Hugging Face configuration; see `load_model`."""
     if not isinstance(config, Mapping):
         return parse(Model, config, source=source)
     return parse(Model, shape_of(config, source), source=source)

@@ -17,7 +17,14 @@ from tests.paths import ROOT
 MAX_LINES = 600
 LADDER = (
     ("simulator", "simulator.compiled", "simulator.errors", "simulator.input_files", "simulator.validation"),
-    ("simulator.gpu_names", "simulator.hardware", "simulator.huggingface", "simulator.model"),
+    (
+        "simulator.gpu_names",
+        "simulator.hardware",
+        "simulator.huggingface",
+        "simulator.model",
+        "simulator.model_files",
+        "simulator.quantization",
+    ),
     ("simulator.kernels",),
     ("simulator.steptime",),
     ("simulator.engine",),

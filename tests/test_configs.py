@@ -8,7 +8,8 @@ import pytest
 
 from simulator.errors import ConfigError
 from simulator.hardware import load_hardware, with_sustained
-from simulator.model import load_model, sharding_problems
+from simulator.model import sharding_problems
+from simulator.model_files import load_model
 from simulator.steptime.v1_parameters import V1Parameters
 from simulator.validation import read_yaml
 from tests.paths import ROOT

@@ -106,6 +106,17 @@ GONE: dict[str, tuple[str, ...]] = {
         "GPU '{}' has no FP8 peak, on which the GEMM curve rests; use measured tables",
     ),
     "lengths may be a range too": ("{}: must be LENGTH or MEAN,STDEV,MIN,MAX in tokens, got '{}'",),
+    "all reasons against an architecture are told at once, after the name of the file": (
+        "{}: architecture '{}' is not modelled; allowed: {}",
+        "{}: hidden_act '{}' is not modelled; allowed: silu (SwiGLU layers), or gelu_pytorch_tanh of a Gemma model "
+        "(GeGLU layers)",
+        "{}: layer_types: '{}' is not modelled; allowed: {}",
+        "{}: mlp_only_layers means dense and expert layers mixed, which is not modelled",
+        "{}: quantization_config: method '{}' is not modelled; allowed: weights of 8-bit floats (fp8, fbgemm_fp8, "
+        "compressed-tensors or modelopt with them)",
+        "{}: {} means {}, which is not modelled",
+        "{}: {} {} is not modelled; allowed: 1 (experts in every layer)",
+    ),
 }
 REPLACED = {message for messages_gone in GONE.values() for message in messages_gone}
 

@@ -16,7 +16,8 @@ from simulator.errors import ConfigError
 from simulator.gpu_names import gpu_named
 from simulator.hardware import Hardware, load_hardware, with_sustained
 from simulator.kernels.analytic import AnalyticKernels, load_analytic
-from simulator.model import Model, load_model, model_from_config
+from simulator.model import Model, model_from_config
+from simulator.model_files import CONFIG_FILE, find_model_file, load_model, models_in
 from simulator.validation import parse, suggest
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def configs_folder(text: str | None) -> Path:
 def find_model(given: str | Mapping[str, object], configs: Path) -> Model:
     """Return a model by id, path or description.
 
+    A file or folder may be as downloaded from Hugging Face; see `simulator.model_files`.
+
     Raises
     ------
     ConfigError, UnsupportedError
@@ -52,7 +55,16 @@ def find_model(given: str | Mapping[str, object], configs: Path) -> Model:
     """
     if isinstance(given, Mapping):
         return model_from_config({"id": "custom", "source": "given in the run's file", **given}, source="model")
-    return _model(_located(given, configs / "models", ".json", "model"))
+    path, shelf = checked_path(given, "model"), configs / "models"
+    found = find_model_file(given, [shelf])
+    if found is None and (path.suffix == ".json" or path.is_dir()):
+        found = path / CONFIG_FILE if path.is_dir() else path
+    if found is None:
+        raise ConfigError(
+            f"model: unknown id '{given}'; {suggest(given, models_in([shelf]))} (or give the path of a {CONFIG_FILE}, "
+            "or of the folder of a downloaded model)"
+        )
+    return _model(found)
 
 
 def find_hardware(given: str | Mapping[str, object], configs: Path) -> Hardware:
@@ -72,7 +84,7 @@ def find_hardware(given: str | Mapping[str, object], configs: Path) -> Hardware:
 
 def model_ids(configs: Path) -> list[str]:
     """Return the ids of the models that are described."""
-    return sorted(path.stem for path in (configs / "models").glob("*.json"))
+    return sorted(models_in([configs / "models"]))
 
 
 def _located(name: str, folder: Path, suffix: str, what: str) -> Path:

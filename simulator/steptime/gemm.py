@@ -18,6 +18,7 @@ from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
 from simulator.kernels.base import Dtype, Kernels, Lookup, Phase
 from simulator.model import Model
+from simulator.quantization import EIGHT_BIT_UNITS
 from simulator.steptime.options import (
     EfficiencyTensorParallel,
     ExponentTensorParallel,
@@ -203,8 +204,8 @@ def compute_speedup(options: MfuRooflineOptions, tp: int, phase: Phase) -> float
 
 
 def gemm_dtype(model: Model) -> Dtype:
-    """Return the tensor-core type the weights are multiplied in."""
-    return "fp8" if model.quantization == "fp8" else "bf16"
+    """Return the tensor-core type the weights are multiplied in; kernels know eight bits as FP8, integers too."""
+    return "fp8" if model.quantization in EIGHT_BIT_UNITS else "bf16"
 
 
 def gemm_peak(model: Model, hardware: Hardware) -> float:
@@ -217,6 +218,8 @@ def gemm_peak(model: Model, hardware: Hardware) -> float:
     """
     if gemm_dtype(model) == "bf16":
         return hardware.peak_flops
+    if model.quantization == "int8":
+        return hardware.peak_int8_ops
     if hardware.peak_fp8_flops is None:
         raise UnsupportedError(
             f"model {model.id} has FP8 weights, but hardware {hardware.id} states no FP8 peak; "

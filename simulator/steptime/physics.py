@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 
 from simulator.hardware import Hardware
 from simulator.model import Model
+from simulator.quantization import EIGHT_BIT_UNITS
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import MICROSECONDS, StepCost, Term, whole_us
 from simulator.steptime.gemm import gemm_peak
@@ -37,8 +38,8 @@ DENSE_KERNELS = 10
 ROUTED_EXTRA_KERNELS = 6
 # Experts every token visits: gate-and-up, activation, down, and the sum with the routed ones.
 SHARED_EXPERT_EXTRA_KERNELS = 4
-# FP8 weights with scales found at run time: activations are converted ahead of QKV, O, gate-and-up, down.
-FP8_EXTRA_KERNELS = 4
+# FP8 or INT8 weights with scales found at run time: activations are converted ahead of QKV, O, gate-and-up, down.
+EIGHT_BIT_EXTRA_KERNELS = 4
 
 # A memory of durations beyond this is dropped, so that a long run cannot grow without bound.
 MEMO_LIMIT = 200_000
@@ -50,7 +51,7 @@ def kernels_per_layer(model: Model) -> int:
     """Count the kernels of one layer."""
     routed = ROUTED_EXTRA_KERNELS if model.num_local_experts else 0
     shared = SHARED_EXPERT_EXTRA_KERNELS if model.n_shared_experts else 0
-    converted = FP8_EXTRA_KERNELS if model.quantization == "fp8" else 0
+    converted = EIGHT_BIT_EXTRA_KERNELS if model.quantization in EIGHT_BIT_UNITS else 0
     return DENSE_KERNELS + routed + shared + converted
 
 
@@ -94,7 +95,7 @@ class CalibratedPhysics:
         self._weight_rate = hardware.peak_bandwidth * options.weight_bandwidth_efficiency * tp
         self._gemm_rate = self.peak_flops * options.gemm_efficiency * tp
         self._head_rate = hardware.peak_flops * options.gemm_efficiency * tp
-        self._gemm_flops = gemm_flops_per_token(model)
+        self._gemm_flops = gemm_flops_per_token(model, self.peak_flops / hardware.peak_flops)
         self._head_elements = model.hidden_size * model.vocab_size
         self._bind_attention(options, model, hardware)
         self._launch_us = model.num_hidden_layers * options.layer_us * kernels_per_layer(model) / DENSE_KERNELS

@@ -48,9 +48,9 @@ class Weights:
         routed = model.num_local_experts
         shared = model.n_shared_experts if routed else 1
         head = d * model.vocab_size if lm_head else 0
-        per_layer = model.num_hidden_layers * model.weight_bytes
-        self._dense = per_layer * (attention + shared * expert) + head * model.weight_bytes
-        self._expert = per_layer * expert
+        attention_bytes, expert_bytes = layer_value_bytes(model)
+        self._dense = attention_bytes * attention + expert_bytes * shared * expert + head * model.activation_bytes
+        self._expert = expert_bytes * expert
         self._routed = routed
         self._experts_per_token = model.num_experts_per_tok
 
@@ -59,6 +59,14 @@ class Weights:
         if not self._routed:
             return self._dense
         return self._dense + self._expert * experts_touched(self._routed, self._experts_per_token, new_tokens)
+
+
+def layer_value_bytes(model: Model) -> tuple[float, float]:
+    """Return the bytes of one weight of the attention and of the feed-forward part, summed over the layers."""
+    kept = (model.unquantized_attention_layers, model.unquantized_feed_forward_layers)
+    more = model.activation_bytes - model.weight_bytes
+    attention, feed_forward = [model.num_hidden_layers * model.weight_bytes + layers * more for layers in kept]
+    return attention, feed_forward
 
 
 def experts_touched(experts: int, per_token: int, new_tokens: int) -> float:
@@ -150,12 +158,20 @@ class WorkCount:
         return flops / self._tp, (self._weights.bytes(tokens) + kv + activations) / self._tp
 
 
-def gemm_flops_per_token(model: Model) -> int:
-    """Return FLOPs of all layers' matrix multiplications for one token (active experts only)."""
+def gemm_flops_per_token(model: Model, slowness: float = 1.0) -> float:
+    """Return FLOPs of all layers' matrix multiplications for one token (active experts only).
+
+    Parameters
+    ----------
+    slowness
+        How often FLOPs count of layers whose weights stay in 16 bits; what the others run faster, to get a time.
+    """
     d = model.hidden_size
     experts = model.num_experts_per_tok + model.n_shared_experts if model.num_local_experts else 1
     attention = 2 * d * (model.query_width + model.kv_width)
-    return 2 * model.num_hidden_layers * (attention + FEED_FORWARD_MATRICES * d * model.expert_width * experts)
+    feed_forward = FEED_FORWARD_MATRICES * d * model.expert_width * experts
+    kept = model.unquantized_attention_layers * attention + model.unquantized_feed_forward_layers * feed_forward
+    return 2 * model.num_hidden_layers * (attention + feed_forward) + 2 * kept * (slowness - 1.0)
 
 
 def attention_shape(model: Model) -> AttentionShape:

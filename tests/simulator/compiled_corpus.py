@@ -13,7 +13,7 @@ from simulator.engine.records import Request
 from simulator.hardware import load_hardware
 from simulator.kernels.analytic import load_analytic
 from simulator.metrics import measure_all
-from simulator.model import load_model
+from simulator.model_files import load_model
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
 from simulator.steptime.kernel_choice import choose_kernels

@@ -127,6 +127,68 @@ def test_attention_to_a_part_of_the_context_is_announced_however_it_is_written()
     assert not read(PHI, sliding_window=2047, layer_types=["full_attention"]).warnings
 
 
+def test_the_text_part_of_a_multimodal_file_is_read_with_what_the_top_level_says_of_it():
+    text = {key: value for key, value in LLAMA_4_TEXT.items() if key not in ("architectures", "torch_dtype")}
+    nested = {
+        "architectures": ["Llama4ForConditionalGeneration"],
+        "model_type": "llama4",
+        "torch_dtype": "float16",
+        "tie_word_embeddings": True,
+        "quantization_config": {"quant_method": "fp8"},
+        "text_config": {**text, "model_type": "llama4_text", "tie_word_embeddings": False},
+        "vision_config": {"hidden_size": 1408, "num_hidden_layers": 34, "intermediate_size": 5632},
+        "image_token_index": 200092,
+    }
+    model = read(nested)
+    assert (model.torch_dtype, model.quantization, model.tie_word_embeddings) == ("float16", "fp8", True)
+    assert (model.n_shared_experts, model.hidden_size) == (1, 5120)
+    assert model.encoder_parameters == 34 * (4 * 1408**2 + 2 * 1408 * 5632)
+    assert any("their encoder counts as about 0.8 billion weights" in warning for warning in model.warnings)
+
+
+@pytest.mark.parametrize("named", [{"architectures": "left out", "model_type": "llama4_text"}, {}])
+def test_a_flat_text_part_has_the_shared_expert_of_its_class_whether_or_not_it_names_it(named):
+    assert Weights(read(LLAMA_4_TEXT, **named)).bytes(10**6) == Weights(read(LLAMA_4_TEXT)).bytes(10**6)
+
+
+def test_what_gemma_leaves_to_its_class_is_filled_in():
+    sparse = {
+        "architectures": ["Gemma3ForConditionalGeneration"],
+        "model_type": "gemma3",
+        "text_config": {
+            "model_type": "gemma3_text",
+            "hidden_size": 2560,
+            "intermediate_size": 10240,
+            "num_hidden_layers": 34,
+            "sliding_window": 1024,
+        },
+    }
+    model = read(sparse, torch_dtype="bfloat16")
+    assert (model.head_dim, model.num_attention_heads, model.num_key_value_heads) == (256, 8, 4)
+    assert (model.vocab_size, model.tie_word_embeddings, model.hidden_act) == (262208, True, "gelu_pytorch_tanh")
+    assert Weights(model, lm_head=True).bytes(1) / 2 == pytest.approx(3.88e9, rel=0.001)
+
+
+def test_another_activation_of_gemma_is_the_one_its_class_uses():
+    assert read(GEMMA, hidden_act="gelu").hidden_act == "gelu_pytorch_tanh"
+
+
+def test_a_model_type_nobody_knows_is_refused_where_no_architecture_is_named():
+    with pytest.raises(UnsupportedError, match="model_type 'their_text' without architectures is not modelled"):
+        read(PHI, architectures="left out", model_type="their_text")
+
+
+def test_all_reasons_against_an_architecture_are_told_at_once():
+    with pytest.raises(UnsupportedError) as caught:
+        read(PHI, architectures=["DeepseekV3ForCausalLM"], kv_lora_rank=512, first_k_dense_replace=3)
+    for reason in ("multi-head latent attention", "dense and expert layers mixed", "'DeepseekV3ForCausalLM'"):
+        assert reason in str(caught.value)
+
+
+def test_a_foreign_key_that_says_nothing_does_not_refuse_a_model():
+    assert read(PHI, kv_lora_rank=None, first_k_dense_replace=0, shared_expert_intermediate_size=0).hidden_size == 5120
+
+
 def test_newer_names_of_the_type_and_of_rotation_are_understood():
     model = read(PHI, torch_dtype="left out", dtype="float16", rope_parameters={"rope_theta": 1e6})
     assert model.torch_dtype == "float16"
@@ -137,6 +199,11 @@ def test_a_model_of_four_byte_floats_is_announced():
 
 
 COMPRESSED = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 8}}}}
+
+
+FLOAT_8 = {"weights": {"num_bits": 8, "type": "float"}, "input_activations": {"num_bits": 8, "type": "float"}}
+INT_8 = {"weights": {"num_bits": 8, "type": "int"}, "input_activations": {"num_bits": 8, "type": "int"}}
+INT_4 = {"weights": {"num_bits": 4, "type": "int"}, "input_activations": None}
 
 
 def compressed(**weights):
@@ -159,18 +226,76 @@ def test_eight_bit_floats_are_recognised_under_all_their_names(stated):
 @pytest.mark.parametrize(
     "stated",
     [
-        {"quant_method": "awq", "bits": 4},
+        {"quant_method": "awq", "bits": 3},
+        {"quant_method": "bitsandbytes", "load_in_4bit": True},
+        {"quant_method": "mxfp4"},
         {"quant_method": "modelopt", "quant_algo": "NVFP4"},
+        {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION"},
         {"quant_method": ["fp8"]},
         {},
         COMPRESSED,
-        compressed(num_bits=4, type="int"),
+        compressed(num_bits=4, type="float"),
+        {"quant_method": "compressed-tensors", "config_groups": {"a": FLOAT_8, "b": INT_4}},
         {"quant_method": "compressed-tensors", "config_groups": {"group_0": None}},
     ],
 )
 def test_other_quantization_is_refused_and_never_priced_as_sixteen_bits(stated):
     with pytest.raises(UnsupportedError, match=r"m\.json: quantization_config: method .* is not modelled"):
         read(PHI, quantization_config=stated)
+
+
+@pytest.mark.parametrize(
+    ("stated", "kind", "weight_bytes"),
+    [
+        ({"quant_method": "awq", "bits": 4}, "int4", 0.515625),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "int4", 0.515625),
+        ({"quant_method": "gptq", "bits": 8}, "w8a16", 1),
+        ({"quant_method": "modelopt", "quant_algo": "INT4_AWQ"}, "int4", 0.515625),
+        ({"quant_method": "compressed-tensors", "config_groups": {"g": INT_4}}, "int4", 0.515625),
+        ({"quant_method": "compressed-tensors", "config_groups": {"g": INT_8}}, "int8", 1),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"g": {**FLOAT_8, "input_activations": None}}},
+            "w8a16",
+            1,
+        ),
+        ({"quant_algo": "FP8", "config_groups": {"g": FLOAT_8}}, "fp8", 1),
+    ],
+)
+def test_every_format_has_its_bytes_per_weight(stated, kind, weight_bytes):
+    model = read(PHI, quantization_config=stated)
+    assert (model.quantization, model.weight_bytes) == (kind, weight_bytes)
+
+
+@pytest.mark.parametrize(
+    ("kept", "attention", "feed_forward"),
+    [
+        ({"ignore": ["lm_head"]}, 0, 0),
+        ({"ignore": ["lm_head", "re:.*self_attn.*", "re:.*router"]}, 40, 0),
+        ({"modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}, 40, 0),
+        ({"modules_to_not_convert": ["model.layers.3", "model.layers.5.mlp"]}, 1, 2),
+        ({"exclude_modules": ["language_model.model.layers.0.self_attn*"]}, 1, 0),
+        ({"ignore": ["model.layers.0.mlp.gate", "model.layers.0.input_layernorm"]}, 0, 0),
+    ],
+)
+def test_layers_that_stay_in_sixteen_bits_are_counted(kept, attention, feed_forward):
+    model = read(PHI, quantization_config={"quant_method": "fp8", **kept})
+    assert (model.unquantized_attention_layers, model.unquantized_feed_forward_layers) == (attention, feed_forward)
+    all_fp8 = Weights(read(PHI, quantization_config={"quant_method": "fp8"})).bytes(1)
+    attention_weights, feed_forward_weights = 5120 * (2 * 5120 + 2 * 1280), 3 * 5120 * 17920
+    more = attention * attention_weights + feed_forward * feed_forward_weights
+    assert Weights(model).bytes(1) == all_fp8 + more
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("re:.*self_attn.(q|k)_proj", "in a form that is not read"),
+        ("re:.*o_proj", "a part of the attention of layer 0"),
+    ],
+)
+def test_a_list_of_modules_that_cannot_be_read_is_never_passed_over(pattern, message):
+    with pytest.raises(UnsupportedError, match=message):
+        read(PHI, quantization_config={"quant_method": "fp8", "ignore": [pattern]})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.errors import ConfigError, RooflineLabError, UnsupportedError
-from simulator.model import load_model, model_from_config, require_runnable, sharding_problems
+from simulator.model import model_from_config, require_runnable, sharding_problems
+from simulator.model_files import load_model
 
 LLAMA = {
     "id": "llama-2-7b-hf",
@@ -91,6 +92,7 @@ def test_a_wrong_field_is_one_clear_error(changes, message):
         ({"hidden_act": "gelu"}, "hidden_act 'gelu' is not modelled; allowed: silu"),
         ({"kv_lora_rank": 512}, "multi-head latent attention"),
         ({"text_config": {}}, "nested multimodal configuration"),
+        ({"text_config": [1]}, "says nothing of its text part"),
         ({"decoder_sparse_step": 2}, "decoder_sparse_step 2 is not modelled; allowed: 1"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from roofline_lab.ground_truth.assumed_server import AHEAD_SINCE, kv_blocks, with_assumed_server
 from roofline_lab.ground_truth.reading import load_experiment, load_set
 from simulator.hardware import load_hardware
-from simulator.model import load_model
+from simulator.model_files import load_model
 from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.predict.strangers import poisson
 

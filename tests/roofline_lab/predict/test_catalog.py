@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from roofline_lab.predict.catalog import catalogue_of, translated
+from roofline_lab.predict.catalog import catalogue_of
 from simulator.errors import ConfigError, UnsupportedError
 from simulator.model import model_from_config
+from simulator.model_files import translated
 from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.predict.strangers import STRANGE_MODEL
 
@@ -17,9 +18,8 @@ FLOAT = {"weights": {"num_bits": 8, "type": "float"}}
 
 
 def model(config, **more):
-    """Return the model a configuration means, and its unused keys."""
-    found, unused = translated(config, name="m", source="m.json", **more)
-    return model_from_config(found, source="m.json"), unused
+    """Return the model a configuration means."""
+    return model_from_config(translated(config, name="m", source="m.json", **more), source="m.json")
 
 
 def write(folder, name, **changes):
@@ -29,14 +29,14 @@ def write(folder, name, **changes):
 
 
 def test_a_file_as_downloaded_is_a_model():
-    found, unused = model(STRANGE_MODEL | {"rms_norm_eps": 1e-6, "their_own_key": 1, "use_cache": True})
+    found = model(STRANGE_MODEL | {"rms_norm_eps": 1e-6, "their_own_key": 1, "use_cache": True})
     assert (found.id, found.num_hidden_layers, found.weight_bytes) == ("m", 20, 2)
-    assert unused == ("their_own_key",)
+    assert found.left_out == ("their_own_key",)
 
 
 def test_the_newer_name_of_the_number_type_is_understood():
     config = {key: value for key, value in STRANGE_MODEL.items() if key != "torch_dtype"}
-    assert model(config | {"dtype": "bfloat16"})[0].torch_dtype == "bfloat16"
+    assert model(config | {"dtype": "bfloat16"}).torch_dtype == "bfloat16"
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ def test_the_newer_name_of_the_number_type_is_understood():
     ids=lambda one: one["quant_method"],
 )
 def test_fp8_weights_are_recognised_however_they_are_written(quantization):
-    assert model(STRANGE_MODEL | {"quantization_config": quantization})[0].quantization == "fp8"
+    assert model(STRANGE_MODEL | {"quantization_config": quantization}).quantization == "fp8"
 
 
 @pytest.mark.parametrize(
     "quantization",
     [
-        {"quant_method": "awq", "bits": 4},
-        {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 8, "type": "int"}}}},
+        {"quant_method": "awq", "bits": 3},
+        {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 4, "type": "float"}}}},
         {"quant_method": "compressed-tensors", "config_groups": {}},
         "fp8",
     ],
@@ -68,15 +68,15 @@ def test_other_quantization_is_refused_and_never_taken_for_bf16(quantization):
 
 
 def test_a_mixture_of_experts_is_read_and_one_with_dense_layers_refused():
-    assert model(MIXTURE | {"mlp_only_layers": [], "decoder_sparse_step": 1})[0].num_local_experts == 16
+    assert model(MIXTURE | {"mlp_only_layers": [], "decoder_sparse_step": 1}).num_local_experts == 16
     with pytest.raises(UnsupportedError, match="mlp_only_layers"):
         model(MIXTURE | {"mlp_only_layers": [0, 1]})
 
 
 def test_sampling_comes_from_the_file_beside():
-    assert model(STRANGE_MODEL, sampling={"top_p": 0.9, "temperature": 0.6})[0].generation_config.truncates
-    assert not model(STRANGE_MODEL, sampling={"temperature": 0.6})[0].generation_config.truncates
-    assert model(STRANGE_MODEL)[0].generation_config is None
+    assert model(STRANGE_MODEL, sampling={"top_p": 0.9, "temperature": 0.6}).generation_config.truncates
+    assert not model(STRANGE_MODEL, sampling={"temperature": 0.6}).generation_config.truncates
+    assert model(STRANGE_MODEL).generation_config is None
 
 
 def test_a_file_in_the_projects_own_form_is_read_strictly():

@@ -9,7 +9,7 @@ from roofline_lab.ground_truth.assumed_server import require_room, with_assumed_
 from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.predict.coverage import architecture_of, coverage_of
 from simulator.hardware import load_hardware
-from simulator.model import load_model
+from simulator.model_files import load_model
 from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.predict.strangers import CALIBRATION, SEEN, STRANGE_MODEL, point, poisson, section
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.predict.catalog import translated
 from simulator.model import model_from_config
+from simulator.model_files import translated
 from tests.roofline_lab.predict.strangers import STRANGE_MODEL
 
 
@@ -19,7 +19,6 @@ from tests.roofline_lab.predict.strangers import STRANGE_MODEL
     ],
 )
 def test_attention_to_a_part_of_the_context_reaches_the_reader(changes, announced):
-    found, unused = translated(STRANGE_MODEL | changes, name="m", source="m.json")
-    warnings = model_from_config(found, source="m.json").warnings
-    assert any("sliding_window 4096 is not modelled" in warning for warning in warnings) is announced
-    assert unused == ()
+    model = model_from_config(translated(STRANGE_MODEL | changes, name="m", source="m.json"), source="m.json")
+    assert any("sliding_window 4096 is not modelled" in warning for warning in model.warnings) is announced
+    assert model.left_out == ()

@@ -16,7 +16,7 @@ from roofline_lab.report.calibration_tables import (
     start_table,
 )
 from roofline_lab.scoring.table import means
-from simulator.model import load_model
+from simulator.model_files import load_model
 from simulator.steptime.physics import DENSE_KERNELS, kernels_per_layer
 from tests.paths import ROOT
 

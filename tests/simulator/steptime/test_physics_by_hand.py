@@ -13,7 +13,7 @@ from math import comb
 import pytest
 
 from simulator.hardware import load_hardware
-from simulator.model import load_model
+from simulator.model_files import load_model
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
 from simulator.steptime.options import CalibratedPhysicsOptions

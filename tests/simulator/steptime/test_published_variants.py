@@ -10,7 +10,7 @@ import pytest
 from simulator.hardware import Hardware
 from simulator.kernels.measured import MeasuredKernels
 from simulator.kernels.tables import load_tables
-from simulator.model import load_model
+from simulator.model_files import load_model
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
 from simulator.steptime.options import parse_options

@@ -7,7 +7,7 @@ import pytest
 from simulator.errors import ConfigError
 from simulator.hardware import load_hardware
 from simulator.kernels.analytic import load_analytic
-from simulator.model import load_model
+from simulator.model_files import load_model
 from simulator.steptime.batch import Batch
 from tests.paths import ROOT
 from tests.simulator.steptime.support import H100, LINKED, BentKernels, model, step_time

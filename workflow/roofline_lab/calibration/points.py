@@ -23,7 +23,8 @@ from simulator.engine.options import EngineOptions
 from simulator.engine.records import RequestResult
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware, load_hardware
-from simulator.model import Model, load_model
+from simulator.model import Model
+from simulator.model_files import load_model
 from simulator.request_times import RequestTimes, completed
 from simulator.steptime.build import build_step_time
 from simulator.workload.prefixes import PromptPool

@@ -14,32 +14,22 @@ from simulator.hardware import Hardware, load_hardware
 from simulator.kernels.analytic import AnalyticKernels, load_analytic
 from simulator.kernels.base import Kernels
 from simulator.kernels.tables import KernelTables, load_tables
-from simulator.model import Model, load_model
+from simulator.model import Model
+from simulator.model_files import load_model
 from simulator.steptime.kernel_choice import choose_kernels
 from simulator.steptime.options import StepTimeOptions
 
 MODELS = "models"
 HARDWARE = "hardware"
-CONFIG_FILE = "config.json"
 EMBEDDED_KERNELS = Path("configs/kernels/h100/analytic.yaml")
 
 
-def models_in(folders: Sequence[Path]) -> Mapping[str, Path]:
-    """Return the file of every model."""
-    return _named(folders, ("*.json", f"*/{CONFIG_FILE}"))
-
-
 def hardware_in(folders: Sequence[Path]) -> Mapping[str, Path]:
-    """Return the file of every GPU."""
-    return _named(folders, ("*.yaml",))
-
-
-def _named(folders: Sequence[Path], patterns: Sequence[str]) -> Mapping[str, Path]:
+    """Return the file of every GPU; of several folders the first one that has a name wins."""
     found: dict[str, Path] = {}
     for folder in folders:
-        for pattern in patterns:
-            for path in sorted(folder.glob(pattern)):
-                found.setdefault(path.parent.name if path.name == CONFIG_FILE else path.stem, path)
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
     return found
 
 

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from roofline_lab.ground_truth.catalog import HARDWARE, MODELS, hardware_in, models_in
+from roofline_lab.ground_truth.catalog import HARDWARE, MODELS, hardware_in
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.server import Server
 from roofline_lab.importers.common import UNSTATED, Measurement
 from roofline_lab.importers.run_metadata import read_mapping
 from simulator.errors import ConfigError
+from simulator.model_files import models_in
 from simulator.validation import parse, read_json, suggest
 
 DEFAULT_HARDWARE = "h100-sxm"

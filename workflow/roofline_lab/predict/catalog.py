@@ -5,28 +5,22 @@ experiments, then in the project; the first one found is used and remembered. A 
 to raises a `ConfigError` that says which file to add.
 
 A model is our format (`configs/models/<id>.json`), a Hugging Face `config.json` under the model's
-name, or a folder `<id>/` with `config.json` and, if there is one, `generation_config.json`. In a `config.json` as
-downloaded, `translated` adds the id and the sampling defaults it lacks; keys that nobody knows are left out and named,
-so that a page can say so and one harmless key does not cost an experiment. In the project's own form (it has a
-`source`) an unknown key is a mistake.
+name, or a folder `<id>/` as downloaded; see `simulator.model_files`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from roofline_lab.ground_truth.catalog import CONFIG_FILE, HARDWARE, MODELS, hardware_in, models_in
+from roofline_lab.ground_truth.catalog import HARDWARE, MODELS, hardware_in
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
 from simulator.errors import ConfigError
 from simulator.gpu_names import gpu_named
 from simulator.hardware import Hardware, load_hardware
-from simulator.huggingface import TRANSLATED_KEYS, shape_of
-from simulator.model import Model, model_from_config
-from simulator.validation import read_json, suggest
-
-GENERATION_FILE = "generation_config.json"
+from simulator.model import Model
+from simulator.model_files import load_model, models_in, parts_of
+from simulator.validation import suggest
 
 
 class Catalogue:
@@ -41,7 +35,7 @@ class Catalogue:
     def __init__(self, models: Sequence[Path], hardware: Sequence[Path]) -> None:
         self.model_files = models_in(models)
         self.hardware_files = hardware_in(hardware)
-        self._models: dict[str, tuple[Model, tuple[str, ...]]] = {}
+        self._models: dict[str, Model] = {}
         self._hardware: dict[str, Hardware] = {}
 
     def model(self, name: str) -> Model:
@@ -60,13 +54,12 @@ class Catalogue:
                     f"model: unknown model '{name}'; put its Hugging Face config.json into {MODELS}/{name}.json beside "
                     f"the experiments, or name its folder with --models ({suggest(name, self.model_files)})"
                 )
-            self._models[name] = _model(name, self.model_files[name])
-        return self._models[name][0]
-
-    def unused_keys(self, name: str) -> tuple[str, ...]:
-        """Return what a described model's file says that no formula uses."""
-        self.model(name)
-        return self._models[name][1]
+            path = self.model_files[name]
+            model = load_model(path, name, shown=path.name)
+            if model.id != name:
+                raise ConfigError(f"{path.name}: id: must be the file's name '{name}' (got '{model.id}')")
+            self._models[name] = model
+        return self._models[name]
 
     def hardware_id(self, name: str) -> str:
         """Return the id of the GPU that a name means.
@@ -100,7 +93,7 @@ class Catalogue:
 
     def files_of(self, models: Sequence[str], hardware: Sequence[str]) -> tuple[Path, ...]:
         """Return the files behind some names, those there are."""
-        found = [self.model_files[name] for name in models if name in self.model_files]
+        found = [file for name in models if name in self.model_files for file in parts_of(self.model_files[name])]
         return tuple(found + [self.hardware_files[name] for name in hardware if name in self.hardware_files])
 
 
@@ -141,57 +134,3 @@ def _beside(path: Path) -> list[Path]:
 
 def _shelves(folders: Sequence[Path], kind: str) -> list[Path]:
     return [shelf for folder in folders for shelf in (folder / kind, folder / "configs" / kind)]
-
-
-def _model(name: str, path: Path) -> tuple[Model, tuple[str, ...]]:
-    """Read a model; returns it and the keys of its file that no formula uses."""
-    config = read_json(path)
-    if not isinstance(config, Mapping):
-        raise ConfigError(f"{path.name}: must be a mapping, as Hugging Face's config.json is")
-    sampling = _sampling(path.parent / GENERATION_FILE) if path.name == CONFIG_FILE else None
-    filled, unused = translated(config, name=name, source=path.name, sampling=sampling)
-    if filled["id"] != name:
-        raise ConfigError(f"{path.name}: id: must be the file's name '{name}' (got '{filled['id']}')")
-    return model_from_config(filled, source=path.name), unused
-
-
-def _sampling(path: Path) -> Mapping[str, Any] | None:
-    content = read_json(path) if path.is_file() else None
-    return content if isinstance(content, Mapping) else None
-
-
-# --- a config.json as downloaded --------------------------------------------------------------------
-
-
-# What of a `generation_config.json` decides how tokens are sampled.
-SAMPLING_KEYS = ("top_p", "top_k")
-# Keys that change what a step costs; one that is still there has a form nobody knows and is never left out.
-DECISIVE = TRANSLATED_KEYS | {"quantization_config"}
-
-
-def translated(
-    config: Mapping[str, Any], *, name: str, source: str, sampling: Mapping[str, Any] | None = None
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return a configuration the simulator reads, and the names of keys that were left out.
-
-    Parameters
-    ----------
-    name, source
-        Id and source of the model, where the file has none.
-    sampling
-        Content of the model's `generation_config.json`, if there is one.
-
-    Raises
-    ------
-    UnsupportedError
-        If the architecture or its quantization is not one the formulas describe.
-    """
-    if "source" in config:
-        return {"id": name, **config}, ()
-    shape = shape_of(config, source)
-    unknown = shape.keys() - Model.model_fields.keys() - DECISIVE
-    kept = {key: value for key, value in shape.items() if key not in unknown} | {"id": name, "source": source}
-    if sampling is not None:
-        stated = {key: sampling[key] for key in SAMPLING_KEYS if sampling.get(key) is not None}
-        kept.setdefault("generation_config", {**stated, "source": f"generation_config.json beside {source}"})
-    return kept, tuple(sorted(unknown))

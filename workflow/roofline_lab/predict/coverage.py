@@ -14,12 +14,14 @@ from roofline_lab.calibration.record import Calibration
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
 from roofline_lab.ground_truth.server import vllm_version
 from simulator.errors import ConfigError, RooflineLabError
-from simulator.model import Model, load_model
+from simulator.model import Model
+from simulator.model_files import load_model
 
 Shape = tuple[int, ...]
 Version = tuple[int, int]
 DENSE, MIXTURE = "dense", "mixture of experts"
-FP8 = "FP8"
+# How the weights are stored, in words.
+PRECISIONS = {"fp8": "FP8", "int8": "INT8", "w8a16": "8-bit weights", "int4": "4-bit weights"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def shape_of(model: Model) -> Shape:
 def architecture_of(model: Model) -> str:
     """Return kind and precision of a model's layers, in words."""
     kind = MIXTURE if model.num_local_experts else DENSE
-    return f"{kind}, {FP8}" if model.quantization == "fp8" else kind
+    return f"{kind}, {PRECISIONS[model.quantization]}" if model.quantization else kind
 
 
 def version_text(version: Version) -> str:

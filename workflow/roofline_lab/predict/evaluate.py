@@ -226,9 +226,8 @@ def _task(
     experiment = experiment.model_copy(update={"hardware": catalogue.hardware_id(experiment.hardware)})
     filled, assumed = with_assumed_server(experiment, model, hardware, software)
     notes = tuple(Note(Flag.SERVER, text) for text in assumed)
-    unused = catalogue.unused_keys(experiment.model)
-    if unused:
-        notes += (Note(Flag.MODEL, f"{model.id}: keys of its file that nothing uses: {', '.join(unused)}"),)
+    if model.left_out:
+        notes += (Note(Flag.MODEL, model.left_out_warning),)
     return Task(filled, model, hardware, tuple(predictors), arrivals, notes)
 
 

@@ -1,0 +1,201 @@
+"""How a checkpoint's weights are stored, from what its files say about quantization.
+
+Contract: `quantization_of` turns a `quantization_config` (or the same from `hf_quant_config.json`) into the keys of a
+`Model` that say so, or raises `UnsupportedError` naming what is not modelled. Read are the formats of vLLM's
+loaders: fp8 and fbgemm_fp8, compressed-tensors, modelopt, awq and gptq. 4-bit floats (NVFP4, MXFP4), mixed formats
+and 4-bit weights with 8-bit activations are refused; a format that is to be modelled gets a row in `WEIGHT_BYTES`
+and its words in `_kind`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from simulator.errors import UnsupportedError
+
+Quantization = Literal["fp8", "int8", "w8a16", "int4"]
+# Bytes of one weight. Four bits carry a 16-bit scale per group of 128 weights, the default group of AWQ, GPTQ and
+# compressed-tensors W4A16; scales of the 8-bit formats (one per tensor, channel or 128 x 128 block) are below 0.1 %.
+WEIGHT_BYTES: Mapping[Quantization, float] = {"fp8": 1, "int8": 1, "w8a16": 1, "int4": 0.5 + 2 / 128}
+# Formats whose activations are converted too, so that matrices are multiplied on the 8-bit units.
+EIGHT_BIT_UNITS = frozenset({"fp8", "int8"})
+
+FP8_METHODS = frozenset({"fp8", "fbgemm_fp8"})
+# Integer weights, activations in 16 bits, by their bits.
+WEIGHT_ONLY_METHODS = frozenset({"awq", "gptq", "awq_marlin", "gptq_marlin", "auto-round", "auto_round"})
+WEIGHT_ONLY: Mapping[object, Quantization] = {4: "int4", 8: "w8a16"}
+# modelopt's words for its algorithms.
+ALGORITHMS: Mapping[object, Quantization] = {
+    "FP8": "fp8",
+    "FP8_PB_WO": "fp8",
+    "FP8_PB_REAL_QUANT": "fp8",
+    "FP8_PER_CHANNEL_PER_TOKEN": "fp8",
+    "INT8_SQ": "int8",
+    "W8A8_SQ_PER_CHANNEL": "int8",
+    "W8A16": "w8a16",
+    "W4A16": "int4",
+    "W4A16_AWQ": "int4",
+    "INT4_AWQ": "int4",
+}
+# compressed-tensors: (bits and type of weights, bits and type of activations; None: not converted).
+GROUPS: Mapping[tuple[object, object, object, object], Quantization] = {
+    (8, "float", 8, "float"): "fp8",
+    (8, "float", None, None): "w8a16",
+    (8, "int", 8, "int"): "int8",
+    (8, "int", None, None): "w8a16",
+    (4, "int", None, None): "int4",
+}
+# Keys under which the formats list modules that stay in 16 bits.
+KEPT_KEYS = ("ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules")
+# How the layers' modules are called, by part of a layer; `{}` is the layer.
+ATTENTION = ("model.layers.{}.self_attn.q_proj", "model.layers.{}.self_attn.o_proj")
+FEED_FORWARD = (
+    "model.layers.{}.mlp.down_proj",
+    "model.layers.{}.mlp.experts.0.down_proj",
+    "model.layers.{}.feed_forward.experts.down_proj",
+    "model.layers.{}.block_sparse_moe.experts.0.w2",
+)
+ALLOWED = (
+    "weights of 8-bit floats or integers, or of 4-bit integers with 16-bit activations (fp8, fbgemm_fp8, "
+    "compressed-tensors, modelopt, awq, gptq)"
+)
+# What turns a regular expression of compressed-tensors into a pattern with stars, and what it may not hold then.
+_STARS = ((re.compile(r"\\d\+|\[0-9\]\+|\.\*|\.\+"), "*"), (re.compile(r"\\\."), "."), (re.compile(r"^\^|\$$"), ""))
+_NOT_STARS = re.compile(r"[\[\](){}|+?\\^$]")
+
+
+def quantization_of(stated: Mapping[str, Any], layers: object, source: str) -> dict[str, object]:
+    """Return the keys of a `Model` that a checkpoint's quantization decides.
+
+    Parameters
+    ----------
+    stated
+        `quantization_config`, or `quantization` of an `hf_quant_config.json`.
+    layers
+        How many layers the model has; anything but a whole number is reported elsewhere.
+    source
+        What messages call the place it stands in.
+
+    Raises
+    ------
+    UnsupportedError
+        If the format is none that is modelled.
+    """
+    kind = _kind(stated)
+    if kind is None:
+        raise UnsupportedError(f"{source}: {_described(stated)} is not modelled; allowed: {ALLOWED}")
+    found: dict[str, object] = {"quantization": kind}
+    if _eight_bit_cache(stated):
+        found["kv_cache_dtype"] = "fp8"
+    if isinstance(layers, int):
+        kept = _Kept(_listed(stated), source)
+        for key, modules in (("attention", ATTENTION), ("feed_forward", FEED_FORWARD)):
+            count = sum(kept.holds(modules, layer) for layer in range(min(layers, MOST_LAYERS)))
+            found |= {f"unquantized_{key}_layers": count} if count else {}
+    return found
+
+
+# More layers than any model has, so that a wrong number costs no time before it is refused.
+MOST_LAYERS = 1000
+
+
+def _kind(stated: Mapping[str, Any]) -> Quantization | None:
+    """Return the format under the project's name, or None if it is none that is modelled."""
+    method, groups = stated.get("quant_method"), stated.get("config_groups")
+    if isinstance(method, str) and method in FP8_METHODS:
+        return "fp8"
+    if isinstance(method, str) and method in WEIGHT_ONLY_METHODS:
+        bits = stated.get("bits", stated.get("w_bit"))
+        return WEIGHT_ONLY.get(bits) if isinstance(bits, int) else None
+    algorithm = stated.get("quant_algo")
+    if method in (None, "modelopt") and isinstance(algorithm, str):
+        return ALGORITHMS.get(algorithm)
+    if method not in (None, "modelopt", "compressed-tensors") or not isinstance(groups, Mapping):
+        return None
+    kinds = {_group(group) for group in groups.values()}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _group(group: object) -> Quantization | None:
+    if not isinstance(group, Mapping) or not isinstance(group.get("weights"), Mapping):
+        return None
+    weights, activations = group["weights"], group.get("input_activations")
+    # Where nothing is said of activations they are taken to have the weights' floats, as most such checkpoints do.
+    unsaid = weights if "input_activations" not in group and weights.get("type") == "float" else {}
+    inputs = activations if isinstance(activations, Mapping) else unsaid
+    words = (weights.get("num_bits"), weights.get("type"), inputs.get("num_bits"), inputs.get("type"))
+    return GROUPS.get(words) if all(isinstance(word, int | str | None) for word in words) else None
+
+
+def _described(stated: Mapping[str, Any]) -> str:
+    """Say what format it is, in its own words."""
+    method = f"method '{stated.get('quant_method') or 'modelopt'}'" if stated else "method 'None'"
+    algorithm = stated.get("quant_algo")
+    return f"{method} ({algorithm})" if isinstance(algorithm, str) else method
+
+
+def _eight_bit_cache(stated: Mapping[str, Any]) -> bool:
+    """Whether the checkpoint brings scales for an 8-bit KV cache, which vLLM then uses unless told otherwise."""
+    scheme = stated.get("kv_cache_scheme")
+    eight_bits = isinstance(scheme, Mapping) and (scheme.get("num_bits"), scheme.get("type")) == (8, "float")
+    return eight_bits or "FP8" in (scheme, stated.get("kv_cache_quant_algo"))
+
+
+def _listed(stated: Mapping[str, Any]) -> Iterator[str]:
+    for key in KEPT_KEYS:
+        modules = stated.get(key)
+        yield from (name for name in modules if isinstance(name, str)) if isinstance(modules, list) else ()
+
+
+class _Kept:
+    """Modules that stay in 16 bits: whole names, beginnings of names, and patterns.
+
+    Raises
+    ------
+    UnsupportedError
+        If a pattern for the layers' modules is of a form that cannot be read, or splits the attention of a layer.
+    """
+
+    def __init__(self, modules: Iterator[str], source: str) -> None:
+        self.source = source
+        self.names: set[str] = set()
+        self.patterns: list[str] = []
+        for module in modules:
+            inner = module.replace("language_model.model.", "model.").replace("model.language_model.", "model.")
+            self._add(inner.replace("qkv_proj", "q_proj"))
+
+    def _add(self, module: str) -> None:
+        pattern = module.removeprefix("re:")
+        if module.startswith("re:"):
+            for expression, replacement in _STARS:
+                pattern = expression.sub(replacement, pattern)
+            if _NOT_STARS.search(pattern) and re.search("attn|mlp|proj|expert|layers", pattern):
+                raise UnsupportedError(
+                    f"{self.source}: '{module}' says which modules stay in 16 bits in a form that is not read; write "
+                    "it with names and .* alone"
+                )
+        if "*" in pattern:
+            self.patterns.append(pattern)
+        elif pattern.startswith("model."):
+            self.names.add(pattern)
+        else:
+            self.patterns.append(f"*.{pattern}")
+
+    def holds(self, modules: Sequence[str], layer: int) -> bool:
+        """Say whether a part of a layer stays in 16 bits; `modules` are names it may have."""
+        found = [self._covers(module.format(layer)) for module in modules]
+        if modules is ATTENTION and len(set(found)) > 1:
+            raise UnsupportedError(
+                f"{self.source}: keeps a part of the attention of layer {layer} in 16 bits, which is not modelled; "
+                "allowed: all of it or none"
+            )
+        return any(found)
+
+    def _covers(self, module: str) -> bool:
+        parts = module.split(".")
+        if any(".".join(parts[:length]) in self.names for length in range(2, len(parts) + 1)):
+            return True
+        return any(fnmatchcase(module, pattern) or fnmatchcase(module, f"{pattern}.*") for pattern in self.patterns)
