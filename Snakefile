@@ -10,15 +10,21 @@ Everything is loaded and validated here, before any job runs; the rules below on
 made from which.
 """
 
+import os
 import sys
 from pathlib import Path
 
 # A clone works without installing the package.
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
+from roofline_lab.jobs.at_work import end_when_interrupted, take_turn
 from roofline_lab.jobs.freshness import NOTHING_TO_DO, Freshness
 
+END = end_when_interrupted(os._exit)
 FRESHNESS = Freshness(sys.argv)
+if workflow.is_main_process and not FRESHNESS.nothing_to_do():
+    if take_turn(sys.argv, lambda line: print(line, file=sys.stderr)):
+        FRESHNESS = Freshness(sys.argv)  # what the other run made counts
 if FRESHNESS.nothing_to_do():
     print(NOTHING_TO_DO, file=sys.stderr)
     raise SystemExit(0)
@@ -37,9 +43,12 @@ from roofline_lab.jobs.workers import Workers
 scheduling.hush_scheduler()
 scheduling.stop_idle_rounds()
 scheduling.choose_among_few()
+scheduling.end_at_once(END)
 try:
     PROJECT = jobs.open_project(Path(workflow.basedir), config.get("kernels"))
     jobs.refuse_misspelt_targets(PROJECT, sys.argv[1:])
+    if workflow.is_main_process:
+        jobs.discard_changed(PROJECT)
 except RooflineLabError as error:
     raise jobs.user_error(error) from None
 WORKERS = Workers(PROJECT)
@@ -72,7 +81,7 @@ include: "workflow/rules/check.smk"
 rule all:
     default_target: True
     input:
-        paths.regenerated(PROJECT, paths.names(PROJECT)),
+        paths.regenerated_pages(PROJECT),
         paths.all_reports(PROJECT),
     message:
         "All findings are up to date in reports/."

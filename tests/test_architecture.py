@@ -34,6 +34,7 @@ LADDER = (
     ("simulator.__main__",),
     ("roofline_lab",),
     ("roofline_lab.config", "roofline_lab.files", "roofline_lab.formatting", "roofline_lab.vocabulary"),
+    ("roofline_lab.made",),
     ("roofline_lab.rendering",),
     ("roofline_lab.ground_truth",),
     ("roofline_lab.importers", "roofline_lab.scoring"),

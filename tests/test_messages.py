@@ -98,6 +98,12 @@ GONE: dict[str, tuple[str, ...]] = {
         "{}: not one JSON object: {}",
         "{}: not valid YAML: a value is not of the kind its form promises ({})",
     ),
+    "a result that is not as it was made is made again; where that is noticed late, the next run does so": (
+        "{}: cannot be read ({}); delete it and run snakemake again",
+        "{}: is no verdict ({}); delete it and run snakemake again",
+        "{}: {}; delete it and run snakemake again",
+    ),
+    "told with the name of the file": ("does not hold the load points of its runs and configuration",),
     "the same words in two parts": (
         "{}{}: has a verdict but no {}; restore the file or regenerate the report (or remove the whole folder, if the "
         "report is meant to go)",

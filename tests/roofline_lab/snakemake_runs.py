@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from roofline_lab.made import write_made
 from tests.roofline_lab.builders import HYPOTHESIS, ROOT, SOURCES, copy_project, edit_yaml
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
@@ -72,6 +73,19 @@ def snakemake(project, *arguments, hash_seed="0"):
     )
 
 
+def start_run(project, *arguments):
+    """Start Snakemake in a process group of its own and return it as it runs."""
+    return subprocess.Popen(
+        [SNAKEMAKE, *arguments],
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def succeed(project, *arguments, **keys):
     """Run Snakemake and insist on success."""
     done = snakemake(project, *arguments, **keys)
@@ -98,10 +112,11 @@ def states(folder):
 
 
 def mark_rows(project):
-    """Mark every row of every result file; only a row that is made again loses its mark."""
+    """Mark every row of every result file as if it had been made so; only a row that is made again loses its mark."""
     for path in (project / ROWS).rglob("*.jsonl"):
         rows = [json.loads(line) | {"marked": True} for line in path.read_text(encoding="utf-8").splitlines()]
-        path.write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows), encoding="utf-8")
+        text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+        write_made(path.relative_to(project), text, project)
 
 
 def made_again(project):

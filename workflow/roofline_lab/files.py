@@ -12,16 +12,18 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 DIGEST_CHARACTERS = 16
+# How the name of a file ends that is still being written.
+PARTIAL = ".partial"
 
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, creating folders as needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
             stream.write(text)
@@ -32,19 +34,26 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
-def write_report(folder: Path, files: Mapping[str, str], earlier: Collection[str] = ()) -> None:
+def write_report(
+    folder: Path,
+    files: Mapping[str, str],
+    earlier: Collection[str] = (),
+    write: Callable[[Path, str], None] = write_text,
+) -> None:
     """Write the files of a report, name to text; the page, which is the last one, appears only when the rest is there.
 
     Parameters
     ----------
     earlier
         Names of files that an earlier report left in the folder; those that are not written again go.
+    write
+        What writes one file.
     """
     page = list(files)[-1]
     for name in {page, *earlier} - (files.keys() - {page}):
         (folder / name).unlink(missing_ok=True)
     for name, text in files.items():
-        write_text(folder / name, text)
+        write(folder / name, text)
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.hypotheses.sweep import Split
+from roofline_lab.made import is_as_made, read_made
 from roofline_lab.project import Run
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import Metric, RowStatus
@@ -41,8 +42,8 @@ def read_rows(files: Iterable[tuple[Path, Sequence[Run]]]) -> list[Row]:
     Raises
     ------
     ConfigError
-        If a file is damaged, of other runs or configurations, or lacks a load point. A missing line would silently
-        change every mean.
+        If a file is not as it was made, of other runs or configurations, or lacks a load point. A missing line would
+        silently change every mean.
     """
     return [row for path, runs in files for row in _read_arm(path, runs)]
 
@@ -50,15 +51,13 @@ def read_rows(files: Iterable[tuple[Path, Sequence[Run]]]) -> list[Row]:
 def standing_rows(path: Path) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
     """Return the rows of an earlier result file by experiment, configuration and digest of code and data.
 
-    A file that is not there or is damaged has none: what it should hold is then simulated again.
+    A file that is not there or not as it was made has none: what it should hold is then simulated again.
     """
-    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            found.setdefault((row["experiment"], row["digest"], row["made_from"]), []).append(row)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
+    if not is_as_made(path):
         return {}
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in _rows(path):
+        found.setdefault((row["experiment"], row["digest"], row["made_from"]), []).append(row)
     return found
 
 
@@ -68,39 +67,32 @@ def read_lines(paths: Iterable[Path]) -> list[Row]:
     Raises
     ------
     ConfigError
-        If a file is damaged.
+        If a file is not as it was made.
     """
-    rows = []
-    for path in paths:
-        try:
-            rows += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise _damaged(path, f"cannot be read ({error})") from None
-    return rows
+    return [row for path in paths for row in _rows(path)]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of one file; what they hold needs no further test, for it is what a job wrote."""
+    return [json.loads(line) for line in read_made(path).splitlines()]
 
 
 def _read_arm(path: Path, runs: Sequence[Run]) -> list[Row]:
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        found = [_identity(row) for row in rows]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise _damaged(path, f"cannot be read ({error})") from None
+    rows = _rows(path)
     wanted = [
         (run.hypothesis, run.method.id, run.arm.name, run.experiment.id, run.digest, point.id)
         for run in runs
         for point in run.experiment.load_points
     ]
-    if found != wanted:
-        raise _damaged(path, "does not hold the load points of its runs and configuration")
+    if [_identity(row) for row in rows] != wanted:
+        raise ConfigError(
+            f"{path}: does not hold the load points of its runs and configuration; delete it and run snakemake again"
+        )
     return rows
 
 
 def _identity(row: Row) -> tuple[str, ...]:
     return tuple(row[key] for key in ("hypothesis", "method", "arm", "experiment", "digest", "load_point"))
-
-
-def _damaged(path: Path, what: str) -> ConfigError:
-    return ConfigError(f"{path}: {what}; delete it and run snakemake again")
 
 
 def overloaded_points(rows: Iterable[Row]) -> dict[Place, tuple[str, ...]]:

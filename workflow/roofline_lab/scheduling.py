@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from itertools import islice
+from types import FrameType
 from typing import Any
 
 from snakemake.logging import logger
@@ -54,6 +55,11 @@ def stop_idle_rounds() -> None:
             original(scheduler, delay)
 
     setattr(JobScheduler, REEVALUATE, look_again)
+
+
+def end_at_once(end: Callable[[int, FrameType | None], None]) -> None:
+    """Let SIGTERM end a run at once, as SIGINT does: the scheduler would finish what is running, and exit with 0."""
+    JobScheduler.exit_gracefully = lambda scheduler, number, frame=None: end(number, frame)
 
 
 def choose_among_few() -> None:

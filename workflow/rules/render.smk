@@ -1,10 +1,12 @@
-# Scores and the author's texts become a page, in results/.
+# Rows, scores and the author's texts become a page, in results/. Every file that is read is an input.
 
 
 rule render:
     input:
+        rows=lambda wildcards: paths.row_paths(PROJECT, wildcards.hypothesis),
+        swept=lambda wildcards: paths.sweep_paths(PROJECT, wildcards.hypothesis),
         scores=rules.score.output,
-        author=lambda wildcards: paths.author_files(PROJECT, wildcards.hypothesis),
+        author=f"{ROWS}/{{hypothesis}}/{paths.WRITTEN}",
         code=paths.CODE["render"],
     output:
         f"{ROWS}/{{hypothesis}}/report/FINDINGS.md",
@@ -14,7 +16,7 @@ rule render:
 
 rule render_errata:
     input:
-        data=paths.errata_inputs(PROJECT),
+        data=paths.ERRATA_DATA,
         code=paths.CODE["errata"],
     output:
         "results/project/errata.md",
@@ -25,6 +27,7 @@ rule render_errata:
 rule render_index:
     input:
         verdicts=[paths.verdict_path(PROJECT, hypothesis) for hypothesis in PROJECT.names],
+        specs=paths.SPECS,
         code=paths.CODE["index"],
     output:
         "results/project/README.md",

@@ -5,11 +5,9 @@ rule score:
     input:
         rows=lambda wildcards: paths.row_paths(PROJECT, wildcards.hypothesis),
         swept=lambda wildcards: paths.sweep_paths(PROJECT, wildcards.hypothesis),
-        judged_by=lambda wildcards: paths.judging_files(PROJECT, wildcards.hypothesis),
+        judged_by=f"{ROWS}/{{hypothesis}}/{paths.JUDGED_BY}",
         code=paths.CODE["score"],
     output:
-        f"{ROWS}/{{hypothesis}}/rows.csv",
-        f"{ROWS}/{{hypothesis}}/numbers.csv",
-        f"{ROWS}/{{hypothesis}}/verdict.json",
+        [f"{ROWS}/{{hypothesis}}/{name}" for name in paths.SCORES],
     run:
         jobs.score(WORKERS, wildcards.hypothesis)

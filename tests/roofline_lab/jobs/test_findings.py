@@ -6,10 +6,13 @@ reports of the whole project come out again is what `make check` finds out.
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import shutil
 import signal
-import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,17 +21,16 @@ from tests.roofline_lab.snakemake_runs import (
     EXPERIMENTS,
     PAGE,
     ROWS,
-    SNAKEMAKE,
     SWEEP,
     clone,
     contents,
-    environment,
     made_again,
     mark_rows,
     remade,
     small_project,
     snakemake,
     snapshot,
+    start_run,
     states,
     succeed,
 )
@@ -285,27 +287,35 @@ def test_a_text_that_asks_for_a_missing_number_keeps_the_old_report(project):
 # --- a killed run -----------------------------------------------------------------------------------
 
 
-def test_a_killed_run_leaves_no_half_report_and_resumes_to_the_same_bytes(pristine, built, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_ended_says_so_leaves_no_half_report_and_resumes_to_the_same_bytes(
+    pristine, built, tmp_path, number
+):
+    """Ended by the terminal, a signal reaches the whole group; SIGTERM reaches the run alone."""
     project = clone(pristine, tmp_path / "project")
-    process = subprocess.Popen(
-        [SNAKEMAKE, HYPOTHESIS, "--cores", "1"],
-        cwd=project,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = start_run(project, HYPOTHESIS, "--cores", "2")
     try:
         _wait_for(lambda: len(list((project / ROWS).rglob("*.jsonl"))) >= len(ALL_ROWS) // 2, process)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert process.returncode == -signal.SIGKILL
+        (os.kill if number is signal.SIGTERM else os.killpg)(process.pid, number)
+        process.communicate()
+    assert process.returncode == (-number if number is signal.SIGKILL else 128 + number)
     page = project / PAGE
     assert not page.exists() or page.read_bytes() == (built / PAGE).read_bytes()
     succeed(project)
-    assert contents(project / "reports") == contents(built / "reports")
-    assert contents(project / ROWS) == contents(built / ROWS)
+    for folder in ("reports", "results"):
+        assert contents(project / folder) == contents(built / folder)
+
+
+def test_a_run_beside_a_check_waits_for_it_and_both_are_right(project, built):
+    """Regression: one of two runs failed because of what the other was making."""
+    shutil.rmtree(project / RESULT)
+    runs = [start_run(project, *words) for words in (("check",), (HYPOTHESIS, "--forceall"))]
+    told = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told
+    assert sum("another run is at work in this folder" in text for text in told) == 1
+    for folder in ("reports", "results"):
+        assert contents(project / folder) == contents(built / folder)
 
 
 def _wait_for(condition, process, patience_s=60.0):
@@ -329,14 +339,121 @@ def test_a_report_whose_page_failed_is_not_up_to_date_the_next_time(project):
         assert "as_publihsed" in done.stdout
 
 
-def test_an_emptied_run_file_is_refused_instead_of_shrinking_the_sample(project):
-    """A run without a line would silently change every mean."""
-    damaged = project / ROWS / "corrected" / "treatment.jsonl"
-    damaged.write_text("", encoding="utf-8")
-    done = snakemake(project)
+# --- what is not as it was made ---------------------------------------------------------------------
+
+
+def _with(key, value):
+    """Return an edit of the first row that leaves it a row of the same configuration, code and data."""
+
+    def edit(path):
+        first, *others = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        row = json.loads(first)
+        assert key in row["metrics"]["tpot_mean"]
+        row["metrics"]["tpot_mean"][key] = value
+        path.write_text("".join([json.dumps(row, sort_keys=True) + "\n", *others]), encoding="utf-8")
+
+    return edit
+
+
+def _says(old, new):
+    """Return an edit that puts one word for another."""
+
+    def edit(path):
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    return edit
+
+
+def _without_a_line(path):
+    path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]), encoding="utf-8")
+
+
+RESULT = f"results/{HYPOTHESIS}"
+BASELINE, TREATMENT = "baseline.jsonl", "treatment.jsonl"
+# What a person or a failing disk does to some files of results, which are the better for it made again.
+EDITS = {
+    "rows of arms": {
+        f"{ROWS}/corrected/{TREATMENT}": _with("predicted", 1.0),
+        f"{ROWS}/corrected/{BASELINE}": _with("measured", 1.0),
+        f"{ROWS}/as_published/{TREATMENT}": _with("predicted", [1.0]),
+        f"{ROWS}/as_published/{BASELINE}": _with("measured", math.nan),
+        f"{ROWS}/multi_rate/{TREATMENT}": _without_a_line,
+        f"{ROWS}/multi_rate/{BASELINE}": Path.unlink,
+    },
+    "files of rows": {
+        f"{ROWS}/corrected/{TREATMENT}": lambda path: path.write_bytes(b"\xef\xbb\xbf\xb1\x00"),
+        f"{ROWS}/corrected/{BASELINE}": lambda path: path.write_text("NaN\n", encoding="utf-8"),
+        f"{ROWS}/as_published/{BASELINE}": lambda path: path.write_text("", encoding="utf-8"),
+        f"{ROWS}/multi_rate": shutil.rmtree,
+        f"{RESULT}/rows.csv": _says(",ok,", ",unsupported,"),
+    },
+    "scores": {
+        f"{RESULT}/verdict.json": lambda path: path.write_text("[]", encoding="utf-8"),
+        f"{RESULT}/numbers.csv": lambda path: path.write_text("method\n" + "9" * 200_000, encoding="utf-8"),
+        f"{RESULT}/rows.csv": Path.unlink,
+    },
+    "a verdict": {f"{RESULT}/verdict.json": _says("onfirmed", "efuted")},
+    "a page": {f"{RESULT}/report/FINDINGS.md": _says("onfirmed", "efuted")},
+    "files of a page": {
+        f"{RESULT}/report/numbers.csv": _says("1", "2"),
+        f"{RESULT}/report/reproduction.md": Path.unlink,
+        f"{RESULT}/report/verdict.json": lambda path: path.with_name("more.md").write_text("more", encoding="utf-8"),
+    },
+    "records of inputs": {
+        f"{RESULT}/arms/corrected/{TREATMENT.replace('jsonl', 'json')}": lambda path: path.write_text("7"),
+        "results/inputs/score.sha256": lambda path: path.write_text("", encoding="utf-8"),
+        "results/made.sha256": lambda path: path.write_bytes(b"\xff  \n" + path.read_bytes()[:2000]),
+    },
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_what_is_not_as_it_was_made_is_made_again_and_reaches_no_page(project, built, edit):
+    for number, (name, change) in enumerate(EDITS[edit].items()):
+        change(project / name)
+        if number % 2 and (project / name).exists():
+            os.utime(project / name, (1, 1))  # as if it came from an archive
+    done = succeed(project)
+    assert "Nothing to be done" not in done.stdout
+    assert "Traceback" not in done.stdout
+    for folder in ("reports", "results"):
+        assert contents(project / folder) == contents(built / folder)
+
+
+def test_a_check_makes_an_edited_result_again_before_it_compares(project, built):
+    """An edited page beside an equally edited report would pass."""
+    for folder in (f"{RESULT}/report", f"reports/{HYPOTHESIS}"):
+        _says("Confirmed", "Refuted")(project / folder / "FINDINGS.md")
+    done = snakemake(project, "check")
     assert_user_error(done)
-    assert damaged.name in done.stdout
-    assert "delete it and run snakemake again" in done.stdout
+    assert f"reports/{HYPOTHESIS}/FINDINGS.md: line" in done.stdout
+    assert contents(project / "results" / HYPOTHESIS) == contents(built / "results" / HYPOTHESIS)
+
+
+def test_what_was_changed_is_named_with_what_becomes_of_it(project):
+    for name in sorted(ALL_ROWS):
+        (project / ROWS / name).write_text("edited", encoding="utf-8")
+    told = succeed(project, HYPOTHESIS).stdout
+    assert f"{ROWS}/as_published/{BASELINE}: is not as it was made, so it is made again" in told
+    assert "1 more files are not as they were made, so they are made again" in told
+
+
+def test_a_folder_of_ones_own_in_results_is_left_alone(project):
+    mine = project / "results" / "mine" / "report" / "notes.md"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine", encoding="utf-8")
+    succeed(project, HYPOTHESIS)
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
+def test_what_a_killed_run_was_writing_goes_before_the_next_one(project):
+    left = [project / name for name in (f"reports/{HYPOTHESIS}/.FINDINGS.md.x.partial", f"{ROWS}/.a.jsonl.y.partial")]
+    for path in left:
+        path.write_text("half", encoding="utf-8")
+    succeed(project, "check")
+    assert not any(path.exists() for path in left)
 
 
 def test_a_report_folder_without_a_hypothesis_fails_the_check(project):

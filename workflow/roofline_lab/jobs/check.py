@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs.paths import PAGES, REGENERATED_PAGES, REPORTS, RESULTS, committed_names
+from roofline_lab.made import read_made
 from roofline_lab.project import Project
 from roofline_lab.regression.check import Difference, compare_file, compare_reports
 from roofline_lab.report.replay import judge
@@ -43,7 +44,7 @@ def _report(project: Project, hypothesis: str) -> Iterator[Told]:
         f"check {hypothesis}: the committed report {'differs' if differences else 'comes out again'}",
         [Difference(f"{REPORTS}/{hypothesis}/{change.file}", change.where, change.what) for change in differences],
     )
-    verdict = json.loads((RESULTS / hypothesis / VERDICT_FILE).read_text(encoding="utf-8"))
+    verdict = json.loads(read_made(RESULTS / hypothesis / VERDICT_FILE))
     if counts := verdict["reproduction"]:
         told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         yield f"check {hypothesis}: published numbers: {told} (table: {regenerated}/reproduction.md)", []

@@ -17,6 +17,7 @@ from typing import Any
 
 from snakemake.exceptions import WorkflowError
 
+from roofline_lab import made
 from roofline_lab.errata.evaluation import evaluate_documents
 from roofline_lab.files import digest_of, write_report, write_text
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
@@ -25,9 +26,11 @@ from roofline_lab.jobs.paths import (
     PAGE,
     PAGES,
     PUBLISH_RULE,
+    REPORT,
     REPORTS,
     RESULTS,
     arm_path,
+    made_folders,
     names,
     record_inputs,
     report_names,
@@ -36,6 +39,7 @@ from roofline_lab.jobs.paths import (
     runs_by_arm,
 )
 from roofline_lab.jobs.workers import Workers
+from roofline_lab.made import read_made, write_made
 from roofline_lab.predict.arms import Simulation, row_lines, run_of, simulated
 from roofline_lab.predict.sweeps import chosen_value, stage_simulations
 from roofline_lab.predict.synthetic import price_arm
@@ -45,6 +49,8 @@ from roofline_lab.report.index import index_page
 from roofline_lab.run_files import read_lines, standing_rows
 from simulator.errors import ConfigError, RooflineLabError
 
+# Changed results that are named before a run; of more only their number is told.
+CHANGED_SHOWN = 5
 # Similarity from which a word counts as a misspelt target; options and numbers lie far below.
 MISSPELT = 0.7
 LOST_WORKER = (
@@ -73,6 +79,25 @@ def open_project(root: Path, tables_folder: str | None = None) -> Project:
     project = load_project(root, Path(tables_folder).resolve() if tables_folder else None)
     record_inputs(project)
     return project
+
+
+def discard_changed(project: Project) -> None:
+    """Remove results that are not as a run made them, so that they are made again, and say which.
+
+    A page goes with any of its files: it is complete or absent. Only while no other run goes on in this folder.
+    """
+    changed = made.discard_changed(made_folders(project))
+    for name in names(project):
+        *others, page = report_names(project, name)
+        folder = results_folder(project) / name / REPORT
+        if not all((folder / other).is_file() for other in others):
+            (folder / page).unlink(missing_ok=True)
+    made.discard_partial(REPORTS)
+    for path in changed[:CHANGED_SHOWN]:
+        _say(f"{path}: is not as it was made, so it is made again")
+    if len(changed) > CHANGED_SHOWN:
+        _say(f"{RESULTS}: {len(changed) - CHANGED_SHOWN} more files are not as they were made, so they are made again")
+    made.tidy_ledger()
 
 
 def refuse_misspelt_targets(project: Project, arguments: Iterable[str]) -> None:
@@ -138,7 +163,7 @@ def predict(workers: Workers, wildcards: Any, code: str, swept: Sequence[str], o
     project, hypothesis, method, arm = workers.project, wildcards.hypothesis, wildcards.method, wildcards.arm
     if hypothesis in project.synthetic:
         asked = workers.ask(("price", hypothesis, method, arm), price_arm, hypothesis, method, arm)
-        write_text(Path(output), asked.result())
+        write_made(Path(output), asked.result())
         return
     value = chosen_value(project, hypothesis, method, arm, read_lines(map(Path, swept)))
     matrix = runs_by_arm(project, hypothesis)[method, arm]
@@ -160,7 +185,7 @@ def score(workers: Workers, hypothesis: str) -> None:
     _say(f"{hypothesis}: {_rows_in_words(workers.project, hypothesis)}, scoring")
     files, _ = _reported(workers, hypothesis)
     for name, text in files.items():
-        write_text(results_folder(workers.project) / hypothesis / name, text)
+        write_made(results_folder(workers.project) / hypothesis / name, text)
 
 
 @_clean_errors
@@ -169,17 +194,17 @@ def render(workers: Workers, hypothesis: str) -> None:
     _, files = _reported(workers, hypothesis)
     if files is None:
         files = workers.ask(("page", hypothesis), reports.render, hypothesis).result()
-    _replace_report(results_folder(workers.project) / hypothesis / "report", files)
+    _replace_report(results_folder(workers.project) / hypothesis / REPORT, files, write_made)
 
 
 @_clean_errors
 def publish(project: Project, hypothesis: str) -> None:
     """Publish a regenerated page: copy it into reports/, FINDINGS.md last."""
-    source = RESULTS / hypothesis / "report"
-    files = {name: (source / name).read_text(encoding="utf-8") for name in report_names(project, hypothesis)}
+    source = RESULTS / hypothesis / REPORT
+    files = {name: read_made(source / name) for name in report_names(project, hypothesis)}
     # Read before anything is replaced: Snakemake deletes what a failing job has written.
     told = _conclusions(RESULTS / hypothesis / VERDICT_FILE)
-    _replace_report(REPORTS / hypothesis, files)
+    _replace_report(REPORTS / hypothesis, files, write_text)
     for line in told:
         _say(f"{hypothesis}: {line}")
     _say(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
@@ -188,19 +213,20 @@ def publish(project: Project, hypothesis: str) -> None:
 @_clean_errors
 def render_errata(workers: Workers, output: str) -> None:
     """Check every published document against its tables."""
-    write_text(Path(output), workers.ask("errata", _errata).result())
+    write_made(Path(output), workers.ask("errata", _errata).result())
 
 
 @_clean_errors
 def render_index(project: Project, verdicts: Iterable[str], output: str) -> None:
     """List every hypothesis with what it concludes."""
     read = {Path(path).parent.name: _verdict(Path(path)) for path in verdicts}
-    write_text(Path(output), index_page(project, read))
+    write_made(Path(output), index_page(project, read))
 
 
+@_clean_errors
 def publish_page(source: str, output: str) -> None:
     """Copy a page about the whole project into reports/."""
-    write_text(Path(output), Path(source).read_text(encoding="utf-8"))
+    write_text(Path(output), read_made(Path(source)))
 
 
 @_clean_errors
@@ -244,13 +270,13 @@ def _write_rows(workers: Workers, wanted: Sequence[Simulation], code: Path, outp
             key = ("simulate", run.method.id, run.digest, run.experiment.id)
             found.append(workers.ask(key, simulated, simulation).result)
     lines = [row_lines(one, rows(), made_from[one.experiment]) for one, rows in zip(wanted, found, strict=True)]
-    write_text(output, "".join(lines))
+    write_made(output, "".join(lines))
 
 
 def _made_from(project: Project, simulation: Simulation, code: Path) -> dict[str, str]:
     """Return, by experiment, the digest of the code and the data behind an arm's rows, as they were when read."""
     arm = arm_path(project, simulation.hypothesis, simulation.method, simulation.arm)
-    hashes, data = code.read_text(encoding="utf-8"), json.loads(arm.read_text(encoding="utf-8"))["data"]
+    hashes, data = read_made(code), json.loads(read_made(arm))["data"]
     return {experiment: digest_of([hashes, digest]) for experiment, digest in data.items()}
 
 
@@ -273,23 +299,17 @@ def _errata(project: Project) -> str:
 
 def _conclusions(path: Path) -> list[str]:
     """Return what each method concludes, in words."""
-    try:
-        return [f"{line['method']}: {line['status']} ({line['result']})" for line in _verdict(path)["methods"]]
-    except (KeyError, TypeError) as error:
-        raise ConfigError(f"{path}: is no verdict ({error!r}); delete it and run snakemake again") from None
+    return [f"{line['method']}: {line['status']} ({line['result']})" for line in _verdict(path)["methods"]]
 
 
 def _verdict(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); delete it and run snakemake again") from None
+    return json.loads(read_made(path))
 
 
-def _replace_report(folder: Path, files: dict[str, str]) -> None:
+def _replace_report(folder: Path, files: dict[str, str], write: Callable[[Path, str], None]) -> None:
     """Make a folder hold exactly the files of a report."""
     earlier = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    write_report(folder, files, earlier)
+    write_report(folder, files, earlier, write)
 
 
 def _say(line: str) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roofline_lab.files import write_text
+from roofline_lab.made import LEDGER, tidy_ledger
 
 KEPT_IN = "results/up_to_date.json"
 ALL, CHECK = "all", "check"
@@ -34,6 +35,8 @@ INPUTS = (
     "simulator",
     "workflow",
 )
+# What says of files how they were; never part of what is compared.
+RECORDS = (KEPT_IN, LEDGER.as_posix())
 # Folders of results that no finding is made from.
 APART = ("results/calibration", "results/measured")
 CORES = re.compile(r"(--cores|-c)(=?(\d+|all))?$")
@@ -108,6 +111,7 @@ class Freshness:
         hypotheses
             All there are; a run of all findings makes each of them.
         """
+        tidy_ledger()
         if self.command is None:
             return
         known = tuple(hypotheses)
@@ -159,12 +163,12 @@ def _content(path: str) -> bytes:
 
 
 def _files(name: str) -> Iterator[str]:
-    """Yield a file, or all files of a folder in a fixed order, but for caches, what is apart, and the record itself."""
+    """Yield a file, or all files of a folder in a fixed order, but for caches, what is apart, and records of it."""
     if Path(name).is_file():
         yield name
     for folder, inner, files in os.walk(name, followlinks=True):
         inner[:] = sorted(each for each in inner if each != "__pycache__" and f"{folder}/{each}" not in APART)
-        yield from (f"{folder}/{each}" for each in sorted(files) if f"{folder}/{each}" != KEPT_IN)
+        yield from (f"{folder}/{each}" for each in sorted(files) if f"{folder}/{each}" not in RECORDS)
 
 
 def _kept() -> dict[str, dict[str, str]]:

@@ -13,18 +13,22 @@ from typing import Any
 
 from roofline_lab import provenance
 from roofline_lab.errata.documents import input_files
-from roofline_lab.files import digest_of_files, json_text, write_text
+from roofline_lab.files import digest_of_files, hash_list, json_text
 from roofline_lab.hypotheses.synthetic.resolve import arm_digests, methods_of, resolve_arms
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
+from roofline_lab.made import RESULTS, write_made_if_changed
 from roofline_lab.predict.sweeps import swept_arms
 from roofline_lab.project import Project, Run
 from roofline_lab.report.findings import report_files
 from roofline_lab.report.synthetic import row_report_files
 
-RESULTS = Path("results")
 ON_MEASURED_TABLES = RESULTS / "measured"
 REPORTS = Path("reports")
+# Folder of the regenerated page of a hypothesis, in its folder of results.
+REPORT = "report"
 PAGE = "FINDINGS.md"
+# What scoring makes, the verdict last.
+SCORES = ("rows.csv", "numbers.csv", VERDICT_FILE)
 # Pages about the whole project rather than one hypothesis, by rule: `snakemake errata`, `snakemake index`.
 PAGES: Mapping[str, str] = {"errata": "errata.md", "index": "README.md"}
 REGENERATED_PAGES = RESULTS / "project"
@@ -33,8 +37,15 @@ REGENERATED_PAGES = RESULTS / "project"
 NOT_REGENERATED = ("calibration", "replay")
 # Name of the rule that publishes one hypothesis, before its id.
 PUBLISH_RULE = "publish_"
+# Files that change when the content of others does, and that rules take as inputs in their place: modification times
+# of what a person or an archive puts there say nothing.
+INPUTS = RESULTS / "inputs"
 # Stage -> the file that changes when code or settings of the stage do.
-CODE = {stage: f"{RESULTS}/inputs/{stage}.sha256" for stage in provenance.STAGES}
+CODE = {stage: f"{INPUTS}/{stage}.sha256" for stage in provenance.STAGES}
+# What the pages about the whole project are made from beside results: all specs, and all data of the errata.
+SPECS, ERRATA_DATA = (f"{INPUTS}/{name}.sha256" for name in ("specs", "errata_data"))
+# Below the results of one hypothesis: what its scores are judged by, and all its author wrote.
+JUDGED_BY, WRITTEN = "inputs/judged_by.sha256", "inputs/written.sha256"
 
 
 def names(project: Project) -> tuple[str, ...]:
@@ -84,6 +95,12 @@ def arm_path(project: Project, hypothesis: str, method: str, arm: str) -> Path:
     return results_folder(project) / hypothesis / "arms" / method / f"{arm}.json"
 
 
+def made_folders(project: Project) -> list[Path]:
+    """Return the folders of results in which nothing but what runs make may stand."""
+    apart = [results_folder(project) / hypothesis for hypothesis in names(project)]
+    return [*apart, INPUTS, REGENERATED_PAGES, RESULTS / "calibration"]
+
+
 def sweep_paths(project: Project, hypothesis: str, method: str | None = None, stage: str | None = None) -> list[str]:
     """Return the files of rows that choose a swept value, of all methods and stages or of one; none without a sweep."""
     spec = project.hypotheses.get(hypothesis)
@@ -129,11 +146,23 @@ def record_inputs(project: Project) -> None:
     A file is only touched when its content changes, so that it can be the input that decides whether a job runs again.
     """
     for stage, text in provenance.stage_hashes(project.root, project.settings).items():
-        write_if_changed(Path(CODE[stage]), text)
+        write_made_if_changed(Path(CODE[stage]), text)
     hashes: dict[tuple[Path, ...], str] = {}
+    specs = [path for hypothesis in names(project) for path in judging_files(project, hypothesis)]
+    _record_content(project, Path(SPECS), specs)
+    _record_content(project, Path(ERRATA_DATA), errata_inputs(project))
     for hypothesis in names(project):
+        folder = results_folder(project) / hypothesis
+        _record_content(project, folder / JUDGED_BY, judging_files(project, hypothesis))
+        _record_content(project, folder / WRITTEN, author_files(project, hypothesis))
         for (method, arm), record in arm_records(project, hypothesis, hashes):
-            write_if_changed(arm_path(project, hypothesis, method, arm), json_text(record))
+            write_made_if_changed(arm_path(project, hypothesis, method, arm), json_text(record))
+
+
+def _record_content(project: Project, record: Path, names_of_files: Iterable[str]) -> None:
+    """Write the hashes of some files of the project to one that changes only when their content does."""
+    paths = {project.root / name for name in names_of_files}
+    write_made_if_changed(record, hash_list(paths, project.root))
 
 
 def arm_records(
@@ -203,23 +232,29 @@ def verdict_path(project: Project, hypothesis: str) -> str:
 
 def page_path(project: Project, hypothesis: str) -> str:
     """Return the regenerated page of one hypothesis."""
-    return f"{results_folder(project)}/{hypothesis}/report/{PAGE}"
+    return f"{results_folder(project)}/{hypothesis}/{REPORT}/{PAGE}"
 
 
 def regenerated(project: Project, hypotheses: Iterable[str]) -> list[str]:
-    """Return verdict and page of some hypotheses in results/.
+    """Return all that is made of some hypotheses in results/: rows, scores and page.
 
     Targets ask for them beside the committed files: after a failed job those are older than their inputs but still
-    there, and Snakemake would call a stale report up to date.
+    there, and Snakemake would call a stale report up to date. What no target asks for may be missing for ever.
     """
     known = tuple(hypotheses)
-    return [*(verdict_path(project, name) for name in known), *(page_path(project, name) for name in known)]
+    rows = [path for name in known for path in (*row_paths(project, name), *sweep_paths(project, name))]
+    scores = [f"{results_folder(project)}/{name}/{file}" for name in known for file in SCORES]
+    return [*rows, *scores, *(page_path(project, name) for name in known)]
 
 
 def regenerated_pages(project: Project) -> list[str]:
-    """Return the regenerated page of every hypothesis, and the pages about all of them."""
-    own = [page_path(project, hypothesis) for hypothesis in project.names]
-    return [*own, *((REGENERATED_PAGES / name).as_posix() for name in PAGES.values())]
+    """Return what is made of every hypothesis in results/, and the pages about all of them.
+
+    On measured tables there are no pages about all of them.
+    """
+    if project.tables_folder is not None:
+        return regenerated(project, names(project))
+    return [*regenerated(project, project.names), *((REGENERATED_PAGES / name).as_posix() for name in PAGES.values())]
 
 
 def report_names(project: Project, hypothesis: str) -> list[str]:
@@ -254,9 +289,3 @@ def errata_inputs(project: Project) -> list[str]:
     measured = list((root / "ground_truth").rglob("*.yaml"))
     paths = [*input_files(root), *configured, *measured]
     return sorted(path.relative_to(root).as_posix() for path in paths)
-
-
-def write_if_changed(path: Path, text: str) -> None:
-    """Write a file unless it holds just that."""
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
