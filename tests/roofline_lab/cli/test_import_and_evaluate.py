@@ -9,7 +9,7 @@ import pytest
 from roofline_lab.cli.main import main
 from roofline_lab.ground_truth.reading import Words, experiment_from
 from roofline_lab.importers import import_experiment
-from roofline_lab.importers.run_metadata import read_mapping
+from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
 from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.importers.samples import sent, vllm_result, write_vllm

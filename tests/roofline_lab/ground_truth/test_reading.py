@@ -170,7 +170,7 @@ def test_experiments_are_described_as_published(shared_dir):
     assert ours == rows
 
 
-@pytest.mark.parametrize("key", ["document", "date", "licence"])
+@pytest.mark.parametrize("key", ["document", "licence"])
 def test_a_figure_without_a_source_is_refused(project, key):
     message = damage(project, lambda content: content["source"].pop(key))
     assert message.endswith(f"source.{key}: missing; it is required")

@@ -253,7 +253,7 @@ class AsWritten:
         self.known, self.assumed = content["server"]["known"], content["server"]["assumed"]
         self.server_note = content["server"].get("note")
         self.requests, self.quality = found.experiment.recorded(), found.experiment.quality
-        self.date, self.side = content["date"], content["side"]
+        self.date, self.side = content.get("date"), content["side"]
         self.model_name = None if content["model"] == "-" else content["model"]
         self.tensor_parallel = content["tensor_parallel"] if found.tensor_parallel_stated else None
         self.workload_name = self.workload["name"]

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers import guidellm, import_experiment
+from roofline_lab.importers import import_experiment
+from roofline_lab.importers.tools import read_results
 from simulator.errors import ConfigError
 from simulator.workload.lengths import guidellm_draws
 from tests.roofline_lab.importers.samples import (
@@ -38,7 +39,7 @@ DRAWN = {
 
 
 def read(path):
-    return AsWritten(guidellm.read(path))
+    return AsWritten(read_results("guidellm", path))
 
 
 def flags(imported):
@@ -103,6 +104,8 @@ def test_the_servers_log_gives_its_settings(shared_dir):
         "max_model_len_tokens": 8192,
         "kv_blocks": 2790,
         "prefix_caching": True,
+        "kv_cache_dtype": "auto",
+        "chunked_prefill": True,
         "client_offset_ms": 10.0,
     }
     assert (found.model_name, found.tensor_parallel) == ("codellama/CodeLlama-34b-Instruct-hf", 1)

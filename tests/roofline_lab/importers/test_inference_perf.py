@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers import inference_perf
+from roofline_lab.importers.tools import read_results
 from simulator.errors import ConfigError
 from tests.roofline_lab.importers.samples import (
     AsWritten,
@@ -23,7 +23,7 @@ SAMPLE = "ground_truth/formats/inference-perf_20260217-155451-llama-2-7b-tp1-cod
 
 
 def read(path):
-    return AsWritten(inference_perf.read(path))
+    return AsWritten(read_results("inference-perf", path))
 
 
 def flags(imported):

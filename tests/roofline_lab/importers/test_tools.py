@@ -34,7 +34,7 @@ def read(path):
         tool_version=content["made_up_version"],
         source=str(path),
         document=path.name,
-        measured_on=unrecorded_day(path.absolute().parent, path),
+        measured_on=unrecorded_day(path.absolute().parent),
         model_name=content["model"],
         workload={
             "prompt": {"kind": "constant", "tokens": content["prompt"]},

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers import vllm_bench
+from roofline_lab.importers.tools import read_results
 from simulator.errors import ConfigError
 from tests.roofline_lab.importers.samples import AsWritten, guidellm_report, pooled, sent, vllm_result, write_vllm
 
 
 def read(path):
-    return AsWritten(vllm_bench.read(path))
+    return AsWritten(read_results("vllm-bench", path))
 
 
 def flags(imported):

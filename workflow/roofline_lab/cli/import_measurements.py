@@ -25,6 +25,8 @@ EPILOG = """examples:
   roofline-lab import --from-csv measured_runs.csv --year 2026 --out ground_truth
   roofline-lab import guidellm results/ --root . --out ../measurements/my-run
   roofline-lab import --from-csv runs.csv --experiment run-7 --trace run-7.csv.gz --out ground_truth/run-7
+  roofline-lab import inference-perf run/ --out ground_truth/my-run --server date=2025-11-05 \\
+    --server software="vLLM 0.11.0" --server prefix_caching=off --server serve.sh
 
 roofline-lab inspect PATH shows what the files hold without writing anything.
 docs/importing.md explains what each reader converts and what every quality flag means.
@@ -60,6 +62,13 @@ def add_import_command(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--family", help="word of ground_truth/vocabulary.yaml (default: that of the model)")
     parser.add_argument("--workload", help=f"word of ground_truth/vocabulary.yaml (default: {DEFAULT_WORKLOAD})")
     parser.add_argument("--client-offset-ms", type=float, metavar="MS", help="time between client and engine")
+    parser.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="fact about the server (prefix_caching=off), or a file that states some; may be given several times",
+    )
     parser.add_argument("--source", help="public document the figures are in (default: the names of the files)")
     parser.add_argument("--licence", help="on what terms the figures are used")
     parser.add_argument(
@@ -114,6 +123,7 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
         workload=arguments.workload,
         tensor_parallel=arguments.tensor_parallel,
         client_offset_ms=offset,
+        server=tuple(arguments.server),
         document=arguments.source,
         licence=arguments.licence,
     )

@@ -52,8 +52,8 @@ def with_assumed_server(
     """
     settings = experiment.server.settings
     found: dict[str, Any] = {}
-    if _unknown(settings):
-        found |= {"software": software} if software else {"schedule_ahead": experiment.date >= AHEAD_SINCE}
+    if unknown_software(settings):
+        found |= {"software": software} if software else {"schedule_ahead": taken_ahead(experiment.date)}
     if settings.kv_blocks is None:
         blocks = kv_blocks(model, hardware, experiment.tensor_parallel, settings.block_tokens or DEFAULT.block_tokens)
         found |= {"kv_blocks": blocks} if blocks else {}
@@ -105,8 +105,8 @@ def _weights(model: Model) -> float:
 
 def _notes(experiment: Experiment, model: Model, found: dict[str, Any]) -> Iterator[str]:
     settings = experiment.server.settings
-    if _unknown(settings):
-        yield f"serving software is not stated: {_taken(found)}"
+    if unknown_software(settings):
+        yield f"serving software is not stated: {_taken(found, experiment.date)}"
     if all(point.strategy == "synchronous" for point in experiment.load_points):
         return
     if settings.kv_blocks is None:
@@ -117,15 +117,22 @@ def _notes(experiment: Experiment, model: Model, found: dict[str, Any]) -> Itera
         yield f"the largest batch is not stated: {DEFAULT.max_running} requests"
 
 
-def _unknown(settings: ServerSettings) -> bool:
+def taken_ahead(measured_on: date | None) -> bool:
+    """Return whether a server of unknown software is taken to compose steps ahead; of unknown day, it is not."""
+    return measured_on is not None and measured_on >= AHEAD_SINCE
+
+
+def unknown_software(settings: ServerSettings) -> bool:
     """Whether nothing says if the server composes steps ahead."""
     return settings.software is None and settings.schedule_ahead is None
 
 
-def _taken(found: dict[str, Any]) -> str:
+def _taken(found: dict[str, Any], measured_on: date | None) -> str:
     version = ".".join(map(str, SCHEDULES_AHEAD_FROM))
     if "software" in found:
         return f"taken to be {found['software']}, as --software says"
+    if measured_on is None:
+        return f"nor is the day, so taken not to schedule ahead, as vLLM before {version}"
     if found["schedule_ahead"]:
         return f"measured since {AHEAD_SINCE}, so taken to schedule ahead, as vLLM does from {version} on"
     return f"measured before {AHEAD_SINCE}, so taken not to schedule ahead, as vLLM before {version}"

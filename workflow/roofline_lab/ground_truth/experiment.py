@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PrivateAttr, Strict
+from pydantic import Field, PrivateAttr, Strict, model_validator
 
 from roofline_lab.ground_truth.load import Id, LoadPoint, Side, Text
 from roofline_lab.ground_truth.metrics import Measured, inter_token_ms
@@ -58,15 +58,21 @@ class Source(StrictModel):
     document
         Precise enough to find the figures in it.
     date, date_note
-        Of the document, and what is uncertain about it.
+        Of the document, None where it is not known, and what is uncertain about it.
     licence
         On what terms its figures are used here.
     """
 
     document: Text
-    date: Day
+    date: Day | None = None
     date_note: Text | None = None
     licence: Text
+
+    @model_validator(mode="after")
+    def _dated(self) -> Self:
+        if self.date is None and self.date_note is None:
+            raise ValueError("date is missing; give it, or say in date_note why it is not known")
+        return self
 
 
 class SentWorkload(StrictModel):
@@ -123,7 +129,7 @@ class Experiment(StrictModel):
     tool, tool_version, side
         What measured, and on which side of the network.
     date, date_basis
-        When the measurement was made, and how that is known.
+        When the measurement was made, None where nobody says, and how that is known.
     quality
         What is known to be wrong or special about the figures.
     requests_file
@@ -138,7 +144,7 @@ class Experiment(StrictModel):
     tool: Tool
     tool_version: Text | None = None
     side: Side
-    date: Day
+    date: Day | None = None
     date_basis: Text
     source: Source
     server: Server

@@ -8,6 +8,7 @@ the checks of `lint`. `unflagged` leaves what the experiment's flags do not say 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from statistics import fmean
 
 from roofline_lab.ground_truth import lint
@@ -78,7 +79,7 @@ def _is_later(experiment: Experiment, other: Experiment) -> bool:
     said = [any(flag.flag is Flag.COPY_OF_ANOTHER_RUN for flag in run.quality) for run in (experiment, other)]
     if said[0] != said[1]:
         return said[0]
-    return (experiment.date, experiment.id) > (other.date, other.id)
+    return (experiment.date or date.max, experiment.id) > (other.date or date.max, other.id)
 
 
 def _of_figures(point: LoadPoint) -> Iterator[Finding | None]:

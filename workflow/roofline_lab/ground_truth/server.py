@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import StringConstraints, model_validator
 
-from simulator.validation import Count, NonNegative, NonNegativeInt, StrictModel
+from simulator.validation import Count, Efficiency, NonNegative, NonNegativeInt, StrictModel
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -54,6 +54,12 @@ class ServerSettings(StrictModel):
         KV blocks in host memory; 0 without offloading. Not simulated.
     max_model_len_tokens
         Longest prompt plus answer. Not simulated.
+    gpu_memory_utilization
+        Share of each GPU's memory the server may use.
+    kv_cache_dtype
+        Of keys and values in the cache (`auto`: that of the model).
+    chunked_prefill
+        Whether a prompt may be computed in several steps. Not simulated: it always may.
     schedule_ahead
         Whether the server composes the next step while one runs; where not stated, the software's default.
     software
@@ -68,6 +74,9 @@ class ServerSettings(StrictModel):
     kv_blocks: Count | None = None
     cpu_kv_blocks: NonNegativeInt | None = None
     max_model_len_tokens: Count | None = None
+    gpu_memory_utilization: Efficiency | None = None
+    kv_cache_dtype: Text | None = None
+    chunked_prefill: bool | None = None
     schedule_ahead: bool | None = None
     software: Text | None = None
 

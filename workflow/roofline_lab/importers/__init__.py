@@ -46,6 +46,7 @@ def import_experiment(
         If anything cannot be read or does not fit together; nothing is then written.
     """
     project = project_of(out, root)
-    found = with_traces(read_results(tool, path), traces)
-    (written,) = write_all({out: found}, project, overrides or Overrides())
+    said = overrides or Overrides()
+    found = with_traces(read_results(tool, path, said.server), traces)
+    (written,) = write_all({out: found}, project, said)
     return written

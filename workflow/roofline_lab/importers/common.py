@@ -41,6 +41,9 @@ LARGEST = 10**12
 
 _DAY_IN_A_NAME = re.compile(r"(?<!\d)(20\d\d)(0[1-9]|1[0-2])([0-2]\d|3[01])(?!\d)")
 
+# How the day of a run is known that its folder names.
+FOLDER_DAY = "From the name of the folder."
+
 # What stands for a name that the files do not say.
 UNSTATED = "-"
 OWN_LICENCE = "Figures formed from the importer's own files; on what terms they may be used was not stated."
@@ -142,7 +145,7 @@ def measurement(
     tool: str,
     source: str,
     document: str,
-    measured_on: tuple[date, str],
+    measured_on: tuple[date | None, str],
     workload: Mapping[str, Any],
     load_points: Sequence[Mapping[str, Any]],
     notes: Notes,
@@ -168,7 +171,7 @@ def measurement(
     source, document
         The files as the user named them, and without folders.
     measured_on
-        The day, and how it is known.
+        The day, or None, and how it is known.
     workload, load_points
         As the format of `experiment.yaml` writes them; the workload without its name.
     notes
@@ -197,7 +200,12 @@ def measurement(
         "side": side,
         "date": measured_on[0],
         "date_basis": measured_on[1],
-        "source": {"document": document, "date": measured_on[0], "licence": OWN_LICENCE},
+        "source": {
+            "document": document,
+            "date": measured_on[0],
+            "date_note": None if measured_on[0] else measured_on[1],
+            "licence": OWN_LICENCE,
+        },
         "server": {
             "known": stated,
             "assumed": {name: value for name, value in guessed.items() if name not in stated},
@@ -331,23 +339,22 @@ def day_of(unix_s: float, source: str, key: str) -> date:
     return datetime.fromtimestamp(unix_s, UTC).date()
 
 
-def unrecorded_day(run: Path, file: Path) -> tuple[date, str]:
+def unrecorded_day(run: Path) -> tuple[date | None, str]:
     """Return the day of a run whose tool records none, and how it is known, as `measurement` takes them.
+
+    The time of a file says when it was copied or downloaded, so without a statement the day is not known.
 
     Parameters
     ----------
     run
         The folder of the run: a day in its name, such as 20260217, is the day.
-    file
-        The file with the results: else the day it was last written.
     """
     if match := _DAY_IN_A_NAME.search(run.resolve().name):
         try:
-            return date(*(int(part) for part in match.groups())), "From the name of the folder."
+            return date(*(int(part) for part in match.groups())), FOLDER_DAY
         except ValueError:  # a 31st of a month that has none
             pass
-    written = datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
-    return written, "Day on which the results file was last written; the tool records no date."
+    return None, "The tool records no date, and nothing states it."
 
 
 # --- figures that cannot be, under the names the user's own file has --------------------------

@@ -46,8 +46,8 @@ from roofline_lab.importers.common import (
     unrecorded_day,
 )
 from roofline_lab.importers.inference_perf_workload import Profile, SentRequest, read_profile, read_requests
-from roofline_lab.importers.run_metadata import read_run_metadata
-from roofline_lab.importers.tools import RESULTS_FOLDER, refuse_other_tool
+from roofline_lab.importers.stated_server import RESULTS_FOLDER
+from roofline_lab.importers.tools import refuse_other_tool
 from simulator.conversions import itl_from_means_ms, stream_line_percentile
 from simulator.errors import ConfigError
 from simulator.validation import parse
@@ -80,7 +80,6 @@ def read(path: Path) -> Measurement:
     stages = _stages(results)
     profile = read_profile(results, run)
     profile = profile.as_sent(stream_lines=any(_stream_lines(stage, profile.output_tokens) for stage in stages))
-    metadata = read_run_metadata(run)
     notes = Notes()
     requests = _requests(results, profile, stages, notes)
     load_points = [_load_point(stage, profile, requests, notes) for stage in stages]
@@ -90,10 +89,8 @@ def read(path: Path) -> Measurement:
         tool=TOOL,
         source=str(path),
         document=f"inference-perf run {run.name}: {', '.join(dict.fromkeys(files))}",
-        measured_on=unrecorded_day(run, stages[0].path),
-        model_name=metadata.model_name or profile.model_name,
-        tensor_parallel=metadata.tensor_parallel,
-        known=metadata.settings,
+        measured_on=unrecorded_day(run),
+        model_name=profile.model_name,
         workload=profile.workload(_mean_prompt_tokens(stages)),
         load_points=load_points,
         notes=notes,

@@ -23,7 +23,8 @@ from roofline_lab.ground_truth.json_stream import stream_values
 from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.requests import refuse_too_many
 from roofline_lab.importers.common import Foreign, Latency, WholeNumber, constant_workload
-from roofline_lab.importers.run_metadata import PROFILE_FILE, read_mapping
+from roofline_lab.importers.run_metadata import PROFILE_FILE
+from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
 from simulator.validation import parse
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from roofline_lab.ground_truth.assumed_server import taken_ahead, unknown_software
 from roofline_lab.ground_truth.catalog import HARDWARE, MODELS, hardware_in
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.server import Server
 from roofline_lab.importers.common import UNSTATED, Measurement
-from roofline_lab.importers.run_metadata import read_mapping
+from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
 from simulator.model_files import models_in
 from simulator.validation import parse, read_json, suggest
@@ -36,6 +37,8 @@ class Overrides:
         GPUs the model is split over.
     client_offset_ms
         Time between client and engine.
+    server
+        Facts about the server, KEY=VALUE or files that state them.
     document, licence
         Where the figures are published, and on what terms they are used.
     """
@@ -46,6 +49,7 @@ class Overrides:
     workload: str | None = None
     tensor_parallel: int | None = None
     client_offset_ms: float | None = None
+    server: tuple[str, ...] = ()
     document: str | None = None
     licence: str | None = None
 
@@ -94,18 +98,22 @@ def named(found: Measurement, name: str, overrides: Overrides, root: Path, besid
                     hardware=hardware is not None,
                     tensor_parallel=found.tensor_parallel_stated or overrides.tensor_parallel is not None,
                     client=measured.side == "client",
+                    ahead=taken_ahead(measured.date) if unknown_software(server.settings) else None,
                 ),
             ),
         }
     )
 
 
-def _assumptions(server: Server, *, hardware: bool, tensor_parallel: bool, client: bool) -> Iterable[object]:
-    """Yield the flag that names what nobody stated."""
+def _assumptions(
+    server: Server, *, hardware: bool, tensor_parallel: bool, client: bool, ahead: bool | None
+) -> Iterable[object]:
+    """Yield the flag that names what nobody stated; `ahead` is what follows from unknown software, else None."""
     assumed = server.assumed.model_dump(exclude_none=True)
     guesses = [] if hardware else [f"hardware {DEFAULT_HARDWARE}"]
     guesses += [] if tensor_parallel else ["tensor parallelism 1"]
     guesses += [f"{name.replace('_', ' ')} {_shown(value)}" for name, value in assumed.items()]
+    guesses += [] if ahead is None else [f"asynchronous scheduling {_shown(ahead)}, as the serving software is unknown"]
     if not guesses:
         return
     text = f"Not stated by the files, so assumed: {', '.join(guesses)}."

@@ -39,6 +39,7 @@ from roofline_lab.importers.common import (
     refuse_impossible,
 )
 from roofline_lab.importers.overrides import Overrides
+from roofline_lab.importers.stated_server import by_options, with_server
 from roofline_lab.importers.trace import with_traces
 from roofline_lab.importers.writing import Written, project_of, write_all
 from simulator.errors import ConfigError
@@ -143,7 +144,11 @@ def import_table(
     alone = (out.absolute().parent / "vocabulary.yaml").is_file() or (root is not None and len(found) == 1)
     if (alone or traces) and len(found) > 1:
         raise ConfigError(f"--out: {len(found)} experiments in {path}; give --experiment, or {out.parent} as --out")
-    targets = {(out if alone else out / name): with_traces(found_run, traces) for name, found_run in found.items()}
+    stated = by_options(overrides.server)
+    targets = {
+        (out if alone else out / name): with_traces(with_server(found_run, stated), traces)
+        for name, found_run in found.items()
+    }
     roots = {project_of(target, root) for target in targets}
     return write_all(targets, roots.pop(), overrides)
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_top
 from roofline_lab.importers.common import Measurement
+from roofline_lab.importers.stated_server import RESULTS_FOLDER, stated_of, with_server
 from simulator.errors import ConfigError
 from simulator.input_files import unreadable
 from simulator.validation import suggest
 
-# Folders of results that lie one level deeper.
-RESULTS_FOLDER = "results"
 MAX_HEADER_CHARACTERS = 1 << 16
 _FLAT = (".csv", ".yaml", ".yml")
 _YAML_KEY = re.compile(r"[\"']?([A-Za-z_][\w.-]*)[\"']?:(\s|$)")
@@ -59,8 +58,13 @@ def tools() -> Mapping[str, ToolModule]:
     return dict(sorted(found.items()))
 
 
-def read_results(tool: str, path: Path) -> Measurement:
-    """Read the results of a tool.
+def read_results(tool: str, path: Path, server: Sequence[str] = ()) -> Measurement:
+    """Read the results of a tool, with what is stated of the server.
+
+    Parameters
+    ----------
+    server
+        KEY=VALUE, or files that state facts, beside those that lie with the results.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def read_results(tool: str, path: Path) -> Measurement:
     if tool not in tools():
         raise ConfigError(f"import: unknown tool '{tool}'; {suggest(tool, tools())}")
     try:
-        return tools()[tool].read(path)
+        return with_server(tools()[tool].read(path), stated_of(path, server))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ConfigError(f"{unreadable(path, error)} (a file or folder of {tool})") from None
 

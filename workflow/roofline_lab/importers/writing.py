@@ -25,7 +25,7 @@ from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, Words, experiment
 from roofline_lab.ground_truth.requests import REQUESTS_FILE, requests_text
 from roofline_lab.importers.common import Measurement
 from roofline_lab.importers.overrides import Overrides, named
-from roofline_lab.importers.run_metadata import read_mapping
+from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
 
 GROUND_TRUTH = "ground_truth"

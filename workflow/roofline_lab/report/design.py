@@ -285,15 +285,17 @@ def _listed(values: Iterable[str]) -> str:
 
 
 def _dates(experiments: Sequence[Experiment]) -> str:
-    measured = sorted(experiment.date for experiment in experiments)
-    published = max(experiment.source.date for experiment in experiments)
-    span = str(measured[0]) if measured[0] == measured[-1] else f"{measured[0]} to {measured[-1]}"
-    return f"{span} (published {published})"
+    measured = sorted({experiment.date for experiment in experiments if experiment.date})
+    published = [experiment.source.date for experiment in experiments if experiment.source.date]
+    span = " to ".join(dict.fromkeys(map(str, (*measured[:1], *measured[-1:]))))
+    unknown = "" if all(experiment.date for experiment in experiments) else "not known"
+    days = ", others ".join(filter(None, (span, unknown)))
+    return f"{days} (published {max(published)})" if published else days
 
 
 def _sources(experiments: Iterable[Experiment]) -> str:
     parts = dict.fromkeys(
-        f"{experiment.source.document} ({experiment.source.date}); "
+        f"{experiment.source.document} ({experiment.source.date or 'day not known'}); "
         f"measured by {experiment.tool} on the {experiment.side} side"
         for experiment in experiments
     )
