@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from simulator.engine.records import StepRecord
-from simulator.steptime.base import KnowsWork
+from simulator.steptime.base import ItemisesSteps, KnowsWork
 from simulator.steptime.batch import Batch, BatchSums
-from simulator.steptime.cost import MICROSECONDS, LookupUse, PhaseCost, StepCost
+from simulator.steptime.cost import MICROSECONDS, LookupUse, Operation, PhaseCost, StepCost
 from simulator.steptime.observers import BottleneckObserver, step_kind
 
 US_PER_MS = 1000
@@ -43,6 +43,7 @@ def explain_run(step_time: KnowsWork, steps: Sequence[StepRecord]) -> dict[str, 
             "duration_us": typical.duration_us,
             "bottleneck": cost.bottleneck,
             "bound": bound,
+            "operations": list(_operations(step_time, batch_of(typical), cost)),
             "why": list(_why(typical, steps, cost, _bound_in_words(step_time, sums, bound))),
         },
     }
@@ -85,6 +86,32 @@ def cost_record(step_time: KnowsWork, step: StepRecord) -> dict[str, Any]:
         "overhead_us": cost.overhead_us,
         **({"terms_us": {term.name: term.us for term in cost.terms}} if cost.terms else {}),
     }
+
+
+def _operations(step_time: KnowsWork, batch: Batch, cost: StepCost) -> Iterator[dict[str, Any]]:
+    """Yield every operation of a step, with its time in one layer and in all (us of one GPU).
+
+    Operations of a phase are its compute time; where the phase's memory traffic takes longer, that is what counts.
+    """
+    if isinstance(step_time, ItemisesSteps):
+        by_phase = step_time.operations(batch)
+    else:
+        by_phase = {name: _components(phase) for name, phase in cost.phases()}
+        by_phase["step"] = [Operation("overhead", 1, cost.overhead_us)]
+    for phase, operations in by_phase.items():
+        for each in operations:
+            yield {
+                "phase": phase,
+                "operation": each.name,
+                "times": each.times,
+                "each_us": each.each_us,
+                "total_us": each.total_us,
+            }
+
+
+def _components(phase: PhaseCost) -> list[Operation]:
+    seconds = {"gemm": phase.gemm_s, "attention": phase.attention_s, "vector": phase.vector_s, "memory": phase.memory_s}
+    return [Operation(IN_WORDS[name], 1, value * MICROSECONDS) for name, value in seconds.items() if value]
 
 
 def _phase_record(phase: PhaseCost) -> dict[str, Any]:

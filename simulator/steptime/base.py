@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
 
 from simulator.steptime.batch import Batch, BatchSums
-from simulator.steptime.cost import StepCost
+from simulator.steptime.cost import Operation, StepCost
 
 
 class StepTimeModel(Protocol):
@@ -49,6 +49,15 @@ class GivesDecodeTime(Protocol):
 
         Its argument is the sum of their past tokens. None where the time depends on more than that sum.
         """
+        ...
+
+
+@runtime_checkable
+class ItemisesSteps(Protocol):
+    """A step-time model that can say what its steps are made of, kernel by kernel."""
+
+    def operations(self, batch: Batch) -> dict[str, list[Operation]]:
+        """Return the operations of each phase, and under `step` those of none."""
         ...
 
 

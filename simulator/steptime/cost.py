@@ -105,6 +105,20 @@ class PhaseCost:
 
 
 @dataclass(frozen=True, slots=True)
+class Operation:
+    """One kind of kernel of a step: how often it runs, and how long once, on one GPU."""
+
+    name: str
+    times: int
+    each_us: float
+
+    @property
+    def total_us(self) -> float:
+        """All of them together."""
+        return self.times * self.each_us
+
+
+@dataclass(frozen=True, slots=True)
 class Term:
     """One additive part of a step that is not split into phases: microseconds, and what they pay for."""
 

@@ -62,6 +62,7 @@ def _mfu_roofline(
         RooflineParts(
             options=options,
             tp=tp,
+            layers=model.num_hidden_layers,
             weights=weights,
             traffic=traffic,
             prefill_memory=phase_memory(prefill_bandwidth, kv, tp),

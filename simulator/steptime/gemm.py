@@ -10,7 +10,7 @@ tokens by the columns of all touched experts, which has the same FLOPs and the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
@@ -19,6 +19,7 @@ from simulator.hardware import Hardware
 from simulator.kernels.base import Dtype, Kernels, Lookup, Phase
 from simulator.model import Model
 from simulator.quantization import EIGHT_BIT_UNITS
+from simulator.steptime.cost import MICROSECONDS, Operation
 from simulator.steptime.options import (
     EfficiencyTensorParallel,
     ExponentTensorParallel,
@@ -34,28 +35,31 @@ GemmSeconds = Callable[[int, int, int], float]
 class Matrix:
     """A weight of `inputs` x `outputs` that occurs `count` times per layer.
 
-    `split` says which side tensor parallelism shards.
+    `split` says which side tensor parallelism shards, `name` what it is called in an itemised step.
     """
 
     inputs: int
     outputs: int
     count: int
     split: str
+    name: str = ""
 
     def shard(self, tp: int) -> Matrix:
         """Return the part one GPU holds (rounded up where it does not divide)."""
         if self.split == "outputs":
-            return Matrix(self.inputs, ceil(self.outputs / tp), self.count, self.split)
-        return Matrix(ceil(self.inputs / tp), self.outputs, self.count, self.split)
+            return Matrix(self.inputs, ceil(self.outputs / tp), self.count, self.split, self.name)
+        return Matrix(ceil(self.inputs / tp), self.outputs, self.count, self.split, self.name)
 
 
 def layer_matrices(model: Model, *, fused_qkv: bool = False) -> tuple[Matrix, ...]:
     """Weights every token passes through in each layer."""
     d, q, kv = model.hidden_size, model.query_width, model.kv_width
+    output = Matrix(q, d, 1, "inputs", "output projection")
     if fused_qkv:
-        attention: tuple[Matrix, ...] = (Matrix(d, q + 2 * kv, 1, "outputs"), Matrix(q, d, 1, "inputs"))
+        attention: tuple[Matrix, ...] = (Matrix(d, q + 2 * kv, 1, "outputs", "QKV projection"), output)
     else:
-        attention = (Matrix(d, q, 1, "outputs"), Matrix(d, kv, 2, "outputs"), Matrix(q, d, 1, "inputs"))
+        query = Matrix(d, q, 1, "outputs", "query projection")
+        attention = (query, Matrix(d, kv, 2, "outputs", "key and value projections"), output)
     shared = model.n_shared_experts if model.num_local_experts else 1
     return (*attention, *_feed_forward(model, shared)) if shared else attention
 
@@ -67,7 +71,8 @@ def expert_matrices(model: Model) -> tuple[Matrix, ...]:
 
 def _feed_forward(model: Model, copies: int) -> tuple[Matrix, ...]:
     d, f = model.hidden_size, model.expert_width
-    return (Matrix(d, f, 2 * copies, "outputs"), Matrix(f, d, copies, "inputs"))
+    gate_and_up = Matrix(d, f, 2 * copies, "outputs", "gate and up projections")
+    return (gate_and_up, Matrix(f, d, copies, "inputs", "down projection"))
 
 
 class PhaseGemm:
@@ -132,7 +137,7 @@ class PhaseGemm:
         if seconds is None:
             per_layer = sum([m.count * self._one(tokens, m.inputs, m.outputs) for m in self._shared])
             if self._experts:
-                per_layer += self._routed(tokens)
+                per_layer += self._routed(tokens, self._experts)
             seconds = self._memo[tokens] = per_layer * self._layers * self._scale
         return seconds
 
@@ -146,7 +151,19 @@ class PhaseGemm:
             self._heads_memo[rows] = seconds
         return seconds
 
-    def _routed(self, tokens: int) -> float:
+    def operations(self, tokens: int, rows: int) -> list[Operation]:
+        """Return what `layers(tokens)` and `head(rows)` are the sum of, matrix by matrix."""
+        scale_us = self._scale * MICROSECONDS
+        found = [
+            Operation(m.name, self._layers, m.count * self._one(tokens, m.inputs, m.outputs) * scale_us)
+            for m in self._shared
+        ]
+        found += [
+            Operation(f"experts, {m.name}", self._layers, self._routed(tokens, [m]) * scale_us) for m in self._experts
+        ]
+        return found if self._head is None else [*found, Operation("LM head", 1, self.head(rows) * MICROSECONDS)]
+
+    def _routed(self, tokens: int, experts: Sequence[Matrix]) -> float:
         """Return one layer's experts: each touched one computes an equal share of the tokens.
 
         A fractional share is priced between its two whole neighbours, which keeps the FLOPs.
@@ -155,11 +172,11 @@ class PhaseGemm:
         if not touched:
             return 0.0
         if self._grouped:
-            return sum([matrix.count * self._grouped_seconds(matrix, touched, share) for matrix in self._experts])
+            return sum([matrix.count * self._grouped_seconds(matrix, touched, share) for matrix in experts])
         low = max(floor(share), 1)
         weight = max(share - low, 0.0)
         seconds = 0.0
-        for matrix in self._experts:
+        for matrix in experts:
             at_low = self._one(low, matrix.inputs, matrix.outputs)
             at_high = self._one(low + 1, matrix.inputs, matrix.outputs) if weight else at_low
             seconds += matrix.count * (at_low + weight * (at_high - at_low))

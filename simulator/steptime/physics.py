@@ -23,7 +23,7 @@ from simulator.hardware import Hardware
 from simulator.model import Model
 from simulator.quantization import EIGHT_BIT_UNITS
 from simulator.steptime.batch import Batch, BatchSums
-from simulator.steptime.cost import MICROSECONDS, StepCost, Term, whole_us
+from simulator.steptime.cost import MICROSECONDS, Operation, StepCost, Term, whole_us
 from simulator.steptime.gemm import gemm_peak
 from simulator.steptime.options import CalibratedPhysicsOptions, PhaseFactors
 from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER, collectives_us
@@ -207,6 +207,17 @@ class CalibratedPhysics:
             notes=self.warnings,
             terms=tuple(sorted(terms, key=lambda term: (-term.us, term.name))),
         )
+
+    def operations(self, batch: Batch) -> dict[str, list[Operation]]:
+        """Return the terms of a step per layer where they are one; this model prices a layer's matrices as a whole."""
+        layers = self.model.num_hidden_layers
+        times = {
+            **dict.fromkeys(("layers", "decode attention", "prefill attention"), layers),
+            "launches": layers * kernels_per_layer(self.model),
+            "collectives": layers * ALL_REDUCES_PER_LAYER,
+        }
+        terms = [term for term in self.explain(batch).terms if term.us]
+        return {"step": [Operation(t.name, times.get(t.name, 1), t.us / times.get(t.name, 1)) for t in terms]}
 
     def _remember(self, tokens: int, rows: int) -> float:
         if len(self._memo) >= MEMO_LIMIT:

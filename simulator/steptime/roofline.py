@@ -23,10 +23,10 @@ from simulator.kernels.base import Lookup
 from simulator.steptime.attention import MEMO_LIMIT, AttentionTerm, bucket_tokens
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.combination import COMBINATIONS, branch
-from simulator.steptime.cost import MICROSECONDS, LookupUse, PhaseCost, PrefillBucket, StepCost, whole_us
+from simulator.steptime.cost import MICROSECONDS, LookupUse, Operation, PhaseCost, PrefillBucket, StepCost, whole_us
 from simulator.steptime.gemm import PhaseGemm
 from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions
-from simulator.steptime.overhead import Overhead
+from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER, Overhead
 from simulator.steptime.traffic import DynamicTraffic, PhaseMemory, Weights, WorkCount
 
 
@@ -36,6 +36,7 @@ class RooflineParts:
 
     options: MfuRooflineOptions
     tp: int
+    layers: int
     weights: Weights
     traffic: DynamicTraffic
     prefill_memory: PhaseMemory
@@ -168,6 +169,10 @@ class MfuRoofline:
     def explain(self, batch: Batch) -> StepCost:
         """Return the same duration with everything it is made of."""
         return _explained(self, batch)
+
+    def operations(self, batch: Batch) -> dict[str, list[Operation]]:
+        """Return the compute time of each phase kernel by kernel, and under `step` what both share."""
+        return _operations(self, batch)
 
     def decode_seconds(self, sums: BatchSums) -> float:
         """Return seconds of the decode phase."""
@@ -323,6 +328,49 @@ def _explained(model: MfuRoofline, batch: Batch) -> StepCost:
         lookups=lookups,
         notes=(*switched_off, *parts.warnings, *_remarks(lookups)),
     )
+
+
+def _operations(model: MfuRoofline, batch: Batch) -> dict[str, list[Operation]]:
+    parts, chunks, count = model.parts, batch.prefill, len(batch.decode)
+    on, together = parts.options.compute_term, parts.options.phase_combination == "additive"
+    found: dict[str, list[Operation]] = {"step": _beside(parts, chunks, count)}
+    if on and together and chunks and count:
+        tokens = count + sum([new for _, new in chunks])
+        found["step"] = [*parts.prefill_gemm.operations(tokens, count + len(chunks)), *found["step"]]
+    if on and chunks:
+        gemm = [] if together and count else _prefill_gemm_operations(model, chunks)
+        found["prefill"] = [*gemm, _attention(parts, parts.attention.prefill(chunks))]
+    if on and count:
+        gemm = [] if together and chunks else parts.decode_gemm.operations(count, count)
+        attention_s = parts.attention.decode(BatchSums.of(batch, model.kv_breakpoints))
+        found["decode"] = [*gemm, _attention(parts, attention_s)]
+    return found
+
+
+def _beside(parts: RooflineParts, chunks: Sequence[tuple[int, int]], count: int) -> list[Operation]:
+    tokens = count + sum([new for _, new in chunks])
+    reduces = ALL_REDUCES_PER_LAYER * parts.layers
+    communication_us = parts.collectives_us(tokens) if tokens else 0.0
+    overhead_us = parts.overhead(len(chunks), count)
+    found = [Operation("all-reduce", reduces, communication_us / reduces), Operation("overhead", 1, overhead_us)]
+    return [operation for operation in found if operation.each_us]
+
+
+def _attention(parts: RooflineParts, seconds: float) -> Operation:
+    return Operation("attention", parts.layers, seconds * MICROSECONDS / parts.layers)
+
+
+def _prefill_gemm_operations(model: MfuRoofline, chunks: Sequence[tuple[int, int]]) -> list[Operation]:
+    gemm, rows = model.parts.prefill_gemm, len(chunks)
+    if model.parts.options.prefill_gemm != "per_bucket":
+        return gemm.operations(sum([new for _, new in chunks]), rows)
+    buckets = [gemm.operations(tokens, rows) for _, tokens in tokens_by_bucket(chunks)]
+    # The projection to the vocabulary is not priced by bucket.
+    merged = [
+        Operation(same[0].name, same[0].times, sum([operation.each_us for operation in same]))
+        for same in zip(*buckets, strict=True)
+    ]
+    return [*merged[:-1], buckets[0][-1]] if model.parts.options.lm_head else merged
 
 
 def _combined(model: MfuRoofline, sums: BatchSums, prefill: PhaseCost | None, decode: PhaseCost | None) -> float:

@@ -185,6 +185,9 @@ def test_an_explanation_has_shares_that_add_up_and_at_most_five_lines():
     assert sum(explanation["bottlenecks"]["time_share"].values()) == pytest.approx(1)
     assert sum(explanation["bottlenecks"]["bound"].values()) == pytest.approx(1)
     assert set(explanation["bottlenecks"]["phases"]) == {"prefill", "decode"}
+    operations = explanation["typical_step"]["operations"]
+    assert {"query projection", "attention"} <= {each["operation"] for each in operations}
+    assert all(each["total_us"] == pytest.approx(each["times"] * each["each_us"]) for each in operations)
     why = explanation["typical_step"]["why"]
     assert 1 < len(why) <= 5
     assert f"{explanation['typical_step']['duration_us'] / 1000:.3f} ms" in why[0]

@@ -217,3 +217,11 @@ def test_collectives_without_their_bytes_cost_their_latency_whatever_they_carry(
 def test_collectives_without_their_bytes_need_no_link_bandwidth():
     unlinked = H100.model_copy(update={"link_bandwidth_gbs": None})
     assert physics(tp=2, on=unlinked, link_efficiency=None).step_time_us(BatchSums.of(DECODE)) > 0
+
+
+def test_operations_are_the_terms_layer_by_layer():
+    built, batch = physics(LLAMA_70B, 4), Batch(prefill=((0, 100),), decode=(1000,) * 8)
+    operations = {operation.name: operation for operation in built.operations(batch)["step"]}
+    assert operations["decode attention"].times == operations["layers"].times == LLAMA_70B.num_hidden_layers
+    total_us = sum(operation.total_us for operation in operations.values())
+    assert total_us == pytest.approx(built.explain(batch).unrounded_us)

@@ -93,6 +93,21 @@ def test_price_from_sums_is_the_total_that_explain_itemises(name, batch, tp, mix
 
 
 @pytest.mark.parametrize("name", [name for name in VARIANTS if "family" not in VARIANTS[name]])
+@settings(max_examples=10, deadline=None)
+@given(batch=batches, tp=st.sampled_from([1, 2, 4]), mixture=st.booleans())
+def test_the_operations_of_a_step_add_up_to_the_compute_time_of_its_phases(name, batch, tp, mixture):
+    built = step_time(VARIANTS[name], of=MIXTURE if mixture else model(), tp=tp, kernels=BentKernels(), on=LINKED)
+    cost = built.explain(batch)
+    total_us = {phase: sum(each.total_us for each in found) for phase, found in built.operations(batch).items()}
+    beside_us = cost.communication_us + cost.overhead_us
+    if built.parts.options.phase_combination == "additive" and cost.prefill and cost.decode:
+        return
+    assert total_us["step"] == pytest.approx(beside_us)
+    for phase, found in cost.phases():
+        assert total_us.get(phase, 0.0) == pytest.approx(found.compute_s * 1e6)
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if "family" not in VARIANTS[name]])
 @settings(max_examples=25, deadline=None)
 @given(pasts=st.lists(lengths, max_size=8), tp=st.sampled_from([1, 2]))
 def test_lone_decodes_priced_together_cost_what_each_costs_alone(name, pasts, tp):
