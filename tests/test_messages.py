@@ -104,6 +104,21 @@ GONE: dict[str, tuple[str, ...]] = {
         "{}: {}; delete it and run snakemake again",
     ),
     "told with the name of the file": ("does not hold the load points of its runs and configuration",),
+    "results of one format have one reader, which calls them by the title of the tool": (
+        "{}: date: must be like 20250131-142500, got {}; is this a vLLM result file?",
+        "{}: no num_prompts and no request_throughput; is this a result that vllm bench serve wrote with "
+        "--save-result?",
+        "{}: not a result of vllm bench serve: the file is no JSON object",
+        "{}: ttfts: a mean of {}, but mean_ttft_ms is {}; lists must be in seconds, names that end in _ms in "
+        "milliseconds",
+    ),
+    "a result without a time per token is imported with what it has; without any latency it is refused": (
+        "{}: {}: missing; run the benchmark with --percentile-metrics {}",
+    ),
+    "answers without a token are counted and left out": ("{}: completed: {}, but the lists have {} answered requests",),
+    "a latency of 0 was not measured: leaving one figure out left zeros in the others": (
+        "{}: {}: 0; every request takes time; measure with streaming on, or leave the figure out",
+    ),
     "the same words in two parts": (
         "{}{}: has a verdict but no {}; restore the file or regenerate the report (or remove the whole folder, if the "
         "report is meant to go)",

@@ -223,12 +223,20 @@ def test_experiments_are_found_at_any_depth_and_folders_without_one_are_named(st
 
 
 def test_requests_that_failed_or_were_cut_off_are_counted_on_the_page(stranger):
-    counts = {"sent": 40, "completed": 36, "failed": 1, "cancelled": 2, "lost_positions": "unknown", "basis": "made up"}
+    counts = {
+        "sent": 40,
+        "completed": 36,
+        "failed": 1,
+        "cancelled": 1,
+        "without_output": 1,
+        "lost_positions": "unknown",
+        "basis": "made up",
+    }
     stranger.add("lossy", load_points=[{**poisson(), "requests": counts}])
     stranger.add("whole", load_points=[poisson()])
     stranger.evaluate()
     lines = [line.split() for line in section(stranger.page, "Requests in no figure").splitlines() if "stage" in line]
-    assert [" ".join(line) for line in lines] == ["| lossy, stage_0 | 40 | 36 | 1 | 2 | 1 |"]
+    assert [" ".join(line) for line in lines] == ["| lossy, stage_0 | 40 | 36 | 1 | 1 | 1 | 1 |"]
 
 
 def test_quality_flags_of_the_measurement_are_on_the_page_and_in_the_rows(stranger):

@@ -341,6 +341,26 @@ def test_figures_for_a_part_of_the_answers_are_found():
     assert lint.part_of_the_run(counted=4990, sent=5100, failed=100) is None
 
 
+GAPS = {"ttft": [5.0] * 4, "first_gap": [45.0] * 4, "typical_gap": [10.0] * 4}
+
+
+def test_a_first_chunk_without_a_token_is_found_by_the_gap_behind_it():
+    assert lint.first_chunk_is_no_token(**GAPS).value == pytest.approx(4.5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"first_gap": [10.0] * 4},  # nothing special
+        {"first_gap": [45.0, 10.0, 10.0, 45.0]},  # other prompts were computed between two tokens
+        {"ttft": [60.0] * 4},  # the first token took longer than the gap: the prompt was computed before it
+        {"ttft": [5.0] * 2, "first_gap": [45.0] * 2, "typical_gap": [10.0] * 2},  # too few to tell
+    ],
+)
+def test_a_long_first_gap_alone_is_no_chunk_without_a_token(change):
+    assert lint.first_chunk_is_no_token(**{**GAPS, **change}) is None
+
+
 # --- flags ------------------------------------------------------------------------------------
 
 

@@ -286,6 +286,8 @@ class Sample:
         What has to lie beside the main file, content by name.
     file_is_enough
         Whether the main file can be imported alone.
+    twice
+        Part of the message for a main file that holds its result twice.
     write_requests
         Writes results with more than five single requests, and returns the file that holds them; None for a tool that
         records none.
@@ -299,6 +301,7 @@ class Sample:
     not_ours: str
     beside: Mapping[str, Any] = field(default_factory=dict)
     file_is_enough: bool = True
+    twice: str = "give each result a file of its own"
     write_requests: Callable[[Path], Path] | None = None
     write_large: Callable[[Path], Path] | None = None
 
@@ -381,5 +384,6 @@ SAMPLES = {
         file="result.json",
         document=vllm_result(sent(count=5), detailed=True),
         not_ours="is this a result that vllm bench serve",
+        twice="so one is a copy: remove it",
     ),
 }

@@ -91,11 +91,18 @@ def test_a_rate_that_rises_during_the_run_is_refused(tmp_path):
 
 
 def test_a_result_without_time_per_token_names_the_option_that_records_it(tmp_path):
-    result = vllm_result(sent())
-    del result["mean_tpot_ms"]
-    with pytest.raises(
-        ConfigError, match=r"mean_tpot_ms: missing; run the benchmark with --percentile-metrics ttft,tpot"
-    ):
+    result = {key: value for key, value in vllm_result(sent()).items() if "tpot" not in key}
+    found = read(write_vllm(tmp_path, result))
+    assert "tpot_mean" not in values(found)
+    assert any(
+        "no TPOT; to have every latency, run the benchmark with --percentile-metrics ttft,tpot,itl,e2el" in sentence
+        for sentence in found.conversions
+    )
+
+
+def test_a_result_without_any_latency_is_refused_with_the_option_that_records_them(tmp_path):
+    result = {key: value for key, value in vllm_result(sent()).items() if not key.endswith("_ms")}
+    with pytest.raises(ConfigError, match=r"no mean and no percentile of any latency; run the benchmark with --percen"):
         read(write_vllm(tmp_path, result))
 
 
@@ -199,7 +206,10 @@ def test_a_damaged_result_is_refused_with_file_and_field(tmp_path, change, expec
         (lambda result: result["ttfts"].__setitem__(2, -0.1), "ttfts.2"),
         (lambda result: result["itls"].__setitem__(2, [0.1, -0.1]), "itls.2: must be a list of seconds"),
         (lambda result: result["itls"].__setitem__(2, ["a"]), "itls.2: must be a list of seconds"),
-        (lambda result: result["output_lens"].__setitem__(2, 0), "the lists have 19 answered requests"),
+        (
+            lambda result: result.update(completed=18, num_prompts=20, request_throughput=18 / result["duration"]),
+            "completed: 18, but the lists have 20 answered requests, 0 without a token and 0 failed",
+        ),
     ],
 )
 def test_damaged_lists_are_refused_with_their_place(tmp_path, change, expected):
@@ -218,5 +228,5 @@ def test_a_result_of_another_tool_is_refused_with_the_command_for_it(tmp_path):
 def test_a_file_that_is_no_object_is_refused(tmp_path):
     path = tmp_path / "result.json"
     path.write_text("[1, 2]", encoding="utf-8")
-    with pytest.raises(ConfigError, match="not a result of vllm bench serve"):
+    with pytest.raises(ConfigError, match="not a vLLM serving benchmark result: the file is no JSON object"):
         read(path)

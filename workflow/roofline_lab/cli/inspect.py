@@ -24,7 +24,8 @@ EPILOG = """examples:
 Nothing is written. What a path holds is recognised by its content. docs/importing.md explains every pitfall.
 """
 ABSENT = "-"
-COUNTS = ("sent", "completed", "failed", "cancelled")
+COUNTS = ("sent", "completed", "failed", "cancelled", "without_output")
+IN_WORDS = {"cancelled": "cut off", "without_output": "without a token"}
 ID_CHARACTERS = 40
 
 
@@ -85,7 +86,7 @@ def _metrics(shown: Inspection) -> str:
     # A count that no load point has is no column.
     counts = [name for name in COUNTS if any(getattr(point, name) is not None for point in shown.points)]
     names_of_metrics = (name.replace("_", " ").upper() for name in there)
-    header = ["Load point, ms", *("cut off" if name == "cancelled" else name for name in counts), *names_of_metrics]
+    header = ["Load point, ms", *(IN_WORDS.get(name, name) for name in counts), *names_of_metrics]
     rows = [
         [
             point.id,

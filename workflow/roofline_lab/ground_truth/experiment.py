@@ -14,9 +14,9 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PrivateAttr, Strict, model_validator
+from pydantic import PrivateAttr, Strict, model_validator
 
-from roofline_lab.ground_truth.load import Id, LoadPoint, Side, Text
+from roofline_lab.ground_truth.load import AnySent, DrawnLengths, Id, LoadPoint, SentLengths, Side, Text
 from roofline_lab.ground_truth.metrics import Measured, inter_token_ms
 from roofline_lab.ground_truth.quality import QualityFlag
 from roofline_lab.ground_truth.requests import REQUESTS_FILE, MeasuredRequest, read_measured_requests, replayed
@@ -26,24 +26,11 @@ from simulator.errors import ConfigError
 from simulator.validation import Count, StrictModel, suggest
 from simulator.workload.arrivals import ClosedLoop
 from simulator.workload.build import Workload, WorkloadSpec, build_workload, in_closed_loop
-from simulator.workload.lengths import (
-    ConstantLengths,
-    EmpiricalLengths,
-    GaussianLengths,
-    GuideLlmLengths,
-    UniformLengths,
-    draw_lengths,
-    expected_tokens,
-)
+from simulator.workload.lengths import GuideLlmLengths, draw_lengths, expected_tokens
 from simulator.workload.prefixes import NoSharing, PrefixSpec, SharedPrefix
 
 Day = Annotated[date, Strict()]
 Tool = Literal["guidellm", "inference-perf", "vllm-bench", "other"]
-
-# Lengths that are facts of the recorded run, or the distribution they are known to come from, which is drawn anew.
-DrawnLengths = GaussianLengths | UniformLengths
-AnySent = GuideLlmLengths | ConstantLengths | EmpiricalLengths | DrawnLengths
-SentLengths = Annotated[AnySent, Field(discriminator="kind")]
 
 # Time between two requests that only fill the prefix cache. Unit: microseconds; method: longer than
 # any model described here needs for a prompt of a pool, so that each is done before the next.
@@ -83,7 +70,7 @@ class SentWorkload(StrictModel):
     name
         A workload of the vocabulary; the key results are aggregated by.
     prompt, output
-        Lengths in tokens; prompts without the shared prefix.
+        Lengths in tokens; prompts without the shared prefix. A load point may have its own.
     prefix
         What prompts share.
     note
@@ -208,10 +195,20 @@ class Experiment(StrictModel):
         return WorkloadSpec(
             requests=point.requests.sent,
             arrivals=point.arrivals,
-            prompt=_at_benchmark(self.workload.prompt, point.benchmark_index),
-            output=_at_benchmark(self.workload.output, point.benchmark_index),
+            prompt=self.prompt_lengths(load_point),
+            output=self.output_lengths(load_point),
             prefix=self.workload.prefix,
         )
+
+    def prompt_lengths(self, load_point: str) -> AnySent:
+        """Return the prompt lengths of one load point, without the shared prefix."""
+        point = self.point(load_point)
+        return _at_benchmark(point.prompt or self.workload.prompt, point.benchmark_index)
+
+    def output_lengths(self, load_point: str) -> AnySent:
+        """Return the answer lengths of one load point."""
+        point = self.point(load_point)
+        return _at_benchmark(point.output or self.workload.output, point.benchmark_index)
 
     def completed_workload(self, load_point: str, seed: int = 0) -> Workload:
         """Return the requests behind the measured means, in order of sending.
@@ -243,7 +240,7 @@ class Experiment(StrictModel):
     def mean_output_tokens(self, load_point: str) -> float:
         """Return the mean output length of the completed requests, in tokens: measured where lengths are drawn."""
         point = self.point(load_point)
-        lengths = self.workload.output
+        lengths = self.output_lengths(load_point)
         if isinstance(lengths, DrawnLengths) and not self.measured_requests(load_point):
             counted = point.measured.get("output_tokens_mean")
             return counted.value if counted is not None else expected_tokens(lengths)[0]
@@ -252,15 +249,14 @@ class Experiment(StrictModel):
 
     def draws_lengths(self, load_point: str) -> bool:
         """Whether nobody recorded the lengths of a load point's requests, so that they are drawn."""
-        drawn = isinstance(self.workload.prompt, DrawnLengths) or isinstance(self.workload.output, DrawnLengths)
-        return drawn and not self.measured_requests(load_point)
+        sides = (self.prompt_lengths(load_point), self.output_lengths(load_point))
+        return any(isinstance(side, DrawnLengths) for side in sides) and not self.measured_requests(load_point)
 
     def _completed_output_tokens(self, point: LoadPoint) -> list[int]:
         recorded = [request.output_tokens for request in self.measured_requests(point.id) if request.completed]
         if recorded:
             return [max(1, tokens) for tokens in recorded]
-        lengths = _at_benchmark(self.workload.output, point.benchmark_index)
-        drawn = draw_lengths(lengths, point.requests.sent, "output", seed=0)
+        drawn = draw_lengths(self.output_lengths(point.id), point.requests.sent, "output", seed=0)
         return [max(1, tokens) for position, tokens in enumerate(drawn) if position not in point.requests.lost]
 
     def recorded(self) -> tuple[MeasuredRequest, ...]:

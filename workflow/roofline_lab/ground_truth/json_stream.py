@@ -4,7 +4,8 @@ Contract: `stream_values` yields every value of a file with its place. It goes i
 that `descend` names and decodes everything else whole, so that memory is bounded by the largest such value (at most
 `MAX_VALUE_CHARACTERS`), never by the file. A file that is not JSON, breaks off,
 has a key twice or NaN or Infinity for a number raises one `ConfigError` with file and position. `stream_top` yields
-what is at the top, so that a file is recognised without being read.
+what is at the top, so that a file is recognised without being read; `stream_documents` reads several values in one
+file, such as JSON lines.
 
 Why not a library: ijson 3.6 streams as fast, but takes the last of two equal keys without a word, does not say where in
 the file a problem is (its C backend), refuses whole numbers beyond 64 bits that Python and its tools write, and decodes
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -63,6 +64,27 @@ def stream_values(path: Path, descend: Container[Pattern]) -> Iterator[tuple[Pla
         yield from reader.values()
 
 
+def stream_documents(
+    path: Path, descend: Container[Pattern], infinite: Container[str] = ()
+) -> Iterator[tuple[int, Place, Any]]:
+    """Yield (number of the document from 0, place, value) of a file that holds one JSON value after the other.
+
+    Parameters
+    ----------
+    path, descend
+        As of `stream_values`.
+    infinite
+        Keys whose value may be infinite, as some tools write a rate without limit.
+
+    Raises
+    ------
+    ConfigError
+        As `stream_values`.
+    """
+    with _opened(path, descend, constants=_infinite) as reader:
+        yield from reader.documents(infinite)
+
+
 def stream_top(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield (key, value) of the object a file holds; nothing where it holds no object.
 
@@ -73,15 +95,17 @@ def stream_top(path: Path) -> Iterator[tuple[str, Any]]:
     ConfigError
         As `stream_values`, if it is met before the last key that is asked for.
     """
-    with _opened(path, _Shallow()) as reader:
+    with _opened(path, _Shallow(), constants=_infinite) as reader:
         yield from reader.top()
 
 
 @contextmanager
-def _opened(path: Path, descend: Container[Pattern]) -> Iterator[_Reader]:
+def _opened(
+    path: Path, descend: Container[Pattern], constants: Callable[[str], float] | None = None
+) -> Iterator[_Reader]:
     try:
         with open_text(path) as stream:
-            yield _Reader(path, stream, descend)
+            yield _Reader(path, stream, descend, constants or _refuse)
     except READ_ERRORS as error:
         raise unreadable(path, error) from None
 
@@ -110,11 +134,15 @@ class _Shallow:
 
 
 class _Reader:
-    def __init__(self, path: Path, stream: TextIO, descend: Container[Pattern]) -> None:
+    def __init__(
+        self, path: Path, stream: TextIO, descend: Container[Pattern], constants: Callable[[str], float]
+    ) -> None:
         self._path = path
         self._stream = stream
         self._descend = descend
-        self._decoder = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_unique)
+        self._infinity_met = False
+        self._constants = constants
+        self._decoder = json.JSONDecoder(parse_constant=self._met, object_pairs_hook=_unique)
         self._buffer = ""
         self._position = 0
         self._consumed = 0
@@ -124,6 +152,23 @@ class _Reader:
         yield from self._walk((), ())
         if self._peek():
             self._fail("there is more behind the end of the value; give each result a file of its own")
+
+    def documents(self, infinite: Container[str]) -> Iterator[tuple[int, Place, Any]]:
+        number = 0
+        while True:
+            for place, value in self._walk((), ()):
+                if self._infinity_met and not (place and place[-1] in infinite):
+                    self._fail("Infinity is not a number")
+                self._infinity_met = False
+                yield number, place, value
+            if not self._peek():
+                return
+            number += 1
+
+    def _met(self, name: str) -> float:
+        value = self._constants(name)
+        self._infinity_met = True
+        return value
 
     def top(self) -> Iterator[tuple[str, Any]]:
         if self._peek() != "{":
@@ -244,6 +289,10 @@ class _Reader:
 
 def _refuse(name: str) -> NoReturn:
     raise _RefusedError(f"{name} is not a number")
+
+
+def _infinite(name: str) -> float:
+    return float(name) if name == "Infinity" else _refuse(name)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -37,6 +37,11 @@ EMPTY_GAP_SHARE = 0.05
 # Share of answers that must show the same number of stream times; the others lost or gained a line.
 EVENTS_AGREE = 0.9
 
+# The first chunk of a stream is no token when the gap behind it is so many times the later ones, in so many requests at
+# least. Where two tokens come at once, or a chunk is dropped, single requests differ; all of them do not.
+FIRST_GAP_FACTOR = 2.0
+MIN_STREAMS = 3
+
 # A list repeats when so many of its entries equal the one a period before; the rest are requests
 # that overtook each other. Recorded cyclic runs have 0.98 to 0.99, unrelated prompts at most 0.2.
 PERIOD_MATCH = 0.9
@@ -153,6 +158,35 @@ def stream_events_counted(events: Sequence[int], tokens: int) -> Finding | None:
         f"{counted} of {len(events)} answers have 2 N + 2 = {2 * tokens + 2} recorded times for N = {tokens} tokens: "
         "one per line of the stream, blank lines included.",
         (2 * tokens + 1) / max(1, tokens - 1),
+    )
+
+
+def first_chunk_is_no_token(
+    *, ttft: Sequence[float], first_gap: Sequence[float], typical_gap: Sequence[float]
+) -> Finding | None:
+    """Find streams whose first chunk is no token, as that with the role of a chat answer, from each request's times.
+
+    Such a chunk comes before the prompt is computed: the gap behind it is a multiple of all others and longer than the
+    time to the chunk itself. A server that computes other prompts between two tokens shows this in some requests only.
+
+    Parameters
+    ----------
+    ttft, first_gap, typical_gap
+        Of each request, in the same order: time to the first chunk, from it to the second, and between later ones.
+    """
+    shown = [
+        gap >= FIRST_GAP_FACTOR * typical > 0 and gap > first
+        for first, gap, typical in zip(ttft, first_gap, typical_gap, strict=True)
+    ]
+    if len(shown) < MIN_STREAMS or sum(shown) < EVENTS_AGREE * len(shown):
+        return None
+    first, other = median(first_gap), median(typical_gap)
+    return Finding(
+        Flag.STREAM_LINES_COUNTED,
+        f"In {sum(shown)} of {len(shown)} requests the first gap, {first:.1f} ms, is {first / other:.1f} times "
+        f"the others, {other:.1f} ms, and longer than the {median(ttft):.1f} ms to the first chunk: that chunk was no "
+        "token, but for instance the role of a chat answer.",
+        first / other,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from roofline_lab.ground_truth.metrics import Measured
 from simulator.validation import Count, NonNegativeInt, Positive, StrictModel
@@ -19,10 +19,22 @@ from simulator.workload.arrivals import (
     RecordedArrivals,
 )
 from simulator.workload.build import RequestCount
+from simulator.workload.lengths import (
+    ConstantLengths,
+    EmpiricalLengths,
+    GaussianLengths,
+    GuideLlmLengths,
+    UniformLengths,
+)
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Side = Literal["client", "server"]
+
+# Lengths that are facts of the recorded run, or the distribution they are known to come from, which is drawn anew.
+DrawnLengths = GaussianLengths | UniformLengths
+AnySent = GuideLlmLengths | ConstantLengths | EmpiricalLengths | DrawnLengths
+SentLengths = Annotated[AnySent, Field(discriminator="kind")]
 
 
 class RequestCounts(StrictModel):
@@ -38,6 +50,8 @@ class RequestCounts(StrictModel):
         Requests known to have failed; None if not published.
     cancelled
         Requests known to have been cut off: the client gave up on them, or its run ended; None if not published.
+    without_output
+        Requests known to have been answered without a token; None if not published.
     lost_positions
         Positions (from 0, in order of sending) of the requests that are not in the means, or
         `unknown`; a simulation then runs all that were sent.
@@ -49,6 +63,7 @@ class RequestCounts(StrictModel):
     completed: Count
     failed: NonNegativeInt | None = None
     cancelled: NonNegativeInt | None = None
+    without_output: NonNegativeInt | None = None
     lost_positions: tuple[NonNegativeInt, ...] | Literal["unknown"] = ()
     basis: Text
 
@@ -63,10 +78,9 @@ class RequestCounts(StrictModel):
         missing = self.sent - self.completed
         if not missing:
             return ""
-        parts = [
-            f"{number} {word}" for number, word in ((self.failed, "failed"), (self.cancelled, "cut off")) if number
-        ]
-        rest = missing - (self.failed or 0) - (self.cancelled or 0)
+        known = ((self.failed, "failed"), (self.cancelled, "cut off"), (self.without_output, "without a token"))
+        parts = [f"{number} {word}" for number, word in known if number]
+        rest = missing - sum(number or 0 for number, _ in known)
         parts += [f"of {rest} nobody says why"] if rest > 0 else []
         return f"{missing} of {self.sent} requests are in no figure: {', '.join(parts)}"
 
@@ -79,6 +93,11 @@ class RequestCounts(StrictModel):
             raise ValueError(
                 f"failed {self.failed or 0} and cancelled {self.cancelled} are more than the {missing} requests that "
                 "are not in the means"
+            )
+        if self.without_output and (self.failed or 0) + (self.cancelled or 0) + self.without_output > missing:
+            raise ValueError(
+                f"without_output {self.without_output} and those that failed or were cut off are more than the "
+                f"{missing} requests that are not in the means"
             )
         if self.failed is not None and self.failed > missing and self.lost_positions == "unknown":
             raise ValueError(f"failed {self.failed} exceeds the {missing} requests that are not in the means")
@@ -133,6 +152,8 @@ class LoadPoint(StrictModel):
         Whether the server kept up; latencies of a saturated point depend on when the run ended.
     side
         Where the figures were taken, if not on the experiment's side.
+    prompt, output
+        Lengths in tokens, where they are not those of the experiment's workload.
     measured
         Figures by metric name, such as `ttft_mean`.
     """
@@ -146,6 +167,8 @@ class LoadPoint(StrictModel):
     requests: RequestCounts
     saturation: Saturation | None = None
     side: Side | None = None
+    prompt: SentLengths | None = None
+    output: SentLengths | None = None
     measured: dict[str, Measured]
 
     @property

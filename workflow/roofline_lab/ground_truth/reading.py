@@ -22,8 +22,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from roofline_lab.files import json_text, write_text
-from roofline_lab.ground_truth.experiment import DrawnLengths, Experiment
-from roofline_lab.ground_truth.load import Id, LoadPoint, Text
+from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.load import DrawnLengths, Id, LoadPoint, Text
 from roofline_lab.ground_truth.metrics import problems_of
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from simulator.errors import ConfigError
@@ -236,8 +236,10 @@ def _recording_problems(experiment: Experiment) -> Iterator[str]:
 
 def _drawn_problems(experiment: Experiment, point: LoadPoint) -> Iterator[str]:
     """Yield measured mean lengths that the distribution in the workload does not have."""
-    for side, name in (("prompt", "prompt_tokens_mean"), ("output", "output_tokens_mean")):
-        lengths, counted = getattr(experiment.workload, side), point.measured.get(name)
+    sides = {"prompt": experiment.prompt_lengths(point.id), "output": experiment.output_lengths(point.id)}
+    for side, lengths in sides.items():
+        name = f"{side}_tokens_mean"
+        counted = point.measured.get(name)
         if counted is None or not isinstance(lengths, DrawnLengths) or experiment.measured_requests(point.id):
             continue
         expected = expected_tokens(lengths)[0] + (experiment.workload.prefix_tokens if side == "prompt" else 0)
@@ -258,7 +260,7 @@ def _half_token(experiment: Experiment, point: LoadPoint) -> float:
 
     A constant length that stands for a mean is rounded; the mean of n draws varies by their deviation over sqrt(n).
     """
-    output = experiment.workload.output
+    output = experiment.output_lengths(point.id)
     if experiment.measured_requests(point.id) or "output_tokens_mean" in point.measured:
         return 0.0
     if isinstance(output, DrawnLengths):

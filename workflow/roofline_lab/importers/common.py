@@ -33,8 +33,9 @@ MS_PER_S = 1000.0
 # Digits behind the point that imported figures keep: a nanosecond for latencies in ms.
 DECIMALS = 6
 
-# Latencies that cannot be 0; between tokens there is no time where an answer is one token.
-NEVER_ZERO = ("ttft", "e2e")
+# Latencies of a request: one that is 0 was not measured, and spoils every mean it is in. A gap between two tokens that
+# came together is 0 and right.
+ZERO_SPOILS = ("ttft", "tpot", "e2e")
 
 # Beyond any count of tokens or bytes and any time in any unit; keeps a damaged file from overflowing.
 LARGEST = 10**12
@@ -229,21 +230,32 @@ def measurement(
 # --- figures ----------------------------------------------------------------------------------
 
 
-def measured_metrics(source: str, values: Mapping[str, float | None], definitions: Mapping[str, str]) -> dict[str, Any]:
+def measured_metrics(
+    source: str, values: Mapping[str, float | None], definitions: Mapping[str, str], notes: Notes | None = None
+) -> dict[str, Any]:
     """Return the figures that were measured, as the format writes them, latencies in ms.
 
-    None was not measured, nor was 0 between tokens or per second.
+    None was not measured, nor was 0. A latency that is 0 throughout is left out, which `notes` are told of.
 
     Raises
     ------
     ConfigError
-        If a request is said to have taken no time.
+        If some figures of a latency are 0 and others not: the zeros of requests without a measurement are in its mean.
     """
-    for name, value in values.items():
-        if value == 0 and KINDS[name] in NEVER_ZERO:
-            raise ConfigError(
-                f"{source}: {name}: 0; every request takes time; measure with streaming on, or leave the figure out"
+    problems = []
+    for kind in ZERO_SPOILS:
+        given = {name: value for name, value in values.items() if KINDS[name] == kind and value is not None}
+        zeros = [name for name, value in given.items() if value == 0]
+        if zeros and len(zeros) == len(given) and notes is not None:
+            notes.converted(f"Every {kind.upper()} is 0, which means that it was not measured; it is left out.")
+        elif zeros and len(zeros) < len(given):
+            problems.append(
+                f"{source}: {', '.join(zeros)}: 0, which means not measured; then requests without a measurement are "
+                f"in every other figure of {kind.upper()} too; give the single requests of the run, measure with "
+                f"streaming on, or leave all figures of {kind.upper()} out"
             )
+    if problems:
+        raise ConfigError("\n".join(problems))
     return {
         name: {
             "value": round(float(value), DECIMALS),
@@ -270,13 +282,17 @@ def constant_workload(prompt_tokens: float, output_tokens: float, note: str, **p
     }
 
 
-def request_counts(
-    *, sent: int, completed: int, basis: str, failed: int | None = None, cancelled: int | None = None
-) -> dict[str, Any]:
-    """Return how many requests stand behind the figures; which of them were lost is not known."""
-    lost = {} if completed == sent else {"lost_positions": "unknown"}
-    cut_off = {"cancelled": cancelled} if cancelled else {}
-    return {"sent": sent, "completed": completed, "failed": failed, **cut_off, **lost, "basis": basis}
+def request_counts(*, sent: int, completed: int, basis: str, failed: int | None = None, **lost: int) -> dict[str, Any]:
+    """Return how many requests stand behind the figures; which of them were lost is not known.
+
+    Parameters
+    ----------
+    lost
+        Further reasons why requests are in no figure, by the names of `RequestCounts`.
+    """
+    positions = {} if completed == sent else {"lost_positions": "unknown"}
+    known = {name: number for name, number in lost.items() if number}
+    return {"sent": sent, "completed": completed, "failed": failed, **known, **positions, "basis": basis}
 
 
 def judged(load: Load, notes: Notes, load_point: str) -> Judgement:

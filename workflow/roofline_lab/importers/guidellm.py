@@ -470,7 +470,7 @@ def _measured(point: _Point, duration_s: float, notes: Notes) -> dict[str, Any]:
         values["tpot_mean"] = point.itl.mean
     notes.converted("request_latency was in seconds and is written in ms, as E2E.")
     notes.converted("Throughput is completed requests, and their tokens, from first request to last answer.")
-    return measured_metrics(point.source, values, {"tpot": definition, "itl": "inter_token"})
+    return measured_metrics(point.source, values, {"tpot": definition, "itl": "inter_token"}, notes)
 
 
 def _look_at_definitions(point: _Point, notes: Notes) -> None:

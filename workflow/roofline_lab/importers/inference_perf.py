@@ -336,7 +336,7 @@ def _measured(stage: _Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
         notes.converted(
             "Output lengths and token throughput are those of the profile, as the server must generate them."
         )
-    return measured_metrics(str(stage.path), values, {"tpot": "inter_token", "itl": "pooled_gaps"})
+    return measured_metrics(str(stage.path), values, {"tpot": "inter_token", "itl": "pooled_gaps"}, notes)
 
 
 def _stream_lines(stage: _Stage, tokens: float | None) -> Finding | None:

@@ -39,6 +39,7 @@ class Point:
     metrics: Mapping[str, float]
     failed: int | None = None
     cancelled: int | None = None
+    without_output: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ def of_experiment(experiment: Experiment) -> Inspection:
             {name: metric.value for name, metric in point.measured.items()},
             point.requests.failed,
             point.requests.cancelled,
+            point.requests.without_output,
         )
         for point in experiment.load_points
     ]

@@ -383,7 +383,9 @@ def _measured(source: str, row: Row, point: str, notes: Notes) -> dict[str, Any]
     if counted and tokens:
         notes.flag(lint.output_retokenised(reported=counted, generated=tokens), "corrected", point)
     notes.converted("Figures are taken as the table has them, in the units of its column names.")
-    return measured_metrics(source, values, {"tpot": "inter_token", "itl": "pooled_gaps" if pooled else "inter_token"})
+    return measured_metrics(
+        source, values, {"tpot": "inter_token", "itl": "pooled_gaps" if pooled else "inter_token"}, notes
+    )
 
 
 def _settings(row: Row) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 Contract: a module that defines `TOOL` (its name on the command line), `MARKS` (what stands at the top of its result
 files and of no other tool's) and `read(path) -> Measurement` is a tool; nothing else has to name it. `tool_of`
-recognises a file or folder by these marks.
+recognises a file or folder by these marks. Keys that several tools write decide where no other mark does
+(`WEAK_MARKS`, if a module has them).
 """
 
 from __future__ import annotations
@@ -22,9 +23,14 @@ from simulator.errors import ConfigError
 from simulator.input_files import unreadable
 from simulator.validation import suggest
 
+# Folders between the one given and its results, as a sweep has them.
+MAX_DEPTH = 2
 MAX_HEADER_CHARACTERS = 1 << 16
 _FLAT = (".csv", ".yaml", ".yml")
 _YAML_KEY = re.compile(r"[\"']?([A-Za-z_][\w.-]*)[\"']?:(\s|$)")
+
+
+Marks = frozenset[str] | Mapping[str, str]
 
 
 class ToolModule(Protocol):
@@ -39,7 +45,7 @@ class ToolModule(Protocol):
     """
 
     TOOL: str
-    MARKS: frozenset[str] | Mapping[str, str]
+    MARKS: Marks
 
     def read(self, path: Path) -> Measurement:
         """Read a file or folder of the tool, or raise one `ConfigError`."""
@@ -87,8 +93,8 @@ def refuse_other_tool(path: Path, top: Mapping[str, Any], own: str) -> None:
     ConfigError
         If what is at the top of the file marks it as one of another tool.
     """
-    other = next((name for name, tool in tools().items() if _is_marked(top.items(), tool)), None)
-    if other is not None and not _is_marked(top.items(), tools()[own]):
+    other = _tool_marked(top.items())
+    if other not in (None, own) and not _is_marked(top.items(), tools()[own].MARKS):
         raise ConfigError(f"{path}: this is a file of {other}, not of {own}; use: import {other} PATH --out ...")
 
 
@@ -101,9 +107,7 @@ def tool_of(path: Path) -> str | None:
         If no file is of a tool, and one cannot be read.
     """
     if not path.is_dir():
-        return next(
-            (name for entry in at_the_top(path) for name, tool in tools().items() if _is_marked([entry], tool)), None
-        )
+        return _tool_marked(at_the_top(path))
     unreadable: list[ConfigError] = []
     for file in _files(path):
         try:
@@ -118,16 +122,38 @@ def tool_of(path: Path) -> str | None:
     return None
 
 
-def _is_marked(top: Iterable[tuple[str, Any]], tool: ToolModule) -> bool:
-    marks = tool.MARKS
+def _tool_marked(top: Iterable[tuple[str, Any]]) -> str | None:
+    """Return the tool that the first entry marks; one of several that share a key where nothing else tells."""
+    weakly = None
+    try:
+        for entry in top:
+            for name, tool in tools().items():
+                if _is_marked([entry], tool.MARKS):
+                    return name
+                if weakly is None and _is_marked([entry], getattr(tool, "WEAK_MARKS", frozenset())):
+                    weakly = name
+    except ConfigError:
+        if weakly is None:
+            raise
+    return weakly
+
+
+def _is_marked(top: Iterable[tuple[str, Any]], marks: Marks) -> bool:
     return any(key in marks and (not isinstance(marks, Mapping) or marks[key] == value) for key, value in top)
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for inside in (folder / RESULTS_FOLDER, folder):
-        if inside.is_dir():
-            names = ((file, file.name.removesuffix(".gz")) for file in sorted(inside.iterdir()) if file.is_file())
-            yield from (file for file, name in names if name.endswith((".json", *_FLAT)))
+    """Yield the files of a folder that results are in; those of folders in it where it has none itself."""
+    inside = [place for place in (folder / RESULTS_FOLDER, folder) if place.is_dir()]
+    found = [file for place in inside for file in sorted(place.iterdir()) if _may_hold_results(file)]
+    yield from found
+    if not found:
+        for depth in range(1, MAX_DEPTH + 1):
+            yield from (file for file in sorted(folder.glob("/".join("*" * (depth + 1)))) if _may_hold_results(file))
+
+
+def _may_hold_results(file: Path) -> bool:
+    return file.name.removesuffix(".gz").endswith((".json", ".jsonl", *_FLAT)) and file.is_file()
 
 
 def at_the_top(path: Path) -> Iterator[tuple[str, Any]]:

@@ -171,12 +171,20 @@ def lost_requests(experiments: Iterable[Experiment]) -> str:
             counts = point.requests
             missing = counts.sent - counts.completed
             if missing:
-                known = (counts.failed, counts.cancelled)
+                known = (counts.failed, counts.cancelled, counts.without_output)
                 rest = missing - sum(number or 0 for number in known)
                 cells = [MISSING if number is None else str(number) for number in known]
                 cells = [str(counts.sent), str(counts.completed), *cells, str(rest)]
                 lines.append([f"{experiment.id}, {point.id}", *cells])
-    header = ["load point", "sent", "in the figures", "failed", "cut off", "of which nobody says why"]
+    header = [
+        "load point",
+        "sent",
+        "in the figures",
+        "failed",
+        "cut off",
+        "without a token",
+        "of which nobody says why",
+    ]
     return table(header, lines, left=1) if lines else ""
 
 
