@@ -17,8 +17,8 @@ from roofline_lab.ground_truth.requests import MeasuredRequest, read_measured_re
 from roofline_lab.importers import import_experiment
 from roofline_lab.importers.inspection import inspect
 from roofline_lab.importers.overrides import Overrides
-from roofline_lab.importers.table import COLUMNS
 from roofline_lab.importers.table import read as read_csv
+from roofline_lab.importers.table_rows import COLUMNS
 from simulator.errors import ConfigError
 from tests.roofline_lab.importers.samples import SAMPLES, inference_perf_config, per_request, pooled, tool_word
 from tests.roofline_lab.importers.test_table import ROW, table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from roofline_lab.cli.import_measurements import EXIT_INCOMPLETE
 from roofline_lab.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED, main
 from roofline_lab.ground_truth import requests as recorded_requests
 from roofline_lab.importers import import_experiment, writing
@@ -223,12 +225,45 @@ def test_a_project_nobody_may_write_into_is_one_message(project, tmp_path, capsy
     assert "cannot be written: [Errno 13] Permission denied" in text
 
 
-def test_a_table_with_one_run_that_cannot_be_imported_imports_none(project, tmp_path, capsys):
-    path = table(tmp_path, ROW, {**ROW, "experiment_id": "20260302-other", "hardware": "tpu"})
+# One run each that a table cannot use, and why.
+UNUSABLE = (
+    {**ROW, "experiment_id": "20260302-gpu", "hardware": "tpu"},
+    {**ROW, "experiment_id": "20260302-model", "model_hf_id": "nobody/nothing-7b"},
+    {**ROW, "experiment_id": "20260302-waves", "arrival_process": "waves"},
+    {**ROW, "experiment_id": "20260302-cell", "ttft_mean_ms": "fast"},
+    {**ROW, "experiment_id": "20260302-replicas", "dp": "2"},
+)
+REASONS = (
+    "hardware: no single GPU of configs/hardware is 'tpu'",
+    "model: no model of configs/models is 'nobody/nothing-7b'",
+    "arrival_process 'waves' with requested_rate_rps 5",
+    "column 'ttft_mean_ms': must be a number, got 'fast'",
+    "column 'dp': 2; several replicas",
+)
+
+
+def test_a_run_of_a_table_that_cannot_be_imported_costs_its_own_rows(project, tmp_path, capsys):
+    path = table(tmp_path, ROW, *UNUSABLE)
+    assert main(["import", "--from-csv", str(path), "--out", str(project / "ground_truth")]) == EXIT_INCOMPLETE
+    out = capsys.readouterr().out
+    assert f"not imported: {len(UNUSABLE)} of {len(UNUSABLE) + 1} experiments" in out
+    for row, reason in zip(UNUSABLE, REASONS, strict=True):
+        assert re.search(rf"  - {row['experiment_id']}: refused: .*{reason}", out)
+        assert not (project / "ground_truth" / row["experiment_id"]).exists()
+    assert (project / "ground_truth" / ROW["experiment_id"] / "experiment.yaml").is_file()
+    assert "--hardware" not in out
+    assert "--model" not in out
+    assert not [name for name in state(project) if ".import" in name]
+
+
+def test_a_table_of_which_no_run_can_be_imported_leaves_everything_as_it_was(project, tmp_path, capsys):
+    path = table(tmp_path, *UNUSABLE[:2])
     before = state(project)
     assert main(["import", "--from-csv", str(path), "--out", str(project / "ground_truth")]) == EXIT_FAILURE
     assert state(project) == before
-    assert "no single GPU of configs/hardware is 'tpu'" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert all(re.search(reason, err) for reason in REASONS[:2])
+    assert "--" not in err
 
 
 def test_folders_that_were_moved_are_taken_back_when_the_next_cannot_be(project, tmp_path, monkeypatch):
@@ -282,7 +317,7 @@ def test_stages_of_one_run_on_two_models_are_refused(tmp_path):
 def test_a_compressed_table_is_read(tmp_path):
     path = table(tmp_path, ROW)
     path.write_bytes(gzip.compress(path.read_bytes()))
-    assert list(read_table(path)) == ["20260301-mine"]
+    assert list(read_table(path).found) == ["20260301-mine"]
 
 
 # --- large files ----------------------------------------------------------------------------------

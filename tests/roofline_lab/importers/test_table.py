@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 
 import pytest
+import yaml
 
+from roofline_lab.cli.main import main
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.importers import table as table_module
 from roofline_lab.importers.common import DEFAULT_SETTINGS
-from roofline_lab.importers.table import COLUMNS
+from roofline_lab.importers.table_rows import COLUMNS
 from simulator.errors import ConfigError
+from tests.paths import ROOT
 from tests.roofline_lab.importers.samples import AsWritten
 
 ROW = {
@@ -39,7 +42,7 @@ ROW = {
 
 
 def read(*arguments, **options):
-    return {name: AsWritten(found) for name, found in table_module.read(*arguments, **options).items()}
+    return {name: AsWritten(found) for name, found in table_module.read(*arguments, **options).found.items()}
 
 
 def table(tmp_path, *rows, columns=COLUMNS):
@@ -140,12 +143,13 @@ def test_the_recorded_sweep_loses_exactly_the_requests_with_the_shortest_prompt(
     assert (found.side, found.workload["prompt"]["adjustment_tokens"]) == ("server", 0)
 
 
-def test_a_wrong_seed_leaves_mean_lengths(tmp_path, shared_dir):
+def test_a_wrong_seed_leaves_the_distribution_the_table_states(tmp_path, shared_dir):
     with (shared_dir / "ground_truth" / "measured_runs.csv").open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["experiment_id"] == "jan21-llama7b-train-1"]
     rows[3]["prompt_len_mean_tok"] = "2143.9"
     found = read(table(tmp_path, *rows), year=2026)["jan21-llama7b-train-1"]
-    assert found.workload["prompt"]["kind"] == "constant"
+    assert found.workload["prompt"]["kind"] == "gaussian"
+    assert (found.workload["prompt"]["mean_tokens"], found.workload["output"]["mean_tokens"]) == (1700, 800)
     assert Flag.LENGTHS_UNKNOWN in {flag.flag for flag in found.quality}
 
 
@@ -184,3 +188,143 @@ def test_a_table_of_something_else_is_refused(tmp_path):
 def test_an_unknown_experiment_is_refused_with_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match=r"no '20260301-mime'; did you mean '20260301-mine'\?"):
         read(table(tmp_path, ROW), "20260301-mime")
+
+
+# --- what was sent ------------------------------------------------------------------------------
+
+# A closed loop of which the table says neither how long prompts nor how long answers are.
+BARE = {name: text for name, text in ROW.items() if not name.startswith("wl_")}
+BARE |= {"arrival_process": "closed loop, 8 in flight", "requested_rate_rps": "", "workload_kind": "random"}
+STATED = {"wl_prompt_mean_tok": "1000", "wl_out_mean_tok": "200"}
+SPREAD = {**STATED, "wl_prompt_sd_tok": "100", "wl_prompt_min_tok": "700", "wl_prompt_max_tok": "1300"}
+
+
+def workload_of(tmp_path, **cells):
+    return read(table(tmp_path, {**BARE, "tpot_mean_ms": "", "e2e_mean_ms": "", **cells}))["20260301-mine"].workload
+
+
+def test_stated_means_are_used_where_none_was_measured(tmp_path):
+    workload = workload_of(tmp_path, **STATED)
+    assert workload["prompt"] == {"kind": "constant", "tokens": 1000}
+    assert workload["output"] == {"kind": "constant", "tokens": 200}
+
+
+def test_a_stated_distribution_is_kept(tmp_path):
+    limits = {"min_tokens": 700, "max_tokens": 1300}
+    expected = {"kind": "gaussian", "mean_tokens": 1000.0, "stdev_tokens": 100.0, **limits}
+    assert workload_of(tmp_path, **SPREAD)["prompt"] == expected
+
+
+def test_a_distribution_without_limits_has_five_deviations_on_either_side(tmp_path):
+    prompt = workload_of(tmp_path, **STATED, wl_prompt_sd_tok="100")["prompt"]
+    assert (prompt["min_tokens"], prompt["max_tokens"]) == (500, 1500)
+
+
+def test_limits_around_a_mean_are_a_range(tmp_path):
+    cells = {"wl_out_mean_tok": "921.5", "wl_out_min_tok": "819", "wl_out_max_tok": "1024"}
+    assert workload_of(tmp_path, **STATED | cells)["output"] == {
+        "kind": "uniform",
+        "min_tokens": 819,
+        "max_tokens": 1024,
+    }
+
+
+@pytest.mark.parametrize(("measured", "kind"), [("1003", "gaussian"), ("640", "constant")])
+def test_a_measured_mean_decides_whether_a_stated_distribution_was_sent(tmp_path, measured, kind):
+    prompt = workload_of(tmp_path, **SPREAD, prompt_len_mean_tok=measured, output_len_mean_tok="200")["prompt"]
+    assert prompt["kind"] == kind
+    assert kind == "gaussian" or prompt["tokens"] == 640
+
+
+def test_a_shared_prefix_is_sent_as_stated_and_is_no_part_of_the_prompts_behind_it(tmp_path):
+    workload = workload_of(tmp_path, prompt_len_mean_tok="700", output_len_mean_tok="200", wl_prefix_tok="300")
+    assert workload["prompt"] == {"kind": "constant", "tokens": 400}
+    assert workload["prefix"] == {"kind": "shared", "tokens": 300, "counted": "on_top"}
+
+
+def test_lengths_follow_from_throughputs_or_latencies_where_nothing_states_them(tmp_path):
+    cells = {"requests_per_s": "2", "input_tok_per_s": "1000", "tpot_mean_ms": "10", "e2e_mean_ms": "1015"}
+    workload = workload_of(tmp_path, **cells)
+    assert (workload["prompt"]["tokens"], workload["output"]["tokens"]) == (500, 100)
+
+
+@pytest.mark.parametrize("given", ["wl_out_mean_tok", "wl_prompt_mean_tok"])
+def test_lengths_that_nothing_says_are_refused_and_never_one_token(tmp_path, given):
+    with pytest.raises(ConfigError, match=r"empty, and nothing else says how long \w+ are; fill one"):
+        workload_of(tmp_path, **{given: "100"})
+
+
+def test_stages_of_different_stated_lengths_are_no_one_run(tmp_path):
+    rows = [BARE | STATED, BARE | STATED | {"stage": "1", "wl_out_mean_tok": "400"}]
+    with pytest.raises(
+        ConfigError, match=r"column 'wl_out_mean_tok': stages of .* have 200\.0 and 400\.0; split the run"
+    ):
+        read(table(tmp_path, *rows))
+
+
+def test_a_closed_loop_has_the_clients_its_column_names(tmp_path):
+    cells = {"arrival_process": "", "load_mode": "closed-loop", "max_concurrency": "16"}
+    found = read(table(tmp_path, BARE | STATED | cells | {"tpot_mean_ms": "", "e2e_mean_ms": ""}))["20260301-mine"]
+    assert found.load_points[0]["arrivals"] == {"kind": "closed_loop", "concurrency": 16}
+
+
+@pytest.mark.parametrize(
+    ("text", "on"),
+    [("on", True), ("True", True), ("1", True), ("enabled", True), ("off", False), ("False", False), ("0", False)],
+)
+def test_prefix_caching_is_what_the_cell_says(tmp_path, text, on):
+    assert read(table(tmp_path, ROW | {"prefix_caching": text}))["20260301-mine"].known["prefix_caching"] is on
+
+
+def test_prefix_caching_that_is_neither_on_nor_off_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="column 'prefix_caching': must be on or off, got 'perhaps'"):
+        read(table(tmp_path, ROW | {"prefix_caching": "perhaps"}))
+
+
+# --- two views of one stage ---------------------------------------------------------------------
+
+SERVER = ROW | {
+    "metrics_side": "server",
+    "client_tool": "vLLM metrics",
+    "ttft_mean_ms": "17.0",
+    "e2e_mean_ms": "1798.0",
+}
+
+
+def test_a_stage_measured_on_both_sides_is_one_stage_with_two_views(tmp_path):
+    found = read(table(tmp_path, ROW, SERVER, ROW | {"stage": "1"}))["20260301-mine"]
+    points = {point["id"]: point for point in found.load_points}
+    assert list(points) == ["stage_0", "stage_0_server", "stage_1"]
+    assert (found.side, points["stage_0_server"]["side"]) == ("client", "server")
+    assert points["stage_0_server"]["measured"]["ttft_mean"]["value"] == 17.0
+    assert points["stage_0"]["requests"] == points["stage_0_server"]["requests"]
+    assert [point.get("prompts_seen_before", False) for point in found.load_points] == [False, False, True]
+
+
+def test_what_the_client_saw_more_than_the_server_is_the_time_between_both(tmp_path):
+    found = read(table(tmp_path, ROW, SERVER))["20260301-mine"]
+    assert found.known["client_offset_ms"] == 10.0
+    assert any("the client saw 10 ms more" in flag.text for flag in found.quality)
+
+
+def test_a_client_that_saw_less_than_the_server_says_nothing_about_the_time_between(tmp_path):
+    found = read(table(tmp_path, ROW, SERVER | {"ttft_mean_ms": "26.0"}))["20260301-mine"]
+    assert found.assumed["client_offset_ms"] == 0.0
+    assert Flag.FIGURES_CONTRADICT in {flag.flag for flag in found.quality}
+
+
+def test_a_stage_that_one_side_measured_twice_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"stage: 0 of '20260301-mine' is given twice at the server"):
+        read(table(tmp_path, ROW, SERVER, SERVER))
+
+
+# --- runs on other GPUs -------------------------------------------------------------------------
+
+
+def test_a_run_on_a_gpu_by_its_usual_name_is_imported(tmp_path, shared_dir):
+    source = shared_dir / "ground_truth" / "measured_runs_other_gpus.csv"
+    out = tmp_path / "others"
+    command = ["import", "--from-csv", str(source), "--year", "2026", "--root", str(ROOT), "--out", str(out)]
+    assert main(command) == 0
+    gpus = {path.parent.name: yaml.safe_load(path.read_text())["hardware"] for path in out.glob("*/experiment.yaml")}
+    assert sorted(gpus.values()) == ["a100-sxm", "l40s"]

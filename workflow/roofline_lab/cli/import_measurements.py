@@ -1,13 +1,12 @@
 """`roofline-lab import`: the command line of the importers.
 
-Contract: `add_import_command` adds the command; its function prints what was written and converted,
-and returns 0. Expected failures are `RooflineLabError`s for the caller to print.
+Contract: `add_import_command` adds the command; its function prints what was written and converted, and returns 0, or 1
+where runs of a table were left out. Expected failures are `RooflineLabError`s for the caller to print.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,10 @@ from roofline_lab.importers.tools import tools
 from simulator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from roofline_lab.importers.writing import Written
+    from roofline_lab.importers.writing import Imported, Written
 
+# Some runs of a table were imported, others not.
+EXIT_INCOMPLETE = 1
 EPILOG = """examples:
   roofline-lab import guidellm results/ --out ground_truth/my-run
   roofline-lab import inference-perf run/ --out ground_truth/my-run --hardware h100-sxm --workload codegen
@@ -81,20 +82,30 @@ def add_import_command(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Import as the arguments say, print what was done, and return 0.
+    """Import as the arguments say, print what was done, and return 0, or 1 if a run of a table was left out.
 
     Raises
     ------
     ConfigError
         If arguments contradict each other, or the files cannot be imported.
     """
-    for written in _imported(arguments):
+    done = _imported(arguments)
+    for written in done.written:
         _report(written, arguments.root)
-    return 0
+    if done.refused:
+        print(_refused(done))  # noqa: T201 - the command's output
+    return EXIT_INCOMPLETE if done.refused else 0
 
 
-def _imported(arguments: argparse.Namespace) -> Sequence[Written]:
+def _refused(done: Imported) -> str:
+    runs = len(done.written) + len(done.refused)
+    lines = [f"not imported: {len(done.refused)} of {runs} experiments"]
+    return "\n".join([*lines, *(f"  - {one.name}: refused: {one.reason}" for one in done.refused)])
+
+
+def _imported(arguments: argparse.Namespace) -> Imported:
     from roofline_lab.importers import import_experiment, table
+    from roofline_lab.importers.writing import Imported
 
     overrides = _overrides(arguments)
     if arguments.from_csv is not None:
@@ -107,7 +118,7 @@ def _imported(arguments: argparse.Namespace) -> Sequence[Written]:
     written = import_experiment(
         arguments.tool, arguments.path, arguments.out, overrides, arguments.trace, root=arguments.root
     )
-    return [written]
+    return Imported((written,))
 
 
 def _overrides(arguments: argparse.Namespace) -> Overrides:

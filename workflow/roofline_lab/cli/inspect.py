@@ -63,6 +63,8 @@ def _lines(shown: Inspection) -> Iterator[str]:
     from roofline_lab.ground_truth.quality import flag_sentence
 
     yield shown.title
+    if not shown.points:
+        return
     yield ""
     yield _metrics(shown)
     if shown.both_sides:

@@ -48,5 +48,5 @@ def import_experiment(
     project = project_of(out, root)
     said = overrides or Overrides()
     found = with_traces(read_results(tool, path, said.server), traces)
-    (written,) = write_all({out: found}, project, said)
+    (written,) = write_all({out: found}, project, said).written
     return written

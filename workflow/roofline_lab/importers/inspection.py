@@ -88,8 +88,11 @@ def inspect(path: Path) -> Iterator[Inspection]:
         yield of_trace(read_trace(path, LOOKED_AT))
     elif kind == TABLE:
         # The year of an id without one decides nothing here.
-        for name, found in table.read(path, year=1).items():
+        read = table.read(path, year=1)
+        for name, found in read.found.items():
             yield of_measurement(f"{name} of {path.name}", found)
+        for refused in read.refused:
+            yield Inspection(f"{refused.name} of {path.name}: refused: {refused.reason}", (), ())
     else:
         found = read_results(kind, path)
         yield of_measurement(found.experiment.source.document, found)

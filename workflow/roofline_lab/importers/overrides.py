@@ -18,11 +18,26 @@ from roofline_lab.ground_truth.server import Server
 from roofline_lab.importers.common import UNSTATED, Measurement
 from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
+from simulator.gpu_names import gpu_named
 from simulator.model_files import models_in
 from simulator.validation import parse, read_json, suggest
 
 DEFAULT_HARDWARE = "h100-sxm"
 DEFAULT_WORKLOAD = "custom"
+
+
+class UnknownNameError(ConfigError):
+    """What files call something that nothing in the project answers to.
+
+    Attributes
+    ----------
+    with_option
+        The message with the option that names it, for an import of one run.
+    """
+
+    def __init__(self, message: str, option: str) -> None:
+        super().__init__(message)
+        self.with_option = f"{message}; or name it with --{option}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +90,7 @@ def named(found: Measurement, name: str, overrides: Overrides, root: Path, besid
     measured = found.experiment
     models, sheets = (_described(kind, root, beside) for kind in (MODELS, HARDWARE))
     model = _known(overrides.model, models) if overrides.model else _model(measured.model, models)
-    hardware = overrides.hardware or _hardware(measured.hardware, sheets)
+    hardware = _stated_gpu(overrides.hardware, sheets) if overrides.hardware else _hardware(measured.hardware, sheets)
     server = _server(measured.server, overrides)
     stated_workload = None if measured.workload.name == UNSTATED else measured.workload.name
     source = {"document": overrides.document, "licence": overrides.licence}
@@ -150,29 +165,39 @@ def _known(model: str, described: Mapping[str, Path]) -> str:
 
 def _model(name: str, described: Mapping[str, Path]) -> str:
     if name == UNSTATED:
-        raise ConfigError(f"--model: the files do not name the model; {suggest('', described)}")
+        raise UnknownNameError(f"model: the files do not name it; {suggest('', described)}", "model")
     last = name.rsplit("/", 1)[-1].lower()
     for model, path in described.items():
         description = read_json(path)
         source = str(description.get("source", "")) if isinstance(description, Mapping) else ""
         if model.lower() == last or name in source.split():
             return model
-    raise ConfigError(
-        f"--model: no model of configs/models is '{name[:80]}'; name one with --model, or add configs/models/<id>.json "
-        f"({suggest(last[:80], described)})"
+    raise UnknownNameError(
+        f"model: no model of configs/models is '{name[:80]}'; add configs/models/<id>.json "
+        f"({suggest(last[:80], described)})",
+        "model",
     )
 
 
+def _stated_gpu(name: str, described: Mapping[str, Path]) -> str:
+    gpu = gpu_named(name, described)
+    if gpu is None:
+        raise ConfigError(f"--hardware: unknown hardware '{name[:80]}'; {suggest(name, described)}")
+    return gpu
+
+
 def _hardware(name: str, described: Mapping[str, Path]) -> str | None:
-    """Return the GPU whose name's parts are all in `name`, such as h100-sxm for H100-80GB-SXM."""
+    """Return the GPU that a name of the files means, by `simulator.gpu_names`."""
     if name == UNSTATED:
         return None
-    fitting = [gpu for gpu in described if all(part in name.lower() for part in gpu.split("-"))]
-    if len(fitting) != 1:
-        raise ConfigError(
-            f"--hardware: no single GPU of configs/hardware is '{name[:80]}'; {suggest(name[:80], described)}"
+    gpu = gpu_named(name, described)
+    if gpu is None:
+        raise UnknownNameError(
+            f"hardware: no single GPU of configs/hardware is '{name[:80]}'; add configs/hardware/<id>.yaml "
+            f"({suggest(name[:80], described)})",
+            "hardware",
         )
-    return fitting[0]
+    return gpu
 
 
 def _family(model: str, root: Path, beside: Path | None) -> str:
@@ -185,7 +210,8 @@ def _family(model: str, root: Path, beside: Path | None) -> str:
         return model
     families = read_mapping(root / "ground_truth" / "vocabulary.yaml").get("families", {})
     words = [str(word) for word in families] if isinstance(families, Mapping) else []
-    raise ConfigError(
-        f"--family: no experiment has the model '{model}' yet; name its family with --family, a word of "
-        f"ground_truth/vocabulary.yaml ({suggest(model, words)})"
+    raise UnknownNameError(
+        f"family: no experiment has the model '{model}' yet, and its family is a word of ground_truth/vocabulary.yaml "
+        f"({suggest(model, words)})",
+        "family",
     )

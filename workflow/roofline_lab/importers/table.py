@@ -1,26 +1,25 @@
 """A table of measured runs: one row per stage of a run, units in the column names.
 
-Contract: `read` turns the rows of a CSV into one `Measurement` per `experiment_id`. Rows with `is_summary` 1 repeat the
-stages and are left out. Empty cells are figures that were not measured. Columns are those of `COLUMNS`; others are left
-alone.
+Contract: `read` turns the rows of a CSV into one `Measurement` per `experiment_id`; a run that cannot be used is
+refused with its reason and costs no other. Rows with `is_summary` 1 repeat the stages and are left out. Columns and
+cells are those of `table_rows`, what was sent is found by `table_workload`.
 
-GuideLLM's lengths are drawn again and kept only if every row's mean lengths come out; requests that are missing are
-then recognised as those whose draws leave the means right.
+A stage measured at the client and at the server is one stage with two views: two load points with the same requests, of
+which the server's has its side and `_server` in its name; what the client saw more is the time between both.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from roofline_lab.ground_truth import lint
-from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
 from roofline_lab.ground_truth.kept_up import Judgement, Load
 from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.requests import listed
@@ -30,8 +29,6 @@ from roofline_lab.importers.common import (
     Measurement,
     Notes,
     arrivals_as_sent,
-    constant_workload,
-    drawn_lengths,
     judged,
     measured_metrics,
     measurement,
@@ -40,62 +37,23 @@ from roofline_lab.importers.common import (
 )
 from roofline_lab.importers.overrides import Overrides
 from roofline_lab.importers.stated_server import by_options, with_server
+from roofline_lab.importers.table_rows import METRIC_COLUMNS, RANKS, STATED_LENGTHS, BadRow, Row, read_rows
+from roofline_lab.importers.table_workload import pool_prompts, sent_workload
 from roofline_lab.importers.trace import with_traces
-from roofline_lab.importers.writing import Written, project_of, write_all
+from roofline_lab.importers.writing import Imported, NotImported, project_of, write_all
 from simulator.errors import ConfigError
-from simulator.input_files import csv_records, unreadable
 from simulator.validation import config_error, suggest
-from simulator.workload.lengths import GUIDELLM_DEFAULT_SEED
 
-IDENTITY = ("experiment_id", "stage", "is_summary", "metrics_side", "client_tool", "model_hf_id", "tp")
-REQUIRED = ("experiment_id", "model_hf_id", "stage", "is_summary")
 # What all stages of a run have in common.
-OF_THE_RUN = ("model_hf_id", "tp", "hardware", "metrics_side", "client_tool")
-WHOLE = ("stage", "is_summary", "tp", "max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size_tok",
-         "total_kv_blocks", "cpu_kv_blocks", "num_requests", "num_success", "num_failed", "overloaded",
-         "wl_system_prompt_len_tok", "wl_question_len_tok", "wl_output_len_tok", "wl_effective_unique_prompts",
-         "wl_prefix_tok")  # fmt: skip
-
-RANKS = ("mean", "p50", "p90", "p99")
-# Metric -> column.
-METRIC_COLUMNS: Mapping[str, str] = {
-    **{f"{kind}_{rank}": f"{kind}_{rank}_ms" for kind in ("ttft", "tpot", "e2e") for rank in RANKS},
-    "itl_mean": "itl_mean_ms",
-    "itl_p50": "itl_p50_ms",
-    "itl_p90": "itl_p90_ms",
-    "itl_p98": "itl_p98_ms",
-    "queue_time_mean": "queue_mean_ms",
-    "request_throughput": "requests_per_s",
-    "output_token_throughput": "output_tok_per_s",
-}
-
-# What a load is judged by, in ms.
-_SECONDS = {"ttft_s": "ttft_mean_ms", "e2e_s": "e2e_mean_ms"}
+OF_THE_RUN = ("model_hf_id", "tp", "dp", "hardware", *STATED_LENGTHS)
 
 # Means that a whole run and its stages must share, and how far a summary may lie from their average:
 # it may count requests that ended in the next stage.
 SUMMARISED = ("ttft_mean_ms", "tpot_mean_ms", "e2e_mean_ms")
 SUMMARY_TOLERANCE = 0.02
 
-# How far a mean printed with three decimals may lie from that of the draws, in tokens.
-MEAN_TOLERANCE_TOKENS = 0.001
-
-# Prompts of a pool, where the source says that prompts repeat but not how many there are: the
-# default of the client that measured the other runs of the same collection, 10 x 10.
-DEFAULT_POOL = 100
-
-_MAX_REQUESTS = re.compile(r"\bmax-requests (\d{1,6})\b")
-
-LENGTHS = ("mean", "sd", "min", "max")
-NUMBERS = (*METRIC_COLUMNS.values(), "requested_rate_rps", "achieved_rate_rps", "stage_duration_s",
-           "prompt_len_mean_tok", "output_len_mean_tok", "output_len_client_retok_mean_tok", "asreported_tpot_mean_ms",
-           *(f"wl_{side}_{part}_tok" for side in ("prompt", "out") for part in LENGTHS))  # fmt: skip
-TEXTS = ("source_repo", "source_commit", "source_path", "hardware", "vllm_version", "prefix_caching", "workload_kind",
-         "arrival_process", "assumed_fields", "notes")  # fmt: skip
-COLUMNS = tuple(dict.fromkeys((*IDENTITY, *WHOLE, *NUMBERS, *TEXTS)))
-
-# A table of runs is one row per stage; a longer file is something else.
-MAX_ROWS = 20_000
+# What a load is judged by, in ms.
+_SECONDS = {"ttft_s": "ttft_mean_ms", "e2e_s": "e2e_mean_ms"}
 
 # Setting -> column, and what the column of assumed fields calls it.
 _SETTINGS = {
@@ -106,27 +64,36 @@ _SETTINGS = {
     "kv_blocks": "total_kv_blocks",
     "cpu_kv_blocks": "cpu_kv_blocks",
 }
+# First words of a cell that say whether something is on.
+_ON = {"on": True, "true": True, "yes": True, "1": True, "enabled": True,
+       "off": False, "false": False, "no": False, "0": False, "disabled": False}  # fmt: skip
 _IN_FLIGHT = re.compile(r"closed loop, (\d{1,6}) in flight")
 _DAY = re.compile(r"(20\d\d)(\d\d)(\d\d)-")
 _MONTH_DAY = re.compile(r"^(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)(\d\d)\b")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
-Row = Mapping[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The runs of a table, in its order: those that were read, and those that cannot be used."""
+
+    found: Mapping[str, Measurement]
+    refused: tuple[NotImported, ...]
 
 
 def import_table(
     path: Path,
-    found: Mapping[str, Measurement],
+    table: Table,
     out: Path,
     overrides: Overrides,
     traces: Sequence[Path] = (),
     root: Path | None = None,
-) -> list[Written]:
-    """Write the experiments of a table, one folder each, all of them or none.
+) -> Imported:
+    """Write the experiments of a table, one folder each; a run that cannot be used is left out with its reason.
 
     Parameters
     ----------
-    path, found
+    path, table
         The table, and what was read from it.
     out
         `ground_truth/<id>` for one experiment, or `ground_truth` for all of them under their ids.
@@ -139,22 +106,25 @@ def import_table(
     Raises
     ------
     ConfigError
-        If one of the experiments cannot be written, or exists already.
+        If none of the experiments can be written, or one exists already.
     """
-    alone = (out.absolute().parent / "vocabulary.yaml").is_file() or (root is not None and len(found) == 1)
-    if (alone or traces) and len(found) > 1:
-        raise ConfigError(f"--out: {len(found)} experiments in {path}; give --experiment, or {out.parent} as --out")
+    found = table.found
+    total = len(found) + len(table.refused)
+    alone = (out.absolute().parent / "vocabulary.yaml").is_file() or (root is not None and total == 1)
+    if (alone or traces) and total > 1:
+        raise ConfigError(f"--out: {total} experiments in {path}; give --experiment, or {out.parent} as --out")
     stated = by_options(overrides.server)
     targets = {
         (out if alone else out / name): with_traces(with_server(found_run, stated), traces)
         for name, found_run in found.items()
     }
     roots = {project_of(target, root) for target in targets}
-    return write_all(targets, roots.pop(), overrides)
+    done = write_all(targets, roots.pop(), overrides, each_alone=True)
+    return Imported(done.written, (*table.refused, *done.refused))
 
 
-def read(path: Path, experiment: str | None = None, year: int | None = None) -> dict[str, Measurement]:
-    """Read a table of measured runs; returns experiments by id, in the table's order.
+def read(path: Path, experiment: str | None = None, year: int | None = None) -> Table:
+    """Read a table of measured runs.
 
     Parameters
     ----------
@@ -168,116 +138,73 @@ def read(path: Path, experiment: str | None = None, year: int | None = None) -> 
     Raises
     ------
     ConfigError
-        Naming file, line and column of every problem.
+        If the file is no table of runs or no run of it can be used, naming file, line and column of every problem.
     """
     groups: dict[str, list[Row]] = {}
-    summaries: dict[str, Row] = {}
-    for row in _rows(path):
-        if row["is_summary"]:
-            summaries[row["experiment_id"]] = row
-            continue
-        stages = groups.setdefault(row["experiment_id"], [])
-        if any(stage["stage"] == row["stage"] for stage in stages):
-            raise ConfigError(
-                f"{path}: stage: {row['stage']} of '{row['experiment_id']}' is given twice; remove one row"
-            )
-        stages.append(row)
-    if experiment is not None and experiment not in groups:
-        raise ConfigError(f"{path}: experiment_id: no '{experiment}'; {suggest(experiment, groups)}")
-    wanted = groups if experiment is None else {experiment: groups[experiment]}
-    if not wanted:
-        raise ConfigError(f"{path}: no row that is a stage of a run (is_summary 0)")
-    return {name: _imported(path, name, rows, summaries.get(name), year) for name, rows in wanted.items()}
+    summaries: dict[tuple[str, str], Row] = {}
+    bad: dict[str, list[str]] = {}
+    for row in read_rows(path):
+        if isinstance(row, BadRow):
+            bad.setdefault(row.experiment, []).append(row.problem)
+        elif row["is_summary"]:
+            summaries[row["experiment_id"], row["metrics_side"]] = row
+        else:
+            groups.setdefault(row["experiment_id"], []).append(row)
+    names = [name for name in dict.fromkeys((*groups, *bad)) if name]
+    if experiment is not None and experiment not in names:
+        raise ConfigError(f"{path}: experiment_id: no '{experiment}'; {suggest(experiment, names)}")
+    found: dict[str, Measurement] = {}
+    refused = [NotImported(f"{path.name}", problem) for problem in bad.pop("", ())]
+    for name in names if experiment is None else [experiment]:
+        try:
+            if name in bad:
+                raise config_error(f"{path}: {name}", listed(bad[name]))
+            found[name] = _imported(path, name, groups[name], summaries, year)
+        except ConfigError as error:
+            refused.append(NotImported(name, str(error)))
+    if not found:
+        raise ConfigError(
+            "\n".join(one.reason for one in refused) or f"{path}: no row that is a stage of a run (is_summary 0)"
+        )
+    return Table(found, tuple(refused))
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    problems: list[str] = []
-    rows: list[Row] = []
-    try:
-        with open_text(path) as stream:
-            records = csv_records(stream, str(path))
-            header = next(records, (0, []))[1]
-            missing = [name for name in IDENTITY if name not in header]
-            if missing:
-                raise ConfigError(f"{path}:1: no column {' and no column '.join(missing)}; is this a table of runs?")
-            for line, cells in records:
-                try:
-                    if len(cells) != len(header):
-                        raise ValueError("another number of cells than the header has")
-                    rows.append(_row(dict(zip(header, cells, strict=True))))
-                except ValueError as error:
-                    problems.append(f"line {line}: {error}")
-                if line > MAX_ROWS:
-                    raise ConfigError(f"{path}: more than {MAX_ROWS} rows; is this a table of runs?")
-    except READ_ERRORS as error:
-        raise unreadable(path, error) from None
-    if problems:
-        raise config_error(str(path), listed(problems))
-    return iter(rows)
-
-
-def _row(cells: Mapping[str, str]) -> Row:
-    row: dict[str, Any] = {name: (cells.get(name) or "").strip() for name in COLUMNS}
-    for name in NUMBERS:
-        row[name] = _number(name, row[name])
-    for name in WHOLE:
-        value = _number(name, row[name])
-        if value is not None and not value.is_integer():
-            raise ValueError(f"column '{name}': must be a whole number, got '{row[name][:40]}'")
-        row[name] = None if value is None else int(value)
-    _check(row)
-    return row
-
-
-def _check(row: Row) -> None:
-    for name in REQUIRED:
-        if row[name] in ("", None):
-            raise ValueError(f"column '{name}': must not be empty")
-    if row["tp"] == 0:
-        raise ValueError("column 'tp': must be 1 or greater, or empty")
-    if not row["is_summary"] and row["num_success"] == 0:
-        raise ValueError("column 'num_success': 0; without an answer nothing is measured, so remove the row")
-    if row["num_requests"] is not None and (row["num_success"] or 0) > row["num_requests"]:
-        raise ValueError(f"column 'num_success': {row['num_success']} exceeds num_requests {row['num_requests']}")
-    if row["metrics_side"] not in ("client", "server"):
-        raise ValueError(f"column 'metrics_side': must be client or server, got '{row['metrics_side'][:40]}'")
-
-
-def _number(name: str, text: str) -> float | None:
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"column '{name}': must be a number, got '{text[:40]}'") from None
-    if not math.isfinite(value) or (value < 0 and name != "stage"):
-        raise ValueError(f"column '{name}': must be a finite number, 0 or greater, got '{text[:40]}'")
-    return value
-
-
-def _imported(path: Path, name: str, rows: Sequence[Row], summary: Row | None, year: int | None) -> Measurement:
-    first = rows[0]
+def _imported(
+    path: Path, name: str, rows: Sequence[Row], summaries: Mapping[tuple[str, str], Row], year: int | None
+) -> Measurement:
+    source = f"{path}: {name}"
+    rows = _with_views(path, name, rows)
     for column in OF_THE_RUN:
         values = sorted({str(row[column]) for row in rows})
         if len(values) > 1:
             raise ConfigError(
                 f"{path}: column '{column}': stages of '{name}' have {' and '.join(values)}; split the run"
             )
+    first = next((row for row in rows if row["metrics_side"] == "client"), rows[0])
+    if (first["dp"] or 1) > 1:
+        raise ConfigError(
+            f"{source}: column 'dp': {first['dp']}; several replicas behind one address are not simulated"
+        )
     notes = Notes()
     measured_on = _day(path, name, year)
-    workload, lost = _sent_workload(rows, notes)
-    known, assumed = _settings(first)
-    if "hardware" in first["assumed_fields"].split(";"):
-        text = f"The hardware is not stated by the source; {first['hardware']} is assumed."
-        notes.say(Flag.SETTING_ASSUMED, text)
-    if summary is not None:
-        notes.flag(_of_whole_run(rows, summary), "noted")
-    points = [_load_point(f"{path}: {name}", row, position, lost[position], notes) for position, row in enumerate(rows)]
+    workload, lost = sent_workload(source, rows, notes)
+    known, assumed = _settings(source, first)
+    _note_assumptions(first, notes)
+    offset_ms = _between_the_sides(rows, notes)
+    known |= {} if offset_ms is None else {"client_offset_ms": offset_ms}
+    for side in ("client", "server"):
+        if (name, side) in summaries:
+            own = [row for row in rows if row["metrics_side"] == side]
+            notes.flag(_of_whole_run(own, summaries[name, side]), "noted")
+    stages = list(dict.fromkeys(row["stage"] for row in rows))
+    points = [
+        _load_point(source, row, stages.index(row["stage"]), lost[position], notes) for position, row in enumerate(rows)
+    ]
     return measurement(
         tool=_tool(first["client_tool"]),
         tool_version=first["client_tool"] or None,
         side=first["metrics_side"],
-        source=f"{path}: {name}",
+        source=source,
         document=_document(rows) or path.name,
         measured_on=measured_on,
         model_name=first["model_hf_id"],
@@ -287,13 +214,76 @@ def _imported(path: Path, name: str, rows: Sequence[Row], summary: Row | None, y
         known=known,
         assumed=assumed,
         workload=workload,
-        load_points=points,
+        load_points=[
+            point if row["metrics_side"] == first["metrics_side"] else {**point, "side": row["metrics_side"]}
+            for row, point in zip(rows, points, strict=True)
+        ],
         notes=notes,
     )
 
 
+def _with_views(path: Path, name: str, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with the name of their load point: the stage's, and the side's where both sides measured it.
+
+    Raises
+    ------
+    ConfigError
+        If one side measured a stage twice.
+    """
+    views: dict[tuple[int, str], None] = {}
+    for row in rows:
+        key = (row["stage"], row["metrics_side"])
+        if key in views:
+            raise ConfigError(
+                f"{path}: stage: {row['stage']} of '{name}' is given twice at the {key[1]}; remove one row"
+            )
+        views[key] = None
+    second = {stage for stage, side in views if (stage, "client") in views and side == "server"}
+    return [{**row, "point": f"stage_{row['stage']}{'_server' if _is_second(row, second) else ''}"} for row in rows]
+
+
+def _is_second(row: Row, second: set[int]) -> bool:
+    return row["metrics_side"] == "server" and row["stage"] in second
+
+
+def _between_the_sides(rows: Sequence[Row], notes: Notes) -> float | None:
+    """Return the time between client and engine in ms, where both measured a stage: the mean over stages."""
+    sides = {(row["stage"], row["metrics_side"]): row for row in rows}
+    both = [
+        (sides[stage, "client"], row)
+        for (stage, side), row in sides.items()
+        if side == "server" and (stage, "client") in sides
+    ]
+    columns = ("ttft_mean_ms", "e2e_mean_ms")
+    more_ms = [
+        client[name] - server[name] for client, server in both for name in columns if client[name] and server[name]
+    ]
+    if not more_ms:
+        return None
+    offset_ms = round(fmean(more_ms), 1)
+    if min(more_ms) < 0:
+        text = "At some stage the server saw more time than the client, so no time between both follows from the means."
+        notes.say(Flag.FIGURES_CONTRADICT, text)
+        return None
+    text = f"Of stages that client and server both measured (n = {len(both)}), the client saw {offset_ms:g} ms more."
+    notes.say(Flag.CLIENT_TIME_INCLUDED, f"{text} The comparison adds it to the simulated side.")
+    notes.converted(f"client_offset_ms {offset_ms:g} was measured from stages that client and server both measured.")
+    return offset_ms
+
+
+def _note_assumptions(row: Row, notes: Notes) -> None:
+    if "hardware" in row["assumed_fields"].split(";"):
+        text = f"The hardware is not stated by the source; {row['hardware']} is assumed."
+        notes.say(Flag.SETTING_ASSUMED, text)
+    precision = row["precision"]
+    named = precision.lower()[:3] in row["model_hf_id"].lower()
+    if precision and not named and not re.search(r"16|half|auto", precision, re.IGNORECASE):
+        text = f"The table states the precision {precision[:40]}; what is simulated is that of the model's description."
+        notes.say(Flag.SETTING_ASSUMED, text)
+
+
 def _load_point(source: str, row: Row, position: int, lost: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
-    point = f"stage_{row['stage']}"
+    point = row["point"]
     arrivals = _arrivals(source, row)
     found = _judged(row, arrivals, point, notes)
     stated = rates(row["requested_rate_rps"], found)
@@ -302,7 +292,7 @@ def _load_point(source: str, row: Row, position: int, lost: Mapping[str, Any], n
         "arrivals": arrivals_as_sent(arrivals, found, row["num_requests"] or 0),
         "benchmark_index": row["stage"],
         **({"rate": stated} if stated else {}),
-        **({"prompts_seen_before": True} if _pool_prompts(row) and position else {}),
+        **({"prompts_seen_before": True} if pool_prompts(row) and position else {}),
         "requests": dict(lost),
         "saturation": found.saturation,
         "measured": _measured(f"{source}: stage {row['stage']}", row, point, notes),
@@ -311,12 +301,12 @@ def _load_point(source: str, row: Row, position: int, lost: Mapping[str, Any], n
 
 def _arrivals(source: str, row: Row) -> dict[str, Any]:
     process, rate = row["arrival_process"], row["requested_rate_rps"]
-    in_flight = _IN_FLIGHT.search(process)
-    if in_flight and int(in_flight.group(1)):
-        return {"kind": "closed_loop", "concurrency": int(in_flight.group(1))}
+    in_flight = _clients(row)
+    if in_flight:
+        return {"kind": "closed_loop", "concurrency": in_flight}
     if process == "all at once":
         return {"kind": "burst"}
-    if rate and process == "constant spacing":
+    if rate and process in ("constant spacing", "constant"):
         return {"kind": "constant_rate", "rate_per_s": rate}
     if rate and ("exponential" in process or "poisson" in process.lower()):
         return {"kind": "poisson", "rate_per_s": rate, "rescaled": "rescaled" in process}
@@ -324,6 +314,15 @@ def _arrivals(source: str, row: Row) -> dict[str, Any]:
         f"{source}: stage {row['stage']}: arrival_process '{process[:60]}' with requested_rate_rps {rate} cannot be "
         "repeated; allowed: closed loop, <n> in flight; all at once; constant spacing or exponential gaps with a rate"
     )
+
+
+def _clients(row: Row) -> int | None:
+    """Return how many requests a closed loop keeps in flight; None where the load is none."""
+    in_flight = _IN_FLIGHT.search(row["arrival_process"])
+    if in_flight:
+        return int(in_flight.group(1))
+    closed = "closed" in f"{row['arrival_process']} {row['load_mode']}".lower()
+    return row["max_concurrency"] if closed and not row["requested_rate_rps"] else None
 
 
 def _judged(row: Row, arrivals: Mapping[str, Any], point: str, notes: Notes) -> Judgement:
@@ -388,14 +387,22 @@ def _measured(source: str, row: Row, point: str, notes: Notes) -> dict[str, Any]
     )
 
 
-def _settings(row: Row) -> tuple[dict[str, Any], dict[str, Any]]:
+def _settings(source: str, row: Row) -> tuple[dict[str, Any], dict[str, Any]]:
     stated = {name: row[column] for name, column in _SETTINGS.items() if row[column] is not None}
     stated |= {"software": f"vLLM {row['vllm_version']}"} if row["vllm_version"] else {}
-    stated |= {"prefix_caching": row["prefix_caching"].startswith("on")} if row["prefix_caching"] else {}
+    stated |= {"prefix_caching": _on(source, row)} if row["prefix_caching"] else {}
     guessed = {field.split(" ")[0] for field in row["assumed_fields"].split(";")}
     columns = _SETTINGS | {"software": "vllm_version", "prefix_caching": "prefix_caching"}
     assumed = {name: value for name, value in stated.items() if columns[name] in guessed}
     return {name: value for name, value in stated.items() if name not in assumed}, assumed
+
+
+def _on(source: str, row: Row) -> bool:
+    text = row["prefix_caching"]
+    word = re.split(r"[^a-z0-9]", text.lower(), maxsplit=1)[0]
+    if word not in _ON:
+        raise ConfigError(f"{source}: column 'prefix_caching': must be on or off, got '{text[:40]}'")
+    return _ON[word]
 
 
 def _document(rows: Sequence[Row]) -> str:
@@ -467,133 +474,3 @@ def _of_whole_run(rows: Sequence[Row], summary: Row) -> Finding | None:
             stages[column] = weighted / sum(weights)
     stated = {column: summary[column] for column in stages if summary[column]}
     return lint.figures_contradict(stages, stated, SUMMARY_TOLERANCE)
-
-
-# --- what was sent ----------------------------------------------------------------------------
-
-
-def _pool_prompts(row: Row) -> int | None:
-    """Return how many prompts are sent in turn; None if prompts do not repeat."""
-    if row["wl_question_len_tok"] is None:
-        return None
-    return row["wl_effective_unique_prompts"] or DEFAULT_POOL
-
-
-def _sent_workload(rows: Sequence[Row], notes: Notes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the workload, and `requests` of every row.
-
-    Raises
-    ------
-    ConfigError
-        If a row says neither how long answers are nor how many requests were answered.
-    """
-    first = rows[0]
-    if _pool_prompts(first):
-        return _pooled(first, notes), [_counted(row) for row in rows]
-    drawn = [_drawn(row) for row in rows] if first["wl_prompt_mean_tok"] else [None]
-    found = [counts for counts in drawn if counts is not None]
-    if len(found) < len(rows):
-        return _constant(rows, notes), [_counted(row) for row in rows]
-    shift = (first["wl_prefix_tok"] or 0) and -2
-    text = (
-        f"Lengths are drawn again from seed {GUIDELLM_DEFAULT_SEED}; at every load point the measured mean lengths are "
-        "those of the draws."
-    )
-    notes.say(Flag.LENGTHS_FROM_SEED, text)
-    prefix = first["wl_prefix_tok"]
-    return {
-        "prompt": {**_lengths(first, "prompt"), "adjustment_tokens": shift},
-        "output": _lengths(first, "out"),
-        "prefix": {"kind": "shared", "tokens": prefix, "counted": "on_top"} if prefix else {"kind": "none"},
-        "note": "Lengths of the client's profile, drawn again from its seed.",
-    }, found
-
-
-def _pooled(row: Row, notes: Notes) -> dict[str, Any]:
-    pool = _pool_prompts(row)
-    measured = row["prompt_len_mean_tok"]
-    asked = (row["wl_system_prompt_len_tok"] or 0) + (row["wl_question_len_tok"] or 0)
-    assumed = "" if row["wl_effective_unique_prompts"] else " (their number is assumed)"
-    repeat = f"{pool} prompts are sent in turn{assumed}; after the first round the prefix cache holds them, so that "
-    notes.say(Flag.PROMPTS_REPEAT, f"{repeat}TTFT is that of cached prompts.", "corrected")
-    unknown = "Single prompt lengths are not published; every prompt has the "
-    unknown += "measured mean length." if measured else "length the profile asks for."
-    notes.say(Flag.LENGTHS_UNKNOWN, unknown)
-    notes.say(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client.")
-    if "exponential" in row["arrival_process"]:
-        text = "The timer called constant draws exponential gaps and stretches them to the length of the stage."
-        notes.say(Flag.CONSTANT_IS_POISSON, text, "corrected")
-    note = f"{pool} prompts sent in turn; every answer has the length the profile fixes."
-    output = row["wl_output_len_tok"] or row["output_len_mean_tok"] or 1
-    workload = constant_workload(measured or asked, output, note, kind="prompt_pool", prompts=pool)
-    # A profile that asks for prompts of no token is refused, as the format refuses it.
-    return {**workload, "prompt": {"kind": "constant", "tokens": round(measured or asked)}}
-
-
-def _constant(rows: Sequence[Row], notes: Notes) -> dict[str, Any]:
-    unknown = "Lengths of single requests are not published and not drawn again; every request has the mean length."
-    notes.say(Flag.LENGTHS_UNKNOWN, unknown)
-    means = [[row[name] for row in rows if row[name]] for name in ("prompt_len_mean_tok", "output_len_mean_tok")]
-    prompt, output = (fmean(lengths) if lengths else 1 for lengths in means)
-    return constant_workload(prompt, output, "Mean lengths of the table.")
-
-
-def _counted(row: Row) -> dict[str, Any]:
-    answered = row["num_success"] if row["num_success"] is not None else row["num_requests"]
-    sent = row["num_requests"] or answered or 1
-    failed = row["num_failed"]
-    unpublished = row["num_success"] is None
-    basis = "Number sent; how many failed was not published." if unpublished else "Counts of the source."
-    return {
-        "sent": sent,
-        "completed": answered or sent,
-        **({} if failed is None else {"failed": failed}),
-        **({"lost_positions": "unknown"} if (answered or sent) < sent else {}),
-        "basis": basis,
-    }
-
-
-def _drawn(row: Row) -> dict[str, Any] | None:
-    """Return the request counts of a row whose mean lengths are those of the client's draws."""
-    completed = row["num_success"]
-    if not completed or row["prompt_len_mean_tok"] is None or row["output_len_mean_tok"] is None:
-        return None
-    for sent in _possibly_sent(row, completed):
-        seed = GUIDELLM_DEFAULT_SEED + row["stage"]
-        prompts = drawn_lengths(_lengths(row, "prompt"), seed, sent)
-        outputs = drawn_lengths(_lengths(row, "out"), seed + 1, sent)
-        shortest = [position for position, tokens in enumerate(prompts) if tokens == row["wl_prompt_min_tok"]]
-        lost = shortest if len(shortest) == sent - completed else []
-        kept = [position for position in range(sent) if position not in lost]
-        if len(kept) != completed:
-            continue
-        means = [fmean(lengths[position] for position in kept) for lengths in (prompts, outputs)]
-        shift = ((row["wl_prefix_tok"] or 0) - 2) if row["wl_prefix_tok"] else 0
-        measured = (row["prompt_len_mean_tok"] - shift, row["output_len_mean_tok"])
-        if all(abs(a - b) <= MEAN_TOLERANCE_TOKENS for a, b in zip(means, measured, strict=True)):
-            return _explained(sent, completed, lost)
-    return None
-
-
-def _possibly_sent(row: Row, completed: int) -> list[int]:
-    """Return how many requests may have been sent: the number the notes state, else a few more than answered."""
-    stated = _MAX_REQUESTS.search(row["notes"])
-    return [int(stated.group(1))] if stated else list(range(completed, completed + completed // 4 + 1))
-
-
-def _explained(sent: int, completed: int, lost: Sequence[int]) -> dict[str, Any]:
-    basis = f"Not published; {sent} draws from the client's seed give the measured mean lengths"
-    if lost:
-        basis += f" without those {len(lost)} whose prompt is the shortest possible"
-    return {"sent": sent, "completed": completed, "lost_positions": list(lost), "basis": basis + "."}
-
-
-def _lengths(row: Row, side: str) -> dict[str, Any]:
-    return {
-        "kind": "guidellm",
-        "mean_tokens": row[f"wl_{side}_mean_tok"],
-        "stdev_tokens": row[f"wl_{side}_sd_tok"] or 0.0,
-        "min_tokens": int(row[f"wl_{side}_min_tok"] or 1),
-        "max_tokens": int(row[f"wl_{side}_max_tok"] or 1),
-        "random_seed": GUIDELLM_DEFAULT_SEED,
-    }

@@ -24,7 +24,7 @@ from roofline_lab.ground_truth.quality import flag_sentence
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, Words, experiment_from, words_of
 from roofline_lab.ground_truth.requests import REQUESTS_FILE, requests_text
 from roofline_lab.importers.common import Measurement
-from roofline_lab.importers.overrides import Overrides, named
+from roofline_lab.importers.overrides import Overrides, UnknownNameError, named
 from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
 
@@ -43,6 +43,22 @@ class Written:
     experiment: Experiment
     folder: Path
     sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotImported:
+    """A run that could not be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of the runs of an import."""
+
+    written: tuple[Written, ...]
+    refused: tuple[NotImported, ...] = ()
 
 
 def project_of(out: Path, root: Path | None = None) -> Path:
@@ -66,7 +82,9 @@ def project_of(out: Path, root: Path | None = None) -> Path:
     return root.absolute() if root is not None else out.parent.parent
 
 
-def write_all(found: Mapping[Path, Measurement], root: Path, overrides: Overrides) -> list[Written]:
+def write_all(
+    found: Mapping[Path, Measurement], root: Path, overrides: Overrides, *, each_alone: bool = False
+) -> Imported:
     """Write experiments into `ground_truth` of a project, or into a folder elsewhere.
 
     Parameters
@@ -77,11 +95,13 @@ def write_all(found: Mapping[Path, Measurement], root: Path, overrides: Override
         The project whose names are used.
     overrides
         What a person says about all of them.
+    each_alone
+        Whether one that does not fit together, or names what nobody describes, is left out with its reason.
 
     Raises
     ------
     ConfigError
-        If one of them does not fit together or cannot be written; none is there then.
+        If one of them, or `each_alone` all of them, cannot be used, or nothing can be written; none is there then.
     """
     parent = next(iter(found)).absolute().parent
     beside = None if parent.resolve() == (root / GROUND_TRUTH).resolve() else parent
@@ -90,21 +110,30 @@ def write_all(found: Mapping[Path, Measurement], root: Path, overrides: Override
         (beside or root).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=beside or root, prefix=STAGING_PREFIX, ignore_cleanup_errors=True) as name:
             others = [*_others(root / GROUND_TRUTH), *(_others(beside) if beside else ())]
-            written = []
+            written: list[Written] = []
+            refused: list[NotImported] = []
             for out, measured in found.items():
-                _refuse_unlike(measured)
-                experiment = named(measured, out.name, overrides, root, beside)
-                source = f"{measured.source}, as experiment '{out.name}'"
-                checked = _prepared(experiment, Path(name) / out.name, source, words, others)
-                others.append(checked)
-                written.append(Written(checked.located(out), out, _sentences(measured, checked)))
-            _move(Path(name), list(found))
+                try:
+                    _refuse_unlike(measured)
+                    experiment = named(measured, out.name, overrides, root, beside)
+                    source = f"{measured.source}, as experiment '{out.name}'"
+                    checked = _prepared(experiment, Path(name) / out.name, source, words, others)
+                except UnknownNameError as error:
+                    refused.append(NotImported(out.name, str(error) if each_alone else error.with_option))
+                except ConfigError as error:
+                    refused.append(NotImported(out.name, str(error)))
+                else:
+                    others.append(checked)
+                    written.append(Written(checked.located(out), out, _sentences(measured, checked)))
+            if refused and not (each_alone and written):
+                raise ConfigError("\n".join(one.reason for one in refused))
+            _move(Path(name), [one.folder for one in written])
     except ConfigError as error:
         raise ConfigError(f"{error}\nnothing was imported") from None
     except (OSError, UnicodeError) as error:
         place = beside or root / GROUND_TRUTH
         raise ConfigError(f"{place}: cannot be written: {error}; nothing was imported") from None
-    return written
+    return Imported(tuple(written), tuple(refused))
 
 
 def yaml_text(experiment: Experiment) -> str:
