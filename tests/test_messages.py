@@ -126,6 +126,18 @@ GONE: dict[str, tuple[str, ...]] = {
     "GEMMs in BF16 need no FP8 units: the GPU runs, and one in FP8 is refused by itself": (
         "GPU '{}' has no FP8 peak, on which the GEMM curve rests; use measured tables",
     ),
+    "what files call something is no option somebody gave: the message begins with what is unknown": (
+        "--family: no experiment has the model '{}' yet; name its family with --family, a word of "
+        "ground_truth/vocabulary.yaml ({})",
+        "--hardware: no single GPU of configs/hardware is '{}'; {}",
+        "--model: no model of configs/models is '{}'; name one with --model, or add configs/models/<id>.json ({})",
+        "--model: the files do not name the model; {}",
+    ),
+    "the same words about more columns, or with the name of the file": (
+        "another number of cells than the header has",
+        "column 'tp': must be 1 or greater, or empty",
+    ),
+    "client and server may both have measured a stage": ("{}: stage: {} of '{}' is given twice; remove one row",),
     "lengths may be a range too": ("{}: must be LENGTH or MEAN,STDEV,MIN,MAX in tokens, got '{}'",),
     "all reasons against an architecture are told at once, after the name of the file": (
         "{}: architecture '{}' is not modelled; allowed: {}",
