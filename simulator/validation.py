@@ -18,11 +18,18 @@ from simulator.input_files import parse_yaml as parse_yaml
 from simulator.input_files import read_json as read_json
 from simulator.input_files import read_yaml as read_yaml
 
-Finite = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-NonNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
-Efficiency = Annotated[float, Strict(), Field(gt=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Strict(), Field(ge=1)]
+# What a quantity with a unit can be: far beyond all that is known (1e18 FLOP/s, 1e-12 s), and near enough to 1 that
+# products and quotients of six of them are still numbers.
+LARGEST = 1e50
+SMALLEST = 1e-50
+# Requests, tokens, blocks or layers: a million million is more than any server has.
+LARGEST_COUNT = 10**12
+
+Finite = Annotated[float, Strict(), Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+NonNegative = Annotated[float, Strict(), Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+Positive = Annotated[float, Strict(), Field(ge=SMALLEST, le=LARGEST, allow_inf_nan=False)]
+Efficiency = Annotated[float, Strict(), Field(ge=SMALLEST, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Strict(), Field(ge=1, le=LARGEST_COUNT)]
 NonNegativeInt = Annotated[int, Strict(), Field(ge=0)]
 
 MAX_LISTED_KEYS = 20
@@ -50,8 +57,9 @@ def parse(record: type[Record], data: object, *, source: str) -> Record:
     try:
         return record.model_validate(dict(data))
     except ValidationError as error:
-        problems = [_problem(record, entry) for entry in error.errors(include_url=False)]
-        raise config_error(source, problems) from None
+        raise config_error(source, _problems(record, data, error)) from None
+    except ArithmeticError as error:
+        raise ConfigError(f"{source}: its numbers are out of all proportion ({error}); check units and sizes") from None
 
 
 def config_error(source: str, problems: Iterable[str]) -> ConfigError:
@@ -72,17 +80,98 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"{hint}allowed: {listed}"
 
 
+def _problems(record: type[BaseModel], data: Mapping[str, Any], error: ValidationError) -> list[str]:
+    """Return one line per key; where a value may be of several kinds, what each of them asks for."""
+    by_key: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in error.errors(include_url=False):
+        if not _follows(entry):
+            by_key.setdefault(_key_in_file(data, entry), []).append(entry)
+    lines = []
+    for key, entries in by_key.items():
+        # A value of one of the kinds is wrong as that kind alone, whether here or further in.
+        if all(entry["type"] in _FORMS for entry in entries) and any(other.startswith(f"{key}.") for other in by_key):
+            continue
+        chosen = [entry for entry in entries if entry["type"] not in _FORMS] or entries
+        forms = dict.fromkeys(_FORMS.get(entry["type"]) for entry in chosen)
+        if len(forms) > 1 and None not in forms:
+            texts = [f"Input should be {' or '.join(map(str, forms))}{_got(chosen[0])}"]
+        else:
+            texts = list(dict.fromkeys(_problem(record, entry) for entry in chosen))
+        lines.append((f"{key}: " if key else "") + " or ".join(texts))
+    return lines
+
+
+def _key_in_file(data: object, entry: Mapping[str, Any]) -> str:
+    """Return the keys that lead to a value in the file, without the names pydantic gives to one of several kinds."""
+    keys = []
+    for part in entry["loc"]:
+        if (isinstance(data, Mapping) and part in data) or (
+            isinstance(data, list | tuple) and isinstance(part, int) and part < len(data)
+        ):
+            data = data[part]
+        elif entry["type"] != "missing" or part is not entry["loc"][-1]:
+            continue
+        keys.append(str(part))
+    return ".".join(keys)
+
+
+def _follows(entry: Mapping[str, Any]) -> bool:
+    """Whether a list counts as too short only because its entries were refused, each with a message of its own."""
+    return entry["type"] == "too_short" and len(entry["input"]) >= entry["ctx"]["min_length"]
+
+
 def _problem(record: type[BaseModel], entry: Mapping[str, Any]) -> str:
-    location = [str(part) for part in entry["loc"]]
-    key = ".".join(location)
     if entry["type"] == "extra_forbidden":
         known = set(_known_keys(record, entry["loc"][:-1]))
-        return f"{key}: unknown key; {suggest(location[-1], known)}"
+        return f"unknown key; {suggest(str(entry['loc'][-1]), known)}"
     if entry["type"] == "missing":
-        return f"{key}: missing; it is required"
-    message = entry["msg"].removeprefix("Value error, ")
-    where = f"{key}: " if key else ""
-    return f"{where}{message} (got {_shown(entry['input'])})"
+        return "missing; it is required"
+    return _sentence(entry) + _got(entry)
+
+
+def _got(entry: Mapping[str, Any]) -> str:
+    """Return what was given; nothing where a rule about a whole record was broken, for that names what is wrong."""
+    if entry["type"] == "value_error" and isinstance(entry["input"], Mapping):
+        return ""
+    return f" (got {_shown(entry['input'])})"
+
+
+def _sentence(entry: Mapping[str, Any]) -> str:
+    """Say what a value should be as its author would: as it is written, not as Python or pydantic call it."""
+    context = entry.get("ctx", {})
+    if entry["type"] == "greater_than_equal" and context["ge"] == SMALLEST:
+        return f"Input should be {'greater than 0' if entry['input'] <= 0 else f'at least {SMALLEST:g}'}"
+    if entry["type"] == "less_than_equal" and context["le"] == LARGEST:
+        return f"Input should be at most {LARGEST:g}"
+    if entry["type"] == "union_tag_invalid":
+        allowed = [word.strip(" '") for word in context["expected_tags"].split(",")]
+        return (
+            f"unknown {context['discriminator'].strip(chr(39))} '{context['tag']}'; {suggest(context['tag'], allowed)}"
+        )
+    if entry["type"] == "union_tag_not_found":
+        return f"missing key {context['discriminator']}, which says of what kind it is"
+    wanted = _FORMS.get(entry["type"])
+    return f"Input should be {wanted}" if wanted else str(entry["msg"]).removeprefix("Value error, ")
+
+
+_LIST, _MAPPING = "a list, such as [1, 2]", "a mapping of keys to values"
+# What pydantic names after Python's types, as it is written in YAML and JSON.
+_FORMS = {
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "frozen_set_type": _LIST,
+    "dict_type": _MAPPING,
+    "mapping_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "dataclass_type": _MAPPING,
+    "bool_type": "true or false",
+    "string_type": "text (put quotes around it)",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "date_type": "a date, such as 2026-01-31",
+}
 
 
 def _known_keys(record: type[BaseModel], location: Iterable[object]) -> Iterator[str]:

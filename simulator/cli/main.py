@@ -10,10 +10,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from simulator.errors import RooflineLabError
 
 EXIT_FAILURE = 2
+# Characters of a refused flag that are repeated in its message; a list of choices fits.
+MOST_SHOWN = 600
 # 128 + signal number, as shells report a process that a signal ended.
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
@@ -127,9 +130,15 @@ def _discard_standard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments, without a page of digits where a value has thousands."""
+        super().error(message if len(message) <= MOST_SHOWN else message[:MOST_SHOWN] + "...")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of `python -m simulator`."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="python -m simulator",
         description="Simulate an LLM server, price single steps, replay recorded runs and audit kernel tables.",
         epilog="Each command has its own help: python -m simulator run --help",

@@ -18,6 +18,7 @@ from pydantic import Field
 from simulator.cli.files import checked_path
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
+from simulator.input_files import MOST_LEVELS
 from simulator.request_times import MetricOptions
 from simulator.validation import Count, NonNegativeInt, StrictModel, parse, parse_yaml, read_yaml
 from simulator.workload.build import WorkloadSpec
@@ -163,7 +164,7 @@ def _lengths(text: str, flag: str) -> dict[str, Any]:
     parts = text.split(",")
     numbers = [_number(part) for part in parts]
     if None in numbers or len(numbers) not in (1, 4):
-        raise ConfigError(f"{flag}: must be LENGTH, MIN-MAX or MEAN,STDEV,MIN,MAX in tokens, got '{text}'")
+        raise ConfigError(f"{flag}: must be LENGTH, MIN-MAX or MEAN,STDEV,MIN,MAX in tokens, got '{text[:60]}'")
     if len(numbers) == 1:
         return {"kind": "constant", "tokens": numbers[0]}
     return {"kind": "gaussian"} | dict(
@@ -205,6 +206,8 @@ def _assignment(text: str) -> tuple[str, Any]:
 def _put(data: dict[str, Any], dotted: str, value: object) -> None:
     """Set one nested key; `steptime` starts from the default where the file does not have it."""
     *path, last = dotted.split(".")
+    if len(path) > MOST_LEVELS:
+        raise ConfigError(f"'{dotted[:40]}...': {len(path)} keys inside one another; at most {MOST_LEVELS}")
     place = data
     for position, key in enumerate(path):
         if key == "steptime" and position == 0:

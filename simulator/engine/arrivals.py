@@ -74,7 +74,7 @@ class ClosedLoop:
         self._requests = requests
         self._released = 0
         self._arrivals: list[Arrival] = []
-        for client in range(concurrency):
+        for client in range(min(concurrency, len(requests))):
             self.release(ramp_us * client // concurrency)
 
     @property

@@ -29,8 +29,8 @@ from simulator.workload.prefixes import (
     share,
 )
 
-# Far above the 100,000 requests the engine is built for; stops a slip from filling the memory.
-MAX_REQUESTS = 10_000_000
+# Ten times the 100,000 requests the engine is built for; stops a slip from filling the memory.
+MAX_REQUESTS = 1_000_000
 
 RequestCount = Annotated[int, Strict(), Field(ge=1, le=MAX_REQUESTS)]
 

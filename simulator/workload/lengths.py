@@ -28,8 +28,8 @@ GUIDELLM_PROMPT_ADJUSTMENT_TOKENS = -2
 
 GUIDELLM_DEFAULT_SEED = 42
 
-# Beyond any context window; keeps a slip of the keyboard from filling the memory.
-MAX_TOKENS = 100_000_000
+# The largest context window announced so far; keeps a slip of the keyboard from filling the memory.
+MAX_TOKENS = 10_000_000
 
 Tokens = Annotated[int, Strict(), Field(ge=1, le=MAX_TOKENS)]
 

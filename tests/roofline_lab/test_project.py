@@ -164,11 +164,11 @@ def test_an_option_that_does_not_exist_is_refused_with_the_nearest_one(project, 
 
 @pytest.mark.parametrize("value", [1.2, 0, -0.5, ".nan", ".inf", "0.82", True])
 def test_an_efficiency_outside_zero_to_one_is_refused_with_its_value(project, value):
-    shown = yaml.safe_load(str(value)) if str(value).startswith(".") else value
-    message = project.refusal(lambda spec: spec["arms"]["treatment"].update(bandwidth_efficiency=shown))
+    given = yaml.safe_load(str(value)) if str(value).startswith(".") else value
+    message = project.refusal(lambda spec: spec["arms"]["treatment"].update(bandwidth_efficiency=given))
     assert "arms.treatment" in message
     assert "bandwidth_efficiency: " in message
-    assert f"(got {shown!r})" in message
+    assert f"(got {value!r})" in message
 
 
 def test_an_efficiency_of_exactly_one_is_allowed(project):
@@ -233,7 +233,8 @@ def test_a_hardware_value_that_is_no_positive_number_is_refused_with_field_and_v
     message = project.refusal(lambda gpu: gpu["memory_bandwidth_tbs"].update(value=value), HARDWARE)
     assert HARDWARE in message
     assert "memory_bandwidth_tbs.value: " in message
-    assert f"(got {value!r})" in message
+    written = f".{value}" if value in (float("inf"),) or value != value else value
+    assert f"(got {written!r})" in message
 
 
 @pytest.mark.parametrize("field", ["dense_bf16_tflops", "memory_bandwidth_tbs", "memory_gib"])

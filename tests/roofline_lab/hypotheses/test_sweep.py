@@ -252,3 +252,20 @@ def test_an_arm_that_cannot_follow_is_refused(project, followed_by, message):
 def test_an_arm_that_follows_is_judged_on_the_test_side_only(project):
     message = project.refusal(lambda spec: spec["criteria"][4].pop("side"), FOLLOWED_FILE)
     assert "criteria.divided_is_too_fast: the value of arm 'over_tp' is chosen on the train experiments" in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stop": 1e12},
+        {"step": 1e-50},
+        {"stop": 1e50, "step": 1e-50},
+        {"then": {"around_optimum": 10.0, "step": 1e-9}},
+        {"then": {"around_optimum": 1e50, "step": 1e-50}},
+    ],
+    ids=range(5),
+)
+def test_a_range_of_any_size_is_refused_at_once(changes):
+    given = {"arm": "a", "option": "o", "start": 0.0, "stop": 1.0, "step": 0.1}
+    with pytest.raises(ConfigError, match="values; at most 1000, use a larger step"):
+        parse(Sweep, given | {"select": {"metric": "ttft_mean", "side": "train"}} | changes, source="f.yaml")

@@ -114,6 +114,34 @@ def test_an_unknown_model_or_gpu_is_refused_with_the_nearest_one():
     assert "did you mean 'h100-sxm'?" in refused(*SMALL, "--hardware", "h100-smx")
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--num-requests", "100000000"), "workload.requests: Input should be less than or equal to 1000000"),
+        (("--num-requests", "9" * 5000), "invalid int value: '9999"),
+        (("--prompt-tokens", "9" * 5000), "--prompt-tokens: must be LENGTH"),
+        (("--prompt-tokens", "1e308,1e308,1,5"), "mean_tokens: Input should be at most 1e+50 (got 1e+308)"),
+        (("--output-tokens", "10000000000"), "tokens: Input should be less than or equal to 10000000"),
+        (("--set", "a." * 50_000 + "b=1"), "50000 keys inside one another; at most 64"),
+        (("--set", "engine=" + "[" * 50_000), "--set engine:1: not valid YAML: nested more than 64 levels deep"),
+        (("--set", "steptime.bandwidth_efficiency=.inf"), "Input should be a number (got '.inf')"),
+    ],
+    ids=range(8),
+)
+def test_a_size_beyond_all_measure_is_refused_at_once_and_in_few_words(flags, told):
+    said = refused(*SMALL, *flags)
+    assert told in said
+    assert len(said) < 5000
+
+
+def test_more_clients_than_requests_are_as_many_clients_as_requests():
+    def served(clients):
+        return invoke(*SMALL, "--set", f"workload.arrivals={{kind: closed_loop, concurrency: {clients}}}")
+
+    assert served(10**12).code == 0
+    assert served(10**12).out == served(4).out
+
+
 def test_a_length_that_is_no_length_is_refused():
     assert "MEAN,STDEV,MIN,MAX" in refused(*SMALL, "--prompt-tokens", "70,35")
     assert "prompt" in refused(*SMALL, "--prompt-tokens", "0")

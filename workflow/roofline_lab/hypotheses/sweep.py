@@ -126,9 +126,9 @@ class Sweep(StrictModel):
     def _has_values(self) -> Sweep:
         if self.stop < self.start:
             raise ValueError(f"no values from {self.start:g} to {self.stop:g}: stop must not be below start")
-        count = math.floor((self.stop - self.start) / self.step) + 1
-        if count > MAX_VALUES:
-            raise ValueError(f"{count} values; at most {MAX_VALUES}, use a larger step")
+        _refuse_too_many(self.stop - self.start, self.step)
+        if self.then is not None:
+            _refuse_too_many(2 * self.then.around_optimum, self.then.step)
         return self
 
     @property
@@ -203,6 +203,11 @@ def optimum(errors: Mapping[float, float]) -> float:
     if not errors:
         raise InvariantError("sweep: no value has an error")
     return min(errors, key=lambda value: (errors[value], value))
+
+
+def _refuse_too_many(width: float, step: float) -> None:
+    if width / step >= MAX_VALUES:
+        raise ValueError(f"{width / step + 1:.6g} values; at most {MAX_VALUES}, use a larger step")
 
 
 def _range(start: float, stop: float, step: float) -> tuple[float, ...]:

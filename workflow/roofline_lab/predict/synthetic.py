@@ -80,6 +80,10 @@ def run_arm(project: Project, spec: SyntheticHypothesis, method: str, arm: Arm, 
                 line["values"], line["peak_shares"] = worker.values(sweep, point, wanted)
             except UnsupportedError as error:
                 line["reason"] = str(error)
+            except ArithmeticError as error:
+                line["reason"] = (
+                    f"a step's duration is not a finite number ({error}); a size or rate is out of proportion"
+                )
             lines.append(line)
     try:
         return "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)

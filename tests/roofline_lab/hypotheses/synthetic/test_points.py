@@ -59,8 +59,39 @@ def test_a_condition_on_an_unknown_axis_is_refused():
 
 
 def test_a_sweep_of_very_many_points_is_refused():
-    with pytest.raises(ConfigError, match="20001 points"):
+    with pytest.raises(ConfigError, match="20001 values; at most 20000"):
         points(sweep(axes={"n": {"from": 1, "to": 20001}}))
+    with pytest.raises(ConfigError, match="has 40000 points; at most 20000 are allowed"):
+        points(sweep(axes={"n": {"from": 1, "to": 200}, "m": {"from": 1, "to": 200}}))
+
+
+@pytest.mark.parametrize("size", [10**7, 10**12, 2**63 - 1])
+def test_an_axis_of_any_size_is_refused_at_once(size):
+    with pytest.raises(ConfigError, match=f"axes.n: {size} values; at most 20000"):
+        sweep(axes={"n": {"from": 1, "to": size}})
+    axes = {name: {"from": 1, "to": 20_000} for name in "nmk"}
+    with pytest.raises(ConfigError, match="8000000000000 points; at most 200000 are looked at"):
+        points(sweep(axes=axes, where="n * m * k < 5"))
+
+
+@pytest.mark.parametrize(
+    ("batch", "told"),
+    [
+        ({"prefill": [{"new": 1, "count": 10**12}]}, "1000000000000 at n 8; lengths and sizes go up to 1000000000"),
+        ({"decode": [{"kv": 1, "count": 10**8}]}, "the batch at n 8 has 100000000 requests; at most 10000 are priced"),
+        ({"decode": [{"spread": {"from": 1, "to": 2, "count": 10**9}}]}, "has 1000000000 requests"),
+        ({"decode": [{"steps": {"from": 1, "step": 2, "count": "n * 10000000"}}]}, "has 80000000 requests"),
+        ({"decode": [{"kv": [1] * 20, "count": 9_000}]}, "the batch at n 8 has 180000 requests; at most 10000"),
+        ({"decode": [{"kv": 10**12}]}, "is 1000000000000 at n 8; lengths and sizes go up to 1000000000"),
+        ({"prefill": [{"new": "n * 1000000000"}]}, "is 8000000000 at n 8; lengths and sizes go up to 1000000000"),
+    ],
+    ids=range(7),
+)
+def test_a_batch_of_any_size_is_refused_at_once(batch, told):
+    one = sweep(axes={"n": [8]}, batches={"b": batch})
+    with pytest.raises(ConfigError) as caught:
+        batch_at(one.batches["b"], points(one)[0])
+    assert told in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from roofline_lab.hypotheses.spec import ENGINE_KEY
 from roofline_lab.hypotheses.synthetic.quantities import LOOKUP_QUANTITIES, QUANTITIES
 from roofline_lab.hypotheses.synthetic.rows import Column
 from roofline_lab.hypotheses.synthetic.spec import (
+    MOST_PRICED_REQUESTS,
     KernelQuestion,
     Point,
     Sweep,
@@ -166,18 +167,25 @@ def _sweep_problems(spec: SyntheticHypothesis, sweep: Sweep, catalog: Catalog) -
             return
     for name, tp in dict.fromkeys((point.model(spec.setup), point.tensor_parallel(spec.setup)) for point in found):
         require_runnable(catalog.model(name), tp)
+    priced = 0
     for point in found:
-        _try(sweep, point)
+        priced += _try(sweep, point)
+        if priced > MOST_PRICED_REQUESTS:
+            yield (
+                f"sweeps.{sweep.id}: its batches have more than {MOST_PRICED_REQUESTS} requests together; "
+                "use fewer points or smaller batches"
+            )
+            return
     yield from _unknown_names(spec, sweep, found[0])
 
 
-def _try(sweep: Sweep, point: Point) -> None:
-    """Work out every batch or question of one point, so that a bad formula shows before any run."""
-    for plan in sweep.batches.values():
-        batch_at(plan, point)
+def _try(sweep: Sweep, point: Point) -> int:
+    """Work out every batch or question of one point, so that a bad formula shows before any run; count its requests."""
+    batches = [batch_at(plan, point) for plan in sweep.batches.values()]
     if sweep.lookup is not None:
         for value in _terms(sweep.lookup):
             term(value, point)
+    return sum(len(batch.prefill) + len(batch.decode) for batch in batches)
 
 
 def _terms(question: KernelQuestion) -> Iterator[Term]:

@@ -11,6 +11,7 @@ in the order written, the last axis fastest, and within each of its points every
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,17 @@ from roofline_lab.hypotheses.synthetic.rows import Column, Scalar, Summary
 from simulator.errors import ConfigError
 from simulator.steptime.batch import Batch
 from simulator.validation import Count, Finite, Positive, StrictModel, suggest
+
+# Beyond this a sweep is a typing error, not an experiment.
+MOST_POINTS = 20_000
+# Points before `where` has chosen among them: some seconds of looking.
+MOST_CANDIDATES = 200_000
+# Requests in one batch; servers run hundreds.
+MOST_REQUESTS = 10_000
+# Requests of all batches of a sweep, each of which every arm prices.
+MOST_PRICED_REQUESTS = 1_000_000
+# A length in tokens or a size of a matrix; vocabularies and contexts reach some millions.
+LARGEST_TERM = 10**9
 
 AxisValue = StrictInt | Annotated[float, Strict(), Field(allow_inf_nan=False)] | StrictStr
 # A whole number, or a formula over the axes of its sweep.
@@ -64,6 +76,9 @@ class Range(StrictModel):
             raise ValueError(f"from {self.start} to {self.to} holds no point")
         if self.factor is not None and self.start < 1:
             raise ValueError("a range with a factor must start at 1 or above")
+        count = (self.to - self.start) // self.step + 1
+        if self.factor is None and count > MOST_POINTS:
+            raise ValueError(f"{count} values; at most {MOST_POINTS}, use a larger step")
         return self
 
     def values(self) -> Iterator[int]:
@@ -315,9 +330,6 @@ def _unknown(spec: SyntheticHypothesis) -> Iterator[str]:
 
 # --- points and batches -----------------------------------------------------------------------
 
-# Beyond this a sweep is a typing error, not an experiment.
-MOST_POINTS = 20_000
-
 
 @dataclass(frozen=True)
 class Point:
@@ -362,6 +374,12 @@ def points(sweep: Sweep) -> tuple[Point, ...]:
     ConfigError
         If there is none, or more than a sweep can sensibly have, or `where` names something unknown.
     """
+    candidates = math.prod(len(_values(axis)) for axis in sweep.axes.values()) * max(1, len(sweep.cases))
+    if candidates > MOST_CANDIDATES:
+        raise ConfigError(
+            f"sweeps.{sweep.id}: its axes and cases make {candidates} points; at most {MOST_CANDIDATES} are looked at, "
+            "of which `where` may keep some"
+        )
     found = tuple(_kept(sweep))
     if not found:
         raise ConfigError(f"sweeps.{sweep.id}: has no point; widen its axes or its where")
@@ -378,21 +396,24 @@ def batch_at(plan: BatchPlan, point: Point) -> Batch:
     ConfigError
         If a length or a count is not a whole number of the allowed size, or the batch is empty.
     """
+    requests = sum(_request_count(group, point) for group in (*plan.prefill, *plan.decode))
+    if requests == 0:
+        raise ConfigError(f"sweeps.{point.sweep}: the batch at {point.label} has no request")
+    if requests > MOST_REQUESTS:
+        batch = f"the batch at {point.label}"
+        raise ConfigError(f"sweeps.{point.sweep}: {batch} has {requests} requests; at most {MOST_REQUESTS} are priced")
     chunks = tuple(
         (at_least(term(group.past, point), 0, point, "past"), at_least(term(group.new, point), 1, point, "new"))
         for group in plan.prefill
-        for _ in range(at_least(term(group.count, point), 0, point, "count"))
+        for _ in range(_request_count(group, point))
     )
-    decode = tuple(length for group in plan.decode for length in _lengths(group, point))
-    if not chunks and not decode:
-        raise ConfigError(f"sweeps.{point.sweep}: the batch at {point.label} has no request")
-    return Batch(chunks, decode)
+    return Batch(chunks, tuple(length for group in plan.decode for length in _lengths(group, point)))
 
 
 def term(value: Term, point: Point) -> int:
     """Return a whole number at one point."""
     if isinstance(value, int):
-        return value
+        return _sane(value, point, str(value))
     expression = formula(value)
     for name in expression.names:
         if name not in point.values:
@@ -407,7 +428,23 @@ def whole(value: object, point: Point, what: str) -> int:
         return int(value)
     if not isinstance(value, int):
         raise ConfigError(f"sweeps.{point.sweep}: {what} is {value!r} at {point.label}; it must be a whole number")
+    return _sane(value, point, what)
+
+
+def _sane(value: int, point: Point, what: str) -> int:
+    if abs(value) > LARGEST_TERM:
+        raise ConfigError(
+            f"sweeps.{point.sweep}: {what} is {value} at {point.label}; lengths and sizes go up to {LARGEST_TERM}"
+        )
     return value
+
+
+def _request_count(group: PrefillGroup | DecodeGroup, point: Point) -> int:
+    """Return how many requests a group adds to a batch."""
+    row = (group.spread or group.steps) if isinstance(group, DecodeGroup) else None
+    count = at_least(term(row.count if row else group.count, point), 0, point, "count")
+    each = len(group.kv) if isinstance(group, DecodeGroup) and isinstance(group.kv, tuple) else 1
+    return count * each
 
 
 def at_least(value: int, smallest: int, point: Point, what: str) -> int:
@@ -419,17 +456,16 @@ def at_least(value: int, smallest: int, point: Point, what: str) -> int:
 
 def _lengths(group: DecodeGroup, point: Point) -> Iterator[int]:
     found: list[int] = []
+    count = _request_count(group, point)
     if group.spread is not None:
         start, to = term(group.spread.start, point), term(group.spread.to, point)
-        count = at_least(term(group.spread.count, point), 0, point, "count")
         found = [start + (to - start) * place // max(count - 1, 1) for place in range(count)]
     elif group.steps is not None:
         start, step = term(group.steps.start, point), term(group.steps.step, point)
-        count = at_least(term(group.steps.count, point), 0, point, "count")
         found = [start + step * place for place in range(count)]
     elif group.kv is not None:
         given = group.kv if isinstance(group.kv, tuple) else (group.kv,)
-        found = [term(one, point) for one in given] * at_least(term(group.count, point), 0, point, "count")
+        found = [term(one, point) for one in given] * (count // len(given))
     yield from (at_least(length, 0, point, "kv") for length in found)
 
 
