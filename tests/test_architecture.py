@@ -35,7 +35,7 @@ LADDER = (
     ("roofline_lab",),
     ("roofline_lab.config", "roofline_lab.files", "roofline_lab.formatting", "roofline_lab.vocabulary"),
     ("roofline_lab.made",),
-    ("roofline_lab.rendering",),
+    ("roofline_lab.author_texts", "roofline_lab.rendering"),
     ("roofline_lab.ground_truth",),
     ("roofline_lab.importers", "roofline_lab.scoring"),
     ("roofline_lab.hypotheses",),

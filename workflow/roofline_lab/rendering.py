@@ -1,4 +1,4 @@
-"""Templates to text: the laboratory's own pages and the texts authors write.
+"""Templates to text: the laboratory's own pages. The texts authors write are `author_texts.py`.
 
 Numbers are formatted by the filters `pct`, `signed_pct`, `pp`, `ms`, `ratio` (a share as percent) and
 `quantity` (any number with its unit); a name that does not exist is an error, never an empty text.
@@ -7,7 +7,7 @@ Numbers are formatted by the filters `pct`, `signed_pct`, `pp`, `ms`, `ratio` (a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,30 +16,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from roofline_lab.files import packaged
 from roofline_lab.formatting import ms, pct, pp, quantity, signed_pct
 from simulator.errors import ConfigError
-
-
-def render_text(template: str, values: Mapping[str, Any], source: str) -> str:
-    """Render a template written by an author; `source` names it in an error.
-
-    Raises
-    ------
-    ConfigError
-        If it asks for something that is not there.
-    """
-    try:
-        return _environment().from_string(template).render(**values).strip()
-    except (TemplateError, ConfigError, TypeError, ValueError) as error:
-        # TypeError, ValueError: a question of `v` with wrong arguments, or a filter given something else than a number.
-        raise ConfigError(f"{source}: {error}") from None
-
-
-def syntax_problem(template: str) -> str | None:
-    """Return what is wrong with a template before anything is known to put into it, or None."""
-    try:
-        _environment().parse(template)
-    except TemplateError as error:
-        return f"not a template: {error}"
-    return None
 
 
 def render(name: str, context: Mapping[str, Any]) -> str:
@@ -62,8 +38,7 @@ def render(name: str, context: Mapping[str, Any]) -> str:
 def _environment() -> Environment:
     loader = FileSystemLoader(packaged("templates"))
     environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, trim_blocks=True)
-    environment.filters.update(pct=pct, pp=pp, ms=ms, signed_pct=signed_pct, ratio=_ratio, bullets=_bullets)
-    environment.filters["quantity"] = quantity
+    environment.filters |= {**NUMBER_FILTERS, "bullets": _bullets}
     return environment
 
 
@@ -73,3 +48,13 @@ def _bullets(lines: Iterable[str]) -> str:
 
 def _ratio(value: float) -> str:
     return f"{value * 100:.0f} %"
+
+
+NUMBER_FILTERS: Mapping[str, Callable[..., str]] = {
+    "pct": pct,
+    "signed_pct": signed_pct,
+    "pp": pp,
+    "ms": ms,
+    "ratio": _ratio,
+    "quantity": quantity,
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.rendering import render_text
+from roofline_lab.author_texts import render_text
 from roofline_lab.report.values import Values, values_of
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.table import numbers_of

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from roofline_lab.author_texts import problems_of
 from roofline_lab.hypotheses.spec import Claim
-from roofline_lab.rendering import syntax_problem
 from simulator.errors import ConfigError
 from simulator.input_files import read_text
 from simulator.validation import config_error
@@ -47,9 +47,7 @@ def load_discussion(spec: Claim, folder: Path, root: Path) -> dict[str, str]:
         for where, number in _typed(spec, sections)
     ]
     problems += [
-        f"{where}: {problem}"
-        for where, text in _texts(spec, sections).items()
-        if (problem := syntax_problem(text)) is not None
+        f"{where}: {problem}" for where, text in _texts(spec, sections).items() for problem in problems_of(text)
     ]
     if problems:
         raise config_error(source, problems)
@@ -57,8 +55,13 @@ def load_discussion(spec: Claim, folder: Path, root: Path) -> dict[str, str]:
 
 
 def _split(text: str) -> dict[str, str]:
+    """Return the sections by title, each on the lines it has in the file, so that messages name these."""
     parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
-    return {title.strip(): body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)}
+    sections, line = {}, parts[0].count("\n")
+    for title, body in zip(parts[1::2], parts[2::2], strict=True):
+        sections[title.strip()] = "\n" * line + body.rstrip() if body.strip() else ""
+        line += body.count("\n")
+    return sections
 
 
 def _texts(spec: Claim, sections: dict[str, str]) -> dict[str, str]:

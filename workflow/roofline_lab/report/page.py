@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from roofline_lab.author_texts import render_text
 from roofline_lab.hypotheses.expectations import expectation_files, expectation_names
 from roofline_lab.hypotheses.spec import Claim
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.project import Project
-from roofline_lab.rendering import render, render_text
+from roofline_lab.rendering import render
 from roofline_lab.report import tables
 from roofline_lab.report.design import Text, difference_table, evidence_table, findings_table
 from roofline_lab.report.results import Report
