@@ -162,7 +162,7 @@ def test_an_option_that_does_not_exist_is_refused_with_the_nearest_one(project, 
     assert SOURCE in message
 
 
-@pytest.mark.parametrize("value", [1.2, 0, -0.5, ".nan", ".inf", "0.82", True])
+@pytest.mark.parametrize("value", [1.2, -0.5, ".nan", ".inf", "0.82", True])
 def test_an_efficiency_outside_zero_to_one_is_refused_with_its_value(project, value):
     given = yaml.safe_load(str(value)) if str(value).startswith(".") else value
     message = project.refusal(lambda spec: spec["arms"]["treatment"].update(bandwidth_efficiency=given))

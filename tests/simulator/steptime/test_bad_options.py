@@ -39,7 +39,7 @@ NAN, INFINITY = float("nan"), float("inf")
         ({"causal_divisor": 0.0}, "causal_divisor"),
         ({"causal_divisor": INFINITY}, "causal_divisor"),
         ({"phase_combination": "mean"}, "phase_combination"),
-        ({"overhead": {"kind": "fixed", "us": -1.0}}, "overhead.fixed.us"),
+        ({"overhead": {"kind": "fixed", "us": -1.0}}, "overhead.us"),
         ({"overhead": {"kind": "fixed"}}, "us: missing"),
         ({"overhead": {"kind": "sometimes"}}, "overhead"),
         ({"all_reduce_us": NAN}, "all_reduce_us"),

@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_workload_and_another_a_different_one():
         ({"trace": {"file": "x.csv"}}, "a trace already has lengths; remove prompt and output"),
         ({"arrivals": {"kind": "poison", "rate_per_s": 3}}, "'poisson'"),
         ({"prompt": {**GAUSSIAN, "mean_token": 4}}, "did you mean 'mean_tokens'"),
-        ({"prefix": {"kind": "prompt_pool", "prompts": 0}}, r"prefix\.prompt_pool\.prompts"),
+        ({"prefix": {"kind": "prompt_pool", "prompts": 0}}, r"prefix\.prompts"),
         ({"reqests": 4}, "did you mean 'requests'"),
     ],
 )
