@@ -244,6 +244,27 @@ def write_vllm(folder, result=None):
     return path
 
 
+# What SGLang's benchmark calls otherwise, and what it has alone.
+SGLANG_NAMES = {f"{rank}_e2el_ms": f"{rank}_e2e_latency_ms" for rank in ("mean", "median", "p99")}
+VLLM_ALONE = ("date", "model_id", "num_prompts", "burstiness")
+
+
+def sglang_result(requests, **changes):
+    """Return a line of SGLang's benchmark, from that of vLLM's, which it was made of."""
+    result = vllm_result(requests, **changes)
+    content = {SGLANG_NAMES.get(key, key): value for key, value in result.items() if key not in VLLM_ALONE}
+    alone = {"backend": "sglang", "dataset_name": "sharegpt", "server_info": {"model_path": "meta-llama/Llama-2-7b-hf"}}
+    return content | alone | {"total_output_tokens_retokenized": result["total_output_tokens"] - 3}
+
+
+def write_sglang(folder, *results):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "sglang.jsonl"
+    lines = results or (sglang_result(sent()),)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
 class AsWritten:
     """What a reader returns, as the file of the experiment would say it."""
 
@@ -358,6 +379,12 @@ def large_vllm(folder):
     return write_into_list(write_vllm(folder), content, "generated_texts", (TEXT * REPEATED for _ in requests))
 
 
+def large_sglang(folder):
+    requests = sent(LARGE_REQUESTS)
+    content = sglang_result(requests, detailed=True, generated_texts=[])
+    return write_into_list(write_sglang(folder), content, "generated_texts", (TEXT * REPEATED for _ in requests))
+
+
 SAMPLES = {
     "guidellm": Sample(
         write=write_guidellm,
@@ -384,6 +411,15 @@ SAMPLES = {
         file="result.json",
         document=vllm_result(sent(count=5), detailed=True),
         not_ours="is this a result that vllm bench serve",
+        twice="so one is a copy: remove it",
+    ),
+    "sglang-bench": Sample(
+        write=write_sglang,
+        write_requests=lambda folder: write_sglang(folder, sglang_result(sent(), detailed=True)),
+        write_large=large_sglang,
+        file="sglang.jsonl",
+        document=sglang_result(sent(count=5), detailed=True),
+        not_ours="is this a result that SGLang's bench_serving wrote",
         twice="so one is a copy: remove it",
     ),
 }

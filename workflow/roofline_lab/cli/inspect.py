@@ -83,7 +83,9 @@ def _lines(shown: Inspection) -> Iterator[str]:
 
 
 def _metrics(shown: Inspection) -> str:
-    names = [f"{metric}_{rank}" for metric in ("ttft", "tpot", "e2e") for rank in ("mean", "p50", "p90", "p99")]
+    # Gaps between tokens say little where the time per token of each request is known.
+    per_token = "tpot" if any(name.startswith("tpot") for point in shown.points for name in point.metrics) else "itl"
+    names = [f"{metric}_{rank}" for metric in ("ttft", per_token, "e2e") for rank in ("mean", "p50", "p90", "p99")]
     there = [name for name in names if any(name in point.metrics for point in shown.points)]
     # A count that no load point has is no column.
     counts = [name for name in COUNTS if any(getattr(point, name) is not None for point in shown.points)]

@@ -90,6 +90,8 @@ class Measurement:
         Whether the files say over how many GPUs the model was split.
     both_sides
         Requests that client and server recorded, in order of sending.
+    asked
+        What the client was told to send, in a word such as `rate_4`, where load points with other words may look alike.
     unlike_the_workload
         Load points that the workload's lengths cannot stand for, and the message that says so; to be refused unless
         their single requests are recorded.
@@ -101,6 +103,7 @@ class Measurement:
     tensor_parallel_stated: bool = True
     both_sides: tuple[BothSides, ...] = ()
     unlike_the_workload: Mapping[str, str] = field(default_factory=dict)
+    asked: str = ""
 
 
 class Notes:

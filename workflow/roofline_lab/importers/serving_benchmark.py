@@ -206,7 +206,8 @@ def _measurement(file: Path, result: _Result, dialect: Dialect) -> Measurement:
         notes=notes,
         requests=recorded,
     )
-    return with_server(found, stated_by(result.source, said.server))
+    asked = f"rate_{_rate(result):g}".replace("+", "")
+    return with_server(replace(found, asked=asked), stated_by(str(file), said.server))
 
 
 # --- the file ---------------------------------------------------------------------------------
@@ -462,6 +463,12 @@ def _workload(result: _Result, recorded: Sequence[object], dialect: Dialect, not
             else {"kind": "empirical", "tokens": tuple(side), "order": "recorded"}
             for side in lengths
         ]
+        if any(side["kind"] == "empirical" for side in drawn):
+            text = (
+                f"All {counts.total_input_tokens} prompt and {counts.total_output_tokens} generated tokens are those "
+                "of the lengths that the client draws from its seed."
+            )
+            notes.say(Flag.LENGTHS_FROM_SEED, text, load_point=LOAD_POINT)
         return {"prompt": drawn[0], "output": drawn[1], "note": "Drawn again as the client drew them."}
     if not recorded:
         text = "Every request has the mean lengths; when single requests were sent is not recorded."

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from roofline_lab.ground_truth.load import AnySent, DrawnLengths, LoadPoint
-from roofline_lab.ground_truth.quality import QualityFlag
+from roofline_lab.ground_truth.quality import Finding, Flag, QualityFlag
 from roofline_lab.ground_truth.server import Server, ServerSettings
 from roofline_lab.importers.common import UNSTATED, Measurement
 from roofline_lab.importers.tools import MAX_DEPTH, tool_of
@@ -137,7 +137,7 @@ def one_experiment(found: Sequence[Measurement], source: str, said: Sequence[str
             "server": _server([one.experiment.server for one in found]),
             "workload": workload,
             "load_points": points,
-            "quality": _quality(found, renamed, names),
+            "quality": (*_quality(found, renamed, names), *_copies(parts, names)),
         }
     )
     requests = tuple(
@@ -255,13 +255,27 @@ def _refuse_copies(parts: Sequence[_Part]) -> None:
     """Refuse a result that is there twice; two measurements never agree in all figures."""
     first: dict[str, str] = {}
     for part in parts:
-        figures = repr((part.point.measured, part.point.duration_s, part.point.requests, part.point.arrivals))
+        figures = _figures(part) + repr((part.point.arrivals, part.found.asked))
         other = first.setdefault(figures, part.found.source)
         if other != part.found.source:
             raise ConfigError(
                 f"{part.found.source}: every figure is that of {other}; two measurements never agree in all digits, "
                 "so one is a copy: remove it"
             )
+
+
+def _figures(part: _Part) -> str:
+    return repr((part.point.measured, part.point.duration_s, part.point.requests))
+
+
+def _copies(parts: Sequence[_Part], names: Sequence[str]) -> Iterator[QualityFlag]:
+    """Yield load points whose figures are those of another one that was asked for another load."""
+    first: dict[str, str] = {}
+    for part, name in zip(parts, names, strict=True):
+        other = first.setdefault(_figures(part), name)
+        if other != name:
+            text = f"Every figure equals that of {other}; two measurements never agree in all digits."
+            yield Finding(Flag.COPY_OF_ANOTHER_RUN, text).quality("noted", (name,))
 
 
 def _order(part: _Part) -> tuple[Any, ...]:
@@ -288,7 +302,7 @@ def _amount(point: LoadPoint) -> float:
 def _names(parts: Sequence[_Part], *, by_load: bool) -> list[str]:
     """Return a name for each load point: by its load, and by what else differs among those of the same load."""
     names = [_by_load(part.point) if by_load else part.point.id for part in parts]
-    for describe in (_kind, _lengths, _sent):
+    for describe in (_asked, _kind, _lengths, _sent):
         suffixes = [describe(part) for part in parts]
         differ = {
             name: len({suffix for other, suffix in zip(names, suffixes, strict=True) if other == name}) > 1
@@ -306,6 +320,10 @@ def _names(parts: Sequence[_Part], *, by_load: bool) -> list[str]:
 def _by_load(point: LoadPoint) -> str:
     amount = _amount(point)
     return f"{_stem(point)}_{amount:g}".replace("+", "") if amount else _stem(point)
+
+
+def _asked(part: _Part) -> str:
+    return part.found.asked
 
 
 def _kind(part: _Part) -> str:
