@@ -80,6 +80,7 @@ The environment variable SIMULATOR_PURE=1 makes the sources run always.
 
 SCHEDULERS = ("fcfs", "shortest_job", "priority")
 POLICIES = ("nearest", "interpolated", "latency")
+KV_CACHE_TYPES = ("auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -173,6 +174,7 @@ def _run(sub: argparse.ArgumentParser) -> None:
     _run_inputs(sub.add_argument_group("what runs where"))
     _run_workload(sub.add_argument_group("requests"))
     _run_engine(sub.add_argument_group("server"))
+    _run_limits(sub.add_argument_group("not modelled"))
     outputs = sub.add_argument_group("output")
     outputs.add_argument("--explain", action="store_true", help="say which resource bounds the steps, and why")
     outputs.add_argument("--requests", metavar="FILE", help="write one row per request (.csv or .jsonl; times in us)")
@@ -180,15 +182,36 @@ def _run(sub: argparse.ArgumentParser) -> None:
     outputs.add_argument("--trace", metavar="FILE", help="write the timeline (.json), for chrome://tracing or Perfetto")
 
 
+def _run_limits(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--pipeline-parallel", "--pp", type=int, metavar="N", help="only 1: layers stay on all GPUs")
+    group.add_argument("--data-parallel", "--dp", type=int, metavar="N", help="only 1: one instance is simulated")
+    for name, what in (
+        ("expert-parallel", "experts are split by --tensor-parallel"),
+        ("speculative", "every decode step gives one token"),
+        ("disaggregated", "one server does prefill and decode"),
+    ):
+        group.add_argument(f"--{name}", nargs="?", const="asked for", metavar="X", help=f"refused: {what}")
+
+
 def _run_inputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--config", metavar="FILE", help="YAML file; keys as in docs/simulator.md")
     group.add_argument("--model", metavar="ID", help="model id or path of its JSON file")
     group.add_argument("--hardware", metavar="ID", help="GPU id or path of its YAML file (default h100-sxm)")
+    group.add_argument(
+        "--steptime",
+        metavar="NAME",
+        help="a calibration (h100_vllm), roofline, v2 (upstream's), v1 (hand-calibrated) or data_sheet (peaks alone); "
+        "default: the calibration that covers the GPU, else roofline",
+    )
     group.add_argument("--tensor-parallel", "--tp", type=int, metavar="N", help="GPUs the model is split over")
-    group.add_argument("--kernels", metavar="WHICH", help="embedded (default), tabulated, or a folder of tables")
-    group.add_argument("--policy", choices=POLICIES, help="how tables answer between rows (default interpolated)")
+    group.add_argument(
+        "--kernels", metavar="WHICH", help="of roofline and v2: embedded, tabulated, or a folder of tables"
+    )
+    group.add_argument("--policy", choices=POLICIES, help="how tables answer between rows (default latency)")
     group.add_argument("--gpu", metavar="NAME", help="which GPU's tables, where a folder has several")
-    group.add_argument("--bandwidth-efficiency", type=float, metavar="X", help="share of peak bandwidth, 0 < X <= 1")
+    group.add_argument(
+        "--bandwidth-efficiency", type=float, metavar="X", help="share of peak bandwidth, 0 to 1; 0: the peak"
+    )
     group.add_argument(
         "--set",
         action="append",
@@ -218,6 +241,7 @@ def _run_workload(group: argparse._ArgumentGroup) -> None:
 
 
 def _run_engine(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--kv-cache-dtype", choices=KV_CACHE_TYPES, help="type of keys and values (default auto)")
     group.add_argument("--token-budget", type=int, metavar="N", help="most tokens per step (default 2048)")
     group.add_argument("--max-running", type=int, metavar="N", help="most requests per step (default 256)")
     group.add_argument("--block-tokens", type=int, metavar="N", help="tokens per KV block (default 16)")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from simulator.cli.catalog import configs_folder, find_curves, find_hardware, find_model, find_tables
+from simulator.cli.catalog import configs_folder, find_hardware, find_model
 from simulator.cli.files import (
     answer_lines,
     checked_path,
@@ -20,7 +20,8 @@ from simulator.cli.files import (
     write_document,
     write_json_lines,
 )
-from simulator.cli.run_spec import RunSpec, read_spec
+from simulator.cli.run_spec import RunSpec, read_spec, spec_of
+from simulator.cli.step_time import ChosenStepTime, choose_step_time
 from simulator.cli.why import cost_record, explain_run
 from simulator.engine.loop import run as run_engine
 from simulator.engine.options import EngineOptions
@@ -31,17 +32,9 @@ from simulator.metrics import DEFINITIONS, measure_all, measure_gaps
 from simulator.model import Model, require_runnable
 from simulator.request_times import MetricOptions, RequestTimes
 from simulator.steptime.base import StepTimeModel
-from simulator.steptime.build import BuiltStepTime, build_step_time
-from simulator.steptime.kernel_choice import choose_kernels
+from simulator.steptime.build import BuiltStepTime
 from simulator.steptime.observers import ExtremesObserver
-from simulator.steptime.options import (
-    AnyOptions,
-    ConstantMfuOptions,
-    KernelMfuOptions,
-    MfuRooflineOptions,
-    parse_options,
-)
-from simulator.validation import parse
+from simulator.validation import config_error
 from simulator.workload.build import Workload, build_workload
 from simulator.workload.lock_step import keeps_in_step, spread
 
@@ -76,10 +69,18 @@ class Setup:
     spec: RunSpec
     model: Model
     hardware: Hardware
-    step_time: BuiltStepTime
-    kernels: str
+    chosen: ChosenStepTime
     workload: Workload
-    warnings: tuple[str, ...]
+
+    @property
+    def step_time(self) -> BuiltStepTime:
+        """The step-time model."""
+        return self.chosen.model
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know before anything was simulated."""
+        return (*self.chosen.model.warnings, *self.chosen.notes)
 
 
 def run_command(arguments: Namespace) -> int:
@@ -87,6 +88,7 @@ def run_command(arguments: Namespace) -> int:
     outputs = _output_paths(arguments)
     spec, base = read_spec(arguments)
     setup = build_setup(spec, base, configs_folder(arguments.configs))
+    say(f"step time: {setup.chosen.name}: {setup.chosen.basis}")
     observer = ExtremesObserver(setup.step_time)
     logged = arguments.explain or bool({"steps", "trace"} & outputs.keys())
     result = _simulate(setup, observer, record_steps=logged)
@@ -105,7 +107,7 @@ def runs_command(arguments: Namespace) -> int:
     configs = configs_folder(arguments.configs)
 
     def answer(record: Mapping[str, Any], source: str) -> dict[str, Any]:
-        setup = build_setup(parse(RunSpec, record, source=source), Path(), configs)
+        setup = build_setup(spec_of(record, source), Path(), configs)
         observer = ExtremesObserver(setup.step_time)
         return _report(setup, observer, _simulate(setup, observer, record_steps=False))
 
@@ -121,44 +123,42 @@ def build_setup(spec: RunSpec, base: Path, configs: Path) -> Setup:
         If anything in it is wrong, unknown, contradictory or not modelled.
     """
     model, hardware = find_model(spec.model, configs), find_hardware(spec.hardware, configs)
+    if spec.kv_cache_dtype != "auto":
+        model = model.with_kv_cache(spec.kv_cache_dtype)
     require_runnable(model, spec.tensor_parallel)
+    require_linked(model, hardware, spec.tensor_parallel)
     require_sane_blocks(spec.engine)
-    options = parse_options(spec.steptime, source="steptime")
-    step_time, name, notes = _step_time(spec, options, model, hardware, configs)
-    workload = build_workload(spec.workload, spec.seed, base=base)
-    return Setup(spec, model, hardware, step_time, name, workload, (*step_time.warnings, *notes))
+    step_time = choose_step_time(spec, model, hardware, configs)
+    return Setup(spec, model, hardware, step_time, build_workload(spec.workload, spec.seed, base=base))
+
+
+def require_linked(model: Model, hardware: Hardware, tensor_parallel: int) -> None:
+    """Refuse a degree of tensor parallelism that KV heads or links do not allow.
+
+    Raises
+    ------
+    ConfigError
+        If KV heads can be neither split nor copied evenly, or more GPUs are asked for than the links join.
+    """
+    kv_heads, problems = model.num_key_value_heads, []
+    if kv_heads % tensor_parallel and tensor_parallel % kv_heads:
+        problems.append(
+            f"{model.id} has {kv_heads} KV heads, which {tensor_parallel} GPUs can neither split nor copy evenly"
+        )
+    linked = hardware.sustained.linked_gpus
+    if linked is not None and tensor_parallel > linked.value:
+        problems.append(
+            f"{tensor_parallel} GPUs, but the links of {hardware.id} join {linked.value} ({linked.source}); "
+            "communication between servers is not modelled"
+        )
+    if problems:
+        raise config_error("tensor_parallel", problems)
 
 
 def require_sane_blocks(engine: EngineOptions) -> None:
     """Refuse KV blocks longer than any context."""
     if engine.block_tokens > MAX_BLOCK_TOKENS:
         raise ConfigError(f"engine.block_tokens: must be at most {MAX_BLOCK_TOKENS}, got {engine.block_tokens}")
-
-
-def _step_time(
-    spec: RunSpec, options: AnyOptions, model: Model, hardware: Hardware, configs: Path
-) -> tuple[BuiltStepTime, str, tuple[str, ...]]:
-    """Return the step-time model, the name of its kernels, and notes about them."""
-    mfu = options.mfu if isinstance(options, MfuRooflineOptions) and options.compute_term else None
-    source = mfu.source if isinstance(mfu, KernelMfuOptions) else None
-    if spec.tables is not None and source != "measured":
-        raise ConfigError("tables: have no effect; set steptime.mfu to {kind: kernels, source: measured}, or drop them")
-    tables = None if spec.tables is None else find_tables(spec.tables.folder, spec.tables.gpu)
-    curves = find_curves(hardware, configs) if source in ("embedded", "tabulated") else None
-    kernels = choose_kernels(options, hardware, embedded=curves, tables=tables)
-    step_time = build_step_time(options, model, hardware, spec.tensor_parallel, kernels)
-    notes = []
-    if tables is not None and not hardware.id.lower().startswith(tables.gpu.lower()):
-        notes.append(f"kernel tables are of {tables.gpu}, the run is on {hardware.id}")
-    return step_time, kernels.name if kernels else _without_kernels(options), tuple(notes)
-
-
-def _without_kernels(options: AnyOptions) -> str:
-    if not isinstance(options, MfuRooflineOptions):
-        return f"none ({options.family})"
-    if not options.compute_term or not isinstance(options.mfu, ConstantMfuOptions):
-        return "none (memory traffic alone)"
-    return f"constant MFU (prefill {options.mfu.prefill:g}, decode {options.mfu.decode:g})"
 
 
 def _simulate(setup: Setup, step_time: StepTimeModel, *, record_steps: bool) -> RunResult:
@@ -191,8 +191,10 @@ def _report(setup: Setup, observer: ExtremesObserver, result: RunResult) -> dict
         "model": setup.model.id,
         "hardware": setup.hardware.id,
         "tensor_parallel": spec.tensor_parallel,
-        "step_time": spec.steptime["family"],
-        "kernels": setup.kernels,
+        "step_time": setup.chosen.family,
+        "step_time_name": setup.chosen.name,
+        "step_time_basis": setup.chosen.basis,
+        "kernels": setup.chosen.kernels,
         "seed": spec.seed,
         "requests": {"total": len(measured)} | {state.value: states[state] for state in RequestState},
         "metrics": {
@@ -247,7 +249,7 @@ def _longest_context(results: Sequence[RequestResult]) -> int:
 def _memory_warnings(setup: Setup, result: RunResult) -> Iterator[str]:
     """Say when the KV cache the run needed at its peak would not fit into the GPU's memory."""
     model, spec = setup.model, setup.spec
-    per_token = 2 * model.num_hidden_layers * model.kv_width * model.activation_bytes / spec.tensor_parallel
+    per_token = model.kv_bytes_per_token * model.kv_copies(spec.tensor_parallel) / spec.tensor_parallel
     needed_gib = result.counters.peak_kv_blocks * spec.engine.block_tokens * per_token / GIB
     if needed_gib > setup.hardware.memory_gib.value:
         yield (

@@ -17,15 +17,15 @@ from pydantic import Field
 
 from simulator.cli.files import checked_path
 from simulator.engine.options import EngineOptions
-from simulator.errors import ConfigError
+from simulator.errors import ConfigError, UnsupportedError
 from simulator.input_files import MOST_LEVELS
+from simulator.model import KvCacheType
 from simulator.request_times import MetricOptions
 from simulator.validation import Count, NonNegativeInt, StrictModel, parse, parse_yaml, read_yaml
 from simulator.workload.build import WorkloadSpec
 
 DEFAULT_HARDWARE = "h100-sxm"
 DEFAULT_SEED = 42
-DEFAULT_STEP_TIME: Mapping[str, Any] = {"family": "mfu_roofline", "mfu": {"kind": "kernels"}}
 
 KERNEL_SOURCES = ("embedded", "tabulated")
 
@@ -34,6 +34,8 @@ PLAIN_FLAGS = {
     "model": "model",
     "hardware": "hardware",
     "tensor_parallel": "tensor_parallel",
+    "kv_cache_dtype": "kv_cache_dtype",
+    "steptime": "steptime.base",
     "gpu": "tables.gpu",
     "policy": "steptime.mfu.lookup",
     "bandwidth_efficiency": "steptime.bandwidth_efficiency",
@@ -45,6 +47,16 @@ PLAIN_FLAGS = {
     "kv_blocks": "engine.kv_blocks",
     "scheduler": "engine.scheduler",
     "horizon_us": "engine.horizon_us",
+}
+
+
+# What servers can do and no model here describes: asked for by a flag or a key, it is refused, never ignored.
+NOT_MODELLED: Mapping[str, str] = {
+    "pipeline_parallel": "pipeline parallelism (layers spread over GPUs); use tensor_parallel",
+    "data_parallel": "data parallelism (several instances); simulate one instance with its share of the requests",
+    "expert_parallel": "expert parallelism; experts are split by tensor_parallel",
+    "speculative": "speculative decoding (drafted tokens that one step verifies)",
+    "disaggregated": "disaggregated prefill and decode (separate servers for each)",
 }
 
 
@@ -72,8 +84,11 @@ class RunSpec(StrictModel):
         Id, path, or description.
     tensor_parallel
         GPUs the model is split over.
+    kv_cache_dtype
+        How the server keeps keys and values; `auto`: as the model's files say, else as activations.
     steptime
-        Options of a step-time model; see `simulator.steptime.options`.
+        Name of a step-time model (`simulator.steptime.named`), or a mapping: options on top of the name `base`
+        (absent: the default of the GPU), or with `family` options from the ground up (`simulator.steptime.options`).
     tables
         Measured kernel tables, for `steptime.mfu.source: measured`.
     engine, workload, metrics
@@ -85,7 +100,8 @@ class RunSpec(StrictModel):
     model: str | dict[str, Any]
     hardware: str | dict[str, Any] = DEFAULT_HARDWARE
     tensor_parallel: Count = 1
-    steptime: dict[str, Any] = Field(default_factory=lambda: dict(DEFAULT_STEP_TIME))
+    kv_cache_dtype: KvCacheType = "auto"
+    steptime: str | dict[str, Any] = Field(default={})
     tables: TableFolder | None = None
     engine: EngineOptions = EngineOptions()
     workload: WorkloadSpec
@@ -108,6 +124,8 @@ def read_spec(arguments: Namespace) -> tuple[RunSpec, Path]:
         data = read_yaml(path)
         if not isinstance(data, dict):
             raise ConfigError(f"{path}: must be a mapping of keys to values, got {type(data).__name__}")
+        if isinstance(data.get("steptime"), str):
+            data["steptime"] = {"base": data["steptime"]}
     for key, value in _flags(arguments):
         _put(data, key, value)
     if arguments.kernels is not None:
@@ -115,7 +133,23 @@ def read_spec(arguments: Namespace) -> tuple[RunSpec, Path]:
     for text in arguments.set:
         key, value = _assignment(text)
         _put(data, key, value)
-    return parse(RunSpec, data, source=source), base
+    return spec_of(data, source), base
+
+
+def spec_of(data: Mapping[str, Any], source: str) -> RunSpec:
+    """Return one simulation from plain data.
+
+    Raises
+    ------
+    ConfigError
+        Naming every key that is wrong.
+    UnsupportedError
+        If it asks for something that no model here describes.
+    """
+    asked = [f"{key}: {NOT_MODELLED[key]}" for key in NOT_MODELLED if data.get(key, 1) not in (None, False, 0, 1)]
+    if asked:
+        raise UnsupportedError(f"{source}: not modelled: {'; '.join(asked)}")
+    return parse(RunSpec, {key: value for key, value in data.items() if key not in NOT_MODELLED}, source=source)
 
 
 def _flags(arguments: Namespace) -> Iterator[tuple[str, Any]]:
@@ -124,6 +158,10 @@ def _flags(arguments: Namespace) -> Iterator[tuple[str, Any]]:
         value = getattr(arguments, flag)
         if value is not None:
             yield key, value
+    for flag in NOT_MODELLED:
+        value = getattr(arguments, flag)
+        if value is not None:
+            yield flag, value
     arrivals = _arrivals(arguments)
     if arrivals is not None:
         yield "workload.arrivals", arrivals
@@ -190,10 +228,11 @@ def _put_kernels(data: dict[str, Any], which: str) -> None:
     source = which if which in KERNEL_SOURCES else "measured"
     if source == "measured":
         _put(data, "tables.folder", which)
-    mfu = data.get("steptime", DEFAULT_STEP_TIME)
-    given = mfu.get("mfu") if isinstance(mfu, Mapping) else None
-    kept = given if isinstance(given, Mapping) and given.get("kind") == "kernels" else {"kind": "kernels"}
-    _put(data, "steptime.mfu", {**kept, "source": source})
+    stated = data.get("steptime")
+    given = stated.get("mfu") if isinstance(stated, Mapping) else None
+    other = isinstance(given, Mapping) and given.get("kind", "kernels") != "kernels"
+    kept = given if isinstance(given, Mapping) and not other else {}
+    _put(data, "steptime.mfu", {**kept, "kind": "kernels", "source": source})
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -204,15 +243,15 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 def _put(data: dict[str, Any], dotted: str, value: object) -> None:
-    """Set one nested key; `steptime` starts from the default where the file does not have it."""
+    """Set one nested key; one set to a name of a step-time model keeps that name as its `base`."""
     *path, last = dotted.split(".")
     if len(path) > MOST_LEVELS:
         raise ConfigError(f"'{dotted[:40]}...': {len(path)} keys inside one another; at most {MOST_LEVELS}")
     place = data
     for position, key in enumerate(path):
-        if key == "steptime" and position == 0:
-            place.setdefault(key, dict(DEFAULT_STEP_TIME))
         inner = place.get(key)
+        if position == 0 and key == "steptime" and isinstance(inner, str):
+            inner = {"base": inner}
         if inner is not None and not isinstance(inner, Mapping):
             raise ConfigError(f"{'.'.join(path[: position + 1])}: is not a mapping, so '{dotted}' cannot be set in it")
         # A copy, so that neither a default nor an anchored part of the file is changed elsewhere.

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from roofline_lab.calibration.constants import FIXED, HOST_STEP, STEP_CONSTANTS, starts
+from roofline_lab.calibration.constants import FIXED, STEP_CONSTANTS, starts
 from roofline_lab.client_overhead import client_time
 from roofline_lab.hypotheses.arms import differences, overlay
 from roofline_lab.predict.arms import replay_of, run_lines
@@ -17,6 +17,7 @@ from roofline_lab.report.findings import render_report
 from roofline_lab.report.results import build_report
 from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError
+from simulator.steptime.calibration import HOST_STEP
 from simulator.steptime.options import parse_options
 from tests.roofline_lab.builders import ROOT
 

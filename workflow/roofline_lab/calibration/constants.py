@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from roofline_lab.client_overhead import ClientTime
 from roofline_lab.ground_truth.experiment import Tool
 from simulator.model import Model
+from simulator.steptime.calibration import calibrated_options
 from simulator.steptime.options import CalibratedPhysicsOptions
 from simulator.steptime.physics import DENSE_KERNELS, kernels_per_layer
 
@@ -163,9 +164,6 @@ REQUEST_CONSTANTS: Mapping[str, str] = {
 }
 PER_PROMPT_TOKEN = "client_us_per_prompt_token"
 
-# Becomes the model's `step_us` where the server does not schedule ahead.
-HOST_STEP = "host_step_us"
-
 # Not searched, because step times hardly tell it from the GEMMs: the prefill-attention curve fitted to
 # kernel tables (configs/kernels/h100/analytic.yaml).
 FIXED: Mapping[str, float] = {"attention_efficiency": 0.72}
@@ -222,9 +220,7 @@ def options_of(values: Values, *, schedule_ahead: bool, lm_head: bool = True) ->
     A server that composes the next step while one runs (`EngineOptions.schedule_ahead`) spends its
     host time then; any other lets the GPU wait for it.
     """
-    step = {constant.name: values[constant.name] for constant in STEP_CONSTANTS if constant.name != HOST_STEP}
-    step_us = 0.0 if schedule_ahead else values[HOST_STEP]
-    return CalibratedPhysicsOptions(family="calibrated_physics", step_us=step_us, lm_head=lm_head, **step, **FIXED)
+    return calibrated_options({**values, **FIXED}, schedule_ahead=schedule_ahead, lm_head=lm_head)
 
 
 def calibrated_client(values: Values, tool: Tool) -> ClientTime:

@@ -1,0 +1,232 @@
+"""Which step-time model a run is priced with, what is said about it, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from simulator.cli.catalog import SHIPPED_CONFIGS
+from tests.simulator.cli.support import SMALL, SMALL_LENGTHS, invoke, json_lines, refused
+
+RUN = ["run", "--num-requests", 4, "--rate", 5, *SMALL_LENGTHS]
+GPUS = sorted(path.stem for path in (SHIPPED_CONFIGS / "hardware").glob("*.yaml"))
+
+
+def itl(*argv: object) -> float:
+    return invoke(*SMALL, *argv).json["metrics"]["itl_token_weighted"]["value"]
+
+
+def test_a_calibration_that_covers_the_gpu_is_the_default_and_is_named_with_what_it_rests_on():
+    done = invoke(*SMALL)
+    assert done.json["step_time_name"] == "h100_vllm"
+    assert "fitted to 37 load points of 9 model families on h100-sxm" in done.json["step_time_basis"]
+    assert done.err.splitlines() == [f"step time: h100_vllm: {done.json['step_time_basis']}"]
+    assert itl() == itl("--steptime", "h100_vllm")
+
+
+@pytest.mark.parametrize("gpu", [gpu for gpu in GPUS if gpu != "h100-sxm"])
+def test_every_other_shipped_gpu_runs_by_default_and_says_that_nobody_measured_it(gpu):
+    report = invoke(*SMALL, "--hardware", gpu).json
+    assert report["requests"]["completed"] == 4
+    assert report["step_time_name"] == "roofline"
+    assert "80% of its bandwidth (it may be 70% to 90%)" in report["step_time_basis"]
+    assert f"not validated against a measured server on {gpu}" in report["step_time_basis"]
+
+
+def test_a_calibration_used_elsewhere_says_where_it_leaves_what_it_rests_on():
+    command = [*RUN, "--model", "llama-3.1-70b-instruct", "--hardware", "h200-sxm", "--tp", 8]
+    basis = invoke(*command, "--steptime", "h100_vllm").json["step_time_basis"]
+    assert "h200-sxm was not calibrated on (h100-sxm was)" in basis
+    assert "TP 8 was not calibrated on (1, 2, 4 were)" in basis
+    basis = invoke(*SMALL, "--model", "qwen3-30b-a3b").json["step_time_basis"]
+    assert "qwen3-30b-a3b is none of the 9 models fitted to" in basis
+
+
+def test_every_name_runs_and_the_data_sheet_is_faster_than_all_of_them():
+    times = {name: itl("--steptime", name) for name in ("h100_vllm", "roofline", "v2", "v1", "data_sheet")}
+    assert min(times, key=times.get) == "data_sheet"
+    assert len(set(times.values())) == len(times)
+
+
+def test_a_name_nobody_knows_is_refused_with_the_nearest_one():
+    message = refused(*SMALL, "--steptime", "h100_vlm")
+    assert "unknown step-time model 'h100_vlm'; did you mean 'h100_vllm'?" in message
+    assert "roofline" in message
+
+
+def test_the_hand_calibrated_model_is_refused_where_nobody_calibrated_it():
+    assert "nobody calibrated its 17 parameters for l40s" in refused(*SMALL, "--hardware", "l40s", "--steptime", "v1")
+    assert invoke(*SMALL, "--hardware", "a100-sxm", "--steptime", "v1").json["step_time"] == "calibrated_roofline"
+
+
+def test_a_name_in_a_file_takes_single_options_on_top(tmp_path):
+    path = tmp_path / "run.yaml"
+    run = {"model": "llama-2-7b-hf", "workload": {"requests": 2, "arrivals": {"kind": "closed_loop", "concurrency": 1}}}
+    run["workload"] |= {"prompt": {"kind": "constant", "tokens": 40}, "output": {"kind": "constant", "tokens": 5}}
+    found = []
+    for steptime in (
+        "h100_vllm",
+        {"base": "h100_vllm"},
+        {"base": "h100_vllm", "step_us": 1222.11},
+        {"step_us": 1222.11},
+    ):
+        path.write_text(yaml.safe_dump({**run, "steptime": steptime}))
+        found.append(invoke("run", "--config", path).json["metrics"]["itl_token_weighted"]["value"])
+    assert found[0] == found[1]
+    assert found[2] == found[3] == pytest.approx(found[0] + 1.0)
+
+
+def test_options_from_the_ground_up_and_a_name_exclude_each_other(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("model: llama-2-7b-hf\nsteptime: {family: mfu_roofline}\n")
+    assert "base and family exclude each other" in refused(*RUN, "--config", path, "--steptime", "roofline")
+    assert invoke(*RUN, "--config", path).json["step_time_name"] == "custom"
+
+
+def test_an_option_only_the_roofline_has_chooses_it_where_no_model_was_named():
+    report = invoke(*SMALL, "--bandwidth-efficiency", 0.5).json
+    assert report["step_time_name"] == "roofline"
+    assert itl("--bandwidth-efficiency", 0.5) > 1.3 * itl("--steptime", "roofline")
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--bandwidth-efficiency", 0.5], "bandwidth_efficiency"),
+        (["--kernels", "embedded"], "mfu"),
+        (["--policy", "nearest"], "mfu"),
+        (["--set", "steptime.phase_combination=sum"], "phase_combination"),
+    ],
+)
+def test_an_option_the_named_model_does_not_have_is_refused_by_name(flags, told):
+    message = refused(*SMALL, "--steptime", "h100_vllm", *flags)
+    assert f"{told}: unknown key" in message
+    assert f"{told}: of the MFU roofline; choose it with --steptime roofline" in message
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("kv_bucket_edges=[100]", "with decode_attention flops_weighted"),
+        ("prefill_gemm=per_bucket", "with phase_combination additive"),
+        ("causal_divisor_by_gpu={a100-sxm: 1.9}", "on h100-sxm, which it does not name"),
+    ],
+)
+def test_an_option_without_effect_is_refused_by_name_and_reason(assignment, told):
+    style = ["--set", "steptime.mfu.style=mfu"]
+    message = refused(*SMALL, "--steptime", "roofline", *style, "--set", f"steptime.{assignment}")
+    assert f"{assignment.split('=')[0]}: no effect {told}" in message
+
+
+def test_options_that_price_arithmetic_have_no_effect_where_memory_alone_counts():
+    message = refused(*SMALL, "--set", "steptime={family: mfu_roofline, compute_term: false, fused_qkv: true}")
+    assert "fused_qkv: no effect with compute_term false" in message
+
+
+def test_a_bandwidth_efficiency_of_0_is_the_peak_on_the_command_line_and_in_a_gpus_file(tmp_path):
+    text = (SHIPPED_CONFIGS / "hardware" / "a100-sxm.yaml").read_text()
+    files = {
+        "zero": text + "sustained: {bandwidth_efficiency: {value: 0, low: 0, high: 1, source: test}}\n",
+        "absent": text + "sustained: {linked_gpus: {value: 8, source: test}}\n",
+    }
+    found = {"flag": itl("--hardware", "a100-sxm", "--bandwidth-efficiency", 0)}
+    for name, content in files.items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(content)
+        found[name] = itl("--hardware", path)
+        assert "memory runs at its peak" in invoke(*SMALL, "--hardware", path).json["step_time_basis"]
+    assert len(set(found.values())) == 1
+    assert found["flag"] < itl("--hardware", "a100-sxm")
+
+
+def test_tables_in_seconds_are_refused_on_another_gpu_and_their_efficiencies_are_flagged(tables):
+    elsewhere = [*SMALL, "--hardware", "a100-sxm", "--kernels", tables]
+    assert "kernel tables hold seconds of h100, the run is on a100-sxm" in refused(*elsewhere)
+    warned = invoke(*elsewhere, "--set", "steptime.mfu.style=mfu").json["warnings"]
+    assert any("kernel tables are of h100, the run is on a100-sxm" in warning for warning in warned)
+
+
+def test_tables_answer_by_latency_unless_another_policy_is_asked_for(tables):
+    assert "latency" in invoke(*SMALL, "--kernels", tables).json["kernels"]
+    assert "nearest" in invoke(*SMALL, "--kernels", tables, "--policy", "nearest").json["kernels"]
+
+
+def test_decodes_beside_a_prefill_take_time():
+    """The step of a long prefill is longer with 60 decodes in it than without them."""
+    from simulator.cli.catalog import find_curves, find_hardware, find_model
+    from simulator.steptime.batch import Batch
+    from simulator.steptime.build import build_step_time
+    from simulator.steptime.kernel_choice import choose_kernels
+    from simulator.steptime.named import roofline
+    from simulator.steptime.options import parse_options
+
+    model, gpu = find_model("llama-2-7b-hf", SHIPPED_CONFIGS), find_hardware("h100-sxm", SHIPPED_CONFIGS)
+    options = parse_options(roofline(model, gpu), source="test")
+    kernels = choose_kernels(options, gpu, embedded=find_curves(gpu, SHIPPED_CONFIGS))
+    built = build_step_time(options, model, gpu, 1, kernels)
+    alone = built.explain(Batch(((0, 1900),))).total_us
+    beside = built.explain(Batch(((0, 1900),), (2000,) * 60)).total_us
+    assert beside - alone > 0.8 * 60 * 2000 * model.kv_bytes_per_token / 3.35e12 * 1e6
+
+
+def test_tensor_parallelism_costs_communication_by_default_and_says_that_dividing_prefill_is_optimistic():
+    command = [*RUN, "--model", "llama-3.1-70b-instruct", "--hardware", "h200-sxm", "--tp", 4]
+    plain = invoke(*command).json
+    free = invoke(*command, "--set", "steptime.all_reduce_us=0", "--set", "steptime.link_efficiency=null").json
+    shorter = plain["metrics"]["itl_token_weighted"]["value"] - free["metrics"]["itl_token_weighted"]["value"]
+    assert shorter > 2 * 80 * 0.010
+    assert "dividing prefill by TP 4 is optimistic" in plain["step_time_basis"]
+
+
+def test_tensor_parallelism_ends_where_heads_or_links_end():
+    assert "join 8 (NVIDIA HGX H100" in refused(*SMALL, "--tp", 16)
+    model = ["--model", "qwen2.5-14b-instruct"]
+    assert "not divisible by tensor_parallel 16" in refused(*RUN, *model, "--tp", 16, "--hardware", "gb200")
+
+
+def test_kv_heads_that_gpus_can_neither_split_nor_copy_evenly_are_refused(tmp_path):
+    config = json.loads((SHIPPED_CONFIGS / "models" / "llama-2-7b-hf.json").read_text())
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps({**config, "num_attention_heads": 24, "num_key_value_heads": 3, "head_dim": 128}))
+    assert "3 KV heads, which 2 GPUs can neither split nor copy evenly" in refused(*RUN, "--model", path, "--tp", 2)
+    assert invoke(*RUN, "--model", path, "--tp", 3).code == 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        (["--pipeline-parallel", 2], "pipeline parallelism"),
+        (["--pp", 2], "pipeline parallelism"),
+        (["--data-parallel", 2], "data parallelism"),
+        (["--expert-parallel"], "expert parallelism"),
+        (["--speculative", "ngram"], "speculative decoding"),
+        (["--disaggregated"], "disaggregated prefill and decode"),
+        (["--set", "pipeline_parallel=2"], "pipeline parallelism"),
+        (["--set", "speculative={tokens: 3}"], "speculative decoding"),
+    ],
+)
+def test_what_is_not_modelled_is_refused_by_name_when_asked_for(flag, told):
+    message = refused(*SMALL, *flag)
+    assert "not modelled" in message
+    assert told in message
+
+
+def test_what_is_not_modelled_is_named_in_the_help_and_its_absence_may_be_said():
+    assert "not modelled:" in invoke("run", "--help").out
+    assert itl("--pp", 1, "--dp", 1) == itl()
+    assert "pipeline parallelism" in refused(
+        "runs", stdin=json_lines({"model": "llama-2-7b-hf", "pipeline_parallel": 4})
+    )
+
+
+def test_an_fp8_cache_shortens_decodes_of_long_contexts_in_every_model():
+    long = ["run", "--model", "llama-2-7b-hf", "--num-requests", 4, "--concurrency", 4, "--output-tokens", 5]
+    long += ["--prompt-tokens", 3000]
+    for name in ("h100_vllm", "roofline", "v1", "v2"):
+        whole, half = (
+            invoke(*long, "--steptime", name, "--kv-cache-dtype", dtype).json["metrics"]["itl_token_weighted"]["value"]
+            for dtype in ("auto", "fp8")
+        )
+        assert half < whole
