@@ -186,7 +186,7 @@ def test_an_explanation_has_shares_that_add_up_and_at_most_five_lines():
     assert sum(explanation["bottlenecks"]["bound"].values()) == pytest.approx(1)
     assert set(explanation["bottlenecks"]["phases"]) == {"prefill", "decode"}
     operations = explanation["typical_step"]["operations"]
-    assert {"query projection", "attention"} <= {each["operation"] for each in operations}
+    assert {"QKV projection", "attention"} <= {each["operation"] for each in operations}
     assert all(each["total_us"] == pytest.approx(each["times"] * each["each_us"]) for each in operations)
     why = explanation["typical_step"]["why"]
     assert 1 < len(why) <= 5
