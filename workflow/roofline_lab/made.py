@@ -64,6 +64,20 @@ def read_made(path: Path, root: Path = Path()) -> str:
     return content.decode()
 
 
+def require_made(paths: Iterable[Path], root: Path = Path()) -> None:
+    """Refuse results that are not there or not as they were made, all at once.
+
+    Raises
+    ------
+    ConfigError
+        Naming each.
+    """
+    wrong = [path for path in paths if not is_as_made(path, root)]
+    if wrong:
+        listed = ", ".join(path.as_posix() for path in wrong)
+        raise ConfigError(f"{listed}: not there, or changed after it was made; {AGAIN}")
+
+
 def is_as_made(path: Path, root: Path = Path()) -> bool:
     """Return whether a result is there and has the content it was made with."""
     content = _found(path, root)

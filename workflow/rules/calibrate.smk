@@ -9,8 +9,8 @@ rule calibrate:
 
 rule calibration_surface:
     input:
-        lambda wildcards: calibration_files.experiment_files(PROJECT.root, wildcards.experiment),
-        lambda wildcards: calibration_files.shared_files(PROJECT.root, wildcards.name),
+        lambda wildcards: calibration_files.experiment_record(PROJECT.root, wildcards.experiment),
+        lambda wildcards: calibration_files.shared_record(PROJECT.root, wildcards.name),
         code=paths.CODE["calibration_surface"],
     output:
         "results/calibration/{name}/surfaces/{experiment}.json",
@@ -30,7 +30,7 @@ rule calibration_fit:
 
 rule calibration_judgement:
     input:
-        lambda wildcards: calibration_files.experiment_files(PROJECT.root, wildcards.experiment),
+        lambda wildcards: calibration_files.experiment_record(PROJECT.root, wildcards.experiment),
         fit="results/calibration/{name}/fit.json",
         code=paths.CODE["calibration_fit"],
     output:
@@ -41,8 +41,8 @@ rule calibration_judgement:
 
 rule calibration_waiting_surface:
     input:
-        lambda wildcards: calibration_files.experiment_files(PROJECT.root, wildcards.experiment),
-        lambda wildcards: calibration_files.shared_files(PROJECT.root, wildcards.name),
+        lambda wildcards: calibration_files.experiment_record(PROJECT.root, wildcards.experiment),
+        lambda wildcards: calibration_files.shared_record(PROJECT.root, wildcards.name),
         code=paths.CODE["calibration_surface"],
     output:
         "results/calibration/{name}/waiting/{experiment}.json",
@@ -83,7 +83,7 @@ for name in calibration_names(PROJECT.root):
             fit=f"results/calibration/{name}/fit.json",
             judged=lambda wildcards, name=name: calibration_files.judged_paths(PROJECT.root, name),
             code=paths.CODE["calibration_page"],
-            discussion=calibration_files.discussion(PROJECT.root, name),
+            discussion=lambda wildcards, name=name: calibration_files.discussion_record(PROJECT.root, name),
         output:
             calibration_files.published_paths(name),
         run:
@@ -96,7 +96,7 @@ for name in calibration_names(PROJECT.root):
             chain=f"results/calibration/{name}/terms/chain.json",
             subsets=[f"results/calibration/{name}/terms/{one}.json" for one in ("ahead", "waiting")],
             code=paths.CODE["calibration_page"],
-            discussion=calibration_files.terms_discussion(PROJECT.root, name),
+            discussion=lambda wildcards, name=name: calibration_files.terms_discussion_record(PROJECT.root, name),
         output:
             calibration_files.terms_paths(name),
         run:

@@ -13,10 +13,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from roofline_lab.files import digest_of_files
+from roofline_lab.files import digest_of_files, hash_list
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import Id, Text
 from roofline_lab.ground_truth.reading import load_set
+from roofline_lab.made import write_made_if_changed
 from simulator.validation import Count, NonNegativeInt, Positive, StrictModel, parse, read_yaml
 
 FOLDER = Path("configs/calibration")
@@ -113,6 +114,33 @@ def experiment_files(root: Path, experiment: str) -> list[str]:
     """Return the data of one experiment."""
     folder = root / "ground_truth" / experiment
     return [path.relative_to(root).as_posix() for path in sorted(folder.iterdir()) if path.is_file()]
+
+
+def experiment_record(root: Path, experiment: str) -> str:
+    """Return the file that changes when the content of one experiment's data does."""
+    return _record(root, f"data/{experiment}", experiment_files(root, experiment))
+
+
+def shared_record(root: Path, name: str) -> str:
+    """Return the file that changes when the content of what all experiments of a calibration share does."""
+    return _record(root, f"shared/{name}", shared_files(root, name))
+
+
+def discussion_record(root: Path, name: str) -> str:
+    """Return the file that changes when an author's text for the report does, one that comes or goes included."""
+    return _record(root, f"discussion/{name}", discussion(root, name))
+
+
+def terms_discussion_record(root: Path, name: str) -> str:
+    """Return the file that changes when an author's text for the page on terms does."""
+    return _record(root, f"terms/{name}", terms_discussion(root, name))
+
+
+def _record(root: Path, name: str, files: Iterable[str]) -> str:
+    """Write down the content of some files, unless it is what was written down before; return where."""
+    record = RESULTS / "inputs" / f"{name}.sha256"
+    write_made_if_changed(record, hash_list((root / file for file in files), root), root)
+    return record.as_posix()
 
 
 def shared_files(root: Path, name: str) -> list[str]:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from roofline_lab.files import write_text
+from roofline_lab.jobs.findings import clean_errors
 from roofline_lab.jobs.workers import Workers
+from roofline_lab.made import require_made, write_made
 from roofline_lab.project import Project
 
 
+@clean_errors
 def calibration_surface(workers: Workers, name: str, experiment: str, output: str) -> None:
     """Simulate one experiment over the constants a calibration may choose from."""
     from roofline_lab.calibration import jobs
@@ -22,13 +24,16 @@ def calibration_surface(workers: Workers, name: str, experiment: str, output: st
     _write(output, workers, jobs.surface_job, name, experiment)
 
 
+@clean_errors
 def calibration_fit(workers: Workers, name: str, surfaces: Iterable[str], output: str) -> None:
     """Fit the constants of one calibration."""
     from roofline_lab.calibration import jobs
 
+    _require(surfaces)
     _write(output, workers, jobs.fit_job, name, tuple(surfaces))
 
 
+@clean_errors
 def calibration_waiting_surface(workers: Workers, name: str, experiment: str, output: str) -> None:
     """Simulate one experiment as if its server never scheduled ahead."""
     from roofline_lab.calibration import terms
@@ -36,48 +41,62 @@ def calibration_waiting_surface(workers: Workers, name: str, experiment: str, ou
     _write(output, workers, terms.waiting_surface_job, name, experiment)
 
 
+@clean_errors
 def calibration_subsets(
     workers: Workers, name: str, ahead: str, surfaces: Iterable[str], waiting: Iterable[str], output: str
 ) -> None:
     """Fit and judge every set of terms with or without scheduling ahead."""
     from roofline_lab.calibration import terms
 
+    _require([*surfaces, *waiting])
     _write(output, workers, terms.subsets_job, name, ahead, tuple(surfaces), tuple(waiting))
 
 
+@clean_errors
 def calibration_chain(
     workers: Workers, name: str, surfaces: Iterable[str], waiting: Iterable[str], output: str
 ) -> None:
     """Fit and simulate one term more at a time."""
     from roofline_lab.calibration import terms
 
+    _require([*surfaces, *waiting])
     _write(output, workers, terms.chain_job, name, tuple(surfaces), tuple(waiting))
 
 
+@clean_errors
 def calibration_judgement(workers: Workers, name: str, experiment: str, fit: str, output: str) -> None:
     """Judge a fit on one experiment."""
     from roofline_lab.calibration import jobs
 
+    _require([fit])
     _write(output, workers, jobs.judge_job, name, experiment, fit)
 
 
+@clean_errors
 def calibration_terms(root: Path, name: str, chain: str, subsets: Iterable[str]) -> None:
     """Write the page on terms of one calibration."""
     from roofline_lab.report.calibration_terms import publish
 
+    _require([chain, *subsets])
     publish(root, name, chain, list(subsets))
 
 
+@clean_errors
 def calibration_report(root: Path, parameters: str, fit: str, judged: Iterable[str]) -> None:
     """Write the parameter file, whose stem names the calibration, and its report."""
     from roofline_lab.report.calibration import publish
 
+    _require([fit, *judged])
     publish(root, Path(parameters).stem, fit, list(judged))
+
+
+def _require(results: Iterable[str]) -> None:
+    require_made(map(Path, results))
 
 
 def _write(output: str, workers: Workers, job: Callable[..., str], *arguments: Any) -> None:
     """Write the text that a worker gets from a job of the calibration."""
-    write_text(Path(output), workers.ask((job.__name__, *arguments), _text, job, *arguments).result())
+    write_made(Path(output), workers.ask((job.__name__, *arguments), _text, job, *arguments).result())
 
 
 def _text(project: Project, job: Callable[..., str], *arguments: Any) -> str:

@@ -131,7 +131,7 @@ def user_error(error: RooflineLabError) -> WorkflowError:
     return WorkflowError(str(error))
 
 
-def _clean_errors(job: Callable[..., None]) -> Callable[..., None]:
+def clean_errors(job: Callable[..., None]) -> Callable[..., None]:
     """Let an expected error of a job reach the user as a message, an unexpected one with its traceback."""
 
     @functools.wraps(job)
@@ -149,7 +149,7 @@ def _clean_errors(job: Callable[..., None]) -> Callable[..., None]:
 # --- rules --------------------------------------------------------------------------------------------
 
 
-@_clean_errors
+@clean_errors
 def predict(workers: Workers, wildcards: Any, code: str, swept: Sequence[str], output: str) -> None:
     """Simulate all experiments of one arm, or price all points of a synthetic one.
 
@@ -171,7 +171,7 @@ def predict(workers: Workers, wildcards: Any, code: str, swept: Sequence[str], o
     _write_rows(workers, wanted, Path(code), Path(output))
 
 
-@_clean_errors
+@clean_errors
 def sweep(workers: Workers, wildcards: Any, code: str, earlier: Sequence[str], output: str) -> None:
     """Simulate the experiments that choose at every value of one stage of a sweep."""
     rows = read_lines(map(Path, earlier))
@@ -179,7 +179,7 @@ def sweep(workers: Workers, wildcards: Any, code: str, earlier: Sequence[str], o
     _write_rows(workers, wanted, Path(code), Path(output))
 
 
-@_clean_errors
+@clean_errors
 def score(workers: Workers, hypothesis: str) -> None:
     """Compare every prediction with its measurement and judge the criteria; the verdict is written last."""
     _say(f"{hypothesis}: {_rows_in_words(workers.project, hypothesis)}, scoring")
@@ -188,7 +188,7 @@ def score(workers: Workers, hypothesis: str) -> None:
         write_made(results_folder(workers.project) / hypothesis / name, text)
 
 
-@_clean_errors
+@clean_errors
 def render(workers: Workers, hypothesis: str) -> None:
     """Render the page of one hypothesis into results/; the page itself is written last."""
     _, files = _reported(workers, hypothesis)
@@ -197,7 +197,7 @@ def render(workers: Workers, hypothesis: str) -> None:
     _replace_report(results_folder(workers.project) / hypothesis / REPORT, files, write_made)
 
 
-@_clean_errors
+@clean_errors
 def publish(project: Project, hypothesis: str) -> None:
     """Publish a regenerated page: copy it into reports/, FINDINGS.md last."""
     source = RESULTS / hypothesis / REPORT
@@ -210,26 +210,26 @@ def publish(project: Project, hypothesis: str) -> None:
     _say(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
 
 
-@_clean_errors
+@clean_errors
 def render_errata(workers: Workers, output: str) -> None:
     """Check every published document against its tables."""
     write_made(Path(output), workers.ask("errata", _errata).result())
 
 
-@_clean_errors
+@clean_errors
 def render_index(project: Project, verdicts: Iterable[str], output: str) -> None:
     """List every hypothesis with what it concludes."""
     read = {Path(path).parent.name: _verdict(Path(path)) for path in verdicts}
     write_made(Path(output), index_page(project, read))
 
 
-@_clean_errors
+@clean_errors
 def publish_page(source: str, output: str) -> None:
     """Copy a page about the whole project into reports/."""
     write_text(Path(output), read_made(Path(source)))
 
 
-@_clean_errors
+@clean_errors
 def check(project: Project) -> None:
     """Compare every regenerated report with the committed one and with what was once published.
 
