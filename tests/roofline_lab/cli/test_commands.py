@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,11 @@ import sys
 import pytest
 
 from roofline_lab.cli.main import main
+from roofline_lab.ground_truth.reading import load_experiment
+from roofline_lab.predict.arms import run_lines
 from roofline_lab.project import load_project
+from roofline_lab.report.findings import render_report
+from roofline_lab.report.results import build_report
 from tests.roofline_lab.builders import HYPOTHESIS, ROOT, SOURCES, copy_project, edit_yaml, replace_text
 
 LINTED = ("configs", "ground_truth", "hypotheses", "simulator", "reports", "Snakefile", "workflow")
@@ -104,6 +109,62 @@ def test_measurements_that_enter_no_error_are_refused_with_the_reason(capsys, co
     assert code == 2
     assert "every load point of 'jan21-llama7b-train-1' is saturated" in err
     assert "lower rates" in err
+
+
+# 40 requests of a server that serves one a second and is sent ten.
+OVERLOADED = {
+    "experiment_id": "mine", "stage": "0", "is_summary": "0", "metrics_side": "server", "client_tool": "other",
+    "model_hf_id": "meta-llama/Llama-3.1-8B", "tp": "1", "hardware": "H100", "arrival_process": "constant spacing",
+    "requested_rate_rps": "10", "num_requests": "40", "num_success": "40", "ttft_mean_ms": "17750",
+    "e2e_mean_ms": "18750", "prompt_len_mean_tok": "800", "output_len_mean_tok": "51", "tpot_mean_ms": "20",
+}  # fmt: skip
+
+
+def overloaded_run(folder):
+    """Write the table of one run, and the trace of its requests, whose waiting grows."""
+    table, trace = folder / "runs.csv", folder / "run.csv"
+    table.write_text(f"{','.join(OVERLOADED)}\n{','.join(OVERLOADED.values())}\n", encoding="utf-8")
+    lines = [f"{place},{place * 100_000},800,51,{200 + place * 900},{1200 + place * 900}" for place in range(40)]
+    header = "id,arrival_us,prompt_tokens,output_tokens,ttft_ms,e2e_ms"
+    trace.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return table, trace
+
+
+@pytest.mark.parametrize("case", [None, "13-new-accepts-then-report-fails"])
+def test_waiting_that_grows_in_a_trace_makes_a_load_point_saturated_and_new_is_not_offered(
+    request, tmp_path, capsys, copied, case
+):
+    folder = None if case is None else request.getfixturevalue("shared_dir") / "cases" / case
+    table, trace = overloaded_run(tmp_path) if folder is None else (folder / "runs.csv", folder / "run.csv")
+    out = copied / "ground_truth" / "mine"
+    sources = ["--from-csv", str(table), "--trace", str(trace), "--year", "2026", "--family", "Llama3.1-8B"]
+    code, printed, err = outcome(capsys, "import", *sources, "--out", str(out))
+    assert code == 0, err
+    (point,) = load_experiment(out).load_points
+    assert point.saturated is True
+    assert point.saturation.basis.startswith("Median TTFT grows from ")
+    assert "roofline-lab new" not in printed
+    assert "Every load point is saturated" in printed
+    code, _, err = outcome(capsys, "new", "toy_claim", "--set", "mine", "--method", "multi_rate", "--root", copied)
+    assert code == 2
+    assert "every load point of 'mine' is saturated" in err
+
+
+def test_a_new_page_copes_with_measurements_of_which_nothing_is_scored(capsys, copied):
+    name = "jan21-llama7b-train-1"
+    outcome(capsys, "new", "toy_claim", "--set", name, "--method", "multi_rate", "--root", copied)
+
+    def saturate(experiment):
+        experiment["load_points"] = experiment["load_points"][1:2]
+        experiment["load_points"][0]["saturation"] = {"state": "saturated", "basis": "All at once."}
+        experiment["quality"] = []
+
+    edit_yaml(copied / "ground_truth" / name / "experiment.yaml", saturate)
+    project = load_project(copied)
+    rows = [json.loads(line) for run in project.runs("toy_claim") for line in run_lines(project, run).splitlines()]
+    page = render_report(project, build_report(project, "toy_claim", rows, None))["FINDINGS.md"]
+    assert "no load point has a TPOT error" in page
+    assert "nothing that could be scored" in page
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,14 @@ def _next_step(written: Written, root: Path | None) -> str:
     from roofline_lab.ground_truth.reading import VOCABULARY_FILE
 
     folder = written.folder.absolute().parent
-    if (folder / VOCABULARY_FILE).is_file():
+    in_project = (folder / VOCABULARY_FILE).is_file()
+    if in_project and written.experiment.saturated:
+        return (
+            "Every load point is saturated, and latencies of a saturated server enter no error: a hypothesis needs "
+            f"lower rates. Its throughput is scored by: roofline-lab evaluate {written.folder} --steptime CALIBRATION "
+            "--out DIR"
+        )
+    if in_project:
         return (
             f"To use it: roofline-lab new my_claim --set {written.experiment.id} --method multi_rate\n"
             "             snakemake my_claim"

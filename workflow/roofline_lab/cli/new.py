@@ -149,7 +149,7 @@ def _measured(root: Path, name: str) -> tuple[str | None, list[str]]:
             raise ConfigError(f"--set: neither a set of {place} nor an experiment is '{name}'; {nearest}")
         experiments = (load_experiment(path.parent / name),)
         extended = _with_set(path.read_text(encoding="utf-8"), sets, name, place)
-    if all(point.saturated for experiment in experiments for point in experiment.load_points):
+    if all(experiment.saturated for experiment in experiments):
         raise ConfigError(
             f"--set: every load point of '{name}' is saturated, and latencies of a saturated server enter no error; "
             "choose or import measurements at lower rates"

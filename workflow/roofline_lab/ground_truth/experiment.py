@@ -170,6 +170,11 @@ class Experiment(StrictModel):
             f"{self.id}: unknown load point '{load_point}'; {suggest(load_point, [p.id for p in self.load_points])}"
         )
 
+    @property
+    def saturated(self) -> bool:
+        """Whether every load point is known to be saturated, so that no latency has an error."""
+        return all(point.saturated is True for point in self.load_points)
+
     def side_of(self, load_point: str) -> Side:
         """Return where the figures of one load point were taken."""
         return self.point(load_point).side or self.side

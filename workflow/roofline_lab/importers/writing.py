@@ -20,7 +20,8 @@ import yaml
 from roofline_lab.files import write_text
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.experiment_lint import seen_among, seen_in, unflagged
-from roofline_lab.ground_truth.quality import flag_sentence
+from roofline_lab.ground_truth.load import LoadPoint, Saturation
+from roofline_lab.ground_truth.quality import Flag, QualityFlag, flag_sentence
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, Words, experiment_from, words_of
 from roofline_lab.ground_truth.requests import REQUESTS_FILE, requests_text
 from roofline_lab.importers.common import Measurement
@@ -165,8 +166,17 @@ def _prepared(
     missing = unflagged(checked, (*seen_in(checked), *seen_among(checked, others, newest=True)))
     if not missing:
         return checked
-    flagged = experiment.model_copy(update={"quality": (*experiment.quality, *missing)})
+    points = tuple(_judged_by(point, missing) for point in experiment.load_points)
+    flagged = experiment.model_copy(update={"quality": (*experiment.quality, *missing), "load_points": points})
     return _written(flagged, folder, source, words)
+
+
+def _judged_by(point: LoadPoint, found: Sequence[QualityFlag]) -> LoadPoint:
+    """Return a load point that is saturated where its requests show an overload its reader had no sight of."""
+    shown = [flag for flag in found if flag.flag is Flag.OVERLOADED and point.id in flag.load_points]
+    if not shown:
+        return point
+    return point.model_copy(update={"saturation": Saturation(state="saturated", basis=shown[0].text)})
 
 
 def _written(experiment: Experiment, folder: Path, source: str, words: Words) -> Experiment:
