@@ -273,7 +273,7 @@ def test_a_negative_latency_is_refused_with_its_field(tmp_path):
     benchmark = guidellm_benchmark(sent(), CONSTANT)
     benchmark["metrics"]["time_to_first_token_ms"]["successful"]["mean"] = -5.0
     message = refused(tmp_path, guidellm_report([benchmark]))
-    assert "benchmarks.json: benchmarks.0: metrics.time_to_first_token_ms.successful.mean" in message
+    assert "benchmarks.json: benchmarks.0 (GuideLLM 0.0): metrics.time_to_first_token_ms.successful.mean" in message
 
 
 def test_a_negative_latency_of_one_request_is_refused_with_its_place(tmp_path):

@@ -155,17 +155,19 @@ def test_a_path_to_nothing_is_one_message(project, capsys, tool, path):
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_file_nobody_may_read_is_one_message(project, tmp_path, capsys, tool, monkeypatch):
     file = written(tmp_path / "in", tool)
-    is_file = Path.is_file
 
-    def refused(path, *arguments, **options):
-        if path.name == file.name:
-            raise PermissionError(13, "Permission denied", str(path))
-        return is_file(path, *arguments, **options)
+    def refusing(usual):
+        def refused(path, *arguments, **options):
+            if path.name == file.name:
+                raise PermissionError(13, "Permission denied", str(path))
+            return usual(path, *arguments, **options)
+
+        return refused
 
     given = file if SAMPLES[tool].file_is_enough else tmp_path / "in"
     for name in ("open", "is_file"):
         with monkeypatch.context() as patch:
-            patch.setattr(Path, name, refused)
+            patch.setattr(Path, name, refusing(getattr(Path, name)))
             out = str(project / "ground_truth" / "mine")
             assert main(["import", tool, str(given), "--out", out]) in (0, EXIT_FAILURE)
             assert "Traceback" not in capsys.readouterr().err

@@ -8,6 +8,7 @@ its current line is held beside the requests, and reading stops at as many probl
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -442,7 +443,11 @@ def _header_problems(header: Sequence[str], layout: Layout) -> Iterator[str]:
 
 def _what_is_missing(name: str, header: Sequence[str], layout: Layout) -> str:
     if layout.foreign:
-        return f"is this a request trace? {suggest(name, header)}"
+        # What is allowed is what a trace may have, never what this file happens to hold.
+        near = difflib.get_close_matches(name, header, n=1)
+        meant = f"is it '{near[0]}'? then rename it; " if near else ""
+        columns = ", ".join(layout.columns[required][0] for required in layout.required)
+        return f"is this a request trace? {meant}a trace has the columns {columns}"
     return f"it holds: {TRACE_COLUMNS[name]}" if name in TRACE_COLUMNS and layout.others else "it is required"
 
 

@@ -1,9 +1,10 @@
 """Results of GuideLLM: one load point per benchmark of a report.
 
-Contract: `read` accepts report versions 1 and 2 as a JSON file of any size or the folder it lies in, and refuses every
-other layout, a missing or negative figure, and a benchmark without a successful request. Facts about the layouts: a
-real report of version 1 (GuideLLM 0.6.0.dev5), and the schemas of GuideLLM 0.5.2 (version 1, arguments under `args`)
-and 0.8.1 (version 2, under `config`).
+Contract: `read` accepts a report as JSON of any size, as YAML or as CSV, or the folder it lies in: versions 1 and 2,
+and the layouts of GuideLLM 0.1 to 0.4, which have no version (`guidellm_layouts`). It refuses every other layout, a
+missing or negative figure, and a benchmark without a successful request. Facts about the layouts: a real report of
+version 1 (GuideLLM 0.6.0.dev5), and the schemas of GuideLLM 0.5.2 (version 1, arguments under `args`) and 0.8.1
+(version 2, under `config`).
 
 Conversions: `request_latency` is in seconds, everything else in ms; `time_per_output_token_ms` contains TTFT, so the
 time between tokens is taken from `inter_token_latency_ms`.
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.ground_truth import lint
-from roofline_lab.ground_truth.json_stream import EACH, Place, stream_values
+from roofline_lab.ground_truth.json_stream import EACH, Place
 from roofline_lab.ground_truth.kept_up import Judgement, Load
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.requests import MeasuredRequest, checked_requests, refuse_too_many
@@ -45,6 +46,15 @@ from roofline_lab.importers.common import (
     request_counts,
     statistics_of,
 )
+from roofline_lab.importers.documents import document_values
+from roofline_lab.importers.guidellm_csv import CSV_MARKS, is_csv, read_csv
+from roofline_lab.importers.guidellm_layouts import (
+    as_version_1,
+    data_of,
+    model_of,
+    release_of,
+    request_as_version_1,
+)
 from roofline_lab.importers.guidellm_workload import Observed, reconstruct, synthetic_settings
 from roofline_lab.importers.run_metadata import RunMetadata, read_run_metadata
 from roofline_lab.importers.tools import refuse_other_tool
@@ -54,9 +64,10 @@ from simulator.workload.build import MAX_REQUESTS
 from simulator.workload.prefixes import SHARED_GROUP
 
 TOOL = "guidellm"
-MARKS = frozenset({"benchmarks"})
+MARKS = frozenset({"benchmarks", *CSV_MARKS})
 
 VERSIONS = (1, 2)
+ENDS = ("json", "yaml", "yml", "csv")
 STATUSES = ("successful", "errored", "incomplete")
 
 # Containers of a report that are read entry by entry.
@@ -78,8 +89,9 @@ def read(path: Path) -> Measurement:
     ConfigError
         If it is no GuideLLM report, of an unknown version, incomplete, or without a successful request.
     """
-    patterns = ("benchmarks.json", "benchmarks.json.gz", "guidellm*.json", "guidellm*.json.gz")
-    file = only_file(path, patterns, "a GuideLLM report (JSON)")
+    file = _file(path)
+    if is_csv(file):
+        return read_csv(file)
     report, points = _report(file)
     metadata = read_run_metadata(file.parent)
     notes = Notes()
@@ -94,17 +106,18 @@ def read(path: Path) -> Measurement:
     offset_ms = _client_offset_ms(client, server, notes)
     load_points = [_load_point(point, notes) for point in points]
     _note_quality(points, notes)
-    version = str(report["metadata"].get("guidellm_version", "unknown"))
+    release = _release(report)
     beside = f" with {', '.join(metadata.files)}" if metadata.files else ""
     return measurement(
         tool=TOOL,
-        tool_version=version,
+        tool_version=release.removeprefix("GuideLLM "),
         source=str(file),
-        document=f"GuideLLM {version} report {file.name}{beside}",
+        document=f"{release} report {file.name}{beside}",
         measured_on=(
             day_of(points[0].benchmark.start_time, points[0].source, "start_time"),
             "Start of the first benchmark, UTC, as the client recorded it.",
         ),
+        model_name=report["model"],
         known={} if offset_ms is None else {"client_offset_ms": offset_ms},
         server_note=None if offset_ms is None else f"client_offset_ms is {_measured_from(client, server)}.",
         workload=workload.description,
@@ -117,6 +130,17 @@ def read(path: Path) -> Measurement:
 
 
 # --- the file ---------------------------------------------------------------------------------
+
+
+def _file(path: Path) -> Path:
+    """Return the report of a folder: GuideLLM writes the same as JSON, YAML and CSV, and JSON says most."""
+    wanted = "a GuideLLM report (JSON, YAML or CSV)"
+    stems = {end: ("*",) if end == "csv" else ("benchmarks", "guidellm*") for end in ENDS}
+    names = [tuple(f"{stem}.{end}{gz}" for stem in stems[end] for gz in ("", ".gz")) for end in ENDS]
+    for patterns in names:
+        if path.is_dir() and any(file for pattern in patterns for file in path.glob(pattern)):
+            return only_file(path, patterns, wanted)
+    return only_file(path, [pattern for patterns in names for pattern in patterns], wanted)
 
 
 class _Percentiles(Foreign):
@@ -206,7 +230,8 @@ def _report(file: Path) -> tuple[dict[str, Any], list[_Point]]:
     """Return what stands outside of `benchmarks`, and the benchmarks."""
     report: dict[str, Any] = {}
     raws: dict[int, _Raw] = {}
-    for place, value in stream_values(file, DESCEND):
+    hint = "GuideLLM writes the same report as JSON (benchmarks.json): give that"
+    for place, value in document_values(file, DESCEND, hint):
         if not place:
             raise ConfigError(f"{file}: not a GuideLLM report: the file is no JSON object")
         if place[0] == "benchmarks" and len(place) > 2:
@@ -214,12 +239,48 @@ def _report(file: Path) -> tuple[dict[str, Any], list[_Point]]:
         else:
             report[str(place[0])] = value
     refuse_other_tool(file, report if not raws else {**report, "benchmarks": None}, TOOL)
-    _check_version(file, report)
+    releases = {release_of(raw.fields) for raw in raws.values()}
+    _check_version(file, report, releases)
     if not raws:
         raise ConfigError(f"{file}: benchmarks: empty; the run measured nothing")
-    return report, [
-        _Point(f"{file}: benchmarks.{index}", raws[position]) for index, position in enumerate(sorted(raws))
-    ]
+    _add_statements(report, raws, releases)
+    points = [raw for position in sorted(raws) for raw in _expanded(file, raws[position], position)]
+    release = _release(report)
+    return report, [_Point(f"{file}: benchmarks.{index}", raw, release) for index, raw in enumerate(points)]
+
+
+def _release(report: Mapping[str, Any]) -> str:
+    return f"GuideLLM {_mapping(report.get('metadata')).get('guidellm_version', 'of unknown version')}"
+
+
+def _add_statements(report: dict[str, Any], raws: Mapping[int, _Raw], releases: set[str | None]) -> None:
+    """Put what old reports say elsewhere where the reader looks for it: data, model and release."""
+    first = raws[min(raws)].fields
+    if releases != {None}:
+        told = ", ".join(sorted(release for release in releases if release))
+        report["metadata"] = {"guidellm_version": f"{told} (by its layout)", **_mapping(report.get("metadata"))}
+        report.setdefault("args", {"data": data_of(first)})
+    report["model"] = _text(_mapping(report.get("args")).get("model")) or model_of(first)
+
+
+def _expanded(file: Path, raw: _Raw, position: int) -> Iterator[_Raw]:
+    """Yield the benchmarks of one entry; those of GuideLLM 0.1 hold their requests themselves."""
+    for fields in as_version_1(raw.fields, position):
+        found = _Raw(fields, raw.requests)
+        if isinstance(requests := fields.pop("requests", None), Mapping):
+            found = _Raw(fields)
+            for status in STATUSES:
+                for index, value in enumerate(requests.get(status) or ()):
+                    _place(file, found, ("benchmarks", position, "requests", status, index), value)
+        yield found
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
 
 
 def _place(file: Path, raw: _Raw, place: Place, value: Any) -> None:
@@ -229,26 +290,28 @@ def _place(file: Path, raw: _Raw, place: Place, value: Any) -> None:
     elif len(place) == 5 and place[3] in STATUSES:
         source = f"{file}: {'.'.join(str(part) for part in place)}"
         refuse_too_many(f"{file}: benchmarks.{place[1]}.requests.{place[3]}", int(place[4]) + 1)
-        raw.requests[str(place[3])].append(parse(_Request, value, source=source))
+        raw.requests[str(place[3])].append(parse(_Request, request_as_version_1(value, int(place[4])), source=source))
 
 
-def _check_version(file: Path, report: Mapping[str, Any]) -> None:
-    metadata = report.get("metadata")
-    version = metadata.get("version") if isinstance(metadata, Mapping) else None
+def _check_version(file: Path, report: Mapping[str, Any], releases: set[str | None]) -> None:
+    version = _mapping(report.get("metadata")).get("version")
+    if version is None and releases and None not in releases:
+        return
     if version not in VERSIONS or isinstance(version, bool):
         found = "no metadata.version" if version is None else f"version {version!r:.40}"
         raise ConfigError(
             f"{file}: not a GuideLLM report of a version this reader knows: {found}; known are version "
-            f"{' and '.join(map(str, VERSIONS))} (GuideLLM 0.5, 0.6 and 0.8 write them); run the benchmark again"
+            f"{' and '.join(map(str, VERSIONS))} (GuideLLM 0.5, 0.6 and 0.8 write them), and the layouts of GuideLLM "
+            "0.1 to 0.4; run the benchmark again"
         )
 
 
 class _Point:
     """One benchmark, validated."""
 
-    def __init__(self, source: str, raw: _Raw) -> None:
+    def __init__(self, source: str, raw: _Raw, release: str) -> None:
         self.source = source
-        self.benchmark = parse(_Benchmark, raw.fields, source=source)
+        self.benchmark = parse(_Benchmark, raw.fields, source=f"{source} ({release})")
         totals = self.benchmark.metrics.request_totals
         # The scheduler also counts what a warm-up or a cool-down keeps out of the figures.
         made = self.benchmark.scheduler_metrics.requests_made if self.benchmark.scheduler_metrics else totals
@@ -402,7 +465,7 @@ def _load_point(point: _Point, notes: Notes) -> dict[str, Any]:
 
 def _begin_s(point: _Point, arrivals: Mapping[str, Any]) -> float:
     """Return when the first request was sent: as recorded, else an interval after the benchmark began."""
-    if len(point.starts_s) == point.sent:
+    if point.all_recorded:
         return point.starts_s[0]
     waits_s = 1 / arrivals["rate_per_s"] if arrivals["kind"] == "constant_rate" else 0.0
     return point.benchmark.start_time + waits_s

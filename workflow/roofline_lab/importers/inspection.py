@@ -20,6 +20,7 @@ from roofline_lab.ground_truth.requests import LOOKED_AT, REQUESTS_KEY, Measured
 from roofline_lab.importers import table
 from roofline_lab.importers.common import MS_PER_S, US_PER_S, BothSides, Measurement, statistics_of
 from roofline_lab.importers.tools import at_the_top, read_results, tool_of, tools
+from roofline_lab.importers.unread import refuse_unread
 from simulator.errors import ConfigError
 from simulator.input_files import unreadable
 
@@ -110,8 +111,13 @@ def kind_of(path: Path) -> str:
         if (path / EXPERIMENT_FILE).is_file() or (path.name == EXPERIMENT_FILE and path.is_file()):
             return EXPERIMENT
         kind = tool_of(path) or (None if path.is_dir() else _other_kind(path))
+    except ConfigError:
+        refuse_unread(path, tools())
+        raise
     except READ_ERRORS as error:
         raise unreadable(path, error) from None
+    if kind is None or kind == TRACE:
+        refuse_unread(path, tools())
     if kind is None:
         raise ConfigError(
             f"{path}: nothing that is known; give results of {', '.join(tools())}, a request trace, a table of runs, "

@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_top
 from roofline_lab.importers.common import Measurement
 from roofline_lab.importers.stated_server import RESULTS_FOLDER, stated_of, with_server
+from roofline_lab.importers.unread import refuse_unread
 from simulator.errors import ConfigError
 from simulator.input_files import unreadable
 from simulator.validation import suggest
@@ -81,8 +82,19 @@ def read_results(tool: str, path: Path, server: Sequence[str] = ()) -> Measureme
         raise ConfigError(f"import: unknown tool '{tool}'; {suggest(tool, tools())}")
     try:
         return with_server(tools()[tool].read(path), stated_of(path, server))
+    except ConfigError:
+        if not _is_of(path, tool):
+            refuse_unread(path, tools())
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ConfigError(f"{unreadable(path, error)} (a file or folder of {tool})") from None
+
+
+def _is_of(path: Path, tool: str) -> bool:
+    try:
+        return tool_of(path) == tool
+    except ConfigError:
+        return False
 
 
 def refuse_other_tool(path: Path, top: Mapping[str, Any], own: str) -> None:
