@@ -34,6 +34,7 @@ from simulator.request_times import MetricOptions, RequestTimes
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.build import BuiltStepTime
 from simulator.steptime.observers import ExtremesObserver
+from simulator.steptime.roofline_check import RooflineObserver
 from simulator.validation import config_error
 from simulator.workload.build import Workload, build_workload
 from simulator.workload.lock_step import keeps_in_step, spread
@@ -83,16 +84,53 @@ class Setup:
         return (*self.chosen.model.warnings, *self.chosen.notes)
 
 
+class Observers:
+    """What watches a run: how near it comes to the peaks, and how large its steps get.
+
+    Attributes
+    ----------
+    roofline, extremes
+        The two observers; `extremes` watches `roofline` and is what the engine asks.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self.roofline = RooflineObserver(setup.step_time, setup.model, setup.hardware, setup.spec.tensor_parallel)
+        self.extremes = ExtremesObserver(self.roofline)
+
+    def impossible(self) -> Iterator[str]:
+        """Say it loudly when a step was faster than the GPU's peaks allow."""
+        if self.roofline.fastest < 1:
+            tokens, decodes, past = self.roofline.fastest_batch
+            yield (
+                f"IMPOSSIBLE: a step of {tokens} prefill tokens and {decodes} decodes with {past:,} tokens in the KV "
+                f"cache takes {self.roofline.fastest:.0%} of what the peaks of {self._setup.hardware.id} allow; the "
+                f"step-time model {self._setup.chosen.name} does not describe this GPU: trust none of these figures"
+            )
+
+    def ratios(self) -> dict[str, float | None]:
+        """Return the run's time over what the peaks allow, the same of its fastest step, and shares of the peaks."""
+        seen = self.roofline
+        return {
+            "time_over_bound": seen.total_us / seen.bound_us if seen.bound_us else None,
+            "fastest_step_over_bound": seen.fastest if seen.bound_us else None,
+            "most_of_peak_flops": seen.compute_share,
+            "most_of_peak_bandwidth": seen.bandwidth_share,
+        }
+
+
 def run_command(arguments: Namespace) -> int:
     """Simulate, write the files asked for, print the report."""
     outputs = _output_paths(arguments)
     spec, base = read_spec(arguments)
     setup = build_setup(spec, base, configs_folder(arguments.configs))
     say(f"step time: {setup.chosen.name}: {setup.chosen.basis}")
-    observer = ExtremesObserver(setup.step_time)
+    observer = Observers(setup)
     logged = arguments.explain or bool({"steps", "trace"} & outputs.keys())
-    result = _simulate(setup, observer, record_steps=logged)
+    result = _simulate(setup, observer.extremes, record_steps=logged)
     report = _report(setup, observer, result)
+    for warning in observer.impossible():
+        say(f"warning: {warning}")
     if arguments.explain:
         report["explanation"] = explain_run(setup.step_time, result.steps)
         for line in report["explanation"]["typical_step"]["why"] if result.steps else ():
@@ -108,8 +146,8 @@ def runs_command(arguments: Namespace) -> int:
 
     def answer(record: Mapping[str, Any], source: str) -> dict[str, Any]:
         setup = build_setup(spec_of(record, source), Path(), configs)
-        observer = ExtremesObserver(setup.step_time)
-        return _report(setup, observer, _simulate(setup, observer, record_steps=False))
+        observer = Observers(setup)
+        return _report(setup, observer, _simulate(setup, observer.extremes, record_steps=False))
 
     return answer_lines(answer)
 
@@ -179,7 +217,7 @@ def _simulate(setup: Setup, step_time: StepTimeModel, *, record_steps: bool) -> 
         ) from None
 
 
-def _report(setup: Setup, observer: ExtremesObserver, result: RunResult) -> dict[str, Any]:
+def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, Any]:
     spec = setup.spec
     states = Counter(request.state for request in result.requests[setup.workload.warm_up :])
     measured = result.requests[setup.workload.warm_up :]
@@ -203,9 +241,11 @@ def _report(setup: Setup, observer: ExtremesObserver, result: RunResult) -> dict
         },
         **({"lock_step": in_step} if in_step else {}),
         "counters": asdict(result.counters),
+        "roofline": observer.ratios(),
         "warnings": [
+            *observer.impossible(),
             *setup.warnings,
-            *observer.warnings(_longest_context(result.requests)),
+            *observer.extremes.warnings(_longest_context(result.requests)),
             *_memory_warnings(setup, result),
             *([_lock_step_warning(in_step)] if in_step else []),
         ],

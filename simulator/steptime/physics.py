@@ -90,7 +90,7 @@ class CalibratedPhysics:
         self.warnings = (*warnings, *_assumptions(options, model))
         self.peak_flops = gemm_peak(model, hardware)
         self.peak_bandwidth = hardware.peak_bandwidth
-        self.work = _work_count(model, tp, lm_head=options.lm_head)
+        self.work = unavoidable_work(model, tp, lm_head=options.lm_head)
         self._weights = Weights(model)
         self._weight_rate = hardware.peak_bandwidth * options.weight_bandwidth_efficiency * tp
         self._gemm_rate = self.peak_flops * options.gemm_efficiency * tp
@@ -252,7 +252,7 @@ def _assumptions(options: CalibratedPhysicsOptions, model: Model) -> tuple[str, 
     return ()
 
 
-def _work_count(model: Model, tp: int, *, lm_head: bool) -> WorkCount:
+def unavoidable_work(model: Model, tp: int, *, lm_head: bool = True) -> WorkCount:
     """Count the work no server can avoid: weights once, every KV byte, no activations."""
     whole, none = PhaseFactors(prefill=1.0, decode=1.0), PhaseFactors(prefill=0.0, decode=0.0)
     weights, traffic = Weights(model, lm_head=lm_head), DynamicTraffic(model, whole, none, tp)

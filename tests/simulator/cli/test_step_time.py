@@ -230,3 +230,31 @@ def test_an_fp8_cache_shortens_decodes_of_long_contexts_in_every_model():
             for dtype in ("auto", "fp8")
         )
         assert half < whole
+
+
+def test_every_run_says_how_far_it_is_from_the_peaks_of_its_gpu():
+    for gpu in GPUS:
+        ratios = invoke(*SMALL, "--hardware", gpu).json["roofline"]
+        assert 1 < ratios["fastest_step_over_bound"] <= ratios["time_over_bound"] < 4
+        assert 0 < ratios["most_of_peak_flops"] < 1
+        assert 0.3 < ratios["most_of_peak_bandwidth"] < 1
+    at_peak = invoke(*SMALL, "--steptime", "data_sheet").json["roofline"]
+    assert at_peak["fastest_step_over_bound"] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_run_faster_than_its_gpu_is_said_to_be_impossible_loudly():
+    linear = "steptime={family: linear, step_us: 100.0, prefill_us_per_token: 0.1, decode_us_per_token: 1.0}"
+    done = invoke(*SMALL, "--set", linear)
+    assert "warning: IMPOSSIBLE: a step of " in done.err
+    assert "of what the peaks of h100-sxm allow" in done.json["warnings"][0]
+    assert invoke(*SMALL).json["warnings"] == []
+    spec = {"model": "llama-2-7b-hf", "steptime": {"family": "linear", "step_us": 100.0}}
+    spec["steptime"] |= {"prefill_us_per_token": 0.1, "decode_us_per_token": 1.0}
+    spec["workload"] = {"requests": 1, "arrivals": {"kind": "closed_loop", "concurrency": 1}}
+    spec["workload"] |= {"prompt": {"kind": "constant", "tokens": 40}, "output": {"kind": "constant", "tokens": 5}}
+    assert "IMPOSSIBLE" in invoke("runs", stdin=json_lines(spec)).lines[0]["warnings"][0]
+
+
+def test_a_run_that_serves_nothing_has_no_ratio():
+    ratios = invoke(*SMALL, "--kv-blocks", 2).json["roofline"]
+    assert (ratios["time_over_bound"], ratios["fastest_step_over_bound"]) == (None, None)
