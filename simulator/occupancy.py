@@ -7,9 +7,10 @@ decodes, figures of decoding are None.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulator.engine.records import RequestResult
 
@@ -66,20 +67,25 @@ def occupancy(done: Sequence[RequestResult]) -> Occupancy | None:
     ends = each(request.completed_us for request in done)
     queues = each(request.scheduled_us for request in done) - each(request.arrival_us for request in done)
     requests, tokens, lengths = _profile(prompts, outputs, begins, ends)
-    token_time, gaps = float(requests @ lengths), float(np.sum(outputs - 1))
+    token_time, gaps = _sum(requests * lengths), _sum(outputs - 1)
     # Others that decode when a prompt is completed; those that begin at the same moment came with it.
     beside = np.searchsorted(np.sort(begins), begins) - np.searchsorted(np.sort(ends), begins)
     return Occupancy(
-        prompt_tokens=float(np.mean(prompts)),
-        computed_tokens=float(np.mean(computed)),
-        output_tokens=float(np.mean(outputs)),
-        queue_us=float(np.mean(queues)),
-        decode_requests=float(requests**2 @ lengths) / token_time if token_time else None,
-        decode_kv_tokens=float((requests * tokens) @ lengths) / token_time if token_time else None,
-        prefills_per_gap=float(np.sum(beside)) / gaps if gaps else None,
-        prefill_tokens_per_gap=float(beside @ computed) / gaps if gaps else None,
-        decodes_beside_prefill=float(np.mean(beside)),
+        prompt_tokens=_sum(prompts) / len(done),
+        computed_tokens=_sum(computed) / len(done),
+        output_tokens=_sum(outputs) / len(done),
+        queue_us=_sum(queues) / len(done),
+        decode_requests=_sum(requests**2 * lengths) / token_time if token_time else None,
+        decode_kv_tokens=_sum(requests * tokens * lengths) / token_time if token_time else None,
+        prefills_per_gap=_sum(beside) / gaps if gaps else None,
+        prefill_tokens_per_gap=_sum(beside * computed) / gaps if gaps else None,
+        decodes_beside_prefill=_sum(beside) / len(done),
     )
+
+
+def _sum(values: NDArray[Any]) -> float:
+    """Return the exact sum; the last digit of a dot product depends on how many threads the BLAS library has."""
+    return math.fsum(values.tolist())
 
 
 def _profile(prompts: Floats, outputs: Floats, begins: Floats, ends: Floats) -> tuple[Floats, Floats, Floats]:

@@ -46,25 +46,28 @@ def clone(built, target):
     return target
 
 
-def environment(hash_seed="0", package=None):
+def environment(hash_seed="0", package=None, threads=None):
     """Return an environment without any of Snakemake's own settings, and without the package installed.
 
     Parameters
     ----------
     package
         A project whose own package the command line is to be found in; Snakemake needs none.
+    threads
+        Of the BLAS library; by default as many as it likes.
     """
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE", "PYTHON"))}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE", "PYTHON", "OPENBLAS"))}
     found = {} if package is None else {"PYTHONPATH": str(package / "workflow")}
-    return kept | found | {"PYTHONHASHSEED": hash_seed}
+    counted = {} if threads is None else {"OPENBLAS_NUM_THREADS": str(threads)}
+    return kept | found | counted | {"PYTHONHASHSEED": hash_seed}
 
 
-def snakemake(project, *arguments, hash_seed="0"):
+def snakemake(project, *arguments, hash_seed="0", threads=None):
     """Run Snakemake and return the finished process; both streams together in `stdout`."""
     return subprocess.run(
         [SNAKEMAKE, *arguments],
         cwd=project,
-        env=environment(hash_seed),
+        env=environment(hash_seed, threads=threads),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

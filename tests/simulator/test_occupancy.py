@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +15,7 @@ from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request, RequestResult, RequestState
 from simulator.occupancy import occupancy
 from simulator.request_times import completed
+from tests.paths import ROOT
 
 
 class NearlyConstant:
@@ -103,3 +108,24 @@ def test_times_alone_give_what_the_log_of_steps_has(lengths, gap_us):
     assert seen.decode_kv_tokens == pytest.approx(weighted, rel=0.05, abs=5)
     mixed = sum(len(step.prefill) * len(step.decode) for step in done.steps)
     assert seen.prefills_per_gap == pytest.approx(mixed / gaps)
+
+
+def test_the_number_of_threads_of_the_blas_library_changes_no_digit():
+    """Regression: a dot product over many moments is shared out among threads, and added in another order."""
+    code = (
+        "import random; from simulator.occupancy import occupancy; from tests.simulator.test_occupancy import result;"
+        "draw = random.Random(1).randint; times = [(draw(1, 10**9), draw(1, 10**6)) for _ in range(8000)];"
+        "print(occupancy([result(first, first + length, tokens=length % 300 + 2) for first, length in times]))"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2", "8")
+    }
+    assert len(told) == 1

@@ -123,7 +123,7 @@ def test_surfaces_contain_nothing_measured(true_project, tmp_path):
     assert jobs.surface_job(spoiled, NAME, experiment) == true_text
 
 
-def test_another_process_with_other_hashes_writes_the_same_bytes(true_project):
+def test_another_process_with_other_hashes_and_threads_writes_the_same_bytes(true_project):
     code = (
         "from pathlib import Path; import sys; from roofline_lab.calibration import jobs; root = Path(sys.argv[1]);"
         f"sys.stdout.write(jobs.surface_job(root, {NAME!r}, sys.argv[2]));"
@@ -134,7 +134,7 @@ def test_another_process_with_other_hashes_writes_the_same_bytes(true_project):
     run = subprocess.run(
         [sys.executable, "-c", code, str(true_project), experiment, *files],
         cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": "4711"},
+        env={**os.environ, "PYTHONHASHSEED": "4711", "OPENBLAS_NUM_THREADS": "8"},
         capture_output=True,
         text=True,
         check=True,

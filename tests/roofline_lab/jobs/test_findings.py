@@ -115,9 +115,9 @@ def test_snakemake_finds_nothing_to_be_done_either_and_that_is_kept(project):
     assert kept.read_bytes() == content
 
 
-def test_other_cores_another_hash_seed_and_another_place_give_the_same_bytes(pristine, built, tmp_path):
+def test_other_cores_threads_hash_seed_and_another_place_give_the_same_bytes(pristine, built, tmp_path):
     other = clone(pristine, tmp_path / "another place")
-    succeed(other, "--cores", "2", hash_seed="4242")
+    succeed(other, "--cores", "2", hash_seed="4242", threads=8)
     assert contents(other / "reports") == contents(built / "reports")
     assert contents(other / "results") == contents(built / "results")
 

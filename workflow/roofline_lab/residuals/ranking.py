@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from roofline_lab.residuals.record import Residual, scored
 from roofline_lab.residuals.terms import TERMS, Term
 from roofline_lab.scoring.errors import PERCENT, mean
+from roofline_lab.scoring.statistics import weighted_sums
 
 Vector = NDArray[np.float64]
 Bounds = tuple[float, float]
@@ -226,7 +227,7 @@ def _fitted(blank: Suggestion, column: Vector, bounds: Bounds, data: _Data, resa
     free = products.sum() / squares.sum()
     constant = float(_bounded(np.array([free]), bounds)[0])
     after = np.abs(data.relative + constant * column)
-    drawn = _bounded(_ratio(data.draws @ products, data.draws @ squares), bounds)
+    drawn = _bounded(_ratio(weighted_sums(data.draws, products), weighted_sums(data.draws, squares)), bounds)
     low, high = _percentiles(drawn, resampling)
     found = replace(
         blank,
@@ -273,7 +274,8 @@ def _gain_interval(gains: Vector, data: _Data, resampling: Resampling) -> tuple[
     """Return the interval of the mean of `gains` over load points when whole families are drawn, in percent."""
     sums = np.bincount(data.family, gains, data.families)
     counts = np.bincount(data.family, minlength=data.families).astype(float)
-    return _percentiles((data.draws @ sums) / (data.draws @ counts) * PERCENT, resampling)
+    drawn = weighted_sums(data.draws, sums) / weighted_sums(data.draws, counts)
+    return _percentiles(drawn * PERCENT, resampling)
 
 
 def _tied(fit: _Fit, fits: Sequence[_Fit]) -> tuple[str, ...]:
@@ -295,4 +297,4 @@ def _rivals(fits: Sequence[_Fit], data: _Data, resampling: Resampling) -> tuple[
 
 
 def _cosine(one: Vector, other: Vector) -> float:
-    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+    return float(np.sum(one * other) / np.sqrt(np.sum(one * one) * np.sum(other * other)))

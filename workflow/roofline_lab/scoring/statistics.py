@@ -116,9 +116,9 @@ def sign_flip_p(
     count = len(values)
     if 2**count <= EXACT_LIMIT:
         patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
-        return _p_value(np.abs((1.0 - 2.0 * patterns) @ values), abs(values.sum()), values, exact=True)
+        return _p_value(np.abs(weighted_sums(1.0 - 2.0 * patterns, values)), abs(values.sum()), values, exact=True)
     signs = np.random.default_rng(seed).integers(0, 2, size=(draws, count)) * 2.0 - 1.0
-    flipped = np.append(np.abs(signs @ values), abs(values.sum()))
+    flipped = np.append(np.abs(weighted_sums(signs, values)), abs(values.sum()))
     return _p_value(flipped, abs(values.sum()), values, exact=False)
 
 
@@ -153,6 +153,14 @@ def label_swap_p(
     if not exact:
         differences = np.append(differences, observed)
     return _p_value(differences, observed, sums, exact=exact)
+
+
+def weighted_sums(weights: Floats, values: Floats) -> Floats:
+    """Return the sum of `values` under every row of `weights`, added in an order that depends on their number alone.
+
+    A matrix product would depend on the number of threads of the BLAS library in its last digit.
+    """
+    return (weights * values).sum(axis=1)
 
 
 def pairs_needed(effect: float, deviation: float, *, level_pct: float, power: float) -> int | None:
