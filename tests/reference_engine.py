@@ -97,7 +97,10 @@ class Job:
     def content(self, position, block_tokens):
         """Name the tokens from the beginning to the end of block `position` by the last of them."""
         last = (position + 1) * block_tokens
-        if self.request.prefix_group is not None and last <= self.request.prefix_tokens:
+        shared = self.request.prefix_group is not None
+        if shared and self.request.outer_group is not None and last <= self.request.outer_tokens:
+            return ("outer", self.request.outer_group, last)
+        if shared and last <= self.request.prefix_tokens:
             return ("group", self.request.prefix_group, last)
         return ("request", self.request.id, last)
 

@@ -20,6 +20,11 @@ LEAST_WORDS = 4
 TELLS = re.compile(r"(Error|error|Problem|problem|problems|Breach|Difference|refus\w*|unknown|warn)$")
 # What became of messages, and which ones.
 GONE: dict[str, tuple[str, ...]] = {
+    "distributions of one length fix the number of tokens as well, and the message says why this file does not": (
+        "{}: successes.output_len is the client's own count of the text, and {} does not fix the number of tokens "
+        "(server.ignore_eos with data.shared_prefix.output_len); give the profile that does, or run inference-perf 0.5 "
+        "or newer, which records the server's count",
+    ),
     "reports of GuideLLM 0.1 to 0.4 are read, and the message names them among what is known": (
         "{}: not a GuideLLM report of a version this reader knows: {}; known are version {} (GuideLLM 0.5, 0.6 and 0.8 "
         "write them); run the benchmark again",

@@ -10,7 +10,14 @@ from simulator.engine.records import Request
 from simulator.errors import ConfigError
 
 MAX_LISTED_PROBLEMS = 10
-LOWEST = {"arrival_us": 0, "prompt_tokens": 1, "output_tokens": 0, "prefix_tokens": 0, "queueing_delay_us": 0}
+LOWEST = {
+    "arrival_us": 0,
+    "prompt_tokens": 1,
+    "output_tokens": 0,
+    "prefix_tokens": 0,
+    "queueing_delay_us": 0,
+    "outer_tokens": 0,
+}
 
 # Time of entering the waiting queue, time of arrival, place in the caller's list.
 Arrival = tuple[int, int, int]
@@ -143,14 +150,17 @@ def _problems(request: Request) -> Iterator[str]:
     prompt, prefix = request.prompt_tokens, request.prefix_tokens
     if type(prefix) is type(prompt) is int and prefix > prompt:
         yield f"{request.id}: prefix_tokens: must be at most prompt_tokens ({prompt}), got {prefix}"
+    outer = request.outer_tokens
+    if type(prefix) is type(outer) is int and outer > prefix >= 0:
+        yield f"{request.id}: outer_tokens: must be at most prefix_tokens ({prefix}), got {outer}"
 
 
 def _is_sound(request: Request) -> bool:
     arrival, prompt, output = request.arrival_us, request.prompt_tokens, request.output_tokens
-    prefix, delay = request.prefix_tokens, request.queueing_delay_us
-    if not type(arrival) is type(prompt) is type(output) is type(prefix) is type(delay) is int:
+    prefix, delay, outer = request.prefix_tokens, request.queueing_delay_us, request.outer_tokens
+    if not type(arrival) is type(prompt) is type(output) is type(prefix) is type(delay) is type(outer) is int:
         return False
-    in_range = arrival >= 0 and output >= 0 and delay >= 0 and 0 <= prefix <= prompt and prompt > 0
+    in_range = arrival >= 0 and output >= 0 and delay >= 0 and 0 <= outer <= prefix <= prompt and prompt > 0
     return in_range and type(request.priority) is int
 
 

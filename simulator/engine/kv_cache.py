@@ -64,20 +64,30 @@ class BlockTable:
     ----------
     group, shared_blocks
         Prefix group, and number of full blocks whose content the whole group shares.
+    outer_group, outer_blocks
+        Group that the prefix group begins alike with, and number of those blocks that are the outer group's.
     named, named_blocks
         Runs held with the number of their blocks held, in order of position; sum of those numbers.
     was_preempted
         The request may find blocks of its own.
     """
 
-    __slots__ = ("group", "named", "named_blocks", "shared_blocks", "was_preempted")
+    __slots__ = ("group", "named", "named_blocks", "outer_blocks", "outer_group", "shared_blocks", "was_preempted")
 
     def __init__(self, group: str | None, shared_blocks: int) -> None:
         self.group = group
         self.shared_blocks = shared_blocks if group is not None else 0
+        self.outer_group: str | None = None
+        self.outer_blocks = 0
         self.named: list[tuple[Run, int]] = []
         self.named_blocks = 0
         self.was_preempted = False
+
+    def begin_with(self, outer_group: str, outer_blocks: int) -> None:
+        """Let the first blocks of the shared prefix be those of an outer group."""
+        if outer_blocks and self.shared_blocks:
+            self.outer_group = outer_group
+            self.outer_blocks = min(outer_blocks, self.shared_blocks)
 
 
 class Found:
@@ -140,7 +150,11 @@ class KvCache:
         shared = table.shared_blocks
         if shared > limit_blocks:
             shared = limit_blocks
-        self._follow(table.group, shared, found)
+        outer = table.outer_blocks
+        if outer:
+            self._follow(table.outer_group, min(outer, shared), found)
+        if found.blocks >= outer:
+            self._follow(table.group, shared, found)
         if table.was_preempted and found.blocks == shared:
             self._follow(table, limit_blocks, found)
         return found
@@ -173,6 +187,11 @@ class KvCache:
         end = min(table.shared_blocks, tokens // self.block_tokens)
         if end <= table.named_blocks or not self._prefix_caching:
             return
+        outer_end = min(table.outer_blocks, end)
+        if table.named_blocks < outer_end:
+            for run in self._name(table.outer_group, table.named_blocks, outer_end):
+                table.named.append((run, run.count))
+            table.named_blocks = outer_end
         for run in self._name(table.group, table.named_blocks, end):
             table.named.append((run, run.count))
         table.named_blocks = end

@@ -29,6 +29,9 @@ class Request:
         Requests of one group share their first `prefix_tokens` tokens; None shares with nobody.
     prefix_tokens
         Length of that shared prefix, at most `prompt_tokens`.
+    outer_group, outer_tokens
+        Several groups may begin alike: requests of one outer group share their first `outer_tokens` tokens, at most
+        `prefix_tokens`, whatever their prefix group.
     priority
         Only for the priority scheduler; higher runs first.
     queueing_delay_us
@@ -43,6 +46,8 @@ class Request:
     prefix_tokens: int = 0
     priority: int = 0
     queueing_delay_us: int = 0
+    outer_group: str | None = None
+    outer_tokens: int = 0
 
 
 class RequestState(StrEnum):

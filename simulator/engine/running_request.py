@@ -56,6 +56,8 @@ class RunningRequest:
         self.target_tokens = request.prompt_tokens
         self.final_tokens = final_tokens(request)
         self.table = BlockTable(request.prefix_group, request.prefix_tokens // block_tokens)
+        if request.outer_group is not None:
+            self.table.begin_with(request.outer_group, request.outer_tokens // block_tokens)
         self.computed = 0
         self.base = 0
         self.membership = 0

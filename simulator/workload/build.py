@@ -16,7 +16,7 @@ from pydantic import Field, Strict, model_validator
 
 from simulator.engine.records import Request
 from simulator.errors import ConfigError, InvariantError
-from simulator.validation import StrictModel
+from simulator.validation import NonNegativeInt, StrictModel
 from simulator.workload.arrivals import US_PER_S, ArrivalSpec, ClosedLoop, arrival_times
 from simulator.workload.lengths import LengthSpec, draw_lengths
 from simulator.workload.prefixes import (
@@ -85,6 +85,8 @@ class WorkloadSpec(StrictModel):
         How many.
     arrivals, prompt, output, prefix
         Arrival process, lengths in tokens, and what prompts share.
+    sent_before
+        Requests of the same client that came before these, so that those of a prompt pool go on where they were.
     trace
         Recorded requests.
     """
@@ -94,6 +96,7 @@ class WorkloadSpec(StrictModel):
     prompt: LengthSpec | None = None
     output: LengthSpec | None = None
     prefix: PrefixSpec = NoSharing(kind="none")
+    sent_before: NonNegativeInt = 0
     trace: TraceSource | None = None
 
     @model_validator(mode="after")
@@ -159,8 +162,9 @@ def _drawn(spec: WorkloadSpec, seed: int) -> tuple[Request, ...]:
     warm_up = arrivals.warm_up_requests if isinstance(arrivals, ClosedLoop) else 0
     count += warm_up
     times = arrival_times(arrivals, count, seed)
-    lengths = draw_lengths(prompt, distinct_prompts(spec.prefix, count), "prompt", seed)
-    prompts = share(spec.prefix, lengths, count)
+    before = spec.sent_before if isinstance(spec.prefix, PromptPool) else 0
+    lengths = draw_lengths(prompt, distinct_prompts(spec.prefix, before + count), "prompt", seed)
+    prompts = share(spec.prefix, lengths, before + count)[before:]
     outputs = draw_lengths(output, count, "output", seed)
     return tuple(
         Request(
@@ -170,6 +174,8 @@ def _drawn(spec: WorkloadSpec, seed: int) -> tuple[Request, ...]:
             output_tokens=max(1, output_tokens),
             prefix_group=drawn.prefix_group,
             prefix_tokens=drawn.prefix_tokens,
+            outer_group=drawn.outer_group,
+            outer_tokens=drawn.outer_tokens,
         )
         for position, (arrival_us, drawn, output_tokens) in enumerate(zip(times, prompts, outputs, strict=True))
     )
@@ -197,8 +203,14 @@ def _first(requests: tuple[Request, ...], count: int, path: Path) -> tuple[Reque
 
 
 def _pooled(requests: tuple[Request, ...], pool: PromptPool) -> tuple[Request, ...]:
-    prompts = recognise_pool(pool.prompts, [request.prompt_tokens for request in requests])
+    prompts = recognise_pool(pool, [request.prompt_tokens for request in requests])
     return tuple(
-        replace(request, prefix_group=prompt.prefix_group, prefix_tokens=prompt.prefix_tokens)
+        replace(
+            request,
+            prefix_group=prompt.prefix_group,
+            prefix_tokens=prompt.prefix_tokens,
+            outer_group=prompt.outer_group,
+            outer_tokens=prompt.outer_tokens,
+        )
         for request, prompt in zip(requests, prompts, strict=True)
     )

@@ -7,12 +7,12 @@ prompt pool repeats whole prompts: request i sends prompt i mod n.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from simulator.errors import ConfigError
-from simulator.validation import Count, StrictModel
+from simulator.validation import Count, NonNegativeInt, StrictModel
 
 SHARED_GROUP = "shared"
 
@@ -41,10 +41,25 @@ class SharedPrefix(StrictModel):
 
 
 class PromptPool(StrictModel):
-    """`prompts` distinct prompts, sent in turn again and again."""
+    """`prompts` distinct prompts, sent in turn again and again.
+
+    Attributes
+    ----------
+    groups, shared_tokens
+        Prompts of one group begin with the same `shared_tokens` tokens, as under one system prompt. The first
+        `prompts / groups` prompts are the first group, and so on.
+    """
 
     kind: Literal["prompt_pool"]
     prompts: Count
+    groups: Count = 1
+    shared_tokens: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _groups_of_one_size(self) -> Self:
+        if self.prompts % self.groups:
+            raise ValueError(f"prompts {self.prompts} cannot be split into {self.groups} groups of one size")
+        return self
 
 
 AnyPrefix = NoSharing | SharedPrefix | PromptPool
@@ -52,11 +67,13 @@ PrefixSpec = Annotated[AnyPrefix, Field(discriminator="kind")]
 
 
 class Prompt(NamedTuple):
-    """One prompt: whole length, and the group whose members share its first `prefix_tokens`."""
+    """One prompt: whole length, the group whose members share its first `prefix_tokens`, and the group of groups."""
 
     tokens: int
     prefix_group: str | None
     prefix_tokens: int
+    outer_group: str | None = None
+    outer_tokens: int = 0
 
 
 def distinct_prompts(spec: AnyPrefix, count: int) -> int:
@@ -78,33 +95,37 @@ def share(spec: AnyPrefix, lengths: Sequence[int], count: int) -> list[Prompt]:
         case SharedPrefix():
             return [_prefixed(spec, tokens, position) for position, tokens in enumerate(lengths)]
         case PromptPool():
-            pool = [_whole(entry, _at_least_one(tokens)) for entry, tokens in enumerate(lengths)]
+            pool = [_of_pool(spec, entry, _at_least_one(tokens)) for entry, tokens in enumerate(lengths)]
             return [pool[position % spec.prompts] for position in range(count)]
 
 
-def recognise_pool(prompts: int, lengths: Sequence[int]) -> list[Prompt]:
-    """Find the pool entry of each request of a recorded run that cycled through `prompts` prompts.
+def recognise_pool(pool: PromptPool, lengths: Sequence[int]) -> list[Prompt]:
+    """Find the pool entry of each request of a recorded run that cycled through the prompts of a pool.
 
     Prompt k is what the k-th request sent. Later requests of another length than their turn
     suggests were sent out of turn: they belong to the entry of their own length nearest in the
     cycle (the earlier one of two), and to none if no entry has that length.
     """
-    pool = list(lengths[:prompts])
-    return [_recognised(pool, position % prompts, tokens) for position, tokens in enumerate(lengths)]
+    first = list(lengths[: pool.prompts])
+    return [_recognised(pool, first, position % pool.prompts, tokens) for position, tokens in enumerate(lengths)]
 
 
-def _recognised(pool: list[int], turn: int, tokens: int) -> Prompt:
-    if pool[turn] == tokens:
-        return _whole(turn, tokens)
-    candidates = [entry for entry, length in enumerate(pool) if length == tokens]
+def _recognised(pool: PromptPool, lengths: list[int], turn: int, tokens: int) -> Prompt:
+    if lengths[turn] == tokens:
+        return _of_pool(pool, turn, tokens)
+    candidates = [entry for entry, length in enumerate(lengths) if length == tokens]
     if not candidates:
         return Prompt(tokens, None, 0)
-    size = len(pool)
-    return _whole(min(candidates, key=lambda entry: min((entry - turn) % size, (turn - entry) % size)), tokens)
+    size = len(lengths)
+    nearest = min(candidates, key=lambda entry: min((entry - turn) % size, (turn - entry) % size))
+    return _of_pool(pool, nearest, tokens)
 
 
-def _whole(entry: int, tokens: int) -> Prompt:
-    return Prompt(tokens, f"prompt_{entry}", tokens)
+def _of_pool(pool: PromptPool, entry: int, tokens: int) -> Prompt:
+    if not pool.shared_tokens:
+        return Prompt(tokens, f"prompt_{entry}", tokens)
+    group = f"{SHARED_GROUP}_{entry // (pool.prompts // pool.groups)}"
+    return Prompt(tokens, f"prompt_{entry}", tokens, group, min(pool.shared_tokens, tokens))
 
 
 def _prefixed(spec: SharedPrefix, tokens: int, position: int) -> Prompt:

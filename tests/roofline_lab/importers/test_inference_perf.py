@@ -69,7 +69,7 @@ def test_the_recorded_run_is_flagged_without_being_told(shared_dir):
 
 def test_the_recorded_run_becomes_a_pool_with_stretched_exponential_gaps(shared_dir):
     found = read(shared_dir / SAMPLE)
-    assert found.workload["prefix"] == {"kind": "prompt_pool", "prompts": 100}
+    assert found.workload["prefix"] == {"kind": "prompt_pool", "prompts": 100, "groups": 10, "shared_tokens": 100}
     assert found.workload["output"] == {"kind": "constant", "tokens": 247}
     assert found.load_points[1]["arrivals"] == {"kind": "poisson", "rate_per_s": 10.0, "rescaled": True}
     assert ["prompts_seen_before" in point for point in found.load_points] == [False, True]
@@ -191,7 +191,8 @@ def test_without_a_record_of_what_ran_the_clients_age_shows_in_its_gaps(tmp_path
 def test_the_recorded_run_has_its_pool_of_a_hundred_prompts_even_without_its_config(tmp_path, shared_dir):
     shutil.copytree(shared_dir / SAMPLE, tmp_path / "run", copy_function=shutil.copyfile)
     (tmp_path / "run" / "results" / "config.yaml").unlink()
-    assert read(tmp_path / "run").workload["prefix"] == {"kind": "prompt_pool", "prompts": 100}
+    prefix = read(tmp_path / "run").workload["prefix"]
+    assert prefix == {"kind": "prompt_pool", "prompts": 100, "groups": 10, "shared_tokens": 100}
 
 
 @pytest.mark.parametrize("change", [{"mean": 0.0}, {"mean": 0.4}])

@@ -30,6 +30,7 @@ TRAITS = tuple(
         (True, False),  # the prompt ends with a block
         ("none", "most", "all", "all", "nine"),  # the part of the prompt that is shared
         ("a", "a", "a", "b", None),  # prefix group
+        (None, None, "x"),  # group that several prefix groups begin alike with
         (0, 1, 2),  # priority
         (0, 0, 0, 13),  # queueing delay
     )
@@ -64,7 +65,7 @@ def cases(draw: st.DrawFn) -> Case:
 def shaped(request_id: str, arrival_us: int, shape: tuple[int, int, int, int], block_tokens: int) -> Request:
     """Turn drawn numbers into a request."""
     _, prompt_tokens, output_tokens, trait = shape
-    whole_blocks, shared, group, priority, delay_us = TRAITS[trait]
+    whole_blocks, shared, group, outer, priority, delay_us = TRAITS[trait]
     if whole_blocks:
         prompt_tokens = block_tokens * (1 + prompt_tokens % 4)
     prefix_tokens = {"none": 0, "most": prompt_tokens * 2 // 3, "all": prompt_tokens, "nine": min(prompt_tokens, 9)}
@@ -77,6 +78,8 @@ def shaped(request_id: str, arrival_us: int, shape: tuple[int, int, int, int], b
         prefix_tokens=prefix_tokens[shared],
         priority=priority,
         queueing_delay_us=delay_us,
+        outer_group=outer,
+        outer_tokens=min(prefix_tokens[shared], 6) if outer else 0,
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from simulator.engine.kv_cache import BlockTable, KvCache
 from simulator.engine.records import Request, RunResult
-from simulator.errors import InvariantError
+from simulator.errors import ConfigError, InvariantError
 from tests.simulator.engine.test_loop import by_id, request, serve
 
 
@@ -166,3 +166,36 @@ def test_a_beginning_claimed_from_a_free_run_leaves_the_rest_in_its_place() -> N
 def test_taking_more_blocks_than_are_free_is_a_bug() -> None:
     with pytest.raises(InvariantError, match="3 KV blocks taken but only 2 are free"):
         KvCache(2, 4, prefix_caching=True).take(3)
+
+
+# --- groups that begin alike -----------------------------------------------------------------------
+
+
+def grouped(name: str, group: str, outer: str = "x", at: int = 0, prompt: int = 20, outer_tokens: int = 10) -> Request:
+    return request(
+        name, prompt, 1, at, prefix_group=group, prefix_tokens=prompt, outer_group=outer, outer_tokens=outer_tokens
+    )
+
+
+def test_prompts_of_one_outer_group_share_their_beginning_and_no_more() -> None:
+    result = serve([grouped("a", "p"), grouped("b", "q", at=500), grouped("c", "p", at=900)])
+    # Two of five blocks are full of common tokens; a prompt found as a whole computes its last block again.
+    assert cached(result) == {"a": 0, "b": 8, "c": 16}
+
+
+def test_prompts_of_different_outer_groups_share_nothing() -> None:
+    assert cached(serve([grouped("a", "p"), grouped("b", "q", outer="y", at=500)]))["b"] == 0
+
+
+def test_a_block_that_is_only_in_part_common_is_not_shared() -> None:
+    assert cached(serve([grouped("a", "p"), grouped("b", "q", at=500, outer_tokens=7)]))["b"] == 4
+
+
+def test_a_common_beginning_that_is_forgotten_is_computed_again() -> None:
+    requests = [grouped("a", "p"), request("filler", 20, 1, at=400), grouped("b", "q", at=800)]
+    assert cached(serve(requests, kv_blocks=5))["b"] == 0
+
+
+def test_an_outer_prefix_beyond_the_prefix_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"a: outer_tokens: must be at most prefix_tokens \(20\), got 30"):
+        serve([grouped("a", "p", outer_tokens=30)])

@@ -252,3 +252,22 @@ def test_a_warm_up_that_leaves_nothing_of_a_trace_is_refused(tmp_path):
     loop = {"kind": "closed_loop", "concurrency": 1, "warm_up_requests": 2}
     with pytest.raises(ConfigError, match="2 of 2 requests warm up, so none is left to measure"):
         replay(tmp_path, arrivals=loop)
+
+
+def test_prompts_of_a_pool_in_groups_begin_alike_within_their_group():
+    prefix = {"kind": "prompt_pool", "prompts": 4, "groups": 2, "shared_tokens": 30}
+    requests = build(requests=6, prompt={"kind": "constant", "tokens": 50}, prefix=prefix).requests
+    assert [request.prefix_group for request in requests] == [f"prompt_{entry}" for entry in (0, 1, 2, 3, 0, 1)]
+    assert [request.outer_group for request in requests] == [f"shared_{group}" for group in (0, 0, 1, 1, 0, 0)]
+    assert {request.outer_tokens for request in requests} == {30}
+
+
+def test_a_pool_goes_on_where_requests_before_it_ended():
+    prefix = {"kind": "prompt_pool", "prompts": 4}
+    found = build(requests=3, prompt={"kind": "constant", "tokens": 50}, prefix=prefix, sent_before=6).requests
+    assert [request.prefix_group for request in found] == ["prompt_2", "prompt_3", "prompt_0"]
+
+
+def test_groups_of_a_pool_are_of_one_size():
+    with pytest.raises(ConfigError, match="prompts 5 cannot be split into 2 groups of one size"):
+        build(prefix={"kind": "prompt_pool", "prompts": 5, "groups": 2, "shared_tokens": 3})

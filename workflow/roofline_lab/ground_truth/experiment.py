@@ -7,6 +7,7 @@ where nothing but their distribution is known.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -203,6 +204,7 @@ class Experiment(StrictModel):
             prompt=self.prompt_lengths(load_point),
             output=self.output_lengths(load_point),
             prefix=self.workload.prefix,
+            sent_before=point.prompts_sent_before,
         )
 
     def prompt_lengths(self, load_point: str) -> AnySent:
@@ -235,12 +237,23 @@ class Experiment(StrictModel):
         """Return `completed_workload`, behind the prompts an earlier stage had left in the prefix cache.
 
         Where `prompts_seen_before`, every prompt of the pool is sent once, alone and for one token,
-        before the load point begins.
+        before the load point begins; where `prompts_sent_before`, those sent until then are.
         """
-        workload = self.completed_workload(load_point, seed)
-        if not self.point(load_point).prompts_seen_before:
-            return Replay(workload, workload.warm_up)
-        return behind_warm_up(workload)
+        workload, point = self.completed_workload(load_point, seed), self.point(load_point)
+        if point.prompts_seen_before:
+            return behind_warm_up(workload)
+        if point.prompts_sent_before:
+            return behind_warm_up(workload, self._sent_before(point))
+        return Replay(workload, workload.warm_up)
+
+    def _sent_before(self, point: LoadPoint) -> tuple[Request, ...]:
+        """Return the requests that came before a load point: the recorded ones, else those of the pool."""
+        earlier = {each.id for each in itertools.takewhile(lambda each: each.id != point.id, self.load_points)}
+        recorded = [request for request in self.recorded() if request.load_point in earlier]
+        if recorded:
+            return replayed(recorded)
+        changes = {"requests": point.prompts_sent_before, "sent_before": 0}
+        return build_workload(self.workload_spec(point.id).model_copy(update=changes), seed=0).requests
 
     def mean_output_tokens(self, load_point: str) -> float:
         """Return the mean output length of the completed requests, in tokens: measured where lengths are drawn."""
@@ -299,9 +312,15 @@ class Experiment(StrictModel):
         return measured
 
 
-def behind_warm_up(workload: Workload) -> Replay:
-    """Return a workload behind one request for every prompt of its pool, each sent alone and for one token."""
-    warm_up = _first_of_each_group(workload.requests)
+def behind_warm_up(workload: Workload, earlier: Iterable[Request] | None = None) -> Replay:
+    """Return a workload behind one request for every prompt of its pool, each sent alone and for one token.
+
+    Parameters
+    ----------
+    earlier
+        Requests whose prompts those are, if not all of the workload.
+    """
+    warm_up = _first_of_each_group(workload.requests if earlier is None else earlier)
     begin_us = len(warm_up) * WARM_UP_INTERVAL_US
     later = tuple(replace(request, arrival_us=request.arrival_us + begin_us) for request in workload.requests)
     return Replay(replace(workload, requests=warm_up + later), len(warm_up) + workload.warm_up)

@@ -136,6 +136,35 @@ def stream_lines_counted(*, ttft: float, e2e: float, tpot: float, tokens: float)
     )
 
 
+def tokens_in_chunks(
+    *, ttft: float, e2e: float, tpot: float, tokens: float, text_tokens: float, lines: bool
+) -> Finding | None:
+    """Find answers that came in fewer pieces than they have tokens; the value is the number of pieces.
+
+    Parameters
+    ----------
+    tpot
+        Mean time between the pieces the client saw.
+    text_tokens
+        Tokens that the client counted in the text: a witness that `tokens` is right and pieces are no tokens.
+    lines
+        Whether blank lines of the stream were taken for pieces as well, so that every second gap is empty.
+    """
+    if tokens <= 1 or min(ttft, e2e, tpot) <= 0 or e2e <= ttft:
+        return None
+    intervals = (e2e - ttft) / tpot
+    chunks = (intervals - 1) / 2 if lines else intervals + 1
+    if not 1 < chunks < tokens * (1 - DEFINITION_TOLERANCE) or abs(text_tokens - chunks) <= abs(text_tokens - tokens):
+        return None
+    return Finding(
+        Flag.STREAM_LINES_COUNTED,
+        f"(E2E - TTFT) / TPOT = {intervals:.1f}: {tokens:g} tokens came in {chunks:.0f} chunks per answer, several "
+        "tokens in one, as with speculative decoding (which is not simulated). TPOT is (E2E - TTFT) / (N - 1); its "
+        "percentiles and those of the gaps are of chunks and left out.",
+        chunks,
+    )
+
+
 def every_second_gap_is_empty(*, p50: float, p75: float) -> Finding | None:
     """Find the same from inter-token percentiles: half of the gaps are next to nothing."""
     if not 0 < p50 < EMPTY_GAP_SHARE * p75:
@@ -281,8 +310,8 @@ def prompts_repeat(prompt_tokens: Sequence[int]) -> Finding | None:
             return Finding(
                 Flag.PROMPTS_REPEAT,
                 f"Prompt lengths repeat after {period} requests ({match:.1%} of them are equal, by chance "
-                f"{chance:.0%} would be): {period} prompts are sent in turn, and the prefix cache holds all but the "
-                "first round.",
+                f"{chance:.0%} would be): {period} prompts are sent in turn, and a prefix cache that is on "
+                "holds all but the first round.",
                 float(period),
             )
     return None

@@ -143,7 +143,9 @@ class LoadPoint(StrictModel):
     rate
         Requested and achieved sending rate; None in a closed loop.
     prompts_seen_before
-        The server had computed the prompts of a prompt pool in earlier stages of the same run.
+        The server had computed all prompts of a prompt pool in earlier stages of the same run.
+    prompts_sent_before
+        Or only the first ones: how many requests came before, fewer than the pool has prompts.
     duration_s
         From the first arrival to the last completion.
     requests
@@ -163,6 +165,7 @@ class LoadPoint(StrictModel):
     benchmark_index: NonNegativeInt = 0
     rate: SendingRate | None = None
     prompts_seen_before: bool = False
+    prompts_sent_before: NonNegativeInt = 0
     duration_s: Positive | None = None
     requests: RequestCounts
     saturation: Saturation | None = None

@@ -53,6 +53,8 @@ class MeasuredRequest:
         Tokens generated; for a failed request the tokens asked for.
     prefix_group, prefix_tokens
         Requests of one group share their first `prefix_tokens` tokens.
+    outer_group, outer_tokens
+        Groups of one outer group share their first `outer_tokens` tokens.
     completed
         Whether it is in the measured figures.
     ttft_ms, e2e_ms
@@ -69,6 +71,8 @@ class MeasuredRequest:
     completed: bool = True
     ttft_ms: float | None = None
     e2e_ms: float | None = None
+    outer_group: str | None = None
+    outer_tokens: int = 0
 
     @property
     def tpot_ms(self) -> float | None:
@@ -100,7 +104,9 @@ class Trace:
 
 # --- what files look like ---------------------------------------------------------------------
 
-COLUMNS = tuple(column.name for column in fields(MeasuredRequest))
+COLUMNS = tuple(column.name for column in fields(MeasuredRequest) if not column.name.startswith("outer"))
+# Written where a request has them.
+OUTER_COLUMNS = ("outer_group", "outer_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ class Layout:
 
 
 BESIDE_EXPERIMENT = Layout(
-    columns={name: (name,) for name in COLUMNS},
+    columns={name: (name,) for name in (*COLUMNS, *OUTER_COLUMNS)},
     required=COLUMNS,
     completed={"true": True, "false": False},
     one_clock=False,
@@ -269,7 +275,9 @@ def find_traces(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 def requests_text(requests: Iterable[MeasuredRequest]) -> str:
     """Format requests as the content of a `requests.csv`."""
-    return csv_text(COLUMNS, ([_written(getattr(request, name)) for name in COLUMNS] for request in requests))
+    rows = tuple(requests)
+    columns = (*COLUMNS, *OUTER_COLUMNS) if any(request.outer_group for request in rows) else COLUMNS
+    return csv_text(columns, ([_written(getattr(request, name)) for name in columns] for request in rows))
 
 
 def replayed(requests: Sequence[MeasuredRequest]) -> tuple[Request, ...]:
@@ -282,6 +290,8 @@ def replayed(requests: Sequence[MeasuredRequest]) -> tuple[Request, ...]:
             output_tokens=request.output_tokens,
             prefix_group=request.prefix_group,
             prefix_tokens=request.prefix_tokens,
+            outer_group=request.outer_group,
+            outer_tokens=request.outer_tokens,
         )
         for request in requests
     )
@@ -476,6 +486,8 @@ def _request(cells: Mapping[str, str], layout: Layout) -> MeasuredRequest:
         completed=completed,
         ttft_ms=_milliseconds(cells, "ttft_ms", layout),
         e2e_ms=_milliseconds(cells, "e2e_ms", layout),
+        outer_group=cells.get("outer_group") or None,
+        outer_tokens=_whole(cells, "outer_tokens", 0, layout) if "outer_tokens" in cells else 0,
     )
 
 
@@ -529,6 +541,10 @@ class _Rows:
         if request.prefix_tokens > request.prompt_tokens:
             raise BadCellError(
                 f"{self._label('prefix_tokens')} {request.prefix_tokens} exceeds prompt_tokens {request.prompt_tokens}"
+            )
+        if request.outer_tokens > request.prefix_tokens:
+            raise BadCellError(
+                f"{self._label('outer_tokens')} {request.outer_tokens} exceeds prefix_tokens {request.prefix_tokens}"
             )
         self._check_latencies(request)
 

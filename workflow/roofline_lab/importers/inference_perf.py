@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,11 @@ def read(path: Path) -> Measurement:
     run = results.parent if results.name == RESULTS_FOLDER else folder
     stages = _stages(results)
     profile = read_profile(results, run)
-    profile = profile.as_sent(stream_lines=any(_stream_lines(stage, profile.output_tokens) for stage in stages))
+    profile = profile.as_sent(stream_lines=any(_counts_lines(stage, profile.output_tokens) for stage in stages))
     notes = Notes()
     requests = _requests(results, profile, stages, notes)
-    load_points = [_load_point(stage, profile, requests, notes) for stage in stages]
-    _look_at_run(stages, profile, notes)
+    load_points = [_load_point(stage, stages, profile, requests, notes) for stage in stages]
+    _look_at_run(stages, profile, notes, recorded=bool(requests))
     files = [*(stage.path.name for stage in stages), profile.file]
     return measurement(
         tool=TOOL,
@@ -91,7 +91,7 @@ def read(path: Path) -> Measurement:
         document=f"inference-perf run {run.name}: {', '.join(dict.fromkeys(files))}",
         measured_on=unrecorded_day(run),
         model_name=profile.model_name,
-        workload=profile.workload(_mean_prompt_tokens(stages)),
+        workload=profile.workload(_mean_of(stages, _prompt_tokens), _mean_of(stages, _tokens_by(profile))),
         load_points=load_points,
         notes=notes,
         requests=requests,
@@ -132,6 +132,8 @@ class _Load(Foreign):
 
 class _Mean(Foreign):
     mean: Latency
+    min: Latency | None = None
+    max: Latency | None = None
 
 
 class _Latencies(Foreign):
@@ -192,6 +194,7 @@ class _Stage:
     prompt_len_mean: float
     output_len_mean: float
     output_is_from_server: bool
+    prompt_lengths_vary: bool
 
 
 def _stages(folder: Path) -> list[_Stage]:
@@ -247,6 +250,7 @@ def _stage(path: Path, name: str, number: int) -> _Stage:
         requests_per_s=done.throughput.requests_per_sec,
         prompt_len_mean=prompt.mean,
         output_len_mean=output.mean,
+        prompt_lengths_vary=done.prompt_len is None or done.prompt_len.min != done.prompt_len.max,
         output_is_from_server=done.output_tokens is not None and not done.client_fallback_requests.get("output"),
     )
 
@@ -276,7 +280,9 @@ def _summary(path: Path, name: str, values: Mapping[str, float]) -> _Summary:
 # --- load points ------------------------------------------------------------------------------
 
 
-def _load_point(stage: _Stage, profile: Profile, requests: Sequence[MeasuredRequest], notes: Notes) -> dict[str, Any]:
+def _load_point(
+    stage: _Stage, stages: Sequence[_Stage], profile: Profile, requests: Sequence[MeasuredRequest], notes: Notes
+) -> dict[str, Any]:
     load = stage.load
     arrivals = profile.arrivals(load.requested_rate, load.concurrency, str(stage.path))
     own = [request for request in requests if request.load_point == stage.id]
@@ -286,7 +292,7 @@ def _load_point(stage: _Stage, profile: Profile, requests: Sequence[MeasuredRequ
         "id": stage.id,
         "arrivals": arrivals_as_sent(arrivals, found, load.count, [request.arrival_us for request in own]),
         "rate": rates(load.requested_rate, found) if load.requested_rate else None,
-        **({"prompts_seen_before": True} if profile.pool and stage.number else {}),
+        **_prompts_before(stage, stages, profile),
         "requests": {
             **request_counts(sent=load.count, completed=stage.completed, failed=stage.failed, basis=basis),
             **({"lost_positions": "unknown"} if stage.failed else {}),
@@ -294,6 +300,18 @@ def _load_point(stage: _Stage, profile: Profile, requests: Sequence[MeasuredRequ
         "saturation": found.saturation,
         "measured": _measured(stage, profile, notes),
     }
+
+
+def _prompts_before(stage: _Stage, stages: Sequence[_Stage], profile: Profile) -> dict[str, Any]:
+    """Return what earlier stages left in a prefix cache: all prompts, or as many as they sent."""
+    if profile.pool is None or not stage.number:
+        return {}
+    earlier = [each for each in stages if each.number < stage.number]
+    sent = sum(each.load.count for each in earlier)
+    # Nobody knows how much a stage sent whose metrics are missing; a round is what stages usually exceed.
+    if sent >= profile.pool.prompts or len(earlier) < stage.number:
+        return {"prompts_seen_before": True}
+    return {"prompts_sent_before": sent}
 
 
 def _load_of(stage: _Stage, arrivals: Mapping[str, Any], requests: Sequence[MeasuredRequest]) -> Load:
@@ -326,10 +344,11 @@ def _measured(stage: _Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
     values: dict[str, float | None] = {
         **ttft.metrics("ttft"),
         **e2e.metrics("e2e"),
-        **_between_tokens(stage, ttft.mean, e2e.mean, tokens, notes),
+        **_between_tokens(stage, profile, ttft.mean, e2e.mean, tokens, notes),
         "request_throughput": stage.requests_per_s,
         "output_token_throughput": stage.requests_per_s * tokens,
     }
+    _compare_counts(stage, profile, notes)
     retokenised = lint.output_retokenised(reported=stage.output_len_mean, generated=tokens)
     if not stage.output_is_from_server and retokenised is not None:
         notes.flag(retokenised, "corrected", stage.id)
@@ -346,8 +365,30 @@ def _stream_lines(stage: _Stage, tokens: float | None) -> Finding | None:
     return lint.stream_lines_counted(ttft=stage.ttft.mean, e2e=stage.e2e.mean, tpot=stage.tpot.mean, tokens=tokens)
 
 
+def _counts_lines(stage: _Stage, tokens: float | None) -> bool:
+    """Whether the client counted blank lines of the stream, however many tokens came in one line."""
+    return _stream_lines(stage, tokens) is not None or _is_half_empty(stage.itl)
+
+
+def _is_half_empty(gaps: _Summary | None) -> bool:
+    """Whether every second gap between pieces of the stream is empty; a ratio, free of units."""
+    if gaps is None:
+        return False
+    return lint.every_second_gap_is_empty(p50=gaps.at("p50") or 0.0, p75=gaps.at("p75") or 0.0) is not None
+
+
+def _compare_counts(stage: _Stage, profile: Profile, notes: Notes) -> None:
+    """Note a server that generated another number of tokens than the profile fixes; its count is used."""
+    fixed, counted = profile.output_tokens, stage.output_len_mean
+    if not stage.output_is_from_server or not fixed:
+        return
+    if lint.output_retokenised(reported=counted, generated=fixed) is not None:
+        text = f"{profile.file} fixes {fixed} tokens per answer, the server counted {counted:g}; those are used."
+        notes.say(Flag.FIGURES_CONTRADICT, text, load_point=stage.id)
+
+
 def _between_tokens(
-    stage: _Stage, ttft_ms: float, e2e_ms: float, tokens: float, notes: Notes
+    stage: _Stage, profile: Profile, ttft_ms: float, e2e_ms: float, tokens: float, notes: Notes
 ) -> dict[str, float | None]:
     """Return TPOT and ITL, corrected where the client counted stream lines."""
     if stage.tpot is None or tokens <= 1:
@@ -356,8 +397,11 @@ def _between_tokens(
     gaps = stage.itl.scaled(MS_PER_S) if stage.itl else None
     finding = _stream_lines(stage, tokens)
     if finding is None:
-        if gaps is not None:
-            _refuse_unexplained(stage, gaps)
+        chunks = _in_chunks(stage, profile, tokens)
+        if chunks is not None:
+            notes.flag(chunks, "corrected", stage.id)
+            return {"tpot_mean": itl_from_means_ms(e2e_ms, ttft_ms, tokens)}
+        _refuse_unexplained(stage)
         return tpot.metrics("tpot") | (gaps.metrics("itl") if gaps else {})
     notes.flag(finding, "corrected", stage.id)
     notes.converted("TPOT is multiplied by (2 N + 1) / (N - 1), as the client had counted 2 N + 2 stream lines.")
@@ -368,18 +412,41 @@ def _between_tokens(
     return values
 
 
-def _refuse_unexplained(stage: _Stage, gaps: _Summary) -> None:
+def _in_chunks(stage: _Stage, profile: Profile, tokens: float) -> Finding | None:
+    """Find several tokens per chunk, where every answer has the same length, so that means of ratios are ratios."""
+    if stage.tpot is None or not profile.output_tokens:
+        return None
+    return lint.tokens_in_chunks(
+        ttft=stage.ttft.mean,
+        e2e=stage.e2e.mean,
+        tpot=stage.tpot.mean,
+        tokens=tokens,
+        text_tokens=stage.output_len_mean,
+        lines=_is_half_empty(stage.itl),
+    )
+
+
+def _refuse_unexplained(stage: _Stage) -> None:
     """Refuse gaps that are half empty although the means do not show 2 N + 1 of them."""
-    if lint.every_second_gap_is_empty(p50=gaps.at("p50") or 0.0, p75=gaps.at("p75") or 0.0) is not None:
+    if _is_half_empty(stage.itl):
         raise ConfigError(
             f"{stage.path}: successes.latency: every second gap between tokens is empty, as if stream lines were "
             "counted, but the means do not fit the output length of the profile; give the profile of this run"
         )
 
 
-def _mean_prompt_tokens(stages: Sequence[_Stage]) -> float:
+def _mean_of(stages: Sequence[_Stage], value: Callable[[_Stage], float]) -> float:
+    """Return the mean over all answers of a run."""
     count = sum(stage.completed for stage in stages)
-    return sum(stage.prompt_len_mean * stage.completed for stage in stages) / count
+    return sum(value(stage) * stage.completed for stage in stages) / count
+
+
+def _prompt_tokens(stage: _Stage) -> float:
+    return stage.prompt_len_mean
+
+
+def _tokens_by(profile: Profile) -> Callable[[_Stage], float]:
+    return lambda stage: profile.generated_tokens(stage.output_len_mean, stage.output_is_from_server, str(stage.path))
 
 
 # --- single requests --------------------------------------------------------------------------
@@ -395,7 +462,7 @@ def _requests(folder: Path, profile: Profile, stages: Sequence[_Stage], notes: N
     if len(sent) != counted:
         raise ConfigError(f"{path}: {len(sent)} requests, but the stages sent {counted}; are the files of one run?")
     lengths = [int(request.prompt_tokens) for request in sent]
-    pool = recognise_pool(profile.pool, lengths) if profile.pool else None
+    pool = recognise_pool(profile.pool.spec(max(lengths)), lengths) if profile.pool else None
     notes.flag(lint.prompts_repeat(lengths), "corrected" if profile.pool else "noted")
     requests: list[MeasuredRequest] = []
     spans_s = []
@@ -441,6 +508,8 @@ def _measured_request(stage: str, position: int, sent: SentRequest, begin_s: flo
         output_tokens=int(sent.output_tokens),
         prefix_group=prompt.prefix_group if prompt else None,
         prefix_tokens=prompt.prefix_tokens if prompt else 0,
+        outer_group=prompt.outer_group if prompt else None,
+        outer_tokens=prompt.outer_tokens if prompt else 0,
         completed=not sent.failed,
         ttft_ms=(sent.first_token_s - sent.start_s) * MS_PER_S if timed else None,
         e2e_ms=None if sent.failed else (sent.end_s - sent.start_s) * MS_PER_S,
@@ -450,7 +519,7 @@ def _measured_request(stage: str, position: int, sent: SentRequest, begin_s: flo
 # --- the run as a whole -----------------------------------------------------------------------
 
 
-def _look_at_run(stages: Sequence[_Stage], profile: Profile, notes: Notes) -> None:
+def _look_at_run(stages: Sequence[_Stage], profile: Profile, notes: Notes, *, recorded: bool) -> None:
     numbers = {stage.number for stage in stages}
     missing = [str(number) for number in range(max(numbers)) if number not in numbers]
     if missing:
@@ -464,8 +533,13 @@ def _look_at_run(stages: Sequence[_Stage], profile: Profile, notes: Notes) -> No
         if largest and tail:
             cold = lint.cold_tail(largest=largest * MS_PER_S, p99_9=tail * MS_PER_S, requests=stage.completed)
             notes.flag(cold, "noted", stage.id)
-    for finding in profile.findings:
+    for finding in profile.findings(sum(stage.load.count for stage in stages)):
         notes.flag(finding, "corrected")
     notes.say(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client.")
-    if profile.pool:
+    if recorded:
+        return
+    if any(stage.prompt_lengths_vary for stage in stages):
         notes.say(Flag.LENGTHS_UNKNOWN, "Single prompt lengths are not recorded; every prompt has the mean length.")
+    if profile.output_tokens is None:
+        text = "Single output lengths are not recorded; every answer has the mean length that the server counted."
+        notes.say(Flag.LENGTHS_UNKNOWN, text)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from roofline_lab.importers.run_metadata import PROFILE_FILE
 from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
 from simulator.validation import parse
+from simulator.workload.prefixes import PromptPool
 
 CONFIG_FILE = "config.yaml"
 REQUESTS_FILE = "per_request_lifecycle_metrics.json"
@@ -37,23 +38,50 @@ NEW_KEYS = ("num_unique_system_prompts", "num_users_per_system_prompt")
 
 # Prompts that such a client sends where it was told nothing it understood: 10 groups of 10
 # (defaults of commit e8e0aa99, as the `config.yaml` it writes shows).
-OLD_POOL = 100
+OLD_GROUPS = (10, 10)
+
+# Kinds of data whose lengths are drawn from distributions of the configuration.
+DRAWN = ("random", "synthetic")
+# Kinds of distribution that give one length alone.
+FIXED = ("fixed", "constant", "deterministic")
 
 
 # --- the profile ------------------------------------------------------------------------------
 
 
+class _Distribution(Foreign):
+    """Lengths in tokens; what is drawn is cut to `min` and `max`."""
+
+    type: str | None = None
+    min: Latency | None = None
+    max: Latency | None = None
+    mean: Latency | None = None
+    std_dev: Latency | None = Field(None, validation_alias=AliasChoices("std_dev", "stddev", "std"))
+
+    @property
+    def fixed(self) -> int | None:
+        """The one length that is drawn, or None where there are several."""
+        if self.min is not None and self.min == self.max:
+            return round(self.min)
+        one = (self.type or "").lower() in FIXED or (self.std_dev == 0 and (self.type or "normal").lower() == "normal")
+        if not one or self.mean is None:
+            return None
+        return round(min(max(self.mean, self.min or 0.0), self.mean if self.max is None else self.max))
+
+
 class _SharedPrefix(Foreign):
     groups: WholeNumber | None = Field(None, validation_alias=AliasChoices(OLD_KEYS[0], NEW_KEYS[0]))
     prompts_per_group: WholeNumber | None = Field(None, validation_alias=AliasChoices(OLD_KEYS[1], NEW_KEYS[1]))
-    system_prompt_len: WholeNumber | None = None
-    question_len: WholeNumber | None = None
-    output_len: WholeNumber | None = None
+    system_prompt_len: WholeNumber | _Distribution | None = None
+    question_len: WholeNumber | _Distribution | None = None
+    output_len: WholeNumber | _Distribution | None = None
+    enable_multi_turn_chat: bool | None = None
 
 
 class _Data(Foreign):
     type: str
     shared_prefix: _SharedPrefix | None = None
+    output_distribution: _Distribution | None = None
 
 
 class _Load(Foreign):
@@ -72,6 +100,27 @@ class _Config(Foreign):
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """Prompts that are sent in turn: groups, prompts of each, and the tokens that a group begins with."""
+
+    groups: int
+    per_group: int
+    shared_tokens: int = 0
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts there are."""
+        return self.groups * self.per_group
+
+    def spec(self, prompt_tokens: float) -> PromptPool:
+        """Return the pool as workloads describe it; no beginning is longer than a whole prompt."""
+        shared = min(self.shared_tokens, max(1, round(prompt_tokens)))
+        return PromptPool(
+            kind="prompt_pool", prompts=self.prompts, groups=self.groups if shared else 1, shared_tokens=shared
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """What was sent.
 
@@ -80,11 +129,15 @@ class Profile:
     file
         Where this is from.
     pool
-        Number of prompts sent in turn; None if prompts do not repeat as far as is known.
+        Prompts that are sent in turn; None if prompts do not repeat as far as is known.
     output_tokens
-        Tokens every request generates; None where the server may stop earlier.
-    findings
-        What the files say that the server's and our reading of them differ in.
+        Tokens every request generates; None where the server may stop earlier, or lengths are drawn.
+    why_not_fixed
+        Why the number of tokens is not known, in words of the file.
+    asked
+        Groups that a profile asked for by names this client did not understand.
+    multi_turn
+        Whether requests are turns of conversations.
     new_names
         Whether the pool is described by names that old clients drop, and nobody recorded what ran.
     """
@@ -92,9 +145,11 @@ class Profile:
     file: str
     load_type: str
     model_name: str | None
-    pool: int | None
+    pool: Pool | None
     output_tokens: int | None
-    findings: tuple[Finding, ...] = ()
+    why_not_fixed: str = ""
+    asked: tuple[int, int] | None = None
+    multi_turn: bool = False
     new_names: bool = False
 
     def as_sent(self, *, stream_lines: bool) -> Profile:
@@ -102,32 +157,27 @@ class Profile:
 
         Such a client is older than the names of today, so it dropped them and used its defaults.
         """
-        if not (stream_lines and self.new_names):
+        if not (stream_lines and self.new_names) or self.pool is None:
             return self
-        text = (
-            f"The profile asks for {self.pool} prompts by names that a client which counts stream lines does not know; "
-            f"it sends its default of {OLD_POOL} prompts in turn, and the prefix cache holds all but the first round."
-        )
-        repeat = Finding(Flag.PROMPTS_REPEAT, text, float(OLD_POOL))
-        others = tuple(finding for finding in self.findings if finding.flag is not Flag.PROMPTS_REPEAT)
-        return replace(self, pool=OLD_POOL, findings=(*others, repeat))
+        pool = Pool(*OLD_GROUPS, self.pool.shared_tokens)
+        return replace(self, pool=pool, asked=(self.pool.groups, self.pool.per_group), multi_turn=False)
 
     def generated_tokens(self, reported: float, from_server: bool, file: str) -> float:
-        """Return the mean number of tokens generated per request.
+        """Return the mean number of tokens generated per request; what the server counted decides.
 
         Raises
         ------
         ConfigError
             If neither profile nor server says it.
         """
-        if self.output_tokens is not None:
-            return float(self.output_tokens)
         if from_server and reported > 0:
             return reported
+        if self.output_tokens is not None:
+            return float(self.output_tokens)
         raise ConfigError(
             f"{file}: successes.output_len is the client's own count of the text, and {self.file} does not fix the "
-            "number of tokens (server.ignore_eos with data.shared_prefix.output_len); give the profile that does, or "
-            "run inference-perf 0.5 or newer, which records the server's count"
+            f"number of tokens ({self.why_not_fixed}); give the profile that does, or the report of a client that "
+            "records the server's count as successes.output_tokens (inference-perf 0.5 or newer)"
         )
 
     def arrivals(self, rate: float | None, concurrency: int | None, file: str) -> dict[str, Any]:
@@ -147,13 +197,40 @@ class Profile:
             "constant or poisson with a rate, or a stage with concurrency"
         )
 
-    def workload(self, mean_prompt_tokens: float) -> dict[str, Any]:
+    def workload(self, mean_prompt_tokens: float, mean_output_tokens: float) -> dict[str, Any]:
         """Return prompt, output and prefix as the format writes them."""
-        note = "Mean prompt length as measured; answers have the length the profile fixes."
-        if self.pool:
-            note += f" {self.pool} prompts are sent in turn."
-        prefix = {"kind": "prompt_pool", "prompts": self.pool} if self.pool else {}
-        return constant_workload(mean_prompt_tokens, self.output_tokens or 1, note, **prefix)
+        how = "the length the profile fixes" if self.output_tokens else "their mean length as the server counted it"
+        note = f"Mean prompt length as measured; answers have {how}."
+        if self.pool is None:
+            return constant_workload(mean_prompt_tokens, mean_output_tokens, note)
+        note += f" {self.pool.prompts} prompts are sent in turn."
+        prefix = self.pool.spec(mean_prompt_tokens).model_dump(exclude_defaults=True)
+        return constant_workload(mean_prompt_tokens, mean_output_tokens, note, **prefix)
+
+    def findings(self, sent: int) -> Iterator[Finding]:
+        """Yield what the configuration says about figures, for a run of `sent` requests."""
+        if self.load_type == "constant":
+            text = "The timer called constant draws exponential gaps and stretches them to the length of the stage."
+            yield Finding(Flag.CONSTANT_IS_POISSON, text)
+        if self.pool is not None:
+            yield Finding(Flag.PROMPTS_REPEAT, " ".join(self._about(self.pool, sent)), float(self.pool.prompts))
+
+    def _about(self, pool: Pool, sent: int) -> Iterator[str]:
+        """Yield sentences about what a prefix cache can do; whether there is one, the server's settings say."""
+        yield f"The client sends {pool.prompts} prompts in turn, and {sent} requests in all."
+        if sent > pool.prompts:
+            yield "With prefix caching on, the server holds them after the first round: TTFT is that of cached prompts."
+        else:
+            yield "So no prompt is sent twice."
+        if pool.shared_tokens:
+            which = "all of them" if pool.groups == 1 else f"the {pool.per_group} of each of {pool.groups} groups"
+            yield f"With prefix caching on, the {pool.shared_tokens} tokens that begin {which} are computed once."
+        yield "Without prefix caching every prompt is computed as a whole."
+        if self.asked is not None:
+            asked = f"{self.asked[0]} x {self.asked[1]} prompts"
+            yield f"The profile asked for {asked}, which this client did not understand; it used its defaults."
+        if self.multi_turn:
+            yield "Requests are turns of conversations, whose growing prompts are taken at their mean length."
 
 
 def read_profile(results: Path, run: Path) -> Profile:
@@ -176,38 +253,57 @@ def read_profile(results: Path, run: Path) -> Profile:
     config = parse(_Config, content, source=str(path))
     shared = config.data.shared_prefix if config.data.type == "shared_prefix" else None
     server = config.server or _Server()
-    pool = (shared.groups or 0) * (shared.prompts_per_group or 0) if shared else 0
+    output_tokens, why_not = _fixed_output(config.data, server)
     names = content["data"].get("shared_prefix")
     in_new_names = isinstance(names, Mapping) and any(key in names for key in NEW_KEYS) and OLD_KEYS[0] not in names
+    pool = _pool(shared)
     return Profile(
         file=path.name,
         load_type=config.load.type,
         model_name=server.model_name,
-        pool=pool or None,
-        output_tokens=shared.output_len or None if shared and server.ignore_eos else None,
-        findings=_findings(config.load.type, pool, read_mapping(asked) if ran and asked else {}),
+        pool=pool,
+        output_tokens=output_tokens,
+        why_not_fixed=why_not,
+        asked=_asked(read_mapping(asked), pool) if ran and asked and pool else None,
+        multi_turn=bool(shared and shared.enable_multi_turn_chat),
         new_names=ran is None and in_new_names,
     )
 
 
-def _findings(load_type: str, pool: int, asked: Mapping[str, Any]) -> tuple[Finding, ...]:
-    findings = []
-    if load_type == "constant":
-        text = "The timer called constant draws exponential gaps and stretches them to the length of the stage."
-        findings.append(Finding(Flag.CONSTANT_IS_POISSON, text))
-    if pool:
-        text = (
-            f"The client sends {pool} prompts in turn; after the first round the prefix cache holds them, so "
-            "that TTFT is that of cached prompts."
-        )
-        data = asked.get("data")
-        wanted = data.get("shared_prefix") if isinstance(data, Mapping) else None
-        given = [wanted.get(key) for key in NEW_KEYS] if isinstance(wanted, Mapping) else []
-        groups = [number for number in given if isinstance(number, int)]
-        if len(groups) == len(NEW_KEYS) and groups[0] * groups[1] != pool:
-            text += f" The profile asked for {groups[0]} x {groups[1]} prompts, which this client did not understand."
-        findings.append(Finding(Flag.PROMPTS_REPEAT, text, float(pool)))
-    return tuple(findings)
+def _pool(shared: _SharedPrefix | None) -> Pool | None:
+    if shared is None or not shared.groups or not shared.prompts_per_group:
+        return None
+    return Pool(shared.groups, shared.prompts_per_group, _one_length(shared.system_prompt_len) or 0)
+
+
+def _fixed_output(data: _Data, server: _Server) -> tuple[int | None, str]:
+    """Return the number of tokens of every answer, or None and why it is not fixed."""
+    if data.type == "shared_prefix":
+        key, tokens = "data.shared_prefix.output_len", _one_length(data.shared_prefix and data.shared_prefix.output_len)
+    elif data.type in DRAWN:
+        key, tokens = "data.output_distribution", _one_length(data.output_distribution)
+    else:
+        return None, f"data.type {data.type[:40]} takes its lengths from texts"
+    if not tokens:
+        return None, f"{key} is missing or has more than one length"
+    if not server.ignore_eos:
+        return None, f"server.ignore_eos is not true, so that {key} is only the most"
+    return tokens, ""
+
+
+def _one_length(length: int | _Distribution | None) -> int | None:
+    return length.fixed if isinstance(length, _Distribution) else length
+
+
+def _asked(content: Mapping[str, Any], pool: Pool) -> tuple[int, int] | None:
+    """Return groups that a profile asks for under names that the client which ran did not know."""
+    data = content.get("data")
+    wanted = data.get("shared_prefix") if isinstance(data, Mapping) else None
+    given = [wanted.get(key) for key in NEW_KEYS] if isinstance(wanted, Mapping) else []
+    groups = [number for number in given if isinstance(number, int)]
+    if len(groups) != len(NEW_KEYS) or groups[0] * groups[1] == pool.prompts:
+        return None
+    return groups[0], groups[1]
 
 
 # --- single requests --------------------------------------------------------------------------
@@ -296,8 +392,8 @@ def _sent(request: _Request, profile: Profile, source: str) -> SentRequest:
     times = info.output_token_times or response.output_token_times
     prompt_tokens = info.input_tokens or text.input_tokens
     client_tokens = info.output_tokens or response.output_tokens
-    counted = (response.server_usage or {}).get("completion_tokens") or client_tokens
-    output_tokens = profile.output_tokens or (counted if isinstance(counted, int) else None)
+    counted = (response.server_usage or {}).get("completion_tokens")
+    output_tokens = counted if isinstance(counted, int) and counted else profile.output_tokens or client_tokens
     if request.end_time < request.start_time:
         raise ConfigError(f"{source}: end_time is before start_time; the file is damaged")
     if times and not request.start_time <= times[0] <= request.end_time:

@@ -99,8 +99,8 @@ def _pooled(source: str, rows: Sequence[Row], notes: Notes) -> dict[str, Any]:
     measured = row["prompt_len_mean_tok"]
     asked = (row["wl_system_prompt_len_tok"] or 0) + (row["wl_question_len_tok"] or 0)
     assumed = "" if row["wl_effective_unique_prompts"] else " (their number is assumed)"
-    repeat = f"{pool} prompts are sent in turn{assumed}; after the first round the prefix cache holds them, so that "
-    notes.say(Flag.PROMPTS_REPEAT, f"{repeat}TTFT is that of cached prompts.", "corrected")
+    repeat = f"{pool} prompts are sent in turn{assumed}; with prefix caching on, the server holds them after the "
+    notes.say(Flag.PROMPTS_REPEAT, f"{repeat}first round: TTFT is that of cached prompts.", "corrected")
     unknown = "Single prompt lengths are not published; every prompt has the "
     unknown += "measured mean length." if measured else "length the profile asks for."
     notes.say(Flag.LENGTHS_UNKNOWN, unknown)

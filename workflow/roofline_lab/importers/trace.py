@@ -16,7 +16,7 @@ from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.requests import OF_OTHER_TOOLS, MeasuredRequest, checked_requests, read_trace
 from roofline_lab.importers.common import Measurement
 from simulator.errors import ConfigError
-from simulator.workload.prefixes import SHARED_GROUP, PromptPool, SharedPrefix, recognise_pool
+from simulator.workload.prefixes import SHARED_GROUP, Prompt, PromptPool, SharedPrefix, recognise_pool
 
 
 def with_traces(found: Measurement, paths: Iterable[Path]) -> Measurement:
@@ -85,15 +85,22 @@ def _grouped(experiment: Experiment, sent: Sequence[MeasuredRequest]) -> list[Me
     """Return the requests with what they share with others, as the workload says."""
     match experiment.workload.prefix:
         case SharedPrefix(tokens=shared):
-            groups = [(SHARED_GROUP, min(shared, request.prompt_tokens)) for request in sent]
-        case PromptPool(prompts=prompts):
-            pool = recognise_pool(prompts, [request.prompt_tokens for request in sent])
-            groups = [(prompt.prefix_group or "", prompt.prefix_tokens) for prompt in pool]
+            prompts = [
+                Prompt(request.prompt_tokens, SHARED_GROUP, min(shared, request.prompt_tokens)) for request in sent
+            ]
+        case PromptPool() as pool:
+            prompts = recognise_pool(pool, [request.prompt_tokens for request in sent])
         case _:
             return list(sent)
     return [
-        replace(request, prefix_group=group or None, prefix_tokens=tokens)
-        for request, (group, tokens) in zip(sent, groups, strict=True)
+        replace(
+            request,
+            prefix_group=prompt.prefix_group,
+            prefix_tokens=prompt.prefix_tokens,
+            outer_group=prompt.outer_group,
+            outer_tokens=prompt.outer_tokens,
+        )
+        for request, prompt in zip(sent, prompts, strict=True)
     ]
 
 

@@ -35,7 +35,7 @@ from roofline_lab.scoring.errors import relative_difference
 from simulator.errors import ConfigError
 from simulator.validation import config_error, suggest
 from simulator.workload.build import Workload
-from simulator.workload.prefixes import PromptPool, SharedPrefix, recognise_pool
+from simulator.workload.prefixes import Prompt, PromptPool, SharedPrefix, recognise_pool
 
 # Mean latencies of a trace may differ from the quoted ones by so much: quoted figures have four digits or more.
 SAME_RUN = 0.005
@@ -215,27 +215,29 @@ def _in_project_terms(
 ) -> tuple[MeasuredRequest, ...]:
     """Give every request its load point, its place in the prompt pool, and the first arrival as time 0."""
     begin_us = trace.requests[0].arrival_us
-    groups = _prefixes(experiment, [request.prompt_tokens for request in trace.requests])
+    prompts = _prompts(experiment, [request.prompt_tokens for request in trace.requests])
     return tuple(
         replace(
             request,
             load_point=points[request.load_point].id,
             arrival_us=request.arrival_us - begin_us,
-            prefix_group=group,
-            prefix_tokens=tokens,
+            prefix_group=prompt.prefix_group,
+            prefix_tokens=prompt.prefix_tokens,
+            outer_group=prompt.outer_group,
+            outer_tokens=prompt.outer_tokens,
         )
-        for request, (group, tokens) in zip(trace.requests, groups, strict=True)
+        for request, prompt in zip(trace.requests, prompts, strict=True)
     )
 
 
-def _prefixes(experiment: Experiment, lengths: Sequence[int]) -> list[tuple[str | None, int]]:
+def _prompts(experiment: Experiment, lengths: Sequence[int]) -> list[Prompt]:
     match experiment.workload.prefix:
-        case PromptPool(prompts=prompts):
-            return [(one.prefix_group, one.prefix_tokens) for one in recognise_pool(prompts, lengths)]
+        case PromptPool() as pool:
+            return recognise_pool(pool, lengths)
         case SharedPrefix(tokens=shared):
-            return [("shared", min(shared, tokens)) for tokens in lengths]
+            return [Prompt(tokens, "shared", min(shared, tokens)) for tokens in lengths]
         case _:
-            return [(None, 0)] * len(lengths)
+            return [Prompt(tokens, None, 0) for tokens in lengths]
 
 
 def _stages(
