@@ -265,6 +265,65 @@ def write_sglang(folder, *results):
     return path
 
 
+def of_units(values, units):
+    ranks = {f"p{rank}": percentile(values, rank) for rank in (50, 90, 99)}
+    return {"units": units, "mean": mean(values), "max": max(values), **ranks}
+
+
+def llm_d_figures(requests, failures=0):
+    """Return what both versions of llm-d's report have of the requests."""
+    run_s = max(request.start_s + request.e2e_s for request in requests)
+    tokens = [request.output for request in requests]
+    return {
+        "requests": {
+            "total": len(requests) + failures,
+            "failures": failures,
+            "input_length": of_units([request.prompt for request in requests], "count"),
+            "output_length": of_units(tokens, "count"),
+        },
+        "latency": {
+            "time_to_first_token": of_units([request.ttft_s for request in requests], "s"),
+            "time_per_output_token": of_units([request.gap_s for request in requests], "s/token"),
+            "inter_token_latency": of_units([request.gap_s for request in requests], "s/token"),
+            "request_latency": of_units([request.e2e_s for request in requests], "s"),
+        },
+        "throughput": {
+            "request_rate": {"units": "queries/s", "mean": len(requests) / run_s},
+            "output_token_rate": {"units": "tokens/s", "mean": sum(tokens) / run_s},
+        },
+    }
+
+
+def llm_d_report(requests, *, load=None, engine=None, failures=0, version="0.2"):
+    stated = {"tool": "vllm-benchmark", "tool_version": "0.11.0", "rate_qps": 1.0, "concurrency": ".inf"}
+    server = {
+        "kind": "inference_engine",
+        "tool": "vllm",
+        "tool_version": "0.11.0",
+        "role": "aggregate",
+        "replicas": 1,
+        "model": {"name": "meta-llama/Llama-2-7b-hf"},
+        "accelerator": {"model": "NVIDIA-H100-80GB-HBM3", "count": 1, "parallelism": {"tp": 1, "pp": 1, "dp": 1}},
+    }
+    options = {"--max-model-len": 4096, "--no-enable-prefix-caching": None}
+    return {
+        "version": version,
+        "run": {"uid": "u", "time": {"start": "2026-01-05T10:00:00Z", "duration": "PT60S"}},
+        "scenario": {
+            "load": {"standardized": stated | (load or {})},
+            "stack": [{"standardized": server | (engine or {}), "native": {"args": options}}],
+        },
+        "results": {"request_performance": {"aggregate": llm_d_figures(requests, failures)}},
+    }
+
+
+def write_llm_d(folder, report=None, name="benchmark_report.json"):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(json.dumps(report or llm_d_report(sent())), encoding="utf-8")
+    return path
+
+
 class AsWritten:
     """What a reader returns, as the file of the experiment would say it."""
 
@@ -403,6 +462,12 @@ SAMPLES = {
         not_ours="is this a stage report of inference-perf",
         beside={"results/config.yaml": inference_perf_config()},
         file_is_enough=False,
+    ),
+    "llm-d": Sample(
+        write=write_llm_d,
+        file="benchmark_report.json",
+        document=llm_d_report(sent(count=5)),
+        not_ours="not a benchmark report of llm-d",
     ),
     "vllm-bench": Sample(
         write=write_vllm,
