@@ -19,6 +19,10 @@ SUSTAINED_FOLDER = "sustained"
 
 TERA = 1e12
 GIGA = 1e9
+GIB = 2**30
+# Share of the capacity that CUDA reports as a GPU's total memory, dimensionless: 79.2 of 80 GiB on A100 and H100, 139.8
+# of 141 on H200 (the total in PyTorch's out-of-memory messages).
+USABLE_SHARE = 0.99
 # Dense INT8 over dense BF16 operations, dimensionless: the data sheets of A100 (624 / 312), L40S, H100 and H200.
 INT8_OVER_BF16 = 2.0
 
@@ -133,6 +137,8 @@ class Hardware(StrictModel):
         Peak HBM bandwidth, TB/s per GPU.
     memory_gib
         HBM capacity, GiB per GPU.
+    usable_memory_gib
+        What the driver leaves of it to programs, GiB per GPU; absent: `USABLE_SHARE` of the capacity.
     link_bandwidth_gbs
         Peak of the links to the other GPUs of a server, GB/s per GPU and direction; absent where
         nobody stated it, which only collectives priced by bytes need.
@@ -146,6 +152,7 @@ class Hardware(StrictModel):
     dense_fp8_tflops: Tflops | None = None
     memory_bandwidth_tbs: TerabytesPerSecond
     memory_gib: Gibibytes
+    usable_memory_gib: Gibibytes | None = None
     link_bandwidth_gbs: GigabytesPerSecond | None = None
     sustained: Sustained = Sustained()
 
@@ -163,6 +170,12 @@ class Hardware(StrictModel):
     def peak_fp8_flops(self) -> float | None:
         """Dense FP8 peak, FLOP/s per GPU, or None."""
         return self.dense_fp8_tflops.value * TERA if self.dense_fp8_tflops else None
+
+    @property
+    def usable_memory(self) -> float:
+        """Bytes programs can use, per GPU."""
+        stated = self.usable_memory_gib
+        return (stated.value if stated else USABLE_SHARE * self.memory_gib.value) * GIB
 
     @property
     def peak_int8_ops(self) -> float:

@@ -236,16 +236,30 @@ def sharding_problems(model: Model, tensor_parallel: int) -> tuple[str, ...]:
     return tuple(found)
 
 
+def split_problems(model: Model, tensor_parallel: int) -> tuple[str, ...]:
+    """Say what else of a model a server could not split evenly over its GPUs."""
+    kv_heads = model.num_key_value_heads
+    found = []
+    if kv_heads % tensor_parallel and tensor_parallel % kv_heads:
+        found.append(
+            f"{model.id} has {kv_heads} KV heads, which {tensor_parallel} GPUs can neither split nor copy evenly"
+        )
+    if model.expert_width % tensor_parallel:
+        width = "moe_intermediate_size" if model.moe_intermediate_size else "intermediate_size"
+        found.append(f"{width} {model.expert_width} is not divisible by tensor_parallel {tensor_parallel}")
+    return tuple(found)
+
+
 def require_runnable(model: Model, tensor_parallel: int) -> None:
     """Refuse a model that a server could not shard.
 
     Raises
     ------
     ConfigError
-        If TP is below 1, or the heads are not divisible by the KV heads or by TP.
+        If TP is below 1, or heads, KV heads or feed-forward layers cannot be split over as many GPUs.
     """
     require_tensor_parallel(tensor_parallel)
-    problems = sharding_problems(model, tensor_parallel)
+    problems = sharding_problems(model, tensor_parallel) or split_problems(model, tensor_parallel)
     if problems:
         raise config_error(f"model {model.id}", problems)
 

@@ -26,7 +26,7 @@ LADDER = (
         "simulator.quantization",
     ),
     ("simulator.kernels",),
-    ("simulator.steptime",),
+    ("simulator.memory", "simulator.steptime"),
     ("simulator.engine",),
     ("simulator.workload", "simulator.request_times", "simulator.conversions"),
     ("simulator.metrics", "simulator.occupancy"),

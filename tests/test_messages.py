@@ -159,6 +159,10 @@ GONE: dict[str, tuple[str, ...]] = {
         "{}: {} means {}, which is not modelled",
         "{}: {} {} is not modelled; allowed: 1 (experts in every layer)",
     ),
+    "KV blocks follow from the memory, and the estimate is told with its number": (
+        "KV blocks are not stated: {}",
+        "the KV cache held {} GiB per GPU at its peak, more than the {} GiB of {}; lower engine.kv_blocks",
+    ),
 }
 REPLACED = {message for messages_gone in GONE.values() for message in messages_gone}
 

@@ -245,7 +245,11 @@ def _run_engine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--token-budget", type=int, metavar="N", help="most tokens per step (default 2048)")
     group.add_argument("--max-running", type=int, metavar="N", help="most requests per step (default 256)")
     group.add_argument("--block-tokens", type=int, metavar="N", help="tokens per KV block (default 16)")
-    group.add_argument("--kv-blocks", type=int, metavar="N", help="KV blocks (default 1000000)")
+    group.add_argument("--kv-blocks", type=int, metavar="N", help="KV blocks (default: as many as memory has room for)")
+    group.add_argument("--gpu-memory-utilization", type=float, metavar="X", help="share of memory in use (default 0.9)")
+    group.add_argument(
+        "--max-model-len", type=int, metavar="N", help="longest prompt plus answer (default: the model's)"
+    )
     group.add_argument("--scheduler", choices=SCHEDULERS, help="order of the waiting queue (default fcfs)")
     group.add_argument("--horizon-us", type=int, metavar="T", help="start no step after T us (default: no limit)")
 

@@ -21,6 +21,14 @@ from simulator.cli.files import (
     write_json_lines,
 )
 from simulator.cli.run_spec import RunSpec, read_spec, spec_of
+from simulator.cli.server import (
+    Server,
+    length_warnings,
+    memory_warnings,
+    require_served,
+    server_of,
+    serving_warnings,
+)
 from simulator.cli.step_time import ChosenStepTime, choose_step_time
 from simulator.cli.why import cost_record, explain_run
 from simulator.engine.loop import run as run_engine
@@ -35,11 +43,9 @@ from simulator.steptime.base import StepTimeModel
 from simulator.steptime.build import BuiltStepTime
 from simulator.steptime.observers import ExtremesObserver
 from simulator.steptime.roofline_check import RooflineObserver
-from simulator.validation import config_error
 from simulator.workload.build import Workload, build_workload
 from simulator.workload.lock_step import keeps_in_step, spread
 
-GIB = 2**30
 US_PER_MS = 1000.0
 # Means that a closed loop in step moves.
 RANGED = ("ttft_mean", "tpot_request", "e2e_mean")
@@ -70,6 +76,7 @@ class Setup:
     spec: RunSpec
     model: Model
     hardware: Hardware
+    server: Server
     chosen: ChosenStepTime
     workload: Workload
 
@@ -81,7 +88,8 @@ class Setup:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know before anything was simulated."""
-        return (*self.chosen.model.warnings, *self.chosen.notes)
+        lengths = length_warnings(self.workload.requests, self.spec.engine, self.model)
+        return (*self.chosen.model.warnings, *self.chosen.notes, *lengths)
 
 
 class Observers:
@@ -164,33 +172,29 @@ def build_setup(spec: RunSpec, base: Path, configs: Path) -> Setup:
     if spec.kv_cache_dtype != "auto":
         model = model.with_kv_cache(spec.kv_cache_dtype)
     require_runnable(model, spec.tensor_parallel)
-    require_linked(model, hardware, spec.tensor_parallel)
+    require_linked(hardware, spec.tensor_parallel)
     require_sane_blocks(spec.engine)
-    step_time = choose_step_time(spec, model, hardware, configs)
-    return Setup(spec, model, hardware, step_time, build_workload(spec.workload, spec.seed, base=base))
+    server = server_of(spec.engine, model, hardware, spec.tensor_parallel)
+    chosen = choose_step_time(spec, model, hardware, configs)
+    workload = build_workload(spec.workload, spec.seed, base=base)
+    require_served(workload.requests, spec.engine)
+    return Setup(spec, model, hardware, server, chosen, workload)
 
 
-def require_linked(model: Model, hardware: Hardware, tensor_parallel: int) -> None:
-    """Refuse a degree of tensor parallelism that KV heads or links do not allow.
+def require_linked(hardware: Hardware, tensor_parallel: int) -> None:
+    """Refuse a degree of tensor parallelism beyond the links of a GPU.
 
     Raises
     ------
     ConfigError
-        If KV heads can be neither split nor copied evenly, or more GPUs are asked for than the links join.
+        If more GPUs are asked for than the links join.
     """
-    kv_heads, problems = model.num_key_value_heads, []
-    if kv_heads % tensor_parallel and tensor_parallel % kv_heads:
-        problems.append(
-            f"{model.id} has {kv_heads} KV heads, which {tensor_parallel} GPUs can neither split nor copy evenly"
-        )
     linked = hardware.sustained.linked_gpus
     if linked is not None and tensor_parallel > linked.value:
-        problems.append(
-            f"{tensor_parallel} GPUs, but the links of {hardware.id} join {linked.value} ({linked.source}); "
-            "communication between servers is not modelled"
+        raise ConfigError(
+            f"tensor_parallel: {tensor_parallel} GPUs, but the links of {hardware.id} join {linked.value} "
+            f"({linked.source}); communication between servers is not modelled"
         )
-    if problems:
-        raise config_error("tensor_parallel", problems)
 
 
 def require_sane_blocks(engine: EngineOptions) -> None:
@@ -205,7 +209,7 @@ def _simulate(setup: Setup, step_time: StepTimeModel, *, record_steps: bool) -> 
         return run_engine(
             workload.requests,
             step_time,
-            setup.spec.engine,
+            setup.server.engine,
             concurrency=workload.concurrency,
             ramp_us=workload.ramp_us,
             record_steps=record_steps,
@@ -234,6 +238,7 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
         "step_time_basis": setup.chosen.basis,
         "kernels": setup.chosen.kernels,
         "seed": spec.seed,
+        "memory": setup.server.report(),
         "requests": {"total": len(measured)} | {state.value: states[state] for state in RequestState},
         "metrics": {
             **{name: {"value": value, "unit": DEFINITIONS[name].unit} for name, value in values.items()},
@@ -246,7 +251,8 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
             *observer.impossible(),
             *setup.warnings,
             *observer.extremes.warnings(_longest_context(result.requests)),
-            *_memory_warnings(setup, result),
+            *memory_warnings(setup.server, setup.hardware, result.counters),
+            *serving_warnings(setup.server, measured),
             *([_lock_step_warning(in_step)] if in_step else []),
         ],
     }
@@ -284,18 +290,6 @@ def _longest_context(results: Sequence[RequestResult]) -> int:
     """Return the most KV tokens that the last step of a request attended to; 0 where none decoded."""
     decoded = [result for result in results if result.completed_us and result.output_tokens > 1]
     return max((result.prompt_tokens + result.output_tokens - 2 for result in decoded), default=0)
-
-
-def _memory_warnings(setup: Setup, result: RunResult) -> Iterator[str]:
-    """Say when the KV cache the run needed at its peak would not fit into the GPU's memory."""
-    model, spec = setup.model, setup.spec
-    per_token = model.kv_bytes_per_token * model.kv_copies(spec.tensor_parallel) / spec.tensor_parallel
-    needed_gib = result.counters.peak_kv_blocks * spec.engine.block_tokens * per_token / GIB
-    if needed_gib > setup.hardware.memory_gib.value:
-        yield (
-            f"the KV cache held {needed_gib:.1f} GiB per GPU at its peak, more than the "
-            f"{setup.hardware.memory_gib.value:g} GiB of {setup.hardware.id}; lower engine.kv_blocks"
-        )
 
 
 def _output_paths(arguments: Namespace) -> dict[str, Path]:

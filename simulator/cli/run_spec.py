@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Field
 
 from simulator.cli.files import checked_path
-from simulator.engine.options import EngineOptions
+from simulator.cli.server import ServerOptions
 from simulator.errors import ConfigError, UnsupportedError
 from simulator.input_files import MOST_LEVELS
 from simulator.model import KvCacheType
@@ -45,6 +45,8 @@ PLAIN_FLAGS = {
     "max_running": "engine.max_running",
     "block_tokens": "engine.block_tokens",
     "kv_blocks": "engine.kv_blocks",
+    "gpu_memory_utilization": "engine.gpu_memory_utilization",
+    "max_model_len": "engine.max_model_len_tokens",
     "scheduler": "engine.scheduler",
     "horizon_us": "engine.horizon_us",
 }
@@ -103,7 +105,7 @@ class RunSpec(StrictModel):
     kv_cache_dtype: KvCacheType = "auto"
     steptime: str | dict[str, Any] = Field(default={})
     tables: TableFolder | None = None
-    engine: EngineOptions = EngineOptions()
+    engine: ServerOptions = ServerOptions()
     workload: WorkloadSpec
     metrics: MetricOptions = MetricOptions()
     seed: NonNegativeInt = DEFAULT_SEED

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from roofline_lab.ground_truth.assumed_server import AHEAD_SINCE, kv_blocks, with_assumed_server
+from roofline_lab.ground_truth.assumed_server import AHEAD_SINCE, memory_of, with_assumed_server
 from roofline_lab.ground_truth.reading import load_experiment, load_set
 from simulator.hardware import load_hardware
 from simulator.model_files import load_model
@@ -26,8 +26,10 @@ def loaded(name):
 def test_the_estimate_of_kv_blocks_is_what_logs_of_dense_servers_say(experiment):
     _, model, hardware = loaded(experiment.id)
     settings = experiment.server.settings
-    estimate = kv_blocks(model, hardware, experiment.tensor_parallel, settings.block_tokens)
-    assert estimate == pytest.approx(settings.kv_blocks, rel=1.0 if model.num_local_experts else 0.04)
+    estimate = memory_of(experiment, model, hardware).kv_blocks
+    # The one mixture of experts with a log takes images, and its description has neither their encoder nor the
+    # attention in 16 bits that its checkpoint has.
+    assert estimate == pytest.approx(settings.kv_blocks, rel=0.6 if model.num_local_experts else 0.025)
 
 
 def test_what_is_stated_stays_as_it_is():

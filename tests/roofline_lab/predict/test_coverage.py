@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from roofline_lab.calibration.record import load_calibration
@@ -131,13 +133,24 @@ def test_the_only_mixture_of_the_fit_is_flagged_where_it_is_held_out():
     assert architecture_of(scout) not in coverage.without("Llama4-Scout")
 
 
-def test_the_estimate_of_kv_blocks_says_how_far_off_it_is_for_a_mixture(stranger):
-    stranger.model("other", MIXTURE)
-    stranger.add("dense", load_points=[poisson()])
-    stranger.add("mixture", model="other", load_points=[poisson()])
+def test_the_estimate_of_kv_blocks_is_said_and_follows_the_share_of_memory(stranger):
+    stranger.add("default", load_points=[poisson()])
+    stranger.add("half", load_points=[poisson()], server={"known": {"gpu_memory_utilization": 0.5}, "assumed": LIMITS})
     stranger.evaluate()
-    (line,) = [one for one in stranger.page.splitlines() if "1.7 times as many as the one mixture of experts" in one]
-    assert line.split("|")[3].strip() == "mixture"
+    lines = [one for one in stranger.page.splitlines() if "KV blocks are not stated: estimated from GPU memory" in one]
+    blocks = {
+        line.split("|")[3].strip(): int(re.search(r"weights, ([\d,]+)", line)[1].replace(",", "")) for line in lines
+    }
+    assert 0.4 < blocks["half"] / blocks["default"] < 0.6
+
+
+def test_the_cache_a_server_is_said_to_have_decides_its_blocks_and_one_nobody_knows_is_refused(stranger):
+    for name, dtype in (("sixteen", "auto"), ("eight", "fp8"), ("other", "nvfp4")):
+        stranger.add(name, load_points=[poisson()], server={"known": {"kv_cache_dtype": dtype}, "assumed": LIMITS})
+    assert stranger.evaluate() == 1
+    assert "kv_cache_dtype: 'nvfp4' is not modelled" in section(stranger.page, "What could not be evaluated")
+    latency = [float(stranger.row("e2e_mean", experiment=name)["predicted"]) for name in ("sixteen", "eight")]
+    assert latency[1] < latency[0]
 
 
 @pytest.mark.parametrize(

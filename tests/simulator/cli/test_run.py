@@ -210,12 +210,6 @@ def test_a_run_that_serves_nothing_is_explained_as_nothing():
     assert report["metrics"]["ttft_mean"]["value"] is None
 
 
-def test_kv_blocks_beyond_the_memory_are_pointed_out():
-    command = ["run", "--model", "llama-2-7b-hf", "--num-requests", 60, "--rate", 1e6]
-    report = invoke(*command, "--prompt-tokens", 3000, "--output-tokens", 2, "--token-budget", 200_000).json
-    assert any("more than the 80 GiB" in warning for warning in report["warnings"])
-
-
 def test_every_help_page_has_an_example_and_exits_with_0():
     for command in ("run", "price", "lookup", "replay", "audit"):
         outcome = invoke(command, "--help")

@@ -189,7 +189,8 @@ def test_tensor_parallelism_ends_where_heads_or_links_end():
 def test_kv_heads_that_gpus_can_neither_split_nor_copy_evenly_are_refused(tmp_path):
     config = json.loads((SHIPPED_CONFIGS / "models" / "llama-2-7b-hf.json").read_text())
     path = tmp_path / "model.json"
-    path.write_text(json.dumps({**config, "num_attention_heads": 24, "num_key_value_heads": 3, "head_dim": 128}))
+    three = {"num_attention_heads": 24, "num_key_value_heads": 3, "head_dim": 128, "intermediate_size": 11010}
+    path.write_text(json.dumps({**config, **three}))
     assert "3 KV heads, which 2 GPUs can neither split nor copy evenly" in refused(*RUN, "--model", path, "--tp", 2)
     assert invoke(*RUN, "--model", path, "--tp", 3).code == 0
 

@@ -3,37 +3,24 @@
 Contract: `with_assumed_server` returns the experiment with those settings assumed and one note per setting. What is
 stated, as known or as assumed, is never changed.
 
-    KV blocks = 0.95 * (0.9 * GPU memory * TP - weights) / bytes of one token's keys and values / block size
+KV blocks follow from the GPU's memory as `simulator.memory` divides it, the same for every command.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 from roofline_lab.ground_truth.experiment import Experiment
-from roofline_lab.ground_truth.server import SCHEDULES_AHEAD_FROM, Server, ServerSettings
+from roofline_lab.ground_truth.server import SCHEDULES_AHEAD_FROM, Server, ServerSettings, vllm_version
+from simulator import memory
 from simulator.engine.options import EngineOptions
 from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
-from simulator.model import Model
-from simulator.steptime.traffic import Weights
+from simulator.memory import MemoryPlan, memory_plan
+from simulator.model import KV_CACHE_BYTES, KvCacheType, Model
 
-# vLLM's default share of GPU memory it may use (`gpu_memory_utilization`), dimensionless.
-MEMORY_SHARE = 0.9
-# Share of what weights leave of that which KV blocks get; activations and CUDA graphs take the rest. Dimensionless;
-# the logs of eleven dense servers (one to four H100) give 0.94 to 0.98, that of a mixture of experts 0.57.
-KV_SHARE = 0.95
-# How many times too many blocks that makes for a mixture of experts: 0.95 / 0.57, from the same logs.
-MIXTURE_EXCESS = 1.7
-GIB = 2**30
-# As many tokens in a step as make every expert of a mixture one that is read.
-ALL_EXPERTS = 1_000_000_000
-NO_ROOM = (
-    "its weights leave no room for a KV cache in nine tenths of the memory of {gpus}; no server runs like that (if one "
-    "did, state its server.known.kv_blocks)"
-)
 DEFAULT = EngineOptions()
 # Where nobody names the serving software, measurements from this day on are taken to be of a version that schedules
 # ahead (vLLM from 0.14 on): the day of the earliest measurement in the project that states such a version.
@@ -55,7 +42,7 @@ def with_assumed_server(
     if unknown_software(settings):
         found |= {"software": software} if software else {"schedule_ahead": taken_ahead(experiment.date)}
     if settings.kv_blocks is None:
-        blocks = kv_blocks(model, hardware, experiment.tensor_parallel, settings.block_tokens or DEFAULT.block_tokens)
+        blocks = memory_of(_of_software(experiment, software), model, hardware).kv_blocks
         found |= {"kv_blocks": blocks} if blocks else {}
     notes = tuple(_notes(experiment, model, found))
     if not found:
@@ -66,16 +53,45 @@ def with_assumed_server(
     return experiment.model_copy(update={"server": filled}), notes
 
 
-def kv_blocks(model: Model, hardware: Hardware, tensor_parallel: int, block_tokens: int) -> int | None:
-    """Return how many KV blocks a server has room for, or None if the weights alone do not fit."""
-    room = MEMORY_SHARE * _memory(hardware, tensor_parallel) - _weights(model)
-    blocks = int(KV_SHARE * room / kv_bytes_per_token(model) / block_tokens)
-    return blocks if blocks > 0 else None
+def _of_software(experiment: Experiment, software: str | None) -> Experiment:
+    """Return the experiment with the software a person names where it names none."""
+    server = experiment.server
+    if software is None or server.settings.software is not None:
+        return experiment
+    assumed = server.assumed.model_copy(update={"software": software})
+    return experiment.model_copy(update={"server": server.model_copy(update={"assumed": assumed})})
 
 
-def kv_bytes_per_token(model: Model) -> int:
-    """Return bytes of one token's keys and values in all layers, of all GPUs together."""
-    return 2 * model.num_hidden_layers * model.kv_width * model.activation_bytes
+def memory_of(experiment: Experiment, model: Model, hardware: Hardware) -> MemoryPlan:
+    """Return how the measured server's memory was divided; what nobody knows of it is vLLM's default."""
+    known, settings = experiment.server.known, experiment.server.settings
+    return memory_plan(
+        model,
+        hardware,
+        experiment.tensor_parallel,
+        share=settings.gpu_memory_utilization,
+        block_tokens=settings.block_tokens or DEFAULT.block_tokens,
+        token_budget=known.token_budget,
+        max_running=known.max_running,
+        graphs_counted=_counts_graphs(settings, experiment.date),
+    )
+
+
+def served(experiment: Experiment, model: Model) -> Model:
+    """Return a model as the measured server ran it: with the KV cache it is said to have.
+
+    Raises
+    ------
+    UnsupportedError
+        If that is of a type that is not modelled.
+    """
+    stated = experiment.server.settings.kv_cache_dtype
+    if stated is None or stated == "auto":
+        return model
+    if stated not in KV_CACHE_BYTES:
+        allowed = ", ".join(sorted(KV_CACHE_BYTES))
+        raise UnsupportedError(f"server: kv_cache_dtype: '{stated}' is not modelled; allowed: {allowed}")
+    return model.with_kv_cache(cast(KvCacheType, stated))
 
 
 def require_room(experiment: Experiment, model: Model, hardware: Hardware) -> None:
@@ -86,21 +102,17 @@ def require_room(experiment: Experiment, model: Model, hardware: Hardware) -> No
     UnsupportedError
         If no KV blocks are stated and none fit beside the weights, or the weights exceed the memory.
     """
-    tensor_parallel = experiment.tensor_parallel
-    fits = _weights(model) <= _memory(hardware, tensor_parallel)
-    if experiment.server.settings.kv_blocks is None or not fits:
-        raise UnsupportedError(f"{model.id}: {NO_ROOM.format(gpus=f'{tensor_parallel} x {hardware.id}')}")
+    plan = memory_of(experiment, model, hardware)
+    if experiment.server.settings.kv_blocks is None or plan.weights > hardware.usable_memory:
+        memory.require_room(model, hardware, experiment.tensor_parallel, plan)
 
 
-def _memory(hardware: Hardware, tensor_parallel: int) -> float:
-    """Return bytes of all GPUs of an instance."""
-    return hardware.memory_gib.value * GIB * tensor_parallel
-
-
-def _weights(model: Model) -> float:
-    """Return bytes of all weights, the embedding included."""
-    embedding = 0 if model.tie_word_embeddings else model.vocab_size * model.hidden_size * model.activation_bytes
-    return Weights(model, lm_head=True).bytes(ALL_EXPERTS) + embedding
+def _counts_graphs(settings: ServerSettings, measured_on: date | None) -> bool:
+    """Whether the server counted its CUDA graphs; one of unknown software does if it is taken for a recent one."""
+    version = vllm_version(settings.software)
+    if version is not None:
+        return version >= memory.GRAPHS_COUNTED_FROM
+    return settings.software is not None or taken_ahead(measured_on)
 
 
 def _notes(experiment: Experiment, model: Model, found: dict[str, Any]) -> Iterator[str]:
@@ -110,9 +122,8 @@ def _notes(experiment: Experiment, model: Model, found: dict[str, Any]) -> Itera
     if all(point.strategy == "synchronous" for point in experiment.load_points):
         return
     if settings.kv_blocks is None:
-        more = f", {MIXTURE_EXCESS:g} times as many as the one mixture of experts with a log has"
-        how = f"estimated from GPU memory and weights{more if model.num_local_experts else ''}"
-        yield f"KV blocks are not stated: {how}"
+        more = "; a server that takes images has fewer, by what its encoder needs" if model.encoder_parameters else ""
+        yield f"KV blocks are not stated: estimated from GPU memory and weights, {found.get('kv_blocks', 0):,}{more}"
     if settings.max_running is None:
         yield f"the largest batch is not stated: {DEFAULT.max_running} requests"
 

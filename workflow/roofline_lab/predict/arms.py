@@ -14,6 +14,7 @@ from typing import Any
 
 from roofline_lab.client_overhead import client_time
 from roofline_lab.config import Arrivals, Definition, MeasuredDefinition
+from roofline_lab.ground_truth.assumed_server import served
 from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, replay_by_rule, simulate
@@ -84,7 +85,7 @@ def _outcome(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
 
 def target_of(project: Project, experiment: Experiment, point: LoadPoint) -> Target:
     """Return a load point of the project with the model and the GPU it names."""
-    model, hardware = project.model(experiment.model), project.hardware(experiment.hardware)
+    model, hardware = served(experiment, project.model(experiment.model)), project.hardware(experiment.hardware)
     return Target(experiment, point, model, hardware, project.settings.arrivals)
 
 
@@ -95,7 +96,7 @@ def setup_of(project: Project, run: Run) -> Setup:
     request at a time.
     """
     experiment, options, source = run.experiment, run.arm.steptime, f"{run.hypothesis}/{run.arm.name}"
-    hardware, model = project.hardware(experiment.hardware), project.model(experiment.model)
+    hardware, model = project.hardware(experiment.hardware), served(experiment, project.model(experiment.model))
     kernels = project.kernels(options, hardware)
     if run.rules.workload.arrivals is Arrivals.AS_MEASURED:
         engine = measured_server(experiment, model, hardware, run.arm.engine, source)

@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 from roofline_lab.config import RandomArrivals, Settings, load_settings
-from roofline_lab.ground_truth.assumed_server import with_assumed_server
+from roofline_lab.ground_truth.assumed_server import served, with_assumed_server
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.kept_up import judge, load_of
 from roofline_lab.ground_truth.load import LoadPoint
@@ -215,20 +215,25 @@ def _task(
     if experiment is None:
         return Refused(source.place, RowStatus.REFUSED, source.reason)
     problems = []
-    for describe in (lambda: catalogue.model(experiment.model), lambda: catalogue.hardware(experiment.hardware)):
+    for describe in (lambda: ran(catalogue, experiment), lambda: catalogue.hardware(experiment.hardware)):
         try:
             describe()
         except RooflineLabError as error:
             problems.append(str(error))
     if problems:
         return Refused(source.place, RowStatus.REFUSED, "; ".join(problems))
-    model, hardware = catalogue.model(experiment.model), catalogue.hardware(experiment.hardware)
+    model, hardware = ran(catalogue, experiment), catalogue.hardware(experiment.hardware)
     experiment = experiment.model_copy(update={"hardware": catalogue.hardware_id(experiment.hardware)})
     filled, assumed = with_assumed_server(experiment, model, hardware, software)
     notes = tuple(Note(Flag.SERVER, text) for text in assumed)
     if model.left_out:
         notes += (Note(Flag.MODEL, model.left_out_warning),)
     return Task(filled, model, hardware, tuple(predictors), arrivals, notes)
+
+
+def ran(catalogue: Catalogue, experiment: Experiment) -> Model:
+    """Return the model of an experiment as its server ran it."""
+    return served(experiment, catalogue.model(experiment.model))
 
 
 def _in_order(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[PointResult, ...]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
+from roofline_lab.ground_truth.assumed_server import served
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.requests import MeasuredRequest
 from roofline_lab.load_point import Prediction, Target
@@ -140,7 +141,8 @@ def serve_again(project: Project, recording: Recording, options: OptionSet) -> P
     UnsupportedError
         If these options cannot price the model on its GPUs, or were fitted to its family and keep no others.
     """
-    experiment, model = recording.experiment, project.model(recording.experiment.model)
+    experiment = recording.experiment
+    model = served(experiment, project.model(experiment.model))
     refuse_in_sample(options.predictor, experiment, model)
     hardware, point = project.hardware(experiment.hardware), recording.stages[0].point
     target = Target(experiment, point, model, hardware, project.settings.arrivals)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from roofline_lab.ground_truth.assumed_server import kv_bytes_per_token
 from roofline_lab.residuals.record import Figure, Residual
 from simulator.hardware import Hardware
 from simulator.model import Model
@@ -74,7 +73,7 @@ def residual_of(
         activation_bytes=model.activation_bytes,
         layer_weight_bytes=Weights(model).bytes(max(1, round(batch or 1))) / tensor_parallel,
         head_weight_bytes=model.hidden_size * model.vocab_size * model.activation_bytes / tensor_parallel,
-        kv_bytes_per_token=kv_bytes_per_token(model) / tensor_parallel,
+        kv_bytes_per_token=model.kv_bytes_per_token / tensor_parallel,
         flops_per_token=gemm_flops_per_token(model) / tensor_parallel,
         routed=bool(model.num_local_experts),
         peak_bandwidth=hardware.peak_bandwidth,

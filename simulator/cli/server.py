@@ -1,0 +1,151 @@
+"""The server of a run: how its memory is divided, how many KV blocks follow, and which requests it would refuse.
+
+Contract: `server_of` turns what a user states into the engine's options and raises before anything runs where the
+model does not fit on its GPUs; `require_served` does where a request is longer than the server is said to take. What
+may be meant is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.engine.options import EngineOptions
+from simulator.engine.records import Request, RequestResult, RequestState, RunCounters
+from simulator.errors import ConfigError
+from simulator.hardware import Hardware
+from simulator.memory import DEFAULT_SHARE, GIB, MemoryPlan, memory_plan, require_room
+from simulator.model import Model
+from simulator.validation import Count, Efficiency
+
+
+class ServerOptions(EngineOptions):
+    """The engine's options, and what else is decided when a server starts.
+
+    Attributes
+    ----------
+    gpu_memory_utilization
+        Share of each GPU's memory the server may use. KV blocks follow from it, unless `kv_blocks` states them.
+    max_model_len_tokens
+        Longest prompt plus answer; None: the model's `max_position_embeddings`.
+    """
+
+    gpu_memory_utilization: Efficiency = DEFAULT_SHARE
+    max_model_len_tokens: Count | None = None
+
+    def stated(self, name: str) -> Any:
+        """Return an option the user states, or None."""
+        return getattr(self, name) if name in self.model_fields_set else None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a server starts with.
+
+    Attributes
+    ----------
+    plan
+        How the memory of one GPU is divided.
+    """
+
+    engine: EngineOptions
+    plan: MemoryPlan
+    options: ServerOptions
+
+    def report(self) -> dict[str, Any]:
+        """Return the memory of one GPU for people: GiB, and the KV blocks of the instance."""
+        share = self.options.gpu_memory_utilization
+        return {"gpu_memory_utilization": share, **self.plan.gib(), "kv_blocks": self.engine.kv_blocks}
+
+
+def server_of(options: ServerOptions, model: Model, hardware: Hardware, tensor_parallel: int) -> Server:
+    """Return the server of a run; batches nobody states have the size vLLM profiles its memory with.
+
+    Raises
+    ------
+    UnsupportedError
+        If the model does not fit.
+    """
+    plan = memory_plan(
+        model,
+        hardware,
+        tensor_parallel,
+        share=options.gpu_memory_utilization,
+        block_tokens=options.block_tokens,
+        token_budget=options.stated("token_budget"),
+        max_running=options.stated("max_running"),
+    )
+    stated = options.stated("kv_blocks")
+    if stated is None or plan.weights > hardware.usable_memory:
+        require_room(model, hardware, tensor_parallel, plan)
+    values = {name: getattr(options, name) for name in EngineOptions.model_fields}
+    engine = EngineOptions.model_validate(values | {"kv_blocks": stated or plan.kv_blocks})
+    return Server(engine, plan, options)
+
+
+def require_served(requests: Iterable[Request], options: ServerOptions) -> None:
+    """Refuse requests that are longer than the server is said to take.
+
+    Raises
+    ------
+    ConfigError
+        Naming the longest one.
+    """
+    limit = options.max_model_len_tokens
+    longer = _longer(requests, limit)
+    if longer:
+        raise ConfigError(
+            f"workload: {longer} than the {limit} tokens of engine.max_model_len_tokens; a server refuses them. "
+            "Shorten them, or let the server take more (--max-model-len)"
+        )
+
+
+def length_warnings(requests: Iterable[Request], options: ServerOptions, model: Model) -> Iterator[str]:
+    """Say when requests or the server go beyond what the model was made for."""
+    trained = model.max_position_embeddings
+    stated = options.max_model_len_tokens
+    longer = _longer(requests, trained)
+    if longer and stated is None:
+        yield (
+            f"{longer} than the {trained} tokens of {model.id} (max_position_embeddings); a server refuses them unless "
+            "it is told to take more (--max-model-len)"
+        )
+    if trained is not None and stated is not None and stated > trained:
+        yield f"engine.max_model_len_tokens {stated} is more than the {trained} tokens of {model.id}"
+
+
+def _longer(requests: Iterable[Request], limit: int | None) -> str | None:
+    """Say how many requests are longer than a limit, or None."""
+    lengths = {request.id: request.prompt_tokens + request.output_tokens for request in requests}
+    longer = [name for name, tokens in lengths.items() if limit is not None and tokens > limit]
+    if not longer:
+        return None
+    longest = max(longer, key=lengths.__getitem__)
+    return (
+        f"{len(longer)} of {len(lengths)} requests are longer (prompt and answer together, at most "
+        f"{lengths[longest]} in {longest})"
+    )
+
+
+def memory_warnings(server: Server, hardware: Hardware, counters: RunCounters) -> Iterator[str]:
+    """Say when the run needed more KV blocks than the GPU's memory has room for."""
+    if counters.peak_kv_blocks > server.plan.kv_blocks:
+        yield (
+            f"the KV cache held {counters.peak_kv_blocks * server.plan.block_bytes / GIB:.1f} GiB per GPU at its peak, "
+            f"more than the {max(server.plan.room, 0) / GIB:.1f} GiB that {hardware.id} has left beside the weights; "
+            "lower engine.kv_blocks, or leave it out"
+        )
+
+
+def serving_warnings(server: Server, results: Iterable[RequestResult]) -> Iterator[str]:
+    """Say when requests were dropped because they can never fit into the KV cache."""
+    states = [result.state for result in results]
+    dropped = states.count(RequestState.DROPPED)
+    if dropped:
+        tokens = server.engine.kv_blocks * server.engine.block_tokens
+        who = "no request was served: all" if dropped == len(states) else "not all requests were served:"
+        yield (
+            f"{who} {dropped} of {len(states)} need more than the {tokens} tokens that the whole KV cache holds "
+            f"({server.engine.kv_blocks} blocks); give the server more memory, or shorten the requests"
+        )

@@ -1,0 +1,187 @@
+"""What a server's GPU memory holds, and how many KV blocks are left: vLLM's own sum, before anything runs.
+
+Contract: `memory_plan` divides the memory of one GPU of an instance as vLLM's profile run does:
+
+    KV cache = share * reported memory - weights - activations - outside - CUDA graphs
+
+`share` is `gpu_memory_utilization`. Weights are those of one GPU of a tensor-parallel group: what is split, and what
+every GPU holds (norms, routers, KV heads beyond their number). Activations are the peak of one step of the largest
+batch. All sizes are per GPU and in bytes. Whoever needs a number of KV blocks that nobody stated asks here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from simulator.errors import UnsupportedError
+from simulator.hardware import Hardware
+from simulator.model import Model
+from simulator.steptime.traffic import FEED_FORWARD_MATRICES, layer_value_bytes
+
+GIB = 2**30
+# vLLM's default share of GPU memory a server may use (`gpu_memory_utilization`), dimensionless.
+DEFAULT_SHARE = 0.9
+# vLLM's default size of a batch by GPU, as its engine arguments choose it (`get_batch_defaults`): tokens and requests
+# of one step where a GPU has at least 70 GiB and is no A100, and elsewhere.
+LARGE_GPU_GIB = 70
+LARGE_BATCH, SMALL_BATCH = (8192, 1024), (2048, 256)
+# Vocabulary is padded to a multiple of this before it is split (`DEFAULT_VOCAB_PADDING_SIZE`), tokens.
+VOCABULARY_PADDING = 64
+# Bytes per request and token of the vocabulary while sampling: logits, probabilities and random numbers, each in
+# 32-bit floats (vLLM's `Sampler` and `random_sample`). Logits of all GPUs are gathered on each.
+SAMPLING_BYTES = 3 * 4
+# Hidden states alive at the peak of a step: a layer's input and the residual.
+HIDDEN_STATES = 2
+# Memory beside weights, activations and CUDA graphs, GiB per GPU: libraries and their workspaces; and, where GPUs work
+# together, the buffers of NCCL and of vLLM's own all-reduce. What the logs of the dense servers in the project leave
+# (vLLM 0.11 and 0.15 on H100, seven with one GPU and four with several), rounded.
+OUTSIDE_GIB = 0.3
+COMMUNICATION_GIB = 0.7
+# CUDA graphs, GiB per GPU, alone and in a group, whose all-reduces are captured too. vLLM counts them before it sizes
+# the KV cache from this version on; until then they took their room from what the share leaves. Calibrated: the mean
+# over the KV cache sizes that vLLM 0.19 printed for dense models on H100 (llm-d-planner, accuracy results v0.19.0).
+GRAPHS_COUNTED_FROM = (0, 19)
+GRAPHS_GIB = 0.3
+GROUP_GRAPHS_GIB = 1.45
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """How the memory of one GPU is divided, in bytes.
+
+    Attributes
+    ----------
+    share, allowed
+        Which share of what the GPU reports the server may use (`gpu_memory_utilization`), and how much that is.
+    weights, activations, overhead
+        What is taken before the KV cache; `overhead` is all that is neither weights nor activations.
+    block_bytes
+        One KV block on this GPU.
+    """
+
+    share: float
+    allowed: float
+    weights: float
+    activations: float
+    overhead: float
+    block_bytes: float
+
+    @property
+    def room(self) -> float:
+        """Bytes left for the KV cache; negative where even the rest does not fit."""
+        return self.allowed - self.weights - self.activations - self.overhead
+
+    @property
+    def kv_blocks(self) -> int:
+        """How many KV blocks fit; 0 where there is no room."""
+        return max(0, int(self.room / self.block_bytes))
+
+    def gib(self) -> dict[str, float]:
+        """Return the parts in GiB, for people."""
+        parts = {
+            "allowed": self.allowed,
+            "weights": self.weights,
+            "activations": self.activations,
+            "overhead": self.overhead,
+            "kv_cache": self.kv_blocks * self.block_bytes,
+        }
+        return {f"{name}_gib": round(size / GIB, 3) for name, size in parts.items()}
+
+
+def memory_plan(
+    model: Model,
+    hardware: Hardware,
+    tensor_parallel: int,
+    *,
+    share: float | None = None,
+    block_tokens: int = 16,
+    token_budget: int | None = None,
+    max_running: int | None = None,
+    graphs_counted: bool = True,
+) -> MemoryPlan:
+    """Divide the memory of one GPU.
+
+    Parameters
+    ----------
+    share
+        `gpu_memory_utilization`; None: vLLM's default.
+    token_budget, max_running
+        Tokens and requests of the largest batch; None: vLLM's default for this GPU.
+    graphs_counted
+        Whether the server counts its CUDA graphs before it sizes the KV cache, as vLLM does from 0.19 on.
+    """
+    tokens, requests = LARGE_BATCH if _is_large(hardware) else SMALL_BATCH
+    share = DEFAULT_SHARE if share is None else share
+    return MemoryPlan(
+        share=share,
+        allowed=share * hardware.usable_memory,
+        weights=weight_bytes(model, tensor_parallel),
+        activations=_activation_bytes(model, tensor_parallel, token_budget or tokens, max_running or requests),
+        overhead=_overhead_gib(tensor_parallel, graphs_counted) * GIB,
+        block_bytes=block_tokens * model.kv_bytes_per_token * model.kv_copies(tensor_parallel) / tensor_parallel,
+    )
+
+
+def require_room(model: Model, hardware: Hardware, tensor_parallel: int, plan: MemoryPlan) -> None:
+    """Refuse a model that leaves no room for one KV block.
+
+    Raises
+    ------
+    UnsupportedError
+        Saying what takes how much.
+    """
+    if plan.kv_blocks:
+        return
+    share = "nine tenths" if plan.share == DEFAULT_SHARE else f"{plan.share:g}"
+    raise UnsupportedError(
+        f"{model.id}: its weights leave no room for a KV cache in {share} of the memory of {tensor_parallel} x "
+        f"{hardware.id}: {plan.weights / GIB:.1f} GiB of weights, {plan.activations / GIB:.1f} of activations and "
+        f"{plan.overhead / GIB:.1f} of overhead in {plan.allowed / GIB:.1f} GiB per GPU; no server runs like that. "
+        "Take more GPUs (tensor_parallel), larger ones, or a larger gpu_memory_utilization"
+    )
+
+
+def weight_bytes(model: Model, tensor_parallel: int) -> float:
+    """Return the bytes of a model's weights on one GPU of a group.
+
+    Split are matrices of attention, experts and feed-forward layers, embedding and LM head (one matrix where tied);
+    KV heads beyond their number are copied, norms and routers are on every GPU.
+    """
+    d, layers, value = model.hidden_size, model.num_hidden_layers, model.activation_bytes
+    attention_value, feed_forward_value = layer_value_bytes(model)
+    attention = 2 * d * (model.query_width + model.kv_width * model.kv_copies(tensor_parallel))
+    experts = model.num_local_experts + model.n_shared_experts if model.num_local_experts else 1
+    feed_forward = experts * FEED_FORWARD_MATRICES * d * model.expert_width
+    padded = ceil(model.vocab_size / VOCABULARY_PADDING) * VOCABULARY_PADDING
+    vocabulary = padded * d * (1 if model.tie_word_embeddings else 2)
+    split = attention * attention_value + feed_forward * feed_forward_value
+    split += (vocabulary + model.encoder_parameters) * value
+    everywhere = layers * (2 * d + d * model.num_local_experts) * value
+    return split / tensor_parallel + everywhere
+
+
+def _activation_bytes(model: Model, tensor_parallel: int, tokens: int, requests: int) -> float:
+    """Return the bytes at the peak of one step of `tokens` tokens and `requests` requests."""
+    value, d = model.activation_bytes, model.hidden_size
+    sampling = requests * model.vocab_size * SAMPLING_BYTES
+    attention = (2 * model.query_width + 2 * model.kv_width * model.kv_copies(tensor_parallel)) / tensor_parallel
+    inner = model.expert_width / tensor_parallel
+    if model.num_local_experts:
+        # The workspaces of the grouped GEMMs stay allocated: gate and up or the output of every visit, and the product.
+        held = tokens * model.num_experts_per_tok * (max(2 * inner, d) + inner) * value
+        inner *= model.n_shared_experts
+    else:
+        held = 0.0
+    layer = tokens * max(3 * inner, attention) * value
+    return held + HIDDEN_STATES * tokens * d * value + max(layer, sampling)
+
+
+def _overhead_gib(tensor_parallel: int, graphs_counted: bool) -> float:
+    if tensor_parallel == 1:
+        return OUTSIDE_GIB + (GRAPHS_GIB if graphs_counted else 0.0)
+    return OUTSIDE_GIB + COMMUNICATION_GIB + (GROUP_GRAPHS_GIB if graphs_counted else 0.0)
+
+
+def _is_large(hardware: Hardware) -> bool:
+    return hardware.memory_gib.value >= LARGE_GPU_GIB and "a100" not in hardware.id.lower()

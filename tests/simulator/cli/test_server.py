@@ -1,0 +1,107 @@
+"""The server of a `run`: KV blocks follow from memory, and what cannot be served is said."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.simulator.cli.support import SMALL, invoke, refused
+
+LARGE = ["run", "--model", "llama-3.1-70b-instruct", "--num-requests", "4", "--rate", "5"]
+LENGTHS = ["--prompt-tokens", "40", "--output-tokens", "5"]
+
+
+def test_a_model_larger_than_its_gpus_is_refused_with_what_takes_how_much():
+    message = refused(*LARGE, "--prompt-tokens", 500, "--output-tokens", 50)
+    assert "no room for a KV cache in nine tenths of the memory of 1 x h100-sxm: 131.4 GiB of weights" in message
+    assert "tensor_parallel" in message
+    assert invoke(*LARGE, *LENGTHS, "--tp", 4).code == 0
+
+
+def test_stated_kv_blocks_do_not_make_room_for_weights_beyond_the_memory():
+    assert "no room for a KV cache" in refused(*LARGE, *LENGTHS, "--kv-blocks", 100)
+
+
+def test_kv_blocks_follow_from_the_memory_and_the_share_of_it():
+    memory = [
+        invoke(*SMALL, *share).json["memory"] for share in ([], ["--gpu-memory-utilization", 0.5], ["--kv-blocks", 7])
+    ]
+    assert [each["gpu_memory_utilization"] for each in memory] == [0.9, 0.5, 0.9]
+    block_gib = 16 * 2 * 32 * 4096 * 2 / 2**30
+    for each in memory[:2]:
+        left = each["allowed_gib"] - each["weights_gib"] - each["activations_gib"] - each["overhead_gib"]
+        assert each["kv_blocks"] == pytest.approx(left / block_gib, abs=2)
+        assert each["kv_cache_gib"] == pytest.approx(left, abs=block_gib + 0.002)
+    assert memory[2]["kv_blocks"] == 7
+
+
+def test_an_eight_bit_cache_has_twice_the_blocks():
+    sixteen, eight = (
+        invoke(*SMALL, "--kv-cache-dtype", dtype).json["memory"]["kv_blocks"] for dtype in ("auto", "fp8")
+    )
+    assert eight == pytest.approx(2 * sixteen, abs=1)
+
+
+def test_stated_kv_blocks_beyond_the_memory_are_pointed_out_once_they_are_used():
+    command = ["run", "--model", "llama-2-7b-hf", "--num-requests", 60, "--rate", 1e6, "--kv-blocks", 1_000_000]
+    lengths = ["--output-tokens", 2, "--token-budget", 200_000]
+    used = invoke(*command, "--prompt-tokens", 3000, *lengths).json["warnings"]
+    spared = invoke(*command, "--prompt-tokens", 30, *lengths).json["warnings"]
+    assert any("GiB that h100-sxm has left beside the weights" in warning for warning in used)
+    assert not any("left beside the weights" in warning for warning in spared)
+
+
+def test_a_request_longer_than_the_server_takes_is_refused_and_one_longer_than_the_model_announced():
+    longer = ["run", "--model", "llama-2-7b-hf", "--num-requests", 3, "--rate", 1, "--output-tokens", 5]
+    assert "3 of 3 requests are longer (prompt and answer together, at most 5005 in request_0)" in refused(
+        *longer, "--prompt-tokens", 5000, "--max-model-len", 4000
+    )
+    warnings = invoke(*longer, "--prompt-tokens", 5000).json["warnings"]
+    assert any("longer" in each and "4096 tokens of llama-2-7b-hf" in each for each in warnings)
+    assert not any("max_position" in each for each in invoke(*longer, "--prompt-tokens", 4091).json["warnings"])
+    stretched = invoke(*longer, "--prompt-tokens", 5000, "--max-model-len", 8192).json["warnings"]
+    assert any("8192 is more than the 4096 tokens" in each for each in stretched)
+
+
+def test_requests_that_can_never_fit_are_one_clear_warning():
+    (none,) = (each for each in invoke(*SMALL, "--kv-blocks", 2).json["warnings"] if "served" in each)
+    assert "no request was served: all 4 of 4 need more than the 32 tokens" in none
+    assert not any("served" in each for each in invoke(*SMALL).json["warnings"])
+
+
+def test_more_gpus_than_the_links_join_are_refused():
+    message = refused("run", "--model", "llama-3.1-8b", "--tp", 16, "--num-requests", 1, "--rate", 1, *LENGTHS)
+    assert "the links of h100-sxm join 8" in message
+
+
+def test_heads_and_layers_that_cannot_be_split_are_refused():
+    message = refused("run", "--model", "phi-4", "--tp", 4, "--num-requests", 1, "--rate", 1, *LENGTHS)
+    assert "phi-4 has 10 KV heads, which 4 GPUs can neither split nor copy evenly" in message
+
+
+def test_a_share_of_memory_is_a_share():
+    assert "gpu_memory_utilization" in refused(*SMALL, "--gpu-memory-utilization", 1.5)
+
+
+def test_the_memory_of_a_downloaded_folder_counts_its_eight_bit_weights(tmp_path):
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_attention_heads": 32,
+        "num_hidden_layers": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 128256,
+        "torch_dtype": "bfloat16",
+    }
+    weights = []
+    for name in ("sixteen", "eight"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(config))
+        if name == "eight":
+            (folder / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "FP8"}}))
+        report = invoke("run", "--model", folder, "--num-requests", 1, "--rate", 1, *LENGTHS).json
+        weights.append(report["memory"]["weights_gib"])
+    assert weights[1] == pytest.approx(weights[0] - 6.98e9 / 2**30, abs=0.01)
