@@ -133,6 +133,8 @@ def run_command(arguments: Namespace) -> int:
     spec, base = read_spec(arguments)
     setup = build_setup(spec, base, configs_folder(arguments.configs))
     say(f"step time: {setup.chosen.name}: {setup.chosen.basis}")
+    if setup.chosen.tables:
+        say(setup.chosen.tables)
     observer = Observers(setup)
     logged = arguments.explain or bool({"steps", "trace"} & outputs.keys())
     result = _simulate(setup, observer.extremes, record_steps=logged)

@@ -31,6 +31,7 @@ from simulator.steptime.options import (
     MfuRooflineOptions,
     parse_options,
 )
+from simulator.steptime.traffic import attention_shape
 from simulator.validation import config_error
 
 CUSTOM = "custom"
@@ -40,7 +41,7 @@ CHOOSING = ("base", "family")
 
 @dataclass(frozen=True, slots=True)
 class ChosenStepTime:
-    """A bound step-time model, its name, what it rests on, the name of its kernels, and notes for the reader."""
+    """A bound step-time model, its name, what it rests on, the name of its kernels, notes, and which tables answer."""
 
     model: BuiltStepTime
     name: str
@@ -48,6 +49,7 @@ class ChosenStepTime:
     basis: str
     kernels: str
     notes: tuple[str, ...]
+    tables: str = ""
 
 
 def choose_step_time(spec: RunSpec, model: Model, hardware: Hardware, configs: Path) -> ChosenStepTime:
@@ -66,7 +68,15 @@ def choose_step_time(spec: RunSpec, model: Model, hardware: Hardware, configs: P
     kernels, notes = _kernels(spec, options, hardware, configs)
     bound = build_step_time(options, model, hardware, spec.tensor_parallel, kernels)
     name = kernels.name if kernels else _without_kernels(options)
-    return ChosenStepTime(bound, named.name, options.family, named.basis, name, notes)
+    tables = "" if spec.tables is None else _contents(kernels, model, spec.tensor_parallel)
+    return ChosenStepTime(bound, named.name, options.family, named.basis, name, notes, tables)
+
+
+def _contents(kernels: Kernels | None, model: Model, tensor_parallel: int) -> str:
+    from simulator.kernels.measured import MeasuredKernels  # most runs use the fitted curves alone
+
+    assert isinstance(kernels, MeasuredKernels), "tables are refused where nothing would use them"
+    return kernels.contents(attention_shape(model), tensor_parallel)
 
 
 def _named(spec: RunSpec, model: Model, hardware: Hardware, configs: Path) -> tuple[NamedStepTime, dict[str, Any]]:

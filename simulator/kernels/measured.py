@@ -95,6 +95,17 @@ class MeasuredKernels:
             bound = self._bound[(shape, tp)] = MeasuredAttention(self, shape, tp)
         return bound
 
+    def contents(self, shape: AttentionShape, tp: int = 1) -> str:
+        """Say which tables answer for an attention shape and TP degree, and how many rows they have."""
+        tables, bound = self.tables, self.attention(shape, tp)
+        prefill, decode = bound.prefill_match.used_shape, bound.match
+        return (
+            f"kernel tables of {tables.gpu}: {len(tables.gemm.rows) if tables.gemm else 0} GEMM rows; "
+            f"attention {shape} at TP {tp} is answered by prefill {prefill} "
+            f"({len(tables.prefill[prefill].rows)} rows) and decode {decode.used_shape} at TP {decode.used_tp} "
+            f"({len(tables.decode[decode.used_shape, decode.used_tp].rows)} rows)"
+        )
+
     def _gemm_answer(self, m: int, k: int, n: int) -> Answer:
         if self._gemm is None:
             raise UnsupportedError(f"{self.tables.root}: has no GEMM table; add gemm/{self.tables.gpu}/data.csv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -257,3 +258,14 @@ def test_a_run_that_cannot_be_names_its_line_and_what_was_answered_before():
         assert "standard input:2: " in done.err
         assert problem in done.err
         assert "1 record(s) before it were answered" in done.err
+
+
+def test_measured_tables_are_introduced_with_their_rows_and_the_attention_shape_that_answers(tables):
+    told = invoke(*SMALL, "--steptime", "roofline", "--kernels", tables).err
+    assert re.search(r"kernel tables of h100: \d+ GEMM rows; attention 32-32-128 at TP 1 is answered by prefill", told)
+    command = ["run", "--model", "qwen3-14b", "--num-requests", 1, "--rate", 1, *SMALL_LENGTHS]
+    asked, used = re.search(
+        r"attention (\S+) at TP 1 is answered by prefill (\S+)",
+        invoke(*command, "--steptime", "roofline", "--kernels", tables).err,
+    ).groups()
+    assert asked == "40-8-128" != used
