@@ -321,6 +321,98 @@ def write_llm_d(folder, report=None, name="benchmark_report.json"):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     path.write_text(json.dumps(report or llm_d_report(sent())), encoding="utf-8")
+NS = 1_000_000_000
+
+
+def metric(unit, values, **more):
+    """Return one entry of an aiperf summary."""
+    ranks = {f"p{rank}": percentile(values, rank) for rank in (50, 90, 95, 99)}
+    return {"unit": unit, "avg": mean(values), "min": min(values), "max": max(values), "std": 1.0, **ranks} | more
+
+
+def export_metrics(requests):
+    """Return the metrics that aiperf and genai-perf both have, under the names of both."""
+    run_s = max(one.start_s + one.e2e_s for one in requests)
+    return {
+        "request_throughput": {"unit": "requests/sec", "avg": len(requests) / run_s},
+        "request_latency": metric("ms", [1000 * one.e2e_s for one in requests]),
+        "request_count": {"unit": "requests", "avg": float(len(requests))},
+        "time_to_first_token": metric("ms", [1000 * one.ttft_s for one in requests]),
+        "inter_token_latency": metric("ms", [1000 * one.gap_s for one in requests]),
+        "output_token_throughput": {"unit": "tokens/sec", "avg": sum(one.output for one in requests) / run_s},
+        "output_sequence_length": metric("tokens", [float(one.output) for one in requests], count=len(requests)),
+        "input_sequence_length": metric("tokens", [float(one.prompt) for one in requests]),
+    }
+
+
+def aiperf_export(requests, *, load=None, failed=0, cancelled=0, **changes):
+    """Return a summary of aiperf as version 0.2 lays it out; `records` of the first versions hold the same."""
+    run_s = max(one.start_s + one.e2e_s for one in requests)
+    errors = ((cancelled, 499, "RequestCancellationError"), (failed, 500, "ServerError"))
+    summary = [
+        {"error_details": {"code": code, "type": kind}, "count": number} for number, code, kind in errors if number
+    ]
+    content = {
+        **export_metrics(requests),
+        "benchmark_duration": {"unit": "sec", "avg": run_s},
+        "aiperf_version": "0.2.0",
+        "input_config": {
+            "endpoint": {"model_names": ["meta-llama/Llama-2-7b-hf"], "streaming": True},
+            "loadgen": load or {"request_rate": 1.0, "request_rate_mode": "constant"},
+        },
+        "was_cancelled": False,
+        "error_summary": summary,
+        "start_time": "2026-01-31T14:25:00.123456",
+    }
+    if failed + cancelled:
+        content["error_request_count"] = {"unit": "requests", "avg": float(failed + cancelled)}
+    return content | changes
+
+
+def aiperf_line(position, one, error=None, phase="profiling", begin_s=START_S):
+    """Return a line of `profile_export.jsonl`."""
+    start_ns = round((begin_s + one.start_s) * NS)
+    metrics = {
+        "time_to_first_token": {"value": 1000 * one.ttft_s, "unit": "ms"},
+        "request_latency": {"value": 1000 * one.e2e_s, "unit": "ms"},
+        "input_sequence_length": {"value": one.prompt, "unit": "tokens"},
+        "output_sequence_length": {"value": one.output, "unit": "tokens"},
+        "inter_chunk_latency": {"value": [1000 * one.gap_s] * (one.output - 1), "unit": "ms"},
+    }
+    counted = {"error_request_count": {"value": 1, "unit": "requests"}}
+    metadata = {"x_request_id": f"id-{position}", "request_start_ns": start_ns, "benchmark_phase": phase}
+    return {"metadata": metadata, "metrics": counted if error else metrics, "error": error}
+
+
+def write_lines(folder, lines, name="profile_export.jsonl"):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    with path.open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(line) + "\n" for line in lines)
+    return path
+
+
+def write_aiperf(folder, content=None, lines=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "profile_export_aiperf.json"
+    path.write_text(json.dumps(content or aiperf_export(sent())), encoding="utf-8")
+    if lines is not None:
+        write_lines(folder, lines)
+    return path
+
+
+def genai_perf_export(requests, *, stimulus=None, **changes):
+    config = {
+        "model_names": ["meta-llama/Llama-2-7b-hf"],
+        "perf_analyzer": {"stimulus": stimulus or {"request_rate": 1.0}},
+    }
+    return {**export_metrics(requests), "input_config": config} | changes
+
+
+def write_genai_perf(folder, content=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "profile_export_genai_perf.json"
+    path.write_text(json.dumps(content or genai_perf_export(sent())), encoding="utf-8")
     return path
 
 
@@ -444,7 +536,33 @@ def large_sglang(folder):
     return write_into_list(write_sglang(folder), content, "generated_texts", (TEXT * REPEATED for _ in requests))
 
 
+def large_aiperf(folder):
+    requests = sent(LARGE_REQUESTS)
+    write_aiperf(folder, aiperf_export(requests))
+    lines = (aiperf_line(*one) | {"text": TEXT * REPEATED} for one in enumerate(requests))
+    return write_lines(folder, lines)
+
+
+def requests_of_aiperf(folder):
+    write_aiperf(folder, lines=[aiperf_line(*one) for one in enumerate(sent())])
+    return folder / "profile_export.jsonl"
+
+
 SAMPLES = {
+    "aiperf": Sample(
+        write=write_aiperf,
+        write_requests=requests_of_aiperf,
+        write_large=large_aiperf,
+        file="profile_export_aiperf.json",
+        document=aiperf_export(sent(count=5)),
+        not_ours="is this a result that aiperf profile wrote",
+    ),
+    "genai-perf": Sample(
+        write=write_genai_perf,
+        file="profile_export_genai_perf.json",
+        document=genai_perf_export(sent(count=5)),
+        not_ours="is this a result that genai-perf profile wrote",
+    ),
     "guidellm": Sample(
         write=write_guidellm,
         write_requests=lambda folder: write_guidellm(folder) / "benchmarks.json",

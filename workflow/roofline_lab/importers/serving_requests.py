@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
@@ -66,13 +67,23 @@ class GapsOfRequests:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """One request of the lists, times in seconds; a `ttft_s` of 0 was not measured."""
+class Row:
+    """One request as it was recorded, times in seconds; a `ttft_s` of 0 was not measured.
+
+    Attributes
+    ----------
+    lost
+        Why it was not answered, by a name of `RequestCounts`; empty if it was.
+    decode_s
+        From the first chunk to the last.
+    first_gap_s, typical_gap_s, gaps
+        Between the first two chunks, between two later ones, and how many gaps there are.
+    """
 
     start_s: float
     prompt: int
     output: int
-    failed: bool
+    lost: str
     ttft_s: float
     decode_s: float
     first_gap_s: float
@@ -81,7 +92,8 @@ class _Row:
 
     @property
     def answered(self) -> bool:
-        return bool(self.output and self.prompt and not self.failed)
+        """Whether it is a measurement at all."""
+        return bool(self.output and self.prompt and not self.lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,8 @@ class Answers:
         Why the others are lost, by the names of `ground_truth.load.LOST`.
     timed
         Whether the lists say when they were sent.
+    first_s
+        When the first of them was sent, by the client's clock.
     itl_mean_ms
         Mean gap between tokens where the one of the file is not right; else None.
     listed_ttft_s
@@ -110,6 +124,7 @@ class Answers:
     sent: int
     lost: Mapping[str, int]
     timed: bool
+    first_s: float
     itl_mean_ms: float | None
     listed_ttft_s: float
     findings: tuple[tuple[Finding, Treatment], ...]
@@ -178,26 +193,44 @@ def answers_of(
         _refuse_hidden_zeros(source, lists, completed, remedy)
         return None
     rows = _rows(source, lists, gaps)
-    answered = [row for row in rows if row.answered]
-    failed = sum(row.failed for row in rows)
-    empty = sum(not row.failed and not row.output for row in rows)
-    if not answered:
-        raise ConfigError(f"{source}: output_lens: no request was answered with a token, so nothing is measured")
+    found = answers_from(source, rows, timed=bool(lists.start_times), load_point=LOAD_POINT)
+    failed, empty = (found.lost.get(name, 0) for name in ("failed", "without_output"))
     # Earlier versions count an answer without a token as completed.
-    if completed not in (len(answered), len(answered) + empty, len(rows)):
+    if completed not in (found.completed, found.completed + empty, len(rows)):
         raise ConfigError(
-            f"{source}: completed: {completed}, but the lists have {len(answered)} answered requests, {empty} without "
-            f"a token and {failed} failed; is the result complete?"
+            f"{source}: completed: {completed}, but the lists have {found.completed} answered requests, {empty} "
+            f"without a token and {failed} failed; is the result complete?"
         )
+    return found
+
+
+def answers_from(source: str, rows: Sequence[Row], *, timed: bool, load_point: str) -> Answers:
+    """Return the answered requests among those that were recorded, corrected as the module says.
+
+    Parameters
+    ----------
+    timed
+        Whether the rows say when they were sent.
+
+    Raises
+    ------
+    ConfigError
+        If nothing was answered.
+    """
+    answered = [row for row in rows if row.answered]
+    if not answered:
+        raise ConfigError(f"{source}: no request was answered with a token, so nothing is measured")
+    lost = Counter(row.lost or "without_output" for row in rows if row.lost or not row.output)
     listed_s = fmean(row.ttft_s for row in answered)
     answered, role = _without_role_chunk(answered)
     findings = [*role, *_unmeasured(answered)]
     wrong_gaps = bool(role) or any(not row.ttft_s for row in answered)
     return Answers(
-        requests=_requests(sorted(answered, key=lambda row: row.start_s)),
+        requests=_requests(sorted(answered, key=lambda row: row.start_s), load_point),
         sent=len(rows),
-        lost={name: number for name, number in (("failed", failed), ("without_output", empty)) if number},
-        timed=bool(lists.start_times),
+        lost=lost,
+        timed=timed,
+        first_s=min(row.start_s for row in answered),
         itl_mean_ms=_mean_gap_ms(answered, role=bool(role)) if wrong_gaps else None,
         listed_ttft_s=listed_s,
         findings=tuple((finding, "corrected") for finding in findings),
@@ -220,7 +253,7 @@ def _refuse_hidden_zeros(source: str, lists: _Lists, completed: int, remedy: str
         )
 
 
-def _rows(source: str, lists: _Lists, gaps: GapsOfRequests) -> list[_Row]:
+def _rows(source: str, lists: _Lists, gaps: GapsOfRequests) -> list[Row]:
     sent = len(lists.ttfts)
     counts = {sent, len(lists.output_lens), len(lists.input_lens), len(gaps), len(lists.start_times) or sent}
     if len(counts) != 1:
@@ -229,13 +262,13 @@ def _rows(source: str, lists: _Lists, gaps: GapsOfRequests) -> list[_Row]:
         )
     if lists.errors and len(lists.errors) != sent:
         raise ConfigError(f"{source}: errors: differs in length from ttfts; truncated?")
-    failed = [bool(error) for error in lists.errors] or [False] * sent
+    failed = ["failed" if error else "" for error in lists.errors] or [""] * sent
     begins_s = lists.start_times or (0.0,) * sent
     columns = (begins_s, lists.input_lens, lists.output_lens, failed, lists.ttfts)
-    return [_Row(*row) for row in zip(*columns, gaps.total_s, gaps.first_s, gaps.typical_s, gaps.count, strict=True)]
+    return [Row(*row) for row in zip(*columns, gaps.total_s, gaps.first_s, gaps.typical_s, gaps.count, strict=True)]
 
 
-def _without_role_chunk(rows: Sequence[_Row]) -> tuple[list[_Row], list[Finding]]:
+def _without_role_chunk(rows: Sequence[Row]) -> tuple[list[Row], list[Finding]]:
     """Return requests whose first token is one, where the first chunk of every stream was none.
 
     With as many gaps as tokens the first gap leads to the first token. With one gap less, two tokens came with the
@@ -252,12 +285,12 @@ def _without_role_chunk(rows: Sequence[_Row]) -> tuple[list[_Row], list[Finding]
     return [_after_role_chunk(row) if row.ttft_s and row.gaps else row for row in rows], [finding]
 
 
-def _after_role_chunk(row: _Row) -> _Row:
+def _after_role_chunk(row: Row) -> Row:
     ahead_s = row.first_gap_s - (0.0 if row.gaps >= row.output else row.typical_gap_s)
     return replace(row, ttft_s=row.ttft_s + ahead_s, decode_s=row.decode_s - ahead_s)
 
 
-def _unmeasured(rows: Sequence[_Row]) -> list[Finding]:
+def _unmeasured(rows: Sequence[Row]) -> list[Finding]:
     zeros = sum(not row.ttft_s for row in rows)
     if not zeros:
         return []
@@ -265,25 +298,25 @@ def _unmeasured(rows: Sequence[_Row]) -> list[Finding]:
     return [
         Finding(
             Flag.PART_OF_THE_RUN,
-            f"{zeros} of {len(rows)} answers have a time to the first token of 0, which means that it was not "
+            f"{zeros} of {len(rows)} answers have no time to the first token, or one of 0, which means that it was not "
             f"measured: {what}.",
             float(zeros),
         )
     ]
 
 
-def _mean_gap_ms(rows: Sequence[_Row], *, role: bool) -> float:
+def _mean_gap_ms(rows: Sequence[Row], *, role: bool) -> float:
     """Return the mean gap between tokens of the requests whose first token was measured, or 0."""
     measured = [row for row in rows if row.ttft_s]
     gaps = sum(row.output - 1 if role else row.gaps for row in measured)
     return MS_PER_S * math.fsum(row.decode_s for row in measured) / gaps if gaps else 0.0
 
 
-def _requests(rows: Sequence[_Row]) -> tuple[MeasuredRequest, ...]:
+def _requests(rows: Sequence[Row], load_point: str) -> tuple[MeasuredRequest, ...]:
     first_s = min(row.start_s for row in rows)
     return tuple(
         MeasuredRequest(
-            load_point=LOAD_POINT,
+            load_point=load_point,
             id=f"request_{position}",
             arrival_us=round((row.start_s - first_s) * US_PER_S),
             prompt_tokens=row.prompt,

@@ -3,7 +3,7 @@
 Contract: a module that defines `TOOL` (its name on the command line), `MARKS` (what stands at the top of its result
 files and of no other tool's) and `read(path) -> Measurement` is a tool; nothing else has to name it. `tool_of`
 recognises a file or folder by these marks. Keys that several tools write decide where no other mark does
-(`WEAK_MARKS`, if a module has them).
+(`WEAK_MARKS`, if a module has them), after what several keys together say (`recognises`).
 """
 
 from __future__ import annotations
@@ -136,9 +136,10 @@ def tool_of(path: Path) -> str | None:
 
 def _tool_marked(top: Iterable[tuple[str, Any]]) -> str | None:
     """Return the tool that the first entry marks; one of several that share a key where nothing else tells."""
-    weakly = None
+    weakly, seen = None, dict[str, Any]()
     try:
         for entry in top:
+            seen |= dict([entry])
             for name, tool in tools().items():
                 if _is_marked([entry], tool.MARKS):
                     return name
@@ -147,6 +148,9 @@ def _tool_marked(top: Iterable[tuple[str, Any]]) -> str | None:
     except ConfigError:
         if weakly is None:
             raise
+    for name, tool in tools().items():
+        if getattr(tool, "recognises", lambda _: False)(seen):
+            return name
     return weakly
 
 
