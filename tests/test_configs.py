@@ -34,6 +34,7 @@ PARAMETERS = {
     "qwen2.5-7b-instruct": 7.62e9,
     "llama-3.1-8b": 8.03e9,
     "llama-3.1-70b-instruct": 70.55e9,
+    "llama-3.1-70b-instruct-fp8": 70.55e9,
     "mistral-nemo-instruct-2407": 12.25e9,
     "yi-34b": 34.39e9,
     "llama-2-13b-hf": 13.02e9,

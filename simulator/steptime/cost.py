@@ -11,6 +11,8 @@ from typing import Any
 
 MICROSECONDS = 1e6
 MAX_SHOWN_NOTES = 3
+# What an answer rests on that no table row gave.
+FORMULA = "formula"
 
 
 def whole_us(duration_us: float) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from simulator.steptime.base import GivesDecodeTime, GivesLoneDecodeTimes, KnowsWork, StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.combination import branch
-from simulator.steptime.cost import MICROSECONDS, LookupUse, StepCost
+from simulator.steptime.cost import FORMULA, MICROSECONDS, LookupUse, StepCost
 
 # A step rounded to whole microseconds may really have lasted this much longer.
 ROUNDING_US = 0.5
@@ -234,14 +234,17 @@ class ExtremesObserver(_DecodesUnobserved):
         return None if count > self._most_decodes else super().decode_time_us(count)
 
     def warnings(self, longest_context: int) -> list[str]:
-        """Return one warning for all kernels asked outside their range, and one for each answered from another row.
+        """Return one warning for all tables asked outside their range, and one for each answered from another row.
 
+        A fitted formula grows as the work does, and nearly every served model has some size it was not fitted on: that
+        is told by an explanation, and is no warning.
         `longest_context` is the most KV tokens that a decode of the run attended to; 0 where none decoded.
         """
         longest = Batch(decode=(longest_context,)) if longest_context else Batch()
         batches = [self._largest_prefill, self._largest_decode, longest]
         asked = [batch for batch in batches if batch.prefill or batch.decode]
-        uses = [use for batch in asked for use in self.step_time.explain(batch).lookups]
+        answers = [use for batch in asked for use in self.step_time.explain(batch).lookups]
+        uses = [use for use in answers if use.used != FORMULA]
         outside, near_zero = list(_flagged(uses, "extrapolated")), _flagged(uses, "fallback")
         return [
             *([f"outside the sizes the kernels are known for: {'; '.join(outside)}"] if outside else []),

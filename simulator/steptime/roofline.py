@@ -23,7 +23,16 @@ from simulator.kernels.base import Lookup
 from simulator.steptime.attention import MEMO_LIMIT, AttentionTerm, bucket_tokens
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.combination import COMBINATIONS, branch
-from simulator.steptime.cost import MICROSECONDS, LookupUse, Operation, PhaseCost, PrefillBucket, StepCost, whole_us
+from simulator.steptime.cost import (
+    FORMULA,
+    MICROSECONDS,
+    LookupUse,
+    Operation,
+    PhaseCost,
+    PrefillBucket,
+    StepCost,
+    whole_us,
+)
 from simulator.steptime.gemm import PhaseGemm
 from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions
 from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER, Overhead
@@ -517,7 +526,7 @@ def _use(lookup: Lookup) -> LookupUse:
         kernel=lookup.kernel,
         table=lookup.table,
         asked=_coordinates(lookup.target),
-        used=" | ".join(_coordinates(row) for row in lookup.rows) or "formula",
+        used=" | ".join(_coordinates(row) for row in lookup.rows) or FORMULA,
         value=lookup.value,
         distance=lookup.distance,
         extrapolated=lookup.extrapolated,

@@ -259,3 +259,11 @@ def test_a_run_faster_than_its_gpu_is_said_to_be_impossible_loudly():
 def test_a_run_that_serves_nothing_has_no_ratio():
     ratios = invoke(*SMALL, "--kv-blocks", 2).json["roofline"]
     assert (ratios["time_over_bound"], ratios["fastest_step_over_bound"]) == (None, None)
+
+
+def test_sizes_beyond_a_table_are_a_warning_and_sizes_beyond_a_fitted_formula_are_told_when_asked_for(tables):
+    large = ["--steptime", "roofline", "--explain"]
+    assert invoke(*SMALL, *large).json["warnings"] == []
+    assert "outside what was measured or fitted" in invoke(*SMALL, *large).err
+    warned = invoke(*SMALL, "--kernels", tables).json["warnings"]
+    assert any("outside the sizes the kernels are known for: gemm at m 40" in warning for warning in warned)
