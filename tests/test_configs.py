@@ -22,6 +22,7 @@ UNITS = {
     "dense_fp8_tflops": "TFLOPS",
     "memory_bandwidth_tbs": "TB/s",
     "memory_gib": "GiB",
+    "usable_memory_gib": "GiB",
     "link_bandwidth_gbs": "GB/s",
 }
 
@@ -124,6 +125,8 @@ def test_every_gpu_figure_has_its_unit_and_source(path):
     assert hardware.id == path.stem
     figures = {name: figure for name, figure in read_yaml(path).items() if name not in ("id", "name")}
     assert {name: figure["unit"] for name, figure in figures.items()} == {name: UNITS[name] for name in figures}
+    # What is left of the memory stands in no data sheet; CUDA says it.
+    assert all("CUDA" in figures.pop(name)["source"] for name in ("usable_memory_gib",) if name in figures)
     assert all("data sheet" in figure["source"] for figure in figures.values())
 
 
