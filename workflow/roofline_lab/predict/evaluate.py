@@ -29,6 +29,7 @@ from roofline_lab.predict.choose import Chosen, load_predictor
 from roofline_lab.predict.coverage import architecture_of
 from roofline_lab.predict.predictors import Flag, Note, Predictor
 from roofline_lab.predict.records import HEADLINE, Place, PointResult, Refused, count
+from roofline_lab.predict.sensitivity import costs_of
 from roofline_lab.residuals.build import priced_by, residual_of
 from roofline_lab.residuals.record import Figure as ResidualFigure
 from roofline_lab.residuals.record import Residual
@@ -334,11 +335,26 @@ def _seen(folder: Path) -> bool:
 
 def evaluate_experiment(task: Task) -> tuple[PointResult, ...]:
     """Return every load point under every predictor, load points in the experiment's order."""
-    targets = (
+    targets = [
         Target(task.experiment, point, task.model, task.hardware, task.arrivals)
         for point in task.experiment.load_points
-    )
-    return tuple(_result(task, target, predictor) for target in targets for predictor in task.predictors)
+    ]
+    results = [_result(task, target, predictor) for target in targets for predictor in task.predictors]
+    return tuple(_with_costs(task, targets, results))
+
+
+def _with_costs(task: Task, targets: Sequence[Target], results: Sequence[PointResult]) -> Iterator[PointResult]:
+    """Yield results, with what assumptions about the server cost at the one load point they are looked at."""
+    judged = task.predictors[0]
+    kept_up = {
+        result.place.name
+        for result in results
+        if result.predictor == judged.name and result.status is RowStatus.OK and not result.falsely_saturated
+    }
+    costs = costs_of(task.experiment, [target for target in targets if target.name in kept_up], judged)
+    for result in results:
+        own = tuple(cost for cost in costs if cost.load_point == result.place.name)
+        yield replace(result, costs=own) if own and result.predictor == judged.name else result
 
 
 def _result(task: Task, target: Target, predictor: Predictor) -> PointResult:

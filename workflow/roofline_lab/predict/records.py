@@ -47,6 +47,34 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class AssumptionCost:
+    """How far a prediction moves if one thing that was assumed about a server is the other way round.
+
+    Attributes
+    ----------
+    load_point
+        The load point looked at, with its experiment.
+    assumed, otherwise
+        In words.
+    moves
+        Mean latency in ms as assumed and otherwise, by its usual name.
+    reason
+        Why there is no move, or empty.
+    """
+
+    load_point: str
+    assumed: str
+    otherwise: str
+    moves: Mapping[str, tuple[float, float]]
+    reason: str = ""
+
+    @property
+    def largest_pct(self) -> float:
+        """Largest move of a mean in percent of the prediction as assumed."""
+        return max((abs(after / before - 1.0) * 100.0 for before, after in self.moves.values()), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class PointResult:
     """One load point under one predictor.
 
@@ -64,6 +92,8 @@ class PointResult:
         What the errors of the means may go with; None where there are none.
     distances
         Latency -> distance of its distribution over requests, where single requests were recorded.
+    costs
+        What assumptions about the server cost, where this is the load point they were looked at.
     """
 
     place: Place
@@ -81,6 +111,7 @@ class PointResult:
     completed: int = 0
     residual: Residual | None = None
     distances: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    costs: tuple[AssumptionCost, ...] = ()
 
     @property
     def family(self) -> str:

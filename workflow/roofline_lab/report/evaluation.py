@@ -168,6 +168,7 @@ def summary(evaluation: Evaluation) -> list[str]:
             lines.append(f"{holdout} ({number}): {', '.join(cells)}")
     if not scored_experiments(judged):
         lines.append(_statement(judged, evaluation.refused).replace("**", ""))
+    lines += filter(None, [evaluation_tables.dearest(judged)])
     missing = (*evaluation.refused, *evaluation_tables.unsupported(judged))
     lines += [f"not evaluated: {refusal.place}: {' '.join(refusal.reason.split())}" for refusal in missing]
     return lines

@@ -21,6 +21,7 @@ from roofline_lab.predict.records import (
     HEADLINE,
     PREDICTED_SATURATED,
     UNKNOWN_SOFTWARE,
+    AssumptionCost,
     PointResult,
     Refused,
     label,
@@ -53,6 +54,8 @@ from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import RowStatus
 
 WORST = 12
+# From this change of a mean on, an assumption is named beside the result: twice what repeated runs differ by.
+WORTH_STATING_PCT = 5.0
 METRIC_LABELS = tuple(map(label, HEADLINE))
 GROUP_TITLES = {
     "family": "family",
@@ -258,6 +261,44 @@ def within(results: Sequence[PointResult], refused: Sequence[Refused]) -> str:
     if refused or len(predicted) < len(results):
         return f"Nowhere among the load points that were predicted ({len(predicted)}): there {words}"
     return f"Nowhere: {words}"
+
+
+def assumptions(results: Sequence[PointResult]) -> str:
+    """List what was assumed about servers with what it costs, the dearest first."""
+    found = sorted((cost for result in results for cost in result.costs), key=lambda cost: -cost.largest_pct)
+    lines = [
+        [
+            cost.load_point,
+            cost.assumed,
+            cost.otherwise,
+            *(_moved(cost, name) for name in METRIC_LABELS),
+            cost.reason or MISSING,
+        ]
+        for cost in found
+    ]
+    header = ["load point", "assumed", "if it was", *(f"{name} [ms]" for name in METRIC_LABELS), "remark"]
+    return table(header, lines, left=3) if lines else ""
+
+
+def dearest(results: Sequence[PointResult]) -> str:
+    """Say which assumption about a server moves predictions most, if one of them does by `WORTH_STATING_PCT`."""
+    costs = [cost for result in results for cost in result.costs]
+    cost = max(costs, key=lambda each: each.largest_pct, default=None)
+    if cost is None or cost.largest_pct < WORTH_STATING_PCT:
+        return ""
+    name, (before, after) = max(cost.moves.items(), key=lambda entry: abs(entry[1][1] / entry[1][0] - 1.0))
+    move = signed_pct((after / before - 1.0) * 100.0)
+    return (
+        f"assumed, and worth stating: {cost.assumed}; if it was {cost.otherwise}, {name} of {cost.load_point} is "
+        f"predicted {move} from {before:.4g} ms"
+    )
+
+
+def _moved(cost: AssumptionCost, name: str) -> str:
+    if name not in cost.moves:
+        return MISSING
+    before, after = cost.moves[name]
+    return f"{before:.4g} -> {after:.4g} ({signed_pct((after / before - 1.0) * 100.0)})"
 
 
 def distances(results: Sequence[PointResult]) -> str:

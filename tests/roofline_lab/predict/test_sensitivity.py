@@ -1,0 +1,91 @@
+"""What an assumption about a server costs: the prediction with it the other way round, beside the one on the page."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.roofline_lab.predict.strangers import Stranger, point, poisson
+
+ASSUMED = {"token_budget": 2048, "prefix_caching": True, "client_offset_ms": 0.0}
+SHARED = {"kind": "shared", "tokens": 400, "counted": "on_top"}
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    return Stranger(tmp_path)
+
+
+def rows(page):
+    """Return the table of assumptions: what is assumed -> its cells."""
+    table = page.split("**What the assumptions about servers cost**")[1].split("\n## ")[0]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:2] == "| "]
+    return {cells[1]: cells for cells in lines[1:] if not cells[1].startswith(":")}
+
+
+def moved(cell):
+    before, after = re.match(r"([\d.]+) -> ([\d.]+)", cell).groups()
+    return float(before), float(after)
+
+
+def workload(prefix):
+    lengths = {"prompt": {"kind": "constant", "tokens": 500}, "output": {"kind": "constant", "tokens": 20}}
+    return {"name": "their own", **lengths, **({"prefix": prefix} if prefix else {})}
+
+
+def test_every_assumption_is_printed_with_the_prediction_the_other_way_round(stranger):
+    stranger.add(workload=workload(SHARED), load_points=[poisson()])
+    assert stranger.evaluate() == 0
+    found = rows(stranger.page)
+    assert [cells[2] for cells in found.values() if "prefix caching on" in cells[1]] == ["off"]
+    assert {name.split(" KV")[-1] for name in found if "KV blocks" in name} == {" blocks"}
+    assert "a budget of 2048 tokens" in found
+    assert "at most 256 requests in a batch" in found
+    assert "asynchronous scheduling on" in found
+    before, after = moved(found["prefix caching on"][3])
+    assert after > 1.05 * before
+
+
+def test_the_other_way_round_is_what_stating_it_predicts(stranger):
+    stranger.add("assumed", workload=workload(SHARED), load_points=[point()])
+    known = {"known": {"prefix_caching": False}, "assumed": {"token_budget": 2048, "client_offset_ms": 0.0}}
+    stranger.add("stated", workload=workload(SHARED), load_points=[point()], server=known)
+    assert stranger.evaluate() == 0
+    table = stranger.page.split("cost**")[1].split("\n## ")[0]
+    (line,) = [line for line in table.splitlines() if "prefix caching on" in line]
+    _, after = moved(line.split("|")[4].strip())
+    assert after == pytest.approx(float(stranger.row("ttft_mean", experiment="stated")["predicted"]), rel=1e-3)
+
+
+def test_what_is_stated_is_no_assumption(stranger):
+    known = {
+        "token_budget": 2048,
+        "prefix_caching": False,
+        "software": "vLLM 0.11.0",
+        "max_running": 128,
+        "kv_blocks": 20000,
+        "client_offset_ms": 0.0,
+    }
+    stranger.add(server={"known": known}, load_points=[point()])
+    assert stranger.evaluate() == 0
+    assert "What the assumptions about servers cost" not in stranger.page
+
+
+def test_prompts_that_share_nothing_cost_no_simulation(stranger):
+    stranger.add(load_points=[point()])
+    assert stranger.evaluate() == 0
+    assert "prompts share nothing" in rows(stranger.page)["prefix caching on"][6]
+
+
+def test_the_busiest_load_point_that_kept_up_is_looked_at(stranger):
+    points = [poisson("slow", 1.0), poisson("fast", 5.0), poisson("lost", 9.0, state="saturated")]
+    stranger.add(load_points=points)
+    assert stranger.evaluate() == 0
+    assert {cells[0] for cells in rows(stranger.page).values()} == {"run-1/fast"}
+
+
+def test_a_dear_assumption_is_named_beside_the_result(stranger, capsys):
+    stranger.add(workload=workload(SHARED), load_points=[poisson()])
+    stranger.evaluate()
+    assert "assumed, and worth stating: " in capsys.readouterr().out

@@ -1,0 +1,130 @@
+"""What an assumption about a server costs: the prediction as assumed, beside the one with it the other way round.
+
+Contract: `costs_of` names every setting of the server that nobody stated and simulates one load point again with each
+of them changed alone, by the same `simulate` and the same requests. Nothing is scored by it.
+
+Looked at is the busiest load point that is not saturated, and one sequence of arrivals of it: an assumption about
+batches or memory shows there first, and a page costs one more simulation per assumption and experiment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.load import LoadPoint
+from roofline_lab.ground_truth.server import Server
+from roofline_lab.load_point import Prediction, Target
+from roofline_lab.predict.predictors import Predictor
+from roofline_lab.predict.records import AssumptionCost
+from simulator.engine.options import EngineOptions
+from simulator.errors import RooflineLabError
+
+DEFAULT = EngineOptions()
+# Budgets and batch limits that vLLM's server takes by itself: the first on GPUs below 70 GiB, the second above
+# (`max_num_batched_tokens`, `max_num_seqs`; vLLM 0.9 to 0.15). Units: tokens, requests.
+BUDGETS = (2048, 8192)
+BATCHES = (256, 1024)
+# What simulated definitions stand for the mean latencies of the page.
+DEFINITIONS = {"TTFT": "ttft_mean", "ITL": "itl_ratio_of_means", "E2E": "e2e_mean"}
+SHARED_NOTHING = "prompts share nothing, as far as is known: no effect"
+
+
+@dataclass(frozen=True, slots=True)
+class _Assumption:
+    """One setting nobody stated, in words, and what the server may have had instead."""
+
+    assumed: str
+    otherwise: str
+    change: dict[str, Any]
+    without_effect: str = ""
+
+
+def costs_of(experiment: Experiment, targets: Sequence[Target], predictor: Predictor) -> tuple[AssumptionCost, ...]:
+    """Return what each assumption about the server of an experiment costs, those it has been filled with included.
+
+    Parameters
+    ----------
+    targets
+        Load points that were predicted; none saturated.
+    """
+    assumptions = tuple(_assumptions(experiment))
+    if not assumptions or not targets:
+        return ()
+    target = max(targets, key=lambda each: _load(each.load_point))
+    as_assumed = _predicted(target, predictor)
+    return tuple(_cost(target, predictor, each, as_assumed) for each in assumptions)
+
+
+def _load(point: LoadPoint) -> tuple[float, float]:
+    arrivals = point.arrivals
+    return point.rate_per_s or 0.0, float(getattr(arrivals, "concurrency", 0))
+
+
+def _assumptions(experiment: Experiment) -> Iterator[_Assumption]:
+    """Yield what is assumed of a server and is a setting of the simulated one."""
+    assumed, settings = experiment.server.assumed, experiment.server.settings
+    if assumed.prefix_caching is not None:
+        words = ("on", "off") if assumed.prefix_caching else ("off", "on")
+        effect = "" if _shares(experiment) else SHARED_NOTHING
+        yield _Assumption(
+            f"prefix caching {words[0]}", words[1], {"prefix_caching": not assumed.prefix_caching}, effect
+        )
+    if settings.schedule_ahead is not None and assumed.schedule_ahead is not None:
+        words = ("on", "off") if assumed.schedule_ahead else ("off", "on")
+        change = {"schedule_ahead": not assumed.schedule_ahead}
+        yield _Assumption(f"asynchronous scheduling {words[0]}", words[1], change)
+    elif assumed.software is not None:
+        ahead = bool(experiment.server.engine_settings.get("schedule_ahead"))
+        yield _Assumption(f"software {assumed.software}", "the other scheduling", {"schedule_ahead": not ahead})
+    if assumed.token_budget is not None:
+        other = BUDGETS[1] if assumed.token_budget < BUDGETS[1] else BUDGETS[0]
+        yield _Assumption(f"a budget of {assumed.token_budget} tokens", str(other), {"token_budget": other})
+    if settings.max_running is None or assumed.max_running is not None:
+        taken = assumed.max_running or DEFAULT.max_running
+        other = BATCHES[1] if taken < BATCHES[1] else BATCHES[0]
+        yield _Assumption(f"at most {taken} requests in a batch", str(other), {"max_running": other})
+    if assumed.kv_blocks is not None:
+        other = max(1, assumed.kv_blocks // 2)
+        yield _Assumption(f"{assumed.kv_blocks} KV blocks", f"half of them, {other}", {"kv_blocks": other})
+
+
+def _shares(experiment: Experiment) -> bool:
+    """Whether prompts share a beginning, as far as anybody knows."""
+    recorded = experiment.recorded()
+    if recorded:
+        return any(request.prefix_group is not None for request in recorded)
+    return experiment.workload.prefix.kind != "none"
+
+
+def _cost(
+    target: Target, predictor: Predictor, assumption: _Assumption, as_assumed: Prediction | str
+) -> AssumptionCost:
+    empty = AssumptionCost(target.name, assumption.assumed, assumption.otherwise, {}, assumption.without_effect)
+    if assumption.without_effect:
+        return empty
+    otherwise = _predicted(replace(target, experiment=_changed(target.experiment, assumption.change)), predictor)
+    if isinstance(as_assumed, str) or isinstance(otherwise, str):
+        return replace(empty, reason=next(each for each in (otherwise, as_assumed) if isinstance(each, str)))
+    moves = {}
+    for label, definition in DEFINITIONS.items():
+        before, after = as_assumed.value(definition), otherwise.value(definition)
+        if before and after is not None:
+            moves[label] = (before, after)
+    return replace(empty, moves=moves)
+
+
+def _predicted(target: Target, predictor: Predictor) -> Prediction | str:
+    """Return one sequence of arrivals as simulated, or why it cannot be."""
+    try:
+        return predictor.predict(target, target.replays()[:1])
+    except RooflineLabError as error:
+        return str(error)
+
+
+def _changed(experiment: Experiment, change: dict[str, Any]) -> Experiment:
+    server = experiment.server
+    assumed = server.assumed.model_copy(update=change)
+    return experiment.model_copy(update={"server": Server(known=server.known, assumed=assumed, note=server.note)})
