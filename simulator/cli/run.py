@@ -252,6 +252,7 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
         "warnings": [
             *observer.impossible(),
             *setup.warnings,
+            *setup.workload.notes,
             *observer.extremes.warnings(_longest_context(result.requests)),
             *memory_warnings(setup.server, setup.hardware, result.counters),
             *serving_warnings(setup.server, measured),

@@ -49,12 +49,15 @@ class Workload:
         Time over which the clients of a closed loop start; 0: all at once.
     warm_up
         How many requests, the first ones, are in no figure.
+    notes
+        What a reader of a recording should know.
     """
 
     requests: tuple[Request, ...]
     concurrency: int | None
     ramp_us: int = 0
     warm_up: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class TraceSource(StrictModel):
@@ -132,10 +135,10 @@ def build_workload(spec: WorkloadSpec, seed: int, *, base: Path = Path()) -> Wor
     ConfigError
         If a recording has too few requests, or a trace cannot be read.
     """
-    requests = _drawn(spec, seed) if spec.trace is None else _recorded(spec, spec.trace, seed, base)
+    requests, notes = (_drawn(spec, seed), ()) if spec.trace is None else _recorded(spec, spec.trace, seed, base)
     if not isinstance(spec.arrivals, ClosedLoop):
-        return Workload(requests, None)
-    return in_closed_loop(requests, spec.arrivals)
+        return Workload(requests, None, notes=notes)
+    return replace(in_closed_loop(requests, spec.arrivals), notes=notes)
 
 
 def in_closed_loop(requests: tuple[Request, ...], loop: ClosedLoop) -> Workload:
@@ -181,11 +184,14 @@ def _drawn(spec: WorkloadSpec, seed: int) -> tuple[Request, ...]:
     )
 
 
-def _recorded(spec: WorkloadSpec, trace: TraceSource, seed: int, base: Path) -> tuple[Request, ...]:
-    from simulator.workload.trace import load_trace  # drawn workloads need no reader
+def _recorded(
+    spec: WorkloadSpec, trace: TraceSource, seed: int, base: Path
+) -> tuple[tuple[Request, ...], tuple[str, ...]]:
+    from simulator.workload.trace import read_trace  # drawn workloads need no reader
 
     path = base / trace.file
-    requests = load_trace(path, where=trace.where, times_required=spec.arrivals is None)
+    found = read_trace(path, where=trace.where, times_required=spec.arrivals is None)
+    requests, notes = found.requests, tuple(f"{path.name}: {note}" for note in found.notes)
     if isinstance(spec.prefix, PromptPool):
         requests = _pooled(requests, spec.prefix)
     if spec.requests is not None:
@@ -193,7 +199,7 @@ def _recorded(spec: WorkloadSpec, trace: TraceSource, seed: int, base: Path) -> 
     if spec.arrivals is not None:
         times = arrival_times(spec.arrivals, len(requests), seed)
         requests = tuple(replace(request, arrival_us=time) for request, time in zip(requests, times, strict=True))
-    return requests
+    return requests, notes
 
 
 def _first(requests: tuple[Request, ...], count: int, path: Path) -> tuple[Request, ...]:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roofline_lab.cli.import_measurements import add_import_command
+from roofline_lab.cli.main import EXIT_FAILURE, main
 from roofline_lab.ground_truth import requests as requests_module
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.reading import load_experiment
@@ -18,6 +19,7 @@ from roofline_lab.ground_truth.requests import LOOKED_AT, OF_OTHER_TOOLS
 from roofline_lab.ground_truth.requests import read_trace as read_for_replay
 from roofline_lab.importers import import_experiment
 from simulator.errors import ConfigError
+from tests.paths import ROOT
 from tests.roofline_lab.importers.samples import (
     guidellm_benchmark,
     guidellm_report,
@@ -173,6 +175,41 @@ def test_a_trace_makes_a_partly_recorded_report_replayable(project, tmp_path):
     assert Flag.LENGTHS_UNKNOWN not in {flag.flag for flag in experiment.quality}
     assert load_experiment(out) == experiment
     assert "trace t.csv" in experiment.source.document
+
+
+def published(path):
+    """Write the requests of `sent()` as a published trace, with the blocks of their prompts: all begin alike."""
+    records = [
+        {
+            "timestamp": round(one.start_s * 1000),
+            "input_length": one.prompt,
+            "output_length": one.output,
+            "hash_ids": [0, *([position + 1] if one.prompt > 512 else [])],
+        }
+        for position, one in enumerate(sent())
+    ]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def test_a_published_trace_beside_results_is_replayed_with_what_its_prompts_share(project, tmp_path):
+    source, out = partly_recorded(tmp_path / "r"), project / "ground_truth" / "mine"
+    written = import_experiment("guidellm", source, out, traces=[published(tmp_path / "t.jsonl")])
+    (point,) = written.experiment.load_points
+    recorded = written.experiment.measured_requests(point.id)
+    assert [request.prompt_tokens for request in recorded] == [request.prompt for request in sent()]
+    assert {request.prefix_group for request in recorded} == {"shared_0"}
+    assert "Requests of t.jsonl, a Mooncake trace, are replayed one by one." in written.sentences
+
+
+def test_a_published_trace_is_inspected_and_has_no_latency_to_compare_with(tmp_path, capsys):
+    path = published(tmp_path / "t.jsonl")
+    assert main(["inspect", str(path)]) == 0
+    assert "t.jsonl: Mooncake trace of 20 requests" in capsys.readouterr().out
+    assert main(["replay", str(path), "--root", str(ROOT)]) == EXIT_FAILURE
+    told = capsys.readouterr().err
+    assert "a Mooncake trace, which records no latencies" in told
+    assert "python -m simulator run --request-trace" in told
 
 
 def test_a_trace_of_a_pool_knows_which_prompts_are_the_same(project, tmp_path):

@@ -22,6 +22,8 @@ from simulator.engine.records import Request
 from simulator.errors import ConfigError
 from simulator.input_files import csv_records, unreadable
 from simulator.validation import config_error, suggest
+from simulator.workload.trace import read_trace as read_published
+from simulator.workload.trace import trace_format
 
 REQUESTS_FILE = "requests.csv"
 # Names of traces that are replayed.
@@ -94,12 +96,16 @@ class Trace:
         In file order, which is that of arrival; `load_point` is the stage's number, and arrivals count from any start.
     client_tokens
         Output length of each as the client counted the text; None if it did not.
+    published, notes
+        Whose format it has, where it is one published without latencies, and what a reader of it should know.
     """
 
     path: Path
     digest: str
     requests: tuple[MeasuredRequest, ...]
     client_tokens: tuple[int | None, ...]
+    published: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 # --- what files look like ---------------------------------------------------------------------
@@ -247,8 +253,44 @@ def read_trace(path: Path, layout: Layout = REPLAYED) -> Trace:
         If the file cannot be read to its end, a column is missing or unknown, a cell is not what its column promises,
         an id is given twice in a stage, arrivals or stages go backwards, or latencies contradict each other.
     """
+    published = published_format(path)
+    if published is not None:
+        return _published(path, layout, published)
     requests, client_tokens = _requests(path, layout, "no requests below the header; is this a trace?")
     return Trace(path, _digest(path), tuple(requests), tuple(client_tokens))
+
+
+def published_format(path: Path) -> str | None:
+    """Return whose format a request trace has that was published without latencies; None if it is none of those."""
+    try:
+        return trace_format(path)
+    except ConfigError:
+        return None
+
+
+def _published(path: Path, layout: Layout, published: str) -> Trace:
+    """Read somebody's published trace: when requests were sent and how long they are, and no latency."""
+    if not layout.foreign:
+        raise ConfigError(
+            f"{path}: a {published}, which records no latencies, so there is nothing to compare; simulate it with: "
+            f"python -m simulator run --request-trace {path} --model MODEL; or give it beside results that were "
+            "measured with it: roofline-lab import TOOL PATH --trace FILE"
+        )
+    found = read_published(path)
+    refuse_too_many(str(path), len(found.requests))
+    requests = tuple(
+        MeasuredRequest(
+            load_point="0",
+            id=request.id,
+            arrival_us=request.arrival_us,
+            prompt_tokens=request.prompt_tokens,
+            output_tokens=request.output_tokens,
+            prefix_group=request.prefix_group,
+            prefix_tokens=request.prefix_tokens,
+        )
+        for request in found.requests
+    )
+    return Trace(path, _digest(path), requests, (None,) * len(requests), published, found.notes)
 
 
 def find_traces(paths: Iterable[Path]) -> tuple[Path, ...]:

@@ -16,7 +16,14 @@ from roofline_lab.ground_truth.experiment_lint import seen_in, unflagged
 from roofline_lab.ground_truth.json_stream import READ_ERRORS
 from roofline_lab.ground_truth.quality import Finding, Flag, QualityFlag
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
-from roofline_lab.ground_truth.requests import LOOKED_AT, REQUESTS_KEY, MeasuredRequest, Trace, read_trace
+from roofline_lab.ground_truth.requests import (
+    LOOKED_AT,
+    REQUESTS_KEY,
+    MeasuredRequest,
+    Trace,
+    published_format,
+    read_trace,
+)
 from roofline_lab.importers import table
 from roofline_lab.importers.common import MS_PER_S, US_PER_S, BothSides, Measurement, statistics_of
 from roofline_lab.importers.tools import at_the_top, read_results, tool_of, tools
@@ -110,7 +117,8 @@ def kind_of(path: Path) -> str:
     try:
         if (path / EXPERIMENT_FILE).is_file() or (path.name == EXPERIMENT_FILE and path.is_file()):
             return EXPERIMENT
-        kind = tool_of(path) or (None if path.is_dir() else _other_kind(path))
+        kind = None if path.is_dir() or published_format(path) is None else TRACE
+        kind = kind or tool_of(path) or (None if path.is_dir() else _other_kind(path))
     except ConfigError:
         refuse_unread(path, tools())
         raise
@@ -173,7 +181,9 @@ def of_trace(trace: Trace) -> Inspection:
         spans.append((requests[0].arrival_us / US_PER_S, max(ends) / US_PER_S))
         points.append(_traced_point(name, requests))
     found += _flags((), [lint.stages_overlap(spans)])
-    return Inspection(f"{trace.path.name}: trace of {len(trace.requests)} requests", tuple(points), tuple(found))
+    kind = trace.published or "trace"
+    title = f"{trace.path.name}: {kind} of {len(trace.requests)} requests"
+    return Inspection(title, tuple(points), tuple(found), trace.notes)
 
 
 def _of_stage(requests: Sequence[MeasuredRequest], client_tokens: Sequence[int | None]) -> Iterable[Finding | None]:

@@ -28,12 +28,14 @@ def with_traces(found: Measurement, paths: Iterable[Path]) -> Measurement:
         If a trace cannot be read, a stage has no load point, or another number of answered requests.
     """
     for path in paths:
-        experiment = _with_trace(found.experiment, path, read_trace(path, OF_OTHER_TOOLS).requests)
-        sentence = f"Requests of {path.name} are replayed one by one."
+        trace = read_trace(path, OF_OTHER_TOOLS)
+        experiment = _with_trace(found.experiment, path, trace.requests)
+        whose = f", a {trace.published}," if trace.published else ""
+        sentence = f"Requests of {path.name}{whose} are replayed one by one."
         found = replace(
             found,
             experiment=experiment,
-            conversions=(*found.conversions, sentence),
+            conversions=(*found.conversions, sentence, *(f"{path.name}: {note}." for note in trace.notes)),
             source=f"{found.source} and {path}",
         )
     return found
