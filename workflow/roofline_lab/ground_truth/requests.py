@@ -22,8 +22,6 @@ from simulator.engine.records import Request
 from simulator.errors import ConfigError
 from simulator.input_files import csv_records, unreadable
 from simulator.validation import config_error, suggest
-from simulator.workload.trace import read_trace as read_published
-from simulator.workload.trace import trace_format
 
 REQUESTS_FILE = "requests.csv"
 # Names of traces that are replayed.
@@ -253,44 +251,8 @@ def read_trace(path: Path, layout: Layout = REPLAYED) -> Trace:
         If the file cannot be read to its end, a column is missing or unknown, a cell is not what its column promises,
         an id is given twice in a stage, arrivals or stages go backwards, or latencies contradict each other.
     """
-    published = published_format(path)
-    if published is not None:
-        return _published(path, layout, published)
     requests, client_tokens = _requests(path, layout, "no requests below the header; is this a trace?")
-    return Trace(path, _digest(path), tuple(requests), tuple(client_tokens))
-
-
-def published_format(path: Path) -> str | None:
-    """Return whose format a request trace has that was published without latencies; None if it is none of those."""
-    try:
-        return trace_format(path)
-    except ConfigError:
-        return None
-
-
-def _published(path: Path, layout: Layout, published: str) -> Trace:
-    """Read somebody's published trace: when requests were sent and how long they are, and no latency."""
-    if not layout.foreign:
-        raise ConfigError(
-            f"{path}: a {published}, which records no latencies, so there is nothing to compare; simulate it with: "
-            f"python -m simulator run --request-trace {path} --model MODEL; or give it beside results that were "
-            "measured with it: roofline-lab import TOOL PATH --trace FILE"
-        )
-    found = read_published(path)
-    refuse_too_many(str(path), len(found.requests))
-    requests = tuple(
-        MeasuredRequest(
-            load_point="0",
-            id=request.id,
-            arrival_us=request.arrival_us,
-            prompt_tokens=request.prompt_tokens,
-            output_tokens=request.output_tokens,
-            prefix_group=request.prefix_group,
-            prefix_tokens=request.prefix_tokens,
-        )
-        for request in found.requests
-    )
-    return Trace(path, _digest(path), requests, (None,) * len(requests), published, found.notes)
+    return Trace(path, digest_of_trace(path), tuple(requests), tuple(client_tokens))
 
 
 def find_traces(paths: Iterable[Path]) -> tuple[Path, ...]:
@@ -385,7 +347,8 @@ def _written(value: object) -> object:
     return "" if value is None else value
 
 
-def _digest(path: Path) -> str:
+def digest_of_trace(path: Path) -> str:
+    """Return a short hash of a file's bytes."""
     content = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):

@@ -14,6 +14,7 @@ from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.experiment_lint import seen_in, unflagged
 from roofline_lab.ground_truth.json_stream import READ_ERRORS
+from roofline_lab.ground_truth.published_traces import published_format, read_any_trace
 from roofline_lab.ground_truth.quality import Finding, Flag, QualityFlag
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
 from roofline_lab.ground_truth.requests import (
@@ -21,8 +22,6 @@ from roofline_lab.ground_truth.requests import (
     REQUESTS_KEY,
     MeasuredRequest,
     Trace,
-    published_format,
-    read_trace,
 )
 from roofline_lab.importers import table
 from roofline_lab.importers.common import MS_PER_S, US_PER_S, BothSides, Measurement, statistics_of
@@ -93,7 +92,7 @@ def inspect(path: Path) -> Iterator[Inspection]:
     if kind == EXPERIMENT:
         yield of_experiment(load_experiment((path.parent if path.is_file() else path).absolute()))
     elif kind == TRACE:
-        yield of_trace(read_trace(path, LOOKED_AT))
+        yield of_trace(read_any_trace(path, LOOKED_AT))
     elif kind == TABLE:
         # The year of an id without one decides nothing here.
         read = table.read(path, year=1)

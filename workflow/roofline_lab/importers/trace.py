@@ -12,8 +12,9 @@ from pathlib import Path
 
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
+from roofline_lab.ground_truth.published_traces import read_any_trace
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.ground_truth.requests import OF_OTHER_TOOLS, MeasuredRequest, checked_requests, read_trace
+from roofline_lab.ground_truth.requests import OF_OTHER_TOOLS, MeasuredRequest, checked_requests
 from roofline_lab.importers.common import Measurement
 from simulator.errors import ConfigError
 from simulator.workload.prefixes import SHARED_GROUP, Prompt, PromptPool, SharedPrefix, recognise_pool
@@ -28,7 +29,7 @@ def with_traces(found: Measurement, paths: Iterable[Path]) -> Measurement:
         If a trace cannot be read, a stage has no load point, or another number of answered requests.
     """
     for path in paths:
-        trace = read_trace(path, OF_OTHER_TOOLS)
+        trace = read_any_trace(path, OF_OTHER_TOOLS)
         experiment = _with_trace(found.experiment, path, trace.requests)
         whose = f", a {trace.published}," if trace.published else ""
         sentence = f"Requests of {path.name}{whose} are replayed one by one."

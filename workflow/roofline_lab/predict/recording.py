@@ -21,6 +21,7 @@ from roofline_lab.files import DIGEST_CHARACTERS
 from roofline_lab.ground_truth.experiment import Experiment, Replay, behind_warm_up
 from roofline_lab.ground_truth.lint import cold_start
 from roofline_lab.ground_truth.load import LoadPoint, Side
+from roofline_lab.ground_truth.published_traces import refuse_published
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
 from roofline_lab.ground_truth.requests import (
     REQUESTS_FILE,
@@ -166,6 +167,7 @@ def _recordings(root: Path, path: Path, experiment: str | None) -> Iterator[Reco
     if path.name == REQUESTS_FILE:
         yield from _own_recordings(root, path, experiment)
         return
+    refuse_published(path)
     name = experiment or path.name.removesuffix(".gz").removesuffix(".csv").split(SEPARATOR)[0]
     yield _recording(read_trace(path), _experiment(root, name, path))
 
