@@ -43,6 +43,8 @@ READ_ERRORS = (OSError, ValueError, EOFError, zlib.error)
 
 _PLAIN_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)")
 
+# Control characters but tab and line ends, and halves of surrogate pairs: no XML and no UTF-8 has them.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -226,6 +228,14 @@ def _integer(loader: _Loader, node: yaml.ScalarNode) -> int | str:
     return value
 
 
+def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
+    """Return a text that pages, figures and file names can hold."""
+    if _UNPRINTABLE.search(node.value):
+        problem = f"the text {node.value[:40]!r} holds control characters; write printable text"
+        raise _NotReadError(problem, node.start_mark)
+    return str(node.value)
+
+
 def _decimal(loader: _Loader, node: yaml.ScalarNode) -> float | str:
     """Return a finite decimal number; `.inf`, `.nan`, `1.0e999` and `1:30.5` stay the words they are."""
     value = math.nan if ":" in node.value else float(loader.construct_yaml_float(node))
@@ -252,6 +262,7 @@ def _placed(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 for _kind, _construct in {
+    "str": _text,
     "int": _integer,
     "float": _decimal,
     "bool": yaml.constructor.SafeConstructor.construct_yaml_bool,

@@ -71,8 +71,10 @@ def alias_bomb(opening, entry, closing, generations=12):
         ("a: 1\n---\nb: 2", "another document"),
         ("? [a]\n: 1", "unhashable key"),
         ("a: \ud800", "save the file as UTF-8"),
+        ('a: "b\\0"', r"the text 'b\x00' holds control characters; write printable text"),
+        ('a: "\\e[1mbold"', "holds control characters"),
     ],
-    ids=range(27),
+    ids=range(29),
 )
 def test_what_yaml_may_not_hold_is_one_message_at_once(text, told):
     assert told in refusal(parse_yaml, text, source="f.yaml")

@@ -7,7 +7,21 @@ from xml.etree import ElementTree
 
 import pytest
 
-from roofline_lab.report.plots import FILLS, MARKERS, Axis, Panel, Series, bars, dots, linear_axis, scatter
+from roofline_lab.report.plots import (
+    FILLS,
+    MARKERS,
+    Axis,
+    Layout,
+    Panel,
+    Series,
+    bars,
+    dots,
+    drawn,
+    legend,
+    linear_axis,
+    scatter,
+    svg,
+)
 
 NAMES = ("first <one>", "second & last")
 # (value, place of the name) of rows, and (x, y) of points.
@@ -39,6 +53,20 @@ def test_the_same_values_give_the_same_text():
 
 def test_names_are_shown_as_text_and_never_as_markup():
     assert "first &lt;one&gt;" in dots([panel(VALUES["one"])], NAMES)
+
+
+@pytest.mark.parametrize("label", ["$x^$", r"$\frac{1$", "$$", "5 $ a day", "100 % & <b>"])
+def test_a_label_is_shown_as_it_was_written_and_never_read_as_a_formula(label):
+    shown = label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    layout = Layout(panels=1, panel_height=2.0, left=0.75, gap=0.28, legend_lines=1)
+    with drawn(layout) as (figure, (axes,)):
+        axes.plot([1, 2], [1, 2], label=label)
+        axes.set_title(label)
+        axes.set_xlabel(label)
+        legend(figure, axes, 1)
+        text = svg(figure)
+    ElementTree.fromstring(text)
+    assert text.count(f">{shown}<") == 3
 
 
 def test_bars_of_all_panels_share_one_range():

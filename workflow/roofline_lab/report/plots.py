@@ -376,6 +376,8 @@ _DRAWING = threading.Lock()
 STYLE = {
     "svg.hashsalt": "roofline-lab",
     "svg.fonttype": "none",
+    # Labels are text as an author wrote it; a dollar sign begins no formula.
+    "text.parse_math": False,
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.spines.top": False,
