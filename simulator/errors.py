@@ -7,9 +7,22 @@ An `InvariantError` is a bug in this package and keeps its traceback.
 
 from __future__ import annotations
 
+# Characters of one line of a message: a name or value of a million characters is told by its two ends.
+LONGEST_LINE = 2_000
+LAST_SHOWN = 400
+
 
 class RooflineLabError(Exception):
     """An expected failure: bad input, or a question this laboratory cannot answer."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(_shortened(line) for line in message.split("\n")))
+
+
+def _shortened(line: str) -> str:
+    if len(line) <= LONGEST_LINE:
+        return line
+    return f"{line[: LONGEST_LINE - LAST_SHOWN]} [...] {line[-LAST_SHOWN:]}"
 
 
 class ConfigError(RooflineLabError):

@@ -98,6 +98,7 @@ GONE: dict[str, tuple[str, ...]] = {
     "conclusions are read from verdict.json alone: 'is missing or concludes nothing'": (
         "{} statuses and {} tables of criteria",
     ),
+    "a quantity that is not finite is a row with a reason": ("{}, arm {}: a quantity is not finite ({})",),
     "one place reads files, and says why one cannot be read and what to do": (
         "key {} is given twice",
         "{}: cannot be read ({}); every hypothesis needs its reasoning",

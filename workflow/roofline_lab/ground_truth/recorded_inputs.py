@@ -8,6 +8,7 @@ to an experiment.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ def _intervals(path: Path) -> dict[str, int]:
     problems: list[str] = []
     for line, cells in _lines(path):
         experiment, text = cells[0], cells[1]
-        if not (text.isascii() and text.isdigit() and int(text) > 0):
+        if re.fullmatch(r"[0-9]{1,18}", text) is None or int(text) == 0:
             problems.append(f"line {line}: interval_us must be a whole number of microseconds above 0 (got '{text}')")
         elif experiment in intervals:
             problems.append(f"line {line}: experiment '{experiment}' is given twice")

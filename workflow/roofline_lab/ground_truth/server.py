@@ -20,7 +20,7 @@ ENGINE_SETTINGS = ("token_budget", "max_running", "block_tokens", "kv_blocks", "
 # vLLM schedules asynchronously by default from this version on (its release notes of 0.14.0).
 SCHEDULES_AHEAD_FROM = (0, 14)
 # As people write it: vLLM 0.15.1, vLLM v0.11.0, vllm==0.14.0, vllm/vllm-openai:v0.9.2.
-_VLLM_VERSION = re.compile(r"\bvllm(?:-openai)?[\s/=:@-]*v?(\d+)\.(\d+)", re.IGNORECASE)
+_VLLM_VERSION = re.compile(r"\bvllm(?:-openai)?[\s/=:@-]*v?(\d{1,6})\.(\d{1,6})", re.IGNORECASE)
 
 
 def vllm_version(software: str | None) -> tuple[int, int] | None:

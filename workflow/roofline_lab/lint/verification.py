@@ -16,7 +16,7 @@ CAUSES = "Root Cause Analysis"
 OBJECTIONS = "Devil's Advocate"
 SCOPE = "Parameters and Generality"
 # `path`, `path:12` or `path:12-18` in back quotes; a path has a slash or an ending a project file has.
-CITATION = re.compile(r"`([\w./-]*(?:/[\w./-]*|\.(?:py|md|ya?ml|csv|smk|json)))(?::(\d+)(?:-\d+)?)?`")
+CITATION = re.compile(r"`([\w./-]*(?:/[\w./-]*|\.(?:py|md|ya?ml|csv|smk|json)))(?::(\d{1,9})(?:-\d+)?)?`")
 # A cited line may have moved so far before the citation counts as wrong.
 LINES_OF_TOLERANCE = 2
 # Predicted times that differ by less than this share are equal: steps are whole microseconds.
@@ -134,7 +134,7 @@ def _missing(subject: Subject, where: str, path: str, line: str) -> Iterator[Bre
     if found is None:
         yield Breach(where, f"cites `{path}`, which does not exist", "correct the path")
     elif line and found.is_file():
-        lines = found.read_text(encoding="utf-8").splitlines()
+        lines = found.read_text(encoding="utf-8", errors="replace").splitlines()
         first = max(0, int(line) - 1 - LINES_OF_TOLERANCE)
         if not any(text.strip() for text in lines[first : int(line) + LINES_OF_TOLERANCE]):
             yield Breach(where, f"cites `{path}:{line}`, but the file ends at line {len(lines)}", "correct the line")

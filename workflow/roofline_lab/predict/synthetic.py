@@ -8,6 +8,7 @@ unexpected fails the job.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ from roofline_lab.hypotheses.synthetic.spec import (
     term,
 )
 from roofline_lab.project import Project
-from simulator.errors import ConfigError, InvariantError, UnsupportedError
+from simulator.errors import ConfigError, UnsupportedError
 from simulator.hardware import Hardware
 from simulator.kernels.base import Kernels, Lookup
 from simulator.steptime.batch import BatchSums
@@ -59,14 +60,12 @@ def price_arm(project: Project, hypothesis: str, method: str, arm: str) -> str:
 
 
 def run_arm(project: Project, spec: SyntheticHypothesis, method: str, arm: Arm, digest: str) -> str:
-    """Return one JSON line per point.
+    """Return one JSON line per point; where a quantity is not a finite number, with the reason.
 
     Raises
     ------
     ConfigError
         If a plan gives no valid batch at some point.
-    InvariantError
-        If a quantity is not a finite number.
     """
     worker = _Worker(project, spec, arm)
     lines = []
@@ -77,18 +76,21 @@ def run_arm(project: Project, spec: SyntheticHypothesis, method: str, arm: Arm, 
             line |= {"sweep": sweep.id, "key": point.key, "kernels": worker.kernels_name, "reason": "", "values": {}}
             line["peak_shares"] = {}
             try:
-                line["values"], line["peak_shares"] = worker.values(sweep, point, wanted)
+                line["values"], line["peak_shares"] = _finite(*worker.values(sweep, point, wanted))
             except UnsupportedError as error:
                 line["reason"] = str(error)
             except ArithmeticError as error:
-                line["reason"] = (
-                    f"a step's duration is not a finite number ({error}); a size or rate is out of proportion"
-                )
+                line["reason"] = f"a quantity is not a finite number ({error}); a size or rate is out of proportion"
             lines.append(line)
-    try:
-        return "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)
-    except ValueError as error:
-        raise InvariantError(f"{spec.id}, arm {arm.name}: a quantity is not finite ({error})") from None
+    return "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)
+
+
+def _finite(*quantities: dict[str, float]) -> tuple[dict[str, float], ...]:
+    for one in quantities:
+        for name, value in one.items():
+            if not math.isfinite(value):
+                raise OverflowError(name)
+    return quantities
 
 
 class _Worker:

@@ -172,9 +172,13 @@ def levels_of(
     return {metric: _levels(by_metric[metric], settings) for metric in metrics if metric in by_metric}
 
 
+# Characters of a number; a name of more digits is a name.
+LONGEST_NUMBER = 19
+
+
 def natural(name: str) -> tuple[int, str]:
     """Sort numbers by size, before words."""
-    return (int(name), "") if name.isdigit() else (0, name)
+    return (int(name), "") if name.isdecimal() and len(name) < LONGEST_NUMBER else (0, name)
 
 
 def _levels(rows: pd.DataFrame, settings: Settings | None) -> tuple[Level, Level, Level]:
