@@ -111,8 +111,10 @@ def one_experiment(found: Sequence[Measurement], source: str, said: Sequence[str
     Raises
     ------
     ConfigError
-        If two results state a setting differently, or one is there twice.
+        If there is none, two results state a setting differently, or one is there twice.
     """
+    if not found:
+        raise ConfigError(f"{source}: no result that can be read; give the file or folder that the tool wrote")
     if len(found) == 1:
         return replace(found[0], conversions=(*found[0].conversions, *said))
     _refuse_conflicts(found)
