@@ -72,12 +72,16 @@ def name_of(path: Path) -> str:
     return folder.parent.parent.name if folder.parent.name == SNAPSHOTS else folder.name
 
 
-def parts_of(path: Path) -> tuple[Path, ...]:
-    """Return the files a model is read from."""
+def parts_of(path: Path) -> dict[str, Path]:
+    """Return the files a model is read from, by the names they have in the folder of a downloaded model."""
     config = path / CONFIG_FILE if path.is_dir() else path
-    return tuple(
-        file for file in (config, _beside(config, QUANTIZATION_FILE), _beside(config, GENERATION_FILE)) if file
-    )
+    beside = {name: _beside(config, name) for name in (QUANTIZATION_FILE, GENERATION_FILE)}
+    return {CONFIG_FILE: config, **{name: file for name, file in beside.items() if file}}
+
+
+def contents_of(path: Path) -> dict[str, str]:
+    """Return what the files of a model say, by name, so that copies are known for copies."""
+    return {name: read_text(file) for name, file in parts_of(path).items()}
 
 
 def translated(

@@ -73,6 +73,44 @@ def test_a_stranger_imports_and_evaluates_a_model_the_project_does_not_know(tmp_
     assert "| never seen" in (out / "EVALUATION.md").read_text(encoding="utf-8")
 
 
+def downloaded(folder):
+    """Write a model as Hugging Face ships it, its quantization in a file of its own."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(STRANGE_MODEL), encoding="utf-8")
+    stated = {"quantization": {"quant_algo": "FP8"}}
+    (folder / "hf_quant_config.json").write_text(json.dumps(stated), encoding="utf-8")
+    return folder
+
+
+def test_a_downloaded_folder_is_a_model_for_an_import_and_lies_beside_the_experiment_then(tmp_path, measurements):
+    source, folder = write_vllm(tmp_path / "results"), downloaded(tmp_path / "Strange-1B-FP8")
+    for name in ("mine", "again"):
+        out = ["--out", measurements / name, "--root", ROOT]
+        assert run("import", "vllm-bench", source, "--model", folder, *out) == 0
+    kept = measurements / "models" / "Strange-1B-FP8"
+    assert sorted(path.name for path in kept.iterdir()) == ["config.json", "hf_quant_config.json"]
+    assert imported(measurements / "again").model == "Strange-1B-FP8"
+    out = tmp_path / "out"
+    assert run("evaluate", measurements, "--steptime", "h100_vllm", "--out", out, "--root", ROOT) == 0
+    assert "dense, FP8" in (out / "EVALUATION.md").read_text(encoding="utf-8")
+
+
+def test_another_model_under_a_name_that_is_taken_is_refused(tmp_path, measurements, capsys):
+    source, folder = write_vllm(tmp_path / "results"), downloaded(tmp_path / "llama-2-7b-hf")
+    out = ["--out", measurements / "mine", "--root", ROOT]
+    assert run("import", "vllm-bench", source, "--model", folder, *out) == 2
+    assert "another model is described as 'llama-2-7b-hf'" in capsys.readouterr().err
+    assert list(measurements.iterdir()) == []
+
+
+def test_a_model_that_is_not_modelled_is_refused_by_an_import_with_its_reason(tmp_path, measurements, capsys):
+    source, folder = write_vllm(tmp_path / "results"), downloaded(tmp_path / "Strange-1B-FP4")
+    (folder / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "NVFP4"}}))
+    out = ["--out", measurements / "mine", "--root", ROOT]
+    assert run("import", "vllm-bench", source, "--model", folder, *out) == 2
+    assert "NVFP4" in capsys.readouterr().err
+
+
 def test_outside_a_project_its_name_is_asked_for(tmp_path, measurements):
     source = write_vllm(tmp_path / "results")
     with pytest.raises(ConfigError, match="to write elsewhere, name the project"):

@@ -19,7 +19,7 @@ from roofline_lab.importers.common import UNSTATED, Measurement
 from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
 from simulator.gpu_names import gpu_named
-from simulator.model_files import models_in
+from simulator.model_files import CONFIG_FILE, contents_of, find_model_file, load_model, models_in
 from simulator.validation import parse, read_json, suggest
 
 DEFAULT_HARDWARE = "h100-sxm"
@@ -89,7 +89,7 @@ def named(found: Measurement, name: str, overrides: Overrides, root: Path, besid
     """
     measured = found.experiment
     models, sheets = (_described(kind, root, beside) for kind in (MODELS, HARDWARE))
-    model = _known(overrides.model, models) if overrides.model else _model(measured.model, models)
+    model = _known(overrides.model, models, root, beside) if overrides.model else _model(measured.model, models)
     hardware = _stated_gpu(overrides.hardware, sheets) if overrides.hardware else _hardware(measured.hardware, sheets)
     server = _server(measured.server, overrides)
     stated_workload = None if measured.workload.name == UNSTATED else measured.workload.name
@@ -153,14 +153,44 @@ def _server(server: Server, overrides: Overrides) -> Server:
 
 
 def _described(kind: str, root: Path, beside: Path | None) -> Mapping[str, Path]:
-    folders = [*([beside / kind] if beside else []), root / "configs" / kind]
+    folders = _shelves(kind, root, beside)
     return models_in(folders) if kind == MODELS else hardware_in(folders)
 
 
-def _known(model: str, described: Mapping[str, Path]) -> str:
-    if model not in described:
-        raise ConfigError(f"--model: unknown model '{model}'; {suggest(model, described)}")
-    return model
+def _shelves(kind: str, root: Path, beside: Path | None) -> list[Path]:
+    return [*([beside / kind] if beside else []), root / "configs" / kind]
+
+
+def brought_model(model: str | None, root: Path, beside: Path | None) -> Path | None:
+    """Return the file of a model that a person names and nobody describes yet; None where one is known, or none is."""
+    file = None if model is None else find_model_file(model, _shelves(MODELS, root, beside))
+    described = _described(MODELS, root, beside)
+    return file if file and file not in described.values() and load_model(file).id not in described else None
+
+
+def _known(model: str, described: Mapping[str, Path], root: Path, beside: Path | None) -> str:
+    """Return the id of the model a person names: as it is described, or as its own files call it."""
+    file = find_model_file(model, _shelves(MODELS, root, beside))
+    if file is None:
+        raise ConfigError(
+            f"--model: unknown model '{model}'; {suggest(model, described)} (or give a {CONFIG_FILE}, or the folder of "
+            "a downloaded model)"
+        )
+    known = [name for name, path in described.items() if path == file]
+    if known:
+        return known[0]
+    if beside is None:
+        raise ConfigError(
+            f"--model: {model} is a file, and a project describes its models itself; copy it to "
+            "configs/models/<id>.json"
+        )
+    found = load_model(file).id
+    if found in described and contents_of(described[found]) != contents_of(file):
+        raise ConfigError(
+            f"--model: {model}: another model is described as '{found}' ({described[found]}); name that one, or rename "
+            "the file or folder"
+        )
+    return found
 
 
 def _model(name: str, described: Mapping[str, Path]) -> str:

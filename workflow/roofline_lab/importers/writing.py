@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from roofline_lab.files import write_text
+from roofline_lab.ground_truth.catalog import MODELS
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.experiment_lint import seen_among, seen_in, unflagged
 from roofline_lab.ground_truth.load import LoadPoint, Saturation
@@ -25,13 +26,16 @@ from roofline_lab.ground_truth.quality import Flag, QualityFlag, flag_sentence
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, Words, experiment_from, words_of
 from roofline_lab.ground_truth.requests import REQUESTS_FILE, requests_text
 from roofline_lab.importers.common import Measurement
-from roofline_lab.importers.overrides import Overrides, UnknownNameError, named
+from roofline_lab.importers.overrides import Overrides, UnknownNameError, brought_model, named
 from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
+from simulator.model_files import load_model, parts_of
 
 GROUND_TRUTH = "ground_truth"
 # Where an import is prepared, beside `ground_truth`, so that moving it is one step.
 STAGING_PREFIX = ".import-"
+# The folder in it of a model that a person brings; no experiment has that name.
+STAGED_MODEL = ".model"
 
 SCHEMA_LINE = "# yaml-language-server: $schema=../experiment.schema.json\n"
 LINE_CHARACTERS = 110
@@ -128,7 +132,8 @@ def write_all(
                     written.append(Written(checked.located(out), out, _sentences(measured, checked)))
             if refused and not (each_alone and written):
                 raise ConfigError("\n".join(one.reason for one in refused))
-            _move(Path(name), [one.folder for one in written])
+            targets = {Path(name) / one.folder.name: one.folder for one in written}
+            _move(_kept_model(overrides, root, beside, Path(name)) | targets)
     except ConfigError as error:
         raise ConfigError(f"{error}\nnothing was imported") from None
     except (OSError, UnicodeError) as error:
@@ -196,12 +201,25 @@ def _others(folder: Path) -> Iterator[Experiment]:
             continue
 
 
-def _move(staging: Path, targets: Sequence[Path]) -> None:
+def _kept_model(overrides: Overrides, root: Path, beside: Path | None, staging: Path) -> dict[Path, Path]:
+    """Prepare the files of a model that a person brings, so that it is found beside the experiment that names it."""
+    file = brought_model(overrides.model, root, beside)
+    if file is None or beside is None:
+        return {}
+    prepared = staging / STAGED_MODEL
+    prepared.mkdir()
+    for name, part in parts_of(file).items():
+        shutil.copyfile(part, prepared / name)
+    (beside / MODELS).mkdir(exist_ok=True)
+    return {prepared: beside / MODELS / load_model(file).id}
+
+
+def _move(targets: Mapping[Path, Path]) -> None:
     """Move prepared folders to their places, or none of them."""
     moved: list[Path] = []
     try:
-        for target in targets:
-            (staging / target.name).rename(target)
+        for prepared, target in targets.items():
+            prepared.rename(target)
             moved.append(target)
     except BaseException:
         for target in moved:

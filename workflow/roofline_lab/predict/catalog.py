@@ -93,7 +93,9 @@ class Catalogue:
 
     def files_of(self, models: Sequence[str], hardware: Sequence[str]) -> tuple[Path, ...]:
         """Return the files behind some names, those there are."""
-        found = [file for name in models if name in self.model_files for file in parts_of(self.model_files[name])]
+        found = [
+            file for name in models if name in self.model_files for file in parts_of(self.model_files[name]).values()
+        ]
         return tuple(found + [self.hardware_files[name] for name in hardware if name in self.hardware_files])
 
 
