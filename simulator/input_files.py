@@ -68,6 +68,14 @@ def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
     )
 
 
+def decoded(content: bytes, source: str) -> str:
+    """Return content as text in UTF-8, with or without a byte order mark; see `read_text`."""
+    try:
+        return content.decode("utf-8-sig")
+    except ValueError as error:
+        raise unreadable(source, error) from None
+
+
 def open_bytes(path: Path) -> BinaryIO:
     """Open a file, plain or compressed by gzip, whatever its name says.
 

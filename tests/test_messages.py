@@ -113,6 +113,13 @@ GONE: dict[str, tuple[str, ...]] = {
         "{}: is no verdict ({}); delete it and run snakemake again",
         "{}: {}; delete it and run snakemake again",
     ),
+    "files of a report are read in one place: '{}; {}', the second part 'restore the file or regenerate the report'": (
+        "{}: '{}' is not a finite number; restore the file or regenerate the report",
+        "{}: is no verdict ({}); restore it or regenerate the report",
+        "{}: is not UTF-8 text ({} at byte {}); restore it",
+        "{}: line 1: columns must be {}, got {}; restore the file or regenerate the report",
+        "{}: line {}: not valid CSV: {}",
+    ),
     "told with the name of the file": ("does not hold the load points of its runs and configuration",),
     "results of one format have one reader, which calls them by the title of the tool": (
         "{}: date: must be like 20250131-142500, got {}; is this a vLLM result file?",

@@ -139,7 +139,7 @@ def test_damaged_numbers_are_refused_with_file_and_place(damage, words):
 
 
 def test_numbers_that_are_no_text_are_refused():
-    with pytest.raises(ConfigError, match="not UTF-8"):
+    with pytest.raises(ConfigError, match="UTF-8"):
         read_report("x", b"method,\xff\xfe", "x/numbers.csv")
 
 
@@ -220,7 +220,7 @@ def test_a_page_without_any_status_has_no_rulings():
     ["", "[]", "{}", '{"methods": [{"method": "m"}]}', '{"methods": 3}', '{"methods": [3]}', "[" * 100_000],
 )
 def test_a_damaged_verdict_file_is_refused(text):
-    with pytest.raises(ConfigError, match="v: is no verdict"):
+    with pytest.raises(ConfigError, match=r"(?s)^v:.*restore the file or regenerate the report"):
         read_verdict(text.encode(), "v")
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from roofline_lab.files import json_text
 from roofline_lab.hypotheses.spec import Claim, Finding
+from roofline_lab.scoring.numbers import report_record
 from simulator.errors import ConfigError
+from simulator.validation import Finite, NonNegativeInt, StrictModel
 
 FILE = "expectations.json"
 # Renders an author's template; the second argument says where it stands.
@@ -34,6 +36,31 @@ def expectation_files(spec: Claim, text: Text) -> dict[str, str]:
     """
     found = list(_computed(spec, text))
     return {FILE: json_text(found)} if found else {}
+
+
+class ComputedExpectation(StrictModel):
+    """One entry of a committed `expectations.json`: a number from first principles beside the observed one."""
+
+    finding: NonNegativeInt
+    words: str
+    expected: Finite | None
+    observed: Finite | None
+    within: Finite
+
+
+class _File(StrictModel):
+    expectations: tuple[ComputedExpectation, ...]
+
+
+def read_expectations(content: bytes, source: str) -> tuple[ComputedExpectation, ...]:
+    """Return the entries of a committed `expectations.json`.
+
+    Raises
+    ------
+    ConfigError
+        Naming the entry and the key that is not what the laboratory writes.
+    """
+    return report_record(_File, content, source, list_of="expectations").expectations
 
 
 def finding_text(finding: Finding, index: int, text: Text) -> str:

@@ -18,8 +18,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from roofline_lab.files import json_text
 from roofline_lab.hypotheses.criteria import CriterionOutcome
+from roofline_lab.scoring.numbers import report_record
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import CriterionResult, Resolution, Status
 from simulator.errors import ConfigError
@@ -95,6 +98,46 @@ def verdict_text(methods: Iterable[tuple[str, Verdict, Iterable[ErrorRow]]]) -> 
         Id, verdict and rows without a number of each method, the one that gives the page its status last.
     """
     return json_text({"methods": [_method(*method) for method in methods]})
+
+
+class UnscoredRow(BaseModel):
+    """A row without a number, as a committed `verdict.json` states it; another revision may have said more."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    arm: str
+    metric: str
+    experiment: str
+    load_point: str
+    status: str
+
+
+class Conclusion(BaseModel):
+    """What one method concludes, as a committed `verdict.json` states it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    method: str
+    status: str
+    criteria: dict[str, str]
+    unscored: tuple[UnscoredRow, ...] = ()
+
+
+class _VerdictFile(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    methods: tuple[Conclusion, ...]
+
+
+def read_conclusions(content: bytes, source: str) -> tuple[Conclusion, ...]:
+    """Return what the methods of a committed `verdict.json` conclude, in its order.
+
+    Raises
+    ------
+    ConfigError
+        Naming the key that is not what the laboratory writes.
+    """
+    return report_record(_VerdictFile, content, source).methods
 
 
 def _status(criteria: Sequence[CriterionOutcome], controls: Sequence[CriterionOutcome]) -> tuple[Status, str]:

@@ -32,7 +32,8 @@ def compared(project: Project) -> Iterator[Told]:
 def abandoned(project: Project) -> list[Difference]:
     """Return the folders of reports/ that belong to nothing."""
     known = {*project.names, *committed_names()}
-    left = sorted({path.name for path in (project.root / REPORTS).iterdir()} - known)
+    folder = project.root / REPORTS
+    left = sorted({path.name for path in folder.iterdir()} - known) if folder.is_dir() else ()
     return [Difference(f"{REPORTS}/{name}", "folder", "belongs to no hypothesis; delete it") for name in left]
 
 

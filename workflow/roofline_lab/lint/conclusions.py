@@ -11,6 +11,7 @@ from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.lint.rules import Breach, Findings, Subject, file_of, findings
 from roofline_lab.project import Project
 from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, CriterionResult, FindingType, Resolution, Status
+from simulator.input_files import read_text
 
 HEADER = re.compile(r"^- \*\*([^*]+):\*\* (.+)$", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -53,7 +54,7 @@ def finished(subject: Subject) -> Findings:
     breaches = [
         Breach(f"{file}:{number}", "says TODO", "write the text")
         for file in files
-        for number, line in enumerate((root / file).read_text(encoding="utf-8").splitlines(), start=1)
+        for number, line in enumerate(read_text(root / file).splitlines(), start=1)
         if TODO.search(line.partition(" # ")[0]) and not line.lstrip().startswith("#")
     ]
     return findings(f"{len(files)} files", breaches)
@@ -69,11 +70,11 @@ def status_follows(subject: Subject) -> Findings:
         breach = Breach(where, "is missing or concludes nothing", "regenerate it with `snakemake`")
         return findings("no verdict", [breach])
     breaches = [
-        Breach(f"{where}: {verdict['method']}", why, "regenerate it with `snakemake`; a status is never typed")
+        Breach(f"{where}: {verdict.method}", why, "regenerate it with `snakemake`; a status is never typed")
         for verdict in subject.verdicts
-        for why in _contradictions(subject, verdict["status"], verdict["criteria"])
+        for why in _contradictions(subject, verdict.status, verdict.criteria)
     ]
-    judged = sum(len(verdict["criteria"]) for verdict in subject.verdicts)
+    judged = sum(len(verdict.criteria) for verdict in subject.verdicts)
     return findings(f"{len(subject.verdicts)} statuses against {judged} criteria and controls", breaches)
 
 
@@ -108,9 +109,9 @@ def no_silent_loss(subject: Subject) -> Findings:
         for load_point, experiment in values
     }
     named = {
-        (verdict["method"], row["arm"], row["metric"], row["experiment"], row["load_point"])
+        (verdict.method, row.arm, row.metric, row.experiment, row.load_point)
         for verdict in subject.verdicts
-        for row in verdict.get("unscored", ())
+        for row in verdict.unscored
     }
     runs = [
         (method, arm, metric.value, experiment.id, point.id)
@@ -141,7 +142,7 @@ def references_resolve(project: Project) -> Findings:
 
 
 def _dead_links(page: Path, root: Path) -> Iterator[Breach]:
-    text = page.read_text(encoding="utf-8")
+    text = read_text(page)
     for target in dict.fromkeys(LINK.findall(text)):
         if "://" in target or target.startswith("mailto:"):
             continue

@@ -40,7 +40,7 @@ def vanishing_regime(subject: Subject) -> Findings:
         missing = [
             Breach(subject.page_file, f"`{name}` was not measured", "give the regime load points or experiments")
             for verdict in subject.verdicts
-            for name, result in verdict["criteria"].items()
+            for name, result in verdict.criteria.items()
             if name in tests and result == CriterionResult.NOT_MEASURED
         ]
         return findings(f"tested by {', '.join(tests)}", missing)
@@ -104,13 +104,13 @@ def reproducible(subject: Subject) -> Findings:
     """ED-5: the report records the content of everything it was made from, and its author's files are unchanged."""
     record = subject.provenance
     where = f"reports/{subject.id}/provenance.json"
-    if not record:
+    if record is None:
         return findings("no record", [Breach(where, "is missing", "run `snakemake` and commit reports/")])
-    hashes = record.get("hashes", {})
+    hashes = record.hashes
     breaches = [
         Breach(where, f"has no content hash of '{name}'", "run `snakemake` and commit reports/")
         for name in RECORDED
-        if not DIGEST.match(str(hashes.get(name, "")))
+        if not DIGEST.match(hashes.get(name, ""))
     ]
     root = subject.project.root
     if hashes.get("hypothesis") != digest_of_files(hypothesis_files(root, subject.id), root):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from roofline_lab.lint import conclusions, design, measurements, verification
 from roofline_lab.lint.rules import PROJECT, Checked, Result, Rule, Subject
 from roofline_lab.project import Project
+from simulator.errors import ConfigError
 
 _AUTO, _SEMI = Checked.AUTOMATIC, Checked.SEMI_AUTOMATIC
 
@@ -48,9 +49,16 @@ def run(project: Project, hypotheses: Iterable[str] | None = None) -> tuple[Resu
     ----------
     hypotheses
         Names to look at; None looks at all of them and at the project as a whole.
+
+    Raises
+    ------
+    ConfigError
+        Naming every file of a committed report that cannot be read.
     """
     chosen: Sequence[str] = project.names if hypotheses is None else tuple(hypotheses)
     subjects = [Subject(project, name) for name in chosen]
+    if problems := [problem for subject in subjects for problem in subject.problems()]:
+        raise ConfigError("\n".join(problems))
     found = [Result(rule, subject.id, rule.check(subject)) for subject in subjects for rule in HYPOTHESIS_RULES]
     if hypotheses is None:
         found += [Result(rule, PROJECT, rule.check(project)) for rule in PROJECT_RULES]

@@ -6,26 +6,30 @@ as a whole. What a report concludes is read from `verdict.json` and `numbers.csv
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict
 
 from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.hypotheses.expectations import FILE as EXPECTATIONS_FILE
+from roofline_lab.hypotheses.expectations import ComputedExpectation, read_expectations
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.hypotheses.synthetic.resolve import methods_of, resolve_arms
 from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
-from roofline_lab.hypotheses.verdict import VERDICT_FILE
+from roofline_lab.hypotheses.verdict import VERDICT_FILE, Conclusion, read_conclusions
 from roofline_lab.project import Project
-from roofline_lab.scoring.numbers import NUMBER_COLUMNS
+from roofline_lab.scoring.numbers import finite, read_numbers, report_record
+from simulator.errors import ConfigError
+from simulator.input_files import decoded, read_text
 
 # Where a finding is about the project as a whole.
 PROJECT = "-"
+Read = TypeVar("Read")
 
 
 class Checked(StrEnum):
@@ -138,27 +142,23 @@ class Subject:
     @cached_property
     def page(self) -> str:
         """The committed page, or an empty text."""
-        return self._report("FINDINGS.md")
+        return self._read("FINDINGS.md", decoded) or ""
 
     @cached_property
-    def provenance(self) -> Mapping[str, Any]:
-        """The committed provenance record, or an empty one."""
-        text = self._report("provenance.json")
-        found: Mapping[str, Any] = json.loads(text) if text else {}
-        return found
+    def provenance(self) -> Provenance | None:
+        """The committed provenance record; None where there is none."""
+        return self._read("provenance.json", _provenance)
 
     @cached_property
-    def expectations(self) -> Mapping[int, Mapping[str, Any]]:
+    def expectations(self) -> Mapping[int, ComputedExpectation]:
         """Committed expectations by the position of their finding."""
-        text = self._report(EXPECTATIONS_FILE)
-        found: list[Mapping[str, Any]] = json.loads(text) if text else []
-        return {expectation["finding"]: expectation for expectation in found}
+        found = self._read(EXPECTATIONS_FILE, read_expectations) or ()
+        return {expectation.finding: expectation for expectation in found}
 
     @cached_property
-    def verdicts(self) -> tuple[Mapping[str, Any], ...]:
+    def verdicts(self) -> tuple[Conclusion, ...]:
         """What each method concludes, as `verdict.json` says; none without a report."""
-        text = self._report(VERDICT_FILE)
-        return tuple(json.loads(text)["methods"]) if text else ()
+        return self._read(VERDICT_FILE, read_conclusions) or ()
 
     @cached_property
     def numbers(self) -> Mapping[tuple[str, str, str, str, str], Mapping[tuple[str, str], float]]:
@@ -167,15 +167,19 @@ class Subject:
         By method, arm, metric, scope and statistic, and in each by load point and key.
         """
         found: dict[tuple[str, str, str, str, str], dict[tuple[str, str], float]] = {}
-        rows = csv.reader(self._report("numbers.csv").splitlines())
-        place = {name: index for index, name in enumerate(next(rows, NUMBER_COLUMNS))}
-        method, arm, metric, scope, statistic, load_point, key, value = (
-            place[name] for name in ("method", "arm", "metric", "scope", "statistic", "load_point", "key", "value")
-        )
-        for row in rows:
-            table = found.setdefault((row[method], row[arm], row[metric], row[scope], row[statistic]), {})
-            table[row[load_point], row[key]] = float(row[value])
+        for key, (text, line) in (self._read("numbers.csv", read_numbers) or {}).items():
+            method, arm, load_point, scope, name, metric, statistic, _ = key
+            value = finite(text, f"{self._path('numbers.csv')}: line {line}")
+            found.setdefault((method, arm, metric, scope, statistic), {})[load_point, name] = value
         return found
+
+    def problems(self) -> Iterator[str]:
+        """Yield why files of the committed report cannot be read, one message each."""
+        for name in ("page", "provenance", "expectations", "verdicts", "numbers"):
+            try:
+                getattr(self, name)
+            except ConfigError as error:
+                yield str(error)
 
     @cached_property
     def arms(self) -> Mapping[str, Sequence[Arm]]:
@@ -198,12 +202,31 @@ class Subject:
         """Return one overall number of the committed report."""
         return next(iter(self.numbers.get((method, arm, metric, "overall", statistic), {}).values()), None)
 
-    def _report(self, name: str) -> str:
-        path = self.project.root / "reports" / self.id / name
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    def _read(self, name: str, read: Callable[[bytes, str], Read]) -> Read | None:
+        """Return what a reader makes of a file of the committed report; None where it is not there."""
+        path = self.project.root / self._path(name)
+        return read(read_text(path).encode(), self._path(name)) if path.is_file() else None
+
+    def _path(self, name: str) -> str:
+        return f"reports/{self.id}/{name}"
+
+
+class Provenance(BaseModel):
+    """What is read of a committed `provenance.json`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    hashes: dict[str, str]
+
+
+def _provenance(content: bytes, source: str) -> Provenance:
+    return report_record(Provenance, content, source)
 
 
 def file_of(root: Path, path: str) -> Path | None:
     """Return a project file or folder by its relative name, or None where there is none inside the project."""
-    found = (root / path).resolve()
-    return found if found.exists() and found.is_relative_to(root.resolve()) else None
+    try:
+        found = (root / path).resolve()
+        return found if found.exists() and found.is_relative_to(root.resolve()) else None
+    except (OSError, ValueError):  # a name that no file can have
+        return None

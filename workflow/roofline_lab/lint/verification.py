@@ -16,7 +16,8 @@ CAUSES = "Root Cause Analysis"
 OBJECTIONS = "Devil's Advocate"
 SCOPE = "Parameters and Generality"
 # `path`, `path:12` or `path:12-18` in back quotes; a path has a slash or an ending a project file has.
-CITATION = re.compile(r"`([\w./-]*(?:/[\w./-]*|\.(?:py|md|ya?ml|csv|smk|json)))(?::(\d{1,9})(?:-\d+)?)?`")
+CITATION = re.compile(r"`([\w./-]*(?:/[\w./-]*|\.(?:py|md|ya?ml|csv|smk|json)))(?::(\d{1,9})(?:-\d{1,9})?)?`")
+LINE = re.compile(r"\d{1,9}")
 # A cited line may have moved so far before the citation counts as wrong.
 LINES_OF_TOLERANCE = 2
 # Predicted times that differ by less than this share are equal: steps are whole microseconds.
@@ -133,6 +134,8 @@ def _missing(subject: Subject, where: str, path: str, line: str) -> Iterator[Bre
     found = file_of(subject.project.root, path)
     if found is None:
         yield Breach(where, f"cites `{path}`, which does not exist", "correct the path")
+    elif line and not LINE.fullmatch(line):
+        yield Breach(where, f"cites `{path}:{line}`, which names no line", "write `path` or `path:line`")
     elif line and found.is_file():
         lines = found.read_text(encoding="utf-8", errors="replace").splitlines()
         first = max(0, int(line) - 1 - LINES_OF_TOLERANCE)
@@ -144,13 +147,13 @@ def _unmet(subject: Subject, where: str, index: int) -> Iterator[Breach]:
     computed = subject.expectations.get(index)
     if computed is None:
         yield Breach(where, "was not computed yet", "run `snakemake` and commit reports/")
-    elif computed["expected"] is None or computed["observed"] is None:
+    elif computed.expected is None or computed.observed is None:
         yield Breach(where, "asks for something that was not run", "ask for kernels or arms of this hypothesis")
-    elif abs(computed["expected"] - computed["observed"]) > computed["within"]:
+    elif abs(computed.expected - computed.observed) > computed.within:
         yield Breach(
             where,
-            f"expected {computed['expected']:.4g}, observed {computed['observed']:.4g}, more than "
-            f"{computed['within']:g} apart ({computed['words']})",
+            f"expected {computed.expected:.4g}, observed {computed.observed:.4g}, more than "
+            f"{computed.within:g} apart ({computed.words})",
             "the surprise is not explained; correct the expectation",
         )
 

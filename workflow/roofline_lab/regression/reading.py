@@ -8,18 +8,14 @@ missing changes every mean.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from roofline_lab.hypotheses.verdict import VERDICT_FILE
+from roofline_lab.hypotheses.verdict import VERDICT_FILE, read_conclusions
 from roofline_lab.regression.noise import Figure, Measurement, Scored, read_experiment
 from roofline_lab.regression.sources import GROUND_TRUTH, NUMBERS, REPORTS, Source
-from roofline_lab.scoring.numbers import NUMBER_COLUMNS
+from roofline_lab.scoring.numbers import finite, read_numbers, report_records
 from simulator.errors import ConfigError
 
 PAGE = "FINDINGS.md"
@@ -229,21 +225,13 @@ def read_verdict(content: bytes, source: str) -> tuple[dict[str, Ruling], dict[R
     ConfigError
         If it is not what the laboratory writes.
     """
-    try:
-        methods = json.loads(content)["methods"]
-        rulings = {
-            method["method"]: Ruling(
-                str(method["status"]), {str(name): str(result) for name, result in method["criteria"].items()}
-            )
-            for method in methods
-        }
-        unscored = {
-            RowKey(method["method"], *(str(row[name]) for name in RowKey._fields[1:])): str(row["status"])
-            for method in methods
-            for row in method.get("unscored", ())
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{source}: is no verdict ({error!r}); restore it or regenerate the report") from None
+    conclusions = read_conclusions(content, source)
+    rulings = {found.method: Ruling(found.status, found.criteria) for found in conclusions}
+    unscored = {
+        RowKey(found.method, row.arm, row.metric, row.experiment, row.load_point): row.status
+        for found in conclusions
+        for row in found.unscored
+    }
     return rulings, unscored
 
 
@@ -264,9 +252,7 @@ def read_report(
     ConfigError
         Naming file, line and problem.
     """
-    numbers = {
-        key: _number(text, f"{source}: line {line}") for key, (text, line) in read_table(content, source).items()
-    }
+    numbers = {key: finite(text, f"{source}: line {line}") for key, (text, line) in read_table(content, source).items()}
     if not numbers:
         raise ConfigError(f"{source}: holds no number; regenerate the report or restore the file")
     by_part: dict[str, dict[NumberKey, float]] = {"row": {}, "value": {}, "mean": {}, "": {}}
@@ -292,21 +278,7 @@ def read_table(content: bytes, source: str) -> dict[NumberKey, tuple[str, int]]:
     ConfigError
         If it has other columns, an incomplete line or a row twice.
     """
-    lines = _records(content, source)
-    _, header = next(lines, (1, []))
-    if tuple(header) != NUMBER_COLUMNS:
-        raise ConfigError(
-            f"{source}: line 1: columns must be {','.join(NUMBER_COLUMNS)}, got "
-            f"{','.join(header) or 'nothing'}; restore the file or regenerate the report"
-        )
-    place = NUMBER_COLUMNS.index("value")
-    found: dict[NumberKey, tuple[str, int]] = {}
-    for line, cells in lines:
-        key = NumberKey(*cells[:place], *cells[place + 1 :])
-        if key in found:
-            raise ConfigError(f"{source}: line {line}: row given twice: {', '.join(key)}; regenerate the report")
-        found[key] = cells[place], line
-    return found
+    return {NumberKey(*key): found for key, found in read_numbers(content, source).items()}
 
 
 def _part(key: NumberKey) -> str:
@@ -375,7 +347,7 @@ def read_predictions(content: bytes, source: str, measured_at: MeasuredAt | None
     ConfigError
         If it lacks a column or gives a row twice.
     """
-    lines = _records(content, source)
+    lines = report_records(content, source)
     _, header = next(lines, (1, []))
     if missing := [name for name in PREDICTION_COLUMNS if name not in header]:
         raise ConfigError(f"{source}: line 1: has no column {missing[0]}; known are {','.join(PREDICTION_COLUMNS)}")
@@ -388,36 +360,6 @@ def read_predictions(content: bytes, source: str, measured_at: MeasuredAt | None
         key = RowKey(CALIBRATION_METHOD, arm, cells["metric"], experiment, load_point)
         if key in found:
             raise ConfigError(f"{source}: line {line}: row given twice: {', '.join(key)}")
-        sides = {name: _number(cells[f"{name}_ms"], f"{source}: line {line}") for name in SIDES}
+        sides = {name: finite(cells[f"{name}_ms"], f"{source}: line {line}") for name in SIDES}
         found[key] = _scored(key, sides, "ms", source)
     return found
-
-
-def _records(content: bytes, source: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and cells of every line, the header first, each as long as the header."""
-    try:
-        reader = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{source}: is not UTF-8 text ({error.reason} at byte {error.start}); restore it") from None
-    columns = None
-    try:
-        for cells in filter(None, reader):
-            columns = columns or len(cells)
-            if len(cells) != columns:
-                raise ConfigError(
-                    f"{source}: line {reader.line_num}: must have {columns} columns; the file is "
-                    "damaged or holds a merge conflict: restore it or regenerate the report"
-                )
-            yield reader.line_num, cells
-    except csv.Error as error:
-        raise ConfigError(f"{source}: line {reader.line_num}: not valid CSV: {error}") from None
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ConfigError(f"{where}: '{text}' is not a finite number; restore the file or regenerate the report")
-    return value
