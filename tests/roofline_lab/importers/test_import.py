@@ -196,9 +196,36 @@ def test_a_model_nobody_describes_is_refused_with_the_nearest(project, tmp_path)
 
 
 def test_a_model_no_experiment_has_needs_its_family(project, tmp_path):
-    result = vllm_result(sent(), model_id="Qwen/Qwen3-14B")
-    with pytest.raises(ConfigError, match=r"^family: no experiment has the model 'qwen3-14b' yet.*or name it with"):
+    result = vllm_result(sent(), model_id="Qwen/Qwen3-8B")
+    with pytest.raises(ConfigError, match=r"^family: no experiment has the model 'qwen3-8b' yet.*or name it with"):
         import_experiment("vllm-bench", write_vllm(tmp_path / "r", result), project / "ground_truth" / "mine")
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        ("llama-3.1-8b", "Llama3.1-8B"),
+        ("llama-3.1-8b-instruct", "Llama3.1-8B"),
+        ("llama-3.1-70b-instruct", "Llama3.1-70B"),
+        ("llama-2-70b-hf", "Llama2-70B"),
+        ("qwen3-14b", "Qwen3-14B"),
+        ("mixtral-8x7b-instruct-v0.1", "Mixtral-8x7B"),
+        ("llama-4-scout-17b-16e-instruct-fp8", "Llama4-Scout"),
+    ],
+)
+def test_the_family_of_a_model_is_the_word_its_name_begins_with(project, tmp_path, model, family):
+    out = project / "ground_truth" / "mine"
+    experiment = import_experiment("vllm-bench", write_vllm(tmp_path / "r"), out, Overrides(model=model)).experiment
+    assert experiment.family == family
+
+
+def test_the_documented_example_of_vllm_bench_needs_nothing_more(project, tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "importing.md").read_text(encoding="utf-8")
+    (example,) = (line for line in text.splitlines() if line.startswith("roofline-lab import vllm-bench"))
+    write_vllm(project)
+    monkeypatch.chdir(project)
+    assert run(*example.split()[2:]) == 0
+    assert load_experiment(project / "ground_truth" / "my-run").family == "Llama3.1-8B"
 
 
 def test_an_unknown_tool_is_refused(project, tmp_path):

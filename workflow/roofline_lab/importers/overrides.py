@@ -6,6 +6,7 @@ default, which becomes a quality flag. A model nobody describes is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,8 +231,13 @@ def _hardware(name: str, described: Mapping[str, Path]) -> str | None:
     return gpu
 
 
+def _letters(name: str) -> str:
+    """Return a name as models and families have it in common: llama318b of llama-3.1-8b and of Llama3.1-8B."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def _family(model: str, root: Path, beside: Path | None) -> str:
-    """Return the family that other experiments with the same model have."""
+    """Return the family that other experiments with the same model have, else the word its name begins with."""
     for path in sorted((root / "ground_truth").glob("*/experiment.yaml")):
         experiment = read_mapping(path)
         if experiment.get("model") == model and isinstance(experiment.get("family"), str):
@@ -240,6 +246,9 @@ def _family(model: str, root: Path, beside: Path | None) -> str:
         return model
     families = read_mapping(root / "ground_truth" / "vocabulary.yaml").get("families", {})
     words = [str(word) for word in families] if isinstance(families, Mapping) else []
+    named_so = [word for word in words if _letters(model).startswith(_letters(word))]
+    if named_so:
+        return max(named_so, key=len)
     raise UnknownNameError(
         f"family: no experiment has the model '{model}' yet, and its family is a word of ground_truth/vocabulary.yaml "
         f"({suggest(model, words)})",
