@@ -513,7 +513,8 @@ def _milliseconds(cells: Mapping[str, str], name: str, layout: Layout) -> float 
         value = math.nan
     if not math.isfinite(value) or value < 0:
         raise BadCellError(f"{layout.label(name)} must be milliseconds, 0 or greater, or empty, got '{text[:40]}'")
-    return value
+    # No request takes no time, so 0 was not measured; where latencies are needed, the row is refused instead.
+    return None if value == 0 and layout.latencies == "optional" else value
 
 
 @dataclass(slots=True)

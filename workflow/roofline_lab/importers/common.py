@@ -285,7 +285,9 @@ def constant_workload(prompt_tokens: float, output_tokens: float, note: str, **p
     }
 
 
-def request_counts(*, sent: int, completed: int, basis: str, failed: int | None = None, **lost: int) -> dict[str, Any]:
+def request_counts(
+    *, sent: int, completed: int, basis: str, failed: int | None = None, **lost: int | None
+) -> dict[str, Any]:
     """Return how many requests stand behind the figures; which of them were lost is not known.
 
     Parameters

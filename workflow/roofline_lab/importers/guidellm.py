@@ -383,10 +383,24 @@ class _Point:
             if request.request_latency is not None and request.time_to_first_token_ms
         ]
 
+    @property
+    def unmeasured(self) -> int:
+        """How many recorded successful requests have a latency of 0 or no token."""
+        return sum(
+            0 in (request.time_to_first_token_ms, request.request_latency, request.output_tokens)
+            for request in self.successful
+        )
+
     @cached_property
     def all_recorded(self) -> bool:
         """Whether every successful request is in the file, with its latencies and lengths."""
-        whole = [request for request in self.answered if request.prompt_tokens and request.request_start_time]
+        whole = [
+            request
+            for request in self.successful
+            if request.prompt_tokens
+            and request.request_start_time
+            and None not in (request.request_latency, request.time_to_first_token_ms)
+        ]
         return len(whole) == self.completed
 
     @property
@@ -592,5 +606,11 @@ def _note_quality(points: Sequence[_Point], notes: Notes) -> None:
         if cold is None and ttft:
             cold = lint.first_is_slowest(first=ttft[0], largest=point.ttft.max, p90=point.ttft.percentiles.p90)
         notes.flag(cold, "noted", point.id)
+        if point.unmeasured and not point.all_recorded:
+            text = (
+                f"{point.unmeasured} of {len(point.successful)} recorded requests have a latency of 0 or no token, and "
+                "so may have others that were not recorded: the means contain them. Record every request."
+            )
+            notes.say(Flag.PART_OF_THE_RUN, text, load_point=point.id)
     spans = [(point.benchmark.start_time, point.benchmark.end_time) for point in points]
     notes.flag(lint.stages_overlap(spans), "noted")

@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_top
 from roofline_lab.importers.common import Measurement
 from roofline_lab.importers.stated_server import RESULTS_FOLDER, stated_of, with_server
+from roofline_lab.importers.unmeasured import without_unmeasured
 from roofline_lab.importers.unread import refuse_unread
 from simulator.errors import ConfigError
 from simulator.input_files import unreadable
@@ -81,7 +82,7 @@ def read_results(tool: str, path: Path, server: Sequence[str] = ()) -> Measureme
     if tool not in tools():
         raise ConfigError(f"import: unknown tool '{tool}'; {suggest(tool, tools())}")
     try:
-        return with_server(tools()[tool].read(path), stated_of(path, server))
+        return with_server(without_unmeasured(tools()[tool].read(path)), stated_of(path, server))
     except ConfigError:
         if not _is_of(path, tool):
             refuse_unread(path, tools())
