@@ -58,6 +58,7 @@ from roofline_lab.importers.guidellm_layouts import (
 from roofline_lab.importers.guidellm_workload import Observed, reconstruct, synthetic_settings
 from roofline_lab.importers.run_metadata import RunMetadata, read_run_metadata
 from roofline_lab.importers.tools import refuse_other_tool
+from roofline_lab.importers.unmeasured import unmeasured_among
 from simulator.errors import ConfigError
 from simulator.validation import parse
 from simulator.workload.build import MAX_REQUESTS
@@ -380,33 +381,19 @@ class _Point:
         return [
             request
             for request in self.successful
-            if request.request_latency is not None and request.time_to_first_token_ms
+            if None not in (request.request_latency, request.time_to_first_token_ms)
         ]
-
-    @property
-    def unmeasured(self) -> int:
-        """How many recorded successful requests have a latency of 0 or no token."""
-        return sum(
-            0 in (request.time_to_first_token_ms, request.request_latency, request.output_tokens)
-            for request in self.successful
-        )
 
     @cached_property
     def all_recorded(self) -> bool:
         """Whether every successful request is in the file, with its latencies and lengths."""
-        whole = [
-            request
-            for request in self.successful
-            if request.prompt_tokens
-            and request.request_start_time
-            and None not in (request.request_latency, request.time_to_first_token_ms)
-        ]
+        whole = [request for request in self.answered if request.prompt_tokens and request.request_start_time]
         return len(whole) == self.completed
 
     @property
     def ttft_ms(self) -> list[float]:
         """TTFT of the recorded requests, in order of sending."""
-        return [request.time_to_first_token_ms or 0.0 for request in self.answered]
+        return [request.time_to_first_token_ms for request in self.answered if request.time_to_first_token_ms]
 
     @property
     def arrival_us(self) -> list[int]:
@@ -606,11 +593,7 @@ def _note_quality(points: Sequence[_Point], notes: Notes) -> None:
         if cold is None and ttft:
             cold = lint.first_is_slowest(first=ttft[0], largest=point.ttft.max, p90=point.ttft.percentiles.p90)
         notes.flag(cold, "noted", point.id)
-        if point.unmeasured and not point.all_recorded:
-            text = (
-                f"{point.unmeasured} of {len(point.successful)} recorded requests have a latency of 0 or no token, and "
-                "so may have others that were not recorded: the means contain them. Record every request."
-            )
-            notes.say(Flag.PART_OF_THE_RUN, text, load_point=point.id)
+        figures = [(one.time_to_first_token_ms, one.request_latency, one.output_tokens) for one in point.successful]
+        notes.flag(None if point.all_recorded else unmeasured_among(figures), "noted", point.id)
     spans = [(point.benchmark.start_time, point.benchmark.end_time) for point in points]
     notes.flag(lint.stages_overlap(spans), "noted")

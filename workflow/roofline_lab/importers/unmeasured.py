@@ -49,6 +49,24 @@ def without_unmeasured(found: Measurement) -> Measurement:
     return replace(found, experiment=changed.with_requests(kept))
 
 
+def unmeasured_among(figures: Sequence[Sequence[float | None]]) -> Finding | None:
+    """Find requests that are no measurement where others were not recorded, whose means contain such ones then.
+
+    Parameters
+    ----------
+    figures
+        Of every recorded request its latencies and its number of tokens.
+    """
+    spoilt = sum(0 in one for one in figures)
+    if not spoilt:
+        return None
+    return Finding(
+        Flag.PART_OF_THE_RUN,
+        f"{spoilt} of {len(figures)} recorded requests have a latency of 0 or no token, and so may have others that "
+        "were not recorded: the means contain them. Record every request.",
+    )
+
+
 def _has_zero(request: MeasuredRequest) -> bool:
     return 0 in (request.ttft_ms, request.e2e_ms)
 
