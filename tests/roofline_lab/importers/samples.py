@@ -418,6 +418,41 @@ def write_genai_perf(folder, content=None):
     return path
 
 
+def inferencex_run(concurrency=4, tokens=100, prompt=200, ttft_s=0.05, gap_s=0.01, gpus=2, **changes):
+    """Return one object of an aggregated result; lengths are all alike, so that every figure follows."""
+    e2e_s = ttft_s + gap_s * (tokens - 1)
+    per_s = concurrency / e2e_s
+    figures = {"ttft": ttft_s, "tpot": gap_s, "itl": gap_s, "e2el": e2e_s}
+    return {
+        "hw": "h100",
+        "model": "meta-llama/Llama-2-7b-hf",
+        "framework": "vllm",
+        "image": "vllm/vllm-openai:v0.11.0",
+        "precision": "bf16",
+        "tp": gpus,
+        "ep": 1,
+        "dp_attention": "false",
+        "spec_decoding": "none",
+        "disagg": False,
+        "is_multinode": False,
+        "conc": concurrency,
+        "isl": prompt,
+        "osl": tokens,
+        "tput_per_gpu": per_s * (tokens + prompt) / gpus,
+        "input_tput_per_gpu": per_s * prompt / gpus,
+        "output_tput_per_gpu": per_s * tokens / gpus,
+        **{f"{rank}_{name}": value for name, value in figures.items() for rank in ("mean", "median", "p99")},
+        "mean_intvty": 1 / gap_s,
+    } | changes
+
+
+def write_inferencex(folder, content=None, name="agg_run.json"):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(json.dumps(content or inferencex_run()), encoding="utf-8")
+    return path
+
+
 class AsWritten:
     """What a reader returns, as the file of the experiment would say it."""
 
@@ -582,6 +617,12 @@ SAMPLES = {
         not_ours="is this a stage report of inference-perf",
         beside={"results/config.yaml": inference_perf_config()},
         file_is_enough=False,
+    ),
+    "inferencex": Sample(
+        write=write_inferencex,
+        file="agg_run.json",
+        document=inferencex_run(),
+        not_ours="is this an aggregated result (agg_*.json) of InferenceX",
     ),
     "llm-d": Sample(
         write=write_llm_d,

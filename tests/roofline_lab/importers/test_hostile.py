@@ -176,9 +176,9 @@ def test_a_file_nobody_may_read_is_one_message(project, tmp_path, capsys, tool, 
 
 @pytest.mark.parametrize(
     ("tool", "name"),
-    # Runs of inference-perf and reports of llm-d are never compared with spans of the server.
+    # Runs of inference-perf, and results without single requests, are never compared with spans of the server.
     [(tool, "exp-config.yaml") for tool in TOOLS]
-    + [(tool, "traces.jsonl") for tool in TOOLS if tool not in ("inference-perf", "llm-d")],
+    + [(tool, "traces.jsonl") for tool in TOOLS if tool not in ("inference-perf", "inferencex", "llm-d")],
 )
 def test_a_broken_file_beside_the_results_is_one_message(project, tmp_path, capsys, tool, name):
     written(tmp_path / "in", tool)

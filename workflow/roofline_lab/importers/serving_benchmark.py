@@ -47,6 +47,7 @@ from roofline_lab.importers.common import (
     request_counts,
     unrecorded_day,
 )
+from roofline_lab.importers.disaggregated import refuse_disaggregated
 from roofline_lab.importers.run_metadata import read_run_metadata
 from roofline_lab.importers.server_facts import stated_by
 from roofline_lab.importers.serving_requests import Answers, GapsOfRequests, answers_of
@@ -56,6 +57,8 @@ from simulator.errors import ConfigError
 from simulator.validation import parse
 
 LOAD_POINT = "bench"
+# What results in seconds are called: the benchmark of InferenceX is vLLM's, with other names for its figures.
+IN_SECONDS = "InferenceX result"
 
 # What vLLM's benchmark leaves out unless it is asked for: without this there is no E2E in the file.
 ALL_METRICS = "ttft,tpot,itl,e2el"
@@ -80,6 +83,7 @@ NEAR_THE_MEDIAN = 1.2
 _DATE_FORMATS = ("%Y%m%d-%H%M%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d")
 
 _KEYS = tuple(f"{rank}_{own}_ms" for rank in STATISTICS.values() for own in METRICS.values())
+_BARE_KEYS = {key.removesuffix("_ms"): key for key in _KEYS}
 _Figures = create_model("_Figures", __base__=Foreign, **dict.fromkeys(_KEYS, (Latency | None, None)))  # type: ignore[call-overload]
 
 
@@ -155,13 +159,17 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """One result: its file and place in it, counts, figures in ms by our names, answers where they are listed."""
+    """One result: its file and place in it, counts, figures in ms by our names, answers where they are listed.
+
+    `in_seconds`: the file has them in seconds under names without a unit, as InferenceX writes some results.
+    """
 
     source: str
     counts: _Counts
     figures: Mapping[str, float | None]
     answers: Answers | None
     said: Said
+    in_seconds: bool = False
 
     def figure(self, metric: str) -> Mean | None:
         """Return the mean of a metric under the name the file has for it."""
@@ -177,6 +185,7 @@ def results_of(file: Path, dialect: Dialect) -> list[Measurement]:
     ConfigError
         If one is not what the tool writes, is damaged, or has no successful request.
     """
+    refuse_disaggregated(file)
     documents = list(_documents(file, dialect))
     found = []
     for number, (values, gaps) in enumerate(documents, start=1):
@@ -198,7 +207,7 @@ def _measurement(file: Path, result: _Result, dialect: Dialect) -> Measurement:
         tool=dialect.tool,
         tool_version=said.tool_version,
         source=result.source,
-        document=", ".join((f"{dialect.title} {file.name}", *metadata.files)),
+        document=", ".join((f"{IN_SECONDS if result.in_seconds else dialect.title} {file.name}", *metadata.files)),
         measured_on=_day(file, result),
         model_name=said.model_name or result.counts.model_id,
         workload=workload,
@@ -234,7 +243,8 @@ def _result(file: Path, source: str, values: dict[str, Any], gaps: GapsOfRequest
     keys, otherwise = dialect.wanted
     if not keys & values.keys():
         raise ConfigError(f"{source}: {otherwise}")
-    values = {dialect.renamed.get(key, key): value for key, value in values.items()}
+    in_seconds = not any(key in values for key in _KEYS) and any(key in values for key in _BARE_KEYS)
+    values = {dialect.renamed.get(key, key): value for key, value in (_in_ms(values) if in_seconds else values).items()}
     counts = parse(_Counts, values, source=source)
     parsed = parse(_Figures, values, source=source)
     figures = {
@@ -246,8 +256,18 @@ def _result(file: Path, source: str, values: dict[str, Any], gaps: GapsOfRequest
         raise ConfigError(f"{source}: no mean and no percentile of any latency; {dialect.all_metrics}")
     _check(source, counts, figures)
     answers = answers_of(source, values, gaps, completed=counts.completed, remedy=dialect.detailed)
-    result = _Result(source, counts, figures, answers, dialect.said(values))
+    result = _Result(source, counts, figures, answers, dialect.said(values), in_seconds)
     return _as_answered(result)
+
+
+def _in_ms(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result whose latencies are in seconds, in ms."""
+    latencies = {_BARE_KEYS[key]: value for key, value in values.items() if key in _BARE_KEYS}
+    numbers = {
+        key: value * MS_PER_S if isinstance(value, int | float) and not isinstance(value, bool) else value
+        for key, value in latencies.items()
+    }
+    return {**values, **numbers}
 
 
 def _check(source: str, counts: _Counts, figures: Mapping[str, float | None]) -> None:
@@ -418,7 +438,8 @@ def _measured(result: _Result, dialect: Dialect, notes: Notes) -> dict[str, Any]
         notes.converted("Lists are in seconds; TTFT, TPOT and E2E are formed from them, in ms.")
         values |= answers.statistics()
     else:
-        notes.converted("Names that end in _ms are taken as they are.")
+        in_seconds = "Latencies were in seconds, under names without a unit, and are written in ms."
+        notes.converted(in_seconds if result.in_seconds else "Names that end in _ms are taken as they are.")
     _tell_missing(values, dialect, notes)
     return measured_metrics(result.source, values, {"tpot": "inter_token", "itl": "pooled_gaps"}, notes)
 

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_top
+from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_top, stream_values
 from roofline_lab.importers.common import Measurement
 from roofline_lab.importers.stated_server import RESULTS_FOLDER, stated_of, with_server
 from roofline_lab.importers.unmeasured import without_unmeasured
@@ -173,6 +173,13 @@ def _may_hold_results(file: Path) -> bool:
     return file.name.removesuffix(".gz").endswith((".json", ".jsonl", *_FLAT)) and file.is_file()
 
 
+def _top_of_first(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (key, value) of the first object of a list, as results that were collected are written."""
+    first = next(stream_values(path, frozenset({()})), None)
+    if first is not None and isinstance(first[1], dict):
+        yield from first[1].items()
+
+
 def at_the_top(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield (key, value) of a JSON or YAML file, or (column, None) of a CSV, as far as they are asked for.
 
@@ -185,7 +192,13 @@ def at_the_top(path: Path) -> Iterator[tuple[str, Any]]:
     """
     name = path.name.removesuffix(".gz")
     if not name.endswith(_FLAT):
-        yield from stream_top(path)
+        entries = stream_top(path)
+        first = next(entries, None)
+        if first is not None:
+            yield first
+            yield from entries
+        else:
+            yield from _top_of_first(path)
         return
     try:
         with open_text(path) as stream:
