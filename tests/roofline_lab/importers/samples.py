@@ -321,6 +321,7 @@ def write_llm_d(folder, report=None, name="benchmark_report.json"):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     path.write_text(json.dumps(report or llm_d_report(sent())), encoding="utf-8")
+    return path
 
 
 NS = 1_000_000_000

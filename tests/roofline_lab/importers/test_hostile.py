@@ -176,9 +176,9 @@ def test_a_file_nobody_may_read_is_one_message(project, tmp_path, capsys, tool, 
 
 @pytest.mark.parametrize(
     ("tool", "name"),
-    # Runs of inference-perf, and results without single requests, are never compared with spans of the server.
+    # Only the requests of these tools have the ids of the server's spans.
     [(tool, "exp-config.yaml") for tool in TOOLS]
-    + [(tool, "traces.jsonl") for tool in TOOLS if tool not in ("inference-perf", "inferencex", "llm-d")],
+    + [(tool, "traces.jsonl") for tool in TOOLS if tool in ("guidellm", "vllm-bench", "sglang-bench")],
 )
 def test_a_broken_file_beside_the_results_is_one_message(project, tmp_path, capsys, tool, name):
     written(tmp_path / "in", tool)
