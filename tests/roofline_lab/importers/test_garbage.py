@@ -17,6 +17,8 @@ from roofline_lab.ground_truth.requests import MeasuredRequest, read_measured_re
 from roofline_lab.importers import import_experiment
 from roofline_lab.importers.inspection import inspect
 from roofline_lab.importers.overrides import Overrides
+from roofline_lab.importers.server_facts import SPELLINGS
+from roofline_lab.importers.server_sources import stated_by_option
 from roofline_lab.importers.table import read as read_csv
 from roofline_lab.importers.table_rows import COLUMNS
 from simulator.errors import ConfigError
@@ -188,6 +190,67 @@ def test_garbage_beside_a_report_is_ignored_or_refused(project, tmp_path, name, 
         (folder / text).unlink(missing_ok=True)
     (folder / name).write_bytes(content)
     attempt(project, "guidellm", folder)
+
+
+FACTS = (
+    "server.yaml",
+    "exp-config.yaml",
+    "meta.json",
+    "vllm.log",
+    "server.log",
+    "serve.sh",
+    "command.txt",
+    "deploy.yaml",
+    "docker-compose.yml",
+)
+WORDS = (
+    *("vllm serve m/m", "--no-enable-prefix-caching", "-tp", "--max-num-seqs=", "'", '"', "\\\n", "$X", "{", "}"),
+    *("image: vllm/vllm-openai:v0.11.0", "args:", "command:", "- ", "prefix_caching: ", "kv_blocks: ", "0", "-1"),
+    *(
+        "enable_prefix_caching=False",
+        "GPU KV cache size: 4,0 tokens",
+        "non-default args: {",
+        "1e400",
+        "9" * 40,
+        "[",
+        "]",
+    ),
+    *(
+        '{"engine_kwargs": ',
+        "null",
+        '"kv_cache": ',
+        "---",
+        "&a ",
+        "*a",
+        "date: ",
+        "2026-99-99",
+        "vllm_version: ",
+        "0.10",
+    ),
+    *("none", "\n", " "),
+)
+ANY_KEY = st.sampled_from(sorted(SPELLINGS)) | st.text(max_size=10)
+
+
+@given(name=st.sampled_from(FACTS), words=st.lists(st.sampled_from(WORDS) | st.text(max_size=4), max_size=14))
+@EXAMPLES
+def test_garbled_facts_about_a_server_are_used_or_refused(project, tmp_path, name, words):
+    folder = with_document(tmp_path, "guidellm")
+    for other in FACTS:
+        (folder / other).unlink(missing_ok=True)
+    (folder / name).write_bytes("".join(words).encode("utf-8", "replace"))
+    attempt(project, "guidellm", folder)
+
+
+@given(
+    key=st.sampled_from(sorted(SPELLINGS)) | st.text(max_size=10), value=st.text(max_size=10) | st.sampled_from(WORDS)
+)
+@EXAMPLES
+def test_a_garbled_option_about_a_server_is_used_or_refused(key, value):
+    try:
+        stated_by_option(f"{key}={value}")
+    except ConfigError as error:
+        assert str(error)  # noqa: PT017 - both outcomes are right
 
 
 @given(column=st.sampled_from(COLUMNS), text=st.text(max_size=12) | st.sampled_from(["-1", "0", "1e999", "9" * 40]))

@@ -8,12 +8,16 @@ import os
 
 import pytest
 
+from roofline_lab.importers.overrides import Overrides
 from roofline_lab.importers.server_facts import agreed, stated_by
-from roofline_lab.importers.server_sources import stated_beside, stated_by_option
+from roofline_lab.importers.server_sources import stated_beside, stated_by_option, stated_in
+from roofline_lab.importers.table import import_table
+from roofline_lab.importers.table import read as read_table
 from roofline_lab.importers.tools import read_results
 from roofline_lab.importers.vllm_command import commands_in
 from simulator.errors import ConfigError
-from tests.roofline_lab.importers.samples import write_inference_perf
+from tests.roofline_lab.importers.samples import sent, vllm_result, write_inference_perf, write_vllm
+from tests.roofline_lab.importers.test_table import ROW, table
 
 LOG_V1 = (
     "INFO 12-06 07:00:01 [core.py:93] Initializing a V1 LLM engine (v0.12.0) with config: model='demo', "
@@ -353,3 +357,47 @@ def test_the_shared_case_of_a_run_description_that_says_off(shared_dir):
 def test_the_shared_case_whose_only_date_is_that_of_the_download(shared_dir):
     experiment = read_results("inference-perf", shared_dir / "cases" / "12-date-is-the-download").experiment
     assert experiment.date is None
+
+
+def test_what_a_server_made_of_its_arguments_decides(tmp_path):
+    text = "INFO non-default args: {'enable_prefix_caching': True, 'max_num_seqs': 64}\n" + LOG_V1
+    found = facts_in(tmp_path, "vllm.log", text)
+    assert (found["prefix_caching"], found["max_running"]) == (False, 64)
+
+
+def test_prefill_in_one_piece_is_stated_and_named_as_not_simulated(tmp_path):
+    (tmp_path / "run.sh").write_text("vllm serve m/m --no-enable-chunked-prefill\n", encoding="utf-8")
+    found = stated_beside(tmp_path)
+    assert any("chunked_prefill" in said for said in found.not_simulated)
+    assert agreed(found.facts)["chunked_prefill"].value is False
+
+
+def test_facts_contradicting_the_results_name_both(tmp_path):
+    folder = write_vllm(tmp_path / "run", vllm_result(sent()))
+    with pytest.raises(ConfigError, match=r"date: .* says 2026-01-31, --server: date=2025-11-05 contradicts it"):
+        read_results("vllm-bench", folder, ("date=2025-11-05",))
+
+
+def test_a_day_beside_that_of_the_results_is_the_same_day_elsewhere(tmp_path):
+    folder = write_vllm(tmp_path / "run", vllm_result(sent()))
+    experiment = read_results("vllm-bench", folder, ("date=2026-02-01",)).experiment
+    assert experiment.date == dt.date(2026, 1, 31)
+
+
+def test_a_table_takes_facts_by_option_and_from_the_file_beside_it(project, tmp_path):
+    path = table(tmp_path, ROW)
+    (tmp_path / "server.yaml").write_text("kv_blocks: 1234\n", encoding="utf-8")
+    overrides = Overrides(server=("prefix_caching=off",))
+    written = import_table(path, read_table(path), project / "ground_truth", overrides)
+    known = written.written[0].experiment.server.known
+    assert (known.kv_blocks, known.prefix_caching) == (1234, False)
+
+
+def test_a_recorded_description_of_llmservingsim_states_its_server(shared_dir):
+    found = agreed(stated_in(shared_dir / "formats" / "llmservingsim" / "meta.json").facts)
+    assert {name: found[name].value for name in ("software", "kv_blocks", "prefix_caching", "schedule_ahead")} == {
+        "software": "vLLM 0.19.0",
+        "kv_blocks": 2588,
+        "prefix_caching": True,
+        "schedule_ahead": True,
+    }

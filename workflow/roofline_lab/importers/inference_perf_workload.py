@@ -73,7 +73,6 @@ class _SharedPrefix(Foreign):
     groups: WholeNumber | None = Field(None, validation_alias=AliasChoices(OLD_KEYS[0], NEW_KEYS[0]))
     prompts_per_group: WholeNumber | None = Field(None, validation_alias=AliasChoices(OLD_KEYS[1], NEW_KEYS[1]))
     system_prompt_len: WholeNumber | _Distribution | None = None
-    question_len: WholeNumber | _Distribution | None = None
     output_len: WholeNumber | _Distribution | None = None
     enable_multi_turn_chat: bool | None = None
 

@@ -132,7 +132,8 @@ def _assumptions(
     guesses += [] if ahead is None else [f"asynchronous scheduling {_shown(ahead)}, as the serving software is unknown"]
     if not guesses:
         return
-    text = f"Not stated by the files, so assumed: {', '.join(guesses)}."
+    text = f"Not stated by the files, so assumed: {', '.join(guesses)}. --server KEY=VALUE, or a file server.yaml "
+    text += "beside the results, states what was true."
     if assumed.get("client_offset_ms") == 0 and client:
         text += " All time between client and engine then counts as error; --client-offset-ms states it."
     yield Finding(Flag.SETTING_ASSUMED, text).quality("noted")

@@ -33,7 +33,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "gpu_memory_utilization": ("mem_fraction_static",),
     "kv_cache_dtype": ("kv_dtype", "cache_dtype"),
     "client_offset_ms": (),
-    "software": ("vllm_version", "version", "serving_software", "engine", "image"),
+    "software": ("vllm_version", "serving_software", "image"),
     "tensor_parallel": ("tensor_parallel_size", "tensor_parallelism", "tp", "tp_size"),
     "hardware": ("gpu", "gpu_type", "gpu_name", "accelerator", "device_name"),
     "model": ("model_id", "model_name", "model_tag", "hf_model"),
@@ -158,31 +158,44 @@ def stated_by(source: str, content: Mapping[str, Any], *, strict: bool = False, 
         Naming every value that cannot be, and with `strict` every unknown key.
     """
     facts: list[Fact] = []
-    unused, beyond, problems = [], [], []
+    unused, problems = [], []
     for key, value in content.items():
-        name, negated = name_of(str(key))
         if value is None:
             continue
-        if name is None:
-            other = _unsimulated_name(str(key))
-            if other is not None and not _is_unused(value, NOT_SIMULATED[other]):
-                beyond.append(f"{key} {_short(value)} ({source})")
-            elif other is None:
-                unused.append(str(key))
-            continue
         try:
-            found = value_of(name, value)
+            fact = _fact(source, key, value, loose=loose)
         except ValueError as error:
             problems.append(f"{key}: {error}")
             continue
-        if found is not None:
-            said = f"{source}: {key}={_short(value)}"
-            facts.append(Fact(name, not found if negated else found, said, loose=loose and name in LOOSE))
+        if fact is not None:
+            facts.append(fact)
+        elif not is_known(key):
+            unused.append(key)
     if strict:
         problems += [f"{key}: unknown; {suggest(key, SPELLINGS)}" for key in unused]
     if problems:
         raise config_error(source, problems)
+    beyond = (f"{key} {_short(value)} ({source})" for key, value in content.items() if _is_beyond(key, value, facts))
     return Stated(tuple(facts), {source: tuple(unused)} if unused else {}, tuple(beyond))
+
+
+def _fact(source: str, key: str, value: object, *, loose: bool) -> Fact | None:
+    name, negated = name_of(key)
+    found = None if name is None else value_of(name, value)
+    if name is None or found is None:
+        return None
+    said = f"{source}: {key}={_short(value)}"
+    return Fact(name, not found if negated else found, said, loose=loose and name in LOOSE)
+
+
+def _is_beyond(key: str, value: object, facts: Iterable[Fact]) -> bool:
+    """Whether a source says of a server what the simulation does not follow."""
+    if value is None:
+        return False
+    if name_of(key)[0] == "chunked_prefill":
+        return any(fact.name == "chunked_prefill" and not fact.value for fact in facts)
+    other = _unsimulated_name(key)
+    return other is not None and not _is_unused(value, NOT_SIMULATED[other])
 
 
 def _is_unused(value: object, neutral: tuple[object, ...]) -> bool:

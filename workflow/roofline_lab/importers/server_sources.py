@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
-from roofline_lab.importers.server_facts import NOT_SIMULATED, Stated, is_known, stated_by
+from roofline_lab.importers.server_facts import NOT_SIMULATED, Stated, is_known, name_of, stated_by
 from roofline_lab.importers.vllm_command import MARKS, command_of, commands_in
 from simulator.errors import ConfigError
 from simulator.input_files import unreadable
@@ -179,15 +179,14 @@ def _short_text(path: Path) -> str | None:
 # --- manifests --------------------------------------------------------------------------------
 
 
+_STARTS = re.compile(r"vllm[\"',\s\]-]{1,20}serve|vllm\.entrypoints|vllm-openai|/vllm:")
+
+
 def _in_manifest(path: Path) -> Stated:
     """Read containers of a Kubernetes manifest or compose file that start a server."""
     text = _short_text(path)
     found = Stated()
-    if (
-        text is None
-        or "vllm" not in text
-        or not re.search(r"(?m)^[\s\-{\"]*(image|command|args|entrypoint)\"?\s*:", text)
-    ):
+    if text is None or not _STARTS.search(text):
         return found
     for document in re.split(r"(?m)^---.*$", text):
         try:
@@ -284,22 +283,26 @@ _LOGGED = re.compile(
     r"('[^']{0,200}'|\"[^\"]{0,200}\"|[\w.+-]{0,39}[\w]|[{\[])"
 )
 _HINTS = ("=", ": ", " is ", "version ")
+# Lines that print what a server was asked for, not what it made of that.
+_ARGUMENTS = ("non-default args", "args: Namespace")
 
 
 def _logged(path: Path) -> Stated:
     """Search a log; a server may have printed bytes that are no text."""
-    found = Stated()
-    said: dict[tuple[str, str], None] = {}
+    asked: dict[tuple[str, str], None] = {}
+    made: dict[tuple[str, str], None] = {}
     for line in lines(path, errors="replace"):
-        if not any(hint in line for hint in _HINTS):
-            continue
-        for key, text in _in_line(line):
-            said.setdefault((key, text))
+        if any(hint in line for hint in _HINTS):
+            said = asked if any(mark in line for mark in _ARGUMENTS) else made
+            said.update(dict.fromkeys(_in_line(line)))
     # GPUs of one server print their own number of tokens; the server has room for the least.
-    sizes = [int(text.replace(",", "") or 0) for key, text in said if key == "kv_cache_tokens"]
-    for key, text in said:
-        if key == "kv_cache_tokens" and int(text.replace(",", "") or 0) != min(sizes):
-            continue
+    sizes = sorted((int(text.replace(",", "") or 0), text) for key, text in made if key == "kv_cache_tokens")
+    kept = [(key, text) for key, text in made if key != "kv_cache_tokens" or text == sizes[0][1]]
+    # What the server made of its arguments decides over what it was asked for.
+    decided = {name_of(key)[0] or key for key, _ in kept}
+    kept += [(key, text) for key, text in asked if (name_of(key)[0] or key) not in decided]
+    found = Stated()
+    for key, text in kept:
         found = found.with_(stated_by(str(path), {key: text}, loose=True))
     return found
 

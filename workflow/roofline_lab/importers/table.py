@@ -36,6 +36,7 @@ from roofline_lab.importers.common import (
     refuse_impossible,
 )
 from roofline_lab.importers.overrides import Overrides
+from roofline_lab.importers.server_sources import SERVER_FILE, stated_in
 from roofline_lab.importers.stated_server import by_options, with_server
 from roofline_lab.importers.table_rows import METRIC_COLUMNS, RANKS, STATED_LENGTHS, BadRow, Row, read_rows
 from roofline_lab.importers.table_workload import pool_prompts, sent_workload
@@ -114,6 +115,9 @@ def import_table(
     if (alone or traces) and total > 1:
         raise ConfigError(f"--out: {total} experiments in {path}; give --experiment, or {out.parent} as --out")
     stated = by_options(overrides.server)
+    own = path.with_name(SERVER_FILE)
+    if own.is_file():
+        stated = stated.with_(stated_in(own))
     targets = {
         (out if alone else out / name): with_traces(with_server(found_run, stated), traces)
         for name, found_run in found.items()
