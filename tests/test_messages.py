@@ -154,6 +154,9 @@ GONE: dict[str, tuple[str, ...]] = {
         "another number of cells than the header has",
         "column 'tp': must be 1 or greater, or empty",
     ),
+    "a day that nothing states is unknown, and no reason to refuse a run": (
+        "{}: experiment_id '{}': names no day, such as 20260217-...; give --year",
+    ),
     "client and server may both have measured a stage": ("{}: stage: {} of '{}' is given twice; remove one row",),
     "lengths may be a range too": ("{}: must be LENGTH or MEAN,STDEV,MIN,MAX in tokens, got '{}'",),
     "all reasons against an architecture are told at once, after the name of the file": (

@@ -367,10 +367,3 @@ def test_a_refusal_of_the_format_names_the_file_as_the_user_gave_it(project, tmp
     text = message(project, "vllm-bench", path, capsys)
     assert text.startswith(f"error: {path}, as experiment 'mine': load_points.0.measured.tpot_mean")
     assert "experiment.yaml" not in text
-
-
-def test_a_table_whose_ids_name_no_day_is_named(tmp_path):
-    path = table(tmp_path, ROW | {"experiment_id": "mine"})
-    with pytest.raises(ConfigError) as caught:
-        read_table(path)
-    assert str(caught.value).startswith(f"{path}: experiment_id 'mine': names no day")

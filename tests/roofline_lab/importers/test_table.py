@@ -163,8 +163,6 @@ def test_a_wrong_seed_leaves_the_distribution_the_table_states(tmp_path, shared_
         ({"metrics_side": "both"}, "column 'metrics_side': must be client or server"),
         ({"experiment_id": ""}, "column 'experiment_id': must not be empty"),
         ({"arrival_process": "waves"}, "arrival_process 'waves'"),
-        ({"experiment_id": "no-day"}, "experiment_id 'no-day': names no day"),
-        ({"experiment_id": "20261399-x"}, "names no day"),
         ({"is_summary": "1"}, "no row that is a stage of a run"),
     ],
 )
@@ -172,6 +170,13 @@ def test_a_bad_row_is_refused_with_line_and_column(tmp_path, change, expected):
     with pytest.raises(ConfigError) as caught:
         read(table(tmp_path, {**ROW, **change}))
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["no-day", "20261399-x", "jan21-x"])
+def test_a_day_that_nothing_states_is_unknown(tmp_path, name):
+    found = table_module.read(table(tmp_path, {**ROW, "experiment_id": name})).found[name].experiment
+    assert found.date is None
+    assert found.date_basis == "Neither the experiment's name nor a year that was given says it."
 
 
 def test_a_table_of_something_else_is_refused(tmp_path):

@@ -24,12 +24,14 @@ from roofline_lab.ground_truth.requests import (
     Trace,
 )
 from roofline_lab.importers import table
+from roofline_lab.importers.closed_loop_table import MARKS as CLOSED_LOOP_COLUMNS
 from roofline_lab.importers.common import MS_PER_S, US_PER_S, BothSides, Measurement, statistics_of
 from roofline_lab.importers.tools import at_the_top, read_results, tool_of, tools
 from roofline_lab.importers.unread import refuse_unread
 from simulator.errors import ConfigError
 from simulator.input_files import unreadable
 
+CSV = (".csv", ".csv.gz")
 EXPERIMENT, TABLE, TRACE = "experiment", "table", "trace"
 
 # Flags that only a person, or the absence of a statement, brings up.
@@ -116,7 +118,7 @@ def kind_of(path: Path) -> str:
     try:
         if (path / EXPERIMENT_FILE).is_file() or (path.name == EXPERIMENT_FILE and path.is_file()):
             return EXPERIMENT
-        kind = None if path.is_dir() or published_format(path) is None else TRACE
+        kind = None if path.is_dir() else _told_by_columns(path)
         kind = kind or tool_of(path) or (None if path.is_dir() else _other_kind(path))
     except ConfigError:
         refuse_unread(path, tools())
@@ -133,11 +135,19 @@ def kind_of(path: Path) -> str:
     return kind
 
 
+def _told_by_columns(path: Path) -> str | None:
+    """Say of a file whether its columns together are those of a table of runs, or of a published trace."""
+    if path.name.endswith(CSV):
+        keys = {key for key, _ in at_the_top(path)}
+        if keys >= {"experiment_id", "is_summary"} or keys >= CLOSED_LOOP_COLUMNS:
+            return TABLE
+    return None if published_format(path) is None else TRACE
+
+
 def _other_kind(path: Path) -> str | None:
-    keys = {key for key, _ in at_the_top(path)}
-    if path.name.endswith((".csv", ".csv.gz")):
-        return TABLE if keys >= {"experiment_id", "is_summary"} else TRACE
-    return TRACE if REQUESTS_KEY in keys else None
+    if path.name.endswith(CSV):
+        return TRACE
+    return TRACE if REQUESTS_KEY in {key for key, _ in at_the_top(path)} else None
 
 
 def of_measurement(title: str, found: Measurement) -> Inspection:

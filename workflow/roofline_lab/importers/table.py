@@ -23,6 +23,7 @@ from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.kept_up import Judgement, Load
 from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.requests import listed
+from roofline_lab.importers import closed_loop_table
 from roofline_lab.importers.common import (
     MS_PER_S,
     Mean,
@@ -40,6 +41,7 @@ from roofline_lab.importers.server_sources import SERVER_FILE, stated_in
 from roofline_lab.importers.stated_server import by_options, with_server
 from roofline_lab.importers.table_rows import METRIC_COLUMNS, RANKS, STATED_LENGTHS, BadRow, Row, read_rows
 from roofline_lab.importers.table_workload import pool_prompts, sent_workload
+from roofline_lab.importers.tools import at_the_top
 from roofline_lab.importers.trace import with_traces
 from roofline_lab.importers.writing import Imported, NotImported, project_of, write_all
 from simulator.errors import ConfigError
@@ -144,6 +146,8 @@ def read(path: Path, experiment: str | None = None, year: int | None = None) -> 
     ConfigError
         If the file is no table of runs or no run of it can be used, naming file, line and column of every problem.
     """
+    if {column for column, _ in at_the_top(path)} >= closed_loop_table.MARKS:
+        return _closed_loops(path, experiment)
     groups: dict[str, list[Row]] = {}
     summaries: dict[tuple[str, str], Row] = {}
     bad: dict[str, list[str]] = {}
@@ -173,6 +177,23 @@ def read(path: Path, experiment: str | None = None, year: int | None = None) -> 
     return Table(found, tuple(refused))
 
 
+def _closed_loops(path: Path, experiment: str | None) -> Table:
+    """Read a table of closed-loop points, which has columns of its own."""
+    groups, problems = closed_loop_table.read_points(path)
+    if experiment is not None and experiment not in groups:
+        raise ConfigError(f"{path}: run_id: no '{experiment}'; {suggest(experiment, groups)}")
+    found: dict[str, Measurement] = {}
+    refused = [NotImported(path.name, problem) for problem in problems]
+    for name in groups if experiment is None else [experiment]:
+        try:
+            found[name] = closed_loop_table.measured_run(path, name, groups[name])
+        except ConfigError as error:
+            refused.append(NotImported(name, str(error)))
+    if not found:
+        raise ConfigError("\n".join(one.reason for one in refused) or f"{path}: no row below the header")
+    return Table(found, tuple(refused))
+
+
 def _imported(
     path: Path, name: str, rows: Sequence[Row], summaries: Mapping[tuple[str, str], Row], year: int | None
 ) -> Measurement:
@@ -190,7 +211,7 @@ def _imported(
             f"{source}: column 'dp': {first['dp']}; several replicas behind one address are not simulated"
         )
     notes = Notes()
-    measured_on = _day(path, name, year)
+    measured_on = _day(name, year)
     workload, lost = sent_workload(source, rows, notes)
     known, assumed = _settings(source, first)
     _note_assumptions(first, notes)
@@ -421,14 +442,8 @@ def _tool(text: str) -> str:
     return next((tool for tool in ("guidellm", "inference-perf", "vllm-bench") if tool in text.lower()), "other")
 
 
-def _day(path: Path, name: str, year: int | None) -> tuple[date, str]:
-    """Return the day an experiment's id names.
-
-    Raises
-    ------
-    ConfigError
-        If it names none.
-    """
+def _day(name: str, year: int | None) -> tuple[date | None, str]:
+    """Return the day an experiment's id names, and how it is known; None where nothing states it."""
     whole, short = _DAY.search(name), _MONTH_DAY.search(name)
     try:
         if whole:
@@ -440,7 +455,7 @@ def _day(path: Path, name: str, year: int | None) -> tuple[date, str]:
         pass
     if year:
         return date(year, 12, 31), "Only the year is known; the day is its last."
-    raise ConfigError(f"{path}: experiment_id '{name}': names no day, such as 20260217-...; give --year")
+    return None, "Neither the experiment's name nor a year that was given says it."
 
 
 # --- figures ----------------------------------------------------------------------------------
