@@ -85,7 +85,7 @@ def _named(spec: RunSpec, model: Model, hardware: Hardware, configs: Path) -> tu
     if "family" in stated:
         if "base" in stated:
             raise ConfigError("steptime: base and family exclude each other: a name, or options from the ground up")
-        return NamedStepTime(CUSTOM, dict(stated), "the options given, judged by nobody"), dict(stated)
+        return NamedStepTime(CUSTOM, dict(stated), _custom_basis(stated)), dict(stated)
     given = {key: value for key, value in stated.items() if key not in CHOOSING}
     known = calibrations(configs)
     name = stated.get("base", AUTO)
@@ -101,7 +101,13 @@ def _named(spec: RunSpec, model: Model, hardware: Hardware, configs: Path) -> tu
         schedule_ahead=spec.engine.schedule_ahead,
         kernels=_kernel_source(given),
     )
-    return NamedStepTime(found.name, overlaid(found.options, given), found.basis), given
+    by_hand = f"; set by hand: {', '.join(sorted(given))}" if given else ""
+    return NamedStepTime(found.name, overlaid(found.options, given), found.basis + by_hand), given
+
+
+def _custom_basis(stated: Mapping[str, Any]) -> str:
+    alone = "; model, GPU, tensor parallelism and KV cache do not enter" if stated["family"] == "linear" else ""
+    return f"the options given, judged by nobody{alone}"
 
 
 def _by_default(given: Mapping[str, Any], hardware: Hardware, known: Mapping[str, Calibration]) -> str:

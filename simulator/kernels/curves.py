@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from simulator.errors import UnsupportedError
 from simulator.kernels.base import AttentionShape, Dtype, causal_attention_flops, gemm_flops
 from simulator.kernels.conventions import MICRO, decode_kv_bytes
 from simulator.validation import Efficiency, NonNegative, Positive, StrictModel
@@ -54,24 +53,15 @@ class DecodeCurve(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Rates the efficiencies are fractions of: FLOP/s and bytes/s of one GPU; None where it has no FP8 units."""
+    """Rates the efficiencies are fractions of: FLOP/s and bytes/s of one GPU; `fp8_flops` of its eight-bit units."""
 
     bf16_flops: float
-    fp8_flops: float | None
+    fp8_flops: float
     bandwidth: float
 
     def flops(self, dtype: Dtype) -> float:
-        """Return the dense peak of a data type.
-
-        Raises
-        ------
-        UnsupportedError
-            If the GPU has no units for it.
-        """
-        peak = self.bf16_flops if dtype == "bf16" else self.fp8_flops
-        if peak is None:
-            raise UnsupportedError("the GPU states no FP8 peak, so GEMMs in FP8 cannot be priced on it")
-        return peak
+        """Return the dense peak of a data type."""
+        return self.bf16_flops if dtype == "bf16" else self.fp8_flops
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +83,14 @@ def gemm_bytes(m: float, k: float, n: float, dtype: Dtype) -> float:
     return (m * k + k * n) * INPUT_BYTES[dtype] + m * n * OUTPUT_BYTES
 
 
-def gemm_seconds(curve: GemmCurve, peaks: Peaks, m: float, k: float, n: float, dtype: Dtype) -> float:
-    """Return seconds of (m x k) @ (k x n)."""
-    traffic = gemm_bytes(m, k, n, dtype) / (curve.bandwidth_efficiency * peaks.bandwidth)
+def gemm_seconds(
+    curve: GemmCurve, peaks: Peaks, m: float, k: float, n: float, dtype: Dtype, weight_bytes: float | None = None
+) -> float:
+    """Return seconds of (m x k) @ (k x n); `weight_bytes` of one weight, where it is not stored in `dtype`."""
+    moved = gemm_bytes(m, k, n, dtype)
+    if weight_bytes is not None:
+        moved += k * n * (weight_bytes - INPUT_BYTES[dtype])
+    traffic = moved / (curve.bandwidth_efficiency * peaks.bandwidth)
     arithmetic = gemm_flops(m, k, n) / (curve.compute_efficiency * peaks.flops(dtype))
     longer, shorter = max(traffic, arithmetic), min(traffic, arithmetic)
     rounding = math.pow(1.0 + math.pow(shorter / longer, curve.sharpness), 1.0 / curve.sharpness)

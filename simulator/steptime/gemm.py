@@ -16,9 +16,10 @@ from math import ceil, floor
 
 from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
+from simulator.kernels.analytic import AnalyticKernels
 from simulator.kernels.base import Dtype, Kernels, Lookup, Phase
 from simulator.model import Model
-from simulator.quantization import EIGHT_BIT_UNITS
+from simulator.quantization import EIGHT_BIT_UNITS, WEIGHT_ONLY
 from simulator.steptime.cost import MICROSECONDS, Operation
 from simulator.steptime.options import (
     EfficiencyTensorParallel,
@@ -97,6 +98,7 @@ class PhaseGemm:
         "_memo",
         "_model",
         "_one",
+        "_one_head",
         "_scale",
         "_shared",
         "lookups",
@@ -121,6 +123,8 @@ class PhaseGemm:
         self._layers = model.num_hidden_layers
         self._scale = shard / compute_speedup(options, tp, phase)
         self._one = _one_gemm(options, model, hardware, kernels, phase, bandwidth)
+        wide = model if options.lm_head_quantized else model.model_copy(update={"quantization": None})
+        self._one_head = _one_gemm(options, wide, hardware, kernels, phase, bandwidth)
         self._memo: dict[int, float] = {}
         self._heads_memo: dict[int, float] = {}
         dtype = gemm_dtype(model)
@@ -147,7 +151,7 @@ class PhaseGemm:
             return 0.0
         seconds = self._heads_memo.get(rows)
         if seconds is None:
-            seconds = self._one(rows, self._head.inputs, self._head.outputs) * self._scale
+            seconds = self._one_head(rows, self._head.inputs, self._head.outputs) * self._scale
             self._heads_memo[rows] = seconds
         return seconds
 
@@ -256,8 +260,34 @@ def _one_gemm(
     def by_seconds(m: int, k: int, n: int) -> float:
         return kernels.gemm_seconds(m, k, n, dtype=dtype, phase=phase)
 
+    def widened(m: int, k: int, n: int) -> float:
+        return narrow.weight_only_gemm_seconds(m, k, n, weight_bytes, phase)
+
+    if (
+        model.quantization in WEIGHT_ONLY.values()
+        and options.compute_term
+        and isinstance(options.mfu, KernelMfuOptions)
+    ):
+        narrow = _fitted(kernels, model)
+        return widened
     in_seconds = isinstance(options.mfu, KernelMfuOptions) and options.mfu.style == "seconds"
     bare = by_seconds if in_seconds else by_mfu
     if not (options.gemm_memory_floor or options.per_component_roofline):
         return bare
     return lambda m, k, n: max(bare(m, k, n), k * n * weight_bytes / bandwidth)
+
+
+def _fitted(kernels: Kernels, model: Model) -> AnalyticKernels:
+    """Return kernels that know what weights of fewer bits than activations save.
+
+    Raises
+    ------
+    UnsupportedError
+        If the kernels are tables, which hold no such GEMM.
+    """
+    if not isinstance(kernels, AnalyticKernels):
+        raise UnsupportedError(
+            f"model {model.id} stores weights in fewer bits ({model.quantization}) than it multiplies them in, and no "
+            "kernel table holds such a GEMM; use the fitted curves (mfu.source: embedded)"
+        )
+    return kernels

@@ -109,6 +109,7 @@ def roofline(model: Model, hardware: Hardware, kernels: str = "embedded") -> dic
         "kv_read_fraction": {"prefill": 1.0, "decode": 1.0},
         "activation_fraction": {"prefill": 1.0, "decode": 1.0},
         "lm_head": True,
+        "lm_head_quantized": False,
         "fused_qkv": True,
         "experts": "grouped",
         "phase_combination": "additive",

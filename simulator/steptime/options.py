@@ -259,6 +259,8 @@ class MfuRooflineOptions(StrictModel):
         max(compute, memory) per GEMM and for attention, instead of per phase.
     lm_head
         Price the projection to the vocabulary, one row per request.
+    lm_head_quantized
+        Whether it is priced in the type of the layers' weights; checkpoints keep it in 16 bits.
     fused_qkv
         One GEMM for Q, K and V.
     experts
@@ -301,6 +303,7 @@ class MfuRooflineOptions(StrictModel):
     gemm_memory_floor: bool = False
     per_component_roofline: bool = False
     lm_head: bool = False
+    lm_head_quantized: bool = True
     fused_qkv: bool = False
     experts: Literal["one_by_one", "grouped"] = "one_by_one"
     decode_attention: DecodeAttention = "flops_weighted"

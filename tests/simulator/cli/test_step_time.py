@@ -267,3 +267,27 @@ def test_sizes_beyond_a_table_are_a_warning_and_sizes_beyond_a_fitted_formula_ar
     assert "outside what was measured or fitted" in invoke(*SMALL, *large).err
     warned = invoke(*SMALL, "--kernels", tables).json["warnings"]
     assert any("outside the sizes the kernels are known for: gemm at m 40" in warning for warning in warned)
+
+
+def test_fp8_weights_on_a_gpu_without_fp8_units_are_read_as_they_are_and_multiplied_in_16_bits():
+    command = [*RUN, "--hardware", "a100-sxm", "--tp", 4]
+    wide = invoke(*command, "--model", "llama-3.1-70b-instruct").json
+    fp8 = invoke(*command, "--model", "llama-3.1-70b-instruct-fp8").json
+    assert any("a100-sxm has no FP8 units" in warning for warning in fp8["warnings"])
+    name = "itl_token_weighted"
+    assert 0.5 < fp8["metrics"][name]["value"] / wide["metrics"][name]["value"] < 0.75
+    assert fp8["roofline"]["fastest_step_over_bound"] > 1
+
+
+def test_options_set_by_hand_are_named_where_it_says_what_the_model_rests_on():
+    basis = invoke(*SMALL, "--bandwidth-efficiency", 0.5, "--set", "steptime.mfu={kind: constant}").json[
+        "step_time_basis"
+    ]
+    assert basis.endswith("set by hand: bandwidth_efficiency, mfu")
+    assert "set by hand" not in invoke(*SMALL).json["step_time_basis"]
+
+
+def test_coefficients_of_a_linear_model_say_what_they_do_not_know():
+    linear = "steptime={family: linear, step_us: 9000.0, prefill_us_per_token: 10.0, decode_us_per_token: 1.0}"
+    basis = invoke(*SMALL, "--set", linear).json["step_time_basis"]
+    assert "model, GPU, tensor parallelism and KV cache do not enter" in basis

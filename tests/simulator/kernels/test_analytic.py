@@ -125,8 +125,7 @@ def test_the_name_says_gpu_launches_and_data():
 
 def test_a_faster_gpu_shortens_every_kernel_and_is_named():
     faster = Hardware.from_peaks(2000.0, 8.0, source="what-if")
-    with pytest.raises(UnsupportedError, match="no FP8 peak"):
-        KERNELS.on(faster).gemm_seconds(4096, 4096, 4096, dtype="fp8")
+    assert KERNELS.on(faster).peaks.fp8_flops == 2 * faster.peak_flops
     with_fp8 = faster.model_copy(
         update={"id": "b", "dense_fp8_tflops": faster.dense_bf16_tflops.model_copy(update={"value": 4000.0})}
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.errors import ConfigError
+from simulator.errors import ConfigError, UnsupportedError
 from simulator.hardware import load_hardware
 from simulator.kernels.analytic import load_analytic
 from simulator.model_files import load_model
@@ -104,3 +104,35 @@ def test_an_efficiency_of_0_means_that_none_applies_as_if_it_were_absent(name):
     )
     assert zero == absent
     assert stated > absent
+
+
+@pytest.mark.parametrize(("quantization", "share"), [("w8a16", 0.5), ("int4", 0.2578125)])
+def test_weights_stored_in_fewer_bits_are_read_in_less_time_and_multiplied_in_16_bits(quantization, share):
+    """What LM head and launches cost stays as it is."""
+    options = {**SECONDS, "lm_head": True, "lm_head_quantized": False, "fused_qkv": True}
+
+    def cost(tokens, of):
+        return step_time(options, of=of, kernels=KERNELS).explain(Batch(decode=(1,) * tokens)).decode.gemm_s
+
+    wide = model(hidden_size=8192, intermediate_size=28672, num_attention_heads=64, head_dim=128)
+    narrow = wide.model_copy(update={"quantization": quantization})
+    beside = 4 * 5 * 3.2277e-6 + 3.2277e-6 + 8192 * 32000 * 2 / (0.65802 * 3.35e12)
+    assert cost(1, narrow) - beside == pytest.approx((cost(1, wide) - beside) * share, rel=0.02)
+    assert cost(20_000, narrow) == pytest.approx(cost(20_000, wide), rel=0.02)
+
+
+def test_tables_hold_no_gemm_of_weights_stored_in_fewer_bits():
+    with pytest.raises(UnsupportedError, match=r"stores weights in fewer bits \(int4\)"):
+        step_time(SECONDS, of=model().model_copy(update={"quantization": "int4"}), kernels=BentKernels())
+
+
+def test_the_head_of_a_quantized_model_may_be_priced_in_16_bits():
+    fp8 = model(quantization="fp8", vocab_size=128_000)
+    on = LINKED.model_copy(update={"dense_fp8_tflops": LINKED.dense_bf16_tflops.model_copy(update={"value": 1979.0})})
+
+    def head_s(*, quantized):
+        options = {**SECONDS, "lm_head": True, "lm_head_quantized": quantized}
+        built = step_time(options, of=fp8, kernels=KERNELS, on=on)
+        return built.parts.decode_gemm.head(1) - 3.2277e-6
+
+    assert head_s(quantized=False) == pytest.approx(2 * head_s(quantized=True), rel=0.02)
