@@ -142,6 +142,7 @@ GONE: dict[str, tuple[str, ...]] = {
     ),
     "GEMMs in BF16 need no FP8 units: the GPU runs, and one in FP8 is refused by itself": (
         "GPU '{}' has no FP8 peak, on which the GEMM curve rests; use measured tables",
+        "the GPU states no FP8 peak, so GEMMs in FP8 cannot be priced on it",
     ),
     "what files call something is no option somebody gave: the message begins with what is unknown": (
         "--family: no experiment has the model '{}' yet; name its family with --family, a word of "
