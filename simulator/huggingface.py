@@ -175,11 +175,17 @@ EXPERT_STEP_KEYS = frozenset({"decoder_sparse_step", "interleave_moe_layer_step"
 TRANSLATED_KEYS = frozenset({"attention_chunk_size", "layer_types", "mlp_only_layers", "text_config"})
 
 # Other names of a field.
-SYNONYMS = {"num_experts": "num_local_experts", "dtype": "torch_dtype"}
+SYNONYMS = {
+    "compression_config": "quantization_config",
+    "dtype": "torch_dtype",
+    "num_experts": "num_local_experts",
+}
 
 # What the top level of a multimodal configuration says of its text part; the embeddings are tied there.
-INHERITED = ("architectures", "dtype", "quantization_config", "torch_dtype")
-DECIDED_ABOVE = ("tie_word_embeddings",)
+INHERITED = ("dtype", "quantization_config", "compression_config", "torch_dtype")
+DECIDED_ABOVE = ("architectures", "tie_word_embeddings")
+# The project's own keys stand at the top, whatever lies beneath.
+OURS = ("id", "name", "source", "generation_config")
 # Encoders of images and sounds beside the text part.
 ENCODERS = ("vision_config", "audio_config")
 
@@ -191,6 +197,10 @@ CHUNKED = "chunked_attention"
 # accepted only of an architecture that is known to gate it.
 GATED = "silu"
 OTHER_GATED = {"gelu_pytorch_tanh": frozenset({"GemmaForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM"})}
+
+# Rotations whose factor is not in `max_position_embeddings` yet, and the largest factor that is one.
+STRETCHING = frozenset({"dynamic", "linear", "yarn"})
+MOST_STRETCHED = 1024
 
 # The type of models whose files state none: what they were trained in, and what vLLM then loads them as.
 DEFAULT_TYPE = "bfloat16"
@@ -229,17 +239,17 @@ def shape_of(config: Mapping[str, object], source: str) -> dict[str, object]:
 
 
 def text_part(config: Mapping[str, object]) -> dict[str, object]:
-    """Return a configuration of text alone: the nested one, with what the top level says of it, or the whole."""
-    nested = config.get("text_config")
-    encoders = {key for key in ENCODERS if key in config}
+    """Return a configuration of text alone: the nested one, with what the top level says of it, or the whole.
+
+    A key whose value is null says nothing and is left out.
+    """
+    top = {key: value for key, value in config.items() if value is not None and key not in ENCODERS}
+    nested = top.get("text_config")
     if not isinstance(nested, Mapping) or not nested:
-        return {key: value for key, value in config.items() if key not in encoders}
+        return top
     own = {key: value for key, value in nested.items() if value is not None}
-    above = {key: config[key] for key in INHERITED if config.get(key) is not None}
-    decided = {key: config[key] for key in DECIDED_ABOVE if config.get(key) is not None}
-    # The project's own keys stand at the top, whatever lies beneath.
-    ours = {key: config[key] for key in ("id", "name", "source", "generation_config") if key in config}
-    return {**above, **own, **{key: above[key] for key in ("architectures",) if key in above}, **decided, **ours}
+    decided = {key: top[key] for key in (*DECIDED_ABOVE, *OURS) if key in top}
+    return {**{key: top[key] for key in INHERITED if key in top}, **own, **decided}
 
 
 def _architecture(text: Mapping[str, object]) -> str | None:
@@ -257,15 +267,15 @@ def _fill_in(kept: dict[str, object], architecture: str | None) -> None:
     if "torch_dtype" not in kept and not {"id", "source"} & kept.keys():
         kept["torch_dtype"] = DEFAULT_TYPE
     for key, value in CLASSES.get(architecture or "", {}).items():
-        if kept.get(key) is None:
+        if key not in kept:
             kept[key] = kept.get("num_attention_heads") if value is None else value
 
 
 def _translate_names(kept: dict[str, object], text: Mapping[str, object]) -> None:
     for other, name in SYNONYMS.items():
-        if other in kept and kept.get(name) is None:
-            kept[name] = kept[other]
-        kept.pop(other, None)
+        if other in kept:
+            kept.setdefault(name, kept[other])
+            del kept[other]
     activation = kept.pop("hidden_activation", None)  # of Gemma, whose `hidden_act` is not used where it is given
     if activation is not None:
         kept["hidden_act"] = activation
@@ -273,6 +283,20 @@ def _translate_names(kept: dict[str, object], text: Mapping[str, object]) -> Non
         del kept["mlp_only_layers"]
     if "attention_chunk_size" in kept:
         kept.setdefault("sliding_window", kept.pop("attention_chunk_size"))
+    longest = _stretched(kept.get("max_position_embeddings"), text.get("rope_scaling") or text.get("rope_parameters"))
+    if longest is not None:
+        kept["max_position_embeddings"] = longest
+
+
+def _stretched(positions: object, rope: object) -> int | None:
+    """Return how far a rotation stretches the context beyond `max_position_embeddings`, as vLLM derives it, or None."""
+    if not isinstance(rope, Mapping) or not isinstance(positions, int):
+        return None
+    kind, factor = rope.get("rope_type", rope.get("type")), rope.get("factor")
+    if kind not in STRETCHING or not isinstance(factor, int | float) or not 1 <= factor <= MOST_STRETCHED:
+        return None
+    trained = rope.get("original_max_position_embeddings", positions)
+    return int(trained * factor) if isinstance(trained, int) else None
 
 
 def _translate_layer_kinds(kept: dict[str, object], text: Mapping[str, object]) -> None:

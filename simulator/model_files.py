@@ -132,10 +132,18 @@ def find_model_file(name: str, shelves: Iterable[Path]) -> Path | None:
         return path / CONFIG_FILE
     if path.is_file():
         return path
+    known = known_as(name, described)
+    return described[known] if known else None
+
+
+def known_as(name: str, described: Mapping[str, Path]) -> str | None:
+    """Return the id of a described model that a name means: its id, or its name on Hugging Face; None if none does."""
+    if name in described:
+        return name
     last = name.rsplit("/", 1)[-1].lower()
     for known, file in described.items():
         if known.lower() == last or name in _published_as(file):
-            return file
+            return known
     return None
 
 

@@ -185,6 +185,36 @@ def test_all_reasons_against_an_architecture_are_told_at_once():
         assert reason in str(caught.value)
 
 
+def test_keys_without_a_value_say_nothing():
+    silent = (
+        "quantization_config",
+        "layer_types",
+        "mlp_only_layers",
+        "attention_chunk_size",
+        "text_config",
+        "head_dim",
+    )
+    model = read(PHI, **dict.fromkeys((*silent, "head_dim", "tie_word_embeddings", "hidden_act"), None))
+    assert model == read(PHI)
+
+
+def test_the_older_name_of_quantization_is_never_passed_over():
+    assert read(PHI, compression_config=compressed()).quantization == "fp8"
+
+
+@pytest.mark.parametrize(
+    ("rope", "longest"),
+    [
+        ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}, 131072),
+        ({"rope_type": "linear", "factor": 2}, 65536),
+        ({"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192}, 32768),
+        (None, 32768),
+    ],
+)
+def test_a_stretched_rotation_makes_the_context_as_long_as_a_server_takes_it(rope, longest):
+    assert read(PHI, max_position_embeddings=32768, rope_scaling=rope).max_position_embeddings == longest
+
+
 def test_a_foreign_key_that_says_nothing_does_not_refuse_a_model():
     assert read(PHI, kv_lora_rank=None, first_k_dense_replace=0, shared_expert_intermediate_size=0).hidden_size == 5120
 

@@ -93,6 +93,13 @@ def test_folders_a_person_names_come_first_then_those_beside_then_the_project(tm
     assert [found.model(name).num_hidden_layers for name in ("both", "qwen3-14b", "llama-2-7b-hf")] == [5, 4, 32]
 
 
+def test_a_model_is_known_by_its_name_on_hugging_face_too(tmp_path):
+    found = catalogue_of(ROOT, tmp_path)
+    assert found.model("Qwen/Qwen3-30B-A3B") is found.model("qwen3-30b-a3b")
+    with pytest.raises(ConfigError, match="unknown model 'Qwen/Qwen3-31B'"):
+        found.model("Qwen/Qwen3-31B")
+
+
 def test_models_of_a_project_shaped_folder_are_found(tmp_path):
     write(tmp_path / "configs" / "models", "theirs")
     folder = tmp_path / "ground_truth" / "run-1"

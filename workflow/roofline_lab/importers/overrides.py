@@ -20,8 +20,8 @@ from roofline_lab.importers.common import UNSTATED, Measurement
 from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
 from simulator.gpu_names import gpu_named
-from simulator.model_files import CONFIG_FILE, contents_of, find_model_file, load_model, models_in
-from simulator.validation import parse, read_json, suggest
+from simulator.model_files import CONFIG_FILE, contents_of, find_model_file, known_as, load_model, models_in
+from simulator.validation import parse, suggest
 
 DEFAULT_HARDWARE = "h100-sxm"
 DEFAULT_WORKLOAD = "custom"
@@ -198,12 +198,10 @@ def _known(model: str, described: Mapping[str, Path], root: Path, beside: Path |
 def _model(name: str, described: Mapping[str, Path]) -> str:
     if name == UNSTATED:
         raise UnknownNameError(f"model: the files do not name it; {suggest('', described)}", "model")
+    known = known_as(name, described)
+    if known is not None:
+        return known
     last = name.rsplit("/", 1)[-1].lower()
-    for model, path in described.items():
-        description = read_json(path)
-        source = str(description.get("source", "")) if isinstance(description, Mapping) else ""
-        if model.lower() == last or name in source.split():
-            return model
     raise UnknownNameError(
         f"model: no model of configs/models is '{name[:80]}'; add configs/models/<id>.json "
         f"({suggest(last[:80], described)})",

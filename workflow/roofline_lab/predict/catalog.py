@@ -19,7 +19,7 @@ from simulator.errors import ConfigError
 from simulator.gpu_names import gpu_named
 from simulator.hardware import Hardware, load_hardware
 from simulator.model import Model
-from simulator.model_files import load_model, models_in, parts_of
+from simulator.model_files import known_as, load_model, models_in, parts_of
 from simulator.validation import suggest
 
 
@@ -48,18 +48,30 @@ class Catalogue:
         UnsupportedError
             If its architecture is not one the formulas describe.
         """
-        if name not in self._models:
-            if name not in self.model_files:
-                raise ConfigError(
-                    f"model: unknown model '{name}'; put its Hugging Face config.json into {MODELS}/{name}.json beside "
-                    f"the experiments, or name its folder with --models ({suggest(name, self.model_files)})"
-                )
-            path = self.model_files[name]
-            model = load_model(path, name, shown=path.name)
-            if model.id != name:
-                raise ConfigError(f"{path.name}: id: must be the file's name '{name}' (got '{model.id}')")
-            self._models[name] = model
-        return self._models[name]
+        known = self.model_id(name)
+        if known not in self._models:
+            path = self.model_files[known]
+            model = load_model(path, known, shown=path.name)
+            if model.id != known:
+                raise ConfigError(f"{path.name}: id: must be the file's name '{known}' (got '{model.id}')")
+            self._models[known] = model
+        return self._models[known]
+
+    def model_id(self, name: str) -> str:
+        """Return the id of the model that a name means, its name on Hugging Face among them.
+
+        Raises
+        ------
+        ConfigError
+            If no file describes it.
+        """
+        known = known_as(name, self.model_files)
+        if known is None:
+            raise ConfigError(
+                f"model: unknown model '{name}'; put its Hugging Face config.json into {MODELS}/{name}.json beside "
+                f"the experiments, or name its folder with --models ({suggest(name, self.model_files)})"
+            )
+        return known
 
     def hardware_id(self, name: str) -> str:
         """Return the id of the GPU that a name means.

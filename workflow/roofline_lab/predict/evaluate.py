@@ -224,7 +224,8 @@ def _task(
     if problems:
         return Refused(source.place, RowStatus.REFUSED, "; ".join(problems))
     model, hardware = ran(catalogue, experiment), catalogue.hardware(experiment.hardware)
-    experiment = experiment.model_copy(update={"hardware": catalogue.hardware_id(experiment.hardware)})
+    names = {"model": catalogue.model_id(experiment.model), "hardware": catalogue.hardware_id(experiment.hardware)}
+    experiment = experiment.model_copy(update=names)
     filled, assumed = with_assumed_server(experiment, model, hardware, software)
     notes = tuple(Note(Flag.SERVER, text) for text in assumed)
     if model.left_out:

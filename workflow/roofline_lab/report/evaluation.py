@@ -309,8 +309,8 @@ def _provenance(root: Path, evaluation: Evaluation) -> str:
     catalogue = evaluation.catalogue
     record = {
         "experiments": experiments,
-        "models": {name: _digest(catalogue.model_files[name]) for name in sorted(models)},
-        "hardware": {name: _digest(catalogue.hardware_files[name]) for name in sorted(hardware)},
+        "models": {name: _digest(*catalogue.files_of([name], [])) for name in sorted(models)},
+        "hardware": {name: _digest(*catalogue.files_of([], [name])) for name in sorted(hardware)},
         "predictors": {
             choice.predictor.name: _predictor(choice.predictor, choice.digest) for choice in evaluation.chosen
         },
@@ -329,8 +329,8 @@ def _digest_if_readable(files: Sequence[Path]) -> str:
         return "not readable"
 
 
-def _digest(path: Path) -> str:
-    return digest_of_files([path], path.parent)
+def _digest(*paths: Path) -> str:
+    return digest_of_files(paths, paths[0].parent)
 
 
 def _predictor(predictor: Predictor, digest: str) -> dict[str, str]:
