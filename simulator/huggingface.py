@@ -293,7 +293,9 @@ def _stretched(positions: object, rope: object) -> int | None:
     if not isinstance(rope, Mapping) or not isinstance(positions, int):
         return None
     kind, factor = rope.get("rope_type", rope.get("type")), rope.get("factor")
-    if kind not in STRETCHING or not isinstance(factor, int | float) or not 1 <= factor <= MOST_STRETCHED:
+    if not isinstance(kind, str) or kind not in STRETCHING or not isinstance(factor, int | float):
+        return None
+    if not 1 <= factor <= MOST_STRETCHED:
         return None
     trained = rope.get("original_max_position_embeddings", positions)
     return int(trained * factor) if isinstance(trained, int) else None

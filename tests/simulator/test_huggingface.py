@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simulator.errors import RooflineLabError, UnsupportedError
 from simulator.model import model_from_config
@@ -349,3 +353,26 @@ def test_what_would_be_priced_wrongly_is_refused_by_name(changes, message):
 def test_a_key_nobody_knows_is_an_error_and_never_passed_over(changes):
     with pytest.raises(RooflineLabError, match=next(iter(changes))):
         read(PHI, **changes)
+
+
+garbage = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["fp8", "re:.*", "*", "yarn", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+QUANTIZATION_KEYS = ["quant_method", "quant_algo", "bits", "config_groups", "ignore", "kv_cache_scheme", "weights"]
+TOP_KEYS = ["text_config", "vision_config", "architectures", "model_type"]
+TEXT_KEYS = [*LLAMA_4_TEXT, "quantization_config", "layer_types", "rope_scaling", "hidden_activation", "num_experts"]
+
+
+@given(
+    st.dictionaries(st.sampled_from(QUANTIZATION_KEYS), garbage, max_size=4),
+    st.dictionaries(st.sampled_from(TEXT_KEYS), garbage, max_size=4),
+    st.dictionaries(
+        st.sampled_from(["text_config", "vision_config", "architectures", "model_type"]), garbage, max_size=2
+    ),
+)
+def test_garbage_anywhere_in_a_multimodal_file_is_only_ever_a_clean_error(quantization, text, top):
+    nested = {"architectures": ["Llama4ForConditionalGeneration"], "text_config": {**LLAMA_4_TEXT, **text}}
+    with suppress(RooflineLabError):
+        read({**nested, "quantization_config": {"quant_method": "fp8", **quantization}, **top})
