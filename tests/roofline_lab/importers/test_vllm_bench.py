@@ -230,3 +230,8 @@ def test_a_file_that_is_no_object_is_refused(tmp_path):
     path.write_text("[1, 2]", encoding="utf-8")
     with pytest.raises(ConfigError, match="not a vLLM serving benchmark result: the file is no JSON object"):
         read(path)
+
+
+def test_answers_to_no_prompts_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="completed: 20 exceeds num_prompts 0"):
+        read(write_vllm(tmp_path, vllm_result(sent(count=20), num_prompts=0)))

@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import PrivateAttr, Strict, model_validator
+from pydantic import Field, PrivateAttr, Strict, model_validator
 
 from roofline_lab.ground_truth.load import AnySent, DrawnLengths, Id, LoadPoint, SentLengths, Side, Text
 from roofline_lab.ground_truth.metrics import Measured, inter_token_ms
@@ -36,6 +36,8 @@ Tool = Literal["guidellm", "inference-perf", "vllm-bench", "other"]
 # Time between two requests that only fill the prefix cache. Unit: microseconds; method: longer than
 # any model described here needs for a prompt of a pool, so that each is done before the next.
 WARM_UP_INTERVAL_US = 1_000_000
+# More GPUs than one fast network joins (576 of NVLink in the largest announced).
+MOST_GPUS = 1024
 
 
 class Source(StrictModel):
@@ -128,7 +130,7 @@ class Experiment(StrictModel):
     family: Text
     model: Text
     hardware: Text
-    tensor_parallel: Count
+    tensor_parallel: Annotated[Count, Field(le=MOST_GPUS)]
     tool: Tool
     tool_version: Text | None = None
     side: Side

@@ -65,6 +65,8 @@ LATENCIES = {
     "itl": "inter_token_latency",
     "e2e": "request_latency",
 }
+# Requests or tokens per second; no server reaches a millionth of it.
+LARGEST_RATE_PER_S = 1e9
 RANKS = ("mean", "p50", "p90", "p95", "p99")
 
 _DURATION = re.compile(r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?")
@@ -344,7 +346,9 @@ def _throughput(report: _Report, *names: str) -> float | None:
     for name in names:
         value = report.figures.throughput.get(name)
         value = value.get("mean") if isinstance(value, Mapping) else value
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value != 0:
+            if not 0 < value < LARGEST_RATE_PER_S:
+                raise ConfigError(f"{report.source}: throughput.{name}: must be above 0 per second, got {value:g}")
             return float(value)
     return None
 

@@ -91,7 +91,7 @@ def _of_0_1(file: Path, scenario: Mapping[str, Any]) -> Scenario:
         tool=tool,
         model=_text(_mapping(scenario.get("model")).get("name")),
         hardware=_text(first.get("model")),
-        tensor_parallel=_whole(_mapping(first.get("parallelism")).get("tp")),
+        tensor_parallel=_degree(file, "scenario.host.accelerator", first),
         rate_per_s=_first_number(arguments, "rate_qps", "qps", "qps_values", "rate", "request_rate"),
         concurrency=_width(file, "scenario.load.args", _first(arguments, "concurrency", "max_concurrency")),
         server={**_version(engine.get("name"), engine.get("version")), **_options(engine.get("args"))},
@@ -119,7 +119,7 @@ def _of_0_2(file: Path, scenario: Mapping[str, Any], results: Mapping[str, Any])
         model=_text(_mapping(engine.get("model")).get("name"))
         or _text(_mapping(native.get("server")).get("model_name")),
         hardware=_text(accelerator.get("model")),
-        tensor_parallel=_whole(_mapping(accelerator.get("parallelism")).get("tp")),
+        tensor_parallel=_degree(file, "scenario.stack", accelerator),
         rate_per_s=_first_number(load, "rate_qps"),
         concurrency=_width(file, "scenario.load.standardized.concurrency", load.get("concurrency")),
         stage=_whole(load.get("stage"), least=0),
@@ -190,6 +190,15 @@ def _parallelism(key: str, accelerators: Sequence[Any]) -> Iterator[str]:
             degree = _whole(degrees.get(name)) or 1
             if degree > 1:
                 yield f"{key}: {name} {degree}: {words} is not modelled"
+
+
+def _degree(file: Path, key: str, accelerator: Mapping[str, Any]) -> int | None:
+    """Return the GPUs of one instance; None where nothing is said."""
+    stated = _mapping(accelerator.get("parallelism")).get("tp")
+    degree = _whole(stated)
+    if stated is not None and degree is None:
+        raise ConfigError(f"{file}: {key}: parallelism.tp: must be a whole number of at least 1, got '{stated}'")
+    return degree
 
 
 def _prefix(prefix: Mapping[str, Any]) -> dict[str, Any]:

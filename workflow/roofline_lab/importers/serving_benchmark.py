@@ -273,7 +273,7 @@ def _in_ms(values: Mapping[str, Any]) -> dict[str, Any]:
 def _check(source: str, counts: _Counts, figures: Mapping[str, float | None]) -> None:
     if not counts.completed:
         raise ConfigError(f"{source}: completed: 0; without an answer nothing is measured")
-    if counts.completed > counts.num_prompts > 0:
+    if counts.completed > counts.num_prompts and "num_prompts" in counts.model_fields_set:
         raise ConfigError(f"{source}: completed: {counts.completed} exceeds num_prompts {counts.num_prompts}")
     if not counts.duration or not counts.total_input_tokens or not counts.total_output_tokens:
         raise ConfigError(f"{source}: duration, total_input_tokens and total_output_tokens must be above 0")
