@@ -23,6 +23,7 @@ EPILOG = """examples:
   roofline-lab import guidellm results/ --out ground_truth/my-run
   roofline-lab import inference-perf run/ --out ground_truth/my-run --hardware h100-sxm --workload codegen
   roofline-lab import vllm-bench result.json --out ground_truth/my-run --model llama-3.1-8b
+  roofline-lab import sglang-bench sweep/ --out ground_truth/my-sweep --model llama-3.1-8b
   roofline-lab import --from-csv measured_runs.csv --year 2026 --out ground_truth
   roofline-lab import guidellm results/ --root . --out ../measurements/my-run
   roofline-lab import --from-csv runs.csv --experiment run-7 --trace run-7.csv.gz --out ground_truth/run-7
