@@ -454,6 +454,48 @@ def write_inferencex(folder, content=None, name="agg_run.json"):
     return path
 
 
+LLMSERVINGSIM_META = {
+    "model": "meta-llama/Llama-2-7b-hf",
+    "vllm_version": "0.11.0",
+    "engine_kwargs": {"tensor_parallel_size": 1, "max_num_seqs": 64, "max_num_batched_tokens": 2048},
+    "kv_cache": {"num_gpu_blocks": 5000, "block_size": 16, "enable_prefix_caching": False},
+    "hardware": {"device_name": "NVIDIA H100 80GB HBM3"},
+    "resolved_config": {},
+}
+
+
+def llmservingsim_row(position, one):
+    queued_s = 27_000.0 + one.start_s
+    return {
+        "request_id": f"bench-{position}",
+        "input_toks": one.prompt,
+        "output_toks": one.output,
+        "arrival_time": START_S + one.start_s - 0.002,
+        "queued_ts": queued_s,
+        "scheduled_ts": queued_s + 0.001,
+        "first_token_ts": queued_s + one.ttft_s,
+        "last_token_ts": queued_s + one.e2e_s,
+    }
+
+
+def write_llmservingsim(folder, rows=None, meta=LLMSERVINGSIM_META):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "requests.jsonl"
+    lines = [llmservingsim_row(0, sent()[0])] if rows is None else rows
+    path.write_text("".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8")
+    if meta is not None:
+        (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    return path
+
+
+def large_llmservingsim(folder):
+    path = write_llmservingsim(folder)
+    with path.open("w", encoding="utf-8") as stream:
+        for entry in enumerate(sent(LARGE_REQUESTS)):
+            stream.write(json.dumps({**llmservingsim_row(*entry), "text": TEXT * REPEATED}) + "\n")
+    return path
+
+
 class AsWritten:
     """What a reader returns, as the file of the experiment would say it."""
 
@@ -630,6 +672,18 @@ SAMPLES = {
         file="benchmark_report.json",
         document=llm_d_report(sent(count=5)),
         not_ours="not a benchmark report of llm-d",
+    ),
+    "llmservingsim": Sample(
+        write=write_llmservingsim,
+        write_requests=lambda folder: write_llmservingsim(
+            folder, [llmservingsim_row(*entry) for entry in enumerate(sent())]
+        ),
+        write_large=large_llmservingsim,
+        file="requests.jsonl",
+        document=llmservingsim_row(0, sent()[0]),
+        not_ours="is this what LLMServingSim recorded",
+        beside={"server.yaml": {"model": "meta-llama/Llama-2-7b-hf"}},
+        twice="ids are unique",
     ),
     "vllm-bench": Sample(
         write=write_vllm,
