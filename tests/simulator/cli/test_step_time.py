@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 import yaml
 
-from simulator.cli.catalog import SHIPPED_CONFIGS
+from simulator.cli.catalog import SHIPPED_CONFIGS, find_curves, find_hardware, find_model, find_tables
+from simulator.steptime.batch import Batch, BatchSums
+from simulator.steptime.build import build_step_time
+from simulator.steptime.kernel_choice import choose_kernels
+from simulator.steptime.named import roofline
+from simulator.steptime.options import parse_options
 from tests.simulator.cli.support import SMALL, SMALL_LENGTHS, invoke, json_lines, refused
 
 RUN = ["run", "--num-requests", 4, "--rate", 5, *SMALL_LENGTHS]
@@ -155,13 +161,6 @@ def test_tables_answer_by_latency_unless_another_policy_is_asked_for(tables):
 
 def test_decodes_beside_a_prefill_take_time():
     """The step of a long prefill is longer with 60 decodes in it than without them."""
-    from simulator.cli.catalog import find_curves, find_hardware, find_model
-    from simulator.steptime.batch import Batch
-    from simulator.steptime.build import build_step_time
-    from simulator.steptime.kernel_choice import choose_kernels
-    from simulator.steptime.named import roofline
-    from simulator.steptime.options import parse_options
-
     model, gpu = find_model("llama-2-7b-hf", SHIPPED_CONFIGS), find_hardware("h100-sxm", SHIPPED_CONFIGS)
     options = parse_options(roofline(model, gpu), source="test")
     kernels = choose_kernels(options, gpu, embedded=find_curves(gpu, SHIPPED_CONFIGS))
@@ -291,3 +290,17 @@ def test_coefficients_of_a_linear_model_say_what_they_do_not_know():
     linear = "steptime={family: linear, step_us: 9000.0, prefill_us_per_token: 10.0, decode_us_per_token: 1.0}"
     basis = invoke(*SMALL, "--set", linear).json["step_time_basis"]
     assert "model, GPU, tensor parallelism and KV cache do not enter" in basis
+
+
+def test_steps_priced_with_measured_tables_have_no_spikes_where_efficiencies_are_rounded_to_zero(bench_tables):
+    """The MFU column has three decimals: 17 of its rows are zero, all of single requests with short contexts."""
+    if not bench_tables.is_dir():
+        pytest.skip("the measured kernel tables are not here")
+    model, gpu = find_model("llama-2-7b-hf", SHIPPED_CONFIGS), find_hardware("h100-sxm", SHIPPED_CONFIGS)
+    options = parse_options(roofline(model, gpu, "measured"), source="test")
+    kernels = choose_kernels(options, gpu, tables=find_tables(str(bench_tables), "h100"))
+    built = build_step_time(options, model, gpu, 1, kernels)
+    for requests in (1, 4, 16):
+        batches = (Batch(decode=(past,) * requests) for past in range(1, 4000, 37))
+        times = [built.step_time_us(BatchSums.of(batch, built.kv_breakpoints)) for batch in batches]
+        assert all(0.99 < later / earlier < 1.05 for earlier, later in pairwise(times))
