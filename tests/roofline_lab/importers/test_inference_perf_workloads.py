@@ -174,8 +174,8 @@ def test_lengths_that_are_not_fixed_need_the_servers_count(tmp_path, config, why
     assert why in str(caught.value)
     assert "successes.output_tokens" in str(caught.value)
     experiment = read(write_inference_perf(tmp_path / "new", [stage(server=50.0)], config))
-    assert experiment.workload.output.tokens == 50
-    assert "mean length that the server counted" in flag(experiment, Flag.LENGTHS_UNKNOWN).text
+    assert experiment.mean_output_tokens("stage_0") == 50
+    assert "Single output lengths are not recorded" in flag(experiment, Flag.LENGTHS_UNKNOWN).text
 
 
 def test_what_the_server_counted_decides_over_the_profile(tmp_path):
@@ -257,3 +257,35 @@ def test_the_shared_case_of_speculative_decoding(shared_dir):
     figures = {name: point.measured[name].value for name in ("ttft_mean", "e2e_mean", "tpot_mean")}
     assert figures == {"ttft_mean": 37.5, "e2e_mean": 713.5, "tpot_mean": pytest.approx(10.73, abs=0.001)}
     assert "itl_p50" not in point.measured
+
+
+# --- lengths that are drawn -------------------------------------------------------------------
+
+
+def test_drawn_lengths_keep_their_scatter_where_they_have_the_measured_mean(tmp_path):
+    config = drawn_config({"min": 10, "max": 90, "mean": 50, "std_dev": 10})
+    config["data"]["input_distribution"] = {"type": "uniform", "min": 50, "max": 150}
+    experiment = read(write_inference_perf(tmp_path, [stage(server=50.2)], config))
+    assert experiment.workload.output.model_dump() == {
+        "kind": "gaussian",
+        "mean_tokens": 50,
+        "stdev_tokens": 10,
+        "min_tokens": 10,
+        "max_tokens": 90,
+    }
+    assert experiment.workload.prompt.model_dump() == {"kind": "uniform", "min_tokens": 50, "max_tokens": 150}
+    assert experiment.mean_output_tokens("stage_0") == 50.2
+
+
+def test_drawn_lengths_of_another_mean_are_left_for_the_measured_one(tmp_path):
+    config = drawn_config({"min": 10, "max": 90, "mean": 30, "std_dev": 10})
+    experiment = read(write_inference_perf(tmp_path, [stage(server=50.0)], config))
+    assert experiment.workload.output.tokens == 50
+
+
+def test_a_stage_of_other_lengths_keeps_its_own(tmp_path):
+    stages = [stage(server=50.0, prompt=100), stage(output=70, server=70.0, prompt=140)]
+    config = drawn_config({"min": 10, "max": 90, "mean": 30, "std_dev": 10})
+    first, second = read(write_inference_perf(tmp_path, stages, config)).load_points
+    assert (first.prompt.tokens, first.output.tokens) == (100, 50)
+    assert (second.prompt.tokens, second.output.tokens) == (140, 70)

@@ -59,6 +59,8 @@ MARKS = frozenset({"load_summary", "successes", "failures"})
 STAGE_FILE = re.compile(r"stage_(\d{1,4})_lifecycle_metrics\.json(?:\.gz)?")
 SUMMARY_FILE = "summary_lifecycle_metrics.json"
 MAX_FILE_BYTES = 1 << 24
+# Means that are written as whole tokens differ by their rounding.
+HALF_A_TOKEN = 0.5
 
 # Percentile names of the files by ours.
 _RANKS = {"p50": "median", "p75": "p75", "p90": "p90", "p95": "p95", "p99": "p99", "p99.9": "p99.9", "max": "max"}
@@ -298,7 +300,21 @@ def _load_point(
             **({"lost_positions": "unknown"} if stage.failed else {}),
         },
         "saturation": found.saturation,
+        **_own_lengths(stage, stages, profile),
         "measured": _measured(stage, profile, notes),
+    }
+
+
+def _own_lengths(stage: _Stage, stages: Sequence[_Stage], profile: Profile) -> dict[str, Any]:
+    """Return lengths of a stage that the mean of the run does not stand for; prompts of a pool are always the same."""
+    if profile.pool is not None:
+        return {}
+    sides = {"prompt": _prompt_tokens, "output": _tokens_by(profile)}
+    means = {side: (value(stage), _mean_of(stages, value)) for side, value in sides.items()}
+    return {
+        side: profile.lengths(side, own)
+        for side, (own, run) in means.items()
+        if abs(own - run) > max(HALF_A_TOKEN, lint.DEFINITION_TOLERANCE * run)
     }
 
 
@@ -347,6 +363,8 @@ def _measured(stage: _Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
         **_between_tokens(stage, profile, ttft.mean, e2e.mean, tokens, notes),
         "request_throughput": stage.requests_per_s,
         "output_token_throughput": stage.requests_per_s * tokens,
+        # Where single lengths are drawn, the mean is what was counted.
+        "output_tokens_mean": tokens if profile.lengths("output", tokens)["kind"] != "constant" else None,
     }
     _compare_counts(stage, profile, notes)
     retokenised = lint.output_retokenised(reported=stage.output_len_mean, generated=tokens)
@@ -539,7 +557,11 @@ def _look_at_run(stages: Sequence[_Stage], profile: Profile, notes: Notes, *, re
     if recorded:
         return
     if any(stage.prompt_lengths_vary for stage in stages):
-        notes.say(Flag.LENGTHS_UNKNOWN, "Single prompt lengths are not recorded; every prompt has the mean length.")
+        drawn = profile.lengths("prompt", _mean_of(stages, _prompt_tokens))["kind"] != "constant"
+        how = "they are drawn again as the client drew them" if drawn else "every prompt has the mean length"
+        notes.say(Flag.LENGTHS_UNKNOWN, f"Single prompt lengths are not recorded; {how}.")
     if profile.output_tokens is None:
-        text = "Single output lengths are not recorded; every answer has the mean length that the server counted."
-        notes.say(Flag.LENGTHS_UNKNOWN, text)
+        drawn = profile.lengths("output", _mean_of(stages, _tokens_by(profile)))["kind"] != "constant"
+        how = "they are drawn again as the client drew them"
+        how = how if drawn else "every answer has the mean length that the server counted"
+        notes.say(Flag.LENGTHS_UNKNOWN, f"Single output lengths are not recorded; {how}.")

@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import AliasChoices, Field
 
 from roofline_lab.ground_truth.json_stream import stream_values
+from roofline_lab.ground_truth.lint import DEFINITION_TOLERANCE
 from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.requests import refuse_too_many
 from roofline_lab.importers.common import Foreign, Latency, WholeNumber, constant_workload
@@ -27,6 +28,7 @@ from roofline_lab.importers.run_metadata import PROFILE_FILE
 from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
 from simulator.validation import parse
+from simulator.workload.lengths import GaussianLengths, UniformLengths, expected_tokens
 from simulator.workload.prefixes import PromptPool
 
 CONFIG_FILE = "config.yaml"
@@ -68,6 +70,19 @@ class _Distribution(Foreign):
             return None
         return round(min(max(self.mean, self.min or 0.0), self.mean if self.max is None else self.max))
 
+    @property
+    def spec(self) -> GaussianLengths | UniformLengths | None:
+        """The distribution as workloads describe it, or None where they have no such kind."""
+        kind, low, high = (self.type or "normal").lower(), self.min, self.max
+        if low is None or high is None or not 1 <= low < high:
+            return None
+        limits = {"min_tokens": round(low), "max_tokens": round(high)}
+        if kind == "uniform":
+            return UniformLengths(kind="uniform", **limits)
+        if kind not in ("normal", "gaussian") or self.mean is None or not self.std_dev:
+            return None
+        return GaussianLengths(kind="gaussian", mean_tokens=self.mean, stdev_tokens=self.std_dev, **limits)
+
 
 class _SharedPrefix(Foreign):
     groups: WholeNumber | None = Field(None, validation_alias=AliasChoices(OLD_KEYS[0], NEW_KEYS[0]))
@@ -80,6 +95,7 @@ class _SharedPrefix(Foreign):
 class _Data(Foreign):
     type: str
     shared_prefix: _SharedPrefix | None = None
+    input_distribution: _Distribution | None = None
     output_distribution: _Distribution | None = None
 
 
@@ -133,6 +149,8 @@ class Profile:
         Tokens every request generates; None where the server may stop earlier, or lengths are drawn.
     why_not_fixed
         Why the number of tokens is not known, in words of the file.
+    drawn
+        Distributions that single lengths are drawn from, by `prompt` and `output`.
     asked
         Groups that a profile asked for by names this client did not understand.
     multi_turn
@@ -147,6 +165,7 @@ class Profile:
     pool: Pool | None
     output_tokens: int | None
     why_not_fixed: str = ""
+    drawn: Mapping[str, GaussianLengths | UniformLengths] = field(default_factory=dict)
     asked: tuple[int, int] | None = None
     multi_turn: bool = False
     new_names: bool = False
@@ -201,10 +220,19 @@ class Profile:
         how = "the length the profile fixes" if self.output_tokens else "their mean length as the server counted it"
         note = f"Mean prompt length as measured; answers have {how}."
         if self.pool is None:
-            return constant_workload(mean_prompt_tokens, mean_output_tokens, note)
+            workload = constant_workload(mean_prompt_tokens, mean_output_tokens, note)
+            lengths = {"prompt": mean_prompt_tokens, "output": mean_output_tokens}
+            return workload | {side: self.lengths(side, mean) for side, mean in lengths.items()}
         note += f" {self.pool.prompts} prompts are sent in turn."
         prefix = self.pool.spec(mean_prompt_tokens).model_dump(exclude_defaults=True)
         return constant_workload(mean_prompt_tokens, mean_output_tokens, note, **prefix)
+
+    def lengths(self, side: str, mean_tokens: float) -> dict[str, Any]:
+        """Return lengths of prompts or answers: as they are drawn if that gives the measured mean, else the mean."""
+        drawn = self.drawn.get(side)
+        if drawn is not None and abs(expected_tokens(drawn)[0] / mean_tokens - 1.0) <= DEFINITION_TOLERANCE:
+            return drawn.model_dump()
+        return {"kind": "constant", "tokens": max(1, round(mean_tokens))}
 
     def findings(self, sent: int) -> Iterator[Finding]:
         """Yield what the configuration says about figures, for a run of `sent` requests."""
@@ -263,6 +291,7 @@ def read_profile(results: Path, run: Path) -> Profile:
         pool=pool,
         output_tokens=output_tokens,
         why_not_fixed=why_not,
+        drawn=_drawn(config.data),
         asked=_asked(read_mapping(asked), pool) if ran and asked and pool else None,
         multi_turn=bool(shared and shared.enable_multi_turn_chat),
         new_names=ran is None and in_new_names,
@@ -277,8 +306,9 @@ def _pool(shared: _SharedPrefix | None) -> Pool | None:
 
 def _fixed_output(data: _Data, server: _Server) -> tuple[int | None, str]:
     """Return the number of tokens of every answer, or None and why it is not fixed."""
+    shared = data.shared_prefix
     if data.type == "shared_prefix":
-        key, tokens = "data.shared_prefix.output_len", _one_length(data.shared_prefix and data.shared_prefix.output_len)
+        key, tokens = "data.shared_prefix.output_len", _one_length(shared.output_len if shared else None)
     elif data.type in DRAWN:
         key, tokens = "data.output_distribution", _one_length(data.output_distribution)
     else:
@@ -288,6 +318,14 @@ def _fixed_output(data: _Data, server: _Server) -> tuple[int | None, str]:
     if not server.ignore_eos:
         return None, f"server.ignore_eos is not true, so that {key} is only the most"
     return tokens, ""
+
+
+def _drawn(data: _Data) -> dict[str, GaussianLengths | UniformLengths]:
+    if data.type not in DRAWN:
+        return {}
+    given = {"prompt": data.input_distribution, "output": data.output_distribution}
+    specs = {side: distribution.spec for side, distribution in given.items() if distribution is not None}
+    return {side: spec for side, spec in specs.items() if spec is not None}
 
 
 def _one_length(length: int | _Distribution | None) -> int | None:

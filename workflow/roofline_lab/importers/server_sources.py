@@ -282,7 +282,11 @@ _LOGGED = re.compile(
     rf"(?<![\w.])['\"]?({'|'.join(_LOGGED_KEYS)})['\"]?(?:=|: ?)"
     r"('[^']{0,200}'|\"[^\"]{0,200}\"|[\w.+-]{0,39}[\w]|[{\[])"
 )
-_HINTS = ("=", ": ", " is ", "version ")
+# Parts of every sentence and key above; looked for first, because a log has millions of other lines.
+_HINTS = (
+    *("_size", "_len", "_caching", "prefill", "max_num_", "kv_cache_dtype", "_override", "cheduling", "_utilization"),
+    *("version ", "engine (v", "locks", "cache size", "quantization", "enforce_eager", "speculative", "_expert_"),
+)
 # Lines that print what a server was asked for, not what it made of that.
 _ARGUMENTS = ("non-default args", "args: Namespace")
 
