@@ -73,6 +73,8 @@ class Model(StrictModel):
         are multiplied in 16; the KV cache stays `kv_cache_dtype`. Embeddings and LM head are never quantized.
     unquantized_attention_layers, unquantized_feed_forward_layers
         In how many layers these parts stay in `torch_dtype` all the same.
+    quantized_block
+        Width of the blocks of weights that have one scale each; a GPU holds whole ones. None: one scale for more.
     kv_cache_dtype
         Type of the KV cache; `auto`: as activations. A choice of the server, or of the scales a checkpoint brings; see
         `with_kv_cache`.
@@ -108,6 +110,7 @@ class Model(StrictModel):
     quantization: Quantization | None = None
     unquantized_attention_layers: NonNegativeInt = 0
     unquantized_feed_forward_layers: NonNegativeInt = 0
+    quantized_block: Count | None = None
     kv_cache_dtype: KvCacheType = "auto"
     encoder_parameters: NonNegativeInt = 0
     generation_config: GenerationDefaults | None = None
@@ -244,8 +247,8 @@ def split_problems(model: Model, tensor_parallel: int) -> tuple[str, ...]:
         found.append(
             f"{model.id} has {kv_heads} KV heads, which {tensor_parallel} GPUs can neither split nor copy evenly"
         )
+    width = "moe_intermediate_size" if model.moe_intermediate_size else "intermediate_size"
     if model.expert_width % tensor_parallel:
-        width = "moe_intermediate_size" if model.moe_intermediate_size else "intermediate_size"
         found.append(f"{width} {model.expert_width} is not divisible by tensor_parallel {tensor_parallel}")
     return tuple(found)
 

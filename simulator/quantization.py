@@ -90,6 +90,9 @@ def quantization_of(stated: Mapping[str, Any], layers: object, source: str) -> d
     found: dict[str, object] = {"quantization": kind}
     if _eight_bit_cache(stated):
         found["kv_cache_dtype"] = "fp8"
+    block = _block_width(stated.get("weight_block_size"))
+    if block:
+        found["quantized_block"] = block
     if isinstance(layers, int):
         kept = _Kept(_listed(stated), source)
         for key, modules in (("attention", ATTENTION), ("feed_forward", FEED_FORWARD)):
@@ -135,6 +138,12 @@ def _described(stated: Mapping[str, Any]) -> str:
     method = f"method '{stated.get('quant_method') or 'modelopt'}'" if stated else "method 'None'"
     algorithm = stated.get("quant_algo")
     return f"{method} ({algorithm})" if isinstance(algorithm, str) else method
+
+
+def _block_width(stated: object) -> int | None:
+    """Return the width of the blocks of weights that have one scale, or None."""
+    widths = [width for width in stated if isinstance(width, int)] if isinstance(stated, list) else []
+    return max(widths, default=0) or None
 
 
 def _eight_bit_cache(stated: Mapping[str, Any]) -> bool:

@@ -23,6 +23,7 @@ from simulator.cli.files import (
 from simulator.cli.run_spec import RunSpec, read_spec, spec_of
 from simulator.cli.server import (
     Server,
+    block_warnings,
     length_warnings,
     memory_warnings,
     require_served,
@@ -89,7 +90,8 @@ class Setup:
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know before anything was simulated."""
         lengths = length_warnings(self.workload.requests, self.spec.engine, self.model)
-        return (*self.chosen.model.warnings, *self.chosen.notes, *lengths)
+        blocks = block_warnings(self.model, self.spec.tensor_parallel)
+        return (*self.chosen.model.warnings, *self.chosen.notes, *blocks, *lengths)
 
 
 class Observers:

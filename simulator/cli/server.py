@@ -115,6 +115,16 @@ def length_warnings(requests: Iterable[Request], options: ServerOptions, model: 
         yield f"engine.max_model_len_tokens {stated} is more than the {trained} tokens of {model.id}"
 
 
+def block_warnings(model: Model, tensor_parallel: int) -> Iterator[str]:
+    """Say when a GPU's share of a feed-forward layer is no whole number of blocks of quantized weights."""
+    share, block = model.expert_width // tensor_parallel, model.quantized_block
+    if block is not None and share % block:
+        yield (
+            f"{model.id}: a width of {model.expert_width} over {tensor_parallel} GPUs is {share}, no whole number of "
+            f"blocks of {block} quantized weights; a server refuses that, unless it puts whole experts on each GPU"
+        )
+
+
 def _longer(requests: Iterable[Request], limit: int | None) -> str | None:
     """Say how many requests are longer than a limit, or None."""
     lengths = {request.id: request.prompt_tokens + request.output_tokens for request in requests}

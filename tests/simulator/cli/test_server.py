@@ -80,6 +80,26 @@ def test_heads_and_layers_that_cannot_be_split_are_refused():
     assert "phi-4 has 10 KV heads, which 4 GPUs can neither split nor copy evenly" in message
 
 
+def test_blocks_of_quantized_weights_that_would_be_cut_are_announced(tmp_path):
+    config = {
+        "architectures": ["Qwen3MoeForCausalLM"],
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "moe_intermediate_size": 768,
+        "num_attention_heads": 32,
+        "num_experts": 16,
+        "num_experts_per_tok": 2,
+        "num_hidden_layers": 4,
+        "num_key_value_heads": 4,
+        "vocab_size": 32000,
+        "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    command = ["run", "--model", tmp_path, "--num-requests", 1, "--rate", 1, *LENGTHS, "--tp"]
+    assert any("over 8 GPUs is 96, no whole number of blocks" in each for each in invoke(*command, 8).json["warnings"])
+    assert not any("blocks of 128" in each for each in invoke(*command, 2).json["warnings"])
+
+
 def test_a_share_of_memory_is_a_share():
     assert "gpu_memory_utilization" in refused(*SMALL, "--gpu-memory-utilization", 1.5)
 
