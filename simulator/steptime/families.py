@@ -6,6 +6,7 @@ from simulator.errors import ConfigError
 from simulator.hardware import Hardware
 from simulator.kernels.base import AttentionMatch, ConstantMfu, Kernels
 from simulator.model import Model, sharding_problems
+from simulator.quantization import EIGHT_BIT_UNITS
 from simulator.steptime.attention import build_attention
 from simulator.steptime.gemm import PhaseGemm, gemm_peak
 from simulator.steptime.linear import Linear
@@ -31,15 +32,24 @@ def bind(
 ) -> MfuRoofline | CalibratedRoofline | CalibratedPhysics | Linear:
     """Do what `build_step_time` says."""
     warnings = (*model.warnings, *(f"{model.id}: {problem}" for problem in sharding_problems(model, tensor_parallel)))
+    if isinstance(options, CalibratedPhysicsOptions):
+        return CalibratedPhysics(options, model, hardware, tensor_parallel, warnings)
+    warnings = (*warnings, *_kept_layers(model))
     if isinstance(options, MfuRooflineOptions):
         return _mfu_roofline(options, model, hardware, tensor_parallel, kernels, warnings)
     if isinstance(options, CalibratedRooflineOptions):
         return CalibratedRoofline(
             options, model, hardware, tensor_parallel, (*warnings, *parameter_warnings(options, hardware))
         )
-    if isinstance(options, CalibratedPhysicsOptions):
-        return CalibratedPhysics(options, model, hardware, tensor_parallel, warnings)
     return Linear(options, model, hardware, tensor_parallel, warnings)
+
+
+def _kept_layers(model: Model) -> tuple[str, ...]:
+    """Say that layers which stay in 16 bits are too fast where a family has one rate for all matrices."""
+    kept = max(model.unquantized_attention_layers, model.unquantized_feed_forward_layers)
+    if not kept or model.quantization not in EIGHT_BIT_UNITS:
+        return ()
+    return (f"{model.id}: parts of {kept} layers stay in 16 bits; they are read so, but multiplied at the 8-bit rate",)
 
 
 def _mfu_roofline(

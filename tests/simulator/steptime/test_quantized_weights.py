@@ -52,6 +52,13 @@ def test_layers_that_stay_in_sixteen_bits_are_multiplied_and_read_in_them():
         assert layers_us(stored("fp8"), batch) < half < layers_us(LLAMA_70B, batch)
 
 
+def test_a_family_with_one_rate_for_all_matrices_says_that_kept_layers_are_too_fast():
+    kept = stored("fp8", unquantized_attention_layers=80)
+    assert any("at the 8-bit rate" in each for each in step_time(ROOFLINE, of=kept, on=H100).warnings)
+    assert not any("at the 8-bit rate" in each for each in step_time(PHYSICS, of=kept, on=H100).warnings)
+    assert not any("at the 8-bit rate" in each for each in step_time(ROOFLINE, of=stored("fp8"), on=H100).warnings)
+
+
 def test_a_gpu_without_eight_bit_float_units_takes_eight_bit_integers_and_refuses_floats():
     assert layers_us(stored("int8"), PREFILL, on=A100) == pytest.approx(
         layers_us(LLAMA_70B, PREFILL, on=A100) / 2, rel=1e-3
