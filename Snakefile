@@ -45,10 +45,8 @@ scheduling.stop_idle_rounds()
 scheduling.choose_among_few()
 scheduling.end_at_once(END)
 try:
-    PROJECT = jobs.open_project(Path(workflow.basedir), config.get("kernels"))
+    PROJECT = jobs.open_project(Path(workflow.basedir), config.get("kernels"), alone=workflow.is_main_process)
     jobs.refuse_misspelt_targets(PROJECT, sys.argv[1:])
-    if workflow.is_main_process:
-        jobs.discard_changed(PROJECT)
 except RooflineLabError as error:
     raise jobs.user_error(error) from None
 WORKERS = Workers(PROJECT)

@@ -11,11 +11,14 @@ import hashlib
 import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 DIGEST_CHARACTERS = 16
+# What counts, draws random numbers, averages and fills in templates; another release of one makes everything again.
+LIBRARIES = ("numpy", "pandas", "jinja2")
 # How the name of a file ends that is still being written.
 PARTIAL = ".partial"
 
@@ -85,6 +88,20 @@ def hash_list(paths: Iterable[Path], root: Path) -> str:
 def digest_of_files(paths: Iterable[Path], root: Path) -> str:
     """Return a short content hash of files and their names relative to `root`."""
     return hashlib.sha256(hash_list(paths, root).encode()).hexdigest()[:DIGEST_CHARACTERS]
+
+
+def libraries() -> str:
+    """Return one line for Python and each library whose release may show in a number or on a page."""
+    # Loaded here because most commands need no versions.
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = [f"python {sys.version_info.major}.{sys.version_info.minor}\n"]
+    for name in LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}\n")
+        except PackageNotFoundError:
+            found.append(f"{name} is not there\n")
+    return "".join(found)
 
 
 def packaged(name: str) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,8 @@ from simulator.errors import ConfigError
 
 RESULTS = Path("results")
 LEDGER = RESULTS / "made.sha256"
+# How far clocks of this machine and of its files may be apart, seconds.
+AHEAD_S = 60.0
 AGAIN = "run snakemake again, which makes it again"
 
 
@@ -87,13 +90,15 @@ def is_as_made(path: Path, root: Path = Path()) -> bool:
 def discard_changed(folders: Iterable[Path], root: Path = Path()) -> list[Path]:
     """Remove what is in some folders of `results/` but not as a run made it, and return it by name.
 
+    What bears a time yet to come goes too: whatever changes from now on would seem older than it.
+
     Only while no other run goes on.
     """
     entries, changed = _entries(root), []
     for folder in folders:
         discard_partial(folder, root)
     for path in (path for folder in folders for path in _files(folder, root)):
-        if entries.get(path.as_posix()) != _hash(_found(path, root) or b""):
+        if entries.get(path.as_posix()) != _hash(_found(path, root) or b"") or _is_ahead(root / path):
             (root / path).unlink(missing_ok=True)
             changed.append(path)
     return changed
@@ -116,6 +121,13 @@ def tidy_ledger(root: Path = Path()) -> None:
 def _files(folder: Path, root: Path) -> Iterator[Path]:
     found = sorted(path for path in (root / folder).rglob("*") if path.is_file() or path.is_symlink())
     yield from (path.relative_to(root) for path in found)
+
+
+def _is_ahead(path: Path) -> bool:
+    try:
+        return path.stat().st_mtime > time.time() + AHEAD_S
+    except OSError:
+        return False
 
 
 def _found(path: Path, root: Path) -> bytes | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.config import Settings
-from roofline_lab.files import digest_of, digest_of_files, hash_list, json_text
+from roofline_lab.files import digest_of, digest_of_files, hash_list, json_text, libraries
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
@@ -58,7 +58,7 @@ def lab_sources(root: Path) -> list[Path]:
 
 
 def stage_hashes(root: Path, settings: Settings) -> dict[str, str]:
-    """Return stage -> one line per source file and setting its results depend on: content hash and name."""
+    """Return stage -> one line per source file, library and setting its results depend on."""
     modules = modules_of(root)
     imports = {name: imported_by(path.read_text(encoding="utf-8"), modules) for name, path in modules.items()}
     simulator, templates = simulator_sources(root), _templates(root)
@@ -68,7 +68,7 @@ def stage_hashes(root: Path, settings: Settings) -> dict[str, str]:
         used = reachable(entries, imports)
         sources = [*simulator, *(modules[name] for name in used), *(templates if "rendering" in used else ())]
         hashed = "".join(lines[path] for path in sorted(sources))
-        found[stage] = f"{hashed}{settings_digest(settings, stage)}  {SETTINGS_FILE}\n"
+        found[stage] = f"{hashed}{libraries()}{settings_digest(settings, stage)}  {SETTINGS_FILE}\n"
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -54,6 +55,22 @@ def test_a_wrong_command_line_ends_with_2_and_no_traceback(capsys, arguments):
     code, _, err = outcome(capsys, *arguments)
     assert code == 2
     assert "usage:" in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_command_exits_as_the_signal_wants_it_and_leaves_nothing_half_written(tmp_path, number, code):
+    text = (
+        "import os, signal, sys; from pathlib import Path; from roofline_lab import files;"
+        "from roofline_lab.cli import main, new\n"
+        "def interrupted(*_):\n    os.kill(os.getpid(), int(sys.argv[1]))\n"
+        "files.Path.replace = interrupted\n"
+        "new.new = lambda arguments: files.write_text(Path('out.txt'), 'half') or 0\n"
+        "sys.exit(main.main(['new', 'mine']))"
+    )
+    done = subprocess.run([sys.executable, "-c", text, str(int(number))], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == code
+    assert done.stderr == "interrupted\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- new --------------------------------------------------------------------------------------

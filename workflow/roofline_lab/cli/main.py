@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 
 from simulator.errors import RooflineLabError
 
 EXIT_FAILURE = 2
 # 128 + signal number, as shells report a process that a signal ended.
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 EXIT_BROKEN_PIPE = 141
 
 # Command -> its module, which is imported for this command alone or for a look at all of them.
@@ -62,16 +67,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         Arguments without the program's name; None takes those of the process.
     """
     try:
-        code = _guarded(argv)
-        sys.stdout.flush()
+        with _termination_is_an_interrupt():
+            code = _guarded(argv)
+            sys.stdout.flush()
     except BrokenPipeError:
         # Point standard output at nothing, so that the interpreter's last flush cannot fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         sys.stderr.write("interrupted\n")
-        return EXIT_INTERRUPTED
+        return EXIT_TERMINATED if isinstance(interrupt, _Terminated) else EXIT_INTERRUPTED
     return code
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which would else end the process without taking half-written files away."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+@contextmanager
+def _termination_is_an_interrupt() -> Iterator[None]:
+    """Let SIGTERM interrupt a command as Ctrl-C does; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _guarded(argv: Sequence[str] | None) -> int:

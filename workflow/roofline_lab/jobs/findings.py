@@ -61,7 +61,7 @@ LOST_WORKER = (
 Rows = list[dict[str, Any]]
 
 
-def open_project(root: Path, tables_folder: str | None = None) -> Project:
+def open_project(root: Path, tables_folder: str | None = None, *, alone: bool = False) -> Project:
     """Load and validate the project, and record what jobs depend on.
 
     Parameters
@@ -70,6 +70,8 @@ def open_project(root: Path, tables_folder: str | None = None) -> Project:
         The project.
     tables_folder
         Folder of measured kernel tables (`--config kernels=DIR`), if the user has some.
+    alone
+        No other run goes on in this folder, so that results that are not as a run made them are removed.
 
     Raises
     ------
@@ -77,14 +79,16 @@ def open_project(root: Path, tables_folder: str | None = None) -> Project:
         Naming file, key and remedy of whatever is wrong.
     """
     project = load_project(root, Path(tables_folder).resolve() if tables_folder else None)
+    if alone:
+        _discard_changed(project)
     record_inputs(project)
     return project
 
 
-def discard_changed(project: Project) -> None:
+def _discard_changed(project: Project) -> None:
     """Remove results that are not as a run made them, so that they are made again, and say which.
 
-    A page goes with any of its files: it is complete or absent. Only while no other run goes on in this folder.
+    A page goes with any of its files: it is complete or absent.
     """
     changed = made.discard_changed(made_folders(project))
     for name in names(project):

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from roofline_lab.files import write_text
+from roofline_lab.files import digest_of, libraries, write_text
 from roofline_lab.made import LEDGER, tidy_ledger
 
 KEPT_IN = "results/up_to_date.json"
@@ -88,7 +88,7 @@ class Freshness:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self.command = read_command(arguments)
-        self._inputs = _digest(INPUTS) if self.command else ""
+        self._inputs = digest_of([_digest(INPUTS), libraries()]) if self.command else ""
 
     def nothing_to_do(self) -> bool:
         """Return whether every target asked for is as a successful run left it, made from what is there now."""
