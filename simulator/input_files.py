@@ -378,6 +378,8 @@ _DECODER = json.JSONDecoder(parse_int=json_integer, parse_constant=refuse_consta
 def csv_records(lines: Iterable[str], source: str) -> Iterator[tuple[int, list[str]]]:
     """Yield line number (of the record's last line) and cells of every record of a table, the header first.
 
+    An empty line, as editors leave one at the end, is no record.
+
     Raises
     ------
     ConfigError
@@ -385,7 +387,7 @@ def csv_records(lines: Iterable[str], source: str) -> Iterator[tuple[int, list[s
     """
     reader = csv.reader(lines, strict=True)
     try:
-        for cells in reader:
+        for cells in filter(None, reader):
             yield reader.line_num, cells
     except csv.Error as error:
         raise ConfigError(f"{source}:{reader.line_num}: not valid CSV: {_csv_problem(error)}") from None

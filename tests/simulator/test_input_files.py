@@ -159,4 +159,4 @@ def test_a_long_cell_or_a_missing_quote_of_a_table_is_one_message_with_its_line(
         f"t.csv:2: not valid CSV: a cell of more than {MOST_CELL_CHARACTERS} characters; is a quotation mark missing?"
     )
     assert "t.csv:1: not valid CSV" in refusal(lambda: list(csv_records(['a,"b'], "t.csv")))
-    assert list(csv_records(['a,"b', 'c"', "1,2"], "t.csv")) == [(2, ["a", "b" + "c"]), (3, ["1", "2"])]
+    assert list(csv_records(['a,"b', 'c"', "", "1,2", ""], "t.csv")) == [(2, ["a", "b" + "c"]), (4, ["1", "2"])]

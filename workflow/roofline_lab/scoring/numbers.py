@@ -103,8 +103,6 @@ def report_records(content: bytes, source: str) -> Iterator[tuple[int, list[str]
     """
     columns = None
     for line, cells in csv_records(io.StringIO(decoded(content, source), newline=""), source):
-        if not cells:
-            continue
         columns = columns or len(cells)
         if len(cells) != columns:
             raise ConfigError(
