@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from simulator.steptime.options import CalibratedPhysicsOptions
-from simulator.validation import Count, Finite, StrictModel, config_error, parse, read_yaml
+from simulator.validation import Count, Finite, NonNegative, StrictModel, config_error, parse, read_yaml
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -23,6 +23,9 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 HOST_STEP = "host_step_us"
 # Options that are no constants of a fit of their own: choices, and what `HOST_STEP` becomes.
 NOT_FITTED = frozenset({"family", "lm_head", "step_us", "corner_sharpness"})
+
+
+VALIDATED_FOLDER = "validated"
 
 
 class Interval(StrictModel):
@@ -72,11 +75,35 @@ class TrainedOn(StrictModel):
     data_sha256: Text
 
 
+class HeldOutErrors(StrictModel):
+    """Mean absolute errors of mean latencies on families not fitted to, percent."""
+
+    load_points: Count
+    ttft_pct: NonNegative
+    itl_pct: NonNegative
+    e2e_pct: NonNegative
+
+    def __str__(self) -> str:
+        return (
+            f"mean error TTFT {self.ttft_pct:g} %, ITL {self.itl_pct:g} %, E2E {self.e2e_pct:g} % "
+            f"({self.load_points} load points)"
+        )
+
+
+class Validated(StrictModel):
+    """How far a calibration has been validated, by kind of model; the content of `validated/<name>.yaml`."""
+
+    dense: HeldOutErrors
+    mixture_of_experts: HeldOutErrors
+
+
 class Calibration(StrictModel):
     """The content of `configs/calibration/<name>.yaml`.
 
     Attributes
     ----------
+    validated
+        Errors on families the constants were not fitted to; None where nobody stated them beside the file.
     held_out
         Family -> constants fitted to all other families: what a family that was fitted to is predicted
         with where a prediction shall be a test. Empty in files that do not keep them.
@@ -89,6 +116,7 @@ class Calibration(StrictModel):
     constants: dict[Text, Constant]
     fixed: dict[Text, Finite]
     held_out: dict[Text, dict[Text, Finite]] = Field(default={})
+    validated: Validated | None = None
 
     @property
     def values(self) -> dict[str, float]:
@@ -146,4 +174,7 @@ def load_calibration(path: Path) -> Calibration:
     values = {**calibration.values, **calibration.fixed}
     data = {"family": "calibrated_physics"} | {name: values[name] for name in step_constants()}
     parse(CalibratedPhysicsOptions, data, source=f"{path}: constants")
-    return calibration
+    beside = path.parent / VALIDATED_FOLDER / path.name
+    if not beside.is_file():
+        return calibration
+    return calibration.model_copy(update={"validated": parse(Validated, read_yaml(beside), source=str(beside))})

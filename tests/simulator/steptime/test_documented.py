@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -64,3 +66,16 @@ def test_the_constants_of_the_calibration_are_those_of_its_file():
         if name in FAMILIES["calibrated_physics"].model_fields and "sampling" not in name:
             told = row(name, heading="## Options of `calibrated_physics`")[3]
             assert float(told) == pytest.approx(value, rel=0.03)
+
+
+@pytest.mark.parametrize("path", CALIBRATIONS, ids=lambda path: path.stem)
+def test_how_far_a_calibration_is_validated_is_what_its_report_says(path):
+    report = (ROOT / "reports" / "calibration" / path.stem / "CALIBRATION.md").read_text(encoding="utf-8")
+    validated = load_calibration(path).validated
+    for kind, stated in (("dense", validated.dense), ("mixture of experts", validated.mixture_of_experts)):
+        line = next(
+            row for row in report.splitlines() if re.match(rf"\| all client load points, {kind} +\| held out ", row)
+        )
+        cells = line.split("|")[3:7]
+        found = [float(re.search(r"\d+(\.\d+)?", cell).group()) for cell in cells]
+        assert found == [stated.load_points, stated.ttft_pct, stated.itl_pct, stated.e2e_pct]
