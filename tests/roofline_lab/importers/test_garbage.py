@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -22,7 +23,17 @@ from roofline_lab.importers.server_sources import stated_by_option
 from roofline_lab.importers.table import read as read_csv
 from roofline_lab.importers.table_rows import COLUMNS
 from simulator.errors import ConfigError
-from tests.roofline_lab.importers.samples import SAMPLES, inference_perf_config, per_request, pooled, tool_word
+from tests.roofline_lab.importers.samples import (
+    SAMPLES,
+    aiperf_line,
+    inference_perf_config,
+    per_request,
+    pooled,
+    sent,
+    tool_word,
+    write_lines,
+)
+from tests.roofline_lab.importers.test_aiperf import CSV
 from tests.roofline_lab.importers.test_table import ROW, table
 
 EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -179,6 +190,28 @@ def test_single_requests_with_one_wrong_value_are_used_or_refused(project, tmp_p
     path = folder / "results" / "per_request_lifecycle_metrics.json"
     path.write_text(json.dumps(damaged(content, place, replacement)), encoding="utf-8")
     attempt(project, "inference-perf", folder)
+
+
+@given(data=st.data())
+@EXAMPLES
+def test_lines_with_one_wrong_value_are_imported_or_refused(project, tmp_path, data):
+    lines = [aiperf_line(*one) for one in enumerate(sent(count=5))]
+    place = data.draw(st.sampled_from(sorted(places(lines[0]), key=str)))
+    lines[0] = damaged(lines[0], place, data.draw(SCALARS | st.just(KeyError)) if place else data.draw(SCALARS))
+    attempt(project, "aiperf", write_lines(tmp_path / "lines", lines))
+
+
+@given(
+    text=st.text(max_size=12) | st.sampled_from(["-1", "0", "1e999", "9" * 40, '"', "Metric"]), cell=st.integers(0, 60)
+)
+@EXAMPLES
+def test_a_csv_of_metrics_with_one_wrong_cell_is_imported_or_refused(project, tmp_path, text, cell):
+    path = tmp_path / "concurrency4" / "profile_export_aiperf.csv"
+    path.parent.mkdir(exist_ok=True)
+    parts = re.split("([,\n])", CSV)
+    parts[2 * min(cell, len(parts) // 2)] = text
+    path.write_text("".join(parts), encoding="utf-8", newline="")
+    attempt(project, "aiperf", path)
 
 
 @pytest.mark.parametrize("name", ["exp-config.yaml", "profile.yaml", "vllm.log", "traces.jsonl"])

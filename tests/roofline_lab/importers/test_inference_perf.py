@@ -334,3 +334,16 @@ def test_a_missing_stage_is_flagged(tmp_path, renamed, missing):
 def test_stages_without_a_gap_are_not_flagged(tmp_path):
     folder = write_inference_perf(tmp_path, [inference_perf_stage(pooled(), 40) for _ in range(2)])
     assert Flag.PART_OF_THE_RUN not in flags(read(folder))
+
+
+def test_a_first_chunk_that_is_no_token_is_noted(tmp_path):
+    requests = pooled()
+    recorded = per_request(requests)
+    for one in recorded:
+        begin_s = one["start_time"]
+        one["info"]["output_token_times"] = [begin_s + at_s for at_s in (0.005, 0.05, 0.06, 0.07, 0.08)]
+    folder = write_inference_perf(tmp_path / "run", [inference_perf_stage(requests, 40)])
+    path = folder / "results" / "per_request_lifecycle_metrics.json"
+    path.write_text(json.dumps(recorded), encoding="utf-8")
+    texts = [flag.text for flag in read(folder).quality if flag.flag is Flag.STREAM_LINES_COUNTED]
+    assert any("that chunk was no token" in text and text.endswith("later than TTFT says.") for text in texts)

@@ -88,6 +88,19 @@ def test_zero_first_token_times_of_the_shared_case_are_left_out(shared_dir):
     assert [request.ttft_ms for request in found.requests] == [pytest.approx(40.0), None, pytest.approx(40.0), None]
 
 
+def test_first_token_times_of_zero_are_refused_where_nothing_lets_them_be_taken_out(tmp_path):
+    result = without_first_token(detailed(), (1, 4))
+    del result["itls"]
+    with pytest.raises(ConfigError, match=r"ttfts: 2 of 6 are 0, which means not measured, and in the means; run the"):
+        read(write_vllm(tmp_path, result))
+
+
+def test_a_median_gap_of_zero_is_tokens_that_came_together_and_spoils_no_mean(tmp_path):
+    figures = values(read(write_vllm(tmp_path, vllm_result(REQUESTS, median_itl_ms=0.0))))
+    assert figures["itl_mean"] == pytest.approx(10.0)
+    assert "itl_p50" not in figures
+
+
 # --- answers without a token ----------------------------------------------------------------------
 
 
@@ -130,6 +143,16 @@ def test_failed_requests_and_answers_without_a_token_are_counted_apart(tmp_path)
     (point,) = read(write_vllm(tmp_path, result)).load_points
     counts = {name: point["requests"][name] for name in ("sent", "completed", "failed", "without_output")}
     assert counts == {"sent": 6, "completed": 4, "failed": 1, "without_output": 1}
+
+
+def test_requests_that_failed_are_left_out_although_the_result_counts_them(tmp_path):
+    result = detailed()
+    result["errors"][3], result["ttfts"][3] = "timeout", 9.0
+    result["itls"][3] = [1.0] * 10
+    found = read(write_vllm(tmp_path, result))
+    assert_right(found)
+    counts = found.load_points[0]["requests"]
+    assert (counts["sent"], counts["completed"], counts["failed"]) == (6, 5, 1)
 
 
 def test_a_run_without_any_token_is_refused(tmp_path):

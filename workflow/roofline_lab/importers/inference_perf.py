@@ -498,6 +498,7 @@ def _requests(folder: Path, profile: Profile, stages: Sequence[_Stage], notes: N
         own = requests[begin:]
         for finding in _of_counts(answered, profile):
             notes.flag(finding, "corrected" if profile.output_tokens else "noted", stage.id)
+        notes.flag(_first_chunk(answered), "noted", stage.id, "The first token came later than TTFT says.")
         notes.flag(lint.constant_is_poisson([request.arrival_us for request in own]), "corrected", stage.id)
         notes.flag(lint.cold_start(_ttft_ms(own)), "noted", stage.id)
     notes.flag(lint.stages_overlap(spans_s), "noted")
@@ -514,6 +515,15 @@ def _of_counts(answered: Sequence[SentRequest], profile: Profile) -> Iterator[Fi
     yield lint.lengths_unrelated_to_time([tokens for tokens, _ in counted], [time_s for _, time_s in counted])
     events = [int(request.events) for request in answered if request.events]
     yield lint.stream_events_counted(events, profile.output_tokens or 0)
+
+
+def _first_chunk(answered: Sequence[SentRequest]) -> Finding | None:
+    timed = [request for request in answered if not math.isnan(request.typical_gap_s)]
+    return lint.first_chunk_is_no_token(
+        ttft=[(request.first_token_s - request.start_s) * MS_PER_S for request in timed],
+        first_gap=[request.first_gap_s * MS_PER_S for request in timed],
+        typical_gap=[request.typical_gap_s * MS_PER_S for request in timed],
+    )
 
 
 def _measured_request(stage: str, position: int, sent: SentRequest, begin_s: float, prompt: Any) -> MeasuredRequest:

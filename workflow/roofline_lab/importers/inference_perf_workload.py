@@ -14,7 +14,9 @@ import math
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 from pydantic import AliasChoices, Field
@@ -380,6 +382,8 @@ class SentRequest(NamedTuple):
 
     Attributes
     ----------
+    first_gap_s, typical_gap_s
+        Between the first two recorded times of the stream, and the median of the later gaps.
     client_tokens
         Tokens the client counted in the text.
     events
@@ -389,6 +393,8 @@ class SentRequest(NamedTuple):
     start_s: float
     end_s: float
     first_token_s: float
+    first_gap_s: float
+    typical_gap_s: float
     prompt_tokens: float
     output_tokens: float
     client_tokens: float
@@ -439,10 +445,13 @@ def _sent(request: _Request, profile: Profile, source: str) -> SentRequest:
         )
     if not prompt_tokens or (output_tokens is None and request.error is None):
         raise ConfigError(f"{source}: info: no input_tokens or output_tokens; record requests with their info")
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     return SentRequest(
         start_s=request.start_time,
         end_s=request.end_time,
         first_token_s=times[0] if times else math.nan,
+        first_gap_s=gaps[0] if gaps else math.nan,
+        typical_gap_s=median(gaps[1:]) if len(gaps) > 1 else math.nan,
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens or 0,
         client_tokens=math.nan if client_tokens is None else client_tokens,

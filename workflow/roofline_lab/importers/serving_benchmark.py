@@ -403,7 +403,7 @@ def _load(result: _Result, **known: Any) -> Load:
     return Load(
         sent=counts.num_prompts,
         completed=counts.completed,
-        failed=counts.num_prompts - counts.completed,
+        failed=result.answers.lost.get("failed", 0) if result.answers else counts.num_prompts - counts.completed,
         run_s=counts.duration,
         ttft_s=None if ttft_ms is None else ttft_ms / MS_PER_S,
         e2e_s=None if e2e_ms is None else e2e_ms / MS_PER_S,
@@ -486,8 +486,7 @@ def _workload(result: _Result, recorded: Sequence[object], dialect: Dialect, not
         ]
         if any(side["kind"] == "empirical" for side in drawn):
             text = (
-                f"All {counts.total_input_tokens} prompt and {counts.total_output_tokens} generated tokens are those "
-                "of the lengths that the client draws from its seed."
+                "The sums of prompt and generated tokens are those of the lengths that the client draws from its seed."
             )
             notes.say(Flag.LENGTHS_FROM_SEED, text, load_point=LOAD_POINT)
         return {"prompt": drawn[0], "output": drawn[1], "note": "Drawn again as the client drew them."}
