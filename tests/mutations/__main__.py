@@ -16,6 +16,7 @@ def main() -> int:
     """Print one line per reader and every kind that is not fine; return 1 if there is any."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("--count", type=int, default=3000, help="mutations per reader")
+    parser.add_argument("--first", type=int, default=0, help="number of the first one, to go on where a run ended")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="readers whose name matches")
     parser.add_argument("--show", type=int, metavar="NUMBER", help="print this one mutation and its outcome instead")
     arguments = parser.parse_args()
@@ -31,14 +32,14 @@ def main() -> int:
                 sys.stdout.write(f"{reader.name}\n{content[:3000].decode(errors='replace')}\n")
                 sys.stdout.write(f"{attempt(reader, content)}\n")
             return 0
-        return report(chosen, arguments.count)
+        return report(chosen, range(arguments.first, arguments.first + arguments.count))
 
 
-def report(chosen: list, count: int) -> int:
+def report(chosen: list, numbers: range) -> int:
     """Try and print."""
     sys.stdout.write(f"| reader | {' | '.join(OUTCOMES)} | slowest |\n|---|{'--:|' * (len(OUTCOMES) + 1)}\n")
     wrong = 0
-    for tried in try_all(chosen, count):
+    for tried in try_all(chosen, numbers):
         cells = [str(tried.counts[outcome]) for outcome in OUTCOMES]
         sys.stdout.write(f"| {tried.reader} | {' | '.join(cells)} | {tried.slowest_s:.1f} s |\n")
         for (outcome, said), numbers in tried.kinds.items():

@@ -70,8 +70,6 @@ class Reader:
         What must not have been accepted, given what `read` returned.
     is_sound
         Whether the input is accepted as it is.
-    is_slow
-        Whether it loads a whole project or simulates an experiment.
     """
 
     name: str
@@ -83,6 +81,7 @@ class Reader:
 
     @property
     def is_slow(self) -> bool:
+        """Whether it loads a whole project or simulates an experiment."""
         return "project" in self.file.parts or "stranger" in self.file.parts or self.name == "evaluate: options"
 
 

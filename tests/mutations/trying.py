@@ -101,19 +101,19 @@ def try_here(reader: Reader, numbers: range) -> Tried:
     return tried
 
 
-def try_all(readers: Sequence[Reader], count: int) -> Iterator[Tried]:
-    """Try `count` mutations of every reader, one reader after the other."""
+def try_all(readers: Sequence[Reader], numbers: range) -> Iterator[Tried]:
+    """Try these mutations of every reader, one reader after the other."""
     for reader in readers:
-        yield _try(reader, count)
+        yield _try(reader, numbers)
 
 
-def _try(reader: Reader, count: int) -> Tried:
+def _try(reader: Reader, numbers: range) -> Tried:
     sound = reader.file.read_bytes()
     tried = Tried(reader.name)
-    start = 0
+    start = numbers.start
     try:
-        while start < count:
-            start = _batch(reader, sound, range(start, count), tried)
+        while start < numbers.stop:
+            start = _batch(reader, sound, range(start, numbers.stop), tried)
     finally:
         reader.file.write_bytes(sound)
     return tried
