@@ -155,3 +155,16 @@ def test_the_tests_that_hold_a_rule_are_there(rule):
         if not (ROOT / name).is_file() or "def test_" not in (ROOT / name).read_text(encoding="utf-8")
     ]
     assert gone == []
+
+
+READERS_OF_FORMATS = {"yaml.load", "yaml.safe_load", "csv.reader", "csv.DictReader"}
+
+
+def test_yaml_and_csv_are_read_in_one_place():
+    found = [
+        f"{path.relative_to(ROOT).as_posix()}:{node.lineno}: {called(node)}"
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and called(node) in READERS_OF_FORMATS
+    ]
+    assert {entry.split(":")[0] for entry in found} == {"simulator/input_files.py"}, found

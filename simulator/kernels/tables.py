@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from simulator.errors import TableError
+from simulator.input_files import unreadable
 from simulator.kernels.base import AttentionShape
 
 GEMM_COLUMNS = ("m", "k", "n", "latency_us", "mfu")
@@ -231,12 +232,12 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise TableError(f"{path}: cannot be read: {error.strerror}") from None
+        raise TableError(f"{unreadable(path, error)} (a kernel table)") from None
 
 
 def _lines(path: Path, data: bytes) -> list[str]:
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise TableError(f"{path}:{line}: is not UTF-8 text") from None

@@ -142,7 +142,7 @@ def _damage(document: Any, place: tuple[Any, ...], chance: random.Random, more: 
         case 1:
             parent.append(copy.deepcopy(value))
         case 2 if isinstance(value, int | float) and not isinstance(value, bool):
-            parent[key] = chance.choice([-value, value * 1000, value / 1000, value + 1, str(value), [value]])
+            parent[key] = chance.choice([-value, value * 1000, value // 1000, value + 1, [value]])
         case 3:
             other = chance.choice(list(places(document)))
             found = document

@@ -524,3 +524,10 @@ def test_the_facts_about_the_kernel_tables_and_the_review_are_counted_again(shar
         "lines": len((next((shared_dir / "seeds").glob("003_*"))).read_text(encoding="utf-8").splitlines()),
     }
     assert {name: leaf(names["review"], f"facts.{name}").middle for name in counts} == counts
+
+
+@pytest.mark.parametrize("expression", ["a * a", "a * a - a * a", "a / b", "a * a * a + 1"])
+def test_a_result_beyond_all_numbers_is_refused_and_not_printed(expression):
+    names = {"t": {"a": Interval.exact(1e200), "b": Interval.exact(1e-200)}}
+    with pytest.raises(ConfigError, match=r"cannot be worked out .*not a finite number"):
+        numbers(expression.replace("a", "t.a").replace("b", "t.b"), names)

@@ -159,14 +159,14 @@ def _measured(root: Path, name: str) -> tuple[str | None, list[str]]:
 
 def _with_set(text: str, sets: dict[str, Any], name: str, place: str) -> str:
     """Return the sets' file with a set of one experiment below the others, and all else in it as it was."""
-    import yaml
+    from simulator.input_files import parse_yaml
 
     entry = f"  {name}:\n    title: Measurements of {name}\n    experiments:\n    - {name}\n"
     extended = text.rstrip() + "\n" + entry
     expected = {**sets, name: {"title": f"Measurements of {name}", "experiments": [name]}}
     try:
-        found = yaml.safe_load(extended)
-    except yaml.YAMLError:
+        found = parse_yaml(extended, source=place)
+    except ConfigError:
         found = None
     if not isinstance(found, dict) or found.get("sets") != expected:
         raise ConfigError(f"{place}: a set cannot be added below its last line; add it by hand:\n{entry}")

@@ -31,6 +31,10 @@ class Interval:
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ConfigError("the result is not a finite number")
+
     @classmethod
     def exact(cls, value: float) -> Interval:
         """Return the interval of one number."""

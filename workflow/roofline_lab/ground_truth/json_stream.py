@@ -266,6 +266,8 @@ class _Reader:
             except RecursionError:
                 self._fail("values are nested too deeply")
             except ValueError as error:
+                if "integer string conversion" in str(error):
+                    self._fail("a whole number has thousands of digits")
                 problem = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
             if self._at_end:
                 self._fail(problem)

@@ -10,7 +10,6 @@ A table has `ttft_mean_ms`, `req_latency_mean_s` and the like, with the unit in 
 from __future__ import annotations
 
 import ast
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +38,7 @@ from roofline_lab.importers.common import (
     unrecorded_day,
 )
 from simulator.errors import ConfigError
-from simulator.input_files import unreadable
+from simulator.input_files import csv_records, unreadable
 
 OWN_MARK = "Successful Time to first token ms mean"
 TABLE_MARK = "req_latency_mean_s"
@@ -90,8 +89,8 @@ def is_csv(path: Path) -> bool:
         return False
     try:
         with open_text(path) as stream:
-            header = next(csv.reader([stream.readline(1 << 18)]), [])
-    except (*READ_ERRORS, csv.Error):
+            header = next(csv_records([stream.readline(1 << 18)], str(path)), (0, []))[1]
+    except (*READ_ERRORS, ConfigError):
         return False
     return bool(CSV_MARKS & set(header))
 
@@ -135,10 +134,10 @@ def read_csv(file: Path) -> Measurement:
 def _cells(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     try:
         with open_text(file) as stream:
-            reader = csv.reader(stream)
-            header = [name.strip() for name in next(reader, [])]
+            records = csv_records(stream, str(file))
+            header = [name.strip() for name in next(records, (0, []))[1]]
             rows = []
-            for number, row in enumerate(reader, start=2):
+            for number, row in records:
                 if len(rows) > MAX_ROWS:
                     raise ConfigError(f"{file}: more than {MAX_ROWS} rows; is this a table of benchmarks?")
                 if any(cell.strip() for cell in row):
@@ -147,8 +146,6 @@ def _cells(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
                             f"{file}: row {number}: {len(row)} cells, but the header names {len(header)} columns"
                         )
                     rows.append((number, dict(zip(header, (cell.strip() for cell in row), strict=True))))
-    except csv.Error as error:
-        raise ConfigError(f"{file}: not a CSV: {error}") from None
     except READ_ERRORS as error:
         raise unreadable(file, error) from None
     if len(set(header)) != len(header) and not GROUPED & set(header):

@@ -9,7 +9,6 @@ inter-chunk latency is the pool of all gaps, our ITL where chunks are tokens.
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -37,7 +36,7 @@ from roofline_lab.importers.common import (
 )
 from roofline_lab.importers.serving_requests import Answers
 from simulator.errors import ConfigError
-from simulator.input_files import unreadable
+from simulator.input_files import csv_records, unreadable
 
 LOAD_POINT = "profile"
 
@@ -157,7 +156,7 @@ def csv_export(file: Path) -> Export:
     metrics: dict[str, Mapping[str, float]] = {}
     try:
         with open_text(file) as stream:
-            for header, cells in _rows(csv.reader(stream, strict=True)):
+            for header, cells in _rows(csv_records(stream, str(file))):
                 name, unit = _UNIT_IN_A_NAME.fullmatch(cells[0].strip()).groups()  # type: ignore[union-attr]
                 metric = METRICS.get(name.lower().replace(" ", "_"))
                 if metric is None or metric in metrics:
@@ -165,15 +164,15 @@ def csv_export(file: Path) -> Export:
                 statistics = {"avg" if key == "Value" else key: text for key, text in zip(header, cells, strict=False)}
                 given = {key: text for key, text in statistics.items() if _is_statistic(key) and text.strip()}
                 metrics[metric] = _converted(f"{file}: {name}", metric, unit, given)
-    except (*READ_ERRORS, csv.Error) as error:
+    except READ_ERRORS as error:
         raise unreadable(file, error) from None
     return Export(file, metrics)
 
 
-def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[list[str], list[str]]]:
+def _rows(records: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[list[str], list[str]]]:
     """Yield header and cells of every row of the tables whose first column is `Metric`."""
     header: list[str] = []
-    for cells in reader:
+    for _, cells in records:
         if not cells or not any(cells):
             header = []
         elif not header:
