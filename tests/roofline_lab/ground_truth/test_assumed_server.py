@@ -13,6 +13,7 @@ from simulator.model_files import load_model
 from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.predict.strangers import poisson
 
+PARTS = ("known", "assumed")
 LIMITS = {"token_budget": 2048, "prefix_caching": True, "client_offset_ms": 0.0}
 
 
@@ -30,6 +31,21 @@ def test_the_estimate_of_kv_blocks_is_what_logs_of_dense_servers_say(experiment)
     # The one mixture of experts with a log takes images, and its description has neither their encoder nor the
     # attention in 16 bits that its checkpoint has.
     assert estimate == pytest.approx(settings.kv_blocks, rel=0.6 if model.num_local_experts else 0.025)
+
+
+def test_a_server_counts_its_graphs_by_version_then_by_day_and_does_where_neither_is_known():
+    experiment, model, hardware = loaded("61-llama-3-1-70b-tp4-codegen-4-1")
+
+    def overhead_gib(software, day):
+        server = experiment.server.model_copy(
+            update={part: getattr(experiment.server, part).model_copy(update={"software": None}) for part in PARTS}
+        )
+        server = server.model_copy(update={"known": server.known.model_copy(update={"software": software})})
+        changed = experiment.model_copy(update={"server": server, "date": day})
+        return memory_of(changed, model, hardware).gib()["overhead_gib"]
+
+    assert overhead_gib("vLLM 0.15.1", None) == overhead_gib(None, date(2025, 12, 1)) == 1.0
+    assert overhead_gib("vLLM 0.19.0", None) == overhead_gib(None, AHEAD_SINCE) == overhead_gib(None, None) == 2.45
 
 
 def test_what_is_stated_stays_as_it_is():

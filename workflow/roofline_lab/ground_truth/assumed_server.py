@@ -108,11 +108,11 @@ def require_room(experiment: Experiment, model: Model, hardware: Hardware) -> No
 
 
 def _counts_graphs(settings: ServerSettings, measured_on: date | None) -> bool:
-    """Whether the server counted its CUDA graphs; one of unknown software does if it is taken for a recent one."""
+    """Whether the server counted its CUDA graphs; one of unknown software does unless its day says it is old."""
     version = vllm_version(settings.software)
     if version is not None:
         return version >= memory.GRAPHS_COUNTED_FROM
-    return settings.software is not None or taken_ahead(measured_on)
+    return settings.software is not None or measured_on is None or taken_ahead(measured_on)
 
 
 def _notes(experiment: Experiment, model: Model, found: dict[str, Any]) -> Iterator[str]:
