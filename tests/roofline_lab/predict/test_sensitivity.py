@@ -89,3 +89,27 @@ def test_a_dear_assumption_is_named_beside_the_result(stranger, capsys):
     stranger.add(workload=workload(SHARED), load_points=[poisson()])
     stranger.evaluate()
     assert "assumed, and worth stating: " in capsys.readouterr().out
+
+
+def test_facts_by_option_take_the_place_of_assumptions_alone(stranger):
+    stranger.add("assumed", workload=workload(SHARED), load_points=[point()])
+    known = {"known": {"prefix_caching": False}, "assumed": {"token_budget": 2048, "client_offset_ms": 0.0}}
+    stranger.add("stated", workload=workload(SHARED), load_points=[point()], server=known)
+    assert stranger.evaluate("--server", "prefix_caching=off") == 0
+    predicted = [stranger.row("ttft_mean", experiment=name)["predicted"] for name in ("assumed", "stated")]
+    assert predicted[0] == predicted[1]
+    assert "stated by --server: prefix_caching off" in stranger.page
+    assert "prefix caching on" not in stranger.page
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("tp=2", "--server: tensor_parallel: every experiment names its own"),
+        ("prefix=off", "prefix: unknown"),
+    ],
+)
+def test_a_fact_that_no_evaluation_can_take_is_refused(stranger, capsys, option, message):
+    stranger.add(load_points=[point()])
+    assert stranger.evaluate("--server", option) == 2
+    assert message in capsys.readouterr().err

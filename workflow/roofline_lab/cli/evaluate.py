@@ -44,6 +44,13 @@ def add_evaluate_command(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--software", metavar="TEXT", help='serving software of experiments that name none, such as "vLLM 0.15.1"'
     )
+    parser.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="fact about servers of experiments that do not state it (prefix_caching=off), or a file of some",
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")
     parser.set_defaults(run=evaluate)
@@ -75,6 +82,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         models=arguments.models,
         hardware=arguments.hardware,
         software=arguments.software,
+        server=tuple(arguments.server),
     )
     evaluation = simulate_all(prepare(request), jobs, _say)
     publish(arguments.out, files_of(arguments.root, evaluation))

@@ -106,6 +106,36 @@ def with_server(found: Measurement, stated: Stated) -> Measurement:
     )
 
 
+def settings_by_options(options: Sequence[str]) -> dict[str, Fact]:
+    """Return what options state of servers that are described already: settings, and the day.
+
+    Raises
+    ------
+    ConfigError
+        If an option cannot be used, contradicts another one, or states what every experiment names itself.
+    """
+    facts = agreed(by_options(options).facts)
+    own = [name for name in ("model", "hardware", "tensor_parallel") if name in facts and not facts[name].loose]
+    if own:
+        raise ConfigError(f"--server: {own[0]}: every experiment names its own; change it there, or import it again")
+    return {name: fact for name, fact in facts.items() if name not in OF_THE_EXPERIMENT or name == "date"}
+
+
+def filled(experiment: Experiment, facts: Mapping[str, Fact]) -> tuple[Experiment, str]:
+    """Return an experiment with facts in place of what nobody had stated of it, and a sentence about them, or none."""
+    known = experiment.server.known
+    new = {name: fact for name, fact in facts.items() if name != "date" and getattr(known, name) is None}
+    day = facts.get("date") if experiment.date is None else None
+    if not new and day is None:
+        return experiment, ""
+    changes: dict[str, Any] = {"server": _server(experiment.server, new, Stated())}
+    if day is not None:
+        changes |= {"date": day.value, "date_basis": "Stated by --server."}
+        new["date"] = day
+    said = ", ".join(f"{name} {_shown(fact.value)}" for name, fact in new.items())
+    return experiment.model_copy(update=changes), f"stated by --server: {said}"
+
+
 def _server(server: Server, facts: Mapping[str, Fact], stated: Stated) -> Server:
     known = {name: fact.value for name, fact in facts.items() if name not in OF_THE_EXPERIMENT}
     note = server.note

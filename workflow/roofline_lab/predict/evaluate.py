@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.kept_up import judge, load_of
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, experiment_from
+from roofline_lab.importers.server_facts import Fact
+from roofline_lab.importers.stated_server import filled, settings_by_options
 from roofline_lab.load_point import Prediction, Target, compared, spread_apart
 from roofline_lab.predict.catalog import Catalogue, catalogue_of
 from roofline_lab.predict.choose import Chosen, load_predictor
@@ -58,6 +60,8 @@ class Request:
     ----------
     software
         Serving software of experiments that name none.
+    server
+        Facts about servers, KEY=VALUE or files, for experiments that do not state them.
     """
 
     root: Path
@@ -67,6 +71,7 @@ class Request:
     models: Path | None = None
     hardware: Path | None = None
     software: str | None = None
+    server: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +118,8 @@ class Evaluation:
 
     Attributes
     ----------
-    title, software
-        Name of the folder, and the serving software where none was stated.
+    title, software, stated
+        Name of the folder, the serving software where none was stated, and further facts where they were not.
     tasks
         One per experiment that can be run, in order of their places.
     sources
@@ -135,6 +140,7 @@ class Evaluation:
     refused: tuple[Refused, ...]
     overlooked: tuple[str, ...]
     results: tuple[PointResult, ...] = ()
+    stated: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def predictors(self) -> tuple[Predictor, ...]:
@@ -155,15 +161,17 @@ def prepare(request: Request) -> Evaluation:
     catalogue = catalogue_of(request.root, request.experiments, request.models, request.hardware)
     files = find_experiments(request.experiments)
     sources = read_experiments(request.experiments, files)
+    stated = settings_by_options(request.server)
     tasks: list[Task] = []
     refused: list[Refused] = []
     predictors = tuple(choice.predictor for choice in chosen)
     for source in sources:
-        found = _task(source, catalogue, predictors, settings.arrivals, request.software)
+        found = _task(source, catalogue, predictors, settings.arrivals, request.software, stated)
         (tasks if isinstance(found, Task) else refused).append(found)  # type: ignore[arg-type]
     return Evaluation(
         title=request.experiments.absolute().name,
         software=request.software,
+        stated={name: str(fact.value) for name, fact in stated.items()},
         settings=settings,
         chosen=chosen,
         catalogue=catalogue,
@@ -211,10 +219,12 @@ def _task(
     predictors: Sequence[Predictor],
     arrivals: RandomArrivals,
     software: str | None,
+    stated: Mapping[str, Fact],
 ) -> Task | Refused:
     experiment = source.experiment
     if experiment is None:
         return Refused(source.place, RowStatus.REFUSED, source.reason)
+    experiment, said = filled(experiment, stated)
     problems = []
     for describe in (lambda: ran(catalogue, experiment), lambda: catalogue.hardware(experiment.hardware)):
         try:
@@ -226,11 +236,11 @@ def _task(
     model, hardware = ran(catalogue, experiment), catalogue.hardware(experiment.hardware)
     names = {"model": catalogue.model_id(experiment.model), "hardware": catalogue.hardware_id(experiment.hardware)}
     experiment = experiment.model_copy(update=names)
-    filled, assumed = with_assumed_server(experiment, model, hardware, software)
-    notes = tuple(Note(Flag.SERVER, text) for text in assumed)
+    complete, assumed = with_assumed_server(experiment, model, hardware, software)
+    notes = tuple(Note(Flag.SERVER, text) for text in filter(None, (said, *assumed)))
     if model.left_out:
         notes += (Note(Flag.MODEL, model.left_out_warning),)
-    return Task(filled, model, hardware, tuple(predictors), arrivals, notes)
+    return Task(complete, model, hardware, tuple(predictors), arrivals, notes)
 
 
 def ran(catalogue: Catalogue, experiment: Experiment) -> Model:

@@ -315,6 +315,7 @@ def _provenance(root: Path, evaluation: Evaluation) -> str:
             choice.predictor.name: _predictor(choice.predictor, choice.digest) for choice in evaluation.chosen
         },
         "software_where_not_stated": evaluation.software,
+        **({"server_where_not_stated": dict(evaluation.stated)} if evaluation.stated else {}),
         "seeds": list(evaluation.settings.arrivals.seeds),
         "hashes": code_hashes(root),
     }
