@@ -20,6 +20,12 @@ LEAST_WORDS = 4
 TELLS = re.compile(r"(Error|error|Problem|problem|problems|Breach|Difference|refus\w*|unknown|warn)$")
 # What became of messages, and which ones.
 GONE: dict[str, tuple[str, ...]] = {
+    "load points of GuideLLM whose mean lengths differ have lengths of their own": (
+        "{}: metrics.output_token_count.successful.mean: {}, but over all benchmarks whose requests are not "
+        "all recorded it is about {}; nothing says how long single answers were, and one mean length cannot "
+        "stand for all. Put the client's {} (data with prompt_tokens, output_tokens, ..., and random-seed) "
+        "beside the report, give the requests with --trace, or write a report per benchmark and import each",
+    ),
     "distributions of one length fix the number of tokens as well, and the message says why this file does not": (
         "{}: successes.output_len is the client's own count of the text, and {} does not fix the number of tokens "
         "(server.ignore_eos with data.shared_prefix.output_len); give the profile that does, or run inference-perf 0.5 "

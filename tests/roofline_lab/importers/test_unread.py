@@ -105,3 +105,4 @@ def test_the_recorded_files_of_llmperf_are_named(shared_dir, capsys):
     assert "a summary of llmperf" in refused(capsys, "inspect", folder / "summary" / "together_7b.json")
     assert "single requests of llmperf" in refused(capsys, "inspect", folder / "individual" / "bedrock_13b.json")
     assert "a summary of llmperf" in refused(capsys, "inspect", folder / "summary")
+    assert "of llmperf" in refused(capsys, "inspect", folder.parent)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args
@@ -92,9 +92,6 @@ class Measurement:
         Requests that client and server recorded, in order of sending.
     asked
         What the client was told to send, in a word such as `rate_4`, where load points with other words may look alike.
-    unlike_the_workload
-        Load points that the workload's lengths cannot stand for, and the message that says so; to be refused unless
-        their single requests are recorded.
     """
 
     experiment: Experiment
@@ -102,7 +99,6 @@ class Measurement:
     conversions: tuple[str, ...]
     tensor_parallel_stated: bool = True
     both_sides: tuple[BothSides, ...] = ()
-    unlike_the_workload: Mapping[str, str] = field(default_factory=dict)
     asked: str = ""
 
 
@@ -164,7 +160,6 @@ def measurement(
     side: str = "client",
     tool_version: str | None = None,
     both_sides: tuple[BothSides, ...] = (),
-    unlike_the_workload: Mapping[str, str] | None = None,
 ) -> Measurement:
     """Return what was read as an experiment.
 
@@ -226,7 +221,6 @@ def measurement(
         notes.conversions,
         tensor_parallel_stated=bool(tensor_parallel),
         both_sides=both_sides,
-        unlike_the_workload=unlike_the_workload or {},
     )
 
 

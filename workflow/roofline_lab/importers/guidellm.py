@@ -105,7 +105,7 @@ def read(path: Path) -> Measurement:
     both = tuple(_both_sides(points, metadata))
     client, server = dict(_client_latencies(points)), {sides.request: sides.server for sides in both}
     offset_ms = _client_offset_ms(client, server, notes)
-    load_points = [_load_point(point, notes) for point in points]
+    load_points = [{**_load_point(point, notes), **workload.own.get(point.id, {})} for point in points]
     _note_quality(points, notes)
     release = _release(report)
     beside = f" with {', '.join(metadata.files)}" if metadata.files else ""
@@ -126,7 +126,6 @@ def read(path: Path) -> Measurement:
         notes=notes,
         requests=requests,
         both_sides=both,
-        unlike_the_workload=workload.unlike,
     )
 
 

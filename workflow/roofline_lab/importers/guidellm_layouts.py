@@ -154,8 +154,7 @@ def request_as_version_1(value: Any, position: int) -> Any:
 
 def _of_results(benchmark: Mapping[str, Any], position: int) -> dict[str, Any]:
     """Form the figures of 0.1 from its single requests."""
-    results = [_mapping(one) for one in benchmark.get("results") or ()]
-    errors = benchmark.get("errors") or ()
+    results, errors = ([_mapping(one) for one in _list(benchmark.get(key))] for key in ("results", "errors"))
     requests = [_of_result(one, place) for place, one in enumerate(results)]
     mode, rate = benchmark.get("mode"), benchmark.get("rate")
     kind = _MODES.get(str(mode), str(mode))
@@ -201,8 +200,7 @@ def _of_result(result: Mapping[str, Any], position: int) -> dict[str, Any]:
 
 
 def _gaps_s(result: Mapping[str, Any]) -> Sequence[float]:
-    data = _mapping(result.get("decode_times")).get("data")
-    return [gap for gap in data if _is_number(gap)] if isinstance(data, list) else []
+    return [gap for gap in _list(_mapping(result.get("decode_times")).get("data")) if _is_number(gap)]
 
 
 def _values(requests: Sequence[Mapping[str, Any]], name: str) -> list[float]:
@@ -216,6 +214,10 @@ def _summary(values: Sequence[float]) -> dict[str, Any]:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
 
 
 def _is_number(value: object) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -18,7 +18,6 @@ from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.metrics import CONSISTENCY_TOLERANCE
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.importers.common import Foreign, Notes, WholeNumber, constant_workload, drawn_lengths
-from roofline_lab.importers.run_metadata import PROFILE_FILE
 from simulator.errors import ConfigError
 from simulator.validation import parse
 from simulator.workload.lengths import GUIDELLM_DEFAULT_SEED
@@ -80,13 +79,13 @@ class SentWorkload:
 
     Attributes
     ----------
-    unlike
-        Load points that the mean lengths cannot stand for, and why.
+    own
+        Lengths of the load points that the mean lengths cannot stand for.
     """
 
     description: dict[str, Any]
     prefix_tokens: int
-    unlike: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def synthetic_settings(report: Mapping[str, Any], profile: Mapping[str, Any]) -> Settings | None:
@@ -189,22 +188,19 @@ def _of_mean_lengths(
         notes.say(Flag.LENGTHS_UNKNOWN, unknown, load_point=where)
     note = "Mean lengths of the report." if unrecorded else "Recorded requests are replayed; these are mean lengths."
     description = constant_workload(prompt, output, note, **prefix)
-    return SentWorkload(description, prefix_tokens, dict(_unlike(unrecorded, output)))
+    own = {point.load_point: _lengths_of(point, prefix_tokens) for point in unrecorded if _differs(point, output)}
+    return SentWorkload(description, prefix_tokens, own)
 
 
-def _unlike(observed: Sequence[Observed], output_tokens: int) -> Iterator[tuple[str, str]]:
-    """Yield the load points whose answers are longer or shorter than one mean length for all allows, and why."""
-    for point in observed:
-        apart = abs(point.mean_output_tokens - output_tokens)
-        if apart > HALF_TOKEN + CONSISTENCY_TOLERANCE * point.mean_output_tokens:
-            yield (
-                point.load_point,
-                f"{point.source}: metrics.output_token_count.successful.mean: {point.mean_output_tokens:.2f}, but over "
-                f"all benchmarks whose requests are not all recorded it is about {output_tokens}; nothing says how "
-                "long single answers were, and one mean length cannot stand for all. Put the client's "
-                f"{PROFILE_FILE} (data with prompt_tokens, output_tokens, ..., and random-seed) beside the report, "
-                "give the requests with --trace, or write a report per benchmark and import each",
-            )
+def _differs(point: Observed, output_tokens: int) -> bool:
+    """Whether answers of a load point are longer or shorter than one mean length for all allows."""
+    apart = abs(point.mean_output_tokens - output_tokens)
+    return apart > HALF_TOKEN + CONSISTENCY_TOLERANCE * point.mean_output_tokens
+
+
+def _lengths_of(point: Observed, prefix_tokens: int) -> dict[str, Any]:
+    own = constant_workload(point.mean_prompt_tokens - prefix_tokens, point.mean_output_tokens, "-")
+    return {name: own[name] for name in ("prompt", "output")}
 
 
 def _prompt_shift(settings: Settings, observed: Sequence[Observed], notes: Notes) -> int | None:

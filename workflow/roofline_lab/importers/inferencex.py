@@ -48,6 +48,8 @@ MARKS = frozenset({"tput_per_gpu", "output_tput_per_gpu", "mean_intvty", "median
 PATTERNS = ("*.json", "*.json.gz")
 
 MAX_ROWS = 1000
+# Tokens per second and GPU: fewer are no measurement.
+LEAST_TOKENS_PER_S = 1e-3
 # The benchmark sends ten requests for each that is in flight (`num_prompts`), unless a result says otherwise.
 REQUESTS_PER_CLIENT = 10
 # Shares of the length asked for that a mean may have: lengths are all alike, or drawn from a range that ends there.
@@ -152,7 +154,7 @@ def _run(source: str, content: Mapping[str, Any]) -> _Run:
     row = parse(_Row, content, source=source)
     parsed = parse(_Figures, content, source=source)
     problems = list(_not_modelled(row))
-    if not (row.tp and row.conc and row.isl and row.osl and row.output_tput_per_gpu):
+    if not (row.tp and row.conc and row.isl and row.osl) or row.output_tput_per_gpu < LEAST_TOKENS_PER_S:
         problems.append("tp, conc, isl, osl and output_tput_per_gpu must be above 0")
     latencies = {
         f"{name}_{statistic}": value * MS_PER_S

@@ -22,6 +22,7 @@ from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.kept_up import Load, fills_loop
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.importers.common import (
+    LARGEST,
     MS_PER_S,
     Foreign,
     Latency,
@@ -203,7 +204,7 @@ def _day(file: Path, time: Mapping[str, Any]) -> tuple[date | None, str]:
     start = time.get("start")
     basis = "Start of the run, UTC, as the report has it."
     if isinstance(start, int | float) and not isinstance(start, bool):
-        return day_of(float(start), f"{file}: metrics.time", "start"), basis
+        return day_of(float(max(-1, min(start, LARGEST))), f"{file}: metrics.time", "start"), basis
     if isinstance(start, datetime):
         return start.astimezone(UTC).date(), basis
     try:
@@ -348,7 +349,7 @@ def _throughput(report: _Report, *names: str) -> float | None:
         value = value.get("mean") if isinstance(value, Mapping) else value
         if isinstance(value, int | float) and not isinstance(value, bool) and value != 0:
             if not 0 < value < LARGEST_RATE_PER_S:
-                raise ConfigError(f"{report.source}: throughput.{name}: must be above 0 per second, got {value:g}")
+                raise ConfigError(f"{report.source}: throughput.{name}: must be above 0 per second, got {value!r:.40}")
             return float(value)
     return None
 

@@ -154,9 +154,6 @@ def one_experiment(found: Sequence[Measurement], source: str, said: Sequence[str
         tuple(dict.fromkeys((*told, *said, _told(parts, names)))),
         tensor_parallel_stated=any(one.tensor_parallel_stated for one in found),
         both_sides=tuple(both for one in found for both in one.both_sides),
-        unlike_the_workload={
-            renamed[id(one), point]: text for one in found for point, text in one.unlike_the_workload.items()
-        },
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
@@ -18,6 +19,8 @@ from simulator.errors import ConfigError
 
 HEAD_CHARACTERS = 1 << 16
 MAX_FILES = 100
+# Folders between the one given and its files.
+MAX_DEPTH = 2
 
 _KEY = re.compile(r"\"([^\"\\\n]{1,80})\"\s*:|^[ \-]*([A-Za-z_][\w. -]{0,80}):(?:\s|$)", re.MULTILINE)
 
@@ -135,7 +138,8 @@ def _in(path: Path) -> Mapping[Path, Unread]:
     if path.is_file():
         files = [path]
     elif path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file())[:MAX_FILES]
+        inside = (file for depth in range(MAX_DEPTH + 1) for file in sorted(path.glob("/".join("*" * (depth + 1)))))
+        files = list(islice((file for file in inside if file.is_file()), MAX_FILES))
     else:
         return {}
     return {file: kind for file in files if (kind := what_is(file)) is not None}

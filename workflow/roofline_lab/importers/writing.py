@@ -119,7 +119,6 @@ def write_all(
             refused: list[NotImported] = []
             for out, measured in found.items():
                 try:
-                    _refuse_unlike(measured)
                     experiment = named(measured, out.name, overrides, root, beside)
                     source = f"{measured.source}, as experiment '{out.name}'"
                     checked = _prepared(experiment, Path(name) / out.name, source, words, others)
@@ -149,14 +148,6 @@ def yaml_text(experiment: Experiment) -> str:
     content["load_points"] = content.pop("load_points")
     text: str = yaml.dump(_compact(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=LINE_CHARACTERS)
     return SCHEMA_LINE + text
-
-
-def _refuse_unlike(found: Measurement) -> None:
-    """Refuse load points whose lengths are not those of the workload and were not recorded one by one."""
-    recorded = {request.load_point for request in found.experiment.recorded()}
-    problems = [text for point, text in found.unlike_the_workload.items() if point not in recorded]
-    if problems:
-        raise ConfigError("\n".join(problems))
 
 
 def _prepared(
