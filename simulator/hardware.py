@@ -27,12 +27,20 @@ USABLE_SHARE = 0.99
 INT8_OVER_BF16 = 2.0
 
 
+class OtherFigure(StrictModel):
+    """What another source says of the same figure, in the same unit; it is not used."""
+
+    value: Positive
+    source: str
+
+
 class Quantity(StrictModel):
-    """One figure of a data sheet."""
+    """One figure of a data sheet: the value used, and under `others` what sources that disagree say."""
 
     value: Positive
     unit: str
     source: str
+    others: tuple[OtherFigure, ...] = ()
 
 
 class Tflops(Quantity):
@@ -131,8 +139,8 @@ class Hardware(StrictModel):
         Name used by experiments and command lines.
     dense_bf16_tflops
         Dense BF16 tensor-core peak, TFLOPS per GPU.
-    dense_fp8_tflops
-        Dense FP8 tensor-core peak, TFLOPS per GPU; absent where the GPU has no FP8 units.
+    dense_fp8_tflops, dense_fp4_tflops
+        Dense FP8 and FP4 tensor-core peaks, TFLOPS per GPU; absent where the GPU has no such units.
     memory_bandwidth_tbs
         Peak HBM bandwidth, TB/s per GPU.
     memory_gib
@@ -150,6 +158,7 @@ class Hardware(StrictModel):
     name: str
     dense_bf16_tflops: Tflops
     dense_fp8_tflops: Tflops | None = None
+    dense_fp4_tflops: Tflops | None = None
     memory_bandwidth_tbs: TerabytesPerSecond
     memory_gib: Gibibytes
     usable_memory_gib: Gibibytes | None = None
@@ -170,6 +179,11 @@ class Hardware(StrictModel):
     def peak_fp8_flops(self) -> float | None:
         """Dense FP8 peak, FLOP/s per GPU, or None."""
         return self.dense_fp8_tflops.value * TERA if self.dense_fp8_tflops else None
+
+    @property
+    def peak_fp4_flops(self) -> float | None:
+        """Dense FP4 peak, FLOP/s per GPU, or None."""
+        return self.dense_fp4_tflops.value * TERA if self.dense_fp4_tflops else None
 
     @property
     def usable_memory(self) -> float:

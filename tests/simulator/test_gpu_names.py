@@ -23,10 +23,16 @@ USUAL = {
     "h200-sxm": ("H200", "NVIDIA-H200", "H200-141GB-HBM3e", "h200_sxm", "NVIDIA H200 SXM 141GB"),
     "a100-sxm": ("A100", "A100-80GB", "A100-SXM4-80GB", "NVIDIA A100-SXM4-80GB", "NVIDIA-A100-SXM4-80GB", "a100_sxm"),
     "l40s": ("L40S", "NVIDIA L40S", "NVIDIA-L40S", "l40s-48gb", "L40S 48 GB"),
+    "h800-sxm": ("H800", "NVIDIA H800"),
+    "gb200": ("GB200", "NVIDIA GB200", "gb200"),
+    "b200-sxm": ("B200", "NVIDIA B200", "b200_sxm", "HGX B200", "8xB200", "B200-180GB"),
+    "b300-sxm": ("B300", "NVIDIA B300 SXM", "b300_sxm"),
+    "mi300x": ("MI300X", "AMD Instinct MI300X", "mi300x-192gb"),
+    "rtx-4090": ("RTX 4090", "NVIDIA GeForce RTX 4090", "rtx4090", "RTX4090-24GB"),
 }  # fmt: skip
 OTHERS = (
     "H100 PCIe", "NVIDIA H100 NVL", "H100-94GB", "A100-40GB", "NVIDIA A100-SXM4-40GB", "NVIDIA A100 80GB PCIe", "L40",
-    "L4", "GH200", "GB200", "H20", "H800", "B200", "RTX 4090", "MI300X", "NVIDIA H100 80GB HBM3 MIG 3g.40gb",
+    "L4", "GH200", "H20", "RTX 5090", "MI325X", "GB300", "NVIDIA H100 80GB HBM3 MIG 3g.40gb",
     "H100 or A100", "h100-sxm/l40s", "", "-", "gpu", "80GB",
 )  # fmt: skip
 
@@ -50,8 +56,8 @@ def test_a_name_that_two_described_gpus_answer_to_is_none_of_them(tmp_path):
 
 def test_the_simulator_takes_the_usual_name_and_refuses_an_unknown_one():
     assert find_hardware("NVIDIA-H100-80GB-HBM3", SHIPPED_CONFIGS).id == "h100-sxm"
-    with pytest.raises(ConfigError, match=r"hardware: unknown id 'B300'; .*h100-sxm"):
-        find_hardware("B300", SHIPPED_CONFIGS)
+    with pytest.raises(ConfigError, match=r"hardware: unknown id 'B400'; .*h100-sxm"):
+        find_hardware("B400", SHIPPED_CONFIGS)
 
 
 def test_the_command_line_runs_on_the_gpu_as_its_driver_calls_it():
