@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.hardware import Hardware
+from simulator.hardware import Hardware, load_hardware, with_sustained
+from simulator.kernels.analytic import load_analytic
+from simulator.model_files import load_model
 from simulator.steptime.batch import Batch, BatchSums
+from simulator.steptime.build import build_step_time
+from simulator.steptime.kernel_choice import choose_kernels
+from simulator.steptime.named import roofline
+from simulator.steptime.options import parse_options
 from simulator.steptime.roofline_check import RooflineObserver
+from tests.paths import ROOT
 from tests.simulator.steptime.support import H100, LINKED, LLAMA_70B, BentKernels, model, step_time
 
+CONFIGS = ROOT / "configs"
 MIXTURE = model(num_local_experts=8, num_experts_per_tok=2)
 BATCHES = [
     Batch(((0, 2000),)),
@@ -83,3 +91,22 @@ def test_a_step_without_requests_has_no_bound_to_be_compared_with():
     watched = observed({"step_us": 5.0})
     watched.step_time_us(BatchSums(1))
     assert (watched.fastest, watched.bound_us, watched.total_us) == (float("inf"), 0.0, 5)
+
+
+@pytest.mark.parametrize("gpu", [path.stem for path in sorted((CONFIGS / "hardware").glob("*.yaml"))])
+def test_the_roofline_of_every_shipped_model_and_gpu_lies_between_its_peaks_and_ten_times_that(gpu):
+    """Small mixtures of experts on many fast GPUs wait for launches; nothing else comes near the upper end."""
+    path = CONFIGS / "hardware" / f"{gpu}.yaml"
+    hardware, known = with_sustained(load_hardware(path), path), load_analytic(CONFIGS / "kernels/h100/analytic.yaml")
+    batches = (Batch(decode=(900,) * 32), Batch(((0, 2048),)), Batch(((512, 1024),), (3000,) * 16))
+    for file in sorted((CONFIGS / "models").glob("*.json")):
+        shape = load_model(file)
+        if shape.quantization == "fp8" and hardware.peak_fp8_flops is None:
+            continue
+        for tp in (1, 2):
+            options = parse_options(roofline(shape, hardware), source="test")
+            kernels = choose_kernels(options, hardware, embedded=known)
+            watched = RooflineObserver(build_step_time(options, shape, hardware, tp, kernels), shape, hardware, tp)
+            for batch in batches:
+                watched.step_time_us(BatchSums.of(batch))
+            assert 1 <= watched.fastest <= watched.total_us / watched.bound_us < 10, (shape.id, tp)
