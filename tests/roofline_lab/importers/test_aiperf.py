@@ -191,7 +191,8 @@ def test_a_csv_is_read_where_its_folder_names_the_load(tmp_path):
     assert figures["e2e_mean"] == 540.0 == 40 + 50 * 10
     assert found.load_points[0]["arrivals"] == {"kind": "closed_loop", "concurrency": 4}
     assert (found.load_points[0]["requests"]["sent"], found.load_points[0]["requests"]["completed"]) == (205, 200)
-    assert (found.workload["prompt"]["tokens"], found.workload["output"]["tokens"]) == (500, 51)
+    spread = {"stdev_tokens": 5.0, "min_tokens": 40, "max_tokens": 60}
+    assert found.workload["output"] == {"kind": "gaussian", "mean_tokens": 51.0, **spread}
     assert kind_of(path) == "aiperf"
 
 

@@ -11,8 +11,9 @@ import yaml
 
 from roofline_lab.ground_truth.experiment_lint import seen_among, seen_in, unflagged
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.ground_truth.reading import load_experiment
+from roofline_lab.ground_truth.reading import experiment_from, load_experiment
 from roofline_lab.importers import import_experiment
+from simulator.validation import read_yaml
 from tests.roofline_lab.builders import ROOT, own
 from tests.roofline_lab.importers.samples import (
     Sent,
@@ -27,6 +28,7 @@ from tests.roofline_lab.importers.samples import (
     write_inference_perf,
     write_vllm,
 )
+from tests.roofline_lab.predict.strangers import point
 
 CONSTANT = {"type_": "constant", "rate": 1.0}
 
@@ -175,3 +177,25 @@ def test_the_projects_own_experiments_flag_everything_they_show():
     }
     assert {name: seen for name, seen in unsaid.items() if seen} == {}
     assert sum(len(list(seen_in(experiment))) for experiment in experiments) > 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "in_step"),
+    [
+        ({}, True),
+        ({"arrivals": {"kind": "closed_loop", "concurrency": 8, "ramp_s": 3.0}}, False),
+        ({"arrivals": {"kind": "closed_loop", "concurrency": 1}}, False),
+        ({"output": {"kind": "uniform", "min_tokens": 15, "max_tokens": 25}}, False),
+    ],
+)
+def test_a_closed_loop_with_answers_of_one_length_is_flagged(stranger, changes, in_step):
+    loop = point("c8", concurrency=8, requests=80, **{key: changes[key] for key in changes if key == "arrivals"})
+    workload = {
+        "name": "w",
+        "prompt": {"kind": "constant", "tokens": 500},
+        "output": {"kind": "constant", "tokens": 20},
+    }
+    workload |= {key: changes[key] for key in changes if key == "output"}
+    path = stranger.add("a", load_points=[loop], workload=workload)
+    experiment = experiment_from(read_yaml(path), source="a", name="a", folder=path.parent)
+    assert (Flag.LOCK_STEP in {flag.flag for flag in seen_in(experiment)}) is in_step

@@ -37,10 +37,11 @@ def test_latencies_are_seconds_and_throughputs_are_those_of_all_gpus(tmp_path):
     assert (point["requests"]["sent"], point["duration_s"]) == (40, pytest.approx(10.4))
 
 
-def test_mean_lengths_follow_from_the_figures_where_they_are_drawn_from_a_range(tmp_path):
+def test_a_range_of_lengths_follows_from_the_figures(tmp_path):
     run = inferencex_run(tokens=90, prompt=180, isl=200, osl=100)
     found = read(write_inferencex(tmp_path, run))
-    assert (found.workload["prompt"]["tokens"], found.workload["output"]["tokens"]) == (180, 90)
+    assert found.workload["prompt"] == {"kind": "uniform", "min_tokens": 160, "max_tokens": 200}
+    assert found.workload["output"] == {"kind": "uniform", "min_tokens": 80, "max_tokens": 100}
 
 
 def test_what_a_run_states_of_its_server_is_used(tmp_path):

@@ -17,6 +17,8 @@ from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.metrics import LATENCIES
 from roofline_lab.ground_truth.quality import Finding, Flag, QualityFlag, Treatment
 from roofline_lab.ground_truth.requests import MeasuredRequest
+from simulator.workload.arrivals import ClosedLoop
+from simulator.workload.lengths import ConstantLengths
 
 # How far the mean over recorded requests may lie from the mean that is written down: clients differ
 # in the last token by less than this. Two runs of one configuration may differ by as much again.
@@ -37,7 +39,7 @@ def seen_in(experiment: Experiment) -> Iterator[QualityFlag]:
     """
     for point in experiment.load_points:
         requests = experiment.measured_requests(point.id)
-        for finding in (*_of_figures(point), *_of_requests(point, requests)):
+        for finding in (*_of_figures(point), *_of_requests(point, requests), _in_step(experiment, point, requests)):
             if finding is not None:
                 yield finding.quality(_treatment(finding.flag, requests), (point.id,))
     cold = _cold_first_stage(experiment.load_points)
@@ -109,6 +111,23 @@ def _of_requests(point: LoadPoint, requests: Sequence[MeasuredRequest]) -> Itera
     stated = {name: point.measured[name].value for name in columns if name in point.measured}
     recorded = {name: fmean(values) for name, values in columns.items() if values and len(values) == len(done)}
     yield lint.figures_contradict(stated, recorded, SAME_MEAN)
+
+
+def _in_step(experiment: Experiment, point: LoadPoint, requests: Sequence[MeasuredRequest]) -> Finding | None:
+    """Find a closed loop whose answers all have one length, so that nothing pulls its requests apart."""
+    loop = point.arrivals
+    lengths = {request.output_tokens for request in requests}
+    one_length = len(lengths) == 1 if lengths else isinstance(experiment.workload.output, ConstantLengths)
+    if not isinstance(loop, ClosedLoop) or not one_length or loop.ramp_s or point.requests.sent <= loop.concurrency:
+        return None
+    if loop.concurrency < 2:
+        return None
+    return Finding(
+        Flag.LOCK_STEP,
+        f"Answers of one length keep all {loop.concurrency} requests in flight in step for ever: the mean TTFT that is "
+        "predicted lies 2 to 10 times above that of a loop whose clients are spread. An evaluation gives both ends; "
+        "lengths with their scatter (workload.output), or clients that start over a time (arrivals.ramp_s), decide.",
+    )
 
 
 def _cold_first_stage(points: Sequence[LoadPoint]) -> Finding | None:

@@ -42,6 +42,7 @@ class Flag(StrEnum):
     CLIENT_FELL_SHORT = "client_fell_short"
     STAGES_OVERLAP = "stages_overlap"
     ARRIVALS_IRREGULAR = "arrivals_irregular"
+    LOCK_STEP = "lock_step"
     SETTING_ASSUMED = "setting_assumed"
 
 
@@ -64,6 +65,7 @@ MEANINGS: Mapping[Flag, str] = {
     Flag.CLIENT_FELL_SHORT: "the client did not send what it was asked for",
     Flag.STAGES_OVERLAP: "a stage began before the one before it had ended",
     Flag.ARRIVALS_IRREGULAR: "requests did not arrive as the load point's name says",
+    Flag.LOCK_STEP: "answers of one length keep all requests of a closed loop in step, so that predictions are a range",
     Flag.SETTING_ASSUMED: "something the description needs was not published and is assumed",
 }
 

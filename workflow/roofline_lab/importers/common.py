@@ -45,6 +45,11 @@ _DAY_IN_A_NAME = re.compile(r"(?<!\d)(20\d\d)(0[1-9]|1[0-2])([0-2]\d|3[01])(?!\d
 # How the day of a run is known that its folder names.
 FOLDER_DAY = "From the name of the folder."
 
+# Lengths of a range below a nominal one: how far prompts and answers may differ in where it begins, and from which
+# share on all lengths count as nominal; clients add a token of the text's beginning or lose one.
+SAME_RANGE = 0.04
+FULL_LENGTH = 0.97
+
 # What stands for a name that the files do not say.
 UNSTATED = "-"
 OWN_LICENCE = "Figures formed from the importer's own files; on what terms they may be used was not stated."
@@ -276,6 +281,42 @@ def constant_workload(prompt_tokens: float, output_tokens: float, note: str, **p
         "output": {"kind": "constant", "tokens": max(1, round(output_tokens))},
         "prefix": prefix or {"kind": "none"},
         "note": note,
+    }
+
+
+def scattered_lengths(
+    mean: float, deviation: float | None, low: float | None, high: float | None
+) -> dict[str, Any] | None:
+    """Return lengths of which a file states mean, deviation and limits, as the format writes them.
+
+    None where they do not scatter, or the file does not say how.
+    """
+    if not deviation or low is None or high is None or not 1 <= low <= mean <= high or low == high:
+        return None
+    limits = {"min_tokens": math.floor(low), "max_tokens": math.ceil(high)}
+    return {"kind": "gaussian", "mean_tokens": float(mean), "stdev_tokens": float(deviation), **limits}
+
+
+def lengths_below(nominal: Mapping[str, float], means: Mapping[str, float]) -> dict[str, dict[str, Any]] | None:
+    """Return the ranges that end at the lengths a client was asked for, and whose means are those measured.
+
+    Parameters
+    ----------
+    nominal, means
+        Tokens by side of the workload, `prompt` and `output`.
+
+    Method: lengths drawn evenly from a share r to all of n tokens have the mean (1 + r) n / 2. That is what was sent
+    where prompts and answers show the same r; None where they do not, or all lengths are the nominal ones.
+    """
+    shares = {side: 2 * means[side] / nominal[side] - 1 for side in nominal}
+    if max(shares.values()) - min(shares.values()) > SAME_RANGE or not all(
+        0 < r < FULL_LENGTH for r in shares.values()
+    ):
+        return None
+    share = sum(shares.values()) / len(shares)
+    return {
+        side: {"kind": "uniform", "min_tokens": max(1, int(share * tokens)), "max_tokens": int(tokens)}
+        for side, tokens in nominal.items()
     }
 
 

@@ -30,6 +30,7 @@ from roofline_lab.importers.common import (
     Notes,
     WholeNumber,
     constant_workload,
+    lengths_below,
     measured_metrics,
     measurement,
     refuse_impossible,
@@ -204,7 +205,7 @@ def _measurement(file: Path, run: _Run) -> Measurement:
             f"The result does not say how many requests were sent; {REQUESTS_PER_CLIENT} for each in flight, as usual."
         )
         notes.say(Flag.SETTING_ASSUMED, text)
-    notes.say(Flag.LENGTHS_UNKNOWN, "The result has no single requests; every request has the mean lengths.")
+    workload = _workload(run, notes)
     notes.say(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client.")
     notes.converted("Latencies were in seconds and are written in ms; throughputs are those of all GPUs.")
     framework = (row.framework or "").strip()
@@ -217,7 +218,7 @@ def _measurement(file: Path, run: _Run) -> Measurement:
         model_name=row.model,
         hardware=row.hw,
         tensor_parallel=row.tp,
-        workload=constant_workload(run.prompt_tokens, run.output_tokens, "Mean lengths, from the throughputs."),
+        workload=workload,
         load_points=[_load_point(run, sent, notes)],
         notes=notes,
     )
@@ -227,6 +228,22 @@ def _measurement(file: Path, run: _Run) -> Measurement:
         "quantization": None if (row.precision or "").lower() in ("", "bf16", "fp16") else row.precision,
     }
     return with_server(found, stated_by(run.source, server))
+
+
+def _workload(run: _Run, notes: Notes) -> dict[str, Any]:
+    """Return lengths that scatter as far below the nominal ones as the throughputs say, else the mean ones."""
+    mean = constant_workload(run.prompt_tokens, run.output_tokens, "Mean lengths, from the throughputs.")
+    nominal = {"prompt": float(run.row.isl), "output": float(run.row.osl)}
+    ranges = lengths_below(nominal, {"prompt": run.prompt_tokens, "output": run.output_tokens})
+    if ranges is None:
+        notes.say(Flag.LENGTHS_UNKNOWN, "The result has no single requests; every request has the mean lengths.")
+        return mean
+    least = ranges["output"]["min_tokens"] / ranges["output"]["max_tokens"]
+    text = (
+        f"The result has no single requests; lengths are drawn from {least:.0%} to 100 % of the nominal ones, as the "
+    )
+    notes.say(Flag.LENGTHS_UNKNOWN, f"{text}mean lengths that follow from its throughputs say.")
+    return {**mean, **ranges, "note": "A range below the nominal lengths, whose means the throughputs have."}
 
 
 def _load_point(run: _Run, sent: int, notes: Notes) -> dict[str, Any]:

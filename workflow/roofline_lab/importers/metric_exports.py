@@ -33,6 +33,7 @@ from roofline_lab.importers.common import (
     refuse_impossible,
     refuse_longer_than_run,
     request_counts,
+    scattered_lengths,
 )
 from roofline_lab.importers.serving_requests import Answers
 from simulator.errors import ConfigError
@@ -384,7 +385,12 @@ def workload_of(export: Export, tool: str, notes: Notes) -> dict[str, Any]:
         )
     if answers and answers.timed:
         return constant_workload(prompt, output, "Recorded requests are replayed; these are means.")
-    notes.say(
-        Flag.LENGTHS_UNKNOWN, "Every request has the mean lengths; when single requests were sent is not recorded."
-    )
-    return constant_workload(prompt, output, "Mean lengths of the file.")
+    workload = constant_workload(prompt, output, "Mean lengths of the file.")
+    spread = {
+        side: lengths
+        for side, mean in (("prompt", prompt), ("output", output))
+        if (lengths := scattered_lengths(mean, *(export.value(side, name) for name in ("std", "min", "max"))))
+    }
+    how = "Lengths are drawn with the deviation and the limits" if spread else "Every request has the mean lengths"
+    notes.say(Flag.LENGTHS_UNKNOWN, f"{how} of the file; when single requests were sent is not recorded.")
+    return {**workload, **spread}
