@@ -56,6 +56,14 @@ def test_a_first_token_time_of_zero_is_in_no_figure(tmp_path):
     assert "2 of 6 answers have no time to the first token, or one of 0" in text(found, Flag.PART_OF_THE_RUN)
 
 
+def test_an_end_to_end_time_that_the_gaps_do_not_add_up_to_is_flagged(tmp_path):
+    """Without a first-token time E2E is the sum of the gaps, which must have all of it."""
+    result = without_first_token(detailed(mean_e2el_ms=140.0), (1, 4))
+    result["itls"][1] = result["itls"][4] = [0.01] * 10
+    found = read(write_vllm(tmp_path, result))
+    assert "e2e_mean 140 and 126.667" in text(found, Flag.FIGURES_CONTRADICT)
+
+
 def test_gaps_that_contain_the_first_token_are_in_no_mean_of_gaps(tmp_path):
     result = without_first_token(detailed(mean_itl_ms=11.3, median_itl_ms=10.0), (1, 4))
     figures = values(read(write_vllm(tmp_path, result)))

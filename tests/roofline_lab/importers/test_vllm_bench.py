@@ -118,6 +118,21 @@ def test_percentiles_that_were_asked_for_are_kept(tmp_path):
     assert (figures["ttft_p90"], figures["e2e_p90"]) == (51.8, 600.0)
 
 
+def test_medians_alone_are_imported_as_medians(tmp_path):
+    result = vllm_result(sent())
+    medians = {key: value for key, value in result.items() if not key.startswith(("mean_", "p99_"))}
+    found = read(write_vllm(tmp_path, medians))
+    assert not [name for name in values(found) if name.endswith("_mean")]
+    assert values(found)["ttft_p50"] == pytest.approx(result["median_ttft_ms"])
+    assert "no mean of TTFT, TPOT, ITL, E2E; a median stays the 50th percentile" in " ".join(found.conversions)
+
+
+def test_a_50th_percentile_stands_for_a_median_that_is_not_there(tmp_path):
+    result = vllm_result(sent())
+    result["p50_ttft_ms"] = result.pop("median_ttft_ms")
+    assert values(read(write_vllm(tmp_path, result)))["ttft_p50"] == pytest.approx(result["p50_ttft_ms"])
+
+
 def test_the_number_sent_is_that_of_the_lists_or_of_successes_and_failures(tmp_path):
     small = read(write_vllm(tmp_path / "a", vllm_result(sent(), detailed=True, num_prompts=1000)))
     assert small.load_points[0]["requests"]["sent"] == 20

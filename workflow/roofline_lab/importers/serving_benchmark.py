@@ -246,7 +246,9 @@ def _result(file: Path, source: str, values: dict[str, Any], gaps: GapsOfRequest
     in_seconds = not any(key in values for key in _KEYS) and any(key in values for key in _BARE_KEYS)
     values = {dialect.renamed.get(key, key): value for key, value in (_in_ms(values) if in_seconds else values).items()}
     counts = parse(_Counts, values, source=source)
-    parsed = parse(_Figures, values, source=source)
+    # What is asked for as a percentile may be there without the median.
+    p50 = {f"median_{own}_ms": values.get(f"p50_{own}_ms") for own in METRICS.values()}
+    parsed = parse(_Figures, {**p50, **values}, source=source)
     figures = {
         f"{name}_{statistic}": getattr(parsed, f"{rank}_{own}_ms")
         for name, own in METRICS.items()
@@ -511,8 +513,9 @@ def _note_quality(result: _Result, dialect: Dialect, notes: Notes) -> None:
         notes.flag(finding, treatment)
     ttft, e2e = answers.ttft_ms, answers.e2e_ms
     # Where answers were left out or corrected, the scalars are of something else, which is told already.
-    same = not answers.findings and "without_output" not in answers.lost
-    stated = {name: value for name in ("ttft_mean", "e2e_mean") if same and (value := result.figures[name])}
+    same = "without_output" not in answers.lost
+    names = ("ttft_mean", "e2e_mean") if same and not answers.findings else ("e2e_mean",) if same else ()
+    stated = {name: value for name in names if (value := result.figures[name])}
     if stated.get("ttft_mean"):
         in_seconds = (
             f"ttfts have a mean of {answers.listed_ttft_s:.4g}, mean_ttft_ms is {stated['ttft_mean']:.4g}: lists of "
