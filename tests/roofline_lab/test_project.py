@@ -315,3 +315,18 @@ def test_a_project_without_hypotheses_says_where_one_would_go(project):
     for folder in (project.root / "hypotheses").iterdir():
         folder.rename(project.root / folder.name)
     assert "hypotheses/: no */hypothesis.yaml found" in project.refusal()
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("bootstrap.resamples", lambda settings: settings["bootstrap"].update(resamples=10**9)),
+        ("testing.permutations", lambda settings: settings["testing"].update(permutations=10**12)),
+        ("arrivals.requests", lambda settings: settings["arrivals"].update(requests=10**8)),
+        ("arrivals.seeds", lambda settings: settings["arrivals"].update(seeds=list(range(5000)))),
+    ],
+)
+def test_statistics_that_would_not_end_are_refused(project, key, change):
+    message = project.refusal(change, "configs/lab.yaml")
+    assert f"configs/lab.yaml: {key}: " in message
+    assert "1000" in message

@@ -25,6 +25,11 @@ from simulator.validation import (
     read_yaml,
     suggest,
 )
+from simulator.workload.build import RequestCount
+
+# Draws of a statistic: at a million the third digit of a p-value stands, and a page still takes minutes.
+MOST_DRAWS = 1_000_000
+Draws = Annotated[Count, Field(le=MOST_DRAWS)]
 
 
 class Tolerances(StrictModel):
@@ -65,8 +70,8 @@ class RandomArrivals(StrictModel):
         As many sequences are drawn as together make up this number of requests.
     """
 
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
-    requests: Count
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1, max_length=1_000)]
+    requests: RequestCount
 
     def draws(self, sent: int) -> int:
         """Return how many sequences of `sent` requests are drawn."""
@@ -76,7 +81,7 @@ class RandomArrivals(StrictModel):
 class Bootstrap(StrictModel):
     """Percentile bootstrap over experiments."""
 
-    resamples: Count
+    resamples: Draws
     level_pct: Annotated[float, Field(gt=50, lt=100)]
 
 
@@ -93,7 +98,7 @@ class Testing(StrictModel):
         Share of experiments a trimmed mean leaves out at either end, percent.
     """
 
-    permutations: Count
+    permutations: Draws
     power: Annotated[float, Field(gt=0.5, lt=1)]
     trim_pct: Annotated[float, Field(ge=0, lt=50)]
 

@@ -13,12 +13,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from roofline_lab.config import Draws
 from roofline_lab.files import digest_of_files, hash_list
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import Id, Text
 from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.made import write_made_if_changed
-from simulator.validation import Count, NonNegativeInt, Positive, StrictModel, parse, read_yaml
+from simulator.validation import NonNegativeInt, Positive, StrictModel, parse, read_yaml
 
 FOLDER = Path("configs/calibration")
 PLANS = FOLDER / "plans"
@@ -53,8 +54,8 @@ class Plan(StrictModel):
     lineages: dict[Text, tuple[Text, ...]] = Field(default={})
     samples: Annotated[int, Field(ge=100)]
     requests_per_point: Annotated[int, Field(ge=200)]
-    bootstrap_resamples: Count
-    learning_curve_subsets: Count
+    bootstrap_resamples: Draws
+    learning_curve_subsets: Draws
     seed: NonNegativeInt
     targets: Targets
 
