@@ -85,6 +85,13 @@ def test_a_rate_with_a_wide_limit_is_a_rate_and_one_that_was_not_reached_a_loop(
     assert wide.load_points[0]["arrivals"] == {"kind": "burst"}
 
 
+def test_a_short_random_run_that_missed_its_rate_by_chance_is_healthy_and_no_closed_loop(tmp_path):
+    result = vllm_result(sent(count=200, every_s=1 / 7.47), rate=8.0, max_concurrency=128)
+    (point,) = read(write_vllm(tmp_path, result)).load_points
+    assert point["arrivals"] == {"kind": "poisson", "rate_per_s": 8.0}
+    assert point["saturation"]["state"] == "not_saturated"
+
+
 def test_a_rate_that_rises_during_the_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"ramp_up_strategy: 'linear'; .* run the benchmark once per rate"):
         read(write_vllm(tmp_path, vllm_result(sent(), rate="inf", ramp_up_strategy="linear")))
