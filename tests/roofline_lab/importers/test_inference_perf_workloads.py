@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from roofline_lab.ground_truth.quality import Flag
+from roofline_lab.ground_truth.requests import requests_text
 from roofline_lab.importers.tools import read_results
 from simulator.engine.loop import run
 from simulator.engine.options import EngineOptions
@@ -12,6 +15,7 @@ from simulator.errors import ConfigError
 from tests.roofline_lab.importers.samples import (
     inference_perf_config,
     inference_perf_stage,
+    per_request,
     pooled,
     write_inference_perf,
 )
@@ -289,3 +293,14 @@ def test_a_stage_of_other_lengths_keeps_its_own(tmp_path):
     first, second = read(write_inference_perf(tmp_path, stages, config)).load_points
     assert (first.prompt.tokens, first.output.tokens) == (100, 50)
     assert (second.prompt.tokens, second.output.tokens) == (140, 70)
+
+
+def test_recorded_requests_know_the_group_their_prompt_begins_with(tmp_path):
+    requests = pooled(count=8, prompts=6)
+    folder = write_inference_perf(tmp_path, [inference_perf_stage(requests, 50)], groups_config())
+    text = json.dumps(per_request(requests))
+    (folder / "results" / "per_request_lifecycle_metrics.json").write_text(text, encoding="utf-8")
+    recorded = read(folder).recorded()
+    assert [request.outer_group for request in recorded] == [f"shared_{group}" for group in (0, 0, 0, 1, 1, 1, 0, 0)]
+    assert {request.outer_tokens for request in recorded} == {40}
+    assert requests_text(recorded).splitlines()[0].endswith("outer_group,outer_tokens")

@@ -7,7 +7,9 @@ import json
 import os
 
 import pytest
+import yaml
 
+from roofline_lab.cli.main import main
 from roofline_lab.importers.overrides import Overrides
 from roofline_lab.importers.server_facts import agreed, stated_by
 from roofline_lab.importers.server_sources import stated_beside, stated_by_option, stated_in
@@ -401,3 +403,34 @@ def test_a_recorded_description_of_llmservingsim_states_its_server(shared_dir):
         "prefix_caching": True,
         "schedule_ahead": True,
     }
+
+
+def test_the_command_takes_facts_and_says_what_it_took(project, tmp_path, capsys):
+    folder = write_inference_perf(tmp_path / "run")
+    (folder / "exp-config.yaml").write_text("app: chat\n", encoding="utf-8")
+    out = project / "ground_truth" / "mine"
+    options = ["--server", "prefix_caching=off", "--server", "software=vLLM 0.11.0"]
+    assert main(["import", "inference-perf", str(folder), "--out", str(out), *options]) == 0
+    said = capsys.readouterr().out
+    assert "prefix_caching off (--server)" in said
+    assert "exp-config.yaml: not used: app" in said
+    assert "asynchronous scheduling" not in said
+    known = yaml.safe_load((out / "experiment.yaml").read_text(encoding="utf-8"))["server"]["known"]
+    assert known == {"prefix_caching": False, "software": "vLLM 0.11.0"}
+
+
+def test_unknown_software_and_what_follows_from_it_is_flagged(project, tmp_path, capsys):
+    folder = write_inference_perf(tmp_path / "run")
+    assert main(["import", "inference-perf", str(folder), "--out", str(project / "ground_truth" / "mine")]) == 0
+    assert "asynchronous scheduling off, as the serving software is unknown" in capsys.readouterr().out
+
+
+def test_facts_may_stand_as_the_experiment_has_them(tmp_path):
+    text = "server:\n  known: {prefix_caching: false, kv_blocks: 7}\n"
+    assert facts_in(tmp_path, "server.yaml", text) == {"prefix_caching": False, "kv_blocks": 7}
+
+
+def test_a_command_line_may_stand_in_the_file_of_facts(tmp_path):
+    text = "date: 2025-11-05\ncommand: vllm serve org/m -tp 2 --no-enable-prefix-caching\n"
+    found = facts_in(tmp_path, "server.yaml", text)
+    assert (found["tensor_parallel"], found["prefix_caching"], found["date"]) == (2, False, dt.date(2025, 11, 5))

@@ -36,6 +36,8 @@ MAX_TEXT_BYTES = 1 << 20
 
 # Keys of `server.yaml` that hold what others write elsewhere.
 COMMAND_KEYS = ("command", "args")
+# Keys under which `experiment.yaml` has the same facts.
+FOLDED = ("server", "known")
 
 
 def stated_beside(folder: Path) -> Stated:
@@ -136,6 +138,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
 def _own(path: Path) -> Stated:
     """Read our own file: facts by any of their names, and a command line under `command`."""
     content = read_mapping(path)
+    for key in FOLDED:
+        inside = content.get(key)
+        if isinstance(inside, dict):
+            content = {**{name: value for name, value in content.items() if name != key}, **inside}
     commands = {key: content.pop(key) for key in COMMAND_KEYS if key in content}
     found = stated_by(str(path), content, strict=True)
     for options in _started(commands, None):
