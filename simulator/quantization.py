@@ -58,6 +58,8 @@ FEED_FORWARD = (
     "model.layers.{}.feed_forward.experts.down_proj",
     "model.layers.{}.block_sparse_moe.experts.0.w2",
 )
+# Experts every token visits, whose weights count with those of the routed ones.
+SHARED_EXPERT = "model.layers.{}.feed_forward.shared_expert.down_proj"
 ALLOWED = (
     "weights of 8-bit floats or integers, or of 4-bit integers with 16-bit activations (fp8, fbgemm_fp8, "
     "compressed-tensors, modelopt, awq, gptq)"
@@ -200,6 +202,11 @@ class _Kept:
             raise UnsupportedError(
                 f"{self.source}: keeps a part of the attention of layer {layer} in 16 bits, which is not modelled; "
                 "allowed: all of it or none"
+            )
+        if modules is FEED_FORWARD and self._covers(SHARED_EXPERT.format(layer)) and not any(found):
+            raise UnsupportedError(
+                f"{self.source}: keeps the shared expert of layer {layer} in 16 bits and not the routed ones, which is "
+                "not modelled; allowed: all experts of a layer or none"
             )
         return any(found)
 

@@ -325,6 +325,7 @@ def test_layers_that_stay_in_sixteen_bits_are_counted(kept, attention, feed_forw
     [
         ("re:.*self_attn.(q|k)_proj", "in a form that is not read"),
         ("re:.*o_proj", "a part of the attention of layer 0"),
+        ("re:.*shared_expert.*", "keeps the shared expert of layer 0 in 16 bits"),
     ],
 )
 def test_a_list_of_modules_that_cannot_be_read_is_never_passed_over(pattern, message):
