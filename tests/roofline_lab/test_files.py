@@ -8,7 +8,7 @@ import pytest
 
 from roofline_lab.files import csv_text, digest_of, digest_of_files, hash_list, json_text, write_text
 from roofline_lab.jobs.findings import _replace_report
-from roofline_lab.jobs.paths import PAGE, write_if_changed
+from roofline_lab.jobs.paths import PAGE
 
 OLD, NEW = "old\n", "new\n" * 1000
 
@@ -83,7 +83,7 @@ REPORT = {"numbers.csv": "n\n", "figures/a.svg": "<svg/>\n", PAGE: "# page\n"}
 
 
 @pytest.mark.parametrize("killed_after", range(len(REPORT)))
-def test_a_report_interrupted_at_any_file_has_no_page(tmp_path, monkeypatch, killed_after):
+def test_a_report_interrupted_at_any_file_has_no_page(tmp_path, killed_after):
     folder = tmp_path / "report"
     _replace_report(folder, {**REPORT, PAGE: "# old page\n"})
     written = []
@@ -94,14 +94,13 @@ def test_a_report_interrupted_at_any_file_has_no_page(tmp_path, monkeypatch, kil
         written.append(path.name)
         write_text(path, text)
 
-    monkeypatch.setattr("roofline_lab.files.write_text", dying)
     with pytest.raises(KeyboardInterrupt):
-        _replace_report(folder, REPORT)
+        _replace_report(folder, REPORT, dying)
     assert not (folder / PAGE).exists()
     assert PAGE not in written
 
 
-def test_a_finished_report_has_exactly_its_files_and_the_page_is_the_newest(tmp_path, monkeypatch):
+def test_a_finished_report_has_exactly_its_files_and_the_page_is_the_newest(tmp_path):
     folder = tmp_path / "report"
     (folder / "figures").mkdir(parents=True)
     for stale in ("old.md", "figures/old.svg", ".FINDINGS.md.x1.partial"):
@@ -112,21 +111,10 @@ def test_a_finished_report_has_exactly_its_files_and_the_page_is_the_newest(tmp_
         order.append(path.name)
         write_text(path, text)
 
-    monkeypatch.setattr("roofline_lab.files.write_text", spy)
-    _replace_report(folder, REPORT)
+    _replace_report(folder, REPORT, spy)
     found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert found == REPORT
     assert order[-1] == PAGE
-
-
-def test_an_unchanged_text_does_not_touch_its_file(tmp_path):
-    path = tmp_path / "hash"
-    write_if_changed(path, OLD)
-    os.utime(path, ns=(1, 1))
-    write_if_changed(path, OLD)
-    assert path.stat().st_mtime_ns == 1
-    write_if_changed(path, NEW)
-    assert path.stat().st_mtime_ns != 1
 
 
 # --- text and hashes --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import time
 import pytest
 from snakemake.exceptions import WorkflowError
 
-from roofline_lab.jobs.findings import _clean_errors
+from roofline_lab.jobs.findings import clean_errors
 from roofline_lab.jobs.workers import Workers
 from simulator.errors import ConfigError
 from tests.paths import ROOT
@@ -79,7 +79,7 @@ PARENT = """
 import os, sys, time
 from snakemake.exceptions import WorkflowError
 
-from roofline_lab.jobs.findings import _clean_errors
+from roofline_lab.jobs.findings import clean_errors
 from roofline_lab.jobs.workers import Workers
 
 def pid(project):
@@ -125,6 +125,6 @@ def dies(project):
 
 @needs_fork
 def test_a_worker_that_is_lost_fails_its_job_with_what_to_do(two):
-    job = _clean_errors(lambda: two.ask("key", dies).result())
+    job = clean_errors(lambda: two.ask("key", dies).result())
     with pytest.raises(WorkflowError, match=r"a worker process ended before it answered.*fewer --cores"):
         job()

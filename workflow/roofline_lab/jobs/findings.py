@@ -208,7 +208,7 @@ def publish(project: Project, hypothesis: str) -> None:
     files = {name: read_made(source / name) for name in report_names(project, hypothesis)}
     # Read before anything is replaced: Snakemake deletes what a failing job has written.
     told = _conclusions(RESULTS / hypothesis / VERDICT_FILE)
-    _replace_report(REPORTS / hypothesis, files, write_text)
+    _replace_report(REPORTS / hypothesis, files)
     for line in told:
         _say(f"{hypothesis}: {line}")
     _say(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
@@ -310,7 +310,7 @@ def _verdict(path: Path) -> Any:
     return json.loads(read_made(path))
 
 
-def _replace_report(folder: Path, files: dict[str, str], write: Callable[[Path, str], None]) -> None:
+def _replace_report(folder: Path, files: dict[str, str], write: Callable[[Path, str], None] = write_text) -> None:
     """Make a folder hold exactly the files of a report."""
     earlier = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     write_report(folder, files, earlier, write)
