@@ -96,6 +96,7 @@ def test_a_day_nobody_states_is_unknown(tmp_path):
         ({"concurrency": "4", "ttft_ms": "90"}, "concurrency: 4 is given twice; remove one row"),
         ({"concurrency": "-4"}, "line 3: concurrency: "),
         ({"tp": "two"}, "line 3: tp: "),
+        ({"num_prompts": "900000000"}, "more than 200000 single requests"),
         ({"date": "spring"}, "date: 'spring' is no day such as 2026-03-27"),
     ],
 )

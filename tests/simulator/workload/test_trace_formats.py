@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
@@ -152,3 +153,37 @@ def test_a_trace_that_cannot_be_read_names_line_and_column(tmp_path, text, expec
     with pytest.raises(ConfigError) as caught:
         load_trace(given(tmp_path, text))
     assert expected in str(caught.value)
+
+
+BITS = [
+    b"nan",
+    b"-1",
+    b"1e999",
+    b"9" * 400,
+    b"\0",
+    b"\xff\xfe",
+    b'"',
+    b"{",
+    b"[",
+    b"]]]",
+    b"null",
+    b"[[[[" * 50,
+    b",",
+    b"\n",
+    b"",
+]
+
+
+@pytest.mark.parametrize("text", [AZURE_2023, VIDUR, BURST_GPT, lines(MOONCAKE), lines(SERVING_SIM)])
+def test_a_damaged_trace_is_read_or_refused_and_nothing_else(tmp_path, text):
+    source, refused = random.Random(7), 0
+    for _ in range(60):
+        content = bytearray(text.encode())
+        begin = source.randrange(len(content))
+        content[begin : begin + source.choice([0, 1, 3, 8])] = source.choice(BITS)
+        (tmp_path / "trace").write_bytes(content)
+        try:
+            read_trace(tmp_path / "trace")
+        except ConfigError:
+            refused += 1
+    assert refused > 20

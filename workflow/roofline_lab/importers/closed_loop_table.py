@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field
 
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.ground_truth.requests import MeasuredRequest
+from roofline_lab.ground_truth.requests import MeasuredRequest, refuse_too_many
 from roofline_lab.importers.common import Foreign, Measurement, Notes, measured_metrics, measurement
 from simulator.errors import ConfigError
 from simulator.input_files import csv_records, unreadable
@@ -134,6 +134,7 @@ def measured_run(path: Path, name: str, points: Sequence[_Point]) -> Measurement
     if len(set(widths)) < len(widths):
         twice = next(width for width in widths if widths.count(width) > 1)
         raise ConfigError(f"{source}: concurrency: {twice} is given twice; remove one row")
+    refuse_too_many(source, sum(point.sent for point in points if point.drawn))
     notes = Notes()
     _note(first, notes)
     known, assumed = _settings(points)

@@ -24,6 +24,8 @@ from simulator.workload.lengths import GUIDELLM_DEFAULT_SEED, GaussianLengths, U
 
 # How far a mean printed with three decimals may lie from that of the draws, in tokens.
 MEAN_TOLERANCE_TOKENS = 0.001
+# Answered requests of a row up to which it is tried how many were sent: the tries grow with the square, 1 s at so many.
+MOST_DRAWN = 1_000
 # How far a measured mean may lie from that of the stated distribution beside chance: special tokens and templates.
 MEAN_TOLERANCE = 0.02
 
@@ -229,6 +231,8 @@ def _drawn(row: Row) -> dict[str, Any] | None:
     """Return the request counts of a row whose mean lengths are those of the client's draws."""
     completed = row["num_success"]
     if not completed or row["prompt_len_mean_tok"] is None or row["output_len_mean_tok"] is None:
+        return None
+    if completed > MOST_DRAWN and not _MAX_REQUESTS.search(row["notes"]):
         return None
     for sent in _possibly_sent(row, completed):
         seed = GUIDELLM_DEFAULT_SEED + row["stage"]
