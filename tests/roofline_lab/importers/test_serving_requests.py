@@ -236,6 +236,13 @@ def test_a_long_gap_in_some_requests_is_no_role_chunk(tmp_path):
     assert values(found)["ttft_mean"] == pytest.approx(22.5)
 
 
+def test_a_long_first_gap_behind_a_slow_first_chunk_is_noted_and_left_as_it_is(tmp_path):
+    found = read(write_vllm(tmp_path, with_role_chunk(detailed(), role_s=0.05)))
+    (flag,) = [one for one in found.quality if one.flag is Flag.STREAM_LINES_COUNTED]
+    assert (flag.treatment, values(found)["ttft_mean"]) == ("noted", pytest.approx(50.0))
+    assert "the first gap, 45.0 ms, is 4.5 times the others" in flag.text
+
+
 def test_the_role_chunk_of_the_shared_case_is_taken_off(shared_dir):
     assert_right(read(shared_dir / "cases" / "22-role-chunk-is-no-token"))
 

@@ -219,6 +219,21 @@ def first_chunk_is_no_token(
     )
 
 
+def first_gap_stands_out(*, first_gap: Sequence[float], typical_gap: Sequence[float]) -> Finding | None:
+    """Find streams whose first gap is a multiple of the others, where the time to the first chunk decides nothing."""
+    shown = [gap >= FIRST_GAP_FACTOR * typical > 0 for gap, typical in zip(first_gap, typical_gap, strict=True)]
+    if len(shown) < MIN_STREAMS or sum(shown) < EVENTS_AGREE * len(shown):
+        return None
+    first, other = median(first_gap), median(typical_gap)
+    return Finding(
+        Flag.STREAM_LINES_COUNTED,
+        f"In {sum(shown)} of {len(shown)} requests the first gap, {first:.1f} ms, is {first / other:.1f} times the "
+        f"others, {other:.1f} ms: the first chunk may have been no token, or other prompts were computed "
+        "before the second.",
+        first / other,
+    )
+
+
 def seconds_among_milliseconds(*, ttft: float, e2e: float, itl: float, tokens: float) -> Finding | None:
     """Find an E2E in seconds beside a TTFT in ms: E2E * 1000 is then TTFT + ITL * (N - 1)."""
     expected = ttft + itl * (tokens - 1)

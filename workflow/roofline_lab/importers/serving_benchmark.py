@@ -514,7 +514,7 @@ def _note_quality(result: _Result, dialect: Dialect, notes: Notes) -> None:
     ttft, e2e = answers.ttft_ms, answers.e2e_ms
     # Where answers were left out or corrected, the scalars are of something else, which is told already.
     same = "without_output" not in answers.lost
-    names = ("ttft_mean", "e2e_mean") if same and not answers.findings else ("e2e_mean",) if same else ()
+    names = ("ttft_mean", "e2e_mean") if same and not answers.corrected else ("e2e_mean",) if same else ()
     stated = {name: value for name in names if (value := result.figures[name])}
     if stated.get("ttft_mean"):
         in_seconds = (

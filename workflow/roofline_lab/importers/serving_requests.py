@@ -130,6 +130,11 @@ class Answers:
     findings: tuple[tuple[Finding, Treatment], ...]
 
     @property
+    def corrected(self) -> bool:
+        """Whether anything was taken out or moved, so that the file's own figures are of something else."""
+        return any(treatment == "corrected" for _, treatment in self.findings)
+
+    @property
     def completed(self) -> int:
         """How many were answered."""
         return len(self.requests)
@@ -222,18 +227,18 @@ def answers_from(source: str, rows: Sequence[Row], *, timed: bool, load_point: s
         raise ConfigError(f"{source}: no request was answered with a token, so nothing is measured")
     lost = Counter(row.lost or "without_output" for row in rows if row.lost or not row.output)
     listed_s = fmean(row.ttft_s for row in answered)
-    answered, role = _without_role_chunk(answered)
-    findings = [*role, *_unmeasured(answered)]
-    wrong_gaps = bool(role) or any(not row.ttft_s for row in answered)
+    answered, shown = _without_role_chunk(answered)
+    role = any(treatment == "corrected" for _, treatment in shown)
+    wrong_gaps = role or any(not row.ttft_s for row in answered)
     return Answers(
         requests=_requests(sorted(answered, key=lambda row: row.start_s), load_point),
         sent=len(rows),
         lost=lost,
         timed=timed,
         first_s=min(row.start_s for row in answered),
-        itl_mean_ms=_mean_gap_ms(answered, role=bool(role)) if wrong_gaps else None,
+        itl_mean_ms=_mean_gap_ms(answered, role=role) if wrong_gaps else None,
         listed_ttft_s=listed_s,
-        findings=tuple((finding, "corrected") for finding in findings),
+        findings=(*shown, *((finding, "corrected") for finding in _unmeasured(answered))),
     )
 
 
@@ -268,21 +273,24 @@ def _rows(source: str, lists: _Lists, gaps: GapsOfRequests) -> list[Row]:
     return [Row(*row) for row in zip(*columns, gaps.total_s, gaps.first_s, gaps.typical_s, gaps.count, strict=True)]
 
 
-def _without_role_chunk(rows: Sequence[Row]) -> tuple[list[Row], list[Finding]]:
+def _without_role_chunk(rows: Sequence[Row]) -> tuple[list[Row], list[tuple[Finding, Treatment]]]:
     """Return requests whose first token is one, where the first chunk of every stream was none.
 
     With as many gaps as tokens the first gap leads to the first token. With one gap less, two tokens came with the
     second chunk: the first of them a typical gap before it.
     """
     judged = [row for row in rows if row.ttft_s and row.gaps > 1]
-    finding = lint.first_chunk_is_no_token(
-        ttft=[row.ttft_s * MS_PER_S for row in judged],
-        first_gap=[row.first_gap_s * MS_PER_S for row in judged],
-        typical_gap=[row.typical_gap_s * MS_PER_S for row in judged],
+    first_ms, typical_ms = (
+        [getattr(row, f"{name}_gap_s") * MS_PER_S for row in judged] for name in ("first", "typical")
     )
-    if finding is None:
-        return list(rows), []
-    return [_after_role_chunk(row) if row.ttft_s and row.gaps else row for row in rows], [finding]
+    finding = lint.first_chunk_is_no_token(
+        ttft=[row.ttft_s * MS_PER_S for row in judged], first_gap=first_ms, typical_gap=typical_ms
+    )
+    if finding is not None:
+        corrected = [_after_role_chunk(row) if row.ttft_s and row.gaps else row for row in rows]
+        return corrected, [(finding, "corrected")]
+    doubt = lint.first_gap_stands_out(first_gap=first_ms, typical_gap=typical_ms)
+    return list(rows), [] if doubt is None else [(doubt, "noted")]
 
 
 def _after_role_chunk(row: Row) -> Row:
