@@ -19,6 +19,9 @@ from simulator.input_files import parse_json
 
 STANDARD_INPUT = "standard input"
 LINE_LENGTH = 100
+# Of file systems and of Linux; what is longer is refused as a name instead of failing where it is opened.
+LONGEST_NAME_BYTES = 255
+LONGEST_PATH_BYTES = 4095
 
 Answer = Callable[[Mapping[str, Any], str], dict[str, Any]]
 
@@ -26,7 +29,9 @@ Answer = Callable[[Mapping[str, Any], str], dict[str, Any]]
 def checked_path(text: str, what: str) -> Path:
     """Return `text` as a path, or refuse a name no file can have."""
     try:
-        possible = bool(text) and b"\0" not in os.fsencode(text)
+        name = os.fsencode(text)
+        possible = bool(name) and b"\0" not in name and max(map(len, name.split(b"/"))) <= LONGEST_NAME_BYTES
+        possible = possible and len(name) <= LONGEST_PATH_BYTES
     except UnicodeEncodeError:
         possible = False
     if not possible:

@@ -134,6 +134,14 @@ def test_a_size_beyond_all_measure_is_refused_at_once_and_in_few_words(flags, to
     assert len(said) < 5000
 
 
+@pytest.mark.parametrize("name", ["m" * 300, "x/" * 3000, "a" * 300 + "/b.json", "\0", ""])
+@pytest.mark.parametrize("flag", ["--model", "--hardware", "--request-trace", "--config", "--steps"])
+def test_a_name_no_file_can_have_is_refused_as_a_name(flag, name):
+    said = refused(*SMALL, f"{flag}={name}")
+    assert "standard output" not in said
+    assert len(said) < 5000
+
+
 def test_more_clients_than_requests_are_as_many_clients_as_requests():
     def served(clients):
         return invoke(*SMALL, "--set", f"workload.arrivals={{kind: closed_loop, concurrency: {clients}}}")
