@@ -18,6 +18,8 @@ from roofline_lab.report.findings import render_report
 from roofline_lab.report.results import build_report
 from tests.roofline_lab.builders import HYPOTHESIS, ROOT, SOURCES, copy_project, edit_yaml, replace_text
 
+# More than a file system gives a name.
+LONG = "m" * 300
 LINTED = ("configs", "ground_truth", "hypotheses", "simulator", "reports", "Snakefile", "workflow")
 
 
@@ -283,3 +285,22 @@ def test_the_commands_run_as_a_module():
     )
     assert done.returncode == 0
     assert done.stdout.startswith("| Rule")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", LONG),
+        ("evaluate", LONG, "--steptime", "h100_vllm", "--out", "out"),
+        ("evaluate", "ground_truth", "--steptime", LONG, "--out", "out"),
+        ("replay", LONG),
+        ("new", LONG),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_name_no_file_can_have_is_one_message(words, capsys):
+    assert main([*words, *(() if words[0] == "inspect" else ("--root", str(ROOT)))]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "name too long" in said
+    assert len(said) < 2000

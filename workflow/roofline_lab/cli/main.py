@@ -13,6 +13,7 @@ from importlib import import_module
 from types import FrameType
 
 from simulator.errors import RooflineLabError
+from simulator.input_files import unreadable
 
 EXIT_FAILURE = 2
 # 128 + signal number, as shells report a process that a signal ended.
@@ -108,6 +109,12 @@ def _guarded(argv: Sequence[str] | None) -> int:
         code: int = arguments.run(arguments)
     except SystemExit as leaving:  # argparse: 0 after --help, 2 after a wrong flag
         return leaving.code if isinstance(leaving.code, int) else EXIT_FAILURE
+    except OSError as error:  # a name no file can have, a folder that may not be entered, a full disk
+        if error.filename is None:
+            raise
+        sys.stdout.flush()
+        sys.stderr.write(f"error: {unreadable(error.filename, error)}\n")
+        return EXIT_FAILURE
     except RooflineLabError as error:
         sys.stdout.flush()
         sys.stderr.write(f"error: {error}\n")
