@@ -22,7 +22,20 @@ from simulator.quantization import quantization_of
 _LLAMA: Mapping[str, object] = {"num_key_value_heads": None}
 _MISTRAL: Mapping[str, object] = {"num_key_value_heads": 8}
 _QWEN3: Mapping[str, object] = {"head_dim": 128}
-_QWEN3_MIXTURE: Mapping[str, object] = {"num_key_value_heads": 4}
+_QWEN3_MIXTURE: Mapping[str, object] = {
+    "num_key_value_heads": 4,
+    "num_local_experts": 128,
+    "num_experts_per_tok": 8,
+    "moe_intermediate_size": 768,
+}
+_MIXTRAL: Mapping[str, object] = {**_MISTRAL, "num_local_experts": 8, "num_experts_per_tok": 2}
+_LLAMA4: Mapping[str, object] = {
+    "head_dim": 128,
+    "num_key_value_heads": 8,
+    "num_local_experts": 16,
+    "num_experts_per_tok": 1,
+    "n_shared_experts": 1,
+}
 _GEMMA: Mapping[str, object] = {"tie_word_embeddings": True, "head_dim": 256, "hidden_act": "gelu_pytorch_tanh"}
 _GEMMA_HEADS: Mapping[str, object] = {"num_attention_heads": 8, "num_key_value_heads": 4}
 CLASSES: Mapping[str, Mapping[str, object]] = {
@@ -30,12 +43,12 @@ CLASSES: Mapping[str, Mapping[str, object]] = {
     "Gemma3ForCausalLM": {**_GEMMA, **_GEMMA_HEADS, "vocab_size": 262208, "max_position_embeddings": 131072},
     "GemmaForCausalLM": _GEMMA,
     "GraniteForCausalLM": _LLAMA,
-    "Llama4ForCausalLM": {"n_shared_experts": 1, "head_dim": 128, "num_key_value_heads": 8},
+    "Llama4ForCausalLM": _LLAMA4,
     "LlamaForCausalLM": _LLAMA,
     "MiMoForCausalLM": {},
     "MiniMaxM2ForCausalLM": {},
     "MistralForCausalLM": _MISTRAL,
-    "MixtralForCausalLM": _MISTRAL,
+    "MixtralForCausalLM": _MIXTRAL,
     "Phi3ForCausalLM": _LLAMA,
     "Qwen2ForCausalLM": {},
     "Qwen3ForCausalLM": _QWEN3,
@@ -196,11 +209,18 @@ CHUNKED = "chunked_attention"
 # Gated feed-forward layers have three matrices whatever their activation; another activation is
 # accepted only of an architecture that is known to gate it.
 GATED = "silu"
-OTHER_GATED = {"gelu_pytorch_tanh": frozenset({"GemmaForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM"})}
+OTHER_GATED = {
+    "gelu": frozenset({"GemmaForCausalLM"}),
+    "gelu_pytorch_tanh": frozenset({"GemmaForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM"}),
+}
+# Other words of the first Gemma's files for its activation.
+SAME_ACTIVATION = {"gelu": "gelu_pytorch_tanh"}
 
 # Rotations whose factor is not in `max_position_embeddings` yet, and the largest factor that is one.
 STRETCHING = frozenset({"dynamic", "linear", "yarn"})
 MOST_STRETCHED = 1024
+# Whose `max_position_embeddings` has the factor in it all the same.
+STRETCHED_ALREADY = frozenset({"Gemma3ForCausalLM"})
 
 # The type of models whose files state none: what they were trained in, and what vLLM then loads them as.
 DEFAULT_TYPE = "bfloat16"
@@ -279,12 +299,14 @@ def _translate_names(kept: dict[str, object], text: Mapping[str, object]) -> Non
     activation = kept.pop("hidden_activation", None)  # of Gemma, whose `hidden_act` is not used where it is given
     if activation is not None:
         kept["hidden_act"] = activation
+    if "hidden_act" in kept:
+        kept["hidden_act"] = SAME_ACTIVATION.get(str(kept["hidden_act"]), kept["hidden_act"])
     if kept.get("mlp_only_layers") == []:
         del kept["mlp_only_layers"]
     if "attention_chunk_size" in kept:
         kept.setdefault("sliding_window", kept.pop("attention_chunk_size"))
     longest = _stretched(kept.get("max_position_embeddings"), text.get("rope_scaling") or text.get("rope_parameters"))
-    if longest is not None:
+    if longest is not None and _architecture(text) not in STRETCHED_ALREADY:
         kept["max_position_embeddings"] = longest
 
 
@@ -324,25 +346,27 @@ def _translate_quantization(kept: dict[str, object], text: Mapping[str, object])
 def encoder_parameters(config: object) -> int:
     """Return about how many weights an encoder of images or sounds has: its layers, and its way into the text part.
 
-    A layer has four square matrices of attention and two of a plain feed-forward part, as vision transformers do;
-    patches are joined and projected by two more, once or after several layers.
+    A layer has four square matrices of attention and two of a plain feed-forward part, as vision transformers do, or
+    three of a gated one; patches are joined and projected by two more, once or after several layers. Where a width is
+    called `embed_dim`, `hidden_size` is that of what comes out.
     """
     if not isinstance(config, Mapping):
         return 0
     width, depth, inner, merged, out = (
         next((config[key] for key in keys if isinstance(config.get(key), int)), 0)
         for keys in (
-            ("hidden_size", "embed_dim", "d_model"),
+            ("embed_dim", "hidden_size", "d_model"),
             ("num_hidden_layers", "depth", "encoder_layers"),
             ("intermediate_size", "encoder_ffn_dim"),
             ("spatial_merge_size",),
-            ("out_hidden_size",),
+            ("out_hidden_size", "hidden_size"),
         )
     )
+    matrices = 3 if config.get("hidden_act") == GATED else 2
     taps = config.get("deepstack_visual_indexes")
     joined = width * merged**2
     projections = (1 + (len(taps) if isinstance(taps, list) else 0)) * joined * (joined + out)
-    return depth * (4 * width**2 + 2 * width * (inner or 4 * width)) + projections
+    return depth * (4 * width**2 + matrices * width * (inner or 4 * width)) + projections
 
 
 def _foreign(text: Mapping[str, object]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from pydantic import model_validator
 
 from simulator.errors import ConfigError
 from simulator.huggingface import shape_of
-from simulator.quantization import WEIGHT_BYTES, Quantization
+from simulator.quantization import Quantization, bytes_per_weight
 from simulator.validation import Count, Efficiency, NonNegativeInt, StrictModel, config_error, parse
 
 BYTES_PER_VALUE = {"bfloat16": 2, "float16": 2, "float32": 4}
@@ -74,7 +74,7 @@ class Model(StrictModel):
     unquantized_attention_layers, unquantized_feed_forward_layers
         In how many layers these parts stay in `torch_dtype` all the same.
     quantized_block
-        Width of the blocks of weights that have one scale each; a GPU holds whole ones. None: one scale for more.
+        Width of the blocks or groups of weights that have one scale each; a GPU holds whole ones. None: not stated.
     kv_cache_dtype
         Type of the KV cache; `auto`: as activations. A choice of the server, or of the scales a checkpoint brings; see
         `with_kv_cache`.
@@ -175,7 +175,9 @@ class Model(StrictModel):
     @property
     def weight_bytes(self) -> float:
         """Bytes of one weight of a layer, its share of the scales included."""
-        return WEIGHT_BYTES[self.quantization] if self.quantization else self.activation_bytes
+        if self.quantization is None:
+            return self.activation_bytes
+        return bytes_per_weight(self.quantization, self.quantized_block)
 
     @property
     def expert_width(self) -> int:
@@ -192,10 +194,8 @@ class Model(StrictModel):
                 f"{self.id}: head_dim {self.head_dim} differs from hidden_size / num_attention_heads = {derived}; "
                 f"Q and O are {self.hidden_size} x {self.query_width}"
             )
-        if self.sliding_window is not None and self.use_sliding_window is not False:
+        if self.sliding_window is not None and self._slides:
             found.append(f"{self.id}: sliding_window {self.sliding_window} is not modelled; attention sees all tokens")
-        if self.torch_dtype == "float32":
-            found.append(f"{self.id}: float32 is priced with 4 bytes per value; servers usually load it in 16 bits")
         if self.encoder_parameters:
             found.append(
                 f"{self.id}: images and sounds are not modelled; their encoder counts as about "
@@ -204,6 +204,12 @@ class Model(StrictModel):
         if self.left_out:
             found.append(self.left_out_warning)
         return tuple(found)
+
+    @property
+    def _slides(self) -> bool:
+        """Whether a sliding window leaves anything out of the longest context."""
+        longest = self.max_position_embeddings
+        return self.use_sliding_window is not False and (longest is None or (self.sliding_window or 0) < longest)
 
     @property
     def left_out_warning(self) -> str:

@@ -19,7 +19,8 @@ from simulator.errors import UnsupportedError
 Quantization = Literal["fp8", "int8", "w8a16", "int4"]
 # Bytes of one weight. Four bits carry a 16-bit scale per group of 128 weights, the default group of AWQ, GPTQ and
 # compressed-tensors W4A16; scales of the 8-bit formats (one per tensor, channel or 128 x 128 block) are below 0.1 %.
-WEIGHT_BYTES: Mapping[Quantization, float] = {"fp8": 1, "int8": 1, "w8a16": 1, "int4": 0.5 + 2 / 128}
+WEIGHT_BYTES: Mapping[Quantization, float] = {"fp8": 1, "int8": 1, "w8a16": 1, "int4": 0.5}
+SCALE_BYTES, DEFAULT_GROUP = 2, 128
 # Formats whose activations are converted too, so that matrices are multiplied on the 8-bit units.
 EIGHT_BIT_UNITS = frozenset({"fp8", "int8"})
 
@@ -92,7 +93,7 @@ def quantization_of(stated: Mapping[str, Any], layers: object, source: str) -> d
     found: dict[str, object] = {"quantization": kind}
     if _eight_bit_cache(stated):
         found["kv_cache_dtype"] = "fp8"
-    block = _block_width(stated.get("weight_block_size"))
+    block = max(_block_widths(stated), default=0)
     if block:
         found["quantized_block"] = block
     if isinstance(layers, int):
@@ -142,10 +143,27 @@ def _described(stated: Mapping[str, Any]) -> str:
     return f"{method} ({algorithm})" if isinstance(algorithm, str) else method
 
 
-def _block_width(stated: object) -> int | None:
-    """Return the width of the blocks of weights that have one scale, or None."""
-    widths = [width for width in stated if isinstance(width, int)] if isinstance(stated, list) else []
-    return max(widths, default=0) or None
+def bytes_per_weight(kind: Quantization, group: int | None) -> float:
+    """Return the bytes of one weight with its share of a scale; `group` weights have one, None: the default group."""
+    return WEIGHT_BYTES[kind] + (SCALE_BYTES / (group or DEFAULT_GROUP) if kind == "int4" else 0)
+
+
+def _block_widths(stated: Mapping[str, Any]) -> Iterator[int]:
+    """Yield the widths of the blocks or groups of weights that have one scale; -1 is a whole channel."""
+    groups = stated.get("config_groups")
+    weights = (
+        [group.get("weights") for group in groups.values() if isinstance(group, Mapping)]
+        if isinstance(groups, Mapping)
+        else []
+    )
+    for place in (stated, *(found for found in weights if isinstance(found, Mapping))):
+        for key in ("weight_block_size", "block_structure", "group_size", "q_group_size"):
+            widths = place.get(key)
+            yield from (width for width in (widths if isinstance(widths, list) else [widths]) if _is_width(width))
+
+
+def _is_width(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _eight_bit_cache(stated: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ LADDER = (
         "simulator.gpu_names",
         "simulator.hardware",
         "simulator.huggingface",
+        "simulator.loading",
         "simulator.model",
         "simulator.model_files",
         "simulator.quantization",

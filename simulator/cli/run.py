@@ -37,6 +37,7 @@ from simulator.engine.options import EngineOptions
 from simulator.engine.records import RequestResult, RequestState, RunResult, StepRecord
 from simulator.errors import ConfigError, UnsupportedError
 from simulator.hardware import Hardware
+from simulator.loading import as_loaded
 from simulator.metrics import DEFINITIONS, measure_all, measure_gaps
 from simulator.model import Model, require_runnable
 from simulator.request_times import MetricOptions, RequestTimes
@@ -175,7 +176,7 @@ def build_setup(spec: RunSpec, base: Path, configs: Path) -> Setup:
     model, hardware = find_model(spec.model, configs), find_hardware(spec.hardware, configs)
     if spec.kv_cache_dtype != "auto":
         model = model.with_kv_cache(spec.kv_cache_dtype)
-    model, notes = _as_served(model, hardware)
+    model, notes = as_loaded(model, hardware)
     require_runnable(model, spec.tensor_parallel)
     require_linked(hardware, spec.tensor_parallel)
     require_sane_blocks(spec.engine)
@@ -185,14 +186,6 @@ def build_setup(spec: RunSpec, base: Path, configs: Path) -> Setup:
     workload = build_workload(spec.workload, spec.seed, base=base)
     require_served(workload.requests, spec.engine)
     return Setup(spec, model, hardware, server, chosen, workload)
-
-
-def _as_served(model: Model, hardware: Hardware) -> tuple[Model, tuple[str, ...]]:
-    """Return the model as a server loads it on a GPU without FP8 units, and what to say of that."""
-    if model.quantization != "fp8" or hardware.peak_fp8_flops is not None:
-        return model, ()
-    note = f"{model.id}: {hardware.id} has no FP8 units; FP8 weights are read as they are and multiplied in 16 bits"
-    return model.model_copy(update={"quantization": "w8a16"}), (note,)
 
 
 def require_linked(hardware: Hardware, tensor_parallel: int) -> None:

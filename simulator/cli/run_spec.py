@@ -60,6 +60,9 @@ NOT_MODELLED: Mapping[str, str] = {
     "speculative": "speculative decoding (drafted tokens that one step verifies)",
     "disaggregated": "disaggregated prefill and decode (separate servers for each)",
 }
+# Of these the value is a number of GPUs or instances, and one is what is modelled.
+COUNTED = frozenset({"pipeline_parallel", "data_parallel"})
+SWITCHED_OFF = frozenset({"", "0", "false", "no", "none", "off"})
 
 
 class TableFolder(StrictModel):
@@ -148,10 +151,18 @@ def spec_of(data: Mapping[str, Any], source: str) -> RunSpec:
     UnsupportedError
         If it asks for something that no model here describes.
     """
-    asked = [f"{key}: {NOT_MODELLED[key]}" for key in NOT_MODELLED if data.get(key, 1) not in (None, False, 0, 1)]
+    asked = [f"{key}: {what}" for key, what in NOT_MODELLED.items() if _asked_for(key, data.get(key))]
     if asked:
         raise UnsupportedError(f"{source}: not modelled: {'; '.join(asked)}")
     return parse(RunSpec, {key: value for key, value in data.items() if key not in NOT_MODELLED}, source=source)
+
+
+def _asked_for(key: str, value: object) -> bool:
+    """Say whether a value asks for what is not modelled, and does not say that it is off."""
+    if isinstance(value, str):
+        return value.strip().lower() not in SWITCHED_OFF
+    only_one = key in COUNTED and value == 1 and value is not True
+    return value not in (None, False, 0) and not only_one
 
 
 def _flags(arguments: Namespace) -> Iterator[tuple[str, Any]]:

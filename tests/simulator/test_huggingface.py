@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.errors import RooflineLabError, UnsupportedError
+from simulator.huggingface import encoder_parameters
 from simulator.model import model_from_config
 from simulator.steptime.traffic import Weights
 
@@ -123,6 +124,42 @@ def test_embeddings_of_gemma_are_tied_and_llama_4_shares_an_expert_without_sayin
     assert read(LLAMA_4_TEXT, n_shared_experts=2).n_shared_experts == 2
 
 
+def test_experts_a_file_leaves_to_its_class_are_filled_in_and_the_model_is_not_taken_for_a_dense_one():
+    said = ("num_experts", "num_local_experts", "num_experts_per_tok", "moe_intermediate_size")
+    silent = dict.fromkeys(said, "left out")
+    mixtral = {"architectures": ["MixtralForCausalLM"], "num_key_value_heads": 8}
+    assert read(QWEN3_MIXTURE, **silent) == read(QWEN3_MIXTURE)
+    assert read(LLAMA_4_TEXT, **silent) == read(LLAMA_4_TEXT)
+    model = read(PHI, **mixtral)
+    assert (model.num_local_experts, model.num_experts_per_tok) == (8, 2)
+
+
+def test_a_window_as_long_as_the_context_leaves_nothing_out_and_is_not_announced():
+    for window, announced in ((262144, False), (131072, False), (2047, True)):
+        warnings = read(PHI, sliding_window=window, max_position_embeddings=131072).warnings
+        assert any("sliding_window" in warning for warning in warnings) is announced
+
+
+def test_the_first_gemmas_word_for_its_activation_is_known_and_refused_of_others():
+    assert read(GEMMA, architectures=["GemmaForCausalLM"], hidden_act="gelu", hidden_activation=None).hidden_act
+    with pytest.raises(UnsupportedError, match="hidden_act 'gelu' is not modelled"):
+        read(PHI, hidden_act="gelu")
+
+
+def test_the_encoder_of_qwen2_vl_has_the_width_it_calls_embed_dim():
+    older = {"depth": 32, "embed_dim": 1280, "hidden_size": 3584, "spatial_merge_size": 2, "mlp_ratio": 4}
+    gated = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "hidden_act": "silu"}
+    newer = {**gated, "out_hidden_size": 3584, "spatial_merge_size": 2}
+    for encoder in (older, newer):  # published: 0.675 billion
+        assert encoder_parameters(encoder) == pytest.approx(0.675e9, rel=0.01)
+
+
+def test_gemma_3_says_how_long_its_stretched_context_is():
+    gemma = {"architectures": ["Gemma3ForCausalLM"], "max_position_embeddings": 131072}
+    stretched = {"rope_scaling": {"factor": 8.0, "rope_type": "linear"}}
+    assert read(GEMMA, **gemma, **stretched).max_position_embeddings == 131072
+
+
 def test_attention_to_a_part_of_the_context_is_announced_however_it_is_written():
     assert any("8192 is not modelled" in warning for warning in read(LLAMA_4_TEXT).warnings)
     assert any("4096 is not modelled" in warning for warning in read(GEMMA).warnings)
@@ -228,16 +265,13 @@ def test_newer_names_of_the_type_and_of_rotation_are_understood():
     assert model.torch_dtype == "float16"
 
 
-def test_a_model_of_four_byte_floats_is_announced():
-    assert any("4 bytes per value" in warning for warning in read(PHI, torch_dtype="float32").warnings)
-
-
 COMPRESSED = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 8}}}}
 
 
 FLOAT_8 = {"weights": {"num_bits": 8, "type": "float"}, "input_activations": {"num_bits": 8, "type": "float"}}
 INT_8 = {"weights": {"num_bits": 8, "type": "int"}, "input_activations": {"num_bits": 8, "type": "int"}}
 INT_4 = {"weights": {"num_bits": 4, "type": "int"}, "input_activations": None}
+GROUPS_OF_32 = {"weights": {"num_bits": 4, "type": "int", "group_size": 32}, "input_activations": None}
 
 
 def compressed(**weights):
@@ -283,6 +317,9 @@ def test_other_quantization_is_refused_and_never_priced_as_sixteen_bits(stated):
     [
         ({"quant_method": "awq", "bits": 4}, "int4", 0.515625),
         ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "int4", 0.515625),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 32}, "int4", 0.5625),
+        ({"quant_method": "gptq", "bits": 4, "group_size": -1}, "int4", 0.515625),
+        ({"quant_method": "compressed-tensors", "config_groups": {"g": GROUPS_OF_32}}, "int4", 0.5625),
         ({"quant_method": "gptq", "bits": 8}, "w8a16", 1),
         ({"quant_method": "modelopt", "quant_algo": "INT4_AWQ"}, "int4", 0.515625),
         ({"quant_method": "compressed-tensors", "config_groups": {"g": INT_4}}, "int4", 0.515625),

@@ -125,6 +125,16 @@ def test_an_architecture_or_precision_that_was_not_fitted_to_is_flagged(stranger
     assert words is None or words in stranger.page
 
 
+def test_fp8_weights_are_evaluated_on_a_gpu_without_fp8_units_as_the_simulator_runs_them(stranger):
+    stranger.model("eight", FP8)
+    stranger.add("a100", model="eight", hardware="a100-sxm")
+    stranger.add("sixteen", hardware="a100-sxm")
+    assert stranger.evaluate() == 0
+    eight, sixteen = (float(stranger.row("e2e_mean", experiment=name)["predicted"]) for name in ("a100", "sixteen"))
+    assert 0.5 < eight / sixteen < 1
+    assert "a100-sxm has no FP8 units; FP8 weights are read as they are" in stranger.page
+
+
 def test_the_only_mixture_of_the_fit_is_flagged_where_it_is_held_out():
     calibration = load_calibration(ROOT / "configs" / "calibration" / f"{CALIBRATION}.yaml")
     coverage = coverage_of(calibration, ROOT)

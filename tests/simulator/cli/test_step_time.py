@@ -206,6 +206,10 @@ def test_kv_heads_that_gpus_can_neither_split_nor_copy_evenly_are_refused(tmp_pa
         (["--disaggregated"], "disaggregated prefill and decode"),
         (["--set", "pipeline_parallel=2"], "pipeline parallelism"),
         (["--set", "speculative={tokens: 3}"], "speculative decoding"),
+        (["--set", "speculative=true"], "speculative decoding"),
+        (["--set", "speculative=1"], "speculative decoding"),
+        (["--set", "expert_parallel=yes"], "expert parallelism"),
+        (["--set", "pipeline_parallel=true"], "pipeline parallelism"),
     ],
 )
 def test_what_is_not_modelled_is_refused_by_name_when_asked_for(flag, told):
@@ -217,6 +221,8 @@ def test_what_is_not_modelled_is_refused_by_name_when_asked_for(flag, told):
 def test_what_is_not_modelled_is_named_in_the_help_and_its_absence_may_be_said():
     assert "not modelled:" in invoke("run", "--help").out
     assert itl("--pp", 1, "--dp", 1) == itl()
+    for off in ("off", "false", "no", "0", "none"):
+        assert itl("--speculative", off, "--disaggregated", off, "--expert-parallel", off) == itl()
     assert "pipeline parallelism" in refused(
         "runs", stdin=json_lines({"model": "llama-2-7b-hf", "pipeline_parallel": 4})
     )

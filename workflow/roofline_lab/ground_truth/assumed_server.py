@@ -18,6 +18,7 @@ from simulator import memory
 from simulator.engine.options import EngineOptions
 from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
+from simulator.loading import as_loaded
 from simulator.memory import MemoryPlan, memory_plan
 from simulator.model import KV_CACHE_BYTES, KvCacheType, Model
 
@@ -77,14 +78,15 @@ def memory_of(experiment: Experiment, model: Model, hardware: Hardware) -> Memor
     )
 
 
-def served(experiment: Experiment, model: Model) -> Model:
-    """Return a model as the measured server ran it: with the KV cache it is said to have.
+def served(experiment: Experiment, model: Model, hardware: Hardware) -> Model:
+    """Return a model as the measured server ran it: as its GPU loads it, with the KV cache it is said to have.
 
     Raises
     ------
     UnsupportedError
         If that is of a type that is not modelled.
     """
+    model, _ = as_loaded(model, hardware)
     stated = experiment.server.settings.kv_cache_dtype
     if stated is None or stated == "auto":
         return model

@@ -85,7 +85,8 @@ def _outcome(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
 
 def target_of(project: Project, experiment: Experiment, point: LoadPoint) -> Target:
     """Return a load point of the project with the model and the GPU it names."""
-    model, hardware = served(experiment, project.model(experiment.model)), project.hardware(experiment.hardware)
+    hardware = project.hardware(experiment.hardware)
+    model = served(experiment, project.model(experiment.model), hardware)
     return Target(experiment, point, model, hardware, project.settings.arrivals)
 
 
@@ -96,7 +97,8 @@ def setup_of(project: Project, run: Run) -> Setup:
     request at a time.
     """
     experiment, options, source = run.experiment, run.arm.steptime, f"{run.hypothesis}/{run.arm.name}"
-    hardware, model = project.hardware(experiment.hardware), served(experiment, project.model(experiment.model))
+    hardware = project.hardware(experiment.hardware)
+    model = served(experiment, project.model(experiment.model), hardware)
     kernels = project.kernels(options, hardware)
     if run.rules.workload.arrivals is Arrivals.AS_MEASURED:
         engine = measured_server(experiment, model, hardware, run.arm.engine, source)

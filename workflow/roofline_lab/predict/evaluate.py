@@ -41,6 +41,7 @@ from roofline_lab.scoring.under_load import distances_of
 from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError, RooflineLabError
 from simulator.hardware import Hardware
+from simulator.loading import as_loaded
 from simulator.model import Model
 from simulator.validation import read_yaml
 
@@ -226,13 +227,18 @@ def _task(
         return Refused(source.place, RowStatus.REFUSED, source.reason)
     experiment, said = filled(experiment, stated)
     problems = []
-    for describe in (lambda: ran(catalogue, experiment), lambda: catalogue.hardware(experiment.hardware)):
+    describing = (
+        lambda: catalogue.model(experiment.model),
+        lambda: catalogue.hardware(experiment.hardware),
+        lambda: ran(catalogue, experiment),
+    )
+    for describe in describing:
         try:
             describe()
         except RooflineLabError as error:
             problems.append(str(error))
     if problems:
-        return Refused(source.place, RowStatus.REFUSED, "; ".join(problems))
+        return Refused(source.place, RowStatus.REFUSED, "; ".join(dict.fromkeys(problems)))
     model, hardware = ran(catalogue, experiment), catalogue.hardware(experiment.hardware)
     names = {"model": catalogue.model_id(experiment.model), "hardware": catalogue.hardware_id(experiment.hardware)}
     experiment = experiment.model_copy(update=names)
@@ -240,12 +246,14 @@ def _task(
     notes = tuple(Note(Flag.SERVER, text) for text in filter(None, (said, *assumed)))
     if model.left_out:
         notes += (Note(Flag.MODEL, model.left_out_warning),)
+    _, departures = as_loaded(catalogue.model(experiment.model), hardware)
+    notes += tuple(Note(Flag.MODEL, text) for text in departures)
     return Task(complete, model, hardware, tuple(predictors), arrivals, notes)
 
 
 def ran(catalogue: Catalogue, experiment: Experiment) -> Model:
-    """Return the model of an experiment as its server ran it."""
-    return served(experiment, catalogue.model(experiment.model))
+    """Return the model of an experiment as its server ran it on its GPU."""
+    return served(experiment, catalogue.model(experiment.model), catalogue.hardware(experiment.hardware))
 
 
 def _in_order(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[PointResult, ...]]:

@@ -142,9 +142,9 @@ def serve_again(project: Project, recording: Recording, options: OptionSet) -> P
         If these options cannot price the model on its GPUs, or were fitted to its family and keep no others.
     """
     experiment = recording.experiment
-    model = served(experiment, project.model(experiment.model))
-    refuse_in_sample(options.predictor, experiment, model)
     hardware, point = project.hardware(experiment.hardware), recording.stages[0].point
+    model = served(experiment, project.model(experiment.model), hardware)
+    refuse_in_sample(options.predictor, experiment, model)
     target = Target(experiment, point, model, hardware, project.settings.arrivals)
     return options.predictor.predict(target, [recording.replay])
 
