@@ -254,7 +254,8 @@ def _steps_of_arm(project: Project, reference: ArmReference) -> tuple[str, str, 
     source = f"arm `{reference.arm}` of `{reference.hypothesis}`, method `{reference.method}`"
     return (
         source,
-        digest_of(steptime.model_dump(mode="json")),
+        # Departures alone: an option added with a default that changes nothing is no other arm.
+        digest_of({"family": steptime.family, **steptime.model_dump(mode="json", exclude_defaults=True)}),
         lambda: OptionsPredictor(
             reference.arm, source, Arm(reference.arm, steptime, {}), load_analytic(project.root / EMBEDDED_KERNELS)
         ),
