@@ -333,3 +333,43 @@ def test_a_run_on_a_gpu_by_its_usual_name_is_imported(tmp_path, shared_dir):
     assert main(command) == 0
     gpus = {path.parent.name: yaml.safe_load(path.read_text())["hardware"] for path in out.glob("*/experiment.yaml")}
     assert sorted(gpus.values()) == ["a100-sxm", "l40s"]
+
+
+def test_settings_in_columns_of_any_name_are_known_and_none_is_turned_into_its_opposite(tmp_path):
+    facts = {
+        "enable_prefix_caching": "False",
+        "kv_cache_dtype": "fp8",
+        "num_gpu_blocks": "27000",
+        "block_size": "32",
+        "date": "2025-11-05",
+    }
+    path = table(tmp_path, ROW | facts, columns=(*COLUMNS, *facts))
+    found = table_module.read(path).found["20260301-mine"].experiment
+    known = found.server.known
+    assert (known.prefix_caching, known.kv_cache_dtype, known.kv_blocks, known.block_tokens) == (
+        False,
+        "fp8",
+        27000,
+        32,
+    )
+    assert str(found.date) == "2025-11-05"
+
+
+def test_a_setting_that_stages_state_differently_is_refused(tmp_path):
+    columns = (*COLUMNS, "enable_prefix_caching")
+    rows = [ROW | {"enable_prefix_caching": "on"}, ROW | {"stage": "1", "enable_prefix_caching": "off"}]
+    with pytest.raises(ConfigError, match=r"prefix_caching.*contradict each other"):
+        read(table(tmp_path, *rows, columns=columns))
+
+
+@pytest.mark.parametrize(("column", "value"), [("e2e_mean_s", 1.81), ("E2E mean (s)", 1.81), ("e2e_avg_us", 1.81e6)])
+def test_a_latency_is_converted_by_the_unit_its_column_ends_in(tmp_path, column, value):
+    columns = (*(name for name in COLUMNS if name != "e2e_mean_ms"), column)
+    found = read(table(tmp_path, ROW | {column: str(value)}, columns=columns))["20260301-mine"]
+    assert found.load_points[0]["measured"]["e2e_mean"]["value"] == pytest.approx(1810.0)
+
+
+def test_failed_requests_are_taken_from_those_sent_where_only_both_are_counted(tmp_path):
+    found = read(table(tmp_path, ROW | {"num_success": "", "num_failed": "600"}))["20260301-mine"]
+    counts = found.load_points[0]["requests"]
+    assert (counts["sent"], counts["completed"], counts["failed"]) == (3000, 2400, 600)

@@ -37,9 +37,10 @@ from roofline_lab.importers.common import (
     refuse_impossible,
 )
 from roofline_lab.importers.overrides import Overrides
+from roofline_lab.importers.server_facts import Stated, agreed, is_known, stated_by
 from roofline_lab.importers.server_sources import SERVER_FILE, stated_in
 from roofline_lab.importers.stated_server import by_options, with_server
-from roofline_lab.importers.table_rows import METRIC_COLUMNS, RANKS, STATED_LENGTHS, BadRow, Row, read_rows
+from roofline_lab.importers.table_rows import METRIC_COLUMNS, OTHERS, RANKS, STATED_LENGTHS, BadRow, Row, read_rows
 from roofline_lab.importers.table_workload import pool_prompts, sent_workload
 from roofline_lab.importers.tools import at_the_top
 from roofline_lab.importers.trace import with_traces
@@ -211,7 +212,8 @@ def _imported(
             f"{source}: column 'dp': {first['dp']}; several replicas behind one address are not simulated"
         )
     notes = Notes()
-    measured_on = _day(name, year)
+    stated = _stated(source, rows)
+    measured_on = _stated_day(stated) or _day(name, year)
     workload, lost = sent_workload(source, rows, notes)
     known, assumed = _settings(source, first)
     _note_assumptions(first, notes)
@@ -225,7 +227,7 @@ def _imported(
     points = [
         _load_point(source, row, stages.index(row["stage"]), lost[position], notes) for position, row in enumerate(rows)
     ]
-    return measurement(
+    found = measurement(
         tool=_tool(first["client_tool"]),
         tool_version=first["client_tool"] or None,
         side=first["metrics_side"],
@@ -245,6 +247,21 @@ def _imported(
         ],
         notes=notes,
     )
+    return with_server(found, stated)
+
+
+def _stated(source: str, rows: Sequence[Row]) -> Stated:
+    """Return what columns beside those of the format state of the server, under any of its names."""
+    found = Stated()
+    for row in rows:
+        facts = {name: cell for name, cell in row[OTHERS].items() if is_known(name)}
+        found = found.with_(stated_by(source, facts, loose=True))
+    return found
+
+
+def _stated_day(stated: Stated) -> tuple[date, str] | None:
+    fact = agreed(stated.facts).get("date")
+    return None if fact is None else (fact.value, "The table's own date.")
 
 
 def _with_views(path: Path, name: str, rows: Sequence[Row]) -> list[Row]:

@@ -2,12 +2,14 @@
 
 Contract: `read_rows` returns the rows of a CSV in the file's order, known columns converted; a row that cannot be right
 is a `BadRow` with its line and experiment, so that it costs no other experiment. Empty cells are figures that were not
-measured. Columns are those of `COLUMNS`; others are left alone.
+measured. Columns are those of `COLUMNS`, latencies in the unit their name ends in; what others hold stands under
+`OTHERS`.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,16 @@ TEXTS = ("source_repo", "source_commit", "source_path", "hardware", "precision",
          "workload_kind", "load_mode", "arrival_process", "assumed_fields", "notes")  # fmt: skip
 COLUMNS = tuple(dict.fromkeys((*IDENTITY, *WHOLE, *NUMBERS, *TEXTS)))
 
+# Under which a row has its cells of other columns.
+OTHERS = "others"
+
+# A latency in another unit, or spelled otherwise: e2e_mean_s, ttft_median_ms, "TTFT mean (ms)".
+_LATENCY = re.compile(
+    r"(ttft|tpot|itl|e2e)[ _](mean|avg|median|p\d\d)[ _]*[(\[]?(ms|msec|s|sec|seconds|us)[)\]]?", re.IGNORECASE
+)
+_UNITS_MS = {"ms": 1.0, "msec": 1.0, "s": 1000.0, "sec": 1000.0, "seconds": 1000.0, "us": 0.001}
+_RANK_NAMES = {"avg": "mean", "median": "p50"}
+
 # A table of runs is one row per stage; a longer file is something else.
 MAX_ROWS = 20_000
 
@@ -81,7 +93,8 @@ def read_rows(path: Path) -> list[Row | BadRow]:
 def _rows(path: Path) -> Iterator[Row | BadRow]:
     with open_text(path) as stream:
         records = csv_records(stream, str(path))
-        header = [name.strip() for name in next(records, (0, []))[1]]
+        written = [name.strip() for name in next(records, (0, []))[1]]
+        header, factors = _columns(written)
         missing = [name for name in IDENTITY if name not in header]
         if missing:
             raise ConfigError(f"{path}:1: no column {' and no column '.join(missing)}; is this a table of runs?")
@@ -92,15 +105,31 @@ def _rows(path: Path) -> Iterator[Row | BadRow]:
                 raise ConfigError(f"{path}: more than {MAX_ROWS} rows; is this a table of runs?")
             given = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
             try:
-                yield _row(given)
+                yield _row(given, factors)
             except ValueError as error:
                 yield BadRow(given["experiment_id"], f"line {line}: {error}")
 
 
-def _row(cells: Mapping[str, str]) -> Row:
+def _columns(written: list[str]) -> tuple[list[str], dict[str, float]]:
+    """Return the columns as they are called here, and what turns a latency of another unit into ms."""
+    header, factors = list(written), dict[str, float]()
+    for place, name in enumerate(written):
+        match = None if name in COLUMNS else _LATENCY.fullmatch(name)
+        if match is None:
+            continue
+        kind, rank, unit = (part.lower() for part in match.groups())
+        column = f"{kind}_{_RANK_NAMES.get(rank, rank)}_ms"
+        if column not in header:
+            header[place], factors[column] = column, _UNITS_MS[unit]
+    return header, factors
+
+
+def _row(cells: Mapping[str, str], factors: Mapping[str, float]) -> Row:
     row: dict[str, Any] = {name: cells.get(name, "") for name in COLUMNS}
+    row[OTHERS] = {name: cell for name, cell in cells.items() if name not in COLUMNS and cell}
     for name in NUMBERS:
-        row[name] = _number(name, row[name])
+        value = _number(name, row[name])
+        row[name] = None if value is None else value * factors.get(name, 1.0)
     for name in WHOLE:
         value = _number(name, row[name])
         if value is not None and not value.is_integer():
@@ -110,13 +139,19 @@ def _row(cells: Mapping[str, str]) -> Row:
     return row
 
 
-def _check(row: Row) -> None:
+def _check(row: dict[str, Any]) -> None:
     for name in REQUIRED:
         if row[name] in ("", None):
             raise ValueError(f"column '{name}': must not be empty")
     for name in ABOVE_ZERO:
         if row[name] == 0:
             raise ValueError(f"column '{name}': must be 1 or greater, or empty")
+    if row["num_failed"] and row["num_success"] is None and row["num_requests"] is not None:
+        if row["num_failed"] >= row["num_requests"]:
+            raise ValueError(
+                f"column 'num_failed': {row['num_failed']} of num_requests {row['num_requests']}; no answer"
+            )
+        row["num_success"] = row["num_requests"] - row["num_failed"]
     if not row["is_summary"] and row["num_success"] == 0:
         raise ValueError("column 'num_success': 0; without an answer nothing is measured, so remove the row")
     if row["num_requests"] is not None and (row["num_success"] or 0) > row["num_requests"]:
