@@ -29,6 +29,7 @@ from simulator.cli.server import (
     require_served,
     server_of,
     serving_warnings,
+    start_warnings,
 )
 from simulator.cli.step_time import ChosenStepTime, choose_step_time
 from simulator.cli.why import cost_record, explain_run
@@ -92,7 +93,8 @@ class Setup:
         """What a reader should know before anything was simulated."""
         lengths = length_warnings(self.workload.requests, self.spec.engine, self.model)
         blocks = block_warnings(self.model, self.spec.tensor_parallel)
-        return (*self.chosen.model.warnings, *self.chosen.notes, *blocks, *lengths)
+        start = start_warnings(self.server, self.model)
+        return (*self.chosen.model.warnings, *self.chosen.notes, *blocks, *start, *lengths)
 
 
 class Observers:
@@ -142,7 +144,7 @@ def run_command(arguments: Namespace) -> int:
     logged = arguments.explain or bool({"steps", "trace"} & outputs.keys())
     result = _simulate(setup, observer.extremes, record_steps=logged)
     report = _report(setup, observer, result)
-    for warning in observer.impossible():
+    for warning in report["warnings"]:
         say(f"warning: {warning}")
     if arguments.explain:
         report["explanation"] = explain_run(setup.step_time, result.steps)

@@ -135,6 +135,11 @@ def read_spec(arguments: Namespace) -> tuple[RunSpec, Path]:
         _put(data, key, value)
     if arguments.kernels is not None:
         _put_kernels(data, arguments.kernels)
+    if arguments.gpu is not None and "folder" not in data["tables"]:
+        raise ConfigError(
+            "--gpu: says which GPU's kernel tables, and no tables are given; name their folder with --kernels, or the "
+            "GPU that is simulated with --hardware"
+        )
     for text in arguments.set:
         key, value = _assignment(text)
         _put(data, key, value)

@@ -55,8 +55,9 @@ class Server:
 
     def report(self) -> dict[str, Any]:
         """Return the memory of one GPU for people: GiB, and the KV blocks of the instance."""
-        share = self.options.gpu_memory_utilization
-        return {"gpu_memory_utilization": share, **self.plan.gib(), "kv_blocks": self.engine.kv_blocks}
+        parts, blocks = self.plan.gib(), self.engine.kv_blocks
+        held = {"kv_cache_gib": round(blocks * self.plan.block_bytes / GIB, 3), "kv_blocks": blocks}
+        return {"gpu_memory_utilization": self.options.gpu_memory_utilization, **parts, **held}
 
 
 def server_of(options: ServerOptions, model: Model, hardware: Hardware, tensor_parallel: int) -> Server:
@@ -64,9 +65,16 @@ def server_of(options: ServerOptions, model: Model, hardware: Hardware, tensor_p
 
     Raises
     ------
+    ConfigError
+        If KV blocks are stated beside the share of memory they would follow from.
     UnsupportedError
         If the model does not fit.
     """
+    if options.stated("kv_blocks") is not None and options.stated("gpu_memory_utilization") is not None:
+        raise ConfigError(
+            f"engine.gpu_memory_utilization: no effect beside engine.kv_blocks {options.kv_blocks}, which follow from "
+            "it where nobody states them; drop one of the two"
+        )
     plan = memory_plan(
         model,
         hardware,
@@ -115,6 +123,19 @@ def length_warnings(requests: Iterable[Request], options: ServerOptions, model: 
         yield f"engine.max_model_len_tokens {stated} is more than the {trained} tokens of {model.id}"
 
 
+def start_warnings(server: Server, model: Model) -> Iterator[str]:
+    """Say when a server would not start: its KV cache, as estimated, has no room for one longest request."""
+    longest = server.options.max_model_len_tokens or model.max_position_embeddings
+    tokens = server.engine.kv_blocks * server.engine.block_tokens
+    if longest is None or longest <= tokens or server.options.stated("kv_blocks") is not None:
+        return
+    whose = "engine.max_model_len_tokens" if server.options.max_model_len_tokens else f"those of {model.id}"
+    yield (
+        f"the KV cache has room for {tokens} tokens, and one request may have {longest} ({whose}); vLLM does not start "
+        f"like that: give it more memory, or let requests be no longer than that (--max-model-len {tokens})"
+    )
+
+
 def block_warnings(model: Model, tensor_parallel: int) -> Iterator[str]:
     """Say when a GPU's share of a feed-forward layer is no whole number of blocks of quantized weights."""
     share, block = model.expert_width // tensor_parallel, model.quantized_block
@@ -149,7 +170,7 @@ def memory_warnings(server: Server, hardware: Hardware, counters: RunCounters) -
 
 
 def serving_warnings(server: Server, results: Iterable[RequestResult]) -> Iterator[str]:
-    """Say when requests were dropped because they can never fit into the KV cache."""
+    """Say when requests were dropped because they can never fit into the KV cache, or cut off by the horizon."""
     states = [result.state for result in results]
     dropped = states.count(RequestState.DROPPED)
     if dropped:
@@ -158,4 +179,10 @@ def serving_warnings(server: Server, results: Iterable[RequestResult]) -> Iterat
         yield (
             f"{who} {dropped} of {len(states)} need more than the {tokens} tokens that the whole KV cache holds "
             f"({server.engine.kv_blocks} blocks); give the server more memory, or shorten the requests"
+        )
+    cut = sum(map(states.count, (RequestState.NOT_ARRIVED, RequestState.QUEUED, RequestState.RUNNING)))
+    if cut:
+        yield (
+            f"engine.horizon_us {server.engine.horizon_us} ended the run with {cut} of {len(states)} requests not "
+            "completed; means are of the others, among which long ones are missing"
         )

@@ -22,7 +22,7 @@ from simulator.model import Model
 from simulator.steptime.build import BuiltStepTime, build_step_time
 from simulator.steptime.calibration import Calibration, load_calibration
 from simulator.steptime.kernel_choice import choose_kernels
-from simulator.steptime.named import AUTO, ROOFLINE, V2, NamedStepTime, default_name, named_step_time
+from simulator.steptime.named import AUTO, CONSTANT, ROOFLINE, V2, NamedStepTime, default_name, named_step_time
 from simulator.steptime.options import (
     FAMILIES,
     AnyOptions,
@@ -100,6 +100,7 @@ def _named(spec: RunSpec, model: Model, hardware: Hardware, configs: Path) -> tu
         known,
         schedule_ahead=spec.engine.schedule_ahead,
         kernels=_kernel_source(given),
+        by_hand=given.keys(),
     )
     by_hand = f"; set by hand: {', '.join(sorted(given))}" if given else ""
     return NamedStepTime(found.name, overlaid(found.options, given), found.basis + by_hand), given
@@ -120,6 +121,8 @@ def _by_default(given: Mapping[str, Any], hardware: Hardware, known: Mapping[str
 
 def _kernel_source(given: Mapping[str, Any]) -> str:
     mfu = given.get("mfu")
+    if isinstance(mfu, Mapping) and mfu.get("kind") == CONSTANT:
+        return CONSTANT
     source = mfu.get("source", "embedded") if isinstance(mfu, Mapping) else "embedded"
     return source if isinstance(source, str) else "embedded"
 

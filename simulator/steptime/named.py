@@ -15,7 +15,7 @@ Not compiled: it is called once per run, and builds validated records.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ from simulator.validation import suggest
 AUTO = "auto"
 ROOFLINE, V1, V2, DATA_SHEET = "roofline", "v1", "v2", "data_sheet"
 BUILT_IN = (ROOFLINE, V1, V2, DATA_SHEET)
+# In place of a source of kernels: one efficiency per phase.
+CONSTANT = "constant"
 
 # Kernels of a dense layer that the roofline's curves price: QKV, attention, O, gate-and-up, down. The others (norms,
 # rotation, cache write, activation, and what experts or FP8 add) cost a launch each.
@@ -63,6 +65,7 @@ def named_step_time(
     *,
     schedule_ahead: bool,
     kernels: str = "embedded",
+    by_hand: Collection[str] = (),
 ) -> NamedStepTime:
     """Return what a name means for one model and server.
 
@@ -74,6 +77,8 @@ def named_step_time(
         Whether the server composes the next step while one runs.
     kernels
         Source of kernel efficiencies where the model rests on them.
+    by_hand
+        Options that are set on top: the sentence does not speak of the name's values for them.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def named_step_time(
     if name in calibrations:
         return _calibrated(name, calibrations[name], model, hardware, tensor_parallel, schedule_ahead=schedule_ahead)
     if name == ROOFLINE:
-        basis = "; ".join(_roofline_words(hardware, tensor_parallel, kernels))
+        basis = "; ".join(_roofline_words(hardware, tensor_parallel, kernels, by_hand))
         return NamedStepTime(name, roofline(model, hardware, kernels), basis)
     if name == V2:
         return NamedStepTime(name, upstream(hardware, kernels), "formulas of the upstream program, to compare with")
@@ -164,16 +169,19 @@ def _calibrated(
     return NamedStepTime(name, options, basis + departures)
 
 
-def _roofline_words(hardware: Hardware, tp: int, kernels: str) -> Iterator[str]:
+def _roofline_words(hardware: Hardware, tp: int, kernels: str, by_hand: Collection[str]) -> Iterator[str]:
     share = hardware.sustained.bandwidth_efficiency
-    if kernels == "embedded":
+    if kernels == CONSTANT:
+        yield f"constant efficiencies on the data sheet of {hardware.id}"
+    elif kernels == "embedded":
         yield f"kernel curves of the H100 on the data sheet of {hardware.id}"
+    else:
+        yield f"kernels {kernels}"
+    if kernels == "embedded" and "bandwidth_efficiency" not in by_hand:
         if share is None or not share.value:
             yield "no bandwidth efficiency is stated, so memory runs at its peak"
         else:
             yield f"{share.value:.0%} of its bandwidth (it may be {share.low:.0%} to {share.high:.0%})"
-    else:
-        yield f"kernels {kernels}"
     yield f"not validated against a measured server on {hardware.id}"
     if tp > 1:
         yield f"dividing prefill by TP {tp} is optimistic, as no prefill was timed under tensor parallelism"

@@ -34,6 +34,32 @@ def test_kv_blocks_follow_from_the_memory_and_the_share_of_it():
         assert each["kv_blocks"] == pytest.approx(left / block_gib, abs=2)
         assert each["kv_cache_gib"] == pytest.approx(left, abs=block_gib + 0.002)
     assert memory[2]["kv_blocks"] == 7
+    assert memory[2]["kv_cache_gib"] == pytest.approx(7 * block_gib, abs=0.001)
+
+
+def test_a_share_of_memory_beside_stated_kv_blocks_has_no_effect_and_is_refused():
+    message = refused(*SMALL, "--kv-blocks", 700, "--gpu-memory-utilization", 0.5)
+    assert "engine.gpu_memory_utilization: no effect beside engine.kv_blocks 700" in message
+
+
+def test_a_server_without_room_for_its_longest_request_is_said_not_to_start():
+    nearly_full = [*LARGE, *LENGTHS, "--tp", 2]
+    run = invoke(*nearly_full)
+    (warning,) = run.json["warnings"]
+    tokens = 16 * run.json["memory"]["kv_blocks"]
+    assert f"room for {tokens} tokens, and one request may have 131072" in warning
+    assert f"warning: {warning}" in run.err
+    assert invoke(*nearly_full, "--max-model-len", tokens).json["warnings"] == []
+    assert "(engine.max_model_len_tokens)" in invoke(*nearly_full, "--max-model-len", 50_000).json["warnings"][0]
+    assert invoke(*nearly_full, "--kv-blocks", 500).json["warnings"] == []
+
+
+def test_a_horizon_that_cuts_requests_off_is_said_with_how_many():
+    run = invoke(*SMALL, "--horizon-us", 300_000).json
+    done = run["requests"]["completed"]
+    assert 0 < done < 4
+    assert f"engine.horizon_us 300000 ended the run with {4 - done} of 4 requests" in run["warnings"][0]
+    assert invoke(*SMALL, "--horizon-us", 10**9).json["warnings"] == []
 
 
 def test_an_eight_bit_cache_has_twice_the_blocks():

@@ -291,6 +291,19 @@ def test_options_set_by_hand_are_named_where_it_says_what_the_model_rests_on():
     ]
     assert basis.endswith("set by hand: bandwidth_efficiency, mfu")
     assert "set by hand" not in invoke(*SMALL).json["step_time_basis"]
+    assert basis.startswith("constant efficiencies on the data sheet of h100-sxm; not validated")
+
+
+def test_a_bandwidth_set_by_hand_is_not_described_by_the_one_it_replaces():
+    words = "82% of its bandwidth"
+    assert words in invoke(*SMALL, "--steptime", "roofline").json["step_time_basis"]
+    assert words not in invoke(*SMALL, "--bandwidth-efficiency", 0).json["step_time_basis"]
+
+
+def test_a_gpu_of_tables_without_tables_is_refused_in_terms_of_flags():
+    assert "name their folder with --kernels, or the GPU that is simulated with --hardware" in refused(
+        *SMALL, "--gpu", "h100"
+    )
 
 
 def test_coefficients_of_a_linear_model_say_what_they_do_not_know():
