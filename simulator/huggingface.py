@@ -194,6 +194,9 @@ SYNONYMS = {
     "num_experts": "num_local_experts",
 }
 
+# How many routed experts a layer has, under the names different families use.
+EXPERT_COUNTS = ("num_local_experts", "num_experts")
+
 # What the top level of a multimodal configuration says of its text part; the embeddings are tied there.
 INHERITED = ("dtype", "quantization_config", "compression_config", "torch_dtype")
 DECIDED_ABOVE = ("architectures", "tie_word_embeddings")
@@ -340,7 +343,9 @@ def _translate_quantization(kept: dict[str, object], text: Mapping[str, object])
     if not isinstance(stated, Mapping):
         return
     del kept["quantization_config"]
-    kept |= quantization_of(stated, text.get("num_hidden_layers"), "quantization_config")
+    of_class = CLASSES.get(_architecture(text) or "", {})
+    experts = any(text.get(key) or of_class.get(key) for key in EXPERT_COUNTS)
+    kept |= quantization_of(stated, text.get("num_hidden_layers"), "quantization_config", experts=experts)
 
 
 def encoder_parameters(config: object) -> int:

@@ -17,7 +17,7 @@ from math import ceil
 from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
 from simulator.model import Model
-from simulator.steptime.traffic import FEED_FORWARD_MATRICES, layer_value_bytes
+from simulator.steptime.matrices import KEYS_AND_VALUES, Matrix, expert_matrices, layer_matrices, stored_bytes
 
 GIB = 2**30
 # vLLM's default share of GPU memory a server may use (`gpu_memory_utilization`), dimensionless.
@@ -149,16 +149,19 @@ def weight_bytes(model: Model, tensor_parallel: int) -> float:
     KV heads beyond their number are copied, norms and routers are on every GPU.
     """
     d, layers, value = model.hidden_size, model.num_hidden_layers, model.activation_bytes
-    attention_value, feed_forward_value = layer_value_bytes(model)
-    attention = 2 * d * (model.query_width + model.kv_width * model.kv_copies(tensor_parallel))
-    experts = model.num_local_experts + model.n_shared_experts if model.num_local_experts else 1
-    feed_forward = experts * FEED_FORWARD_MATRICES * d * model.expert_width
+    split = stored_bytes(model, layer_matrices(model), tensor_parallel)
+    split += stored_bytes(model, _further_kv_heads(model)) * (model.kv_copies(tensor_parallel) - 1)
+    split += stored_bytes(model, expert_matrices(model)) * model.num_local_experts
     padded = ceil(model.vocab_size / VOCABULARY_PADDING) * VOCABULARY_PADDING
     vocabulary = padded * d * (1 if model.tie_word_embeddings else 2)
-    split = attention * attention_value + feed_forward * feed_forward_value
     split += (vocabulary + model.encoder_parameters) * value
-    everywhere = layers * (2 * d + d * model.num_local_experts) * value
+    everywhere = (layers * 2 * d + model.routed_layers * d * model.num_local_experts) * value
     return split / tensor_parallel + everywhere
+
+
+def _further_kv_heads(model: Model) -> list[Matrix]:
+    """Return the projections of which GPUs beyond the number of KV heads hold copies."""
+    return [matrix for matrix in layer_matrices(model) if matrix.name == KEYS_AND_VALUES]
 
 
 def _activation_bytes(model: Model, tensor_parallel: int, tokens: int, requests: int) -> float:

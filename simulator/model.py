@@ -70,9 +70,10 @@ class Model(StrictModel):
         Type of activations, of the KV cache unless stated otherwise, and of the weights unless quantized.
     quantization
         `fp8`, `int8`: weights have one byte and GEMMs run on the 8-bit units; `w8a16`, `int4`: weights of 8 or 4 bits
-        are multiplied in 16; the KV cache stays `kv_cache_dtype`. Embeddings and LM head are never quantized.
-    unquantized_attention_layers, unquantized_feed_forward_layers
-        In how many layers these parts stay in `torch_dtype` all the same.
+        are multiplied in 16; `mxfp4`, `nvfp4`: floats of 4 bits, multiplied on the units `simulator.steptime.gemm`
+        says. The KV cache stays `kv_cache_dtype`. Embeddings and LM head are never quantized.
+    unquantized_attention_layers, unquantized_feed_forward_layers, unquantized_shared_expert_layers
+        In how many layers these parts stay in `torch_dtype` all the same; shared experts where None as the routed ones.
     quantized_block
         Width of the blocks or groups of weights that have one scale each; a GPU holds whole ones. None: not stated.
     kv_cache_dtype
@@ -110,6 +111,7 @@ class Model(StrictModel):
     quantization: Quantization | None = None
     unquantized_attention_layers: NonNegativeInt = 0
     unquantized_feed_forward_layers: NonNegativeInt = 0
+    unquantized_shared_expert_layers: NonNegativeInt | None = None
     quantized_block: Count | None = None
     kv_cache_dtype: KvCacheType = "auto"
     encoder_parameters: NonNegativeInt = 0
@@ -126,7 +128,11 @@ class Model(StrictModel):
             raise ValueError("num_experts_per_tok must lie in 1..num_local_experts for a mixture of experts")
         if not self.num_local_experts and (self.num_experts_per_tok or self.n_shared_experts):
             raise ValueError("num_experts_per_tok and n_shared_experts need num_local_experts")
-        kept = max(self.unquantized_attention_layers, self.unquantized_feed_forward_layers)
+        kept = max(
+            self.unquantized_attention_layers,
+            self.unquantized_feed_forward_layers,
+            self.unquantized_shared_expert_layers or 0,
+        )
         if kept > (self.num_hidden_layers if self.quantization else 0):
             raise ValueError("unquantized layers need quantization, and no more than num_hidden_layers of them")
         return self
@@ -178,6 +184,11 @@ class Model(StrictModel):
         if self.quantization is None:
             return self.activation_bytes
         return bytes_per_weight(self.quantization, self.quantized_block)
+
+    @property
+    def routed_layers(self) -> int:
+        """Layers with routed experts."""
+        return self.num_hidden_layers if self.num_local_experts else 0
 
     @property
     def expert_width(self) -> int:

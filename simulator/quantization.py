@@ -2,9 +2,8 @@
 
 Contract: `quantization_of` turns a `quantization_config` (or the same from `hf_quant_config.json`) into the keys of a
 `Model` that say so, or raises `UnsupportedError` naming what is not modelled. Read are the formats of vLLM's
-loaders: fp8 and fbgemm_fp8, compressed-tensors, modelopt, awq and gptq. 4-bit floats (NVFP4, MXFP4), mixed formats
-and 4-bit weights with 8-bit activations are refused; a format that is to be modelled gets a row in `WEIGHT_BYTES`
-and its words in `_kind`.
+loaders: fp8 and fbgemm_fp8, compressed-tensors, modelopt, awq, gptq and mxfp4. Mixed formats and 4-bit weights with
+8-bit activations are refused; a format that is to be modelled gets a row in `WEIGHT_BYTES` and its words in `_kind`.
 """
 
 from __future__ import annotations
@@ -16,11 +15,22 @@ from typing import Any, Literal
 
 from simulator.errors import UnsupportedError
 
-Quantization = Literal["fp8", "int8", "w8a16", "int4"]
-# Bytes of one weight. Four bits carry a 16-bit scale per group of 128 weights, the default group of AWQ, GPTQ and
-# compressed-tensors W4A16; scales of the 8-bit formats (one per tensor, channel or 128 x 128 block) are below 0.1 %.
-WEIGHT_BYTES: Mapping[Quantization, float] = {"fp8": 1, "int8": 1, "w8a16": 1, "int4": 0.5}
+Quantization = Literal["fp8", "int8", "w8a16", "int4", "mxfp4", "nvfp4"]
+# Weights that share an 8-bit scale: MXFP4 by the OCP Microscaling specification 1.0, NVFP4 by NVIDIA's definition.
+MXFP4_GROUP, NVFP4_GROUP = 32, 16
+# Bytes of one weight. Integers of four bits carry a 16-bit scale per group of 128 weights, the default group of AWQ,
+# GPTQ and compressed-tensors W4A16, unless a file says another; scales of the 8-bit formats (one per tensor, channel or
+# 128 x 128 block) are below 0.1 % and left out.
+WEIGHT_BYTES: Mapping[Quantization, float] = {
+    "fp8": 1,
+    "int8": 1,
+    "w8a16": 1,
+    "int4": 0.5,
+    "mxfp4": 0.5 + 1 / MXFP4_GROUP,
+    "nvfp4": 0.5 + 1 / NVFP4_GROUP,
+}
 SCALE_BYTES, DEFAULT_GROUP = 2, 128
+FOUR_BIT_FLOATS: Mapping[object, Quantization] = {MXFP4_GROUP: "mxfp4", NVFP4_GROUP: "nvfp4"}
 # Formats whose activations are converted too, so that matrices are multiplied on the 8-bit units.
 EIGHT_BIT_UNITS = frozenset({"fp8", "int8"})
 
@@ -40,6 +50,7 @@ ALGORITHMS: Mapping[object, Quantization] = {
     "W4A16": "int4",
     "W4A16_AWQ": "int4",
     "INT4_AWQ": "int4",
+    "NVFP4": "nvfp4",
 }
 # compressed-tensors: (bits and type of weights, bits and type of activations; None: not converted).
 GROUPS: Mapping[tuple[object, object, object, object], Quantization] = {
@@ -53,24 +64,32 @@ GROUPS: Mapping[tuple[object, object, object, object], Quantization] = {
 KEPT_KEYS = ("ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules")
 # How the layers' modules are called, by part of a layer; `{}` is the layer.
 ATTENTION = ("model.layers.{}.self_attn.q_proj", "model.layers.{}.self_attn.o_proj")
-FEED_FORWARD = (
-    "model.layers.{}.mlp.down_proj",
+FEED_FORWARD = ("model.layers.{}.mlp.down_proj",)
+EXPERTS = (
     "model.layers.{}.mlp.experts.0.down_proj",
     "model.layers.{}.feed_forward.experts.down_proj",
     "model.layers.{}.block_sparse_moe.experts.0.w2",
 )
-# Experts every token visits, whose weights count with those of the routed ones.
-SHARED_EXPERT = "model.layers.{}.feed_forward.shared_expert.down_proj"
+# Experts every token visits.
+SHARED_EXPERTS = (
+    "model.layers.{}.feed_forward.shared_expert.down_proj",
+    "model.layers.{}.mlp.shared_expert.down_proj",
+    "model.layers.{}.mlp.shared_experts.down_proj",
+)
 ALLOWED = (
-    "weights of 8-bit floats or integers, or of 4-bit integers with 16-bit activations (fp8, fbgemm_fp8, "
-    "compressed-tensors, modelopt, awq, gptq)"
+    "weights of 8-bit floats or integers, of 4-bit integers with 16-bit activations, or of 4-bit floats (fp8, "
+    "fbgemm_fp8, compressed-tensors, modelopt with FP8 or NVFP4, awq, gptq, mxfp4)"
 )
 # What turns a regular expression of compressed-tensors into a pattern with stars, and what it may not hold then.
 _STARS = ((re.compile(r"\\d\+|\[0-9\]\+|\.\*|\.\+"), "*"), (re.compile(r"\\\."), "."), (re.compile(r"^\^|\$$"), ""))
 _NOT_STARS = re.compile(r"[\[\](){}|+?\\^$]")
+# Words one of which stands there; each gives a pattern of its own.
+_ONE_OF = re.compile(r"\((?:\?:)?(\w+(?:\|\w+)*)\)")
 
 
-def quantization_of(stated: Mapping[str, Any], layers: object, source: str) -> dict[str, object]:
+def quantization_of(
+    stated: Mapping[str, Any], layers: object, source: str, *, experts: bool = False
+) -> dict[str, object]:
     """Return the keys of a `Model` that a checkpoint's quantization decides.
 
     Parameters
@@ -81,6 +100,8 @@ def quantization_of(stated: Mapping[str, Any], layers: object, source: str) -> d
         How many layers the model has; anything but a whole number is reported elsewhere.
     source
         What messages call the place it stands in.
+    experts
+        Whether the layers have routed experts.
 
     Raises
     ------
@@ -98,9 +119,13 @@ def quantization_of(stated: Mapping[str, Any], layers: object, source: str) -> d
         found["quantized_block"] = block
     if isinstance(layers, int):
         kept = _Kept(_listed(stated), source)
-        for key, modules in (("attention", ATTENTION), ("feed_forward", FEED_FORWARD)):
+        parts = [("attention", ATTENTION), ("feed_forward", EXPERTS if experts else FEED_FORWARD)]
+        if experts:
+            parts.append(("shared_expert", SHARED_EXPERTS))
+        for part, modules in parts:
             count = sum(kept.holds(modules, layer) for layer in range(min(layers, MOST_LAYERS)))
-            found |= {f"unquantized_{key}_layers": count} if count else {}
+            if count or part == "shared_expert":
+                found[f"unquantized_{part}_layers"] = count
     return found
 
 
@@ -113,12 +138,15 @@ def _kind(stated: Mapping[str, Any]) -> Quantization | None:
     method, groups = stated.get("quant_method"), stated.get("config_groups")
     if isinstance(method, str) and method in FP8_METHODS:
         return "fp8"
+    if method == "mxfp4":
+        return "mxfp4"
     if isinstance(method, str) and method in WEIGHT_ONLY_METHODS:
         bits = stated.get("bits", stated.get("w_bit"))
         return WEIGHT_ONLY.get(bits) if isinstance(bits, int) else None
     algorithm = stated.get("quant_algo")
     if method in (None, "modelopt") and isinstance(algorithm, str):
-        return ALGORITHMS.get(algorithm)
+        found = ALGORITHMS.get(algorithm)
+        return found if found != "nvfp4" or set(_block_widths(stated)) <= {NVFP4_GROUP} else None
     if method not in (None, "modelopt", "compressed-tensors") or not isinstance(groups, Mapping):
         return None
     kinds = {_group(group) for group in groups.values()}
@@ -133,6 +161,9 @@ def _group(group: object) -> Quantization | None:
     unsaid = weights if "input_activations" not in group and weights.get("type") == "float" else {}
     inputs = activations if isinstance(activations, Mapping) else unsaid
     words = (weights.get("num_bits"), weights.get("type"), inputs.get("num_bits"), inputs.get("type"))
+    if words == (4, "float", 4, "float"):
+        width = weights.get("group_size")
+        return FOUR_BIT_FLOATS.get(width) if isinstance(width, int) else None
     return GROUPS.get(words) if all(isinstance(word, int | str | None) for word in words) else None
 
 
@@ -194,7 +225,8 @@ class _Kept:
         self.patterns: list[str] = []
         for module in modules:
             inner = module.replace("language_model.model.", "model.").replace("model.language_model.", "model.")
-            self._add(inner.replace("qkv_proj", "q_proj"))
+            for one in _alternatives(inner):
+                self._add(one.replace("qkv_proj", "q_proj"))
 
     def _add(self, module: str) -> None:
         pattern = module.removeprefix("re:")
@@ -221,11 +253,6 @@ class _Kept:
                 f"{self.source}: keeps a part of the attention of layer {layer} in 16 bits, which is not modelled; "
                 "allowed: all of it or none"
             )
-        if modules is FEED_FORWARD and self._covers(SHARED_EXPERT.format(layer)) and not any(found):
-            raise UnsupportedError(
-                f"{self.source}: keeps the shared expert of layer {layer} in 16 bits and not the routed ones, which is "
-                "not modelled; allowed: all experts of a layer or none"
-            )
         return any(found)
 
     def _covers(self, module: str) -> bool:
@@ -233,3 +260,12 @@ class _Kept:
         if any(".".join(parts[:length]) in self.names for length in range(2, len(parts) + 1)):
             return True
         return any(fnmatchcase(module, pattern) or fnmatchcase(module, f"{pattern}.*") for pattern in self.patterns)
+
+
+def _alternatives(module: str) -> list[str]:
+    """Return a regular expression once for each of the words it lists, as in `(gate|up)_proj`; a name as it is."""
+    found = _ONE_OF.search(module) if module.startswith("re:") else None
+    if found is None:
+        return [module]
+    words = found[1].split("|")
+    return [one for word in words for one in _alternatives(module[: found.start()] + word + module[found.end() :])]

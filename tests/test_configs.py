@@ -9,8 +9,10 @@ import pytest
 
 from simulator.errors import ConfigError
 from simulator.hardware import load_hardware, with_sustained
+from simulator.memory import GIB, weight_bytes
 from simulator.model import sharding_problems
 from simulator.model_files import load_model
+from simulator.steptime.matrices import active_parameters, parameters
 from simulator.steptime.v1_parameters import V1Parameters
 from simulator.validation import read_yaml
 from tests.paths import ROOT
@@ -51,6 +53,8 @@ PARAMETERS = {
     "llama-2-13b-hf": 13.02e9,
     "llama-3.1-8b-instruct": 8.03e9,
     "llama-3.3-70b-instruct": 70.55e9,
+    "llama-3.3-70b-instruct-fp8": 70.55e9,
+    "llama-3.3-70b-instruct-nvfp4": 70.55e9,
     "mistral-7b-instruct-v0.3": 7.25e9,
     "phi-4": 14.66e9,
     "qwen2.5-14b-instruct": 14.77e9,
@@ -59,17 +63,39 @@ PARAMETERS = {
     "qwen3-8b": 8.19e9,
     "qwen3-32b": 32.76e9,
 }
-# Mixtures of experts, with the parameters of one token's path.
+# Mixtures of experts, with the parameters of one token's path, routers and both embeddings included.
 MIXTURES = {
     "mixtral-8x7b-v0.1": (46.70e9, 12.88e9),
     "mixtral-8x7b-instruct-v0.1": (46.70e9, 12.88e9),
-    "qwen3-30b-a3b": (30.53e9, 3.34e9),
+    "qwen3-30b-a3b": (30.53e9, 3.353e9),
+    "minimax-m2.5": (228.69e9, 11.04e9),
+    "minimax-m2.5-nvfp4": (228.69e9, 11.04e9),
     "llama-4-scout-17b-16e-instruct-fp8": (107.77e9, 17.17e9),
 }
+
+MODELS_FOLDER = CONFIGS / "models"
+# Ours by the names in the reference data.
+DERIVED = [
+    ("Llama-3.1-70B", "llama-3.3-70b-instruct-fp8"),
+    ("Llama-3.1-70B", "llama-3.3-70b-instruct-nvfp4"),
+    ("Qwen3-32B", "qwen3-32b"),
+    ("MiniMax-M2.5", "minimax-m2.5"),
+    ("MiniMax-M2.5", "minimax-m2.5-nvfp4"),
+]
+# GiB of weights on each GPU, reckoned by hand from the parameters of each part and its bytes.
+WEIGHTS_PER_GPU = [
+    ("llama-3.3-70b-instruct-fp8", 1, 67.67),
+    ("llama-3.3-70b-instruct-fp8", 4, 16.92),
+    ("llama-3.3-70b-instruct-nvfp4", 1, 39.78),
+    ("minimax-m2.5", 4, 53.61),
+    ("minimax-m2.5-nvfp4", 4, 31.36),
+]
 
 # What the loader has to say about a model of the project.
 WARNED = {
     "mistral-nemo-instruct-2407": "head_dim 128 differs from hidden_size / num_attention_heads = 160",
+    "minimax-m2.5": "head_dim 128 differs from hidden_size / num_attention_heads = 64",
+    "minimax-m2.5-nvfp4": "head_dim 128 differs from hidden_size / num_attention_heads = 64",
     "qwen3-30b-a3b": "head_dim 128 differs from hidden_size / num_attention_heads = 64",
     "qwen3-32b": "head_dim 128 differs from hidden_size / num_attention_heads = 80",
 }
@@ -97,27 +123,35 @@ def test_every_model_can_be_sharded_over_one_two_and_four_gpus(path):
 @pytest.mark.parametrize("identifier", sorted(PARAMETERS))
 def test_the_shape_adds_up_to_the_published_number_of_parameters(identifier):
     model = load_model(CONFIGS / "models" / f"{identifier}.json")
-    attention = 2 * model.hidden_size * model.query_width + 2 * model.hidden_size * model.kv_width
-    layer = attention + 3 * model.hidden_size * model.intermediate_size
-    embeddings = (1 if model.tie_word_embeddings else 2) * model.vocab_size * model.hidden_size
-    total = model.num_hidden_layers * layer + embeddings
-    assert total == pytest.approx(PARAMETERS[identifier], rel=0.001)
+    assert parameters(model) == pytest.approx(PARAMETERS[identifier], rel=0.001)
 
 
 @pytest.mark.parametrize("identifier", sorted(MIXTURES))
 def test_a_mixture_of_experts_has_the_published_total_and_active_parameters(identifier):
     """Llama-4-Scout's 109 and 17 billion include its vision part of less than a billion."""
     model = load_model(CONFIGS / "models" / f"{identifier}.json")
-    attention = 2 * model.hidden_size * model.query_width + 2 * model.hidden_size * model.kv_width
-    expert = 3 * model.hidden_size * model.expert_width
-    embeddings = 2 * model.vocab_size * model.hidden_size
+    embedding = model.vocab_size * model.hidden_size
+    assert (parameters(model), active_parameters(model) + embedding) == pytest.approx(MIXTURES[identifier], rel=0.002)
 
-    def total(experts):
-        return model.num_hidden_layers * (attention + (experts + model.n_shared_experts) * expert) + embeddings
 
-    assert (total(model.num_local_experts), total(model.num_experts_per_tok)) == pytest.approx(
-        MIXTURES[identifier], rel=0.002
+@pytest.mark.parametrize(("name", "ours"), DERIVED)
+def test_counts_are_those_the_reference_data_derive(shared_dir, name, ours):
+    file = shared_dir / "ground_truth" / "closed_loop" / "models.json"
+    if not file.is_file():
+        pytest.skip("the reference data have no list of models")
+    said, model = (
+        json.loads(file.read_text(encoding="utf-8"))[name]["derived"],
+        load_model(MODELS_FOLDER / f"{ours}.json"),
     )
+    billions = [round(count / 1e9, 2) for count in (parameters(model), active_parameters(model))]
+    assert billions == [said["total_params_B"], said["active_params_per_token_B_without_input_embedding"]]
+    assert model.kv_bytes_per_token / model.kv_value_bytes == said["kv_elements_per_token"]
+
+
+@pytest.mark.parametrize(("identifier", "degree", "gib"), sorted(WEIGHTS_PER_GPU))
+def test_weights_take_the_memory_that_their_format_says(identifier, degree, gib):
+    model = load_model(MODELS_FOLDER / f"{identifier}.json")
+    assert weight_bytes(model, degree) / GIB == pytest.approx(gib, abs=0.05)
 
 
 def test_a_model_file_without_a_source_is_refused(tmp_path):

@@ -83,6 +83,10 @@ GONE: dict[str, tuple[str, ...]] = {
         "are seconds and milliseconds mixed?",
         "{}: {}: a mean of {} ms, but {} to {} are plausible; are seconds and milliseconds mixed?",
     ),
+    "shared experts that stay in 16 bits alone are modelled": (
+        "{}: keeps the shared expert of layer {} in 16 bits and not the routed ones, which is not modelled; "
+        "allowed: all experts of a layer or none",
+    ),
     "an arm is one file, so it speaks of 'its runs'": ("does not hold the load points of this run and configuration",),
     "the first line says what bounds the step, a line of a phase where most of its time goes": (
         "A typical step takes {} ms: the median of {} {} step(s), which are {} of the run's time.",

@@ -17,6 +17,7 @@ from simulator.errors import ConfigError
 from simulator.hardware import Hardware
 from simulator.memory import DEFAULT_SHARE, GIB, MemoryPlan, memory_plan, require_room
 from simulator.model import Model
+from simulator.steptime.matrices import active_parameters, parameters
 from simulator.validation import Count, Efficiency
 
 
@@ -47,17 +48,25 @@ class Server:
     ----------
     plan
         How the memory of one GPU is divided.
+    model
+        What it serves.
     """
 
     engine: EngineOptions
     plan: MemoryPlan
     options: ServerOptions
+    model: Model
 
     def report(self) -> dict[str, Any]:
-        """Return the memory of one GPU for people: GiB, and the KV blocks of the instance."""
+        """Return the memory of one GPU for people: GiB, the KV blocks of the instance, and what the model counts."""
+        counts = {
+            "parameters": parameters(self.model),
+            "active_parameters": active_parameters(self.model),
+            "kv_bytes_per_token": self.model.kv_bytes_per_token,
+        }
         parts, blocks = self.plan.gib(), self.engine.kv_blocks
         held = {"kv_cache_gib": round(blocks * self.plan.block_bytes / GIB, 3), "kv_blocks": blocks}
-        return {"gpu_memory_utilization": self.options.gpu_memory_utilization, **parts, **held}
+        return {"gpu_memory_utilization": self.options.gpu_memory_utilization, **parts, **held, **counts}
 
 
 def server_of(options: ServerOptions, model: Model, hardware: Hardware, tensor_parallel: int) -> Server:
@@ -89,7 +98,7 @@ def server_of(options: ServerOptions, model: Model, hardware: Hardware, tensor_p
         require_room(model, hardware, tensor_parallel, plan)
     values = {name: getattr(options, name) for name in EngineOptions.model_fields}
     engine = EngineOptions.model_validate(values | {"kv_blocks": stated or plan.kv_blocks})
-    return Server(engine, plan, options)
+    return Server(engine, plan, options, model)
 
 
 def require_served(requests: Iterable[Request], options: ServerOptions) -> None:

@@ -174,12 +174,14 @@ class AnalyticKernels:
         """Return seconds of one (m x k) @ (k x n)."""
         return curves.gemm_seconds(self.gemm_curves[phase], self.peaks, m, k, n, dtype)
 
-    def weight_only_gemm_seconds(self, m: int, k: int, n: int, weight_bytes: float, phase: Phase) -> float:
-        """Return seconds of a GEMM in BF16 whose weights are stored in `weight_bytes` each and widened on the way.
+    def weight_only_gemm_seconds(
+        self, m: int, k: int, n: int, weight_bytes: float, phase: Phase, dtype: Dtype = "bf16"
+    ) -> float:
+        """Return seconds of a GEMM in `dtype` whose weights are stored in `weight_bytes` each and widened on the way.
 
-        An assumption: nobody timed one. Reading them is what they save; the arithmetic is that of BF16.
+        An assumption: nobody timed one. Reading them is what they save; the arithmetic is that of `dtype`.
         """
-        return curves.gemm_seconds(self.gemm_curves[phase], self.peaks, m, k, n, "bf16", weight_bytes)
+        return curves.gemm_seconds(self.gemm_curves[phase], self.peaks, m, k, n, dtype, weight_bytes)
 
     def gemm_mfu(self, m: int, k: int, n: int, *, dtype: Dtype = "bf16", phase: Phase = "prefill") -> float:
         """Return FLOPs over seconds over the peak of `dtype`."""
@@ -284,7 +286,8 @@ def _peaks(fit: AnalyticFile) -> Peaks:
 
 def peaks_of(hardware: Hardware) -> Peaks:
     """Return the peaks the curves need; eight bits are integers on a GPU without FP8 units."""
-    return Peaks(hardware.peak_flops, hardware.peak_fp8_flops or hardware.peak_int8_ops, hardware.peak_bandwidth)
+    eight_bits = hardware.peak_fp8_flops or hardware.peak_int8_ops
+    return Peaks(hardware.peak_flops, eight_bits, hardware.peak_bandwidth, hardware.peak_fp4_flops or 0.0)
 
 
 def _outside(span: Span, size: float) -> bool:

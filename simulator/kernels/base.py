@@ -20,7 +20,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-Dtype = Literal["bf16", "fp8"]
+Dtype = Literal["bf16", "fp8", "fp4"]
 Phase = Literal["prefill", "decode"]
 KernelKind = Literal["gemm", "prefill_attention", "decode_attention"]
 # How a table answers between its rows; see `table_lookup`.

@@ -23,7 +23,8 @@ from simulator.kernels.conventions import MICRO, decode_kv_bytes
 from simulator.validation import Efficiency, NonNegative, Positive, StrictModel
 
 # Bytes per element of inputs by data type; the output is BF16 in both GEMM kernels.
-INPUT_BYTES: dict[Dtype, float] = {"fp8": 1.0, "bf16": 2.0}
+# Four-bit floats bring an 8-bit scale for every 16 (NVFP4).
+INPUT_BYTES: dict[Dtype, float] = {"fp4": 0.5625, "fp8": 1.0, "bf16": 2.0}
 OUTPUT_BYTES = 2.0
 
 
@@ -53,14 +54,20 @@ class DecodeCurve(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Rates the efficiencies are fractions of: FLOP/s and bytes/s of one GPU; `fp8_flops` of its eight-bit units."""
+    """Rates the efficiencies are fractions of: FLOP/s and bytes/s of one GPU.
+
+    `fp8_flops` is that of its eight-bit units, `fp4_flops` of its four-bit ones, or 0 where it has none.
+    """
 
     bf16_flops: float
     fp8_flops: float
     bandwidth: float
+    fp4_flops: float = 0.0
 
     def flops(self, dtype: Dtype) -> float:
         """Return the dense peak of a data type."""
+        if dtype == "fp4":
+            return self.fp4_flops
         return self.bf16_flops if dtype == "bf16" else self.fp8_flops
 
 

@@ -8,7 +8,7 @@ from simulator.kernels.base import AttentionMatch, ConstantMfu, Kernels
 from simulator.model import Model, sharding_problems
 from simulator.quantization import EIGHT_BIT_UNITS
 from simulator.steptime.attention import build_attention
-from simulator.steptime.gemm import PhaseGemm, gemm_peak
+from simulator.steptime.gemm import PhaseGemm, gemm_peak, widening
 from simulator.steptime.linear import Linear
 from simulator.steptime.options import AnyOptions, CalibratedPhysicsOptions, ConstantMfuOptions, MfuRooflineOptions
 from simulator.steptime.overhead import build_overhead, collectives_us
@@ -31,7 +31,8 @@ def bind(
     options: AnyOptions, model: Model, hardware: Hardware, tensor_parallel: int, kernels: Kernels | None
 ) -> MfuRoofline | CalibratedRoofline | CalibratedPhysics | Linear:
     """Do what `build_step_time` says."""
-    warnings = (*model.warnings, *(f"{model.id}: {problem}" for problem in sharding_problems(model, tensor_parallel)))
+    sharding = (f"{model.id}: {problem}" for problem in sharding_problems(model, tensor_parallel))
+    warnings = (*model.warnings, *sharding, *widening(model, hardware))
     if isinstance(options, CalibratedPhysicsOptions):
         return CalibratedPhysics(options, model, hardware, tensor_parallel, warnings)
     warnings = (*warnings, *_kept_layers(model))

@@ -11,16 +11,17 @@ tokens by the columns of all touched experts, which has the same FLOPs and the s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from math import ceil, floor
+from math import floor
+from typing import Literal
 
 from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
 from simulator.kernels.analytic import AnalyticKernels
 from simulator.kernels.base import Dtype, Kernels, Lookup, Phase
 from simulator.model import Model
-from simulator.quantization import EIGHT_BIT_UNITS, WEIGHT_ONLY
+from simulator.quantization import FOUR_BIT_FLOATS, WEIGHT_ONLY
 from simulator.steptime.cost import MICROSECONDS, Operation
+from simulator.steptime.matrices import OUTPUTS, Matrix, expert_matrices, layer_matrices
 from simulator.steptime.options import (
     EfficiencyTensorParallel,
     ExponentTensorParallel,
@@ -30,50 +31,11 @@ from simulator.steptime.options import (
 from simulator.steptime.traffic import experts_touched
 
 GemmSeconds = Callable[[int, int, int], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """A weight of `inputs` x `outputs` that occurs `count` times per layer.
-
-    `split` says which side tensor parallelism shards, `name` what it is called in an itemised step.
-    """
-
-    inputs: int
-    outputs: int
-    count: int
-    split: str
-    name: str = ""
-
-    def shard(self, tp: int) -> Matrix:
-        """Return the part one GPU holds (rounded up where it does not divide)."""
-        if self.split == "outputs":
-            return Matrix(self.inputs, ceil(self.outputs / tp), self.count, self.split, self.name)
-        return Matrix(ceil(self.inputs / tp), self.outputs, self.count, self.split, self.name)
-
-
-def layer_matrices(model: Model, *, fused_qkv: bool = False) -> tuple[Matrix, ...]:
-    """Weights every token passes through in each layer."""
-    d, q, kv = model.hidden_size, model.query_width, model.kv_width
-    output = Matrix(q, d, 1, "inputs", "output projection")
-    if fused_qkv:
-        attention: tuple[Matrix, ...] = (Matrix(d, q + 2 * kv, 1, "outputs", "QKV projection"), output)
-    else:
-        query = Matrix(d, q, 1, "outputs", "query projection")
-        attention = (query, Matrix(d, kv, 2, "outputs", "key and value projections"), output)
-    shared = model.n_shared_experts if model.num_local_experts else 1
-    return (*attention, *_feed_forward(model, shared)) if shared else attention
-
-
-def expert_matrices(model: Model) -> tuple[Matrix, ...]:
-    """Weights of one routed expert; empty for a dense model."""
-    return _feed_forward(model, 1) if model.num_local_experts else ()
-
-
-def _feed_forward(model: Model, copies: int) -> tuple[Matrix, ...]:
-    d, f = model.hidden_size, model.expert_width
-    gate_and_up = Matrix(d, f, 2 * copies, "outputs", "gate and up projections")
-    return (gate_and_up, Matrix(f, d, copies, "inputs", "down projection"))
+# Units that multiply matrices: kernels know eight bits as FP8, integers too.
+Unit = Literal["bf16", "fp8", "int8", "fp4"]
+# Formats of four bits, and those no kernel was timed on.
+FOUR_BITS = frozenset({"int4", *FOUR_BIT_FLOATS.values()})
+NARROW = FOUR_BITS | frozenset(WEIGHT_ONLY.values())
 
 
 class PhaseGemm:
@@ -91,6 +53,7 @@ class PhaseGemm:
 
     __slots__ = (
         "_experts",
+        "_four_bits",
         "_grouped",
         "_head",
         "_heads_memo",
@@ -99,6 +62,7 @@ class PhaseGemm:
         "_model",
         "_one",
         "_one_head",
+        "_one_kept",
         "_scale",
         "_shared",
         "lookups",
@@ -118,16 +82,20 @@ class PhaseGemm:
         self._model = model
         self._shared = [m.shard(shard) for m in layer_matrices(model, fused_qkv=options.fused_qkv)]
         self._experts = [m.shard(shard) for m in expert_matrices(model)]
-        self._head = Matrix(model.hidden_size, model.vocab_size, 1, "outputs").shard(shard) if options.lm_head else None
+        self._head = Matrix(model.hidden_size, model.vocab_size, 1, OUTPUTS).shard(shard) if options.lm_head else None
         self._grouped = options.experts == "grouped"
         self._layers = model.num_hidden_layers
+        # Eight-bit models are priced at one rate, whatever layers they keep in 16 bits; a warning says so.
+        self._four_bits = model.quantization in FOUR_BITS
         self._scale = shard / compute_speedup(options, tp, phase)
         self._one = _one_gemm(options, model, hardware, kernels, phase, bandwidth)
-        wide = model if options.lm_head_quantized else model.model_copy(update={"quantization": None})
+        in_16_bits = model.model_copy(update={"quantization": None})
+        wide = model if options.lm_head_quantized else in_16_bits
         self._one_head = _one_gemm(options, wide, hardware, kernels, phase, bandwidth)
         self._memo: dict[int, float] = {}
         self._heads_memo: dict[int, float] = {}
-        dtype = gemm_dtype(model)
+        self._one_kept = _one_gemm(options, in_16_bits, hardware, kernels, phase, bandwidth)
+        dtype = gemm_dtype(model, hardware)
 
         def lookups(tokens: int) -> Iterator[Lookup]:
             for m, matrix in self._questions(tokens):
@@ -139,7 +107,7 @@ class PhaseGemm:
         """Return seconds of all layers for a phase of `tokens` new tokens."""
         seconds = self._memo.get(tokens)
         if seconds is None:
-            per_layer = sum([m.count * self._one(tokens, m.inputs, m.outputs) for m in self._shared])
+            per_layer = sum([self._seconds(m, tokens) for m in self._shared])
             if self._experts:
                 per_layer += self._routed(tokens, self._experts)
             seconds = self._memo[tokens] = per_layer * self._layers * self._scale
@@ -158,33 +126,42 @@ class PhaseGemm:
     def operations(self, tokens: int, rows: int) -> list[Operation]:
         """Return what `layers(tokens)` and `head(rows)` are the sum of, matrix by matrix."""
         scale_us = self._scale * MICROSECONDS
-        found = [
-            Operation(m.name, self._layers, m.count * self._one(tokens, m.inputs, m.outputs) * scale_us)
-            for m in self._shared
-        ]
+        found = [Operation(m.name, self._layers, self._seconds(m, tokens) * scale_us) for m in self._shared]
         found += [
             Operation(f"experts, {m.name}", self._layers, self._routed(tokens, [m]) * scale_us) for m in self._experts
         ]
         return found if self._head is None else [*found, Operation("LM head", 1, self.head(rows) * MICROSECONDS)]
 
+    def _seconds(self, matrix: Matrix, tokens: int) -> float:
+        """Return seconds of a matrix in a layer, on average over all layers."""
+        return matrix.count * self._gemm(matrix, tokens, matrix.outputs) * (matrix.layers / self._layers)
+
+    def _gemm(self, matrix: Matrix, rows: int, columns: int) -> float:
+        """Return seconds of one GEMM by a matrix, on average over the layers that have it."""
+        seconds = self._one(rows, matrix.inputs, columns)
+        if not (matrix.kept and self._four_bits):
+            return seconds
+        return seconds + matrix.kept / matrix.layers * (self._one_kept(rows, matrix.inputs, columns) - seconds)
+
     def _routed(self, tokens: int, experts: Sequence[Matrix]) -> float:
-        """Return one layer's experts: each touched one computes an equal share of the tokens.
+        """Return a layer's experts, on average over all layers: each touched one computes an equal share of the tokens.
 
         A fractional share is priced between its two whole neighbours, which keeps the FLOPs.
         """
         touched, share = self._expert_share(tokens)
         if not touched:
             return 0.0
+        routed = experts[0].layers / self._layers
         if self._grouped:
-            return sum([matrix.count * self._grouped_seconds(matrix, touched, share) for matrix in experts])
+            return sum([m.count * self._grouped_seconds(m, touched, share) for m in experts]) * routed
         low = max(floor(share), 1)
         weight = max(share - low, 0.0)
         seconds = 0.0
         for matrix in experts:
-            at_low = self._one(low, matrix.inputs, matrix.outputs)
-            at_high = self._one(low + 1, matrix.inputs, matrix.outputs) if weight else at_low
+            at_low = self._gemm(matrix, low, matrix.outputs)
+            at_high = self._gemm(matrix, low + 1, matrix.outputs) if weight else at_low
             seconds += matrix.count * (at_low + weight * (at_high - at_low))
-        return touched * seconds
+        return touched * seconds * routed
 
     def _grouped_seconds(self, matrix: Matrix, touched: float, share: float) -> float:
         """Return one launch over `touched` experts of `share` tokens each, both priced between whole numbers."""
@@ -197,8 +174,8 @@ class PhaseGemm:
 
     def _between_rows(self, matrix: Matrix, experts: int, rows: int, more: float) -> float:
         columns = matrix.outputs * experts
-        seconds = self._one(rows, matrix.inputs, columns)
-        return seconds + more * (self._one(rows + 1, matrix.inputs, columns) - seconds) if more else seconds
+        seconds = self._gemm(matrix, rows, columns)
+        return seconds + more * (self._gemm(matrix, rows + 1, columns) - seconds) if more else seconds
 
     def _expert_share(self, tokens: int) -> tuple[float, float]:
         visits = tokens * self._model.num_experts_per_tok
@@ -224,9 +201,25 @@ def compute_speedup(options: MfuRooflineOptions, tp: int, phase: Phase) -> float
     return float(tp)
 
 
-def gemm_dtype(model: Model) -> Dtype:
-    """Return the tensor-core type the weights are multiplied in; kernels know eight bits as FP8, integers too."""
-    return "fp8" if model.quantization in EIGHT_BIT_UNITS else "bf16"
+def gemm_unit(model: Model, hardware: Hardware) -> Unit:
+    """Return the units a GPU multiplies the model's quantized weights on.
+
+    4-bit floats need units that take them: NVFP4 is multiplied by NVFP4 activations there, MXFP4 by MXFP8 ones at the
+    rate of eight bits. Elsewhere they are widened on the way and multiplied in 16 bits, as 4-bit integers are
+    everywhere (vLLM's Marlin kernels).
+    """
+    kind = model.quantization
+    if kind == "fp8" or (kind == "mxfp4" and hardware.peak_fp4_flops and hardware.peak_fp8_flops):
+        return "fp8"
+    if kind == "nvfp4" and hardware.peak_fp4_flops:
+        return "fp4"
+    return "int8" if kind == "int8" else "bf16"
+
+
+def gemm_dtype(model: Model, hardware: Hardware) -> Dtype:
+    """Return the tensor-core type the weights are multiplied in, as kernels know it."""
+    unit = gemm_unit(model, hardware)
+    return "fp8" if unit == "int8" else unit
 
 
 def gemm_peak(model: Model, hardware: Hardware) -> float:
@@ -237,22 +230,32 @@ def gemm_peak(model: Model, hardware: Hardware) -> float:
     UnsupportedError
         If the weights are FP8 and the GPU has no FP8 units.
     """
-    if gemm_dtype(model) == "bf16":
+    unit = gemm_unit(model, hardware)
+    if unit == "bf16":
         return hardware.peak_flops
-    if model.quantization == "int8":
+    if unit == "int8":
         return hardware.peak_int8_ops
-    if hardware.peak_fp8_flops is None:
+    peak = hardware.peak_fp4_flops if unit == "fp4" else hardware.peak_fp8_flops
+    if peak is None:
         raise UnsupportedError(
             f"model {model.id} has FP8 weights, but hardware {hardware.id} states no FP8 peak; "
             "give dense_fp8_tflops or choose another GPU"
         )
-    return hardware.peak_fp8_flops
+    return peak
+
+
+def widening(model: Model, hardware: Hardware) -> tuple[str, ...]:
+    """Say where a GPU has no units for the 4-bit floats a model is stored in."""
+    if model.quantization not in FOUR_BIT_FLOATS.values() or hardware.peak_fp4_flops is not None:
+        return ()
+    what = "4-bit weights are read as they are and multiplied in 16 bits"
+    return (f"{model.id}: {hardware.id} has no FP4 units; {what}",)
 
 
 def _one_gemm(
     options: MfuRooflineOptions, model: Model, hardware: Hardware, kernels: Kernels, phase: Phase, bandwidth: float
 ) -> GemmSeconds:
-    dtype, peak, weight_bytes = gemm_dtype(model), gemm_peak(model, hardware), model.weight_bytes
+    dtype, peak, weight_bytes = gemm_dtype(model, hardware), gemm_peak(model, hardware), model.weight_bytes
 
     def by_mfu(m: int, k: int, n: int) -> float:
         return 2.0 * m * k * n / (peak * kernels.gemm_mfu(m, k, n, dtype=dtype, phase=phase))
@@ -261,13 +264,9 @@ def _one_gemm(
         return kernels.gemm_seconds(m, k, n, dtype=dtype, phase=phase)
 
     def widened(m: int, k: int, n: int) -> float:
-        return narrow.weight_only_gemm_seconds(m, k, n, weight_bytes, phase)
+        return narrow.weight_only_gemm_seconds(m, k, n, weight_bytes, phase, dtype)
 
-    if (
-        model.quantization in WEIGHT_ONLY.values()
-        and options.compute_term
-        and isinstance(options.mfu, KernelMfuOptions)
-    ):
+    if model.quantization in NARROW and options.compute_term and isinstance(options.mfu, KernelMfuOptions):
         narrow = _fitted(kernels, model)
         return widened
     in_seconds = isinstance(options.mfu, KernelMfuOptions) and options.mfu.style == "seconds"

@@ -105,7 +105,7 @@ def roofline(model: Model, hardware: Hardware, kernels: str = "embedded") -> dic
     """Return the MFU roofline as a server runs a model: what upstream's leaves out is in, what it discounts counts."""
     stated = hardware.sustained
     embedded = {"bandwidth": "stated"} if kernels == "embedded" else {"source": kernels, "lookup": "latency"}
-    small_kernels = kernels_per_layer(model) - PRICED_KERNELS
+    small_kernels = kernels_per_layer(model, hardware) - PRICED_KERNELS
     return {
         "family": "mfu_roofline",
         "bandwidth_efficiency": stated.bandwidth_efficiency.value if stated.bandwidth_efficiency else 0,

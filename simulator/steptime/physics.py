@@ -24,7 +24,7 @@ from simulator.model import Model
 from simulator.quantization import EIGHT_BIT_UNITS
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import MICROSECONDS, Operation, StepCost, Term, whole_us
-from simulator.steptime.gemm import gemm_peak
+from simulator.steptime.gemm import gemm_peak, gemm_unit
 from simulator.steptime.options import CalibratedPhysicsOptions, PhaseFactors
 from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER, collectives_us
 from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, gemm_flops_per_token
@@ -38,7 +38,8 @@ DENSE_KERNELS = 10
 ROUTED_EXTRA_KERNELS = 6
 # Experts every token visits: gate-and-up, activation, down, and the sum with the routed ones.
 SHARED_EXPERT_EXTRA_KERNELS = 4
-# FP8 or INT8 weights with scales found at run time: activations are converted ahead of QKV, O, gate-and-up, down.
+# FP8 or INT8 weights with scales found at run time: activations are converted ahead of QKV, O, gate-and-up, down; for
+# 4-bit floats ahead of those of the four whose weights are not kept in 16 bits.
 EIGHT_BIT_EXTRA_KERNELS = 4
 
 # A memory of durations beyond this is dropped, so that a long run cannot grow without bound.
@@ -47,12 +48,21 @@ MEMO_LIMIT = 200_000
 KILO = 1000.0
 
 
-def kernels_per_layer(model: Model) -> int:
-    """Count the kernels of one layer."""
+def kernels_per_layer(model: Model, hardware: Hardware | None = None) -> int:
+    """Count the kernels of one layer; 4-bit floats need more where the GPU multiplies them as they are."""
     routed = ROUTED_EXTRA_KERNELS if model.num_local_experts else 0
     shared = SHARED_EXPERT_EXTRA_KERNELS if model.n_shared_experts else 0
-    converted = EIGHT_BIT_EXTRA_KERNELS if model.quantization in EIGHT_BIT_UNITS else 0
-    return DENSE_KERNELS + routed + shared + converted
+    return DENSE_KERNELS + routed + shared + _conversions(model, hardware)
+
+
+def _conversions(model: Model, hardware: Hardware | None) -> int:
+    """Count the kernels of a layer that convert activations to the format of the weights."""
+    if model.quantization in EIGHT_BIT_UNITS:
+        return EIGHT_BIT_EXTRA_KERNELS
+    if hardware is None or gemm_unit(model, hardware) == "bf16":
+        return 0
+    attention = 2 * (model.unquantized_attention_layers < model.num_hidden_layers)
+    return attention + 2
 
 
 def rounded_corner(one_s: float, other_s: float, sharpness: float) -> float:
@@ -98,7 +108,8 @@ class CalibratedPhysics:
         self._gemm_flops = gemm_flops_per_token(model, self.peak_flops / hardware.peak_flops)
         self._head_elements = model.hidden_size * model.vocab_size
         self._bind_attention(options, model, hardware)
-        self._launch_us = model.num_hidden_layers * options.layer_us * kernels_per_layer(model) / DENSE_KERNELS
+        self._kernels = kernels_per_layer(model, hardware)
+        self._launch_us = model.num_hidden_layers * options.layer_us * self._kernels / DENSE_KERNELS
         self._collective_us = collectives_us(options.all_reduce_us, options.link_efficiency, model, hardware, tp)
         self._sampling_us = _sampling_us(options, model)
         self._memo: dict[tuple[int, int], float] = {}
@@ -213,7 +224,7 @@ class CalibratedPhysics:
         layers = self.model.num_hidden_layers
         times = {
             **dict.fromkeys(("layers", "decode attention", "prefill attention"), layers),
-            "launches": layers * kernels_per_layer(self.model),
+            "launches": layers * self._kernels,
             "collectives": layers * ALL_REDUCES_PER_LAYER,
         }
         terms = [term for term in self.explain(batch).terms if term.us]
@@ -227,7 +238,7 @@ class CalibratedPhysics:
 
     def _in_words(self, tokens: int, rows: int, past_tokens: int) -> dict[str, str]:
         gigabytes = self._weights.bytes(tokens) / self.tp / 1e9
-        layers, kernels = self.model.num_hidden_layers, kernels_per_layer(self.model)
+        layers, kernels = self.model.num_hidden_layers, self._kernels
         return {
             "layers": f"{tokens} tokens through {gigabytes:.2f} GB of weights per GPU",
             "head": f"{rows} rows to {self.model.vocab_size} logits",

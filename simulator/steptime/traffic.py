@@ -18,14 +18,12 @@ from simulator.hardware import Hardware
 from simulator.kernels.base import AttentionShape
 from simulator.model import Model
 from simulator.steptime.batch import BatchSums
+from simulator.steptime.matrices import expert_matrices, layer_matrices, multiplied, stored_bytes
 from simulator.steptime.options import ACTIVATION_FRACTIONS, KV_READ_FRACTIONS, MfuRooflineOptions, PhaseFactors
 
 Chunks = Iterable[tuple[int, int]]
 # Seconds by weight, KV and activation bytes, and number of requests.
 PhaseMemory = Callable[[float, float, float, int], float]
-
-# A SwiGLU layer multiplies by gate, up and down.
-FEED_FORWARD_MATRICES = 3
 
 
 class Weights:
@@ -42,16 +40,10 @@ class Weights:
     __slots__ = ("_dense", "_expert", "_experts_per_token", "_routed")
 
     def __init__(self, model: Model, *, lm_head: bool = False) -> None:
-        d = model.hidden_size
-        attention = d * (2 * model.query_width + 2 * model.kv_width)
-        expert = FEED_FORWARD_MATRICES * d * model.expert_width
-        routed = model.num_local_experts
-        shared = model.n_shared_experts if routed else 1
-        head = d * model.vocab_size if lm_head else 0
-        attention_bytes, expert_bytes = layer_value_bytes(model)
-        self._dense = attention_bytes * attention + expert_bytes * shared * expert + head * model.activation_bytes
-        self._expert = expert_bytes * expert
-        self._routed = routed
+        head = model.hidden_size * model.vocab_size if lm_head else 0
+        self._dense = stored_bytes(model, layer_matrices(model)) + head * model.activation_bytes
+        self._expert = stored_bytes(model, expert_matrices(model))
+        self._routed = model.num_local_experts
         self._experts_per_token = model.num_experts_per_tok
 
     def bytes(self, new_tokens: int) -> float:
@@ -59,14 +51,6 @@ class Weights:
         if not self._routed:
             return self._dense
         return self._dense + self._expert * experts_touched(self._routed, self._experts_per_token, new_tokens)
-
-
-def layer_value_bytes(model: Model) -> tuple[float, float]:
-    """Return the bytes of one weight of the attention and of the feed-forward part, summed over the layers."""
-    kept = (model.unquantized_attention_layers, model.unquantized_feed_forward_layers)
-    more = model.activation_bytes - model.weight_bytes
-    attention, feed_forward = [model.num_hidden_layers * model.weight_bytes + layers * more for layers in kept]
-    return attention, feed_forward
 
 
 def experts_touched(experts: int, per_token: int, new_tokens: int) -> float:
@@ -166,12 +150,8 @@ def gemm_flops_per_token(model: Model, slowness: float = 1.0) -> float:
     slowness
         How often FLOPs count of layers whose weights stay in 16 bits; what the others run faster, to get a time.
     """
-    d = model.hidden_size
-    experts = model.num_experts_per_tok + model.n_shared_experts if model.num_local_experts else 1
-    attention = 2 * d * (model.query_width + model.kv_width)
-    feed_forward = FEED_FORWARD_MATRICES * d * model.expert_width * experts
-    kept = model.unquantized_attention_layers * attention + model.unquantized_feed_forward_layers * feed_forward
-    return 2 * model.num_hidden_layers * (attention + feed_forward) + 2 * kept * (slowness - 1.0)
+    every_token = multiplied(layer_matrices(model), slowness)
+    return every_token + model.num_experts_per_tok * multiplied(expert_matrices(model), slowness)
 
 
 def attention_shape(model: Model) -> AttentionShape:

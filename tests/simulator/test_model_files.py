@@ -70,7 +70,7 @@ def test_copies_of_both_files_under_one_beginning_belong_together(tmp_path):
     assert (model.id, model.quantization) == ("my-70b", "fp8")
 
 
-@pytest.mark.parametrize("algorithm", ["NVFP4", "MIXED_PRECISION", None])
+@pytest.mark.parametrize("algorithm", ["NVFP8", "MIXED_PRECISION", None])
 def test_a_format_that_is_not_modelled_is_refused_wherever_it_stands(tmp_path, algorithm):
     beside = {"quantization": {"quant_algo": algorithm, "group_size": 16}}
     for name, files in (
@@ -166,8 +166,10 @@ def test_real_files_beside_each_other_say_how_the_weights_are_stored(shared_dir)
     if not (folder / name).is_file():
         pytest.skip(f"the reference data have no {name}")
     assert load_model(folder / name).quantization == "fp8"
-    with pytest.raises(UnsupportedError, match="NVFP4"):
-        load_model(folder / "nvidia--Qwen3-235B-A22B-NVFP4_config.json")
+    four = load_model(folder / "nvidia--Qwen3-235B-A22B-NVFP4_config.json")
+    assert (four.quantization, four.kv_cache_dtype, four.unquantized_attention_layers) == ("nvfp4", "fp8", 0)
+    experts_alone = load_model(folder / "nvidia--MiniMax-M2.5-NVFP4_config.json")
+    assert (experts_alone.unquantized_attention_layers, experts_alone.unquantized_feed_forward_layers) == (62, 0)
 
 
 def test_the_text_part_of_the_reference_case_keeps_its_shared_expert(shared_dir):

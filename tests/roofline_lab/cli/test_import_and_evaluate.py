@@ -104,11 +104,11 @@ def test_another_model_under_a_name_that_is_taken_is_refused(tmp_path, measureme
 
 
 def test_a_model_that_is_not_modelled_is_refused_by_an_import_with_its_reason(tmp_path, measurements, capsys):
-    source, folder = write_vllm(tmp_path / "results"), downloaded(tmp_path / "Strange-1B-FP4")
-    (folder / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "NVFP4"}}))
+    source, folder = write_vllm(tmp_path / "results"), downloaded(tmp_path / "Strange-1B-Mixed")
+    (folder / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "MIXED_PRECISION"}}))
     out = ["--out", measurements / "mine", "--root", ROOT]
     assert run("import", "vllm-bench", source, "--model", folder, *out) == 2
-    assert "NVFP4" in capsys.readouterr().err
+    assert "MIXED_PRECISION" in capsys.readouterr().err
 
 
 def test_outside_a_project_its_name_is_asked_for(tmp_path, measurements):

@@ -21,7 +21,14 @@ Shape = tuple[int, ...]
 Version = tuple[int, int]
 DENSE, MIXTURE = "dense", "mixture of experts"
 # How the weights are stored, in words.
-PRECISIONS = {"fp8": "FP8", "int8": "INT8", "w8a16": "8-bit weights", "int4": "4-bit weights"}
+PRECISIONS = {
+    "fp8": "FP8",
+    "int8": "INT8",
+    "w8a16": "8-bit weights",
+    "int4": "4-bit weights",
+    "mxfp4": "MXFP4",
+    "nvfp4": "NVFP4",
+}
 
 
 @dataclass(frozen=True, slots=True)
