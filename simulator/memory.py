@@ -111,7 +111,7 @@ def memory_plan(
     graphs_counted
         Whether the server counts its CUDA graphs before it sizes the KV cache, as vLLM does from 0.19 on.
     """
-    tokens, requests = LARGE_BATCH if _is_large(hardware) else SMALL_BATCH
+    tokens, requests = default_batch(hardware)
     share = DEFAULT_SHARE if share is None else share
     return MemoryPlan(
         share=share,
@@ -121,6 +121,11 @@ def memory_plan(
         overhead=_overhead_gib(tensor_parallel, graphs_counted) * GIB,
         block_bytes=block_tokens * model.kv_bytes_per_token * model.kv_copies(tensor_parallel) / tensor_parallel,
     )
+
+
+def default_batch(hardware: Hardware) -> tuple[int, int]:
+    """Return tokens and requests of the largest batch that vLLM chooses for a GPU where nobody states them."""
+    return LARGE_BATCH if _is_large(hardware) else SMALL_BATCH
 
 
 def require_room(model: Model, hardware: Hardware, tensor_parallel: int, plan: MemoryPlan) -> None:

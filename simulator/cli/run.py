@@ -23,6 +23,7 @@ from simulator.cli.files import (
 from simulator.cli.run_spec import RunSpec, read_spec, spec_of
 from simulator.cli.server import (
     Server,
+    batch_warnings,
     block_warnings,
     length_warnings,
     memory_warnings,
@@ -262,6 +263,7 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
             *setup.workload.notes,
             *observer.extremes.warnings(_longest_context(result.requests)),
             *memory_warnings(setup.server, setup.hardware, result.counters),
+            *batch_warnings(setup.server, setup.hardware, observer.extremes.most_decodes),
             *serving_warnings(setup.server, measured),
             *([_lock_step_warning(in_step)] if in_step else []),
         ],
@@ -316,7 +318,20 @@ def _output_paths(arguments: Namespace) -> dict[str, Path]:
             f"--trace: writes the run's timeline, so the file name must end in .json, got '{found['trace']}'; "
             "recorded requests to be served are named with --request-trace"
         )
+    _require_places(found)
     return found
+
+
+def _require_places(outputs: Mapping[str, Path]) -> None:
+    """Refuse files that cannot be written, or would overwrite one another, before a run is spent on them."""
+    taken: dict[Path, str] = {}
+    for name, path in outputs.items():
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            what = "is a folder" if path.is_dir() else f"there is no folder '{path.parent}'"
+            raise ConfigError(f"--{name}: {path}: {what}; give the name of a file in a folder that is there")
+        first = taken.setdefault(path.absolute(), name)
+        if first != name:
+            raise ConfigError(f"--{first}, --{name}: both name {path}; give each a file of its own")
 
 
 def _write_files(outputs: Mapping[str, Path], setup: Setup, result: RunResult) -> None:

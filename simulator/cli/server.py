@@ -15,7 +15,7 @@ from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request, RequestResult, RequestState, RunCounters
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware
-from simulator.memory import DEFAULT_SHARE, GIB, MemoryPlan, memory_plan, require_room
+from simulator.memory import DEFAULT_SHARE, GIB, MemoryPlan, default_batch, memory_plan, require_room
 from simulator.model import Model
 from simulator.steptime.matrices import active_parameters, parameters
 from simulator.validation import Count, Efficiency
@@ -175,6 +175,16 @@ def memory_warnings(server: Server, hardware: Hardware, counters: RunCounters) -
             f"the KV cache held {counters.peak_kv_blocks * server.plan.block_bytes / GIB:.1f} GiB per GPU at its peak, "
             f"more than the {max(server.plan.room, 0) / GIB:.1f} GiB that {hardware.id} has left beside the weights; "
             "lower engine.kv_blocks, or leave it out"
+        )
+
+
+def batch_warnings(server: Server, hardware: Hardware, most_decodes: int) -> Iterator[str]:
+    """Say when the largest batch was full, nobody stated it, and vLLM would take a larger one on this GPU."""
+    full, (_, larger) = server.engine.max_running, default_batch(hardware)
+    if server.options.stated("max_running") is None and full <= most_decodes and full < larger:
+        yield (
+            f"the largest batch was full: {full} requests, as nobody states it; vLLM takes {larger} on {hardware.id} "
+            f"from its own default, which shortens queues: state what the server has (--max-running {larger})"
         )
 
 

@@ -22,7 +22,7 @@ from simulator.model import Model
 from simulator.steptime.build import BuiltStepTime, build_step_time
 from simulator.steptime.calibration import Calibration, load_calibration
 from simulator.steptime.kernel_choice import choose_kernels
-from simulator.steptime.named import AUTO, CONSTANT, ROOFLINE, V2, NamedStepTime, default_name, named_step_time
+from simulator.steptime.named import AUTO, CONSTANT, ROOFLINE, NamedStepTime, default_name, named_step_time
 from simulator.steptime.options import (
     FAMILIES,
     AnyOptions,
@@ -143,15 +143,16 @@ def _parsed(named: NamedStepTime, given: Mapping[str, Any]) -> AnyOptions:
     try:
         return parse_options(named.options, source=f"steptime ({named.name})")
     except ConfigError as error:
-        elsewhere = [name for name in given if named.name not in (CUSTOM, ROOFLINE, V2) and _of_roofline(name)]
-        if not elsewhere or named.options.get("family") == "mfu_roofline":
+        elsewhere = [name for name in given if named.name != CUSTOM and _of_roofline_alone(name, named)]
+        if not elsewhere:
             raise
         listed = ", ".join(elsewhere)
         raise ConfigError(f"{error}\n{listed}: of the MFU roofline; choose it with --steptime {ROOFLINE}") from None
 
 
-def _of_roofline(name: str) -> bool:
-    return name in MfuRooflineOptions.model_fields
+def _of_roofline_alone(option: str, named: NamedStepTime) -> bool:
+    """Say whether the MFU roofline has an option that the model of a name has not."""
+    return option in MfuRooflineOptions.model_fields and option not in FAMILIES[named.options["family"]].model_fields
 
 
 def calibrations(configs: Path) -> Mapping[str, Calibration]:

@@ -211,6 +211,11 @@ class ExtremesObserver(_DecodesUnobserved):
         self._largest_decode = Batch()
         self._largest_prefill = Batch()
 
+    @property
+    def most_decodes(self) -> int:
+        """Requests of the step with the most decodes."""
+        return self._most_decodes
+
     def observe(self, sums: BatchSums, duration_us: int) -> None:
         """Remember the step if it is larger than all before it."""
         if sums.decode_count > self._most_decodes:

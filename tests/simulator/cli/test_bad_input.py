@@ -155,9 +155,18 @@ def test_a_length_that_is_no_length_is_refused():
     assert "prompt" in refused(*SMALL, "--prompt-tokens", "0")
 
 
-def test_a_file_that_cannot_be_written_is_refused(tmp_path):
-    assert "cannot be written" in refused(*SMALL, "--steps", tmp_path / "missing" / "steps.jsonl")
+def test_a_file_of_requests_is_a_table_or_lines(tmp_path):
     assert ".csv or .jsonl" in refused(*SMALL, "--requests", tmp_path / "requests.txt")
+
+
+def test_output_files_that_cannot_be_written_are_refused_before_anything_is_simulated(tmp_path):
+    nowhere, same = tmp_path / "none" / "a.csv", tmp_path / "same.json"
+    for flag, path in (("--requests", nowhere), ("--steps", tmp_path), ("--trace", nowhere.with_suffix(".json"))):
+        run = invoke(*SMALL, flag, path)
+        assert (run.code, run.out) == (2, "")
+        assert f"{flag}: " in run.err
+        assert "step time" not in run.err
+    assert "--steps, --trace: both name" in refused(*SMALL, "--steps", same, "--trace", same)
 
 
 def test_a_value_set_inside_something_that_has_no_keys_is_refused():

@@ -54,6 +54,16 @@ def test_a_server_without_room_for_its_longest_request_is_said_not_to_start():
     assert invoke(*nearly_full, "--kv-blocks", 500).json["warnings"] == []
 
 
+def test_a_full_batch_nobody_stated_is_said_with_what_the_server_would_take():
+    many = ["run", "--model", "llama-2-7b-hf", "--num-requests", 300, "--concurrency", 300, "--prompt-tokens", 8]
+    many += ["--output-tokens", "40-60"]
+    (warning,) = invoke(*many).json["warnings"]
+    assert "the largest batch was full: 256 requests" in warning
+    assert "--max-running 1024" in warning
+    assert invoke(*many, "--max-running", 256).json["warnings"] == []
+    assert not any("largest batch" in each for each in invoke(*many, "--hardware", "a100-sxm").json["warnings"])
+
+
 def test_a_horizon_that_cuts_requests_off_is_said_with_how_many():
     run = invoke(*SMALL, "--horizon-us", 300_000).json
     done = run["requests"]["completed"]

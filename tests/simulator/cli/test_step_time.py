@@ -294,6 +294,12 @@ def test_options_set_by_hand_are_named_where_it_says_what_the_model_rests_on():
     assert basis.startswith("constant efficiencies on the data sheet of h100-sxm; not validated")
 
 
+def test_a_wrong_value_of_an_option_the_model_has_is_not_sent_to_another_model():
+    message = refused(*SMALL, "--set", "steptime.base=h100_vllm", "--set", "steptime.link_efficiency=0")
+    assert "link_efficiency: Input should be greater than 0" in message
+    assert "choose it with" not in message
+
+
 def test_a_bandwidth_set_by_hand_is_not_described_by_the_one_it_replaces():
     words = "82% of its bandwidth"
     assert words in invoke(*SMALL, "--steptime", "roofline").json["step_time_basis"]
