@@ -199,12 +199,6 @@ class Model(StrictModel):
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know about how this model is treated."""
         found = []
-        derived = self.hidden_size // self.num_attention_heads
-        if self.head_dim is not None and self.head_dim != derived:
-            found.append(
-                f"{self.id}: head_dim {self.head_dim} differs from hidden_size / num_attention_heads = {derived}; "
-                f"Q and O are {self.hidden_size} x {self.query_width}"
-            )
         if self.sliding_window is not None and self._slides:
             found.append(f"{self.id}: sliding_window {self.sliding_window} is not modelled; attention sees all tokens")
         if self.encoder_parameters:

@@ -94,4 +94,5 @@ def upstream_model(name: str, configs: Path, source: str = "model") -> Model:
     model = find_model(chosen, configs)
     if model.num_local_experts or model.quantization is not None:
         raise UnsupportedError(f"{source}: '{chosen}' has experts or quantized weights, which upstream does not price")
-    return model.model_copy(update={"head_dim": None})
+    ignored = ("head_dim",) if model.query_width != model.hidden_size else ()
+    return model.model_copy(update={"head_dim": None, "left_out": (*model.left_out, *ignored)})

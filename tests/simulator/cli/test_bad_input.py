@@ -235,6 +235,8 @@ def test_recorded_steps_are_priced_as_upstream_sees_the_model(tables, tmp_path, 
     command = ("price", "--kernels", tables, "--configs", own)
     priced = [invoke(*command, stdin=json_lines({**STEP, "model": name})) for name in ("llama-2-7b-hf", "wide-heads")]
     assert priced[0].lines[0]["step_us"] == priced[1].lines[0]["step_us"]
+    assert "keys of its file that nothing uses: head_dim" in priced[1].err
+    assert "nothing uses" not in priced[0].err
     assert "experts or quantized" in refused(*command, stdin=json_lines({**STEP, "model": "experts"}))
     assert invoke(*command, stdin=json_lines({**STEP, "model": "meta-llama/Llama-2-7b-HF"})).code == 0
 
