@@ -141,3 +141,9 @@ def test_a_limit_was_the_load_only_where_it_was_reached():
 def test_what_nobody_recorded_is_unknown():
     found = judge(Load(sent=100, completed=100, requested_per_s=4.0))
     assert (found.state, found.overload, found.client) == ("unknown", None, None)
+
+
+def test_answers_without_a_token_were_sent_too_so_that_the_client_did_not_fall_short():
+    # Twenty requests, one per second, of which seventeen were answered.
+    found = judge(Load(sent=20, completed=17, requested_per_s=1.0, run_s=19.2, **IDLE))
+    assert found.client is None
