@@ -96,10 +96,7 @@ def read(path: Path) -> Measurement:
     report, points = _report(file)
     metadata = read_run_metadata(file.parent)
     notes = Notes()
-    try:
-        settings = synthetic_settings(report, metadata.profile)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
+    settings = synthetic_settings(report, metadata.profile, str(file))
     workload = reconstruct(settings, [point.observed for point in points], notes)
     if not all(point.all_recorded for point in points):
         notes.converted("Single requests are recorded in part only; figures are those of the report's summaries.")

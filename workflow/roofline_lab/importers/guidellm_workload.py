@@ -132,8 +132,14 @@ class SentWorkload:
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def synthetic_settings(report: Mapping[str, Any], profile: Mapping[str, Any]) -> Settings | None:
-    """Return how lengths were drawn, from a report of version 1 or 2, else from the client's profile."""
+def synthetic_settings(report: Mapping[str, Any], profile: Mapping[str, Any], source: str = "") -> Settings | None:
+    """Return how lengths were drawn, from a report of version 1 or 2, else from the client's profile.
+
+    Raises
+    ------
+    ConfigError
+        If the data are conversations of several turns.
+    """
     arguments = _mapping(report.get("args"))
     spec = _mapping(_mapping(report.get("config")).get("spec"))
     seeds = (
@@ -148,14 +154,14 @@ def synthetic_settings(report: Mapping[str, Any], profile: Mapping[str, Any]) ->
         if isinstance(description, str):
             description = _from_text(description)
         if isinstance(description, Mapping) and {"prompt_tokens", "output_tokens"} <= description.keys():
-            _refuse_conversations(description.get("turns"))
+            _refuse_conversations(source, description.get("turns"))
             return _settings({str(key): value for key, value in description.items()}, seed)
     return None
 
 
-def _refuse_conversations(turns: object) -> None:
+def _refuse_conversations(source: str, turns: object) -> None:
     if isinstance(turns, int) and turns > 1:
-        raise ConfigError(f"data: turns: {turns}: {CONVERSATIONS}")
+        raise ConfigError(f"{source}: data: turns: {turns}: {CONVERSATIONS}")
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
