@@ -55,7 +55,7 @@ from roofline_lab.importers.guidellm_layouts import (
     release_of,
     request_as_version_1,
 )
-from roofline_lab.importers.guidellm_workload import Observed, Prefixes, reconstruct, synthetic_settings
+from roofline_lab.importers.guidellm_workload import NO_PREFIX, Observed, Prefixes, reconstruct, synthetic_settings
 from roofline_lab.importers.run_metadata import RunMetadata, read_run_metadata
 from roofline_lab.importers.tools import refuse_other_tool
 from roofline_lab.importers.unmeasured import unmeasured_among
@@ -414,10 +414,9 @@ class _Point:
             mean_output_tokens=self.outputs.mean,
         )
 
-    def requests(self, prefixes: Prefixes) -> tuple[MeasuredRequest, ...]:
+    def requests(self, prefixes: Prefixes = NO_PREFIX) -> tuple[MeasuredRequest, ...]:
         """Return the successful requests in our form."""
-        shared = prefixes.spec
-        first_s = self.successful[0].request_start_time or 0.0
+        shared, first_s = prefixes.spec, self.successful[0].request_start_time or 0.0
         found = [
             MeasuredRequest(
                 load_point=self.id,
@@ -488,7 +487,7 @@ def _arrivals(point: _Point) -> dict[str, Any]:
         case "trace" if point.all_recorded and point.completed == point.sent:
             return {
                 "kind": "recorded",
-                "arrival_us": tuple(request.arrival_us for request in point.requests(Prefixes())),
+                "arrival_us": tuple(request.arrival_us for request in point.requests()),
             }
     raise ConfigError(
         f"{point.source}: config.strategy: '{strategy.type_[:40]}' (rate {strategy.rate}) cannot be repeated; allowed: "
@@ -530,7 +529,7 @@ def _measured(point: _Point, duration_s: float, notes: Notes) -> dict[str, Any]:
     # TPOT by our definition: per request where all are recorded, else weighted by N - 1.
     definition = "inter_token" if point.all_recorded else "inter_token_weighted"
     if point.all_recorded:
-        per_request = [request.tpot_ms for request in point.requests(Prefixes())]
+        per_request = [request.tpot_ms for request in point.requests()]
         values |= statistics_of("tpot", [value for value in per_request if value is not None])
     else:
         values["tpot_mean"] = point.itl.mean

@@ -80,6 +80,9 @@ class Prefixes:
         return {**self.spec.model_dump(exclude_defaults=True), **words}
 
 
+NO_PREFIX = Prefixes()
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How the client was told to draw lengths; distributions are those of the format.
@@ -92,7 +95,7 @@ class Settings:
 
     prompt: Mapping[str, Any]
     output: Mapping[str, Any]
-    prefixes: Prefixes = Prefixes()
+    prefixes: Prefixes = NO_PREFIX
     unlike: str = ""
 
     @property
@@ -210,7 +213,7 @@ def _prefixes(given: _Synthetic) -> tuple[Prefixes, str]:
     used = [bucket for bucket in buckets if bucket.bucket_weight and bucket.prefix_count]
     weight = sum(bucket.bucket_weight for bucket in used)
     if not weight:
-        return Prefixes(), ""
+        return NO_PREFIX, ""
     tokens = round(sum(bucket.bucket_weight * bucket.prefix_tokens for bucket in used) / weight)
     found = Prefixes(tokens, sum(bucket.prefix_count for bucket in used))
     if len(used) == 1:
@@ -239,7 +242,7 @@ def _lengths(mean: int, stdev: int | None, least: int | None, most: int | None) 
 
 def reconstruct(settings: Settings | None, observed: Sequence[Observed], notes: Notes) -> SentWorkload:
     """Return the workload; load points with all of their requests are replayed, so that it only describes them."""
-    prefixes = settings.prefixes if settings else Prefixes()
+    prefixes = settings.prefixes if settings else NO_PREFIX
     if settings and settings.unlike:
         notes.say(Flag.SETTING_ASSUMED, settings.unlike)
     shift = _prompt_shift(settings, observed, notes) if settings else None
