@@ -15,14 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-from roofline_lab.predict.option_sets import OptionSet, load_option_sets
-
 from roofline_lab.ground_truth.requests import find_traces
+from roofline_lab.predict.choose import OptionSet, load_option_sets
 from roofline_lab.predict.recording import Recording, load_recordings
-from roofline_lab.predict.replay import step_time_of
+from roofline_lab.predict.replay import serve_again
 from roofline_lab.project import Project, load_project
-from simulator.engine.loop import run as run_engine
-from simulator.engine.options import EngineOptions
 from simulator.errors import RooflineLabError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,10 +30,7 @@ COLUMNS = f"{'trace':<48s} {'requests':>8s} {'steps':>7s} {'read s':>7s} {'best 
 
 def simulate(project: Project, recording: Recording, options: OptionSet) -> int:
     """Serve a recording once and return the number of engine steps."""
-    workload = recording.replay.workload
-    engine = EngineOptions(**recording.experiment.server.engine_settings)
-    step_time = step_time_of(project, recording.experiment, options)
-    return run_engine(workload.requests, step_time, engine, concurrency=workload.concurrency).counters.steps
+    return serve_again(project, recording, options).counters.steps
 
 
 def report(project: Project, path: Path, options: OptionSet, repeats: int) -> bool:

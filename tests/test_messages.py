@@ -20,9 +20,10 @@ LEAST_WORDS = 4
 TELLS = re.compile(r"(Error|error|Problem|problem|problems|Breach|Difference|refus\w*|unknown|warn)$")
 # What became of messages, and which ones.
 GONE: dict[str, tuple[str, ...]] = {
-    "what is said of conversations is the same text for every tool, and so no part of a message here": (
-        "scenario.load.standardized.multi_turn: conversations of several turns are not modelled; their prompts grow, "
-        "and each turn waits for the one before",
+    "a trace without latencies is predicted by replay itself, once its server is described": (
+        "{}: a {}, which records no latencies, so there is nothing to compare; simulate it with: python -m simulator "
+        "run --request-trace {} --model MODEL; or give it beside results that were measured with it: roofline-lab "
+        "import TOOL PATH --trace FILE",
     ),
     "load points of GuideLLM whose mean lengths differ have lengths of their own": (
         "{}: metrics.output_token_count.successful.mean: {}, but over all benchmarks whose requests are not "

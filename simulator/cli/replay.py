@@ -51,7 +51,7 @@ from simulator.steptime.cost import StepCost
 from simulator.steptime.linear import AlphaModel
 from simulator.steptime.options import upstream_options
 from simulator.validation import Count, Finite, NonNegativeInt, StrictModel, config_error, parse, read_json, suggest
-from simulator.workload.trace import load_trace
+from simulator.workload.trace import TraceFile, read_trace
 
 COEFFICIENTS = 3
 SCHEDULERS: Mapping[str, Literal["fcfs", "shortest_job", "priority"]] = {
@@ -192,6 +192,8 @@ class RecordedCase:
         Added to every reported token; it does not delay the engine.
     unknown_keys
         Keys of `case.json` that mean nothing here.
+    notes
+        What a reader of the requests should know, where they are a trace of others.
     """
 
     name: str
@@ -203,6 +205,7 @@ class RecordedCase:
     output_processing_us: int
     requests: tuple[Request, ...]
     unknown_keys: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_case(folder: Path) -> RecordedCase:
@@ -226,6 +229,7 @@ def read_case(folder: Path) -> RecordedCase:
     case = known_part(CaseFile, asked, source=str(path))
     alpha = _alpha(case, str(path))
     linear = _is_linear(case, str(path))
+    trace = _trace(folder)
     return RecordedCase(
         name=str(config.get("case", folder.name)),
         model=None if linear else _required_model(case, str(path)),
@@ -234,7 +238,8 @@ def read_case(folder: Path) -> RecordedCase:
         beta=case.beta_coeffs if linear else None,
         options=_engine_options(case),
         output_processing_us=alpha.output_delay_us(),
-        requests=_requests(folder, alpha),
+        requests=_requests(trace, alpha),
+        notes=trace.notes,
         unknown_keys=tuple(sorted(asked.keys() - CaseFile.model_fields.keys())),
     )
 
@@ -327,12 +332,14 @@ def _engine_options(case: CaseFile) -> EngineOptions:
     )
 
 
-def _requests(folder: Path, alpha: AlphaModel) -> tuple[Request, ...]:
+def _trace(folder: Path) -> TraceFile:
     compressed, plain = folder / "requests.csv.gz", folder / "requests.csv"
-    path = plain if plain.is_file() and not compressed.is_file() else compressed
+    return read_trace(plain if plain.is_file() and not compressed.is_file() else compressed)
+
+
+def _requests(trace: TraceFile, alpha: AlphaModel) -> tuple[Request, ...]:
     return tuple(
-        replace(request, queueing_delay_us=alpha.queueing_delay_us(request.prompt_tokens))
-        for request in load_trace(path)
+        replace(request, queueing_delay_us=alpha.queueing_delay_us(request.prompt_tokens)) for request in trace.requests
     )
 
 
@@ -347,7 +354,7 @@ def replay_command(arguments: Namespace) -> int:
     step_time = case_step_time(case, _kernels(case, arguments), configs_folder(arguments.configs))
     for key in case.unknown_keys:
         say(f"warning: {case.name}: key '{key}' of case.json is not known; the replay does without it")
-    for warning in getattr(step_time, "warnings", ()):
+    for warning in (*case.notes, *getattr(step_time, "warnings", ())):
         say(f"warning: {case.name}: {warning}")
     result = replay(case, step_time, record_steps=steps is not None)
     write_csv(out, COLUMNS, [row(request, case.output_processing_us) for request in result.requests])

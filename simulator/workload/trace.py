@@ -13,7 +13,7 @@ import difflib
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +24,15 @@ from simulator.input_files import READ_ERRORS, csv_records, open_bytes, parse_js
 from simulator.validation import config_error, suggest
 from simulator.workload.arrivals import US_PER_S
 from simulator.workload.prefixes import SHARED_GROUP
-from simulator.workload.trace_formats import TEXTS, Format, arrival_us, format_of, shared_prefixes
+from simulator.workload.trace_formats import (
+    TEXTS,
+    Format,
+    arrival_us,
+    begin_of_clock_us,
+    doubts,
+    format_of,
+    shared_prefixes,
+)
 
 # Role of a column -> names it may have. One name per role and file.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -47,7 +55,8 @@ MOST_TRACE_BYTES = 2**30
 FIRST_BYTES = 2**20
 MISSPELLING_SIMILARITY = 0.85
 
-_WHOLE = re.compile(r"\d{1,15}", re.ASCII)
+# Whole numbers, also as tables of numbers are written that have gaps: 374.0.
+_WHOLE = re.compile(r"\d{1,15}(\.0{1,6})?", re.ASCII)
 _SIGNED = re.compile(r"-?\d{1,15}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,18})?", re.ASCII)
 
@@ -71,11 +80,14 @@ class TraceFile:
         Whose format it is; None for our own columns.
     notes
         What a reader should know: rows that were left out, sharing that cannot be told.
+    timed
+        Whether it says when requests arrive; without, every arrival is 0.
     """
 
     requests: tuple[Request, ...]
     format: str | None = None
     notes: tuple[str, ...] = ()
+    timed: bool = True
 
 
 class _BadRowError(Exception):
@@ -97,13 +109,29 @@ def trace_format(path: Path) -> str | None:
     ConfigError
         If the file cannot be read.
     """
+    found = _published(first_columns(path))
+    return None if found is None else found.name
+
+
+def has_own_columns(columns: Collection[str]) -> bool:
+    """Return whether columns are those of a trace in our own format: lengths under one of their names."""
+    return all({*columns} & {*COLUMNS[role]} for role in REQUIRED_ROLES)
+
+
+def first_columns(path: Path) -> list[str]:
+    """Return what the first line, or the first record, of a trace names.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
     try:
         with open_bytes(path) as stream:
             begin = stream.read(FIRST_BYTES).decode("utf-8-sig", errors="replace").lstrip()
     except READ_ERRORS as error:
         raise unreadable(path, error) from None
-    found = _published(_first_record(begin) if begin[:1] in ("{", "[") else _first_cells(begin))
-    return None if found is None else found.name
+    return _first_record(begin) if begin[:1] in ("{", "[") else _first_cells(begin)
 
 
 def _first_cells(begin: str) -> list[str]:
@@ -164,7 +192,8 @@ def read_trace(path: Path, *, where: Mapping[str, str] | None = None, times_requ
     if problems:
         raise config_error(str(path), _shortened(problems))
     if published is None:
-        return TraceFile(tuple(sorted(requests, key=lambda request: request.arrival_us)))
+        ordered = tuple(sorted(requests, key=lambda request: request.arrival_us))
+        return TraceFile(ordered, timed="arrival" in columns)
     return _as_published(published, requests, beginnings, len(kept))
 
 
@@ -175,8 +204,9 @@ def _as_published(
     notes = []
     if len(requests) < rows:
         notes.append(f"{rows - len(requests)} of {rows} rows have no prompt or no answer (0 tokens) and are left out")
+    notes += doubts(published, requests, beginnings)
     order = sorted(range(len(requests)), key=lambda place: requests[place].arrival_us)
-    begin_us = requests[order[0]].arrival_us if requests and published.unit == "date" else 0
+    begin_us = begin_of_clock_us(published, requests[order[0]].arrival_us) if requests else 0
     shared = shared_prefixes([beginnings[place] for place in order])
     found = []
     for place, (group, entries) in zip(order, shared.groups, strict=True):
@@ -190,13 +220,12 @@ def _as_published(
             f"conversations branch: {shared.kept / shared.known:.1%} of what prompts have in common with earlier ones "
             "is simulated as shared"
         )
-    return TraceFile(tuple(found), published.name, tuple(notes))
+    return TraceFile(tuple(found), published.name, tuple(notes), timed=published.arrival is not None)
 
 
 def _published(header: Sequence[str]) -> Format | None:
     """Return the format of a trace that has not our own columns."""
-    own = all(set(header) & set(COLUMNS[role]) for role in REQUIRED_ROLES)
-    return None if own else format_of(header)
+    return None if has_own_columns(header) else format_of(header)
 
 
 def _beginning(row: _Row, published: Format | None) -> Sequence[object]:
@@ -210,7 +239,7 @@ def _beginning(row: _Row, published: Format | None) -> Sequence[object]:
 
 
 def _is_empty(row: _Row, columns: Mapping[str, str]) -> bool:
-    return any(row.cells[columns[role]] == "0" for role in REQUIRED_ROLES)
+    return any(row.cells[columns[role]] in ("0", "0.0") for role in REQUIRED_ROLES)
 
 
 def _rows(path: Path) -> tuple[list[str], list[_Row]]:
@@ -350,7 +379,7 @@ def _group(row: _Row, columns: Mapping[str, str], prefix_tokens: int) -> str | N
 
 
 def _whole(row: _Row, column: str) -> int:
-    return _number(row, column, _WHOLE, "a whole number, 0 or greater", int)
+    return _number(row, column, _WHOLE, "a whole number, 0 or greater", lambda text: int(text.partition(".")[0]))
 
 
 def _number(row: _Row, column: str, form: re.Pattern[str], wanted: str, convert: Callable[[str], int]) -> int:

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Literal
+
+from simulator.engine.records import Request
 
 Unit = Literal["date", "s", "ms", "ns"]
 
@@ -30,8 +32,17 @@ Unit = Literal["date", "s", "ms", "ns"]
 _US: dict[Unit, Decimal] = {"s": Decimal(1_000_000), "ms": Decimal(1000), "ns": Decimal("0.001")}
 # 2023-11-16 18:15:46.6805900 and 2024-05-10 00:00:00.009930+00:00.
 _DATE = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
-_DECIMAL = re.compile(r"\d{1,15}(\.\d{1,18})?", re.ASCII)
+# As tables of numbers are written: 4.31, and 9.5e-05 for what is small.
+_DECIMAL = re.compile(r"\d{1,15}(\.\d{1,18})?([eE](-\d{1,2}|\+?0?\d))?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# No trace lasts for ten years: a first time beyond them counts from 1970.
+COUNTED_FROM_1970_US = 10 * 365 * 86_400 * 1_000_000
+# Mean gaps of published traces lie between 10 ms and a minute; a wrong unit is a factor of a thousand away.
+SHORTEST_GAP_S, LONGEST_GAP_S = 0.001, 3600.0
+# So few times say nothing about a unit.
+FEW_TIMES = 20
+# Where times are whole seconds, a few requests are alike by chance.
+COPIES_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +115,58 @@ def _date_us(text: str) -> int:
         raise ValueError(f"must be a date and time of the calendar, got '{text[:40]}'") from None
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + int((parts[2] or "0")[:6].ljust(6, "0"))
+
+
+def begin_of_clock_us(known: Format, first_us: int) -> int:
+    """Return what the clock of a trace starts from: its first request where times are dates, written so or counted."""
+    return first_us if known.unit == "date" or first_us >= COUNTED_FROM_1970_US else 0
+
+
+def doubts(known: Format, requests: Sequence[Request], beginnings: Sequence[Sequence[object]]) -> Iterator[str]:
+    """Say what a trace holds that its format does not lead one to expect, in file order; it is read all the same."""
+    times = [request.arrival_us for request in requests]
+    late = sum(after < before for before, after in pairwise(times))
+    if late:
+        yield f"rows are not in order of time ({late} are earlier than the row above); requests are sent in that order"
+    yield from _doubted_unit(known, times)
+    alike = {
+        (one.arrival_us, one.prompt_tokens, one.output_tokens, *entries)
+        for one, entries in zip(requests, beginnings, strict=True)
+    }
+    copies = len(requests) - len(alike)
+    if known.arrival is not None and copies >= max(2, COPIES_SHARE * len(requests)):
+        yield f"{copies} of {len(requests)} rows say the same as another one, time and lengths alike; all are sent"
+    if known.shared is not None:
+        yield from _doubted_blocks(known, requests, beginnings)
+
+
+def _doubted_unit(known: Format, times_us: Sequence[int]) -> Iterator[str]:
+    """Doubt a unit in which hardly anybody sends so fast or so slowly."""
+    if known.arrival is None or known.unit == "date" or len(times_us) < FEW_TIMES:
+        return
+    span_s = (max(times_us) - min(times_us)) / 1_000_000
+    gap_s = span_s / (len(times_us) - 1)
+    if not SHORTEST_GAP_S <= gap_s <= LONGEST_GAP_S:
+        yield (
+            f"column '{known.arrival}' is read as {known.unit}, so that {len(times_us)} requests come within "
+            f"{span_s:.3g} s; if that is another unit, convert it"
+        )
+
+
+def _doubted_blocks(
+    known: Format, requests: Sequence[Request], beginnings: Sequence[Sequence[object]]
+) -> Iterator[str]:
+    """Doubt lists that are longer or shorter than their prompts; a last block may be full or not listed."""
+    size, other = known.block_tokens, []
+    for request, entries in zip(requests, beginnings, strict=True):
+        if entries and not request.prompt_tokens // size <= len(entries) <= -(-request.prompt_tokens // size):
+            other.append((len(entries), request.prompt_tokens))
+    if other:
+        what = "tokens" if size == 1 else f"blocks of {size} tokens"
+        yield (
+            f"column '{known.shared}' of {len(other)} of {len(requests)} prompts does not cover the prompt in {what} "
+            f"({other[0][0]} for {other[0][1]} tokens); what is beyond the list is taken to be shared with none"
+        )
 
 
 # --- what prompts share -----------------------------------------------------------------------

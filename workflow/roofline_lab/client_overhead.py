@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from roofline_lab.config import Client
+from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import Side
 from simulator.request_times import MetricOptions
@@ -45,7 +46,7 @@ class ClientTime:
         )
 
 
-def client_time(client: Client | None, experiment: Experiment) -> ClientTime:
+def client_time(client: Client | None, experiment: Ran) -> ClientTime:
     """Return the time that rules give the client; without such a rule, the constant the experiment states."""
     if client is None:
         return ClientTime((experiment.server.settings.client_offset_ms or 0.0) * US_PER_MS)

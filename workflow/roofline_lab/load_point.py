@@ -24,8 +24,9 @@ from typing import Any
 from roofline_lab.client_overhead import ClientTime
 from roofline_lab.config import Arrivals, Lengths, RandomArrivals, WorkloadRule
 from roofline_lab.ground_truth.assumed_server import require_room, with_assumed_server
+from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.experiment import Experiment, Replay
-from roofline_lab.ground_truth.load import LoadPoint
+from roofline_lab.ground_truth.load import LoadPoint, Side
 from roofline_lab.ground_truth.recorded_inputs import Recorded, RecordedLength
 from roofline_lab.scoring.comparison import Comparison, Wanted
 from roofline_lab.scoring.under_load import grows_queue
@@ -174,10 +175,14 @@ def simulate(
         Answers in place of the step-time model in the first draw, to look at its steps.
     """
     wanted = target.replays() if replays is None else tuple(replays)
+    return serve(setup, wanted, target.experiment.side_of(target.load_point.id), observer)
+
+
+def serve(setup: Setup, wanted: Sequence[Replay], side: Side, observer: StepTimeModel | None = None) -> Prediction:
+    """Predict requests, whether they were measured or not, as figures that are taken on a side; see `simulate`."""
     models = [observer or setup.step_time, *[setup.step_time] * (len(wanted) - 1)]
     draws = tuple(run_replay(replay, model, setup.engine) for replay, model in zip(wanted, models, strict=True))
-    seen = setup.client.in_figures_of(target.experiment, target.load_point.id)
-    return Prediction(setup, draws, seen.metric_options())
+    return Prediction(setup, draws, setup.client.in_figures_on(side).metric_options())
 
 
 def spread_apart(target: Target, prediction: Prediction) -> tuple[Replay, ...] | None:
@@ -208,9 +213,9 @@ def run_replay(replay: Replay, step_time: StepTimeModel, engine: EngineOptions) 
 
 
 def measured_server(
-    experiment: Experiment, model: Model, hardware: Hardware, changes: Mapping[str, Any], source: str
+    experiment: Ran, model: Model, hardware: Hardware, changes: Mapping[str, Any], source: str
 ) -> EngineOptions:
-    """Return the engine that stands for the measured server.
+    """Return the engine that stands for the measured server, or for one that is described and was not measured.
 
     Parameters
     ----------

@@ -209,7 +209,7 @@ def test_a_published_trace_is_inspected_and_has_no_latency_to_compare_with(tmp_p
     assert main(["replay", str(path), "--root", str(ROOT)]) == EXIT_FAILURE
     told = capsys.readouterr().err
     assert "a Mooncake trace, which records no latencies" in told
-    assert "python -m simulator run --request-trace" in told
+    assert "say what serves it: --model and --hardware" in told
 
 
 def test_a_trace_of_a_pool_knows_which_prompts_are_the_same(project, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 
@@ -187,3 +188,126 @@ def test_a_damaged_trace_is_read_or_refused_and_nothing_else(tmp_path, text):
         except ConfigError:
             refused += 1
     assert refused > 20
+
+
+# --- what people ask about traces -------------------------------------------------------------
+
+FAST = "arrived_at,num_prefill_tokens,num_decode_tokens\n" + "".join(
+    f"0.{place:06d},{10 + place},5\n" for place in range(30)
+)
+
+
+def test_times_of_other_time_zones_and_days_are_one_clock(tmp_path):
+    text = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(
+        f"{when},{tokens},5\n"
+        for when, tokens in (
+            ("2024-05-10T23:59:59.5Z", 10),
+            ("2024-05-11 02:00:01+02:00", 11),
+            ("2024-05-10 19:00:02-0500", 12),
+            ("2024-05-12 00:00:00", 13),
+        )
+    )
+    found = read_trace(given(tmp_path, text))
+    assert [request.arrival_us for request in found.requests] == [0, 1_500_000, 2_500_000, 86_400_500_000]
+    assert found.notes == ()
+
+
+def test_times_counted_from_1970_begin_at_the_first_request(tmp_path):
+    text = VIDUR.replace("0.25", "1700000000.25").replace("4.314579", "1700000004.5")
+    assert [request.arrival_us for request in load_trace(given(tmp_path, text))] == [0, 4_250_000]
+
+
+def test_rows_out_of_order_are_sorted_and_that_is_said(tmp_path):
+    head, first, second = VIDUR.splitlines()
+    found = read_trace(given(tmp_path, "\n".join((head, second, first)) + "\n"))
+    assert [request.arrival_us for request in found.requests] == [250_000, 4_314_579]
+    assert found.notes == (
+        "rows are not in order of time (1 are earlier than the row above); requests are sent in that order",
+    )
+
+
+@pytest.mark.parametrize(("cell", "expected"), [("374.0", 374), ("374", 374)])
+def test_whole_numbers_may_be_written_as_decimals(tmp_path, cell, expected):
+    assert load_trace(given(tmp_path, VIDUR.replace("374", cell)))[0].prompt_tokens == expected
+
+
+def test_small_times_may_be_written_with_an_exponent(tmp_path):
+    assert load_trace(given(tmp_path, VIDUR.replace("0.25", "9.5e-05")))[0].arrival_us == 95
+
+
+@pytest.mark.parametrize("answer", ["0", "0.0"])
+def test_no_answer_is_no_answer_however_it_is_written(tmp_path, answer):
+    found = read_trace(given(tmp_path, BURST_GPT.replace("417,0,", f"417,{answer},")))
+    assert (len(found.requests), len(found.notes)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("374", "-374"), "line 2: column 'num_prefill_tokens': must be a whole number, 0 or greater, got '-374'"),
+        (("374", "374.5"), "line 2: column 'num_prefill_tokens': must be a whole number, 0 or greater, got '374.5'"),
+        (("44", ""), "line 2: column 'num_decode_tokens': must be a whole number, 0 or greater, got ''"),
+        (("4.314579", "-0.5"), "line 3: column 'arrived_at': must be s, 0 or greater, got '-0.5'"),
+        (("0.25", "18:15:46"), "line 2: column 'arrived_at': must be s, 0 or greater, got '18:15:46'"),
+    ],
+)
+def test_a_number_that_cannot_be_is_one_message_with_line_and_column(tmp_path, change, expected):
+    with pytest.raises(ConfigError) as caught:
+        load_trace(given(tmp_path, VIDUR.replace(*change, 1)))
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (FAST, "column 'arrived_at' is read as s, so that 30 requests come within 2.9e-05 s; if that is another unit"),
+        (
+            lines({"timestamp": 1000 * 10**6 * place, "input_length": 9, "output_length": 2} for place in range(25)),
+            "column 'timestamp' is read as ms, so that 25 requests come within 2.4e+07 s; if that is another unit",
+        ),
+    ],
+)
+def test_a_unit_that_gives_a_rate_nobody_sends_is_doubted(tmp_path, text, told):
+    assert any(told in note for note in read_trace(given(tmp_path, text)).notes)
+
+
+def test_rows_that_are_there_twice_are_counted(tmp_path):
+    (note,) = read_trace(given(tmp_path, VIDUR + "".join(VIDUR.splitlines(keepends=True)[1:]))).notes[1:]
+    assert note == "2 of 4 rows say the same as another one, time and lengths alike; all are sent"
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (
+            [7],
+            "'hash_ids' of 1 of 4 prompts does not cover the prompt in blocks of 512 tokens (1 for 1100 tokens)",
+        ),
+        (list(range(69)), "(69 for 1100 tokens); what is beyond the list is taken to be shared with none"),
+        ([7, 8, 9], ""),
+        ([7, 8], ""),
+    ],
+)
+def test_block_ids_that_do_not_cover_their_prompt_are_told(tmp_path, ids, told):
+    notes = read_trace(given(tmp_path, lines([MOONCAKE[0] | {"hash_ids": ids}, *MOONCAKE[1:]]))).notes
+    assert any(told in note for note in notes) if told else not any("hash_ids" in note for note in notes)
+
+
+def test_a_compressed_trace_is_read_whatever_its_name_and_a_cut_one_is_refused(tmp_path):
+    packed = gzip.compress(AZURE_2023.encode())
+    for name in ("trace.csv.gz", "trace"):
+        (tmp_path / name).write_bytes(packed)
+        assert trace_format(tmp_path / name) == "Azure LLM inference trace"
+        assert len(load_trace(tmp_path / name)) == 2
+    (tmp_path / "cut.gz").write_bytes(packed[:-12])
+    with pytest.raises(ConfigError, match=r"cannot be read: .*is the file complete"):
+        load_trace(tmp_path / "cut.gz")
+
+
+def test_a_recorded_run_of_a_published_trace_is_served_and_its_gaps_are_told(tmp_path):
+    """`replay` serves what is beside a `case.json`; a row without an answer is not dropped without a word."""
+    (tmp_path / "case.json").write_text('{"steptime": "linear alpha/beta", "beta_coeffs": "1000,10,20"}')
+    given(tmp_path, BURST_GPT, "requests.csv")
+    told = invoke("replay", tmp_path, "--out", tmp_path / "out.csv")
+    assert told.json["requests"]["completed"] == 2
+    assert "1 of 3 rows have no prompt or no answer (0 tokens) and are left out" in told.err

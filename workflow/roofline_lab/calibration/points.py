@@ -16,6 +16,7 @@ from typing import NamedTuple
 from roofline_lab.calibration.constants import Values, calibrated_client, options_of
 from roofline_lab.client_overhead import ClientTime
 from roofline_lab.config import RandomArrivals
+from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.load_point import Setup, Target, measured_server, run_replay
@@ -60,7 +61,7 @@ def _what_ran(root: Path, experiment: Experiment) -> tuple[Model, Hardware]:
     )
 
 
-def setup_of(experiment: Experiment, model: Model, hardware: Hardware, values: Values) -> Setup:
+def setup_of(experiment: Ran, model: Model, hardware: Hardware, values: Values) -> Setup:
     """Return what a set of constants means for the load points of one experiment."""
     engine = measured_server(experiment, model, hardware, {}, SOURCE)
     options = options_of(values, schedule_ahead=engine.schedule_ahead)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any, cast
 
-from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.deployment import AnyRan, Ran, sends_one_at_a_time
 from roofline_lab.ground_truth.server import SCHEDULES_AHEAD_FROM, Server, ServerSettings, vllm_version
 from simulator import memory
 from simulator.engine.options import EngineOptions
@@ -29,8 +29,8 @@ AHEAD_SINCE = date(2026, 2, 17)
 
 
 def with_assumed_server(
-    experiment: Experiment, model: Model, hardware: Hardware, software: str | None = None
-) -> tuple[Experiment, tuple[str, ...]]:
+    experiment: AnyRan, model: Model, hardware: Hardware, software: str | None = None
+) -> tuple[AnyRan, tuple[str, ...]]:
     """Return the experiment with every setting an engine needs, and what had to be assumed for it.
 
     Parameters
@@ -54,7 +54,7 @@ def with_assumed_server(
     return experiment.model_copy(update={"server": filled}), notes
 
 
-def _of_software(experiment: Experiment, software: str | None) -> Experiment:
+def _of_software(experiment: AnyRan, software: str | None) -> AnyRan:
     """Return the experiment with the software a person names where it names none."""
     server = experiment.server
     if software is None or server.settings.software is not None:
@@ -63,7 +63,7 @@ def _of_software(experiment: Experiment, software: str | None) -> Experiment:
     return experiment.model_copy(update={"server": server.model_copy(update={"assumed": assumed})})
 
 
-def memory_of(experiment: Experiment, model: Model, hardware: Hardware) -> MemoryPlan:
+def memory_of(experiment: Ran, model: Model, hardware: Hardware) -> MemoryPlan:
     """Return how the measured server's memory was divided; what nobody knows of it is vLLM's default."""
     known, settings = experiment.server.known, experiment.server.settings
     return memory_plan(
@@ -78,7 +78,7 @@ def memory_of(experiment: Experiment, model: Model, hardware: Hardware) -> Memor
     )
 
 
-def served(experiment: Experiment, model: Model, hardware: Hardware) -> Model:
+def served(experiment: Ran, model: Model, hardware: Hardware) -> Model:
     """Return a model as the measured server ran it: as its GPU loads it, with the KV cache it is said to have.
 
     Raises
@@ -96,7 +96,7 @@ def served(experiment: Experiment, model: Model, hardware: Hardware) -> Model:
     return model.with_kv_cache(cast(KvCacheType, stated))
 
 
-def require_room(experiment: Experiment, model: Model, hardware: Hardware) -> None:
+def require_room(experiment: Ran, model: Model, hardware: Hardware) -> None:
     """Refuse a model that does not fit on its GPUs, for an experiment as `with_assumed_server` returns it.
 
     Raises
@@ -117,11 +117,11 @@ def _counts_graphs(settings: ServerSettings, measured_on: date | None) -> bool:
     return settings.software is not None or measured_on is None or taken_ahead(measured_on)
 
 
-def _notes(experiment: Experiment, model: Model, found: dict[str, Any]) -> Iterator[str]:
+def _notes(experiment: Ran, model: Model, found: dict[str, Any]) -> Iterator[str]:
     settings = experiment.server.settings
     if unknown_software(settings):
         yield f"serving software is not stated: {_taken(found, experiment.date)}"
-    if all(point.strategy == "synchronous" for point in experiment.load_points):
+    if sends_one_at_a_time(experiment):
         return
     if settings.kv_blocks is None:
         more = "; a server that takes images has fewer, by what its encoder needs" if model.encoder_parameters else ""

@@ -4,7 +4,8 @@ Contract: `judge` is pure and decides for every reader, for tables and for exper
 is overloaded by what it did: requests failed, waiting grew from the first requests to the last, or it served less per
 second than was sent and the time to the first token says that requests waited. That less was completed than was asked
 for proves nothing: the client may have been slow, the gaps are random, and the last answers end after the last request
-is sent.
+is sent. Nor does a run prove that its server kept up while its requests wait for a good part of the time they are sent
+in: that is unknown, unless single requests show that waiting does not grow.
 """
 
 from __future__ import annotations
@@ -170,22 +171,34 @@ def _sent_per_s(load: Load) -> float | None:
 
 def _behind(load: Load, sent_per_s: float | None) -> Finding | None:
     """Find waiting that grows, or requests served more slowly than they were sent."""
-    if load.in_flight is not None or _idle(load):
+    if load.in_flight is not None or _idle(load, sent_per_s):
         return None
     if len(load.waits) >= lint.MIN_WAITS:
         return lint.queue_grows(load.waits)
     return _served_less(load, sent_per_s)
 
 
-def _idle(load: Load) -> bool:
+def _idle(load: Load, sent_per_s: float | None) -> bool:
     """Whether the server was without any request for a part of the run: one that falls behind never is."""
-    held = requests_in_flight(load)
+    held = _held_while_busy(load, sent_per_s)
     return held is not None and held < BUSY
+
+
+def _held_while_busy(load: Load, sent_per_s: float | None) -> float | None:
+    """Return how many requests the server held on average, not counting time behind the last answer.
+
+    A run of a fixed time goes on when nothing is left to do. In a queue that grows evenly the last answer ends, after
+    the last request is sent, within twice the mean time of a request.
+    """
+    rate = sent_per_s or load.requested_per_s
+    if not rate or not load.run_s or load.e2e_s is None:
+        return requests_in_flight(load)
+    return load.completed * load.e2e_s / min(load.run_s, load.sent / rate + 2 * load.e2e_s)
 
 
 def _served_less(load: Load, sent_per_s: float | None) -> Finding | None:
     rate = sent_per_s or load.requested_per_s
-    excess_s = _excess_s(load, rate, load.completed)
+    excess_s = _excess_s(load, rate)
     if rate is None or excess_s is None or load.ttft_s is None or load.ttft_s < WAITING_SHARE * excess_s:
         return None
     if excess_s <= _allowed_s(load, rate, by_chance=sent_per_s is None):
@@ -200,11 +213,11 @@ def _served_less(load: Load, sent_per_s: float | None) -> Finding | None:
     )
 
 
-def _excess_s(load: Load, rate: float | None, requests: int) -> float | None:
-    """Return how much longer a run took, less one answer, than so many requests take to be sent at a rate."""
+def _excess_s(load: Load, rate: float | None) -> float | None:
+    """Return how much longer a run took, less one answer, than its requests take to be sent at a rate."""
     if not rate or not load.run_s or load.e2e_s is None:
         return None
-    return load.run_s - load.e2e_s - requests / rate
+    return load.run_s - load.e2e_s - load.completed / rate
 
 
 def _allowed_s(load: Load, rate: float, *, by_chance: bool) -> float:
@@ -222,14 +235,19 @@ def _share_allowed(load: Load, requests: int, *, by_chance: bool) -> float:
 def _kept_up(load: Load, sent_per_s: float | None) -> tuple[State, str]:
     if load.in_flight is not None:
         return "not_saturated", "A closed loop waits for its answers."
-    held = requests_in_flight(load)
+    held = _held_while_busy(load, sent_per_s)
     if held is not None and held < BUSY:
         return "not_saturated", f"On average {held:.2g} requests were in flight: the server had nothing to do at times."
     if len(load.waits) >= lint.MIN_WAITS:
         return "not_saturated", "Waiting does not grow from the first quarter of the requests to the last."
     rate = sent_per_s or load.requested_per_s
-    if _excess_s(load, rate, load.completed) is None or load.ttft_s is None:
+    if _excess_s(load, rate) is None or load.ttft_s is None:
         return "unknown", "Neither single requests nor the length of the run are recorded."
+    if rate and load.ttft_s >= WAITING_SHARE * load.sent / rate:
+        return "unknown", (
+            f"The run is too short to tell: its requests are sent within {load.sent / rate:.3g} s and wait "
+            f"{load.ttft_s:.3g} s on average for their first token, and no single requests show whether that grows."
+        )
     words = "sent" if sent_per_s else "requested"
     return "not_saturated", f"{load.completed} requests were served as fast as they were sent ({rate:.3g}/s {words})."
 
@@ -260,14 +278,13 @@ def _client(load: Load, sent_per_s: float | None) -> Finding | None:
 
 def _slowest_client(load: Load, asked: float) -> float | None:
     """Return the rate that follows from a run too long for its answers, if nothing waited; None if it is not."""
-    # What was lost on the way was sent too.
-    excess_s = _excess_s(load, asked, max(load.sent, load.completed))
+    excess_s = _excess_s(load, asked)
     if excess_s is None or load.run_s is None or load.e2e_s is None or load.ttft_s is None:
         return None
     scatter_s = (load.longest_s - load.e2e_s) if load.longest_s is not None else load.e2e_s
     if excess_s <= scatter_s or load.ttft_s >= WAITING_SHARE * excess_s:
         return None
-    return max(load.sent, load.completed) / (load.run_s - load.e2e_s)
+    return load.completed / (load.run_s - load.e2e_s)
 
 
 def _narrow_loop(load: Load) -> Finding | None:

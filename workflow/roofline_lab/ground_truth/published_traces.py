@@ -1,14 +1,16 @@
 """Request traces that others published: when requests were sent and how long they are, and no latency.
 
-Contract: `read_any_trace` reads such a trace, or one with latencies, whatever it is by its content. What only a
-comparison can use is refused by `refuse_published`, with what to do instead.
+Contract: `read_any_trace` reads such a trace, or one with latencies, whatever it is by its content;
+`records_no_latencies` tells them apart, where a comparison needs the one and a prediction is enough for the other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from roofline_lab.ground_truth.requests import (
+    REQUESTS_FILE,
     Layout,
     MeasuredRequest,
     Trace,
@@ -17,8 +19,14 @@ from roofline_lab.ground_truth.requests import (
     refuse_too_many,
 )
 from simulator.errors import ConfigError
+from simulator.workload.trace import first_columns, has_own_columns, trace_format
 from simulator.workload.trace import read_trace as read_published
-from simulator.workload.trace import trace_format
+from simulator.workload.trace_formats import format_of
+
+# Columns of which a trace with measured latencies has at least one.
+LATENCIES = ("ttft_ms", "e2e_ms")
+# Names of such traces in a folder.
+SUFFIXES = tuple(f"{kind}{packed}" for kind in (".csv", ".jsonl", ".json") for packed in ("", ".gz"))
 
 
 def published_format(path: Path) -> str | None:
@@ -29,21 +37,29 @@ def published_format(path: Path) -> str | None:
         return None
 
 
-def refuse_published(path: Path) -> None:
-    """Refuse a trace that nothing can be compared with.
+def records_no_latencies(path: Path) -> bool:
+    """Return whether a file says what was sent and nothing of what became of it; False if it cannot be read."""
+    try:
+        columns = first_columns(path)
+    except ConfigError:
+        return False
+    if format_of(columns) is not None and not has_own_columns(columns):
+        return True
+    return has_own_columns(columns) and not {*columns} & {*LATENCIES}
 
-    Raises
-    ------
-    ConfigError
-        If it is one that was published without latencies.
-    """
-    published = published_format(path)
-    if published is not None:
-        raise ConfigError(
-            f"{path}: a {published}, which records no latencies, so there is nothing to compare; simulate it with: "
-            f"python -m simulator run --request-trace {path} --model MODEL; or give it beside results that were "
-            "measured with it: roofline-lab import TOOL PATH --trace FILE"
-        )
+
+def find_unmeasured(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Return the traces without latencies among `paths`; of a folder those in it, sorted by name."""
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.iterdir()) if path.is_dir() else [path]
+        looked_at = [file for file in inside if not path.is_dir() or file.name.endswith(SUFFIXES)]
+        found += [file for file in looked_at if file.is_file() and _is_unmeasured(file)]
+    return tuple(found)
+
+
+def _is_unmeasured(path: Path) -> bool:
+    return path.name != REQUESTS_FILE and records_no_latencies(path)
 
 
 def read_any_trace(path: Path, layout: Layout) -> Trace:

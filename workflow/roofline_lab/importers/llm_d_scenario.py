@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roofline_lab.importers.common import CONVERSATIONS
 from simulator.errors import ConfigError
 
 # Where a rate alone is stated: how the gaps of a tool's requests are.
@@ -160,7 +159,10 @@ def _beyond(
             )
         yield from _parallelism("scenario.stack", [engine.get("accelerator")])
     if _mapping(load.get("multi_turn")).get("enabled") is True:
-        yield f"scenario.load.standardized.multi_turn: {CONVERSATIONS}"
+        yield (
+            "scenario.load.standardized.multi_turn: conversations of several turns are not modelled; their prompts "
+            "grow, and each turn waits for the one before"
+        )
     groups = _whole(_mapping(load.get("prefix")).get("num_groups")) or 1
     if groups > 1:
         yield (

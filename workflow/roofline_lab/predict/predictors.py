@@ -16,6 +16,7 @@ from roofline_lab.calibration.constants import REQUEST_CONSTANTS, Values
 from roofline_lab.calibration.points import setup_of
 from roofline_lab.calibration.record import Calibration
 from roofline_lab.client_overhead import client_time
+from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.server import vllm_version
 from roofline_lab.hypotheses.arms import Arm
@@ -87,16 +88,20 @@ class Predictor(Protocol):
         """One phrase for the page."""
         ...
 
-    def holdout(self, experiment: Experiment, model: Model) -> Holdout:
+    def holdout(self, experiment: Ran, model: Model) -> Holdout:
         """Return how much of a test a prediction of `experiment` is."""
         ...
 
-    def fitted_as(self, experiment: Experiment, model: Model) -> str | None:
+    def fitted_as(self, experiment: Ran, model: Model) -> str | None:
         """Return the family under which a model was fitted to, or None."""
         ...
 
-    def notes(self, experiment: Experiment, model: Model, hardware: Hardware) -> tuple[Note, ...]:
+    def notes(self, experiment: Ran, model: Model, hardware: Hardware) -> tuple[Note, ...]:
         """Return where a prediction leaves what the constants rest on."""
+        ...
+
+    def setup(self, experiment: Ran, model: Model, hardware: Hardware) -> Setup:
+        """Return steps, server and client, or raise `UnsupportedError`."""
         ...
 
     def predict(self, target: Target, replays: Sequence[Replay] | None = None) -> Prediction:
@@ -124,7 +129,7 @@ class CalibratedPredictor:
             f"families on {', '.join(trained.hardware)}"
         )
 
-    def fitted_as(self, experiment: Experiment, model: Model) -> str | None:
+    def fitted_as(self, experiment: Ran, model: Model) -> str | None:
         """Return the family under which a model was fitted to, or None.
 
         The model itself decides, by shape, then by name; what the experiment calls its family comes last.
@@ -134,19 +139,19 @@ class CalibratedPredictor:
         known = self.coverage.family_of(model, named) or named
         return known or (experiment.family if experiment.family in trained.families else None)
 
-    def holdout(self, experiment: Experiment, model: Model) -> Holdout:
+    def holdout(self, experiment: Ran, model: Model) -> Holdout:
         """Return how much of a test a prediction of `experiment` is."""
         family = self.fitted_as(experiment, model)
         if family is None:
             return Holdout.NEVER_SEEN
         return Holdout.HELD_OUT if family in self.calibration.held_out else Holdout.IN_SAMPLE
 
-    def values(self, experiment: Experiment, model: Model) -> Values:
+    def values(self, experiment: Ran, model: Model) -> Values:
         """Return the constants an experiment is predicted with."""
         family = self.fitted_as(experiment, model)
         return self.calibration.held_out.get(family or "", self.calibration.values)
 
-    def notes(self, experiment: Experiment, model: Model, hardware: Hardware) -> tuple[Note, ...]:
+    def notes(self, experiment: Ran, model: Model, hardware: Hardware) -> tuple[Note, ...]:
         """Return where a prediction leaves what was calibrated on."""
         setup = self.setup(experiment, model, hardware)
         warnings = (Note(Flag.MODEL, text) for text in setup.step_time.warnings)
@@ -156,11 +161,11 @@ class CalibratedPredictor:
         """Return one load point under the constants of its family."""
         return simulate(target, self.setup(target.experiment, target.model, target.hardware), replays)
 
-    def setup(self, experiment: Experiment, model: Model, hardware: Hardware) -> Setup:
+    def setup(self, experiment: Ran, model: Model, hardware: Hardware) -> Setup:
         """Return what the constants of the experiment's family mean for it."""
         return setup_of(experiment, model, hardware, self.values(experiment, model))
 
-    def _notes(self, experiment: Experiment, model: Model) -> Iterator[Note]:
+    def _notes(self, experiment: Ran, model: Model) -> Iterator[Note]:
         trained = self.calibration.trained_on
         if self.holdout(experiment, model) is Holdout.IN_SAMPLE:
             family = self.fitted_as(experiment, model)
@@ -179,7 +184,7 @@ class CalibratedPredictor:
             known = " and ".join(REQUEST_CONSTANTS)
             yield Note(Flag.TOOL, f"the client time of {experiment.tool} was not calibrated: mean of {known}")
 
-    def _identity(self, experiment: Experiment, model: Model) -> Iterator[Note]:
+    def _identity(self, experiment: Ran, model: Model) -> Iterator[Note]:
         """Yield where family, name and shape of a model do not say the same."""
         trained, family, stated = self.calibration.trained_on, self.fitted_as(experiment, model), experiment.family
         named = trained.models.get(experiment.model)
@@ -192,11 +197,11 @@ class CalibratedPredictor:
         elif len(known) > 1:
             text = f"{experiment.model} has the name of a model of {named}, but the shape of"
             yield Note(Flag.DISAGREES, f"{text} {shape}; it is treated as {family}")
-        elif family not in (None, stated):
+        elif isinstance(experiment, Experiment) and family not in (None, stated):
             text = f"{experiment.model} ({stated}) has the shape of a model of {family}, which was fitted to"
             yield Note(Flag.OTHER_NAME, f"{text}; it is treated as that family")
 
-    def _architecture(self, experiment: Experiment, model: Model) -> Iterator[Note]:
+    def _architecture(self, experiment: Ran, model: Model) -> Iterator[Note]:
         """Yield where the constants that predict a model rest on none of its kind and precision."""
         held_out = self.holdout(experiment, model) is Holdout.HELD_OUT
         known = self.coverage.without(self.fitted_as(experiment, model) if held_out else None)
@@ -242,15 +247,15 @@ class OptionsPredictor:
     arm: Arm
     embedded: AnalyticKernels
 
-    def holdout(self, experiment: Experiment, model: Model) -> Holdout:
+    def holdout(self, experiment: Ran, model: Model) -> Holdout:
         """Return that nothing is known about what the options were tuned to."""
         return Holdout.NO_RECORD
 
-    def fitted_as(self, experiment: Experiment, model: Model) -> str | None:
+    def fitted_as(self, experiment: Ran, model: Model) -> str | None:
         """Return that no fit is known."""
         return None
 
-    def notes(self, experiment: Experiment, model: Model, hardware: Hardware) -> tuple[Note, ...]:
+    def notes(self, experiment: Ran, model: Model, hardware: Hardware) -> tuple[Note, ...]:
         """Return what the step-time model says about this model and GPU."""
         return tuple(Note(Flag.MODEL, text) for text in self.setup(experiment, model, hardware).step_time.warnings)
 
@@ -258,7 +263,7 @@ class OptionsPredictor:
         """Return one load point under the options, which are the same for every experiment."""
         return simulate(target, self.setup(target.experiment, target.model, target.hardware), replays)
 
-    def setup(self, experiment: Experiment, model: Model, hardware: Hardware) -> Setup:
+    def setup(self, experiment: Ran, model: Model, hardware: Hardware) -> Setup:
         """Return options, server and client: those of the arm, else those the experiment states."""
         options, rules = self.arm.steptime, self.arm.rules
         engine = measured_server(experiment, model, hardware, self.arm.engine, self.name)
@@ -267,5 +272,7 @@ class OptionsPredictor:
         return Setup(options, step_time, engine, client_time(rules.client if rules else None, experiment))
 
 
-def _sides(experiment: Experiment) -> set[str]:
+def _sides(experiment: Ran) -> set[str]:
+    if not isinstance(experiment, Experiment):
+        return set()
     return {experiment.side_of(point.id) for point in experiment.load_points}

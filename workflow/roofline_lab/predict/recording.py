@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,6 @@ from roofline_lab.files import DIGEST_CHARACTERS
 from roofline_lab.ground_truth.experiment import Experiment, Replay, behind_warm_up
 from roofline_lab.ground_truth.lint import cold_start
 from roofline_lab.ground_truth.load import LoadPoint, Side
-from roofline_lab.ground_truth.published_traces import refuse_published
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
 from roofline_lab.ground_truth.requests import (
     REQUESTS_FILE,
@@ -135,7 +134,9 @@ class Recording:
     stages: tuple[Stage, ...]
 
 
-def load_recordings(root: Path, paths: Iterable[Path], experiment: str | None = None) -> tuple[Recording, ...]:
+def load_recordings(
+    root: Path, paths: Iterable[Path], experiment: str | None = None, leaving_out: Collection[Path] = ()
+) -> tuple[Recording, ...]:
     """Read traces and match them with their experiments, sorted by experiment and load point.
 
     Parameters
@@ -146,13 +147,16 @@ def load_recordings(root: Path, paths: Iterable[Path], experiment: str | None = 
         Traces, or folders of them.
     experiment
         Id of the experiment all of them are of; None takes it from the file names.
+    leaving_out
+        Those of the traces that record no latencies.
 
     Raises
     ------
     ConfigError
         If a trace cannot be read, belongs to no known experiment, or is not of the run it claims to be.
     """
-    found = [one for path in find_traces(paths) for one in _recordings(root, path, experiment)]
+    recorded = [path for path in _recorded(paths, leaving_out) if path not in leaving_out]
+    found = [one for path in recorded for one in _recordings(root, path, experiment)]
     first: dict[str, str] = {}
     for recording in found:
         for stage in recording.stages:
@@ -163,11 +167,21 @@ def load_recordings(root: Path, paths: Iterable[Path], experiment: str | None = 
     return tuple(sorted(found, key=lambda one: (one.experiment.id, order[one.stages[0].point.id])))
 
 
+def _recorded(paths: Iterable[Path], leaving_out: Collection[Path]) -> Iterator[Path]:
+    """Yield the traces among paths; a folder may hold none that has latencies, if it holds others."""
+    for path in paths:
+        others = {other.parent for other in leaving_out}
+        yield from [] if path.is_dir() and path in others and not _named_as_traces(path) else find_traces([path])
+
+
+def _named_as_traces(folder: Path) -> bool:
+    return any(file.name.endswith(SUFFIXES) for file in folder.iterdir())
+
+
 def _recordings(root: Path, path: Path, experiment: str | None) -> Iterator[Recording]:
     if path.name == REQUESTS_FILE:
         yield from _own_recordings(root, path, experiment)
         return
-    refuse_published(path)
     name = experiment or path.name.removesuffix(".gz").removesuffix(".csv").split(SEPARATOR)[0]
     yield _recording(read_trace(path), _experiment(root, name, path))
 
@@ -236,11 +250,8 @@ def _prompts(experiment: Experiment, lengths: Sequence[int]) -> list[Prompt]:
     match experiment.workload.prefix:
         case PromptPool() as pool:
             return recognise_pool(pool, lengths)
-        case SharedPrefix() as shared:
-            return [
-                Prompt(tokens, shared.group_of(place), min(shared.tokens, tokens))
-                for place, tokens in enumerate(lengths)
-            ]
+        case SharedPrefix(tokens=shared):
+            return [Prompt(tokens, "shared", min(shared, tokens)) for tokens in lengths]
         case _:
             return [Prompt(tokens, None, 0) for tokens in lengths]
 

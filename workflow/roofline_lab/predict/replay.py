@@ -13,7 +13,7 @@ from functools import cached_property
 from statistics import median
 
 from roofline_lab.ground_truth.assumed_server import served
-from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.requests import MeasuredRequest
 from roofline_lab.load_point import Prediction, Target
 from roofline_lab.predict.choose import OptionSet
@@ -149,7 +149,7 @@ def serve_again(project: Project, recording: Recording, options: OptionSet) -> P
     return options.predictor.predict(target, [recording.replay])
 
 
-def refuse_in_sample(predictor: Predictor, experiment: Experiment, model: Model) -> None:
+def refuse_in_sample(predictor: Predictor, experiment: Ran, model: Model) -> None:
     """Refuse a prediction that would be none.
 
     Raises

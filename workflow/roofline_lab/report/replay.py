@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,12 @@ from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.quality import Flag, flag_lines
 from roofline_lab.ground_truth.reading import load_experiment
 from roofline_lab.predict.choose import OptionSet, load_option_sets
+from roofline_lab.predict.published import SentTrace, Server, TracePrediction
 from roofline_lab.predict.recording import Recording
 from roofline_lab.predict.replay import LATENCIES, StageScore
 from roofline_lab.project import Project
 from roofline_lab.rendering import render
-from roofline_lab.report import replay_tables
+from roofline_lab.report import predicted_tables, replay_tables
 from roofline_lab.report.plots import (
     EDGE,
     GAP_INCHES,
@@ -59,15 +61,49 @@ FEW_REQUESTS = 100
 TOLD_BY_THE_TRACE = (Flag.LENGTHS_UNKNOWN, Flag.LENGTHS_FROM_SEED, Flag.ARRIVALS_IRREGULAR)
 
 
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Traces that nothing was measured of: what was sent, where it is served, and what is predicted."""
+
+    sent: tuple[SentTrace, ...]
+    server: Server
+    predictions: tuple[TracePrediction, ...]
+
+
 def report_files(
-    recordings: Sequence[Recording], scores: Sequence[StageScore], option_sets: Sequence[OptionSet]
+    recordings: Sequence[Recording],
+    scores: Sequence[StageScore],
+    option_sets: Sequence[OptionSet],
+    predicted: Predicted | None = None,
 ) -> dict[str, str]:
-    """Return the content of every file by name; the page is the last one."""
+    """Return the content of every file by name; the page is the last one.
+
+    What was measured comes first, what is only predicted behind it; a page of predictions alone says so at its head.
+    """
+    further = list(predicted_tables.number_rows(predicted.predictions)) if predicted else []
+    if predicted and not recordings:
+        page = render("replay_predicted.md.j2", _predicted_context(predicted, option_sets))
+        return {NUMBERS: numbers_text(scores, further), PAGE: page}
     figures = {_figure_name(name): distributions(own) for name, own in drawn_stages(scores).items()}
     if any(score.has_latencies for score in scores):
         figures[ERRORS_FIGURE] = signed_errors(scores)
-    page = render("replay.md.j2", _context(recordings, scores, option_sets, figures))
-    return {NUMBERS: numbers_text(scores), **figures, PAGE: page}
+    context = _context(recordings, scores, option_sets, figures)
+    if predicted:
+        context |= _predicted_context(predicted, option_sets)
+    page = render("replay.md.j2", {"predictions": (), "sent_traces": {}, **context})
+    return {NUMBERS: numbers_text(scores, further), **figures, PAGE: page}
+
+
+def _predicted_context(predicted: Predicted, option_sets: Sequence[OptionSet]) -> dict[str, Any]:
+    return {
+        "tables": replay_tables,
+        "predicted": predicted_tables,
+        "sent": predicted.sent,
+        "server": predicted.server,
+        "predictions": predicted.predictions,
+        "option_sets": option_sets,
+        "sent_traces": {trace.source: trace.digest for trace in predicted.sent},
+    }
 
 
 def _figure_name(experiment: str) -> str:
@@ -233,9 +269,34 @@ def publish(folder: Path, files: dict[str, str], made_of: dict[str, Any]) -> Non
     write_report(folder, {PROVENANCE: json_text(record), **files}, _recorded_files(folder))
 
 
-def provenance(project: Project, recordings: Sequence[Recording], option_sets: Sequence[OptionSet]) -> dict[str, Any]:
+def provenance(
+    project: Project,
+    recordings: Sequence[Recording],
+    option_sets: Sequence[OptionSet],
+    predicted: Predicted | None = None,
+) -> dict[str, Any]:
     """Return what a page is made from: content hashes of data, options and traces."""
     experiments = sorted({recording.experiment.id for recording in recordings})
+    return _of_recordings(project, recordings, option_sets, experiments) | _of_predictions(predicted)
+
+
+def _of_predictions(predicted: Predicted | None) -> dict[str, Any]:
+    """Return what predictions were made from; a model or GPU of the command line need not be the project's."""
+    if predicted is None:
+        return {}
+    files = {path.name: digest_of_files([path], path.parent) for path in predicted.server.files}
+    return {
+        "predicted": {
+            "server": predicted.server.deployment.model_dump(mode="json", exclude_none=True),
+            "described by": files,
+            "traces": {trace.source: trace.digest for trace in predicted.sent},
+        }
+    }
+
+
+def _of_recordings(
+    project: Project, recordings: Sequence[Recording], option_sets: Sequence[OptionSet], experiments: Sequence[str]
+) -> dict[str, Any]:
     return {
         "hashes": _hashes(project, experiments, option_sets),
         "experiments": experiments,

@@ -26,6 +26,7 @@ METHOD = "replay"
 PREDICTED_SATURATED = "saturated in the simulation alone"
 WAYS = ("load_points", "experiments")
 Line = tuple[str, str, float, str]
+NumberRow = tuple[str, str, str, str, str, str, str, float, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,8 @@ def in_common(scores: Sequence[StageScore]) -> list[StageScore]:
     return [score for score in scores if score.stage.name not in lost]
 
 
-def numbers_text(scores: Sequence[StageScore]) -> str:
-    """Return every number as CSV, with the columns of all `numbers.csv`."""
+def numbers_text(scores: Sequence[StageScore], further: Iterable[NumberRow] = ()) -> str:
+    """Return every number as CSV, with the columns of all `numbers.csv`; `further` are those of predictions alone."""
     rows = [
         (METHOD, score.options.id, score.stage.point.id, "experiment", score.stage.experiment.id, *line)
         for score in scores
@@ -125,6 +126,7 @@ def numbers_text(scores: Sequence[StageScore]) -> str:
         for (way, latency, statistic), error in summary(own).errors_pct.items():
             place = (METHOD, name, ALL_LOAD_POINTS, "overall", f"mean over {way}")
             rows.append((*place, f"{latency}_{statistic}", "mape", error, "pct"))
+    rows += further
     return csv_text(NUMBER_COLUMNS, [(*row[:7], f"{row[7]:.{VALUE_DECIMALS}f}", row[8]) for row in sorted(rows)])
 
 
@@ -304,15 +306,15 @@ def _cell(score: StageScore, latency: str, statistic: str) -> str:
     if sample is None:
         return MISSING
     mark = DAGGER if score.queue_grows else ""
-    return f"{_ms(sample.figure(statistic)[1], latency)} ({signed_pct(sample.signed_error_pct(statistic))}){mark}"
+    return f"{ms_text(sample.figure(statistic)[1], latency)} ({signed_pct(sample.signed_error_pct(statistic))}){mark}"
 
 
 def _measured(scores: Sequence[StageScore], latency: str, statistic: str) -> str:
     sample = next((score.samples[latency] for score in scores if latency in score.samples), None)
-    return MISSING if sample is None else _ms(sample.figure(statistic)[0], latency)
+    return MISSING if sample is None else ms_text(sample.figure(statistic)[0], latency)
 
 
-def _ms(value: float, latency: str) -> str:
+def ms_text(value: float, latency: str) -> str:
     """Format milliseconds; a time per token needs a digit more."""
     return f"{value:,.2f}" if latency == "tpot" else f"{value:,.1f}"
 
