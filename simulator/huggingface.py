@@ -38,10 +38,18 @@ _LLAMA4: Mapping[str, object] = {
 }
 _GEMMA: Mapping[str, object] = {"tie_word_embeddings": True, "head_dim": 256, "hidden_act": "gelu_pytorch_tanh"}
 _GEMMA_HEADS: Mapping[str, object] = {"num_attention_heads": 8, "num_key_value_heads": 4}
+_GPT_OSS: Mapping[str, object] = {
+    "head_dim": 64,
+    "num_key_value_heads": 8,
+    "num_local_experts": 128,
+    "num_experts_per_tok": 4,
+    "sliding_window": 128,
+}
 CLASSES: Mapping[str, Mapping[str, object]] = {
     "Gemma2ForCausalLM": {**_GEMMA, **_GEMMA_HEADS, "vocab_size": 256000},
     "Gemma3ForCausalLM": {**_GEMMA, **_GEMMA_HEADS, "vocab_size": 262208, "max_position_embeddings": 131072},
     "GemmaForCausalLM": _GEMMA,
+    "GptOssForCausalLM": _GPT_OSS,
     "GraniteForCausalLM": _LLAMA,
     "Llama4ForCausalLM": _LLAMA4,
     "LlamaForCausalLM": _LLAMA,
@@ -69,6 +77,7 @@ MODEL_TYPES = {
     "gemma": "GemmaForCausalLM",
     "gemma2": "Gemma2ForCausalLM",
     "gemma3_text": "Gemma3ForCausalLM",
+    "gpt_oss": "GptOssForCausalLM",
     "granite": "GraniteForCausalLM",
     "llama": "LlamaForCausalLM",
     "llama4_text": "Llama4ForCausalLM",
@@ -108,6 +117,7 @@ IGNORED_KEYS = frozenset(
         "for_llm_compressor",
         "id2label",
         "image_token_id",
+        "initial_context_length",
         "image_token_index",
         "initializer_range",
         "intermediate_size_mlp",
@@ -142,8 +152,8 @@ IGNORED_KEYS = frozenset(
         "router_aux_loss_coef",
         "router_jitter_noise",
         "scoring_func",
-        "sliding_window_pattern",
         "sliding_window_size",
+        "swiglu_limit",
         "transformers_version",
         "use_cache",
         "use_mrope",
@@ -185,12 +195,15 @@ FOREIGN_KEYS = {
 EXPERT_STEP_KEYS = frozenset({"decoder_sparse_step", "interleave_moe_layer_step"})
 
 # Fields that are no part of a `Model`, but say something about one.
-TRANSLATED_KEYS = frozenset({"attention_chunk_size", "layer_types", "mlp_only_layers", "text_config"})
+TRANSLATED_KEYS = frozenset(
+    {"attention_chunk_size", "layer_types", "mlp_only_layers", "sliding_window_pattern", "text_config"}
+)
 
 # Other names of a field.
 SYNONYMS = {
     "compression_config": "quantization_config",
     "dtype": "torch_dtype",
+    "experts_per_token": "num_experts_per_tok",
     "num_experts": "num_local_experts",
 }
 
@@ -205,8 +218,11 @@ OURS = ("id", "name", "source", "generation_config")
 # Encoders of images and sounds beside the text part.
 ENCODERS = ("vision_config", "audio_config")
 
-# What a list of layer kinds may hold: attention to all tokens, or to the last ones (which `Model` announces).
-LAYER_KINDS = frozenset({"full_attention", "sliding_attention"})
+# What a list of layer kinds may hold: attention to all tokens, or to the last ones; and every which layer of a family
+# attends to all where no list says so.
+SLIDING = "sliding_attention"
+LAYER_KINDS = frozenset({"full_attention", SLIDING})
+EVERY_WHICH_SEES_ALL = {"Gemma2ForCausalLM": 2, "Gemma3ForCausalLM": 6, "GptOssForCausalLM": 2}
 CHUNKED = "chunked_attention"
 
 # Gated feed-forward layers have three matrices whatever their activation; another activation is
@@ -327,15 +343,21 @@ def _stretched(positions: object, rope: object) -> int | None:
 
 
 def _translate_layer_kinds(kept: dict[str, object], text: Mapping[str, object]) -> None:
-    kinds = kept.get("layer_types")
+    kinds, pattern = kept.get("layer_types"), kept.pop("sliding_window_pattern", None)
     if not isinstance(kinds, list):
+        layers, whole = text.get("num_hidden_layers"), EVERY_WHICH_SEES_ALL.get(_architecture(text) or "")
+        whole = pattern if whole and isinstance(pattern, int) and pattern > 0 else whole
+        if whole and kept.get("sliding_window") and isinstance(layers, int) and "sliding_window_layers" not in kept:
+            kept["sliding_window_layers"] = layers - layers // whole
         return
     del kept["layer_types"]
     for kind in kinds:
         if not isinstance(kind, str) or kind not in LAYER_KINDS | {CHUNKED}:
             allowed = ", ".join(sorted(LAYER_KINDS))
             raise UnsupportedError(f"layer_types: '{kind}' is not modelled; allowed: {allowed}")
-    kept["use_sliding_window"] = bool({"sliding_attention", CHUNKED} & set(kinds))
+    kept["use_sliding_window"] = bool({SLIDING, CHUNKED} & set(kinds))
+    if SLIDING in kinds and CHUNKED not in kinds and kept.get("sliding_window"):
+        kept["sliding_window_layers"] = kinds.count(SLIDING)
 
 
 def _translate_quantization(kept: dict[str, object], text: Mapping[str, object]) -> None:

@@ -11,13 +11,14 @@ batch. All sizes are per GPU and in bytes. Whoever needs a number of KV blocks t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
 from simulator.model import Model
 from simulator.steptime.matrices import KEYS_AND_VALUES, Matrix, expert_matrices, layer_matrices, stored_bytes
+from simulator.steptime.window import Window, window_of
 
 GIB = 2**30
 # vLLM's default share of GPU memory a server may use (`gpu_memory_utilization`), dimensionless.
@@ -31,6 +32,8 @@ VOCABULARY_PADDING = 64
 # Bytes per request and token of the vocabulary while sampling: logits, probabilities and random numbers, each in
 # 32-bit floats (vLLM's `Sampler` and `random_sample`). Logits of all GPUs are gathered on each.
 SAMPLING_BYTES = 3 * 4
+# Most of the room for KV that is set aside for sliding windows, dimensionless; see `_hybrid`.
+MOST_IN_WINDOWS = 0.5
 # Hidden states alive at the peak of a step: a layer's input and the residual.
 HIDDEN_STATES = 2
 # Memory beside weights, activations and CUDA graphs, GiB per GPU: libraries and their workspaces; and, where GPUs work
@@ -57,7 +60,9 @@ class MemoryPlan:
     weights, activations, overhead
         What is taken before the KV cache; `overhead` is all that is neither weights nor activations.
     block_bytes
-        One KV block on this GPU.
+        One KV block on this GPU, of the layers that keep every token.
+    windows
+        What layers with a sliding window keep, set aside for every request that may run.
     """
 
     share: float
@@ -66,11 +71,12 @@ class MemoryPlan:
     activations: float
     overhead: float
     block_bytes: float
+    windows: float = 0.0
 
     @property
     def room(self) -> float:
         """Bytes left for the KV cache; negative where even the rest does not fit."""
-        return self.allowed - self.weights - self.activations - self.overhead
+        return self.allowed - self.weights - self.activations - self.overhead - self.windows
 
     @property
     def kv_blocks(self) -> int:
@@ -113,14 +119,30 @@ def memory_plan(
     """
     tokens, requests = default_batch(hardware)
     share = DEFAULT_SHARE if share is None else share
-    return MemoryPlan(
+    token_bytes = model.kv_bytes_per_token * model.kv_copies(tensor_parallel) / tensor_parallel
+    plan = MemoryPlan(
         share=share,
         allowed=share * hardware.usable_memory,
         weights=weight_bytes(model, tensor_parallel),
         activations=_activation_bytes(model, tensor_parallel, token_budget or tokens, max_running or requests),
         overhead=_overhead_gib(tensor_parallel, graphs_counted) * GIB,
-        block_bytes=block_tokens * model.kv_bytes_per_token * model.kv_copies(tensor_parallel) / tensor_parallel,
+        block_bytes=block_tokens * token_bytes,
     )
+    window = window_of(model)
+    return (
+        plan if window is None or window.share == 1.0 else _hybrid(plan, window, block_tokens, max_running or requests)
+    )
+
+
+def _hybrid(plan: MemoryPlan, window: Window, block_tokens: int, running: int) -> MemoryPlan:
+    """Let sliding layers keep their window alone, as vLLM's hybrid KV cache manager does.
+
+    An assumption stands for its shared pool of blocks: every request that may run holds a full window and one block,
+    and windows never take more than half of what is left, as far fewer requests run where memory is scarce.
+    """
+    held = running * (window.tokens + block_tokens) * window.share * plan.block_bytes / block_tokens
+    whole = plan.block_bytes * (1.0 - window.share)
+    return replace(plan, block_bytes=whole, windows=max(0.0, min(held, MOST_IN_WINDOWS * plan.room)))
 
 
 def default_batch(hardware: Hardware) -> tuple[int, int]:

@@ -63,6 +63,8 @@ class Model(StrictModel):
         Width of a feed-forward layer, or of one expert where `moe_intermediate_size` is absent.
     head_dim
         Elements per head; None means `hidden_size // num_attention_heads`.
+    sliding_window, sliding_window_layers
+        In how many layers a token attends to the last `sliding_window` tokens alone, itself included.
     num_local_experts, num_experts_per_tok, n_shared_experts, moe_intermediate_size
         Routed experts per layer (0: dense), experts each token visits, experts every token
         visits, and the width of one expert.
@@ -104,6 +106,7 @@ class Model(StrictModel):
     tie_word_embeddings: bool = False
     sliding_window: Count | None = None
     use_sliding_window: bool | None = None
+    sliding_window_layers: NonNegativeInt = 0
     num_local_experts: NonNegativeInt = 0
     num_experts_per_tok: NonNegativeInt = 0
     n_shared_experts: NonNegativeInt = 0
@@ -128,6 +131,8 @@ class Model(StrictModel):
             raise ValueError("num_experts_per_tok must lie in 1..num_local_experts for a mixture of experts")
         if not self.num_local_experts and (self.num_experts_per_tok or self.n_shared_experts):
             raise ValueError("num_experts_per_tok and n_shared_experts need num_local_experts")
+        if self.sliding_window_layers > (self.num_hidden_layers if self.sliding_window else 0):
+            raise ValueError("sliding_window_layers needs sliding_window, and is at most num_hidden_layers")
         kept = max(
             self.unquantized_attention_layers,
             self.unquantized_feed_forward_layers,
@@ -199,7 +204,7 @@ class Model(StrictModel):
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know about how this model is treated."""
         found = []
-        if self.sliding_window is not None and self._slides:
+        if self.sliding_window is not None and self._slides and not self.sliding_window_layers:
             found.append(f"{self.id}: sliding_window {self.sliding_window} is not modelled; attention sees all tokens")
         if self.encoder_parameters:
             found.append(

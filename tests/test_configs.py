@@ -68,6 +68,7 @@ MIXTURES = {
     "mixtral-8x7b-v0.1": (46.70e9, 12.88e9),
     "mixtral-8x7b-instruct-v0.1": (46.70e9, 12.88e9),
     "qwen3-30b-a3b": (30.53e9, 3.353e9),
+    "gpt-oss-120b": (116.79e9, 5.71e9),
     "minimax-m2.5": (228.69e9, 11.04e9),
     "minimax-m2.5-nvfp4": (228.69e9, 11.04e9),
     "llama-4-scout-17b-16e-instruct-fp8": (107.77e9, 17.17e9),
@@ -76,6 +77,7 @@ MIXTURES = {
 MODELS_FOLDER = CONFIGS / "models"
 # Ours by the names in the reference data.
 DERIVED = [
+    ("gpt-oss-120b", "gpt-oss-120b"),
     ("Llama-3.1-70B", "llama-3.3-70b-instruct-fp8"),
     ("Llama-3.1-70B", "llama-3.3-70b-instruct-nvfp4"),
     ("Qwen3-32B", "qwen3-32b"),
@@ -84,6 +86,8 @@ DERIVED = [
 ]
 # GiB of weights on each GPU, reckoned by hand from the parameters of each part and its bytes.
 WEIGHTS_PER_GPU = [
+    ("gpt-oss-120b", 1, 60.69),
+    ("gpt-oss-120b", 4, 15.19),
     ("llama-3.3-70b-instruct-fp8", 1, 67.67),
     ("llama-3.3-70b-instruct-fp8", 4, 16.92),
     ("llama-3.3-70b-instruct-nvfp4", 1, 39.78),

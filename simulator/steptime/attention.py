@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from operator import mul
 
@@ -20,6 +20,7 @@ from simulator.model import Model
 from simulator.steptime.batch import BatchSums
 from simulator.steptime.gemm import compute_speedup
 from simulator.steptime.options import EfficiencyTensorParallel, KernelMfuOptions, MfuRooflineOptions
+from simulator.steptime.window import Window, window_of
 
 DecodeSeconds = Callable[[BatchSums], float]
 # Seconds of a batch of one, by its past tokens.
@@ -64,6 +65,48 @@ def build_attention(
     options: MfuRooflineOptions, model: Model, hardware: Hardware, tp: int, kernels: AttentionKernels
 ) -> AttentionTerm:
     """Choose the decode aggregation and the prefill rule."""
+    term, window = _in_all_layers(options, model, hardware, tp, kernels), attention_window(options, model)
+    return term if window is None else _windowed(term, window)
+
+
+def attention_window(options: MfuRooflineOptions, model: Model) -> Window | None:
+    """Return the window of a model's sliding layers where the options can price it.
+
+    Efficiencies that depend on every request's length cannot: they have intervals of their own.
+    """
+    varying = isinstance(options.mfu, KernelMfuOptions) and options.mfu.style == "mfu"
+    if options.compute_term and (varying or options.decode_attention == "max_kv"):
+        return None
+    return window_of(model)
+
+
+def _windowed(term: AttentionTerm, window: Window) -> AttentionTerm:
+    """Let a share of the layers see no further than a window.
+
+    Decode kernels of those layers are asked about the tokens they read, so that a batch costs the mean of both kinds.
+    Prefill takes time in proportion to the pairs that are left.
+    """
+    share, seen = window.share, replace(window, share=1.0)
+    whole_decode, whole_lone, whole_prefill = term.decode, term.lone_decode, term.prefill
+
+    def decode(sums: BatchSums) -> float:
+        inside = BatchSums(1)
+        inside.decode_count = sums.decode_count
+        inside.decode_past_tokens = round(seen.past(sums))
+        return (1.0 - share) * whole_decode(sums) + share * whole_decode(inside)
+
+    def lone(past: int) -> float:
+        return (1.0 - share) * whole_lone(past) + share * whole_lone(round(seen.past_of_one(past)))
+
+    def prefill(chunks: Sequence[tuple[int, int]]) -> float:
+        return sum([whole_prefill([(past, new)]) * window.pairs_share(past, new) for past, new in chunks])
+
+    return AttentionTerm(decode, lone, prefill, window.breakpoints, term.kernels)
+
+
+def _in_all_layers(
+    options: MfuRooflineOptions, model: Model, hardware: Hardware, tp: int, kernels: AttentionKernels
+) -> AttentionTerm:
     layers = model.num_hidden_layers
     # Decode kernels were timed on a BF16 cache and are bound by reading it, so a smaller one takes less in proportion.
     cache_share = 1.0 if model.kv_cache_dtype == "auto" else model.kv_value_bytes / TIMED_KV_BYTES

@@ -7,7 +7,7 @@ from simulator.hardware import Hardware
 from simulator.kernels.base import AttentionMatch, ConstantMfu, Kernels
 from simulator.model import Model, sharding_problems
 from simulator.quantization import EIGHT_BIT_UNITS
-from simulator.steptime.attention import build_attention
+from simulator.steptime.attention import attention_window, build_attention
 from simulator.steptime.gemm import PhaseGemm, gemm_peak, widening
 from simulator.steptime.linear import Linear
 from simulator.steptime.options import AnyOptions, CalibratedPhysicsOptions, ConstantMfuOptions, MfuRooflineOptions
@@ -25,6 +25,7 @@ from simulator.steptime.traffic import (
 )
 from simulator.steptime.v1 import CalibratedRoofline
 from simulator.steptime.v1_parameters import CalibratedRooflineOptions, parameter_warnings
+from simulator.steptime.window import not_windowed
 
 
 def bind(
@@ -37,10 +38,16 @@ def bind(
         return CalibratedPhysics(options, model, hardware, tensor_parallel, warnings)
     warnings = (*warnings, *_kept_layers(model))
     if isinstance(options, MfuRooflineOptions):
+        if attention_window(options, model) is None:
+            warnings = (*warnings, *not_windowed(model))
         return _mfu_roofline(options, model, hardware, tensor_parallel, kernels, warnings)
     if isinstance(options, CalibratedRooflineOptions):
         return CalibratedRoofline(
-            options, model, hardware, tensor_parallel, (*warnings, *parameter_warnings(options, hardware))
+            options,
+            model,
+            hardware,
+            tensor_parallel,
+            (*warnings, *not_windowed(model), *parameter_warnings(options, hardware)),
         )
     return Linear(options, model, hardware, tensor_parallel, warnings)
 
@@ -66,7 +73,8 @@ def _mfu_roofline(
     kv = kv_bandwidth(options, hardware)
     weights = Weights(model, lm_head=options.lm_head)
     holders = tp if options.kv_split == "by_head" else 1
-    traffic = DynamicTraffic(model, options.kv_read_fraction, options.activation_fraction, holders)
+    window = attention_window(options, model)
+    traffic = DynamicTraffic(model, options.kv_read_fraction, options.activation_fraction, holders, window)
     bound = chosen.attention(attention_shape(model), tp)
     latency_us, per_token_us = collectives_us(options.all_reduce_us, options.link_efficiency, model, hardware, tp)
     return MfuRoofline(
@@ -84,7 +92,8 @@ def _mfu_roofline(
             overhead=build_overhead(options.overhead, model.num_hidden_layers, tp),
             communication_us=latency_us,
             communication_us_per_token=per_token_us,
-            work=WorkCount(model, tp, weights, traffic, lm_head=options.lm_head),
+            work=WorkCount(model, tp, weights, traffic, lm_head=options.lm_head, window=window),
+            window=window,
             peak_flops=gemm_peak(model, hardware),
             peak_bandwidth=hardware.peak_bandwidth,
             kernels_name=chosen.name,

@@ -4,7 +4,7 @@
     head      = max(bytes of the LM head / bandwidth, its FLOPs / peak), over TP
     attention = KV bytes of the decodes / bandwidth
                 + sum over prefill chunks of max(causal FLOPs / peak, KV bytes / bandwidth), over TP;
-                KV bytes over no more GPUs than the model has KV heads
+                KV bytes over no more GPUs than the model has KV heads; layers with a sliding window as far as it sees
     launches  = layers * layer_us, in proportion to the kernels of a layer; not divided by TP
     sampling  = vocabulary * (per step + per request), where the model cuts off unlikely tokens
     collectives = 2 * layers * (latency + bytes / link bandwidth), where TP > 1
@@ -28,6 +28,7 @@ from simulator.steptime.gemm import gemm_peak, gemm_unit
 from simulator.steptime.options import CalibratedPhysicsOptions, PhaseFactors
 from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER, collectives_us
 from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, gemm_flops_per_token
+from simulator.steptime.window import Window, window_of
 
 # Kernels of one layer as vLLM 0.11 to 0.15 launches them (its model definitions, fused by
 # torch.compile). Dense BF16: two norms, QKV, rotation, cache write, attention, O, gate-and-up,
@@ -84,8 +85,6 @@ class CalibratedPhysics:
         If the weights are FP8 and the GPU has no FP8 units.
     """
 
-    kv_breakpoints: tuple[int, ...] = ()
-
     def __init__(
         self,
         options: CalibratedPhysicsOptions,
@@ -96,11 +95,13 @@ class CalibratedPhysics:
     ) -> None:
         self.options = options
         self.model = model
+        self._window = window_of(model)
+        self.kv_breakpoints: tuple[int, ...] = self._window.breakpoints if self._window else ()
         self.tp = tp
         self.warnings = (*warnings, *_assumptions(options, model))
         self.peak_flops = gemm_peak(model, hardware)
         self.peak_bandwidth = hardware.peak_bandwidth
-        self.work = unavoidable_work(model, tp, lm_head=options.lm_head)
+        self.work = unavoidable_work(model, tp, lm_head=options.lm_head, breakpoints=self.kv_breakpoints)
         self._weights = Weights(model)
         self._weight_rate = hardware.peak_bandwidth * options.weight_bandwidth_efficiency * tp
         self._gemm_rate = self.peak_flops * options.gemm_efficiency * tp
@@ -130,8 +131,13 @@ class CalibratedPhysics:
         duration_us = self.duration_us(sums)
         return int(duration_us + 0.5) if duration_us > 1.0 else 1
 
-    def decode_time_us(self, count: int) -> Callable[[int], int]:
-        """Return what `step_time_us` returns for steps of `count` decodes alone, by the sum of their past tokens."""
+    def decode_time_us(self, count: int) -> Callable[[int], int] | None:
+        """Return what `step_time_us` returns for steps of `count` decodes alone, by the sum of their past tokens.
+
+        None where layers with a sliding window make it depend on more than that sum.
+        """
+        if self._window is not None:
+            return None
         time_us = self._decode_times.get(count)
         if time_us is None:
             time_us = self._decode_times[count] = self._bind_decodes(count)
@@ -151,7 +157,7 @@ class CalibratedPhysics:
     def duration_us(self, sums: BatchSums) -> float:
         """Return the duration before rounding."""
         rows = tokens = sums.decode_count
-        attention_us = self._decode_us_per_token * (sums.decode_past_tokens + rows)
+        attention_us = self.decode_attention_us(sums)
         if sums.prefill:
             rows += len(sums.prefill)
             tokens += sum([new for _, new in sums.prefill])
@@ -161,10 +167,22 @@ class CalibratedPhysics:
             beside_us = self._remember(tokens, rows)
         return attention_us + beside_us
 
+    def decode_attention_us(self, sums: BatchSums) -> float:
+        """Return microseconds of decode attention: every token a request attends to is read, its own included."""
+        if self._window is None:
+            return self._decode_us_per_token * (sums.decode_past_tokens + sums.decode_count)
+        return self._decode_us_per_token * (self._window.past(sums) + sums.decode_count)
+
     def prefill_attention_us(self, chunks: Sequence[tuple[int, int]]) -> float:
         """Return microseconds of prefill attention; each chunk is bound by arithmetic or by reading its KV."""
-        kv_s, pair_s = self._kv_token_s, self._pair_s
+        kv_s, pair_s, window = self._kv_token_s, self._pair_s, self._window
+        if window is not None:
+            return MICROSECONDS * sum([self._windowed_s(window, past, new) for past, new in chunks])
         return MICROSECONDS * sum([max(pair_s * new * (past + new / 2), kv_s * (past + new)) for past, new in chunks])
+
+    def _windowed_s(self, window: Window, past: int, new: int) -> float:
+        pairs_s = self._pair_s * new * (past + new / 2) * window.pairs_share(past, new)
+        return max(pairs_s, self._kv_token_s * (window.past_of_one(past) + new))
 
     def beside_attention(self, tokens: int, rows: int) -> dict[str, float]:
         """Return microseconds of everything that depends on new tokens and requests alone, by name."""
@@ -196,11 +214,11 @@ class CalibratedPhysics:
 
     def explain(self, batch: Batch) -> StepCost:
         """Return the same duration with everything it is made of."""
-        sums = BatchSums.of(batch)
+        sums = BatchSums.of(batch, self.kv_breakpoints)
         tokens = len(batch.decode) + sum([new for _, new in batch.prefill])
         rows = len(batch.decode) + len(batch.prefill)
         parts = {
-            "decode attention": self._decode_us_per_token * (sums.decode_past_tokens + len(batch.decode)),
+            "decode attention": self.decode_attention_us(sums),
             "prefill attention": self.prefill_attention_us(batch.prefill),
             **self.beside_attention(tokens, rows),
         }
@@ -263,11 +281,16 @@ def _assumptions(options: CalibratedPhysicsOptions, model: Model) -> tuple[str, 
     return ()
 
 
-def unavoidable_work(model: Model, tp: int, *, lm_head: bool = True) -> WorkCount:
-    """Count the work no server can avoid: weights once, every KV byte, no activations."""
+def unavoidable_work(model: Model, tp: int, *, lm_head: bool = True, breakpoints: tuple[int, ...]) -> WorkCount:
+    """Count the work no server can avoid: weights once, every KV byte that is attended to, no activations.
+
+    `breakpoints` are those of the intervals that sums are kept for.
+    """
+    window = window_of(model)
     whole, none = PhaseFactors(prefill=1.0, decode=1.0), PhaseFactors(prefill=0.0, decode=0.0)
-    weights, traffic = Weights(model, lm_head=lm_head), DynamicTraffic(model, whole, none, tp)
-    return WorkCount(model, tp, weights, traffic, lm_head=lm_head)
+    weights, traffic = Weights(model, lm_head=lm_head), DynamicTraffic(model, whole, none, tp, window)
+    in_intervals = window is not None and breakpoints == window.breakpoints
+    return WorkCount(model, tp, weights, traffic, lm_head=lm_head, window=window, in_intervals=in_intervals)
 
 
 def _sampling_us(options: CalibratedPhysicsOptions, model: Model) -> tuple[float, float]:

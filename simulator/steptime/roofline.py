@@ -37,6 +37,7 @@ from simulator.steptime.gemm import PhaseGemm
 from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions
 from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER, Overhead
 from simulator.steptime.traffic import DynamicTraffic, PhaseMemory, Weights, WorkCount
+from simulator.steptime.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ class RooflineParts:
     peak_bandwidth: float
     kernels_name: str
     warnings: tuple[str, ...] = ()
+    window: Window | None = None
+
+    def past_tokens(self, sums: BatchSums) -> float:
+        """Return the past tokens that decodes read, on average over the layers."""
+        return sums.decode_past_tokens if self.window is None else self.window.past(sums)
 
     def collectives_us(self, tokens: int) -> float:
         """Return microseconds of a step's all-reduces for `tokens` new tokens."""
@@ -82,13 +88,13 @@ class _DecodeConstants:
     gemm_s: float
     beside_us: float
 
-    def phase_seconds(self, past_tokens: int, attention_s: float) -> float:
+    def phase_seconds(self, past_tokens: float, attention_s: float) -> float:
         """Return the longer of compute and memory time."""
         compute_s = self.gemm_s + attention_s
         memory_s = self.memory_s + self.kv_s_per_token * past_tokens
         return compute_s if compute_s > memory_s else memory_s
 
-    def component_seconds(self, past_tokens: int, attention_s: float) -> float:
+    def component_seconds(self, past_tokens: float, attention_s: float) -> float:
         """Return the sum of GEMMs, attention or its KV traffic, and activations."""
         kv_s = self.kv_s + self.kv_s_per_token * past_tokens
         return self.gemm_s + max(attention_s, kv_s) + self.activation_s
@@ -102,7 +108,8 @@ class MfuRoofline:
         self._compute = parts.options.compute_term
         self._per_component = parts.options.per_component_roofline
         self._combine = COMBINATIONS.get(parts.options.phase_combination)
-        self._breakpoints = parts.attention.kv_breakpoints if self._compute else ()
+        own = parts.window.breakpoints if parts.window else ()
+        self._breakpoints = parts.attention.kv_breakpoints if self._compute else own
         self._attention_s = parts.attention.decode if self._compute else _no_time
         self._lone_attention_s = parts.attention.lone_decode if self._compute else _no_time
         self._in_components = self._compute and self._per_component
@@ -144,7 +151,13 @@ class MfuRoofline:
         constants = self._by_count.get(1) or self._bind(1)
         phase_s = constants.component_seconds if self._in_components else constants.phase_seconds
         attention_s, beside_us = self._lone_attention_s, constants.beside_us
-        durations_us = [phase_s(past, attention_s(past)) * MICROSECONDS + beside_us for past in pasts]
+        window = self.parts.window
+        if window is not None:
+            durations_us = [
+                phase_s(window.past_of_one(past), attention_s(past)) * MICROSECONDS + beside_us for past in pasts
+            ]
+        else:
+            durations_us = [phase_s(past, attention_s(past)) * MICROSECONDS + beside_us for past in pasts]
         return [int(duration_us + 0.5) if duration_us > 1.0 else 1 for duration_us in durations_us]
 
     def decode_time_us(self, count: int) -> Callable[[int], int] | None:
@@ -153,7 +166,7 @@ class MfuRoofline:
         None where decode attention depends on more than that sum.
         """
         attention_s = self.parts.attention.decode_s_per_token if self._compute else 0.0
-        if attention_s is None:
+        if attention_s is None or self.parts.window is not None:
             return None
         time_us = self._decode_times.get(count)
         if time_us is None:
@@ -189,8 +202,8 @@ class MfuRoofline:
 
     def _decode_phase(self, constants: _DecodeConstants, sums: BatchSums) -> float:
         if self._in_components:
-            return constants.component_seconds(sums.decode_past_tokens, self._attention_s(sums))
-        return constants.phase_seconds(sums.decode_past_tokens, self._attention_s(sums))
+            return constants.component_seconds(self.parts.past_tokens(sums), self._attention_s(sums))
+        return constants.phase_seconds(self.parts.past_tokens(sums), self._attention_s(sums))
 
     def _bind(self, count: int) -> _DecodeConstants:
         """Price everything about a decode batch of `count` requests that no KV length changes."""
@@ -251,7 +264,7 @@ class MfuRoofline:
         """One GEMM over every token of the step, both attentions, weights loaded once."""
         parts, chunks, count = self.parts, sums.prefill, sums.decode_count
         tokens, requests = count + sum([new for _, new in chunks]), count + len(chunks)
-        kv_decode, activations_decode = parts.traffic.decode(count, sums.decode_past_tokens)
+        kv_decode, activations_decode = parts.traffic.decode(count, parts.past_tokens(sums))
         kv_prefill, activations_prefill = parts.traffic.prefill(chunks)
         kv, activations = kv_decode + kv_prefill, activations_decode + activations_prefill
         memory = parts.prefill_memory(parts.weights.bytes(tokens), kv, activations, requests)
@@ -395,7 +408,7 @@ def _combined(model: MfuRoofline, sums: BatchSums, prefill: PhaseCost | None, de
 def _decode_cost(model: MfuRoofline, sums: BatchSums) -> PhaseCost:
     parts, count = model.parts, sums.decode_count
     on = parts.options.compute_term
-    moved = (parts.weights.bytes(count), *parts.traffic.decode(count, sums.decode_past_tokens))
+    moved = (parts.weights.bytes(count), *parts.traffic.decode(count, parts.past_tokens(sums)))
     return _phase_cost(
         model,
         parts.decode_memory,

@@ -18,6 +18,7 @@ from simulator.steptime.cost import MICROSECONDS
 from simulator.steptime.gemm import gemm_peak
 from simulator.steptime.observers import ROUNDING_US, StepTimeObserver
 from simulator.steptime.physics import unavoidable_work
+from simulator.steptime.window import window_of
 
 
 def _fastest_flops(model: Model, hardware: Hardware) -> float:
@@ -47,7 +48,8 @@ class RooflineObserver(StepTimeObserver):
 
     def __init__(self, step_time: StepTimeModel, model: Model, hardware: Hardware, tp: int) -> None:
         super().__init__(step_time)
-        self._work = unavoidable_work(model, tp)
+        self._work = unavoidable_work(model, tp, breakpoints=step_time.kv_breakpoints)
+        self._slides = window_of(model) is not None
         self._flops_per_us = _fastest_flops(model, hardware) / MICROSECONDS
         self._bytes_per_us = hardware.peak_bandwidth / MICROSECONDS
         self.total_us = 0
@@ -72,6 +74,10 @@ class RooflineObserver(StepTimeObserver):
         else:
             batches = (Batch(decode=(past,)) for past in asked)
             durations_us = [self.step_time.step_time_us(BatchSums.of(batch, self.kv_breakpoints)) for batch in batches]
+        if self._slides:
+            for past, duration_us in zip(asked, durations_us, strict=True):
+                self.observe(BatchSums.of(Batch(decode=(past,)), self.kv_breakpoints), duration_us)
+            return durations_us
         note = self._decodes(1)
         for past, duration_us in zip(asked, durations_us, strict=True):
             note(past, duration_us)
@@ -80,7 +86,7 @@ class RooflineObserver(StepTimeObserver):
     def decode_time_us(self, count: int) -> Callable[[int], int] | None:
         """Return what the observed model offers for steps of `count` decodes, each of them compared."""
         time_us = self.step_time.decode_time_us(count) if isinstance(self.step_time, GivesDecodeTime) else None
-        if time_us is None:
+        if time_us is None or self._slides:
             return None
         note, known_us = self._decodes(count), time_us
 

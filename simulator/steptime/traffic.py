@@ -20,6 +20,7 @@ from simulator.model import Model
 from simulator.steptime.batch import BatchSums
 from simulator.steptime.matrices import expert_matrices, layer_matrices, multiplied, stored_bytes
 from simulator.steptime.options import ACTIVATION_FRACTIONS, KV_READ_FRACTIONS, MfuRooflineOptions, PhaseFactors
+from simulator.steptime.window import Window
 
 Chunks = Iterable[tuple[int, int]]
 # Seconds by weight, KV and activation bytes, and number of requests.
@@ -66,7 +67,7 @@ class DynamicTraffic:
     once are read, and written, as often.
     """
 
-    __slots__ = ("_act_many", "_act_one", "_kv_read_many", "_kv_read_one", "_kv_write")
+    __slots__ = ("_act_many", "_act_one", "_kv_read_many", "_kv_read_one", "_kv_write", "_window")
 
     def __init__(
         self,
@@ -74,7 +75,9 @@ class DynamicTraffic:
         kv_read: PhaseFactors = KV_READ_FRACTIONS,
         activation: PhaseFactors = ACTIVATION_FRACTIONS,
         tp: int = 1,
+        window: Window | None = None,
     ) -> None:
+        self._window = window
         kv_token = model.kv_bytes_per_token * model.kv_copies(tp)
         activation_token = model.num_hidden_layers * model.hidden_size * model.activation_bytes
         self._kv_write = kv_token
@@ -88,14 +91,18 @@ class DynamicTraffic:
         """KV bytes a decode request reads per past token."""
         return self._kv_read_one
 
-    def decode(self, count: int, past_tokens: int) -> tuple[float, float]:
-        """KV bytes and activation bytes of `count` requests with `past_tokens` in all."""
+    def decode(self, count: int, past_tokens: float) -> tuple[float, float]:
+        """KV bytes and activation bytes of `count` requests that read `past_tokens` in all, on average over layers."""
         return self._kv_write * count + self._kv_read_one * past_tokens, self._act_one * count
 
     def prefill(self, chunks: Chunks) -> tuple[float, float]:
         """KV bytes and activation bytes of prefill chunks."""
-        past_one = past_many = new_one = new_many = 0
-        for past, new in chunks:
+        past_one: float = 0
+        past_many: float = 0
+        new_one = new_many = 0
+        window = self._window
+        for whole_past, new in chunks:
+            past = whole_past if window is None else window.past_of_one(whole_past)
             if new == 1:
                 past_one += past
                 new_one += 1
@@ -109,13 +116,26 @@ class DynamicTraffic:
 class WorkCount:
     """FLOPs and bytes per GPU that a step cannot avoid, for checks against the hardware's peaks.
 
+    `window` says what layers with a sliding window leave out, `in_intervals` whether sums are kept for it.
     FLOPs are the useful ones (causal attention, active experts). Bytes are those the step-time
     model claims to move, its discounts included, with the weights read once per step.
     """
 
-    __slots__ = ("_attention", "_head", "_per_token", "_tp", "_traffic", "_weights")
+    __slots__ = ("_attention", "_head", "_per_token", "_read", "_tp", "_traffic", "_weights", "_window")
 
-    def __init__(self, model: Model, tp: int, weights: Weights, traffic: DynamicTraffic, *, lm_head: bool) -> None:
+    def __init__(
+        self,
+        model: Model,
+        tp: int,
+        weights: Weights,
+        traffic: DynamicTraffic,
+        *,
+        lm_head: bool,
+        window: Window | None = None,
+        in_intervals: bool = True,
+    ) -> None:
+        self._window = window
+        self._read = _everything if window is None else window.past if in_intervals else window.past_of_each
         self._per_token = gemm_flops_per_token(model)
         self._head = 2 * model.hidden_size * model.vocab_size if lm_head else 0
         self._attention = 4 * model.query_width * model.num_hidden_layers
@@ -125,7 +145,7 @@ class WorkCount:
 
     def __call__(self, sums: BatchSums) -> tuple[float, float]:
         """Return (FLOPs, bytes) per GPU."""
-        count, past = sums.decode_count, sums.decode_past_tokens
+        count, past = sums.decode_count, self._read(sums)
         kv, activations = self._traffic.decode(count, past)
         tokens, rows, context = count, count, float(past)
         if sums.prefill:
@@ -135,11 +155,16 @@ class WorkCount:
             rows += len(sums.prefill)
             for past_tokens, new_tokens in sums.prefill:
                 tokens += new_tokens
-                context += new_tokens * (past_tokens + new_tokens / 2)
+                pairs = new_tokens * (past_tokens + new_tokens / 2)
+                context += pairs if self._window is None else pairs * self._window.pairs_share(past_tokens, new_tokens)
         if not tokens:
             return 0.0, 0.0
         flops = self._per_token * tokens + self._attention * context + self._head * rows
         return flops / self._tp, (self._weights.bytes(tokens) + kv + activations) / self._tp
+
+
+def _everything(sums: BatchSums) -> float:
+    return sums.decode_past_tokens
 
 
 def gemm_flops_per_token(model: Model, slowness: float = 1.0) -> float:

@@ -162,10 +162,49 @@ def test_gemma_3_says_how_long_its_stretched_context_is():
 
 def test_attention_to_a_part_of_the_context_is_announced_however_it_is_written():
     assert any("8192 is not modelled" in warning for warning in read(LLAMA_4_TEXT).warnings)
-    assert any("4096 is not modelled" in warning for warning in read(GEMMA).warnings)
-    windowed = read(PHI, sliding_window=2047, layer_types=["sliding_attention", "full_attention"])
-    assert any("2047 is not modelled" in warning for warning in windowed.warnings)
+    assert any("4096 is not modelled" in warning for warning in read(PHI, sliding_window=4096).warnings)
     assert not read(PHI, sliding_window=2047, layer_types=["full_attention"]).warnings
+
+
+def test_layers_that_slide_are_counted_from_their_list_or_the_pattern_of_their_family():
+    alternating = ["sliding_attention", "full_attention"] * 20
+    listed = read(PHI, sliding_window=2047, layer_types=alternating)
+    assert (listed.sliding_window_layers, listed.warnings) == (20, ())
+    assert (read(GEMMA).sliding_window_layers, read(GEMMA).sliding_window) == (21, 4096)
+    gemma_3 = {"architectures": ["Gemma3ForCausalLM"], "num_hidden_layers": 34, "sliding_window": 1024}
+    assert read(GEMMA, **gemma_3).sliding_window_layers == 29
+    assert read(GEMMA, **gemma_3, sliding_window_pattern=2).sliding_window_layers == 17
+    assert read(PHI, sliding_window=2047, layer_types=["chunked_attention"] * 40).sliding_window_layers == 0
+
+
+GPT_OSS = {
+    **{key: value for key, value in COMMON.items() if key != "torch_dtype"},
+    "architectures": ["GptOssForCausalLM"],
+    "attention_bias": True,
+    "experts_per_token": 2,
+    "head_dim": 64,
+    "hidden_size": 1024,
+    "initial_context_length": 4096,
+    "intermediate_size": 1024,
+    "layer_types": ["sliding_attention", "full_attention"] * 4,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 8,
+    "num_key_value_heads": 4,
+    "num_local_experts": 16,
+    "quantization_config": {
+        "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "lm_head"],
+        "quant_method": "mxfp4",
+    },
+    "sliding_window": 128,
+    "swiglu_limit": 7.0,
+    "vocab_size": 32000,
+}
+
+
+def test_a_file_of_gpt_oss_has_its_windows_and_its_experts_alone_in_four_bits():
+    model = read(GPT_OSS, torch_dtype="bfloat16")
+    assert (model.quantization, model.num_experts_per_tok, model.sliding_window_layers) == ("mxfp4", 2, 4)
+    assert (model.unquantized_attention_layers, model.unquantized_feed_forward_layers) == (8, 0)
 
 
 def test_the_text_part_of_a_multimodal_file_is_read_with_what_the_top_level_says_of_it():

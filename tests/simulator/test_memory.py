@@ -88,3 +88,16 @@ def test_a_model_without_room_is_refused_with_the_sum():
 def test_what_the_driver_leaves_of_a_gpu_is_what_programs_see():
     assert gpu("l40s").usable_memory == 44.4 * GIB
     assert gpu().usable_memory == pytest.approx(79.2 * GIB)
+
+
+def test_layers_with_a_window_keep_it_for_every_request_and_blocks_hold_the_others():
+    """36 layers of 2 x 8 x 64 values of 2 bytes; half of them keep 128 tokens and a block of 16."""
+    oss = model_of("gpt-oss-120b")
+    plan = memory_plan(oss, gpu("h200-sxm"), 1, max_running=64)
+    layer_token = 2 * 8 * 64 * 2
+    assert plan.block_bytes == 16 * 18 * layer_token
+    assert plan.windows == 64 * (128 + 16) * 18 * layer_token
+    crowded = memory_plan(oss, gpu("h100-sxm"), 1)
+    everything = crowded.room + crowded.windows
+    assert crowded.windows == pytest.approx(everything / 2)
+    assert memory_plan(model_of("llama-3.1-8b"), gpu(), 1).windows == 0

@@ -131,7 +131,14 @@ def test_a_name_stands_for_an_id_a_file_a_folder_or_the_name_on_hugging_face(tmp
 # What stands for the number of parameters in a name, in billions; that of active ones has an A before it.
 SIZE = re.compile(r"(?<![\d.A])(\d+(?:\.\d+)?)B(?![A-Za-z])")
 # Names that count experts or active parameters: what is published, in billions.
-PUBLISHED = {"Mixtral-8x7B": 46.7, "Mixtral-8x22B": 140.6, "Llama-4-Scout": 108.6, "MiniMax-M2": 228.7}
+PUBLISHED = {
+    "Mixtral-8x7B": 46.7,
+    "Mixtral-8x22B": 140.6,
+    "Llama-4-Scout": 108.6,
+    "MiniMax-M2": 228.7,
+    "gpt-oss-120b": 116.8,
+    "gpt-oss-20b": 20.9,
+}
 
 
 def published_size(name):

@@ -157,6 +157,6 @@ def _positive(value: int | str, point: Point) -> int:
 
 def _shares(priced: Priced, built: BuiltStepTime) -> dict[str, float]:
     """Return the FLOP and byte rates of one step as shares of the peaks."""
-    flops, moved = built.work(BatchSums.of(priced.batch))
+    flops, moved = built.work(BatchSums.of(priced.batch, built.kv_breakpoints))
     seconds = (priced.cost.total_us + ROUNDING_US) / MICROSECONDS
     return {"flops": flops / seconds / built.peak_flops, "bytes": moved / seconds / built.peak_bandwidth}
