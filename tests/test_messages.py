@@ -25,6 +25,10 @@ GONE: dict[str, tuple[str, ...]] = {
         "run --request-trace {} --model MODEL; or give it beside results that were measured with it: roofline-lab "
         "import TOOL PATH --trace FILE",
     ),
+    "what is said of conversations is the same text for every tool, and so no part of a message here": (
+        "scenario.load.standardized.multi_turn: conversations of several turns are not modelled; their prompts grow, "
+        "and each turn waits for the one before",
+    ),
     "load points of GuideLLM whose mean lengths differ have lengths of their own": (
         "{}: metrics.output_token_count.successful.mean: {}, but over all benchmarks whose requests are not "
         "all recorded it is about {}; nothing says how long single answers were, and one mean length cannot "

@@ -24,7 +24,7 @@ class NoSharing(StrictModel):
 
 
 class SharedPrefix(StrictModel):
-    """All prompts begin with the same `tokens` tokens.
+    """All prompts begin with the same `tokens` tokens, or with one of `groups` such prefixes.
 
     Attributes
     ----------
@@ -33,11 +33,19 @@ class SharedPrefix(StrictModel):
     counted
         `on_top`: the prompt distribution describes what follows the prefix. `included`: it
         describes whole prompts, prefix included.
+    groups
+        Different prefixes, sent in turn. A client that draws one for each request computes as many of them, so for a
+        prefix cache the order is the same.
     """
 
     kind: Literal["shared"]
     tokens: Count
     counted: Literal["on_top", "included"] = "on_top"
+    groups: Count = 1
+
+    def group_of(self, position: int) -> str:
+        """Return the name of the prefix that a request sends, by its place in the order of sending."""
+        return SHARED_GROUP if self.groups == 1 else f"{SHARED_GROUP}_{position % self.groups}"
 
 
 class PromptPool(StrictModel):
@@ -135,7 +143,7 @@ def _prefixed(spec: SharedPrefix, tokens: int, position: int) -> Prompt:
             f"prefix: request {position} has {whole} prompt tokens, fewer than the {spec.tokens} of the prefix "
             "it should include; lengthen the prompts, shorten the prefix, or set counted: on_top"
         )
-    return Prompt(whole, SHARED_GROUP, min(spec.tokens, whole))
+    return Prompt(whole, spec.group_of(position), min(spec.tokens, whole))
 
 
 def _at_least_one(tokens: int) -> int:

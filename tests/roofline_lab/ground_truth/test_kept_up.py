@@ -169,3 +169,9 @@ def test_time_behind_the_last_answer_makes_no_overloaded_server_idle():
     cut = {"sent": 80, "completed": 80, "sent_per_s": 10.0, "run_s": 6000.0, "ttft_s": mean_s, "e2e_s": mean_s + 2}
     assert judge(Load(**cut, waits=waits)).state == "saturated"
     assert judge(Load(**cut)).state == "unknown"
+
+
+def test_answers_without_a_token_were_sent_too_so_that_the_client_did_not_fall_short():
+    # Twenty requests, one per second, of which seventeen were answered.
+    found = judge(Load(sent=20, completed=17, requested_per_s=1.0, run_s=19.2, **IDLE))
+    assert found.client is None

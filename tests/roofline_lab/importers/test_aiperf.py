@@ -335,3 +335,34 @@ def test_a_summary_as_json_lines_is_one_document(tmp_path):
     path.write_text(2 * (json.dumps(aiperf_export(sent())) + "\n"), encoding="utf-8")
     with pytest.raises(ConfigError, match="give each result a file of its own"):
         read(path)
+
+
+def told(**given):
+    """Return a summary whose client was told so."""
+    content = aiperf_export(sent())
+    content["input_config"]["input"] = given
+    return content
+
+
+def test_prompts_begin_with_prefixes_of_the_pool_that_the_client_made(tmp_path):
+    content = told(prompt={"prefix_prompt": {"pool_size": 3, "length": 90}})
+    lines = [aiperf_line(place, one) for place, one in enumerate(sent())]
+    found = read(write_aiperf(tmp_path, content, lines).parent)
+    assert found.workload["prefix"] == {"kind": "shared", "tokens": 90, "counted": "included", "groups": 3}
+    assert [request.prefix_group for request in found.requests[:4]] == ["shared_0", "shared_1", "shared_2", "shared_0"]
+    assert {request.prefix_tokens for request in found.requests} == {90}
+
+
+def test_turns_of_conversations_are_refused_and_single_ones_are_not(tmp_path):
+    assert read(write_aiperf(tmp_path / "one", told(conversation={"num": 100, "turn": {"mean": 1}})))
+    with pytest.raises(ConfigError, match="3 turns: conversations of several turns are not modelled"):
+        read(write_aiperf(tmp_path / "three", told(conversation={"turn": {"mean": 3}})))
+
+
+def test_answers_without_a_token_leave_the_rate_as_it_was_sent(tmp_path):
+    lines = [aiperf_line(place, one) for place, one in enumerate(sent())]
+    for line in lines[:3]:
+        line["metrics"]["output_sequence_length"]["value"] = 0
+    found = read(write_aiperf(tmp_path, aiperf_export(sent()), lines).parent)
+    assert found.load_points[0]["arrivals"]["rate_per_s"] == 1.0
+    assert Flag.CLIENT_FELL_SHORT not in {flag.flag for flag in found.quality}

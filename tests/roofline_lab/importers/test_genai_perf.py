@@ -96,3 +96,10 @@ def test_the_raw_export_is_named_with_the_file_to_give(tmp_path, capsys):
 def test_a_summary_of_aiperf_is_told_apart(tmp_path):
     with pytest.raises(ConfigError, match="this is a file of aiperf, not of genai-perf; use: import aiperf PATH"):
         read(write_aiperf(tmp_path))
+
+
+def test_prompts_begin_with_the_prefixes_that_the_client_made(tmp_path):
+    content = genai_perf_export(sent())
+    content["input_config"] |= {"num_prefix_prompts": 5, "prefix_prompt_length": 90}
+    found = read(write_genai_perf(tmp_path, content))
+    assert found.workload["prefix"] == {"kind": "shared", "tokens": 90, "counted": "included", "groups": 5}

@@ -450,3 +450,36 @@ def test_the_time_between_client_and_engine_is_measured_from_warm_requests_only(
         assert "only the first request, which is cold" in flags(found)[Flag.CLIENT_TIME_INCLUDED].text
     else:
         assert "(n = 1, " in found.server_note
+
+
+@pytest.mark.parametrize(
+    ("data", "groups", "tokens"),
+    [
+        ({"prefix_buckets": [{"bucket_weight": 100, "prefix_count": 3, "prefix_tokens": 40}]}, 3, 40),
+        ({"prefix_tokens": 40, "prefix_count": 7}, 7, 40),
+        ({"prefix_buckets": [{"prefix_tokens": 40}]}, 1, 40),
+    ],
+)
+def test_prompts_begin_with_the_prefixes_of_the_buckets_the_client_drew_from(tmp_path, data, groups, tokens):
+    benchmark = guidellm_benchmark(drawn_requests(), CONSTANT)
+    found = read(write_guidellm(tmp_path, guidellm_report([benchmark], data={**DRAWN, **data})))
+    several = {"groups": groups} if groups > 1 else {}
+    assert found.workload["prefix"] == {"kind": "shared", "tokens": tokens, "counted": "on_top", **several}
+    assert {request.prefix_tokens for request in found.requests} == {tokens}
+    assert len({request.prefix_group for request in found.requests}) == groups
+
+
+def test_prefixes_of_several_lengths_are_averaged_and_named(tmp_path):
+    buckets = [{"bucket_weight": 50, "prefix_count": 3, "prefix_tokens": 40}, {"bucket_weight": 50}]
+    report = guidellm_report(
+        [guidellm_benchmark(drawn_requests(), CONSTANT)], data={**DRAWN, "prefix_buckets": buckets}
+    )
+    found = read(write_guidellm(tmp_path, report))
+    assert found.workload["prefix"] == {"kind": "shared", "tokens": 20, "counted": "on_top", "groups": 4}
+    assert Flag.SETTING_ASSUMED in flags(found)
+
+
+def test_turns_of_conversations_are_refused(tmp_path):
+    report = guidellm_report([guidellm_benchmark(drawn_requests(), CONSTANT)], data={**DRAWN, "turns": 3})
+    with pytest.raises(ConfigError, match="turns: 3: conversations of several turns are not modelled"):
+        read(write_guidellm(tmp_path, report))

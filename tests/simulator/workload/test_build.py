@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from simulator.errors import ConfigError, RooflineLabError
 from simulator.validation import parse
 from simulator.workload.build import WorkloadSpec, build_workload
+from simulator.workload.prefixes import SharedPrefix, share
 
 GAUSSIAN = {"kind": "gaussian", "mean_tokens": 300, "stdev_tokens": 90, "min_tokens": 2, "max_tokens": 700}
 POISSON = {"kind": "poisson", "rate_per_s": 10}
@@ -271,3 +272,10 @@ def test_a_pool_goes_on_where_requests_before_it_ended():
 def test_groups_of_a_pool_are_of_one_size():
     with pytest.raises(ConfigError, match="prompts 5 cannot be split into 2 groups of one size"):
         build(prefix={"kind": "prompt_pool", "prompts": 5, "groups": 2, "shared_tokens": 3})
+
+
+def test_prefixes_of_several_groups_are_sent_in_turn():
+    spec = SharedPrefix(kind="shared", tokens=400, groups=3)
+    prompts = share(spec, [100] * 4, 4)
+    assert [prompt.prefix_group for prompt in prompts] == ["shared_0", "shared_1", "shared_2", "shared_0"]
+    assert {(prompt.tokens, prompt.prefix_tokens) for prompt in prompts} == {(500, 400)}

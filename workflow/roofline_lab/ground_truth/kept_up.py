@@ -198,7 +198,7 @@ def _held_while_busy(load: Load, sent_per_s: float | None) -> float | None:
 
 def _served_less(load: Load, sent_per_s: float | None) -> Finding | None:
     rate = sent_per_s or load.requested_per_s
-    excess_s = _excess_s(load, rate)
+    excess_s = _excess_s(load, rate, load.completed)
     if rate is None or excess_s is None or load.ttft_s is None or load.ttft_s < WAITING_SHARE * excess_s:
         return None
     if excess_s <= _allowed_s(load, rate, by_chance=sent_per_s is None):
@@ -213,11 +213,11 @@ def _served_less(load: Load, sent_per_s: float | None) -> Finding | None:
     )
 
 
-def _excess_s(load: Load, rate: float | None) -> float | None:
-    """Return how much longer a run took, less one answer, than its requests take to be sent at a rate."""
+def _excess_s(load: Load, rate: float | None, requests: int) -> float | None:
+    """Return how much longer a run took, less one answer, than so many requests take to be sent at a rate."""
     if not rate or not load.run_s or load.e2e_s is None:
         return None
-    return load.run_s - load.e2e_s - load.completed / rate
+    return load.run_s - load.e2e_s - requests / rate
 
 
 def _allowed_s(load: Load, rate: float, *, by_chance: bool) -> float:
@@ -241,7 +241,7 @@ def _kept_up(load: Load, sent_per_s: float | None) -> tuple[State, str]:
     if len(load.waits) >= lint.MIN_WAITS:
         return "not_saturated", "Waiting does not grow from the first quarter of the requests to the last."
     rate = sent_per_s or load.requested_per_s
-    if _excess_s(load, rate) is None or load.ttft_s is None:
+    if _excess_s(load, rate, load.completed) is None or load.ttft_s is None:
         return "unknown", "Neither single requests nor the length of the run are recorded."
     if rate and load.ttft_s >= WAITING_SHARE * load.sent / rate:
         return "unknown", (
@@ -278,13 +278,14 @@ def _client(load: Load, sent_per_s: float | None) -> Finding | None:
 
 def _slowest_client(load: Load, asked: float) -> float | None:
     """Return the rate that follows from a run too long for its answers, if nothing waited; None if it is not."""
-    excess_s = _excess_s(load, asked)
+    # What was lost on the way was sent too.
+    excess_s = _excess_s(load, asked, max(load.sent, load.completed))
     if excess_s is None or load.run_s is None or load.e2e_s is None or load.ttft_s is None:
         return None
     scatter_s = (load.longest_s - load.e2e_s) if load.longest_s is not None else load.e2e_s
     if excess_s <= scatter_s or load.ttft_s >= WAITING_SHARE * excess_s:
         return None
-    return load.completed / (load.run_s - load.e2e_s)
+    return max(load.sent, load.completed) / (load.run_s - load.e2e_s)
 
 
 def _narrow_loop(load: Load) -> Finding | None:

@@ -43,6 +43,7 @@ from roofline_lab.importers.metric_exports import (
 from roofline_lab.importers.serving_requests import Answers, Row, answers_from
 from roofline_lab.importers.several import one_experiment, result_files
 from roofline_lab.importers.tools import at_the_top, refuse_other_tool
+from roofline_lab.importers.trace import grouped
 from simulator.errors import ConfigError
 from simulator.validation import parse
 
@@ -134,7 +135,7 @@ def _run(summary: Path | None, requests: Path | None) -> Measurement:
     notes.say(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client.")
     version = export.content.get("aiperf_version")
     names = ", ".join(file.name for file in (summary, requests) if file is not None)
-    return measurement(
+    found = measurement(
         tool=TOOL,
         tool_version=version if isinstance(version, str) else None,
         source=export.source,
@@ -146,6 +147,9 @@ def _run(summary: Path | None, requests: Path | None) -> Measurement:
         notes=notes,
         requests=checked_requests(export.source, answers.requests) if answers and answers.timed else (),
     )
+    sent = found.experiment.recorded()
+    shared = tuple(grouped(found.experiment, sent))
+    return replace(found, experiment=found.experiment.with_requests(shared)) if sent else found
 
 
 # --- the summary ------------------------------------------------------------------------------

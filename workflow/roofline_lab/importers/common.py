@@ -30,6 +30,11 @@ from simulator.workload.lengths import guidellm_draws
 US_PER_S = 1_000_000
 MS_PER_S = 1000.0
 
+# What is said of conversations, whatever tool held them.
+CONVERSATIONS = (
+    "conversations of several turns are not modelled; their prompts grow, and each turn waits for the one before"
+)
+
 # Digits behind the point that imported figures keep: a nanosecond for latencies in ms.
 DECIMALS = 6
 

@@ -55,14 +55,14 @@ from roofline_lab.importers.guidellm_layouts import (
     release_of,
     request_as_version_1,
 )
-from roofline_lab.importers.guidellm_workload import Observed, reconstruct, synthetic_settings
+from roofline_lab.importers.guidellm_workload import NO_PREFIX, Observed, Prefixes, reconstruct, synthetic_settings
 from roofline_lab.importers.run_metadata import RunMetadata, read_run_metadata
 from roofline_lab.importers.tools import refuse_other_tool
 from roofline_lab.importers.unmeasured import unmeasured_among
 from simulator.errors import ConfigError
 from simulator.validation import parse
 from simulator.workload.build import MAX_REQUESTS
-from simulator.workload.prefixes import SHARED_GROUP
+from simulator.workload.prefixes import SharedPrefix
 
 TOOL = "guidellm"
 MARKS = frozenset({"benchmarks", *CSV_MARKS})
@@ -96,12 +96,11 @@ def read(path: Path) -> Measurement:
     report, points = _report(file)
     metadata = read_run_metadata(file.parent)
     notes = Notes()
-    workload = reconstruct(synthetic_settings(report, metadata.profile), [point.observed for point in points], notes)
+    settings = synthetic_settings(report, metadata.profile, str(file))
+    workload = reconstruct(settings, [point.observed for point in points], notes)
     if not all(point.all_recorded for point in points):
         notes.converted("Single requests are recorded in part only; figures are those of the report's summaries.")
-    requests = tuple(
-        request for point in points if point.all_recorded for request in point.requests(workload.prefix_tokens)
-    )
+    requests = tuple(request for point in points if point.all_recorded for request in point.requests(workload.prefixes))
     both = tuple(_both_sides(points, metadata))
     client, server = dict(_client_latencies(points)), {sides.request: sides.server for sides in both}
     offset_ms = _client_offset_ms(client, server, notes)
@@ -415,9 +414,9 @@ class _Point:
             mean_output_tokens=self.outputs.mean,
         )
 
-    def requests(self, prefix_tokens: int) -> tuple[MeasuredRequest, ...]:
+    def requests(self, prefixes: Prefixes = NO_PREFIX) -> tuple[MeasuredRequest, ...]:
         """Return the successful requests in our form."""
-        first_s = self.successful[0].request_start_time or 0.0
+        shared, first_s = prefixes.spec, self.successful[0].request_start_time or 0.0
         found = [
             MeasuredRequest(
                 load_point=self.id,
@@ -425,12 +424,12 @@ class _Point:
                 arrival_us=round(((request.request_start_time or 0.0) - first_s) * US_PER_S),
                 prompt_tokens=request.prompt_tokens or 1,
                 output_tokens=request.output_tokens or 0,
-                prefix_group=SHARED_GROUP if prefix_tokens else None,
-                prefix_tokens=min(prefix_tokens, request.prompt_tokens or 1),
+                prefix_group=shared.group_of(place) if isinstance(shared, SharedPrefix) else None,
+                prefix_tokens=min(prefixes.tokens, request.prompt_tokens or 1),
                 ttft_ms=request.time_to_first_token_ms,
                 e2e_ms=(request.request_latency or 0.0) * MS_PER_S,
             )
-            for request in self.successful
+            for place, request in enumerate(self.successful)
         ]
         return checked_requests(f"{self.source}.requests.successful", found)
 
@@ -486,7 +485,10 @@ def _arrivals(point: _Point) -> dict[str, Any]:
         case "poisson" if strategy.rate and strategy.rate > 0:
             return {"kind": "poisson", "rate_per_s": strategy.rate}
         case "trace" if point.all_recorded and point.completed == point.sent:
-            return {"kind": "recorded", "arrival_us": tuple(request.arrival_us for request in point.requests(0))}
+            return {
+                "kind": "recorded",
+                "arrival_us": tuple(request.arrival_us for request in point.requests()),
+            }
     raise ConfigError(
         f"{point.source}: config.strategy: '{strategy.type_[:40]}' (rate {strategy.rate}) cannot be repeated; allowed: "
         "synchronous, concurrent with streams, throughput, constant or poisson with a positive rate, and trace "
@@ -527,7 +529,7 @@ def _measured(point: _Point, duration_s: float, notes: Notes) -> dict[str, Any]:
     # TPOT by our definition: per request where all are recorded, else weighted by N - 1.
     definition = "inter_token" if point.all_recorded else "inter_token_weighted"
     if point.all_recorded:
-        per_request = [request.tpot_ms for request in point.requests(0)]
+        per_request = [request.tpot_ms for request in point.requests()]
         values |= statistics_of("tpot", [value for value in per_request if value is not None])
     else:
         values["tpot_mean"] = point.itl.mean

@@ -17,10 +17,11 @@ from typing import Any
 from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.metrics import CONSISTENCY_TOLERANCE
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers.common import Foreign, Notes, WholeNumber, constant_workload, drawn_lengths
+from roofline_lab.importers.common import CONVERSATIONS, Foreign, Notes, WholeNumber, constant_workload, drawn_lengths
 from simulator.errors import ConfigError
 from simulator.validation import parse
 from simulator.workload.lengths import GUIDELLM_DEFAULT_SEED
+from simulator.workload.prefixes import NoSharing, SharedPrefix
 
 MAX_DESCRIPTION_CHARACTERS = 20_000
 
@@ -36,6 +37,14 @@ MEAN_TOLERANCE_TOKENS = 0.5
 HALF_TOKEN = 0.5
 
 
+class _Bucket(Foreign):
+    """Prefixes of one length; a request draws one of them with the weight of the bucket."""
+
+    bucket_weight: WholeNumber = 100
+    prefix_count: WholeNumber = 1
+    prefix_tokens: WholeNumber = 0
+
+
 class _Synthetic(Foreign):
     prompt_tokens: WholeNumber
     prompt_tokens_stdev: WholeNumber | None = None
@@ -46,15 +55,53 @@ class _Synthetic(Foreign):
     output_tokens_min: WholeNumber | None = None
     output_tokens_max: WholeNumber | None = None
     prefix_tokens: WholeNumber | None = None
+    prefix_count: WholeNumber | None = None
+    prefix_buckets: tuple[_Bucket, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """Beginnings that prompts share: how many different ones, and the mean length; none if it is 0."""
+
+    tokens: int = 0
+    groups: int = 1
+
+    @property
+    def spec(self) -> SharedPrefix | NoSharing:
+        """As the format has them."""
+        if not self.tokens:
+            return NoSharing(kind="none")
+        return SharedPrefix(kind="shared", tokens=self.tokens, counted="on_top", groups=self.groups)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """As the format writes them."""
+        words = {"counted": "on_top"} if self.tokens else {}
+        return {**self.spec.model_dump(exclude_defaults=True), **words}
+
+
+NO_PREFIX = Prefixes()
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the client was told to draw lengths; distributions are those of the format."""
+    """How the client was told to draw lengths; distributions are those of the format.
+
+    Attributes
+    ----------
+    unlike
+        What to say of prefixes of several kinds, which one kind stands for; empty where there is one.
+    """
 
     prompt: Mapping[str, Any]
     output: Mapping[str, Any]
-    prefix_tokens: int
+    prefixes: Prefixes = NO_PREFIX
+    unlike: str = ""
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Tokens of the prefix of every prompt."""
+        return self.prefixes.tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +122,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class SentWorkload:
-    """The workload as the format writes it, and its shared prefix.
+    """The workload as the format writes it, and its shared prefixes.
 
     Attributes
     ----------
@@ -84,12 +131,18 @@ class SentWorkload:
     """
 
     description: dict[str, Any]
-    prefix_tokens: int
+    prefixes: Prefixes
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def synthetic_settings(report: Mapping[str, Any], profile: Mapping[str, Any]) -> Settings | None:
-    """Return how lengths were drawn, from a report of version 1 or 2, else from the client's profile."""
+def synthetic_settings(report: Mapping[str, Any], profile: Mapping[str, Any], source: str = "") -> Settings | None:
+    """Return how lengths were drawn, from a report of version 1 or 2, else from the client's profile.
+
+    Raises
+    ------
+    ConfigError
+        If the data are conversations of several turns.
+    """
     arguments = _mapping(report.get("args"))
     spec = _mapping(_mapping(report.get("config")).get("spec"))
     seeds = (
@@ -104,8 +157,14 @@ def synthetic_settings(report: Mapping[str, Any], profile: Mapping[str, Any]) ->
         if isinstance(description, str):
             description = _from_text(description)
         if isinstance(description, Mapping) and {"prompt_tokens", "output_tokens"} <= description.keys():
+            _refuse_conversations(source, description.get("turns"))
             return _settings({str(key): value for key, value in description.items()}, seed)
     return None
+
+
+def _refuse_conversations(source: str, turns: object) -> None:
+    if isinstance(turns, int) and turns > 1:
+        raise ConfigError(f"{source}: data: turns: {turns}: {CONVERSATIONS}")
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -138,7 +197,31 @@ def _settings(description: Mapping[str, Any], seed: int) -> Settings | None:
     output = _lengths(given.output_tokens, given.output_tokens_stdev, given.output_tokens_min, given.output_tokens_max)
     if prompt is None or output is None:
         return None
-    return Settings({**prompt, "random_seed": seed}, {**output, "random_seed": seed}, given.prefix_tokens or 0)
+    prefixes, unlike = _prefixes(given)
+    return Settings({**prompt, "random_seed": seed}, {**output, "random_seed": seed}, prefixes, unlike)
+
+
+def _prefixes(given: _Synthetic) -> tuple[Prefixes, str]:
+    """Return the prefixes of synthetic data, and what to say where one kind stands for several.
+
+    Source: GuideLLM 0.4 and later draw a prefix for each request, evenly among those of a bucket and among buckets by
+    their weight; `prefix_tokens` and `prefix_count` alone are one bucket.
+    """
+    buckets = given.prefix_buckets or ()
+    if not buckets:
+        return Prefixes(given.prefix_tokens or 0, max(1, given.prefix_count or 1)), ""
+    used = [bucket for bucket in buckets if bucket.bucket_weight and bucket.prefix_count]
+    weight = sum(bucket.bucket_weight for bucket in used)
+    if not weight:
+        return NO_PREFIX, ""
+    tokens = round(sum(bucket.bucket_weight * bucket.prefix_tokens for bucket in used) / weight)
+    found = Prefixes(tokens, sum(bucket.prefix_count for bucket in used))
+    if len(used) == 1:
+        return found, ""
+    return found, (
+        f"Prompts begin with prefixes of {len(used)} buckets of their own lengths and weights; {found.groups} prefixes "
+        f"of the mean length, {tokens} tokens, sent equally often, stand for them."
+    )
 
 
 def _lengths(mean: int, stdev: int | None, least: int | None, most: int | None) -> dict[str, Any] | None:
@@ -159,27 +242,24 @@ def _lengths(mean: int, stdev: int | None, least: int | None, most: int | None) 
 
 def reconstruct(settings: Settings | None, observed: Sequence[Observed], notes: Notes) -> SentWorkload:
     """Return the workload; load points with all of their requests are replayed, so that it only describes them."""
-    prefix_tokens = settings.prefix_tokens if settings else 0
-    prefix: dict[str, Any] = {"kind": "none"}
-    if prefix_tokens:
-        prefix = {"kind": "shared", "tokens": prefix_tokens, "counted": "on_top"}
+    prefixes = settings.prefixes if settings else NO_PREFIX
+    if settings and settings.unlike:
+        notes.say(Flag.SETTING_ASSUMED, settings.unlike)
     shift = _prompt_shift(settings, observed, notes) if settings else None
     if settings is None or shift is None:
-        return _of_mean_lengths(observed, prefix, prefix_tokens, notes)
+        return _of_mean_lengths(observed, prefixes, notes)
     description = {
         "prompt": {**settings.prompt, "adjustment_tokens": shift},
         "output": dict(settings.output),
-        "prefix": prefix,
+        "prefix": prefixes.description,
         "note": "Lengths drawn again from the client's seed; the recorded lengths and reported means agree.",
     }
-    return SentWorkload(description, prefix_tokens)
+    return SentWorkload(description, prefixes)
 
 
-def _of_mean_lengths(
-    observed: Sequence[Observed], prefix: dict[str, Any], prefix_tokens: int, notes: Notes
-) -> SentWorkload:
+def _of_mean_lengths(observed: Sequence[Observed], prefixes: Prefixes, notes: Notes) -> SentWorkload:
     unrecorded = [point for point in observed if not point.recorded]
-    meant = unrecorded or observed
+    meant, prefix_tokens = unrecorded or observed, prefixes.tokens
     prompt = round(fmean(point.mean_prompt_tokens for point in meant)) - prefix_tokens
     output = round(fmean(point.mean_output_tokens for point in meant))
     unknown = "Lengths of single requests are not recorded and not drawn again; every request has the mean length."
@@ -187,9 +267,9 @@ def _of_mean_lengths(
         where = point.load_point if len(unrecorded) < len(observed) else ""
         notes.say(Flag.LENGTHS_UNKNOWN, unknown, load_point=where)
     note = "Mean lengths of the report." if unrecorded else "Recorded requests are replayed; these are mean lengths."
-    description = constant_workload(prompt, output, note, **prefix)
+    description = constant_workload(prompt, output, note, **prefixes.description)
     own = {point.load_point: _lengths_of(point, prefix_tokens) for point in unrecorded if _differs(point, output)}
-    return SentWorkload(description, prefix_tokens, own)
+    return SentWorkload(description, prefixes, own)
 
 
 def _differs(point: Observed, output_tokens: int) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from roofline_lab.importers.common import CONVERSATIONS
 from simulator.errors import ConfigError
 
 # Where a rate alone is stated: how the gaps of a tool's requests are.
@@ -159,10 +160,7 @@ def _beyond(
             )
         yield from _parallelism("scenario.stack", [engine.get("accelerator")])
     if _mapping(load.get("multi_turn")).get("enabled") is True:
-        yield (
-            "scenario.load.standardized.multi_turn: conversations of several turns are not modelled; their prompts "
-            "grow, and each turn waits for the one before"
-        )
+        yield f"scenario.load.standardized.multi_turn: {CONVERSATIONS}"
     groups = _whole(_mapping(load.get("prefix")).get("num_groups")) or 1
     if groups > 1:
         yield (

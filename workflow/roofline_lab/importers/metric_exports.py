@@ -20,6 +20,7 @@ from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream
 from roofline_lab.ground_truth.kept_up import Judgement, Load, fills_loop
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.importers.common import (
+    CONVERSATIONS,
     LARGEST,
     MS_PER_S,
     US_PER_S,
@@ -62,6 +63,10 @@ STATISTICS = {"mean": "avg", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p
 # Of a latency in ms, of a duration in s.
 _MS = {"ms": 1.0, "milliseconds": 1.0, "s": MS_PER_S, "sec": MS_PER_S, "seconds": MS_PER_S, "us": 1e-3, "ns": 1e-6}
 _UNIT_IN_A_NAME = re.compile(r"(.*?)\s*(?:\(([^()]*)\))?\s*")
+
+# What the tools call the length of shared beginnings of prompts, and the number of different ones.
+_PREFIX_TOKENS = ("length", "shared_system_prompt_length", "prefix_prompt_length")
+_PREFIX_NUMBERS = ("pool_size", "num", "num_prefix_prompts")
 
 # Chunks are tokens where their number is that of the tokens but for so much.
 SAME_NUMBER = 0.02
@@ -365,6 +370,51 @@ def _chunks_are_tokens(export: Export) -> bool:
     return math.isclose(chunks, (tokens - 1) * answers, rel_tol=SAME_NUMBER)
 
 
+def refuse_conversations(export: Export) -> None:
+    """Refuse turns of conversations.
+
+    Raises
+    ------
+    ConfigError
+        If the client was told to hold any.
+    """
+    given = _mapping(export.config.get("input"))
+    turn = _mapping(_mapping(given.get("conversation")).get("turn")).get("mean")
+    turns = turn if turn is not None else _mapping(given.get("sessions")).get("turns")
+    mean = _mapping(turns).get("mean") if isinstance(turns, Mapping) else turns
+    if isinstance(mean, int | float) and mean > 1:
+        raise ConfigError(f"{export.source}: input_config.input: {mean:g} turns: {CONVERSATIONS}")
+
+
+def _shared_prefix(export: Export, prompt_tokens: float) -> dict[str, Any]:
+    """Return the prefixes that prompts were made to begin with; lengths of prompts contain them.
+
+    Source: `prefix_prompt` of both tools, a pool of which every request draws one.
+    """
+    given = _mapping(export.config.get("input"))
+    found = _mapping(_mapping(given.get("prompt")).get("prefix_prompt") or given.get("prefix_prompt"))
+    whole = {
+        name: value
+        for name, value in {**_older(export.config), **found}.items()
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0
+    }
+    tokens = next((whole[name] for name in _PREFIX_TOKENS if name in whole), 0)
+    if not 0 < tokens < prompt_tokens:
+        return {}
+    groups = next((whole[name] for name in _PREFIX_NUMBERS if name in whole), 1)
+    several = {"groups": groups} if groups > 1 else {}
+    return {"kind": "shared", "tokens": tokens, "counted": "included", **several}
+
+
+def _older(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of earlier releases, which stood at the top."""
+    return {name: config[name] for name in ("prefix_prompt_length", "num_prefix_prompts") if name in config}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def workload_of(export: Export, tool: str, notes: Notes) -> dict[str, Any]:
     """Return the workload: recorded requests, or their mean lengths.
 
@@ -373,6 +423,7 @@ def workload_of(export: Export, tool: str, notes: Notes) -> dict[str, Any]:
     ConfigError
         If the lengths are not known.
     """
+    refuse_conversations(export)
     answers = export.answers
     if answers:
         prompt, output = answers.prompt_tokens / answers.completed, answers.output_tokens / answers.completed
@@ -383,9 +434,10 @@ def workload_of(export: Export, tool: str, notes: Notes) -> dict[str, Any]:
             f"{export.source}: {tool} result without input or output sequence length, so that nothing can be "
             "simulated; give the JSON summary that the tool writes beside it"
         )
+    prefix = _shared_prefix(export, prompt)
     if answers and answers.timed:
-        return constant_workload(prompt, output, "Recorded requests are replayed; these are means.")
-    workload = constant_workload(prompt, output, "Mean lengths of the file.")
+        return constant_workload(prompt, output, "Recorded requests are replayed; these are means.", **prefix)
+    workload = constant_workload(prompt, output, "Mean lengths of the file.", **prefix)
     spread = {
         side: lengths
         for side, mean in (("prompt", prompt), ("output", output))

@@ -17,7 +17,7 @@ from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.requests import OF_OTHER_TOOLS, MeasuredRequest, checked_requests
 from roofline_lab.importers.common import Measurement
 from simulator.errors import ConfigError
-from simulator.workload.prefixes import SHARED_GROUP, Prompt, PromptPool, SharedPrefix, recognise_pool
+from simulator.workload.prefixes import Prompt, PromptPool, SharedPrefix, recognise_pool
 
 
 def with_traces(found: Measurement, paths: Iterable[Path]) -> Measurement:
@@ -44,7 +44,7 @@ def with_traces(found: Measurement, paths: Iterable[Path]) -> Measurement:
 
 def _with_trace(experiment: Experiment, path: Path, sent: Sequence[MeasuredRequest]) -> Experiment:
     by_stage: dict[int, list[MeasuredRequest]] = {}
-    for request in _grouped(experiment, sent):
+    for request in grouped(experiment, sent):
         by_stage.setdefault(int(request.load_point), []).append(request)
     points = _load_points(experiment, path, sorted(by_stage))
     recorded = experiment.recorded()
@@ -84,12 +84,13 @@ def _at_load_point(requests: Sequence[MeasuredRequest], point: LoadPoint) -> lis
     ]
 
 
-def _grouped(experiment: Experiment, sent: Sequence[MeasuredRequest]) -> list[MeasuredRequest]:
+def grouped(experiment: Experiment, sent: Sequence[MeasuredRequest]) -> list[MeasuredRequest]:
     """Return the requests with what they share with others, as the workload says."""
     match experiment.workload.prefix:
-        case SharedPrefix(tokens=shared):
+        case SharedPrefix() as shared:
             prompts = [
-                Prompt(request.prompt_tokens, SHARED_GROUP, min(shared, request.prompt_tokens)) for request in sent
+                Prompt(request.prompt_tokens, shared.group_of(place), min(shared.tokens, request.prompt_tokens))
+                for place, request in enumerate(sent)
             ]
         case PromptPool() as pool:
             prompts = recognise_pool(pool, [request.prompt_tokens for request in sent])

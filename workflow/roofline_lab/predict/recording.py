@@ -250,8 +250,11 @@ def _prompts(experiment: Experiment, lengths: Sequence[int]) -> list[Prompt]:
     match experiment.workload.prefix:
         case PromptPool() as pool:
             return recognise_pool(pool, lengths)
-        case SharedPrefix(tokens=shared):
-            return [Prompt(tokens, "shared", min(shared, tokens)) for tokens in lengths]
+        case SharedPrefix() as shared:
+            return [
+                Prompt(tokens, shared.group_of(place), min(shared.tokens, tokens))
+                for place, tokens in enumerate(lengths)
+            ]
         case _:
             return [Prompt(tokens, None, 0) for tokens in lengths]
 
