@@ -184,3 +184,11 @@ def test_recorded_figures_and_lengths_are_those_of_the_file(shared_dir):
     sent_prompts, sent_outputs = found.prompt_lengths("rate_1").tokens, found.output_lengths("rate_1").tokens
     assert (sum(sent_prompts), len(sent_prompts)) == (152612, 300)
     assert abs(sum(sent_outputs) - 160347) <= 2  # an answer of 0 tokens is one of 1
+
+
+def test_speculative_decoding_is_named_and_the_room_for_keys_and_values_is_known(tmp_path):
+    info = {"model_path": "meta-llama/Llama-2-7b-hf", "max_total_num_tokens": 476_000}
+    line = sglang_result(sent()) | {"accept_length": 2.7, "server_info": info}
+    found = read(write_sglang(tmp_path, line))
+    assert "speculative_config accept_length 2.7" in found.server_note
+    assert found.known["kv_blocks"] == 29_750

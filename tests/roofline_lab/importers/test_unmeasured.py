@@ -6,18 +6,26 @@ import json
 
 import pytest
 
+from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.requests import MeasuredRequest, read_measured_requests, requests_text
-from roofline_lab.importers import import_experiment
+from roofline_lab.importers import aiperf, import_experiment, llm_d, vllm_bench
 from simulator.errors import ConfigError
 from tests.roofline_lab.importers.samples import (
     Sent,
+    aiperf_export,
     guidellm_benchmark,
     guidellm_report,
     inference_perf_stage,
+    llm_d_report,
     per_request,
     pooled,
+    sent,
+    vllm_result,
+    write_aiperf,
     write_guidellm,
     write_inference_perf,
+    write_llm_d,
+    write_vllm,
 )
 
 # 11 tokens, the first after 40 ms, the others 10 ms apart.
@@ -90,3 +98,34 @@ def test_a_latency_of_zero_beside_an_experiment_is_read_as_not_measured(tmp_path
     path.write_text(requests_text([MeasuredRequest("p", "a", 0, 5, 6, ttft_ms=0.0, e2e_ms=90.0)]), encoding="utf-8")
     (request,) = read_measured_requests(path)
     assert (request.ttft_ms, request.e2e_ms, request.tpot_ms) == (None, 90.0, None)
+
+
+def lowest(tmp_path, tool, metric, **statistics):
+    """Import figures without single requests, of which some statistics were changed."""
+    if tool == "aiperf":
+        content = aiperf_export(sent())
+        content[{"ttft": "time_to_first_token", "output": "output_sequence_length"}[metric]] |= statistics
+        return aiperf.read(write_aiperf(tmp_path, content)).experiment
+    if tool == "llm-d":
+        report = llm_d_report(sent())
+        aggregate = report["results"]["request_performance"]["aggregate"]
+        latency, requests = aggregate["latency"], aggregate["requests"]
+        place = latency["time_to_first_token"] if metric == "ttft" else requests["output_length"]
+        place |= statistics
+        return llm_d.read(write_llm_d(tmp_path, report)).experiment
+    content = vllm_result(sent()) | {f"{rank}_ttft_ms": value for rank, value in statistics.items()}
+    return vllm_bench.read(write_vllm(tmp_path, content)).experiment
+
+
+@pytest.mark.parametrize("tool", ["aiperf", "llm-d", "vllm-bench"])
+@pytest.mark.parametrize("rank", ["p1", "p25"])
+def test_a_low_percentile_of_0_is_refused_as_a_median_of_0_is(tmp_path, tool, rank):
+    with pytest.raises(ConfigError, match="0, which means not measured"):
+        lowest(tmp_path, tool, "ttft", **{rank: 0.0})
+
+
+@pytest.mark.parametrize("tool", ["aiperf", "llm-d"])
+@pytest.mark.parametrize(("metric", "said"), [("ttft", "least TTFT is 0"), ("output", "shortest answer has 0 tokens")])
+def test_a_least_value_of_0_is_flagged_as_in_the_means(tmp_path, tool, metric, said):
+    (flag,) = (one for one in lowest(tmp_path, tool, metric, min=0).quality if one.flag is Flag.PART_OF_THE_RUN)
+    assert said in flag.text

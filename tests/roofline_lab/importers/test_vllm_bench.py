@@ -257,3 +257,8 @@ def test_a_file_that_is_no_object_is_refused(tmp_path):
 def test_answers_to_no_prompts_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="completed: 20 exceeds num_prompts 0"):
         read(write_vllm(tmp_path, vllm_result(sent(count=20), num_prompts=0)))
+
+
+def test_speculative_decoding_that_a_result_counts_is_named(tmp_path):
+    drafts = {"spec_decode_num_drafts": 40, "spec_decode_acceptance_length": 2.3}
+    assert "acceptance length 2.3" in read(write_vllm(tmp_path, vllm_result(sent()) | drafts)).server_note

@@ -48,6 +48,7 @@ from roofline_lab.importers.common import (
 from roofline_lab.importers.inference_perf_workload import Profile, SentRequest, read_profile, read_requests
 from roofline_lab.importers.stated_server import RESULTS_FOLDER
 from roofline_lab.importers.tools import refuse_other_tool
+from roofline_lab.importers.unmeasured import unmeasured_below
 from simulator.conversions import itl_from_means_ms, stream_line_percentile
 from simulator.errors import ConfigError
 from simulator.validation import parse
@@ -180,6 +181,8 @@ class _Stage:
         Its place in the run, from 0.
     output_is_from_server
         Whether the mean output length is the server's count.
+    least
+        Mean and minimum of TTFT, and of the tokens the server counted.
     """
 
     id: str
@@ -197,6 +200,7 @@ class _Stage:
     output_len_mean: float
     output_is_from_server: bool
     prompt_lengths_vary: bool
+    least: Mapping[str, Mapping[str, float | None]]
 
 
 def _stages(folder: Path) -> list[_Stage]:
@@ -254,6 +258,10 @@ def _stage(path: Path, name: str, number: int) -> _Stage:
         output_len_mean=output.mean,
         prompt_lengths_vary=done.prompt_len is None or done.prompt_len.min != done.prompt_len.max,
         output_is_from_server=done.output_tokens is not None and not done.client_fallback_requests.get("output"),
+        least={
+            "ttft": {"mean": ttft.mean, "min": latency.time_to_first_token.get("min")},
+            "output": {} if done.output_tokens is None else {"mean": output.mean, "min": output.min},
+        },
     )
 
 
@@ -373,6 +381,7 @@ def _measured(stage: _Stage, profile: Profile, notes: Notes) -> dict[str, Any]:
         notes.converted(
             "Output lengths and token throughput are those of the profile, as the server must generate them."
         )
+    notes.flag(unmeasured_below(str(stage.path), stage.least), "noted", stage.id)
     return measured_metrics(str(stage.path), values, {"tpot": "inter_token", "itl": "pooled_gaps"}, notes)
 
 

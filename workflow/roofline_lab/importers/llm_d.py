@@ -48,6 +48,7 @@ from roofline_lab.importers.server_facts import stated_by
 from roofline_lab.importers.several import one_experiment, result_files
 from roofline_lab.importers.stated_server import with_server
 from roofline_lab.importers.tools import refuse_other_tool
+from roofline_lab.importers.unmeasured import unmeasured_below
 from simulator.errors import ConfigError
 from simulator.validation import config_error, parse
 
@@ -76,6 +77,11 @@ _DURATION = re.compile(r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S
 class _Statistics(Foreign):
     units: str
     mean: Latency
+    min: Latency | None = None
+    p1: Latency | None = None
+    p5: Latency | None = None
+    p10: Latency | None = None
+    p25: Latency | None = None
     p50: Latency | None = None
     p90: Latency | None = None
     p95: Latency | None = None
@@ -85,6 +91,7 @@ class _Statistics(Foreign):
 
 class _Lengths(Foreign):
     mean: Latency
+    min: Latency | None = None
 
 
 class _Requests(Foreign):
@@ -381,6 +388,10 @@ def _measured(
     values: dict[str, float | None] = {
         key: value for key, value in report.latencies.items() if not key.endswith("_max")
     }
+    latency, output = report.figures.latency, report.figures.requests.output_length
+    seen = {"ttft": latency.time_to_first_token, "e2e": latency.request_latency, "output": output}
+    figures = {key: given.model_dump(exclude={"units"}) for key, given in seen.items() if given is not None}
+    notes.flag(unmeasured_below(report.source, figures), "noted", name)
     values |= _corrections(report, tokens, notes, name)
     values["request_throughput"] = throughput_per_s or (report.completed / report.run_s if report.run_s else None)
     values["output_token_throughput"] = _throughput(report, "output_token_rate", "output_tokens_per_sec")

@@ -37,6 +37,7 @@ from roofline_lab.importers.common import (
     scattered_lengths,
 )
 from roofline_lab.importers.serving_requests import Answers
+from roofline_lab.importers.unmeasured import unmeasured_below
 from simulator.errors import ConfigError
 from simulator.input_files import csv_records, unreadable
 
@@ -359,6 +360,7 @@ def _measured(export: Export, completed: int, load: Load, notes: Notes) -> dict[
         values |= export.answers.statistics()
         values["request_throughput"] = completed / load.run_s if load.run_s else None
     else:
+        notes.flag(unmeasured_below(export.source, export.metrics), "noted")
         notes.converted("Inter-token latency is (E2E - TTFT) / (N - 1) of each request: time per output token.")
     return measured_metrics(export.source, values, {"tpot": "inter_token", "itl": "pooled_gaps"}, notes)
 

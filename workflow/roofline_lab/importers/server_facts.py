@@ -20,7 +20,10 @@ from simulator.validation import config_error, suggest
 
 # Other names of a setting, by ours; options are compared in lower case, with underscores and without `enable_`.
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
-    "prefix_caching": ("prefix_cache", "automatic_prefix_caching", "radix_cache"),
+    "prefix_caching": (
+        *("prefix_cache", "automatic_prefix_caching", "prefix_caching_enabled", "use_prefix_caching", "apc"),
+        "radix_cache",
+    ),
     "chunked_prefill": ("chunked_prefill_enabled",),
     "schedule_ahead": ("async_scheduling", "asynchronous_scheduling", "overlap_schedule"),
     "token_budget": ("max_num_batched_tokens", "max_batched_tokens"),
@@ -28,7 +31,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "max_model_len_tokens": ("max_model_len", "max_seq_len", "max_model_length", "context_length"),
     "block_tokens": ("block_size", "page_size"),
     "kv_blocks": ("num_gpu_blocks", "gpu_blocks", "total_kv_blocks", "num_gpu_blocks_override"),
-    "kv_cache_tokens": ("num_kv_tokens", "gpu_kv_cache_size", "gpu_kv_cache_tokens"),
+    "kv_cache_tokens": ("num_kv_tokens", "gpu_kv_cache_size", "gpu_kv_cache_tokens", "max_total_num_tokens"),
     "cpu_kv_blocks": ("num_cpu_blocks", "cpu_blocks"),
     "gpu_memory_utilization": ("mem_fraction_static",),
     "kv_cache_dtype": ("kv_dtype", "cache_dtype"),
@@ -52,10 +55,17 @@ LOOSE = ("model", "hardware")
 # What a server can be told that the simulation does not follow, and the values that say "not in use".
 NOT_SIMULATED: Mapping[str, tuple[object, ...]] = {
     "pipeline_parallel_size": (1,),
-    "data_parallel_size": (1,),
+    "data_parallel_size": (0, 1),
+    "dp_size": (0, 1),
+    "pp_size": (0, 1),
+    "dp": (0, 1),
+    "pp": (0, 1),
     "expert_parallel": (False,),
     "speculative_config": (),
     "speculative_model": (),
+    "speculative_algorithm": (),
+    "speculative_decoding": (False,),
+    "disaggregation_mode": (),
     "num_speculative_tokens": (0,),
     "num_scheduler_steps": (1,),
     "quantization": (),

@@ -13,6 +13,7 @@ Units, as vLLM's documentation gives them: names that end in `_ms` are milliseco
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -53,6 +54,7 @@ from roofline_lab.importers.server_facts import stated_by
 from roofline_lab.importers.serving_requests import Answers, GapsOfRequests, answers_of
 from roofline_lab.importers.stated_server import with_server
 from roofline_lab.importers.tools import refuse_other_tool
+from roofline_lab.importers.unmeasured import unmeasured_below
 from simulator.errors import ConfigError
 from simulator.validation import parse
 
@@ -162,6 +164,7 @@ class _Result:
     """One result: its file and place in it, counts, figures in ms by our names, answers where they are listed.
 
     `in_seconds`: the file has them in seconds under names without a unit, as InferenceX writes some results.
+    `lowest`: every percentile it has of TTFT and E2E.
     """
 
     source: str
@@ -170,6 +173,7 @@ class _Result:
     answers: Answers | None
     said: Said
     in_seconds: bool = False
+    lowest: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def figure(self, metric: str) -> Mean | None:
         """Return the mean of a metric under the name the file has for it."""
@@ -258,8 +262,22 @@ def _result(file: Path, source: str, values: dict[str, Any], gaps: GapsOfRequest
         raise ConfigError(f"{source}: no mean and no percentile of any latency; {dialect.all_metrics}")
     _check(source, counts, figures)
     answers = answers_of(source, values, gaps, completed=counts.completed, remedy=dialect.detailed)
-    result = _Result(source, counts, figures, answers, dialect.said(values), in_seconds)
+    result = _Result(source, counts, figures, answers, dialect.said(values), in_seconds, _percentiles(values))
     return _as_answered(result)
+
+
+def _percentiles(values: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return all percentiles of the times to the first token and of requests; `--metric-percentiles` asks for any."""
+    return {
+        name: {
+            key: value
+            for key, value in values.items()
+            if re.fullmatch(rf"(?:mean|median|p[\d.]+)_{METRICS[name]}_ms", key)
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+        }
+        for name in ("ttft", "e2e")
+    }
 
 
 def _in_ms(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -507,6 +525,7 @@ def _note_quality(result: _Result, dialect: Dialect, notes: Notes) -> None:
     notes.say(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client.")
     answers = result.answers
     if answers is None:
+        notes.flag(unmeasured_below(result.source, result.lowest), "noted")
         _note_hidden_zeros(result, dialect, notes)
         return
     for finding, treatment in answers.findings:

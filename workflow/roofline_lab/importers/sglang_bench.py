@@ -70,6 +70,9 @@ def _said(values: Mapping[str, Any]) -> Said:
     }
     if isinstance(info.get("chunked_prefill_size"), int) and info["chunked_prefill_size"] > 0:
         server["token_budget"] = info["chunked_prefill_size"]
+    accepted = values.get("accept_length")
+    if isinstance(accepted, int | float) and accepted > 1:
+        server["speculative_config"] = f"accept_length {accepted:g}"
     if str(values.get("backend", "")).startswith("sglang"):
         server["software"] = f"SGLang {info.get('version') or ''}".strip()
     model = info.get("model_path")

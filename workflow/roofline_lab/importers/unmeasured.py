@@ -7,7 +7,8 @@ the others, and a flag says so. Readers that form figures from lists themselves 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from roofline_lab.ground_truth.load import LoadPoint
@@ -16,6 +17,8 @@ from roofline_lab.ground_truth.quality import Finding, Flag, QualityFlag
 from roofline_lab.ground_truth.requests import MeasuredRequest
 from roofline_lab.importers.common import DECIMALS, Measurement, statistics_of
 from simulator.errors import ConfigError
+
+_PERCENTILE = re.compile(r"(?<![a-z])p\d|median")
 
 
 def without_unmeasured(found: Measurement) -> Measurement:
@@ -64,6 +67,44 @@ def unmeasured_among(figures: Sequence[Sequence[float | None]]) -> Finding | Non
         Flag.PART_OF_THE_RUN,
         f"{spoilt} of {len(figures)} recorded requests have a latency of 0 or no token, and so may have others that "
         "were not recorded: the means contain them. Record every request.",
+    )
+
+
+def unmeasured_below(source: str, figures: Mapping[str, Mapping[str, float | None]]) -> Finding | None:
+    """Find requests that are no measurement by the lower end of a distribution whose single requests are not recorded.
+
+    Parameters
+    ----------
+    source
+        The file and the place in it, for messages.
+    figures
+        By `ttft`, `e2e` and `output` (tokens of an answer) the statistics the file has, by any of its names.
+
+    Raises
+    ------
+    ConfigError
+        If a percentile of a latency is 0: so many of a hundred requests, if not more, are zeros in every figure.
+    """
+    spoilt = []
+    for name, what in (("ttft", "TTFT"), ("e2e", "E2E"), ("output", "answer")):
+        given = {key: value for key, value in figures.get(name, {}).items() if value is not None}
+        zeros = sorted(key for key, value in given.items() if value == 0 and not key.startswith("st"))
+        if not zeros or not any(given.values()):
+            continue
+        ranks = [key if name in key else f"{name}_{key}" for key in zeros if _PERCENTILE.search(key)]
+        if ranks and name != "output":
+            raise ConfigError(
+                f"{source}: {', '.join(ranks)}: 0, which means not measured; then requests without a measurement are "
+                f"in every other figure of {what} too; give the single requests of the run, or leave all figures of "
+                f"{what} out"
+            )
+        spoilt.append("the shortest answer has 0 tokens" if name == "output" else f"the least {what} is 0")
+    if not spoilt:
+        return None
+    return Finding(
+        Flag.PART_OF_THE_RUN,
+        f"It is in the figures that {' and '.join(spoilt)}: requests that were not measured, or not answered with a "
+        "token, are in the means. Record every request.",
     )
 
 

@@ -45,6 +45,8 @@ def read(path: Path) -> Measurement:
 def _said(values: Mapping[str, Any]) -> Said:
     """Return the server options that a sweep writes into its results, and what `--metadata` states."""
     options = {key: value for key, value in values.items() if is_known(key) and name_of(key)[0] not in _OF_THE_RESULT}
+    if isinstance(values.get("spec_decode_num_drafts"), int) and values["spec_decode_num_drafts"] > 0:
+        options["speculative_config"] = f"acceptance length {values.get('spec_decode_acceptance_length')}"
     return Said(server=options)
 
 
