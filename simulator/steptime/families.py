@@ -42,13 +42,9 @@ def bind(
             warnings = (*warnings, *not_windowed(model))
         return _mfu_roofline(options, model, hardware, tensor_parallel, kernels, warnings)
     if isinstance(options, CalibratedRooflineOptions):
-        return CalibratedRoofline(
-            options,
-            model,
-            hardware,
-            tensor_parallel,
-            (*warnings, *not_windowed(model), *parameter_warnings(options, hardware)),
-        )
+        warnings = (*warnings, *not_windowed(model), *parameter_warnings(options, hardware))
+        warnings = (*warnings, *_one_rate(options, model, hardware))
+        return CalibratedRoofline(options, model, hardware, tensor_parallel, warnings)
     return Linear(options, model, hardware, tensor_parallel, warnings)
 
 
@@ -58,6 +54,14 @@ def _kept_layers(model: Model) -> tuple[str, ...]:
     if not kept or model.quantization not in EIGHT_BIT_UNITS:
         return ()
     return (f"{model.id}: parts of {kept} layers stay in 16 bits; they are read so, but multiplied at the 8-bit rate",)
+
+
+def _one_rate(options: CalibratedRooflineOptions, model: Model, hardware: Hardware) -> tuple[str, ...]:
+    """Say that the one peak of a hand calibration is that of 16 bits where weights are multiplied in eight."""
+    peak = options.parameters.tflops_peak
+    if model.quantization not in EIGHT_BIT_UNITS or peak > hardware.dense_bf16_tflops.value:
+        return ()
+    return (f"{model.id}: 8-bit weights are read so, but multiplied at TFlopsPeak {peak:g}, the rate of 16 bits",)
 
 
 def _mfu_roofline(

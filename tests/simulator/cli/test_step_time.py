@@ -300,6 +300,13 @@ def test_a_wrong_value_of_an_option_the_model_has_is_not_sent_to_another_model()
     assert "choose it with" not in message
 
 
+def test_the_hand_calibrated_model_says_that_its_one_peak_is_that_of_16_bits():
+    fp8 = [*RUN, "--tp", 4, "--model", "llama-3.1-70b-instruct-fp8", "--steptime", "v1"]
+    told = "multiplied at TFlopsPeak 989.5, the rate of 16 bits"
+    assert any(told in warning for warning in invoke(*fp8).json["warnings"])
+    assert not any(told in warning for warning in invoke(*SMALL, "--steptime", "v1").json["warnings"])
+
+
 def test_a_bandwidth_set_by_hand_is_not_described_by_the_one_it_replaces():
     words = "82% of its bandwidth"
     assert words in invoke(*SMALL, "--steptime", "roofline").json["step_time_basis"]
