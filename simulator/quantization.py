@@ -64,7 +64,9 @@ GROUPS: Mapping[tuple[object, object, object, object], Quantization] = {
 KEPT_KEYS = ("ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules")
 # How the layers' modules are called, by part of a layer; `{}` is the layer.
 ATTENTION = ("model.layers.{}.self_attn.q_proj", "model.layers.{}.self_attn.o_proj")
-FEED_FORWARD = ("model.layers.{}.mlp.down_proj",)
+FEED_FORWARD = ("model.layers.{}.mlp.down_proj", "model.layers.{}.mlp.gate_proj")
+# Parts that stay in 16 bits as a whole or not at all, and what messages call them.
+WHOLE = {ATTENTION: "attention", FEED_FORWARD: "feed-forward part"}
 EXPERTS = (
     "model.layers.{}.mlp.experts.0.down_proj",
     "model.layers.{}.feed_forward.experts.down_proj",
@@ -111,6 +113,9 @@ def quantization_of(
     kind = _kind(stated)
     if kind is None:
         raise UnsupportedError(f"{source}: {_described(stated)} is not modelled; allowed: {ALLOWED}")
+    departures = list(_departures(stated))
+    if departures:
+        raise UnsupportedError(f"{source}: {'; '.join(departures)}")
     found: dict[str, object] = {"quantization": kind}
     if _eight_bit_cache(stated):
         found["kv_cache_dtype"] = "fp8"
@@ -127,6 +132,26 @@ def quantization_of(
             if count or part == "shared_expert":
                 found[f"unquantized_{part}_layers"] = count
     return found
+
+
+def _departures(stated: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what makes single modules, or the cache, other than the format says, and is not modelled."""
+    groups = stated.get("config_groups")
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        targets = group.get("targets") if isinstance(group, Mapping) else None
+        if isinstance(targets, list) and targets and "Linear" not in targets:
+            yield f"targets {targets[:2]} alone are quantized, which is not modelled; allowed: Linear, and ignore"
+    sparsity = stated.get("sparsity_config")
+    if isinstance(sparsity, Mapping) and sparsity.get("format") not in (None, "dense"):
+        yield f"sparsity_config of format {sparsity['format']!r} is not modelled; allowed: dense"
+    for key in ("dynamic", "extra_config"):
+        if isinstance(stated.get(key), Mapping) and stated[key]:
+            yield f"{key} gives single modules other weights, which is not modelled; allowed: one format for all"
+    if stated.get("lm_head") is True:
+        yield "lm_head true: a quantized LM head is not modelled; allowed: one in 16 bits"
+    for key in ("kv_cache_scheme", "kv_cache_quant_algo"):
+        if stated.get(key) and not _eight_bit_cache(stated):
+            yield f"{key} {stated[key]!r:.80} is not modelled; allowed: 8-bit floats (FP8)"
 
 
 # More layers than any model has, so that a wrong number costs no time before it is refused.
@@ -226,7 +251,7 @@ class _Kept:
         for module in modules:
             inner = module.replace("language_model.model.", "model.").replace("model.language_model.", "model.")
             for one in _alternatives(inner):
-                self._add(one.replace("qkv_proj", "q_proj"))
+                self._add(one.replace("qkv_proj", "q_proj").replace("gate_up_proj", "gate_proj"))
 
     def _add(self, module: str) -> None:
         pattern = module.removeprefix("re:")
@@ -248,10 +273,10 @@ class _Kept:
     def holds(self, modules: Sequence[str], layer: int) -> bool:
         """Say whether a part of a layer stays in 16 bits; `modules` are names it may have."""
         found = [self._covers(module.format(layer)) for module in modules]
-        if modules is ATTENTION and len(set(found)) > 1:
+        if modules in WHOLE and len(set(found)) > 1:
             raise UnsupportedError(
-                f"{self.source}: keeps a part of the attention of layer {layer} in 16 bits, which is not modelled; "
-                "allowed: all of it or none"
+                f"{self.source}: keeps a part of the {WHOLE[modules]} of layer {layer} in 16 bits, which is not "
+                "modelled; allowed: all of it or none"
             )
         return any(found)
 

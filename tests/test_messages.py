@@ -29,6 +29,9 @@ GONE: dict[str, tuple[str, ...]] = {
         "scenario.load.standardized.multi_turn: conversations of several turns are not modelled; their prompts grow, "
         "and each turn waits for the one before",
     ),
+    "the message names the feed-forward part as well, where some of its matrices stay in 16 bits": (
+        "{}: keeps a part of the attention of layer {} in 16 bits, which is not modelled; allowed: all of it or none",
+    ),
     "load points of GuideLLM whose mean lengths differ have lengths of their own": (
         "{}: metrics.output_token_count.successful.mean: {}, but over all benchmarks whose requests are not "
         "all recorded it is about {}; nothing says how long single answers were, and one mean length cannot "

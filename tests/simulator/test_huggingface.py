@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 
 import pytest
@@ -357,6 +358,30 @@ def test_eight_bit_floats_are_recognised_under_all_their_names(stated):
 def test_other_quantization_is_refused_and_never_priced_as_sixteen_bits(stated):
     with pytest.raises(UnsupportedError, match=r"m\.json: quantization_config: method .* is not modelled"):
         read(PHI, quantization_config=stated)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"config_groups": {"g": {**FLOAT_8, "targets": ["re:.*mlp.*"]}}}, "targets"),
+        ({"sparsity_config": {"format": "sparse-24-bitmask"}}, "sparsity_config of format 'sparse-24-bitmask'"),
+        ({"dynamic": {"-:.*down_proj": {}}}, "dynamic gives single modules other weights"),
+        ({"extra_config": {"model.layers.0": {"bits": 8}}}, "extra_config gives single modules"),
+        ({"lm_head": True}, "a quantized LM head"),
+        ({"kv_cache_scheme": {"num_bits": 8, "type": "int"}}, "kv_cache_scheme"),
+        ({"kv_cache_quant_algo": "NVFP4"}, "kv_cache_quant_algo 'NVFP4'"),
+        ({"ignore": ["model.layers.3.mlp.gate_proj"]}, "a part of the feed-forward part of layer 3"),
+        ({"ignore": ["model.layers.3.self_attn.o_proj"]}, "a part of the attention of layer 3"),
+    ],
+)
+def test_what_departs_from_the_format_in_single_modules_or_in_the_cache_is_refused_by_name(more, told):
+    plain = {"quant_method": "compressed-tensors", "config_groups": {"g": {**FLOAT_8, "targets": ["Linear"]}}}
+    harmless = {"sparsity_config": {"format": "dense"}, "kv_cache_scheme": None, "lm_head": False, "dynamic": {}}
+    assert read(PHI, quantization_config={**plain, **harmless}).quantization == "fp8"
+    whole = ["model.layers.3.mlp.gate_up_proj", "model.layers.3.mlp.down_proj"]
+    assert read(PHI, quantization_config={**plain, "ignore": whole}).unquantized_feed_forward_layers == 1
+    with pytest.raises(UnsupportedError, match=re.escape(told)):
+        read(PHI, quantization_config={**plain, **more})
 
 
 @pytest.mark.parametrize(
