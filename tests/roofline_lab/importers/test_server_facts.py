@@ -434,3 +434,63 @@ def test_a_command_line_may_stand_in_the_file_of_facts(tmp_path):
     text = "date: 2025-11-05\ncommand: vllm serve org/m -tp 2 --no-enable-prefix-caching\n"
     found = facts_in(tmp_path, "server.yaml", text)
     assert (found["tensor_parallel"], found["prefix_caching"], found["date"]) == (2, False, dt.date(2025, 11, 5))
+
+
+SGLANG_LOG = (
+    "[2026-01-05 12:00:00] server_args=ServerArgs(model_path='org/model', tp_size=2, disable_radix_cache=True, "
+    "chunked_prefill_size=4096, max_running_requests=None, page_size=1, context_length=None, "
+    "disable_overlap_schedule=False)\n"
+    "[2026-01-05 12:00:30] max_total_num_tokens=476000, chunked_prefill_size=4096, max_running_requests=200\n"
+)
+
+
+def test_a_log_of_sglang_states_its_server_and_what_is_off_is_off(tmp_path):
+    found = facts_in(tmp_path, "server.log", SGLANG_LOG)
+    assert (found["software"], found["tensor_parallel"], found["prefix_caching"]) == ("SGLang", 2, False)
+    assert (found["kv_blocks"], found["block_tokens"], found["max_running"]) == (476_000, 1, 200)
+    assert (found["token_budget"], found["schedule_ahead"]) == (4096, True)
+
+
+def test_a_command_line_of_sglang_states_its_server(tmp_path):
+    text = "python -m sglang.launch_server --model-path org/model --tp 4 --disable-radix-cache --page-size 64\n"
+    found = facts_in(tmp_path, "launch.sh", text)
+    assert (found["software"], found["tensor_parallel"], found["prefix_caching"]) == ("SGLang", 4, False)
+    assert (found["model"], found["block_tokens"]) == ("org/model", 64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        ('args: ["--model", "m", "--max-num-seqs", "$(SEQS)"]', "env: [{name: SEQS, value: '48'}]"),
+        ('command: [sh, -c, "exec vllm serve m --max-num-seqs ${SEQS}"]', "env: [{name: SEQS, value: '48'}]"),
+        ("command: --model m --max-num-seqs $SEQS", "environment: {SEQS: 48}"),
+        ("command: --model m --max-num-seqs $SEQS", "environment: [SEQS=48]"),
+    ],
+)
+def test_variables_that_a_container_sets_are_put_in(tmp_path, arguments, variables):
+    text = f"spec:\n  containers:\n  - image: vllm/vllm-openai:v0.11.0\n    {arguments}\n    {variables}\n"
+    assert facts_in(tmp_path, "deploy.yaml", text)["max_running"] == 48
+
+
+@pytest.mark.parametrize(
+    "image", ["vllm/vllm-openai@sha256:0a1b", "quay.io/org/vllm-cuda:0.9.2", "docker.io/vllm/vllm:v1"]
+)
+def test_an_image_of_any_registry_starts_a_server(tmp_path, image):
+    text = f"spec:\n  containers:\n  - image: {image}\n    args: [--model, m, --no-enable-prefix-caching]\n"
+    assert facts_in(tmp_path, "deploy.yaml", text)["prefix_caching"] is False
+
+
+def test_the_values_of_charts_state_their_server(tmp_path):
+    llm_d = "decode:\n  containers:\n  - modelCommand: vllmServe\n    args: [--max-num-seqs, '128']\n"
+    assert facts_in(tmp_path, "values.yaml", llm_d)["max_running"] == 128
+    stack = (
+        "modelSpec:\n- repository: vllm/vllm-openai\n  tag: v0.8.5\n  vllmConfig:\n    enablePrefixCaching: false\n"
+        "    tensorParallelSize: 2\n    extraArgs: [--gpu-memory-utilization, '0.8']\n"
+    )
+    found = facts_in(tmp_path, "values.yaml", stack)
+    assert (found["prefix_caching"], found["tensor_parallel"], found["software"]) == (False, 2, "vLLM 0.8.5")
+    assert found["gpu_memory_utilization"] == 0.8
+
+
+def test_thousands_may_have_a_fraction(tmp_path):
+    assert facts_in(tmp_path, "serve.sh", "vllm serve m --max-model-len 25.6k\n")["max_model_len_tokens"] == 25_600

@@ -26,7 +26,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     ),
     "chunked_prefill": ("chunked_prefill_enabled",),
     "schedule_ahead": ("async_scheduling", "asynchronous_scheduling", "overlap_schedule"),
-    "token_budget": ("max_num_batched_tokens", "max_batched_tokens"),
+    "token_budget": ("max_num_batched_tokens", "max_batched_tokens", "chunked_prefill_size"),
     "max_running": ("max_num_seqs", "max_num_sequences", "max_running_requests"),
     "max_model_len_tokens": ("max_model_len", "max_seq_len", "max_model_length", "context_length"),
     "block_tokens": ("block_size", "page_size"),
@@ -39,7 +39,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "software": ("vllm_version", "serving_software", "image"),
     "tensor_parallel": ("tensor_parallel_size", "tensor_parallelism", "tp", "tp_size"),
     "hardware": ("gpu", "gpu_type", "gpu_name", "accelerator", "device_name"),
-    "model": ("model_id", "model_name", "model_tag", "hf_model"),
+    "model": ("model_id", "model_path", "model_name", "model_tag", "hf_model"),
     "date": ("measured_on", "day"),
 }
 _NAMES = {spelling: name for name, spellings in SPELLINGS.items() for spelling in (name, *spellings)}
@@ -82,8 +82,9 @@ NOT_SIMULATED: Mapping[str, tuple[object, ...]] = {
 BLOCK_TOKENS = 16
 
 _YES, _NO = ("true", "on", "yes", "1", "enabled"), ("false", "off", "no", "0", "none", "disabled")
-# A whole number as vLLM's options take it: 8192, 8,192, 8k (thousands) or 8K (of 1024).
+# A whole number as vLLM's options take it: 8192, 8,192, 8k or 25.6k (thousands), or 8K (of 1024).
 _WHOLE = re.compile(r"(\d{1,3}(?:[,_]\d{3})+|\d{1,12})(?:\.0)?([kKmM]?)")
+_THOUSANDS = re.compile(r"(\d{1,9}\.\d{1,6})([km])")
 _FACTORS = {"": 1, "k": 1000, "K": 1024, "m": 10**6, "M": 2**20}
 _VERSION = re.compile(r"v?(\d+\.\d+[\w.+-]*)")
 _VLLM_TAG = re.compile(r"vllm[\w-]*[\s/=:@-]*v?(\d+\.\d+[\w.]*)", re.IGNORECASE)
@@ -256,6 +257,8 @@ def _count(value: object, lowest: int) -> int | None:
     text = str(value).strip()
     if text.lower() in ("auto", "-1"):
         return None
+    if thousands := _THOUSANDS.fullmatch(text):
+        text = f"{float(thousands[1]) * _FACTORS[thousands[2]]:.12g}"
     match = None if isinstance(value, bool) else _WHOLE.fullmatch(text)
     number = int(re.sub("[,_]", "", match[1])) * _FACTORS[match[2]] if match else -1
     if not lowest <= number <= LARGEST:

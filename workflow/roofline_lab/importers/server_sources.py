@@ -16,7 +16,7 @@ from typing import Any
 
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
 from roofline_lab.importers.server_facts import NOT_SIMULATED, Stated, is_known, name_of, stated_by
-from roofline_lab.importers.vllm_command import MARKS, command_of, commands_in
+from roofline_lab.importers.vllm_command import MARKS, SGLANG, command_of, commands_in, filled
 from simulator.errors import ConfigError
 from simulator.input_files import unreadable
 from simulator.validation import parse_yaml, read_json, read_yaml
@@ -24,7 +24,7 @@ from simulator.validation import parse_yaml, read_json, read_yaml
 SERVER_FILE = "server.yaml"
 RUN_FILE = "exp-config.yaml"
 META_FILE = "meta.json"
-LOG_PATTERNS = ("*vllm*.log*", "*server*.log*")
+LOG_PATTERNS = ("*vllm*.log*", "*server*.log*", "*sglang*.log*")
 TEXT_PATTERNS = ("*.sh", "*.txt", "*.cmd", "*.bash", "*command*", "Dockerfile*")
 YAML_PATTERNS = ("*.yaml", "*.yml")
 # YAML files that are no manifest: ours, the client's, and those above.
@@ -185,7 +185,10 @@ def _short_text(path: Path) -> str | None:
 # --- manifests --------------------------------------------------------------------------------
 
 
-_STARTS = re.compile(r"vllm[\"',\s\]-]{1,20}serve|vllm\.entrypoints|vllm-openai|/vllm:")
+_STARTS = re.compile(
+    r"(?:vllm|sglang)[\"',\s\]-]{1,20}serve|vllm\.entrypoints|vllm-openai|/vllm[\w.-]*[:@]|vllmServe|vllmConfig"
+    r"|sglang\.launch_server"
+)
 
 
 def _in_manifest(path: Path) -> Stated:
@@ -208,7 +211,8 @@ def _of_document(source: str, content: Any) -> Stated:
     servers = 0
     for mapping in _mappings(content):
         image = mapping.get("image")
-        for options in _started(mapping, image if isinstance(image, str) else None):
+        started = [*_started(mapping, image if isinstance(image, str) else None), *_of_helm_values(mapping)]
+        for options in started:
             servers += 1
             found = found.with_(_of_options(source, options))
     if servers:
@@ -230,7 +234,8 @@ def _mappings(content: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
 
 def _started(mapping: Mapping[str, Any], image: str | None) -> Iterator[dict[str, object]]:
     """Yield the options of servers that `entrypoint`, `command` and `args` of a container start."""
-    words: list[str] = []
+    # The chart of llm-d says in a word of its own what a container starts.
+    words: list[str] = ["vllm", "serve"] if mapping.get("modelCommand") == "vllmServe" else []
     scripts: list[str] = []
     for key in ("entrypoint", "command", "args"):
         value = mapping.get(key)
@@ -241,12 +246,40 @@ def _started(mapping: Mapping[str, Any], image: str | None) -> Iterator[dict[str
             parts = [str(part) for part in value if isinstance(part, str | int | float)]
             scripts += [part for part in parts if "\n" in part or " " in part]
             words += parts
-    whole = command_of(words, image)
-    inside = [options for script in scripts for options in commands_in(script)]
+    assigned = dict(_environment(mapping))
+    whole = command_of([filled(word, assigned) for word in words], image)
+    inside = [options for script in scripts for options in commands_in(filled(script, assigned))]
     if inside:
         yield from ({**options, **({"image": image} if image and "vllm" in image else {})} for options in inside)
     elif whole is not None and words:
         yield whole
+
+
+def _environment(mapping: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the variables that a container sets, as Kubernetes and compose files write them."""
+    for given in (mapping.get("env"), mapping.get("environment")):
+        if isinstance(given, Mapping):
+            yield from (
+                (str(name), str(value)) for name, value in given.items() if isinstance(value, str | int | float)
+            )
+        for entry in given if isinstance(given, list) else ():
+            if isinstance(entry, str) and "=" in entry:
+                name, _, value = entry.partition("=")
+                yield name, value
+            elif isinstance(entry, Mapping) and isinstance(entry.get("value"), str | int | float):
+                yield str(entry.get("name")), str(entry["value"])
+
+
+def _of_helm_values(mapping: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    """Yield the options of a server that the values of vLLM's own chart describe (`modelSpec[].vllmConfig`)."""
+    config = mapping.get("vllmConfig")
+    if not isinstance(config, Mapping):
+        return
+    named = {re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(key)).lower(): value for key, value in config.items()}
+    extra = named.pop("extra_args", None)
+    words = [str(word) for word in extra] if isinstance(extra, list) else []
+    tag = {"image": f"{mapping.get('repository')}:{mapping['tag']}"} if mapping.get("tag") else {}
+    yield {**named, **(command_of(["vllm", "serve", *words]) or {}), **tag}
 
 
 def _words(text: str) -> list[str]:
@@ -283,6 +316,10 @@ _LOGGED_KEYS = (
     *("enable_chunked_prefill", "max_num_batched_tokens", "max_num_seqs", "kv_cache_dtype", "block_size"),
     *("gpu_memory_utilization", "num_gpu_blocks_override", "async_scheduling", "pipeline_parallel_size"),
     *("data_parallel_size", "quantization", "enforce_eager", "speculative_config", "enable_expert_parallel"),
+    # Of SGLang.
+    *("tp_size", "dp_size", "disable_radix_cache", "max_running_requests", "mem_fraction_static", "page_size"),
+    *("context_length", "chunked_prefill_size", "max_total_num_tokens", "speculative_algorithm"),
+    "disable_overlap_schedule",
 )
 _LOGGED = re.compile(
     rf"(?<![\w.])['\"]?({'|'.join(_LOGGED_KEYS)})['\"]?(?:=|: ?)"
@@ -291,10 +328,21 @@ _LOGGED = re.compile(
 # Parts of every sentence and key above; looked for first, because a log has millions of other lines.
 _HINTS = (
     *("_size", "_len", "_caching", "prefill", "max_num_", "kv_cache_dtype", "_override", "cheduling", "_utilization"),
-    *("version ", "engine (v", "locks", "cache size", "quantization", "enforce_eager", "speculative", "_expert_"),
+    *(
+        "ServerArgs(",
+        "max_total_num_tokens",
+        "version ",
+        "engine (v",
+        "locks",
+        "cache size",
+        "quantization",
+        "enforce_eager",
+        "speculative",
+        "_expert_",
+    ),
 )
 # Lines that print what a server was asked for, not what it made of that.
-_ARGUMENTS = ("non-default args", "args: Namespace")
+_ARGUMENTS = ("non-default args", "args: Namespace", "ServerArgs(")
 
 
 def _logged(path: Path) -> Stated:
@@ -305,6 +353,8 @@ def _logged(path: Path) -> Stated:
         if any(hint in line for hint in _HINTS):
             said = asked if any(mark in line for mark in _ARGUMENTS) else made
             said.update(dict.fromkeys(_in_line(line)))
+            if "ServerArgs(" in line:
+                asked["software", SGLANG] = None
     # GPUs of one server print their own number of tokens; the server has room for the least.
     sizes = sorted((int(text.replace(",", "") or 0), text) for key, text in made if key == "kv_cache_tokens")
     kept = [(key, text) for key, text in made if key != "kv_cache_tokens" or text == sizes[0][1]]

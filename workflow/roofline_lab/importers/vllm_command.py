@@ -1,4 +1,4 @@
-"""The options of a `vllm serve` command line, wherever it is written: a shell script, a manifest, a compose file.
+"""The options of a command line that starts vLLM or SGLang, wherever it is written: a script, a manifest, compose.
 
 Contract: `commands_in` finds every start of a server in a text, `command_of` that of an argument list; what a
 container's image says of the version is part of it. Options are read as vLLM reads them: hyphens or underscores, a
@@ -21,17 +21,18 @@ SHORT: Mapping[str, str] = {
     "-O": "optimization_level",
 }
 # Words behind which the options of a server stand.
-_ENTRY = re.compile(r"vllm\.entrypoints\.(?:openai\.)?api_server")
-_IMAGE = re.compile(r"(?:^|/)vllm(?:-openai)?(?:-\w+)?:\S+$")
+_ENTRY = re.compile(r"vllm\.entrypoints\.(?:openai\.)?api_server|sglang\.launch_server")
+_IMAGE = re.compile(r"(?:^|/)vllm(?:-[\w.-]+)?(?::|@sha256:)\S+$")
+SGLANG = "SGLang"
 _SEPARATORS = frozenset({";", "&&", "||", "|", "&", ">", ">>", "2>", "<", "(", ")", "2>&1", "&>", ">&"})
 _NUMBER = re.compile(r"-\d")
 _ASSIGNMENT = re.compile(
     r"(?m)^\s*(?:export\s+|readonly\s+|local\s+)?([A-Za-z_]\w*)=(\"[^\"\n$`]*\"|'[^'\n]*'|[^\s\"'$`;&|]+)"
 )
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?-([^}]*))?\}|([A-Za-z_]\w*))")
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?-([^}]*))?\}|([A-Za-z_]\w*)|\(([A-Za-z_]\w*)\))")
 
 # What marks a text that may start a server; cheap to look for.
-MARKS = ("vllm serve", "vllm.entrypoints", "vllm-openai", "vllm:")
+MARKS = ("vllm serve", "vllm.entrypoints", "vllm-openai", "vllm:", "sglang.launch_server", "sglang serve")
 
 
 def commands_in(text: str) -> Iterator[dict[str, object]]:
@@ -40,7 +41,7 @@ def commands_in(text: str) -> Iterator[dict[str, object]]:
     for name, value in _ASSIGNMENT.findall(text):
         assigned[name] = value.strip("\"'")
     for words in _statements(text):
-        found = command_of([_filled(word, assigned) for word in words])
+        found = command_of([filled(word, assigned) for word in words])
         if found is not None:
             yield found
 
@@ -62,7 +63,9 @@ def command_of(words: Sequence[str], image: str | None = None) -> dict[str, obje
         if _IMAGE.search(word):
             found_image = word
     options = _options(words[start:])
-    if found_image is not None and _IMAGE.search(found_image):
+    if any("sglang" in word for word in words[:start]):
+        options["software"] = SGLANG
+    elif found_image is not None and _IMAGE.search(found_image):
         options["image"] = found_image
     return options
 
@@ -70,7 +73,7 @@ def command_of(words: Sequence[str], image: str | None = None) -> dict[str, obje
 def _start(words: Sequence[str]) -> int | None:
     for place, word in enumerate(words):
         before = words[place - 1].rpartition("/")[2] if place else ""
-        if word == "serve" and before == "vllm":
+        if word == "serve" and (before in ("vllm", "sglang") or _IMAGE.search(before)):
             return place + 1
         if _ENTRY.fullmatch(word):
             return place + 1
@@ -108,9 +111,9 @@ def _split(words: Sequence[str]) -> Iterator[list[str]]:
     yield own
 
 
-def _filled(word: str, assigned: Mapping[str, str]) -> str:
-    """Put in the variables that the text itself assigns; others stay as they are written."""
-    return _VARIABLE.sub(lambda match: assigned.get(match[1] or match[3]) or match[2] or match[0], word)
+def filled(word: str, assigned: Mapping[str, str]) -> str:
+    """Put in the variables that are assigned beside a command; others stay as they are written."""
+    return _VARIABLE.sub(lambda match: assigned.get(match[1] or match[3] or match[4]) or match[2] or match[0], word)
 
 
 def _options(words: Sequence[str]) -> dict[str, object]:
