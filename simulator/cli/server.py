@@ -136,13 +136,24 @@ def start_warnings(server: Server, model: Model) -> Iterator[str]:
     """Say when a server would not start: its KV cache, as estimated, has no room for one longest request."""
     longest = server.options.max_model_len_tokens or model.max_position_embeddings
     tokens = server.engine.kv_blocks * server.engine.block_tokens
-    if longest is None or longest <= tokens or server.options.stated("kv_blocks") is not None:
+    if longest is None or _held(model, longest) <= tokens or server.options.stated("kv_blocks") is not None:
         return
     whose = "engine.max_model_len_tokens" if server.options.max_model_len_tokens else f"those of {model.id}"
     yield (
         f"the KV cache has room for {tokens} tokens, and one request may have {longest} ({whose}); vLLM does not start "
         f"like that: give it more memory, or let requests be no longer than that (--max-model-len {tokens})"
     )
+
+
+def _held(model: Model, tokens: int) -> float:
+    """Return how many tokens of the KV cache a request holds at least: layers with a window drop what left it.
+
+    vLLM shares its blocks among layers of both kinds. A window in nobody knows which layers may be in all of them.
+    """
+    if model.sliding_window is None or model.use_sliding_window is False:
+        return tokens
+    windowed = (model.sliding_window_layers or model.num_hidden_layers) / model.num_hidden_layers
+    return tokens * (1 - windowed) + min(tokens, model.sliding_window) * windowed
 
 
 def block_warnings(model: Model, tensor_parallel: int) -> Iterator[str]:

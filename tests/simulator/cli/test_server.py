@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from simulator.cli.catalog import SHIPPED_CONFIGS
 from tests.simulator.cli.support import SMALL, invoke, refused
 
 LARGE = ["run", "--model", "llama-3.1-70b-instruct", "--num-requests", "4", "--rate", "5"]
@@ -52,6 +53,16 @@ def test_a_server_without_room_for_its_longest_request_is_said_not_to_start():
     assert invoke(*nearly_full, "--max-model-len", tokens).json["warnings"] == []
     assert "(engine.max_model_len_tokens)" in invoke(*nearly_full, "--max-model-len", 50_000).json["warnings"][0]
     assert invoke(*nearly_full, "--kv-blocks", 500).json["warnings"] == []
+
+
+def test_layers_with_a_window_hold_less_of_the_longest_request(tmp_path):
+    config = json.loads((SHIPPED_CONFIGS / "models" / "llama-3.1-70b-instruct.json").read_text())
+    for layers, starts in ((0, False), (40, False), (75, True)):
+        path = tmp_path / f"windowed-{layers}.json"
+        window = {"sliding_window": 1024, "sliding_window_layers": layers} if layers else {}
+        path.write_text(json.dumps({**config, **window, "id": path.stem, "max_position_embeddings": 100_000}))
+        warnings = invoke("run", "--model", path, "--tp", 2, *SMALL[3:]).json["warnings"]
+        assert any("vLLM does not start" in each for each in warnings) is not starts
 
 
 def test_a_full_batch_nobody_stated_is_said_with_what_the_server_would_take():
