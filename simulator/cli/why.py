@@ -97,7 +97,8 @@ def _operations(step_time: KnowsWork, batch: Batch, cost: StepCost) -> Iterator[
         by_phase = step_time.operations(batch)
     else:
         by_phase = {name: _components(phase) for name, phase in cost.phases()}
-        by_phase["step"] = [Operation("overhead", 1, cost.overhead_us)]
+        beside = {"all-reduce": cost.communication_us, "overhead": cost.overhead_us}
+        by_phase["step"] = [Operation(name, 1, us) for name, us in beside.items() if us]
     for phase, operations in by_phase.items():
         for each in operations:
             yield {

@@ -300,6 +300,13 @@ def test_a_wrong_value_of_an_option_the_model_has_is_not_sent_to_another_model()
     assert "choose it with" not in message
 
 
+def test_the_operations_of_every_model_hold_the_all_reduces_of_tensor_parallelism():
+    command = [*RUN, "--model", "llama-2-7b-hf", "--tp", 4, "--explain", "--steptime"]
+    for name, word in (("v1", "all-reduce"), ("roofline", "all-reduce"), ("h100_vllm", "collectives")):
+        operations = invoke(*command, name).json["explanation"]["typical_step"]["operations"]
+        assert any(each["operation"] == word and each["total_us"] > 0 for each in operations)
+
+
 def test_the_hand_calibrated_model_says_that_its_one_peak_is_that_of_16_bits():
     fp8 = [*RUN, "--tp", 4, "--model", "llama-3.1-70b-instruct-fp8", "--steptime", "v1"]
     told = "multiplied at TFlopsPeak 989.5, the rate of 16 bits"
