@@ -176,3 +176,13 @@ def test_a_folder_of_recorded_single_results_is_one_experiment(shared_dir):
     found = read(shared_dir / SINGLE, vllm_bench)
     assert len(found.load_points) == 6
     assert {point["arrivals"]["concurrency"] for point in found.load_points} == {4, 8, 16, 32}
+
+
+@pytest.mark.parametrize("off", [False, "off", "null", "0", None])
+def test_speculative_decoding_that_is_off_is_off_however_it_is_written(tmp_path, off):
+    assert inferencex.read(write_inferencex(tmp_path, inferencex_run(spec_decoding=off)))
+
+
+def test_speculative_decoding_that_is_on_is_refused_as_a_switch_too(tmp_path):
+    with pytest.raises(ConfigError, match="speculative decoding is not modelled"):
+        inferencex.read(write_inferencex(tmp_path, inferencex_run(spec_decoding=True)))

@@ -262,3 +262,12 @@ def test_answers_to_no_prompts_are_refused(tmp_path):
 def test_speculative_decoding_that_a_result_counts_is_named(tmp_path):
     drafts = {"spec_decode_num_drafts": 40, "spec_decode_acceptance_length": 2.3}
     assert "acceptance length 2.3" in read(write_vllm(tmp_path, vllm_result(sent()) | drafts)).server_note
+
+
+@pytest.mark.parametrize(
+    ("backend", "software"), [("tgi", "tgi"), ("sglang", "sglang"), ("vllm", None), ("openai", None)]
+)
+    ("backend", "software"), [("tgi", "tgi"), ("sglang", "sglang"), ("vllm", None), ("openai", None)]
+)
+def test_a_server_that_is_not_vllm_is_known_by_the_clients_backend(tmp_path, backend, software):
+    assert read(write_vllm(tmp_path, vllm_result(sent(), backend=backend))).known.get("software") == software

@@ -82,7 +82,7 @@ class _Row(Foreign):
     disagg: bool | str = False
     is_multinode: bool | str = False
     dp_attention: bool | str = False
-    spec_decoding: str | None = None
+    spec_decoding: str | bool | None = None
     num_prefill_gpu: WholeNumber | None = None
     num_decode_gpu: WholeNumber | None = None
 
@@ -186,8 +186,9 @@ def _not_modelled(row: _Row) -> Iterator[str]:
         yield "is_multinode: a server on several nodes is not modelled"
     if _is_on(row.dp_attention):
         yield "dp_attention: attention in data parallel is not modelled"
-    if row.spec_decoding and row.spec_decoding.strip().lower() not in ("none", "false", "off", "0"):
-        yield f"spec_decoding: {row.spec_decoding[:40]}: speculative decoding is not modelled"
+    drafts = str(row.spec_decoding or "none").strip()
+    if drafts.lower() not in ("none", "null", "false", "off", "no", "0", ""):
+        yield f"spec_decoding: {drafts[:40]}: speculative decoding is not modelled"
 
 
 def _is_on(value: bool | str) -> bool:

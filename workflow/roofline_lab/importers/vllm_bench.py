@@ -25,6 +25,8 @@ IGNORED = ("profile.json", "*.pytorch.json", "summary.json", "traces*")
 
 # Facts that the result has for itself, beside those of a server.
 _OF_THE_RESULT = ("model", "date")
+# Servers other than vLLM that the client speaks to (`--backend`); with an API they share it does not say which.
+OTHER_SERVERS = ("tgi", "deepspeed-mii", "tensorrt-llm", "lmdeploy", "scalellm", "sglang", "llama.cpp")
 
 
 def read(path: Path) -> Measurement:
@@ -45,6 +47,8 @@ def read(path: Path) -> Measurement:
 def _said(values: Mapping[str, Any]) -> Said:
     """Return the server options that a sweep writes into its results, and what `--metadata` states."""
     options = {key: value for key, value in values.items() if is_known(key) and name_of(key)[0] not in _OF_THE_RESULT}
+    if values.get("backend") in OTHER_SERVERS:
+        options.setdefault("software", values["backend"])
     if isinstance(values.get("spec_decode_num_drafts"), int) and values["spec_decode_num_drafts"] > 0:
         options["speculative_config"] = f"acceptance length {values.get('spec_decode_acceptance_length')}"
     return Said(server=options)
