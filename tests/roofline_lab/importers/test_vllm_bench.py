@@ -267,7 +267,5 @@ def test_speculative_decoding_that_a_result_counts_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("backend", "software"), [("tgi", "tgi"), ("sglang", "sglang"), ("vllm", None), ("openai", None)]
 )
-    ("backend", "software"), [("tgi", "tgi"), ("sglang", "sglang"), ("vllm", None), ("openai", None)]
-)
 def test_a_server_that_is_not_vllm_is_known_by_the_clients_backend(tmp_path, backend, software):
     assert read(write_vllm(tmp_path, vllm_result(sent(), backend=backend))).known.get("software") == software
