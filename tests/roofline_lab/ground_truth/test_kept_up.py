@@ -175,3 +175,8 @@ def test_answers_without_a_token_were_sent_too_so_that_the_client_did_not_fall_s
     # Twenty requests, one per second, of which seventeen were answered.
     found = judge(Load(sent=20, completed=17, requested_per_s=1.0, run_s=19.2, **IDLE))
     assert found.client is None
+
+
+def test_what_is_sent_at_once_saturates_a_server_whatever_else_is_recorded():
+    found = judge(Load(sent=400, completed=400, at_once=True, run_s=30.0, ttft_s=12.0, e2e_s=15.0))
+    assert (found.state, found.basis, found.overload) == ("saturated", "Everything is sent at once.", None)

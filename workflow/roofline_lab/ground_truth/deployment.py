@@ -45,7 +45,7 @@ class Deployment(StrictModel):
 
 
 Ran = Experiment | Deployment
-AnyRan = TypeVar("AnyRan", Experiment, Deployment)
+AnyRan = TypeVar("AnyRan", bound=Experiment | Deployment)
 
 
 def sends_one_at_a_time(ran: Ran) -> bool:

@@ -55,6 +55,8 @@ class Load:
         Whether gaps are random, so that a short run may miss its rate by chance.
     in_flight
         Width of a closed loop.
+    at_once
+        Everything is sent at once, so that how long requests wait depends on their number alone.
     sent_per_s
         What the client says it sent.
     arrivals_s
@@ -73,6 +75,7 @@ class Load:
     requested_per_s: float | None = None
     random_gaps: bool = False
     in_flight: int | None = None
+    at_once: bool = False
     sent_per_s: float | None = None
     arrivals_s: Sequence[float] = ()
     run_s: float | None = None
@@ -119,6 +122,8 @@ def judge(load: Load) -> Judgement:
     overload = lint.too_many_failed(sent=load.sent, failed=load.failed) or _behind(load, sent_per_s)
     if overload is not None:
         return Judgement("saturated", overload.text, overload, client, sent_per_s)
+    if load.at_once:
+        return Judgement("saturated", "Everything is sent at once.")
     state, basis = _kept_up(load, sent_per_s)
     return Judgement(state, basis, None, client, sent_per_s)
 
@@ -137,6 +142,7 @@ def load_of(point: LoadPoint, requests: Sequence[MeasuredRequest]) -> Load:
         requested_per_s=point.rate.requested_per_s if point.rate else None,
         random_gaps=point.draws_arrivals,
         in_flight=width,
+        at_once=isinstance(arrivals, Burst),
         sent_per_s=point.rate.achieved_per_s if point.rate else None,
         arrivals_s=[request.arrival_us / US_PER_S for request in requests],
         run_s=counts.completed / throughput if throughput else point.duration_s,

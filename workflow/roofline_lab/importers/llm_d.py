@@ -326,6 +326,7 @@ def _load_point(report: _Report, lengths: tuple[float, float], notes: Notes) -> 
         requested_per_s=arrivals.get("rate_per_s"),
         random_gaps=arrivals["kind"] == "poisson",
         in_flight=arrivals.get("concurrency"),
+        at_once=arrivals["kind"] == "burst",
         longest_s=report.latencies["e2e_max"] / MS_PER_S if "e2e_max" in report.latencies else None,
         **seconds,
     )

@@ -396,6 +396,7 @@ def _load_of(row: Row, arrivals: Mapping[str, Any]) -> Load:
         requested_per_s=row["requested_rate_rps"],
         random_gaps=arrivals["kind"] == "poisson" and not arrivals.get("rescaled"),
         in_flight=arrivals.get("concurrency"),
+        at_once=arrivals["kind"] == "burst",
         sent_per_s=_sent_per_s(row),
         run_s=completed / row["requests_per_s"] if row["requests_per_s"] else None,
         **seconds,
