@@ -46,6 +46,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "queueing delay": ("queueing_delay_us",),
 }
 REQUIRED_ROLES = ("prompt", "output")
+# Column of Azure's traces of models that take images.
+IMAGES = "NumImages"
 SECONDS_COLUMNS = ("arrival_s", "arrival_seconds")
 
 MAX_LISTED_PROBLEMS = 20
@@ -194,7 +196,15 @@ def read_trace(path: Path, *, where: Mapping[str, str] | None = None, times_requ
     if published is None:
         ordered = tuple(sorted(requests, key=lambda request: request.arrival_us))
         return TraceFile(ordered, timed="arrival" in columns)
-    return _as_published(published, requests, beginnings, len(kept))
+    found = _as_published(published, requests, beginnings, len(kept))
+    return replace(found, notes=(*found.notes, *_images(kept)))
+
+
+def _images(rows: Sequence[_Row]) -> Iterator[str]:
+    """Say how many prompts hold images."""
+    shown = sum(row.cells.get(IMAGES, "0").strip("0.") != "" for row in rows)
+    if shown:
+        yield f"{shown} of {len(rows)} prompts hold images ({IMAGES}); what encoding them costs is not simulated"
 
 
 def _as_published(

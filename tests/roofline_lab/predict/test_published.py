@@ -260,11 +260,43 @@ def test_a_server_is_not_described_for_traces_that_have_one(tmp_path, capsys):
     assert "--model, --hardware, --first: every trace given has latencies" in err
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("gone.csv", None, "no such file or folder"),
+        (
+            "chats.json",
+            '[{"conversations": [{"from": "human", "value": "hi"}]}]',
+            "count them with the model's tokenizer",
+        ),
+        (
+            "lengths.json",
+            LENGTHS,
+            "a list of lengths without times; say when requests arrive, for instance with --poisson",
+        ),
+        (
+            "t.csv",
+            AZURE.replace(",500,", ",-500,"),
+            "line 2: column 'ContextTokens': must be a whole number, 0 or greater",
+        ),
+    ],
+)
+def test_a_trace_that_cannot_be_predicted_says_why(tmp_path, capsys, name, text, told):
+    if text is not None:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    code, _, err = run(capsys, tmp_path / name, *SERVER, "--out", tmp_path / "out")
+    assert code == 2
+    assert told in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_files_of_one_name_are_not_mixed_up(tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     paths = [azure(tmp_path / name) for name in ("a", "b")]
-    assert run(capsys, *paths, *SERVER)[0] == 2
+    code, _, err = run(capsys, *paths, *SERVER)
+    assert code == 2
+    assert "give one of them another name, or each on its own" in err
 
 
 def test_both_a_wrong_model_and_a_wrong_gpu_are_named(tmp_path):

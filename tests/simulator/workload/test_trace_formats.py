@@ -293,6 +293,14 @@ def test_block_ids_that_do_not_cover_their_prompt_are_told(tmp_path, ids, told):
     assert any(told in note for note in notes) if told else not any("hash_ids" in note for note in notes)
 
 
+def test_images_of_prompts_are_told_as_what_is_not_simulated(tmp_path):
+    text = (
+        "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n2024-10-01 00:00:00,2,900,5\n2024-10-01 00:00:01,0,80,5\n"
+    )
+    (note,) = read_trace(given(tmp_path, text)).notes
+    assert note == "1 of 2 prompts hold images (NumImages); what encoding them costs is not simulated"
+
+
 def test_a_compressed_trace_is_read_whatever_its_name_and_a_cut_one_is_refused(tmp_path):
     packed = gzip.compress(AZURE_2023.encode())
     for name in ("trace.csv.gz", "trace"):

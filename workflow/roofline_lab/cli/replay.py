@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from roofline_lab.formatting import pct
 from roofline_lab.ground_truth.published_traces import find_unmeasured, published_format
-from roofline_lab.ground_truth.requests import FURTHER_COLUMNS, TRACE_COLUMNS
+from roofline_lab.ground_truth.requests import FURTHER_COLUMNS, TRACE_COLUMNS, find_traces
 from simulator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def _refuse_other_use(arguments: argparse.Namespace, unmeasured: Sequence[Path])
     """Refuse a trace without latencies and without a server, and a server without such a trace."""
     given = [name for name in PREDICTION_OPTIONS if getattr(arguments, name) is not None]
     if given and not unmeasured:
+        find_traces(arguments.traces)
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise ConfigError(
             f"{options}: every trace given has latencies, and is replayed whole on the server of its experiment; "
@@ -140,8 +141,8 @@ def _predicted(
     parallel = 1 if arguments.tensor_parallel is None else arguments.tensor_parallel
     server = served_by(project.root, arguments.model, arguments.hardware, parallel, arguments.server or ())
     choice = Choice(_window(arguments.window), _count(arguments.first), arguments.poisson)
-    sent = tuple(read_sent(path, choice, project.settings.arrivals) for path in paths)
     _refuse_one_name(paths)
+    sent = tuple(read_sent(path, choice, project.settings.arrivals) for path in paths)
     return Predicted(sent, server, predict(sent, server, option_sets))
 
 

@@ -21,7 +21,7 @@ from roofline_lab.ground_truth.requests import (
 from simulator.errors import ConfigError
 from simulator.workload.trace import first_columns, has_own_columns, trace_format
 from simulator.workload.trace import read_trace as read_published
-from simulator.workload.trace_formats import format_of
+from simulator.workload.trace_formats import TEXTS, format_of
 
 # Columns of which a trace with measured latencies has at least one.
 LATENCIES = ("ttft_ms", "e2e_ms")
@@ -43,7 +43,7 @@ def records_no_latencies(path: Path) -> bool:
         columns = first_columns(path)
     except ConfigError:
         return False
-    if format_of(columns) is not None and not has_own_columns(columns):
+    if not has_own_columns(columns) and (format_of(columns) is not None or {*columns} & {*TEXTS}):
         return True
     return has_own_columns(columns) and not {*columns} & {*LATENCIES}
 
