@@ -192,3 +192,8 @@ def test_speculative_decoding_is_named_and_the_room_for_keys_and_values_is_known
     found = read(write_sglang(tmp_path, line))
     assert "speculative_config accept_length 2.7" in found.server_note
     assert found.known["kv_blocks"] == 29_750
+
+
+def test_groups_of_prompts_that_the_result_does_not_describe_are_flagged(tmp_path):
+    found = read(write_sglang(tmp_path, sglang_result(sent()) | {"dataset_name": "generated-shared-prefix"}))
+    assert any(flag.flag is Flag.SETTING_ASSUMED and "begin alike in groups" in flag.text for flag in found.quality)

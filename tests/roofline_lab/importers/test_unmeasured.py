@@ -8,7 +8,7 @@ import pytest
 
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.requests import MeasuredRequest, read_measured_requests, requests_text
-from roofline_lab.importers import aiperf, import_experiment, llm_d, vllm_bench
+from roofline_lab.importers import aiperf, guidellm, import_experiment, llm_d, vllm_bench
 from simulator.errors import ConfigError
 from tests.roofline_lab.importers.samples import (
     Sent,
@@ -106,6 +106,13 @@ def lowest(tmp_path, tool, metric, **statistics):
         content = aiperf_export(sent())
         content[{"ttft": "time_to_first_token", "output": "output_sequence_length"}[metric]] |= statistics
         return aiperf.read(write_aiperf(tmp_path, content)).experiment
+    if tool == "guidellm":
+        benchmark = guidellm_benchmark(sent(), {"type_": "constant", "rate": 1.0}, recorded=0)
+        key = {"ttft": "time_to_first_token_ms", "output": "output_token_count"}[metric]
+        summary = benchmark["metrics"][key]["successful"]
+        summary["percentiles"] |= {f"p{int(rank[1:]):02d}": statistics[rank] for rank in statistics if rank != "min"}
+        summary |= {"min": statistics["min"]} if "min" in statistics else {}
+        return guidellm.read(write_guidellm(tmp_path, guidellm_report([benchmark]))).experiment
     if tool == "llm-d":
         report = llm_d_report(sent())
         aggregate = report["results"]["request_performance"]["aggregate"]
@@ -117,14 +124,14 @@ def lowest(tmp_path, tool, metric, **statistics):
     return vllm_bench.read(write_vllm(tmp_path, content)).experiment
 
 
-@pytest.mark.parametrize("tool", ["aiperf", "llm-d", "vllm-bench"])
+@pytest.mark.parametrize("tool", ["aiperf", "guidellm", "llm-d", "vllm-bench"])
 @pytest.mark.parametrize("rank", ["p1", "p25"])
 def test_a_low_percentile_of_0_is_refused_as_a_median_of_0_is(tmp_path, tool, rank):
     with pytest.raises(ConfigError, match="0, which means not measured"):
         lowest(tmp_path, tool, "ttft", **{rank: 0.0})
 
 
-@pytest.mark.parametrize("tool", ["aiperf", "llm-d"])
+@pytest.mark.parametrize("tool", ["aiperf", "guidellm", "llm-d"])
 @pytest.mark.parametrize(("metric", "said"), [("ttft", "least TTFT is 0"), ("output", "shortest answer has 0 tokens")])
 def test_a_least_value_of_0_is_flagged_as_in_the_means(tmp_path, tool, metric, said):
     (flag,) = (one for one in lowest(tmp_path, tool, metric, min=0).quality if one.flag is Flag.PART_OF_THE_RUN)

@@ -49,6 +49,7 @@ from roofline_lab.importers.common import (
 from roofline_lab.importers.documents import document_values
 from roofline_lab.importers.guidellm_csv import CSV_MARKS, is_csv, read_csv
 from roofline_lab.importers.guidellm_layouts import (
+    Summary,
     as_version_1,
     data_of,
     model_of,
@@ -58,7 +59,7 @@ from roofline_lab.importers.guidellm_layouts import (
 from roofline_lab.importers.guidellm_workload import NO_PREFIX, Observed, Prefixes, reconstruct, synthetic_settings
 from roofline_lab.importers.run_metadata import RunMetadata, read_run_metadata
 from roofline_lab.importers.tools import refuse_other_tool
-from roofline_lab.importers.unmeasured import unmeasured_among
+from roofline_lab.importers.unmeasured import unmeasured_among, unmeasured_below
 from simulator.errors import ConfigError
 from simulator.validation import parse
 from simulator.workload.build import MAX_REQUESTS
@@ -142,23 +143,8 @@ def _file(path: Path) -> Path:
     return only_file(path, [pattern for patterns in names for pattern in patterns], wanted)
 
 
-class _Percentiles(Foreign):
-    p50: Latency
-    p90: Latency
-    p95: Latency
-    p99: Latency
-
-
-class _Summary(Foreign):
-    """Distribution of one metric over the requests of one status."""
-
-    mean: Latency
-    max: Latency
-    percentiles: _Percentiles
-
-
 class _ByStatus(Foreign):
-    successful: _Summary
+    successful: Summary
 
 
 class _Totals(Foreign):
@@ -519,6 +505,9 @@ def _judged(point: _Point, requested: float | None, run_s: float, notes: Notes) 
 
 
 def _measured(point: _Point, duration_s: float, notes: Notes) -> dict[str, Any]:
+    if not point.all_recorded:
+        seen = {"ttft": point.ttft.lower, "e2e": point.e2e_s.lower, "output": point.outputs.lower}
+        notes.flag(unmeasured_below(point.source, seen), "noted", point.id)
     _look_at_definitions(point, notes)
     values: dict[str, float | None] = {}
     for name, summary, factor in (("ttft", point.ttft, 1.0), ("e2e", point.e2e_s, MS_PER_S), ("itl", point.itl, 1.0)):

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from roofline_lab.importers.common import Foreign, Latency
 from simulator.metrics import mean, percentile
 
 STATUSES = ("successful", "errored", "incomplete")
@@ -37,6 +38,33 @@ MS_PER_S = 1000.0
 
 # Strategies of 0.1, by their names of today; `sweep` stands for its parts.
 _MODES = {"synchronous": "synchronous", "throughput": "throughput", "constant": "constant", "poisson": "poisson"}
+
+
+class Percentiles(Foreign):
+    """Those that are used, and the lower ones, which say whether some requests were not measured."""
+
+    p01: Latency | None = None
+    p05: Latency | None = None
+    p10: Latency | None = None
+    p25: Latency | None = None
+    p50: Latency
+    p90: Latency
+    p95: Latency
+    p99: Latency
+
+
+class Summary(Foreign):
+    """Distribution of one metric over the requests of one status."""
+
+    mean: Latency
+    min: Latency | None = None
+    max: Latency
+    percentiles: Percentiles
+
+    @property
+    def lower(self) -> dict[str, float | None]:
+        """Its mean, minimum and percentiles, by the names of the report."""
+        return {"mean": self.mean, "min": self.min, **self.percentiles.model_dump()}
 
 
 def release_of(fields: Mapping[str, Any]) -> str | None:

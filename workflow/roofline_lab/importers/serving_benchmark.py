@@ -122,12 +122,15 @@ class Said:
         Of the client.
     lengths
         Prompt and output length of every request that was sent, in order of sending, where they are known.
+    remark
+        What it says of its prompts that cannot be simulated as sent.
     """
 
     model_name: str | None = None
     server: Mapping[str, Any] = field(default_factory=dict)
     tool_version: str | None = None
     lengths: tuple[Sequence[int], Sequence[int]] | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -523,6 +526,8 @@ def _workload(result: _Result, recorded: Sequence[object], dialect: Dialect, not
 
 def _note_quality(result: _Result, dialect: Dialect, notes: Notes) -> None:
     notes.say(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client.")
+    if result.said.remark:
+        notes.say(Flag.SETTING_ASSUMED, result.said.remark)
     answers = result.answers
     if answers is None:
         notes.flag(unmeasured_below(result.source, result.lowest), "noted")

@@ -32,6 +32,13 @@ IGNORED = ("profile.json", "traces*")
 SEED = 1
 RANDOM = "random"
 
+# The result of this data set says neither how many groups there are nor how long their common beginning is.
+GROUPS_UNKNOWN = (
+    "Prompts of the data set generated-shared-prefix begin alike in groups, which the result does not describe; every "
+    "prompt is simulated as new, so that with prefix caching on the predicted TTFT is too long. Write the prefix into "
+    "experiment.yaml (workload.prefix)."
+)
+
 # Facts of `server_info` that are said otherwise here.
 _OTHERWISE = ("model", "software", "date")
 
@@ -76,7 +83,9 @@ def _said(values: Mapping[str, Any]) -> Said:
     if str(values.get("backend", "")).startswith("sglang"):
         server["software"] = f"SGLang {info.get('version') or ''}".strip()
     model = info.get("model_path")
-    return Said(model_name=model if isinstance(model, str) else None, server=server, lengths=_lengths(values))
+    named = model if isinstance(model, str) else None
+    remark = GROUPS_UNKNOWN if values.get("dataset_name") == "generated-shared-prefix" else ""
+    return Said(model_name=named, server=server, lengths=_lengths(values), remark=remark)
 
 
 def _lengths(values: Mapping[str, Any]) -> tuple[Sequence[int], Sequence[int]] | None:
