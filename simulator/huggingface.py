@@ -45,7 +45,22 @@ _GPT_OSS: Mapping[str, object] = {
     "num_experts_per_tok": 4,
     "sliding_window": 128,
 }
+_DEEPSEEK: Mapping[str, object] = {
+    "num_key_value_heads": None,
+    "kv_lora_rank": 512,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "num_local_experts": 256,
+    "num_experts_per_tok": 8,
+    "n_shared_experts": 1,
+    "moe_intermediate_size": 2048,
+    "first_k_dense_replace": 3,
+}
+# Classes with multi-head latent attention, experts and first dense layers.
+LATENT = frozenset({"DeepseekV3ForCausalLM"})
 CLASSES: Mapping[str, Mapping[str, object]] = {
+    "DeepseekV3ForCausalLM": _DEEPSEEK,
     "Gemma2ForCausalLM": {**_GEMMA, **_GEMMA_HEADS, "vocab_size": 256000},
     "Gemma3ForCausalLM": {**_GEMMA, **_GEMMA_HEADS, "vocab_size": 262208, "max_position_embeddings": 131072},
     "GemmaForCausalLM": _GEMMA,
@@ -65,6 +80,7 @@ CLASSES: Mapping[str, Mapping[str, object]] = {
 # Models for images and text, by the architecture of their text part.
 MULTIMODAL = {
     "Gemma3ForConditionalGeneration": "Gemma3ForCausalLM",
+    "KimiK25ForConditionalGeneration": "DeepseekV3ForCausalLM",
     "Llama4ForConditionalGeneration": "Llama4ForCausalLM",
     "Mistral3ForConditionalGeneration": "MistralForCausalLM",
     "Qwen2VLForConditionalGeneration": "Qwen2ForCausalLM",
@@ -74,6 +90,8 @@ MULTIMODAL = {
 }
 # The architecture of a file that names none, as every text part, by its `model_type`.
 MODEL_TYPES = {
+    "deepseek_v3": "DeepseekV3ForCausalLM",
+    "kimi_k2": "DeepseekV3ForCausalLM",
     "gemma": "GemmaForCausalLM",
     "gemma2": "Gemma2ForCausalLM",
     "gemma3_text": "Gemma3ForCausalLM",
@@ -99,6 +117,17 @@ MODEL_TYPES = {
 IGNORED_KEYS = frozenset(
     {
         "_name_or_path",
+        "aux_loss_alpha",
+        "ep_size",
+        "ignore_index",
+        "media_placeholder_token_id",
+        "n_group",
+        "routed_scaling_factor",
+        "seq_aux",
+        "topk_group",
+        "topk_method",
+        "use_unified_vision_chunk",
+        "video_placeholder",
         "attention_bias",
         "attention_dropout",
         "attention_multiplier",
@@ -191,8 +220,11 @@ FOREIGN_KEYS = {
     "thinker_config": "a model that hears and speaks",
 }
 
+# Foreign keys that a class with latent attention has.
+KEYS_OF_LATENT = frozenset({"kv_lora_rank", "first_k_dense_replace"})
+
 # Every how many layers experts occur, under the names different families use; only 1 is modelled.
-EXPERT_STEP_KEYS = frozenset({"decoder_sparse_step", "interleave_moe_layer_step"})
+EXPERT_STEP_KEYS = frozenset({"decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_freq"})
 
 # Fields that are no part of a `Model`, but say something about one.
 TRANSLATED_KEYS = frozenset(
@@ -204,11 +236,12 @@ SYNONYMS = {
     "compression_config": "quantization_config",
     "dtype": "torch_dtype",
     "experts_per_token": "num_experts_per_tok",
+    "n_routed_experts": "num_local_experts",
     "num_experts": "num_local_experts",
 }
 
 # How many routed experts a layer has, under the names different families use.
-EXPERT_COUNTS = ("num_local_experts", "num_experts")
+EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 # What the top level of a multimodal configuration says of its text part; the embeddings are tied there.
 INHERITED = ("dtype", "quantization_config", "compression_config", "torch_dtype")
@@ -261,6 +294,8 @@ def shape_of(config: Mapping[str, object], source: str) -> dict[str, object]:
     text = text_part(config)
     architecture, problems = _architecture(text), list(_foreign(text))
     dropped = IGNORED_KEYS | EXPERT_STEP_KEYS | FOREIGN_KEYS.keys()
+    if architecture in LATENT:
+        dropped -= KEYS_OF_LATENT
     kept = {key: value for key, value in text.items() if key not in dropped}
     for step in (_translate_names, _translate_layer_kinds, _translate_quantization):
         try:
@@ -367,7 +402,15 @@ def _translate_quantization(kept: dict[str, object], text: Mapping[str, object])
     del kept["quantization_config"]
     of_class = CLASSES.get(_architecture(text) or "", {})
     experts = any(text.get(key) or of_class.get(key) for key in EXPERT_COUNTS)
-    kept |= quantization_of(stated, text.get("num_hidden_layers"), "quantization_config", experts=experts)
+    first = text.get("first_k_dense_replace", of_class.get("first_k_dense_replace", 0))
+    kept |= quantization_of(
+        stated,
+        text.get("num_hidden_layers"),
+        "quantization_config",
+        experts=experts,
+        dense_first=max(first, 0) if isinstance(first, int) else 0,
+        latent="kv_lora_rank" in of_class,
+    )
 
 
 def encoder_parameters(config: object) -> int:
@@ -382,9 +425,9 @@ def encoder_parameters(config: object) -> int:
     width, depth, inner, merged, out = (
         next((config[key] for key in keys if isinstance(config.get(key), int)), 0)
         for keys in (
-            ("embed_dim", "hidden_size", "d_model"),
-            ("num_hidden_layers", "depth", "encoder_layers"),
-            ("intermediate_size", "encoder_ffn_dim"),
+            ("embed_dim", "hidden_size", "d_model", "vt_hidden_size"),
+            ("num_hidden_layers", "depth", "encoder_layers", "vt_num_hidden_layers"),
+            ("intermediate_size", "encoder_ffn_dim", "vt_intermediate_size"),
             ("spatial_merge_size",),
             ("out_hidden_size", "hidden_size"),
         )
@@ -398,7 +441,8 @@ def encoder_parameters(config: object) -> int:
 
 def _foreign(text: Mapping[str, object]) -> Iterator[str]:
     """Yield what makes a text part one that the formulas do not describe."""
-    for key in sorted(FOREIGN_KEYS.keys() & text.keys()):
+    own = KEYS_OF_LATENT if _architecture(text) in LATENT else frozenset()
+    for key in sorted((FOREIGN_KEYS.keys() - own) & text.keys()):
         if text[key]:
             yield f"{key} means {FOREIGN_KEYS[key]}, which is not modelled"
     if "text_config" in text:

@@ -195,7 +195,9 @@ def _activation_bytes(model: Model, tensor_parallel: int, tokens: int, requests:
     """Return the bytes at the peak of one step of `tokens` tokens and `requests` requests."""
     value, d = model.activation_bytes, model.hidden_size
     sampling = requests * model.vocab_size * SAMPLING_BYTES
-    attention = (2 * model.query_width + 2 * model.kv_width * model.kv_copies(tensor_parallel)) / tensor_parallel
+    further = model.num_attention_heads * (model.v_head_dim or 0) if model.latent else model.kv_width
+    copies = 1 if model.latent else model.kv_copies(tensor_parallel)
+    attention = (2 * model.query_width + 2 * further * copies) / tensor_parallel
     inner = model.expert_width / tensor_parallel
     if model.num_local_experts:
         # The workspaces of the grouped GEMMs stay allocated: gate and up or the output of every visit, and the product.

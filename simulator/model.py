@@ -3,7 +3,8 @@
 Contract: a `Model` is immutable and checked; `simulator.model_files` reads it from files, `model_from_config` from a
 mapping, and both raise `ConfigError` (file, key, value) or `UnsupportedError` (an architecture the formulas do not
 describe). Supported are decoder-only transformers with grouped-query attention and gated (SwiGLU,
-GeGLU) feed-forward layers, dense or with routed experts in every layer; which keys of a
+GeGLU) feed-forward layers, dense or with routed experts in every layer but the first few, and such with multi-head
+latent attention; which keys of a
 configuration count is said in `simulator.huggingface`.
 
 Divisibility (heads by KV heads, heads by tensor parallelism) is a separate question, because a
@@ -63,6 +64,12 @@ class Model(StrictModel):
         Width of a feed-forward layer, or of one expert where `moe_intermediate_size` is absent.
     head_dim
         Elements per head; None means `hidden_size // num_attention_heads`.
+    kv_lora_rank, q_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim
+        Multi-head latent attention, where `kv_lora_rank` is given: values of the latent that all heads' keys and
+        values are made of, the same for queries (None: made directly), and elements of a head's keys without and with
+        rotation and of its values. A token keeps its latent and one rotated key, for all heads.
+    first_k_dense_replace
+        How many first layers have a dense part of `intermediate_size` in place of experts.
     sliding_window, sliding_window_layers
         In how many layers a token attends to the last `sliding_window` tokens alone, itself included.
     num_local_experts, num_experts_per_tok, n_shared_experts, moe_intermediate_size
@@ -76,6 +83,8 @@ class Model(StrictModel):
         says. The KV cache stays `kv_cache_dtype`. Embeddings and LM head are never quantized.
     unquantized_attention_layers, unquantized_feed_forward_layers, unquantized_shared_expert_layers
         In how many layers these parts stay in `torch_dtype` all the same; shared experts where None as the routed ones.
+    unquantized_dense_layers
+        The same of the first dense layers before routed ones.
     quantized_block
         Width of the blocks or groups of weights that have one scale each; a GPU holds whole ones. None: not stated.
     kv_cache_dtype
@@ -107,6 +116,12 @@ class Model(StrictModel):
     sliding_window: Count | None = None
     use_sliding_window: bool | None = None
     sliding_window_layers: NonNegativeInt = 0
+    kv_lora_rank: Count | None = None
+    q_lora_rank: Count | None = None
+    qk_nope_head_dim: Count | None = None
+    qk_rope_head_dim: Count | None = None
+    v_head_dim: Count | None = None
+    first_k_dense_replace: NonNegativeInt = 0
     num_local_experts: NonNegativeInt = 0
     num_experts_per_tok: NonNegativeInt = 0
     n_shared_experts: NonNegativeInt = 0
@@ -115,6 +130,7 @@ class Model(StrictModel):
     unquantized_attention_layers: NonNegativeInt = 0
     unquantized_feed_forward_layers: NonNegativeInt = 0
     unquantized_shared_expert_layers: NonNegativeInt | None = None
+    unquantized_dense_layers: NonNegativeInt = 0
     quantized_block: Count | None = None
     kv_cache_dtype: KvCacheType = "auto"
     encoder_parameters: NonNegativeInt = 0
@@ -137,7 +153,14 @@ class Model(StrictModel):
             self.unquantized_attention_layers,
             self.unquantized_feed_forward_layers,
             self.unquantized_shared_expert_layers or 0,
+            self.unquantized_dense_layers,
         )
+        if self.first_k_dense_replace >= (self.num_hidden_layers if self.num_local_experts else 1):
+            raise ValueError("first_k_dense_replace needs num_local_experts, and leaves a layer for them")
+        if self.latent and not (self.qk_nope_head_dim and self.qk_rope_head_dim and self.v_head_dim):
+            raise ValueError("kv_lora_rank needs qk_nope_head_dim, qk_rope_head_dim and v_head_dim")
+        if self.latent and self.sliding_window_layers:
+            raise ValueError("sliding_window_layers beside kv_lora_rank is not modelled")
         if kept > (self.num_hidden_layers if self.quantization else 0):
             raise ValueError("unquantized layers need quantization, and no more than num_hidden_layers of them")
         return self
@@ -148,8 +171,15 @@ class Model(StrictModel):
         return self.head_dim or self.hidden_size // self.num_attention_heads
 
     @property
+    def latent(self) -> bool:
+        """Whether keys and values of all heads are kept as one latent."""
+        return self.kv_lora_rank is not None
+
+    @property
     def query_width(self) -> int:
         """Width of the concatenated query heads, h * e; equals `hidden_size` in most models."""
+        if self.latent:
+            return self.num_attention_heads * ((self.qk_nope_head_dim or 0) + (self.qk_rope_head_dim or 0))
         return self.num_attention_heads * self.head_elements
 
     @property
@@ -170,7 +200,30 @@ class Model(StrictModel):
     @property
     def kv_bytes_per_token(self) -> int:
         """Bytes of the keys and values of one token in all layers, over all KV heads."""
-        return 2 * self.num_hidden_layers * self.kv_width * self.kv_value_bytes
+        values = (self.kv_lora_rank or 0) + (self.qk_rope_head_dim or 0) if self.latent else 2 * self.kv_width
+        return self.num_hidden_layers * values * self.kv_value_bytes
+
+    @property
+    def pair_flops(self) -> int:
+        """FLOPs of one layer per new token and one it attends to, keys and values of every head being at hand."""
+        if self.latent:
+            return 2 * (self.query_width + self.num_attention_heads * (self.v_head_dim or 0))
+        return 4 * self.query_width
+
+    @property
+    def decode_pair_flops(self) -> int:
+        """The same in decode, where queries meet the latent itself (absorbed projections)."""
+        if self.latent:
+            return 2 * self.num_attention_heads * (2 * (self.kv_lora_rank or 0) + (self.qk_rope_head_dim or 0))
+        return self.pair_flops
+
+    @property
+    def expansion_flops(self) -> int:
+        """FLOPs of one layer to make keys and values of one past token from its latent; 0 where they are kept."""
+        if not self.latent:
+            return 0
+        heads = (self.qk_nope_head_dim or 0) + (self.v_head_dim or 0)
+        return 2 * (self.kv_lora_rank or 0) * self.num_attention_heads * heads
 
     def with_kv_cache(self, dtype: KvCacheType) -> Model:
         """Return the model as a server runs it that keeps its KV cache in `dtype`."""
@@ -179,8 +232,11 @@ class Model(StrictModel):
     def kv_copies(self, tensor_parallel: int) -> float:
         """Return how often every KV head is held by a tensor-parallel group.
 
-        A GPU holds at least one whole KV head, so beyond as many GPUs as KV heads nothing more is split.
+        A GPU holds at least one whole KV head, so beyond as many GPUs as KV heads nothing more is split. A latent
+        is whole on every GPU.
         """
+        if self.latent:
+            return tensor_parallel
         return max(1, tensor_parallel / self.num_key_value_heads)
 
     @property
@@ -193,7 +249,7 @@ class Model(StrictModel):
     @property
     def routed_layers(self) -> int:
         """Layers with routed experts."""
-        return self.num_hidden_layers if self.num_local_experts else 0
+        return self.num_hidden_layers - self.first_k_dense_replace if self.num_local_experts else 0
 
     @property
     def expert_width(self) -> int:

@@ -64,9 +64,14 @@ GROUPS: Mapping[tuple[object, object, object, object], Quantization] = {
 KEPT_KEYS = ("ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules")
 # How the layers' modules are called, by part of a layer; `{}` is the layer.
 ATTENTION = ("model.layers.{}.self_attn.q_proj", "model.layers.{}.self_attn.o_proj")
+LATENT_ATTENTION = (
+    "model.layers.{}.self_attn.kv_a_proj_with_mqa",
+    "model.layers.{}.self_attn.kv_b_proj",
+    "model.layers.{}.self_attn.o_proj",
+)
 FEED_FORWARD = ("model.layers.{}.mlp.down_proj", "model.layers.{}.mlp.gate_proj")
 # Parts that stay in 16 bits as a whole or not at all, and what messages call them.
-WHOLE = {ATTENTION: "attention", FEED_FORWARD: "feed-forward part"}
+WHOLE = {ATTENTION: "attention", LATENT_ATTENTION: "attention", FEED_FORWARD: "feed-forward part"}
 EXPERTS = (
     "model.layers.{}.mlp.experts.0.down_proj",
     "model.layers.{}.feed_forward.experts.down_proj",
@@ -90,7 +95,13 @@ _ONE_OF = re.compile(r"\((?:\?:)?(\w+(?:\|\w+)*)\)")
 
 
 def quantization_of(
-    stated: Mapping[str, Any], layers: object, source: str, *, experts: bool = False
+    stated: Mapping[str, Any],
+    layers: object,
+    source: str,
+    *,
+    experts: bool = False,
+    dense_first: int = 0,
+    latent: bool = False,
 ) -> dict[str, object]:
     """Return the keys of a `Model` that a checkpoint's quantization decides.
 
@@ -104,6 +115,10 @@ def quantization_of(
         What messages call the place it stands in.
     experts
         Whether the layers have routed experts.
+    dense_first
+        How many first layers have none all the same.
+    latent
+        Whether attention is multi-head latent attention, whose modules have other names.
 
     Raises
     ------
@@ -124,11 +139,16 @@ def quantization_of(
         found["quantized_block"] = block
     if isinstance(layers, int):
         kept = _Kept(_listed(stated), source)
-        parts = [("attention", ATTENTION), ("feed_forward", EXPERTS if experts else FEED_FORWARD)]
+        every = range(min(layers, MOST_LAYERS))
+        parts = [("attention", LATENT_ATTENTION if latent else ATTENTION, every)]
         if experts:
-            parts.append(("shared_expert", SHARED_EXPERTS))
-        for part, modules in parts:
-            count = sum(kept.holds(modules, layer) for layer in range(min(layers, MOST_LAYERS)))
+            routed = every[dense_first:]
+            parts += [("feed_forward", EXPERTS, routed), ("shared_expert", SHARED_EXPERTS, routed)]
+            parts.append(("dense", FEED_FORWARD, every[:dense_first]))
+        else:
+            parts.append(("feed_forward", FEED_FORWARD, every))
+        for part, modules, among in parts:
+            count = sum(kept.holds(modules, layer) for layer in among)
             if count or part == "shared_expert":
                 found[f"unquantized_{part}_layers"] = count
     return found

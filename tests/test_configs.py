@@ -68,6 +68,9 @@ MIXTURES = {
     "mixtral-8x7b-v0.1": (46.70e9, 12.88e9),
     "mixtral-8x7b-instruct-v0.1": (46.70e9, 12.88e9),
     "qwen3-30b-a3b": (30.53e9, 3.353e9),
+    "deepseek-v3": (671.03e9, 37.55e9),
+    "kimi-k2.5": (1026.41e9, 32.86e9),
+    "kimi-k2.5-nvfp4": (1026.41e9, 32.86e9),
     "gpt-oss-120b": (116.79e9, 5.71e9),
     "minimax-m2.5": (228.69e9, 11.04e9),
     "minimax-m2.5-nvfp4": (228.69e9, 11.04e9),
@@ -77,6 +80,9 @@ MIXTURES = {
 MODELS_FOLDER = CONFIGS / "models"
 # Ours by the names in the reference data.
 DERIVED = [
+    ("DeepSeek-R1", "deepseek-v3"),
+    ("Kimi-K2.5", "kimi-k2.5"),
+    ("Kimi-K2.5", "kimi-k2.5-nvfp4"),
     ("gpt-oss-120b", "gpt-oss-120b"),
     ("Llama-3.1-70B", "llama-3.3-70b-instruct-fp8"),
     ("Llama-3.1-70B", "llama-3.3-70b-instruct-nvfp4"),
@@ -86,6 +92,9 @@ DERIVED = [
 ]
 # GiB of weights on each GPU, reckoned by hand from the parameters of each part and its bytes.
 WEIGHTS_PER_GPU = [
+    ("deepseek-v3", 8, 79.27),
+    ("kimi-k2.5", 8, 70.95),
+    ("kimi-k2.5-nvfp4", 4, 138.85),
     ("gpt-oss-120b", 1, 60.69),
     ("gpt-oss-120b", 4, 15.19),
     ("llama-3.3-70b-instruct-fp8", 1, 67.67),

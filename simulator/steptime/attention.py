@@ -62,11 +62,42 @@ class AttentionTerm:
 
 
 def build_attention(
-    options: MfuRooflineOptions, model: Model, hardware: Hardware, tp: int, kernels: AttentionKernels
+    options: MfuRooflineOptions,
+    model: Model,
+    hardware: Hardware,
+    tp: int,
+    kernels: AttentionKernels,
+    prefill_kernels: AttentionKernels,
 ) -> AttentionTerm:
-    """Choose the decode aggregation and the prefill rule."""
+    """Choose the decode aggregation and the prefill rule; `prefill_kernels` differ where a latent is expanded."""
     term, window = _in_all_layers(options, model, hardware, tp, kernels), attention_window(options, model)
+    if model.latent:
+        in_prefill = _in_all_layers(options, model, hardware, tp, prefill_kernels)
+        return _latent(term, in_prefill.prefill, model, hardware.peak_flops * tp)
     return term if window is None else _windowed(term, window)
+
+
+def _latent(term: AttentionTerm, prefill: PrefillSeconds, model: Model, peak_flops: float) -> AttentionTerm:
+    """Attention to latents: decode is bound by reading them or by its FLOPs, prefill expands those of the past.
+
+    Kernels were timed on heads of their own keys and values, so FLOPs and expansion take what the peak allows.
+    """
+    token_s = model.num_hidden_layers * model.decode_pair_flops / peak_flops
+    expansion_s = model.num_hidden_layers * model.expansion_flops / peak_flops
+    read, read_one, rate = term.decode, term.lone_decode, term.decode_s_per_token
+
+    def decode(sums: BatchSums) -> float:
+        return max(read(sums), token_s * sums.decode_past_tokens)
+
+    def lone(past: int) -> float:
+        return max(read_one(past), token_s * past)
+
+    def expanded(chunks: Sequence[tuple[int, int]]) -> float:
+        return prefill(chunks) + sum([expansion_s * past for past, _ in chunks])
+
+    return AttentionTerm(
+        decode, lone, expanded, term.kv_breakpoints, term.kernels, None if rate is None else max(rate, token_s)
+    )
 
 
 def attention_window(options: MfuRooflineOptions, model: Model) -> Window | None:
@@ -115,8 +146,9 @@ def _in_all_layers(
         loss = 1.0 / rule.at(tp) if isinstance(rule := options.tensor_parallel, EfficiencyTensorParallel) else 1.0
         decode, lone = _decode_in_seconds(kernels, layers * loss, cache_share)
         return AttentionTerm(decode, lone, _prefill_in_seconds(kernels, layers * loss), (), kernels)
-    flops_per_context = 4.0 * model.query_width * layers
-    decode_scale = cache_share * flops_per_context / hardware.peak_flops / compute_speedup(options, tp, "decode")
+    flops_per_context = float(model.pair_flops * layers)
+    decode_flops = float(model.decode_pair_flops * layers)
+    decode_scale = cache_share * decode_flops / hardware.peak_flops / compute_speedup(options, tp, "decode")
     prefill_rate = (
         hardware.peak_flops * compute_speedup(options, tp, "prefill") * options.causal_divisor_on(hardware.id)
     )

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from simulator.errors import ConfigError
+from simulator.errors import ConfigError, UnsupportedError
 from simulator.hardware import Hardware
+from simulator.kernels.analytic import AnalyticKernels
 from simulator.kernels.base import AttentionMatch, ConstantMfu, Kernels
 from simulator.model import Model, sharding_problems
 from simulator.quantization import EIGHT_BIT_UNITS
 from simulator.steptime.attention import attention_window, build_attention
 from simulator.steptime.gemm import PhaseGemm, gemm_peak, widening
 from simulator.steptime.linear import Linear
-from simulator.steptime.options import AnyOptions, CalibratedPhysicsOptions, ConstantMfuOptions, MfuRooflineOptions
+from simulator.steptime.options import (
+    AnyOptions,
+    CalibratedPhysicsOptions,
+    ConstantMfuOptions,
+    KernelMfuOptions,
+    MfuRooflineOptions,
+)
 from simulator.steptime.overhead import build_overhead, collectives_us
 from simulator.steptime.physics import CalibratedPhysics
 from simulator.steptime.roofline import MfuRoofline, RooflineParts
@@ -21,6 +28,7 @@ from simulator.steptime.traffic import (
     attention_shape,
     kv_bandwidth,
     phase_memory,
+    prefill_shape,
     weight_bandwidths,
 )
 from simulator.steptime.v1 import CalibratedRoofline
@@ -75,11 +83,13 @@ def _mfu_roofline(
     chosen = _kernels(options, hardware, kernels)
     prefill_bandwidth, decode_bandwidth = weight_bandwidths(options, hardware)
     kv = kv_bandwidth(options, hardware)
-    weights = Weights(model, lm_head=options.lm_head)
-    holders = tp if options.kv_split == "by_head" else 1
+    if model.latent:
+        _require_latent_prices(options, model, chosen, tp)
+    weights = Weights(model, lm_head=options.lm_head, tp=tp)
+    holders = tp if options.kv_split == "by_head" or model.latent else 1
     window = attention_window(options, model)
     traffic = DynamicTraffic(model, options.kv_read_fraction, options.activation_fraction, holders, window)
-    bound = chosen.attention(attention_shape(model), tp)
+    bound, in_prefill = [chosen.attention(shape, tp) for shape in (attention_shape(model), prefill_shape(model))]
     latency_us, per_token_us = collectives_us(options.all_reduce_us, options.link_efficiency, model, hardware, tp)
     return MfuRoofline(
         RooflineParts(
@@ -92,7 +102,7 @@ def _mfu_roofline(
             decode_memory=phase_memory(decode_bandwidth, kv, tp),
             prefill_gemm=PhaseGemm(options, model, hardware, tp, chosen, "prefill", prefill_bandwidth),
             decode_gemm=PhaseGemm(options, model, hardware, tp, chosen, "decode", decode_bandwidth),
-            attention=build_attention(options, model, hardware, tp, bound),
+            attention=build_attention(options, model, hardware, tp, bound, in_prefill),
             overhead=build_overhead(options.overhead, model.num_hidden_layers, tp),
             communication_us=latency_us,
             communication_us_per_token=per_token_us,
@@ -104,6 +114,24 @@ def _mfu_roofline(
             warnings=(*warnings, *_substitutions(bound.match)),
         )
     )
+
+
+def _require_latent_prices(options: MfuRooflineOptions, model: Model, kernels: Kernels, tp: int) -> None:
+    """Refuse latent attention where kernels know only heads with keys and values of their own.
+
+    Raises
+    ------
+    UnsupportedError
+        Naming the options that can price it.
+    """
+    by_length = isinstance(options.mfu, KernelMfuOptions) and options.mfu.style == "mfu"
+    tables = not isinstance(kernels, AnalyticKernels | ConstantMfu)
+    undivided = tp > 1 and options.tensor_parallel_gemm != "split_shape"
+    if options.compute_term and (by_length or tables or undivided):
+        raise UnsupportedError(
+            f"model {model.id} has multi-head latent attention, which needs fitted curves in seconds (mfu.source: "
+            "embedded, mfu.style: seconds) or constant efficiencies, and tensor_parallel_gemm: split_shape"
+        )
 
 
 def _kernels(options: MfuRooflineOptions, hardware: Hardware, kernels: Kernels | None) -> Kernels:

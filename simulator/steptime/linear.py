@@ -55,7 +55,7 @@ class Linear:
         self.peak_flops = hardware.peak_flops
         self.peak_bandwidth = hardware.peak_bandwidth
         self.work = WorkCount(
-            model, tp, Weights(model), DynamicTraffic(model, EVERYTHING, EVERYTHING, tp), lm_head=False
+            model, tp, Weights(model, tp=tp), DynamicTraffic(model, EVERYTHING, EVERYTHING, tp), lm_head=False
         )
         self._step_us = options.step_us
         self._prefill_us = options.prefill_us_per_token

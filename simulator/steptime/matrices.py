@@ -61,7 +61,7 @@ def expert_matrices(model: Model) -> tuple[Matrix, ...]:
 def stored_bytes(model: Model, matrices: Iterable[Matrix], tp: int = 1) -> float:
     """Return the bytes of matrices in all their layers, over all GPUs: those that no GPU splits count once for each."""
     kept_more = model.activation_bytes - model.weight_bytes
-    total: float = 0
+    total = 0.0
     for m in matrices:
         copies = tp if m.split == WHOLE else 1
         total += copies * m.elements * (m.layers * model.weight_bytes + m.kept * kept_more)
@@ -73,7 +73,7 @@ def multiplied(matrices: Iterable[Matrix], slowness: float = 1.0, tp: int = 1) -
 
     `slowness` says how often those count whose weights stay in 16 bits.
     """
-    total: float = 0
+    total = 0.0
     for m in matrices:
         copies = tp if m.split == WHOLE else 1
         total += 2 * copies * m.elements * m.layers + 2 * copies * m.elements * m.kept * (slowness - 1.0)
@@ -101,7 +101,23 @@ def _occurring(matrices: Iterable[Matrix]) -> int:
     return sum([m.elements * m.layers for m in matrices])
 
 
+def _latent_attention(model: Model, *, fused: bool) -> tuple[Matrix, ...]:
+    """Latents are made on every GPU; what turns them into heads is split by heads (vLLM's DeepSeek-V2 module)."""
+    d, heads, kv_rank, q_rank = model.hidden_size, model.num_attention_heads, model.kv_lora_rank or 0, model.q_lora_rank
+    layers, kept = model.num_hidden_layers, model.unquantized_attention_layers
+    kept_kv, value = kv_rank + (model.qk_rope_head_dim or 0), model.v_head_dim or 0
+    query = Matrix(q_rank or d, model.query_width, 1, OUTPUTS, "query projection", layers, kept)
+    expanded = heads * ((model.qk_nope_head_dim or 0) + value)
+    heads_of_latent = Matrix(kv_rank, expanded, 1, OUTPUTS, "keys and values from latents", layers, kept)
+    output = Matrix(heads * value, d, 1, INPUTS, "output projection", layers, kept)
+    latents = (kept_kv,) if q_rank is None else (q_rank + kept_kv,) if fused else (q_rank, kept_kv)
+    made = [Matrix(d, width, 1, WHOLE, "projections to latents", layers, kept) for width in latents]
+    return *made, query, heads_of_latent, output
+
+
 def _attention(model: Model, *, fused: bool) -> tuple[Matrix, ...]:
+    if model.latent:
+        return _latent_attention(model, fused=fused)
     d, q, kv = model.hidden_size, model.query_width, model.kv_width
     layers, kept = model.num_hidden_layers, model.unquantized_attention_layers
     output = Matrix(q, d, 1, INPUTS, "output projection", layers, kept)
@@ -112,16 +128,18 @@ def _attention(model: Model, *, fused: bool) -> tuple[Matrix, ...]:
 
 
 def _every_token(model: Model) -> tuple[Matrix, ...]:
-    """Feed-forward layers of a dense model, or experts that every token visits."""
+    """Feed-forward layers of a dense model, or first dense layers and experts that every token visits."""
     if not model.num_local_experts:
         return _feed_forward(
             model, model.expert_width, 1, model.num_hidden_layers, model.unquantized_feed_forward_layers
         )
+    first = model.first_k_dense_replace
+    dense = _feed_forward(model, model.intermediate_size, 1, first, model.unquantized_dense_layers) if first else ()
     if not model.n_shared_experts:
-        return ()
+        return dense
     kept = model.unquantized_shared_expert_layers
     kept = model.unquantized_feed_forward_layers if kept is None else kept
-    return _feed_forward(model, model.expert_width, model.n_shared_experts, model.routed_layers, kept)
+    return (*dense, *_feed_forward(model, model.expert_width, model.n_shared_experts, model.routed_layers, kept))
 
 
 def _feed_forward(model: Model, width: int, copies: int, layers: int, kept: int) -> tuple[Matrix, ...]:

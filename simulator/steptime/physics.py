@@ -39,6 +39,9 @@ DENSE_KERNELS = 10
 ROUTED_EXTRA_KERNELS = 6
 # Experts every token visits: gate-and-up, activation, down, and the sum with the routed ones.
 SHARED_EXPERT_EXTRA_KERNELS = 4
+# Multi-head latent attention: norms of both latents, queries from theirs, and in decode the products that absorb the
+# projections of keys and of values (vLLM's `MLAModules` and `MLACommonImpl`).
+LATENT_EXTRA_KERNELS = 5
 # FP8 or INT8 weights with scales found at run time: activations are converted ahead of QKV, O, gate-and-up, down; for
 # 4-bit floats ahead of those of the four whose weights are not kept in 16 bits.
 EIGHT_BIT_EXTRA_KERNELS = 4
@@ -53,7 +56,11 @@ def kernels_per_layer(model: Model, hardware: Hardware | None = None) -> int:
     """Count the kernels of one layer; 4-bit floats need more where the GPU multiplies them as they are."""
     routed = ROUTED_EXTRA_KERNELS if model.num_local_experts else 0
     shared = SHARED_EXPERT_EXTRA_KERNELS if model.n_shared_experts else 0
-    return DENSE_KERNELS + routed + shared + _conversions(model, hardware)
+    experts = routed + shared
+    if model.first_k_dense_replace:
+        experts = round(experts * model.routed_layers / model.num_hidden_layers)
+    latent = LATENT_EXTRA_KERNELS if model.latent else 0
+    return DENSE_KERNELS + experts + latent + _conversions(model, hardware)
 
 
 def _conversions(model: Model, hardware: Hardware | None) -> int:
@@ -102,11 +109,11 @@ class CalibratedPhysics:
         self.peak_flops = gemm_peak(model, hardware)
         self.peak_bandwidth = hardware.peak_bandwidth
         self.work = unavoidable_work(model, tp, lm_head=options.lm_head, breakpoints=self.kv_breakpoints)
-        self._weights = Weights(model)
+        self._weights = Weights(model, tp=tp)
         self._weight_rate = hardware.peak_bandwidth * options.weight_bandwidth_efficiency * tp
         self._gemm_rate = self.peak_flops * options.gemm_efficiency * tp
         self._head_rate = hardware.peak_flops * options.gemm_efficiency * tp
-        self._gemm_flops = gemm_flops_per_token(model, self.peak_flops / hardware.peak_flops)
+        self._gemm_flops = gemm_flops_per_token(model, self.peak_flops / hardware.peak_flops, tp)
         self._head_elements = model.hidden_size * model.vocab_size
         self._bind_attention(options, model, hardware)
         self._kernels = kernels_per_layer(model, hardware)
@@ -119,12 +126,17 @@ class CalibratedPhysics:
     def _bind_attention(self, options: CalibratedPhysicsOptions, model: Model, hardware: Hardware) -> None:
         """Set seconds per KV token read, and per FLOP-bearing pair of a new token and one it attends to."""
         kv_bytes = model.kv_bytes_per_token
-        flops = 4 * model.num_hidden_layers * model.query_width
-        # A GPU holds at least one whole KV head, so that beyond as many GPUs as KV heads nothing is saved.
-        holders = min(self.tp, model.num_key_value_heads)
+        flops, layers = model.num_hidden_layers * model.pair_flops, model.num_hidden_layers
+        # A GPU holds at least one whole KV head, so that beyond as many GPUs as KV heads nothing is saved; or a latent.
+        holders = 1 if model.latent else min(self.tp, model.num_key_value_heads)
         self._kv_token_s = kv_bytes / (hardware.peak_bandwidth * options.kv_bandwidth_efficiency * holders)
         self._pair_s = flops / (hardware.peak_flops * options.attention_efficiency * self.tp)
-        self._decode_us_per_token = max(self._kv_token_s, self._pair_s) * MICROSECONDS
+        decode_pair_s = self._pair_s
+        if model.latent:
+            rate = hardware.peak_flops * options.attention_efficiency * self.tp
+            decode_pair_s = layers * model.decode_pair_flops / rate
+        self._decode_us_per_token = max(self._kv_token_s, decode_pair_s) * MICROSECONDS
+        self._expansion_s = layers * model.expansion_flops / self._head_rate
 
     def step_time_us(self, sums: BatchSums) -> int:
         """Return the step's duration in whole microseconds, at least 1."""
@@ -176,9 +188,16 @@ class CalibratedPhysics:
     def prefill_attention_us(self, chunks: Sequence[tuple[int, int]]) -> float:
         """Return microseconds of prefill attention; each chunk is bound by arithmetic or by reading its KV."""
         kv_s, pair_s, window = self._kv_token_s, self._pair_s, self._window
+        if self._expansion_s:
+            return MICROSECONDS * sum([self._latent_s(past, new) for past, new in chunks])
         if window is not None:
             return MICROSECONDS * sum([self._windowed_s(window, past, new) for past, new in chunks])
         return MICROSECONDS * sum([max(pair_s * new * (past + new / 2), kv_s * (past + new)) for past, new in chunks])
+
+    def _latent_s(self, past: int, new: int) -> float:
+        """Return seconds of a chunk whose past tokens' keys and values are made from their latents once more."""
+        arithmetic_s = self._pair_s * new * (past + new / 2) + self._expansion_s * past
+        return max(arithmetic_s, self._kv_token_s * (past + new))
 
     def _windowed_s(self, window: Window, past: int, new: int) -> float:
         pairs_s = self._pair_s * new * (past + new / 2) * window.pairs_share(past, new)
@@ -288,7 +307,7 @@ def unavoidable_work(model: Model, tp: int, *, lm_head: bool = True, breakpoints
     """
     window = window_of(model)
     whole, none = PhaseFactors(prefill=1.0, decode=1.0), PhaseFactors(prefill=0.0, decode=0.0)
-    weights, traffic = Weights(model, lm_head=lm_head), DynamicTraffic(model, whole, none, tp, window)
+    weights, traffic = Weights(model, lm_head=lm_head, tp=tp), DynamicTraffic(model, whole, none, tp, window)
     in_intervals = window is not None and breakpoints == window.breakpoints
     return WorkCount(model, tp, weights, traffic, lm_head=lm_head, window=window, in_intervals=in_intervals)
 

@@ -13,6 +13,7 @@ sustained, per-phase and access-pattern efficiencies).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import ceil
 
 from simulator.hardware import Hardware
 from simulator.kernels.base import AttentionShape
@@ -36,13 +37,15 @@ class Weights:
         What is run.
     lm_head
         Whether the projection to the vocabulary is part of a step.
+    tp
+        GPUs that work together: what none of them splits, each reads.
     """
 
     __slots__ = ("_dense", "_expert", "_experts_per_token", "_routed")
 
-    def __init__(self, model: Model, *, lm_head: bool = False) -> None:
+    def __init__(self, model: Model, *, lm_head: bool = False, tp: int = 1) -> None:
         head = model.hidden_size * model.vocab_size if lm_head else 0
-        self._dense = stored_bytes(model, layer_matrices(model)) + head * model.activation_bytes
+        self._dense = stored_bytes(model, layer_matrices(model), tp) + head * model.activation_bytes
         self._expert = stored_bytes(model, expert_matrices(model))
         self._routed = model.num_local_experts
         self._experts_per_token = model.num_experts_per_tok
@@ -97,8 +100,8 @@ class DynamicTraffic:
 
     def prefill(self, chunks: Chunks) -> tuple[float, float]:
         """KV bytes and activation bytes of prefill chunks."""
-        past_one: float = 0
-        past_many: float = 0
+        past_one = 0.0
+        past_many = 0.0
         new_one = new_many = 0
         window = self._window
         for whole_past, new in chunks:
@@ -121,7 +124,17 @@ class WorkCount:
     model claims to move, its discounts included, with the weights read once per step.
     """
 
-    __slots__ = ("_attention", "_head", "_per_token", "_read", "_tp", "_traffic", "_weights", "_window")
+    __slots__ = (
+        "_attention",
+        "_decode_share",
+        "_head",
+        "_per_token",
+        "_read",
+        "_tp",
+        "_traffic",
+        "_weights",
+        "_window",
+    )
 
     def __init__(
         self,
@@ -136,9 +149,10 @@ class WorkCount:
     ) -> None:
         self._window = window
         self._read = _everything if window is None else window.past if in_intervals else window.past_of_each
-        self._per_token = gemm_flops_per_token(model)
+        self._per_token = gemm_flops_per_token(model, tp=tp)
         self._head = 2 * model.hidden_size * model.vocab_size if lm_head else 0
-        self._attention = 4 * model.query_width * model.num_hidden_layers
+        self._attention = model.pair_flops * model.num_hidden_layers
+        self._decode_share = model.decode_pair_flops / model.pair_flops
         self._tp = tp
         self._weights = weights
         self._traffic = traffic
@@ -147,7 +161,7 @@ class WorkCount:
         """Return (FLOPs, bytes) per GPU."""
         count, past = sums.decode_count, self._read(sums)
         kv, activations = self._traffic.decode(count, past)
-        tokens, rows, context = count, count, float(past)
+        tokens, rows, context = count, count, past * self._decode_share
         if sums.prefill:
             kv_prefill, activations_prefill = self._traffic.prefill(sums.prefill)
             kv += kv_prefill
@@ -167,21 +181,37 @@ def _everything(sums: BatchSums) -> float:
     return sums.decode_past_tokens
 
 
-def gemm_flops_per_token(model: Model, slowness: float = 1.0) -> float:
+def gemm_flops_per_token(model: Model, slowness: float = 1.0, tp: int = 1) -> float:
     """Return FLOPs of all layers' matrix multiplications for one token (active experts only).
 
     Parameters
     ----------
     slowness
         How often FLOPs count of layers whose weights stay in 16 bits; what the others run faster, to get a time.
+    tp
+        GPUs that work together: what none of them splits, each computes.
     """
-    every_token = multiplied(layer_matrices(model), slowness)
+    every_token = multiplied(layer_matrices(model), slowness, tp)
     return every_token + model.num_experts_per_tok * multiplied(expert_matrices(model), slowness)
 
 
 def attention_shape(model: Model) -> AttentionShape:
-    """Return the shape kernels know a model by."""
+    """Return the shape kernels know a model by; in decode, where all heads share a latent.
+
+    A latent is one KV head whose key and value together have its width.
+    """
+    if model.latent:
+        width = (model.kv_lora_rank or 0) + (model.qk_rope_head_dim or 0)
+        return AttentionShape(model.num_attention_heads, 1, ceil(width / 2))
     return AttentionShape(model.num_attention_heads, model.num_key_value_heads, model.head_elements)
+
+
+def prefill_shape(model: Model) -> AttentionShape:
+    """Return the same of prefill, where a latent is expanded: heads of the mean width of keys and values."""
+    if model.latent:
+        heads = model.num_attention_heads
+        return AttentionShape(heads, heads, ceil(model.pair_flops / 4 / heads))
+    return attention_shape(model)
 
 
 def bandwidth_shares(options: MfuRooflineOptions) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from simulator.errors import UnsupportedError
 from simulator.hardware import TERA, Hardware
 from simulator.model import Model
 from simulator.steptime.batch import Batch, BatchSums
@@ -81,6 +82,11 @@ class CalibratedRoofline:
         tp: int,
         warnings: tuple[str, ...] = (),
     ) -> None:
+        if model.latent:
+            raise UnsupportedError(
+                f"model {model.id} has multi-head latent attention, which the calibrated roofline does not describe; "
+                "use roofline, data_sheet or a calibration"
+            )
         first = options.variant == "v1_a"
         self.warnings = warnings
         self.peak_flops = hardware.peak_flops

@@ -102,6 +102,15 @@ LLAMA_4_TEXT = {
 }
 
 
+COMPRESSED = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 8}}}}
+
+
+FLOAT_8 = {"weights": {"num_bits": 8, "type": "float"}, "input_activations": {"num_bits": 8, "type": "float"}}
+INT_8 = {"weights": {"num_bits": 8, "type": "int"}, "input_activations": {"num_bits": 8, "type": "int"}}
+INT_4 = {"weights": {"num_bits": 4, "type": "int"}, "input_activations": None}
+GROUPS_OF_32 = {"weights": {"num_bits": 4, "type": "int", "group_size": 32}, "input_activations": None}
+
+
 def read(config, **changes):
     whole = {"id": "m", "source": "as published", **config, **changes}
     return model_from_config({key: value for key, value in whole.items() if value != "left out"}, source="m.json")
@@ -208,6 +217,74 @@ def test_a_file_of_gpt_oss_has_its_windows_and_its_experts_alone_in_four_bits():
     assert (model.unquantized_attention_layers, model.unquantized_feed_forward_layers) == (8, 0)
 
 
+LATENT = {
+    **COMMON,
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "first_k_dense_replace": 2,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "kv_lora_rank": 512,
+    "moe_intermediate_size": 256,
+    "moe_layer_freq": 1,
+    "n_group": 1,
+    "n_routed_experts": 16,
+    "n_shared_experts": 1,
+    "num_attention_heads": 8,
+    "num_experts_per_tok": 4,
+    "num_hidden_layers": 6,
+    "num_key_value_heads": 8,
+    "q_lora_rank": 384,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "topk_method": "noaux_tc",
+    "v_head_dim": 128,
+    "vocab_size": 32000,
+}
+ROUTED_ALONE = ["lm_head", "re:.*self_attn.*", "re:.*shared_experts.*", r"re:.*mlp\.(gate|up|gate_up|down)_proj.*"]
+
+
+def test_a_file_with_latent_attention_has_its_ranks_and_its_first_dense_layers():
+    model = read(LATENT)
+    assert (model.kv_lora_rank, model.first_k_dense_replace, model.num_local_experts) == (512, 2, 16)
+    assert model.kv_bytes_per_token == 6 * (512 + 64) * 2
+    assert read(LATENT, q_lora_rank=None).q_lora_rank is None
+    nested = {"architectures": ["KimiK25ForConditionalGeneration"], "model_type": "kimi_k25", "text_config": LATENT}
+    assert read(nested, vision_config={"vt_hidden_size": 64}).num_hidden_layers == 6
+
+
+@pytest.mark.parametrize(
+    ("stated", "kept"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, (0, 0, 0, 0)),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"g": INT_4}, "ignore": ROUTED_ALONE},
+            (6, 0, 4, 2),
+        ),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["model.layers.0*"]}, (1, 0, 0, 1)),
+        (
+            {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["*.mlp.shared_experts*", "*self_attn*"]},
+            (6, 0, 4, 0),
+        ),
+    ],
+)
+def test_every_part_of_such_a_model_may_stay_in_sixteen_bits_alone(stated, kept):
+    model = read(LATENT, quantization_config=stated)
+    assert kept == (
+        model.unquantized_attention_layers,
+        model.unquantized_feed_forward_layers,
+        model.unquantized_shared_expert_layers,
+        model.unquantized_dense_layers,
+    )
+
+
+def test_latent_attention_that_is_quantized_in_part_is_refused():
+    kept = [
+        f"model.layers.{layer}.self_attn.{name}" for layer in range(6) for name in ("kv_a_proj_with_mqa", "kv_b_proj")
+    ]
+    with pytest.raises(UnsupportedError, match="a part of the attention of layer 0"):
+        read(LATENT, quantization_config={"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": kept})
+
+
 def test_the_text_part_of_a_multimodal_file_is_read_with_what_the_top_level_says_of_it():
     text = {key: value for key, value in LLAMA_4_TEXT.items() if key not in ("architectures", "torch_dtype")}
     nested = {
@@ -261,8 +338,8 @@ def test_a_model_type_nobody_knows_is_refused_where_no_architecture_is_named():
 
 def test_all_reasons_against_an_architecture_are_told_at_once():
     with pytest.raises(UnsupportedError) as caught:
-        read(PHI, architectures=["DeepseekV3ForCausalLM"], kv_lora_rank=512, first_k_dense_replace=3)
-    for reason in ("multi-head latent attention", "dense and expert layers mixed", "'DeepseekV3ForCausalLM'"):
+        read(PHI, architectures=["GlmMoeDsaForCausalLM"], kv_lora_rank=512, first_k_dense_replace=3)
+    for reason in ("multi-head latent attention", "dense and expert layers mixed", "'GlmMoeDsaForCausalLM'"):
         assert reason in str(caught.value)
 
 
@@ -303,15 +380,6 @@ def test_a_foreign_key_that_says_nothing_does_not_refuse_a_model():
 def test_newer_names_of_the_type_and_of_rotation_are_understood():
     model = read(PHI, torch_dtype="left out", dtype="float16", rope_parameters={"rope_theta": 1e6})
     assert model.torch_dtype == "float16"
-
-
-COMPRESSED = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 8}}}}
-
-
-FLOAT_8 = {"weights": {"num_bits": 8, "type": "float"}, "input_activations": {"num_bits": 8, "type": "float"}}
-INT_8 = {"weights": {"num_bits": 8, "type": "int"}, "input_activations": {"num_bits": 8, "type": "int"}}
-INT_4 = {"weights": {"num_bits": 4, "type": "int"}, "input_activations": None}
-GROUPS_OF_32 = {"weights": {"num_bits": 4, "type": "int", "group_size": 32}, "input_activations": None}
 
 
 def float_4(group):

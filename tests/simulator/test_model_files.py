@@ -138,6 +138,9 @@ PUBLISHED = {
     "MiniMax-M2": 228.7,
     "gpt-oss-120b": 116.8,
     "gpt-oss-20b": 20.9,
+    "DeepSeek-V3": 671,
+    "DeepSeek-R1": 671,
+    "Kimi-K2": 1026,
 }
 
 
