@@ -196,8 +196,44 @@ IGNORED_KEYS = frozenset(
     }
 )
 
+# Fields of Hugging Face's base class for configurations, as files list them that were saved whole: how text is
+# generated and what a call returns.
+SAVED_DEFAULTS = frozenset(
+    {
+        "chunk_size_feed_forward",
+        "diversity_penalty",
+        "do_sample",
+        "early_stopping",
+        "encoder_no_repeat_ngram_size",
+        "is_decoder",
+        "length_penalty",
+        "min_length",
+        "no_repeat_ngram_size",
+        "num_beam_groups",
+        "num_beams",
+        "num_return_sequences",
+        "output_attentions",
+        "output_hidden_states",
+        "output_scores",
+        "pruned_heads",
+        "remove_invalid_values",
+        "repetition_penalty",
+        "return_dict",
+        "return_dict_in_generate",
+        "temperature",
+        "tf_legacy_loss",
+        "tie_encoder_decoder",
+        "top_k",
+        "top_p",
+        "torchscript",
+        "typical_p",
+        "use_bfloat16",
+    }
+)
+
 # A field that means another architecture where it says anything, and what that is.
 FOREIGN_KEYS = {
+    "add_cross_attention": "attention to another model",
     "attn_layer_period": "attention in a few layers only",
     "block_configs": "layers of different shapes",
     "compress_ratios": "compressed attention",
@@ -206,6 +242,7 @@ FOREIGN_KEYS = {
     "global_head_dim": "attention layers of two shapes",
     "hybrid_override_pattern": "state-space, attention and feed-forward layers mixed",
     "index_topk": "sparse attention through an indexer",
+    "is_encoder_decoder": "an encoder-decoder transformer",
     "kv_lora_rank": "multi-head latent attention",
     "linear_attn_config": "linear attention",
     "linear_num_key_heads": "linear attention",
@@ -293,7 +330,7 @@ def shape_of(config: Mapping[str, object], source: str) -> dict[str, object]:
     """
     text = text_part(config)
     architecture, problems = _architecture(text), list(_foreign(text))
-    dropped = IGNORED_KEYS | EXPERT_STEP_KEYS | FOREIGN_KEYS.keys()
+    dropped = IGNORED_KEYS | SAVED_DEFAULTS | EXPERT_STEP_KEYS | FOREIGN_KEYS.keys()
     if architecture in LATENT:
         dropped -= KEYS_OF_LATENT
     kept = {key: value for key, value in text.items() if key not in dropped}

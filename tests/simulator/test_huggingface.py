@@ -252,6 +252,18 @@ def test_a_file_with_latent_attention_has_its_ranks_and_its_first_dense_layers()
     assert read(nested, vision_config={"vt_hidden_size": 64}).num_hidden_layers == 6
 
 
+def test_defaults_that_were_saved_with_a_file_say_nothing_unless_they_mean_another_architecture():
+    saved = {
+        "is_encoder_decoder": False,
+        "add_cross_attention": False,
+        "tie_encoder_decoder": False,
+        "return_dict": True,
+    }
+    assert read(LATENT, **saved) == read(LATENT)
+    with pytest.raises(UnsupportedError, match="is_encoder_decoder means an encoder-decoder transformer"):
+        read(LATENT, is_encoder_decoder=True)
+
+
 @pytest.mark.parametrize(
     ("stated", "kept"),
     [
