@@ -136,6 +136,12 @@ def test_the_text_claims_cached_prompts_only_where_a_round_was_sent(tmp_path, co
     assert "Without prefix caching every prompt is computed as a whole" in text
 
 
+def test_replayed_conversations_are_refused(tmp_path):
+    path = write_inference_perf(tmp_path, [stage()], drawn_config(kind="conversation_replay"))
+    with pytest.raises(ConfigError, match=r"data\.type: conversation_replay: conversations of several turns are not"):
+        read(path)
+
+
 def test_turns_of_conversations_are_named(tmp_path):
     config = groups_config()
     config["data"]["shared_prefix"]["enable_multi_turn_chat"] = True

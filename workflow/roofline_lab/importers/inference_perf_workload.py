@@ -25,7 +25,7 @@ from roofline_lab.ground_truth.json_stream import stream_values
 from roofline_lab.ground_truth.lint import DEFINITION_TOLERANCE
 from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.requests import refuse_too_many
-from roofline_lab.importers.common import Foreign, Latency, WholeNumber, constant_workload
+from roofline_lab.importers.common import CONVERSATIONS, Foreign, Latency, WholeNumber, constant_workload
 from roofline_lab.importers.run_metadata import PROFILE_FILE
 from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
@@ -280,6 +280,8 @@ def read_profile(results: Path, run: Path) -> Profile:
         )
     content = read_mapping(path)
     config = parse(_Config, content, source=str(path))
+    if "conversation" in config.data.type.lower():
+        raise ConfigError(f"{path}: data.type: {config.data.type[:40]}: {CONVERSATIONS}")
     shared = config.data.shared_prefix if config.data.type == "shared_prefix" else None
     server = config.server or _Server()
     output_tokens, why_not = _fixed_output(config.data, server)

@@ -197,7 +197,8 @@ def _run_s(source: str, time: Mapping[str, Any]) -> float | None:
     if stated is None:
         return None
     if isinstance(stated, int | float) and not isinstance(stated, bool):
-        seconds = float(stated)
+        # Whole numbers of any length are compared as they are: no float holds them.
+        seconds = stated
     else:
         found = _DURATION.fullmatch(str(stated).strip()[:40])
         parts = [float(part or 0) for part in found.groups()] if found else []
