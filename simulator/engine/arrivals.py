@@ -113,11 +113,13 @@ def check_requests(requests: Sequence[Request]) -> None:
     ------
     ConfigError
         Naming the requests with a duplicate id, a length or time that is negative or not a whole
-        number, an empty prompt, or a shared prefix longer than the prompt.
+        number, an empty prompt, a shared prefix longer than the prompt, or a prefix group that begins alike with two
+        outer groups.
     """
     problems = [problem for request in requests for problem in _problems(request)]
     if len({request.id for request in requests}) < len(requests):
         problems += _duplicates(requests)
+    problems += _torn_groups(requests)
     if problems:
         from simulator.validation import config_error  # costs more to import than most runs take
 
@@ -153,6 +155,18 @@ def _problems(request: Request) -> Iterator[str]:
     outer = request.outer_tokens
     if type(prefix) is type(outer) is int and outer > prefix >= 0:
         yield f"{request.id}: outer_tokens: must be at most prefix_tokens ({prefix}), got {outer}"
+
+
+def _torn_groups(requests: Sequence[Request]) -> Iterator[str]:
+    """Name requests whose prefix group begins with other tokens than it does in an earlier request."""
+    outer_of: dict[str, str | None] = {}
+    for request in requests:
+        group = request.prefix_group
+        if group is not None and outer_of.setdefault(group, request.outer_group) != request.outer_group:
+            yield (
+                f"{request.id}: outer_group: prefix group {group!r} is in {outer_of[group]!r} in an earlier request, "
+                f"got {request.outer_group!r}"
+            )
 
 
 def _is_sound(request: Request) -> bool:

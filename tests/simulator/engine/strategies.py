@@ -29,8 +29,8 @@ TRAITS = tuple(
     itertools.product(
         (True, False),  # the prompt ends with a block
         ("none", "most", "all", "all", "nine"),  # the part of the prompt that is shared
-        ("a", "a", "a", "b", None),  # prefix group
-        (None, None, "x"),  # group that several prefix groups begin alike with
+        # prefix group, and the group that it begins alike with: one and the same for all requests of a prefix group
+        (("a", None), ("a", None), ("b", "x"), ("b", "x"), ("c", "x"), (None, None)),
         (0, 1, 2),  # priority
         (0, 0, 0, 13),  # queueing delay
     )
@@ -65,7 +65,7 @@ def cases(draw: st.DrawFn) -> Case:
 def shaped(request_id: str, arrival_us: int, shape: tuple[int, int, int, int], block_tokens: int) -> Request:
     """Turn drawn numbers into a request."""
     _, prompt_tokens, output_tokens, trait = shape
-    whole_blocks, shared, group, outer, priority, delay_us = TRAITS[trait]
+    whole_blocks, shared, (group, outer), priority, delay_us = TRAITS[trait]
     if whole_blocks:
         prompt_tokens = block_tokens * (1 + prompt_tokens % 4)
     prefix_tokens = {"none": 0, "most": prompt_tokens * 2 // 3, "all": prompt_tokens, "nine": min(prompt_tokens, 9)}

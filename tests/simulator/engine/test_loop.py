@@ -255,7 +255,7 @@ def test_a_closed_loop_needs_a_whole_number_of_clients(clients: float) -> None:
         serve([request("a", 10, 1)], concurrency=clients)
 
 
-@pytest.mark.parametrize("block_tokens", [4096, 4097, 10**15])
+@pytest.mark.parametrize("block_tokens", [4096, 4097, 10**12])
 def test_a_block_longer_than_every_request_costs_no_memory_and_changes_no_time(block_tokens) -> None:
     requests = [request("a", 3, 4), request("b", 5, 9, at=150), request("c", 2, 2, at=300)]
     usual = serve(requests, block_tokens=64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from simulator.engine.kv_cache import BlockTable, KvCache
@@ -199,3 +201,9 @@ def test_a_common_beginning_that_is_forgotten_is_computed_again() -> None:
 def test_an_outer_prefix_beyond_the_prefix_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"a: outer_tokens: must be at most prefix_tokens \(20\), got 30"):
         serve([grouped("a", "p", outer_tokens=30)])
+
+
+def test_a_prefix_group_that_begins_alike_with_two_outer_groups_is_refused() -> None:
+    inside = replace(shared("b", 20, 10, at=5), outer_group="x", outer_tokens=4)
+    with pytest.raises(ConfigError, match="b: outer_group: prefix group 'g' is in None in an earlier request, got 'x'"):
+        serve([shared("a", 20, 10), inside])

@@ -13,6 +13,7 @@ from typing import Any
 from roofline_lab.predict.predictors import Flag, Holdout, Note
 from roofline_lab.residuals.record import Residual
 from roofline_lab.scoring.comparison import INTER_TOKEN, Comparison
+from roofline_lab.scoring.errors import PERCENT, relative_difference
 from roofline_lab.vocabulary import RowStatus
 
 # Results that no mean of others holds, because one of them can outweigh all, or the server is of another kind.
@@ -46,6 +47,11 @@ class Place:
         return f"{self.experiment}/{self.load_point}"
 
 
+def moved_pct(before: float, after: float) -> float:
+    """Return how far a prediction moves when an assumption is the other way round, in percent."""
+    return relative_difference(after, before) * PERCENT
+
+
 @dataclass(frozen=True, slots=True)
 class AssumptionCost:
     """How far a prediction moves if one thing that was assumed about a server is the other way round.
@@ -71,7 +77,7 @@ class AssumptionCost:
     @property
     def largest_pct(self) -> float:
         """Largest move of a mean in percent of the prediction as assumed."""
-        return max((abs(after / before - 1.0) * 100.0 for before, after in self.moves.values()), default=0.0)
+        return max((abs(moved_pct(*move)) for move in self.moves.values()), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

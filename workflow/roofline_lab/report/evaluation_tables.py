@@ -25,6 +25,7 @@ from roofline_lab.predict.records import (
     PointResult,
     Refused,
     label,
+    moved_pct,
 )
 from roofline_lab.report.cells import DISTANCES, GROUP_ERRORS, distance_cells, group_cells
 from roofline_lab.report.evaluation_numbers import (
@@ -286,8 +287,8 @@ def dearest(results: Sequence[PointResult]) -> str:
     cost = max(costs, key=lambda each: each.largest_pct, default=None)
     if cost is None or cost.largest_pct < WORTH_STATING_PCT:
         return ""
-    name, (before, after) = max(cost.moves.items(), key=lambda entry: abs(entry[1][1] / entry[1][0] - 1.0))
-    move = signed_pct((after / before - 1.0) * 100.0)
+    name, (before, after) = max(cost.moves.items(), key=lambda entry: abs(moved_pct(*entry[1])))
+    move = signed_pct(moved_pct(before, after))
     return (
         f"assumed, and worth stating: {cost.assumed}; if it was {cost.otherwise}, {name} of {cost.load_point} is "
         f"predicted {move} from {before:.4g} ms"
@@ -298,7 +299,7 @@ def _moved(cost: AssumptionCost, name: str) -> str:
     if name not in cost.moves:
         return MISSING
     before, after = cost.moves[name]
-    return f"{before:.4g} -> {after:.4g} ({signed_pct((after / before - 1.0) * 100.0)})"
+    return f"{before:.4g} -> {after:.4g} ({signed_pct(moved_pct(before, after))})"
 
 
 def distances(results: Sequence[PointResult]) -> str:
