@@ -150,7 +150,8 @@ def _damage(document: Any, place: tuple[Any, ...], chance: random.Random, more: 
                 found = found[step]
             parent[key] = copy.deepcopy(found)
         case _:
-            parent[key] = chance.choice(ODD_VALUES + more)
+            # A copy: a list put in twice could be put into itself.
+            parent[key] = copy.deepcopy(chance.choice(ODD_VALUES + more))
 
 
 def _yaml(content: bytes, chance: random.Random) -> bytes:
