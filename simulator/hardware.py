@@ -16,6 +16,8 @@ from pydantic import Field, Strict
 from simulator.validation import Count, Efficiency, NonNegative, Positive, StrictModel, parse, read_yaml
 
 SUSTAINED_FOLDER = "sustained"
+# Files are called by ids, and no common file system has longer names than 255 bytes.
+LONGEST_ID = 200
 
 TERA = 1e12
 GIGA = 1e9
@@ -154,7 +156,7 @@ class Hardware(StrictModel):
         Documented starting values of runs; empty where nobody stated any.
     """
 
-    id: str
+    id: str = Field(max_length=LONGEST_ID)
     name: str
     dense_bf16_tflops: Tflops
     dense_fp8_tflops: Tflops | None = None

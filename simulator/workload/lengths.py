@@ -205,7 +205,7 @@ def _guidellm(spec: GuideLlmLengths, count: int, side: Side) -> list[int]:
 def _gaussian(spec: GaussianLengths, count: int, side: Side, seed: int) -> list[int]:
     import numpy as np
 
-    draws = stream(seed, side).normal(spec.mean_tokens, spec.stdev_tokens, count)
+    draws = stream(seed, side).normal(spec.mean_tokens, abs(spec.stdev_tokens), count)  # abs: numpy refuses -0.0
     clipped = np.clip(draws, spec.min_tokens, spec.max_tokens)
     # All values are positive here, so adding a half and flooring rounds half away from zero.
     return [int(value) for value in np.floor(clipped + 0.5).tolist()]

@@ -8,10 +8,12 @@ import shutil
 
 import pytest
 
+from simulator.cli.catalog import SHIPPED_CONFIGS
 from tests.simulator.cli.support import (
     LINEAR_CASE,
     SMALL,
     SMALL_LENGTHS,
+    SMALL_RUN,
     STEP,
     invoke,
     json_lines,
@@ -374,3 +376,15 @@ def test_a_missing_file_of_a_record_is_named(tmp_path):
 def test_an_audit_speaks_text_or_json(tables):
     assert "denominator" in invoke("audit", tables).out
     assert invoke("audit", tables, "--json").json["gpu"] == "h100"
+
+
+def test_a_gpu_with_a_name_no_file_can_have_is_refused_as_that(tmp_path):
+    sheet = (SHIPPED_CONFIGS / "hardware" / "h100-sxm.yaml").read_text().replace("id: h100-sxm", f"id: {'x' * 300}")
+    path = tmp_path / "gpu.yaml"
+    path.write_text(sheet)
+    assert "id" in (message := refused(*SMALL, "--hardware", path))
+    assert "standard output" not in message
+
+
+def test_a_spread_of_minus_zero_is_none():
+    assert invoke(*SMALL_RUN, "--prompt-tokens", "40,-0.0,1,80", "--output-tokens", 5).code == 0
