@@ -75,10 +75,9 @@ def cost_record(step_time: KnowsWork, step: StepRecord) -> dict[str, Any]:
     """Return one step with everything its duration is made of, as plain data (us and bytes of one GPU)."""
     batch = batch_of(step)
     cost = step_time.explain(batch)
-    flops, moved = step_time.work(BatchSums.of(batch, step_time.kv_breakpoints))
     return {
         "kind": kind_of(step),
-        "bound": cost.bound_by(flops / step_time.peak_flops, moved / step_time.peak_bandwidth),
+        "bound": cost.bound_by(*_seconds_at_the_peaks(step_time, BatchSums.of(batch, step_time.kv_breakpoints))),
         "bottleneck": cost.bottleneck,
         "branch": cost.branch,
         **{name: _phase_record(phase) for name, phase in cost.phases()},
@@ -141,9 +140,14 @@ def _why(typical: StepRecord, steps: Sequence[StepRecord], cost: StepCost, bound
         yield _kernel_line(cost.lookups)
 
 
-def _bound_in_words(step_time: KnowsWork, sums: BatchSums, bound: str) -> str:
+def _seconds_at_the_peaks(step_time: KnowsWork, sums: BatchSums) -> tuple[float, float]:
+    """Return seconds of a step's FLOPs and of its bytes at the peaks of one GPU."""
     flops, moved = step_time.work(sums)
-    flop_s, byte_s = flops / step_time.peak_flops, moved / step_time.peak_bandwidth
+    return flops / step_time.peak_flops, moved / step_time.peak_bandwidth
+
+
+def _bound_in_words(step_time: KnowsWork, sums: BatchSums, bound: str) -> str:
+    flop_s, byte_s = _seconds_at_the_peaks(step_time, sums)
     peaks = f"at the GPU's peaks its bytes take {_ms(byte_s)} ms and its FLOPs {_ms(flop_s)} ms"
     resource = {"memory": "memory-bound", "compute": "compute-bound"}.get(bound, f"bound by {bound}")
     return f"It is {resource}: {peaks}."
