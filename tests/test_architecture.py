@@ -39,6 +39,7 @@ LADDER = (
     ("roofline_lab.author_texts", "roofline_lab.rendering"),
     ("roofline_lab.ground_truth",),
     ("roofline_lab.importers", "roofline_lab.scoring"),
+    ("roofline_lab.simulators",),
     ("roofline_lab.hypotheses",),
     ("roofline_lab.project",),
     ("roofline_lab.client_overhead", "roofline_lab.provenance", "roofline_lab.run_files"),
