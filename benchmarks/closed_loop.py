@@ -9,7 +9,6 @@ lengths of their own the requests of a loop drift apart; with one length for all
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -18,17 +17,15 @@ from statistics import fmean
 
 import yaml
 
-from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from roofline_lab.importers.common import Measurement
 from roofline_lab.importers.overrides import Overrides
 from roofline_lab.importers.table import Table, read
 from roofline_lab.importers.writing import write_all
 from roofline_lab.predict.evaluate import Request, prepare, simulate_all
 from simulator.errors import RooflineLabError
+from simulator.workload.lengths import VllmRandomLengths
 
 ROOT = Path(__file__).resolve().parents[1]
-# Checkpoint of the table -> model of the project with its architecture (Llama 3.3 has that of 3.1).
-SAME_ARCHITECTURE = {"llama-3.3-70b-instruct-fp8": "llama-3.1-70b-instruct-fp8"}
 FIGURES = ("ttft_mean", "inter_token_mean")
 AS_SENT, ONE_LENGTH = "lengths as sent", "one length for all"
 
@@ -57,7 +54,6 @@ def compare(
     as_sent, one_length = folder / "as_sent", folder / "one_length"
     drawn = _drawn(read(table), only)
     for place in (as_sent, one_length):
-        _describe_models(place)
         write_all({place / name: run for name, run in drawn.items()}, ROOT, Overrides(), each_alone=True)
     for path in one_length.glob("*/experiment.yaml"):
         _flatten(path)
@@ -67,22 +63,16 @@ def compare(
 
 def _drawn(table: Table, only: str) -> dict[str, Measurement]:
     """Return the runs whose lengths are known to scatter."""
-    return {name: run for name, run in table.found.items() if only in name and run.experiment.requests_file}
+    return {name: run for name, run in table.found.items() if only in name and _scatters(run)}
 
 
-def _describe_models(folder: Path) -> None:
-    (folder / "models").mkdir(parents=True)
-    for name, same in SAME_ARCHITECTURE.items():
-        content = json.loads((ROOT / "configs" / "models" / f"{same}.json").read_text(encoding="utf-8"))
-        text = json.dumps(content | {"id": name})
-        (folder / "models" / f"{name}.json").write_text(text, encoding="utf-8")
+def _scatters(run: Measurement) -> bool:
+    return isinstance(run.experiment.workload.output, VllmRandomLengths)
 
 
 def _flatten(path: Path) -> None:
     """Give every request of an experiment the longest length there is, as a description without scatter does."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    del content["requests_file"]
-    (path.parent / REQUESTS_FILE).unlink()
     for side in ("prompt", "output"):
         content["workload"][side] = {"kind": "constant", "tokens": content["workload"][side]["max_tokens"]}
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

@@ -111,6 +111,33 @@ class GuideLlmLengths(_Clipped):
     adjustment_tokens: Annotated[int, Strict()] | None = None
 
 
+class VllmRandomLengths(StrictModel):
+    """The lengths vLLM's serving benchmark sends for its random prompts, draw by draw.
+
+    Attributes
+    ----------
+    min_tokens, max_tokens
+        Limits of the draws, both included.
+    after_tokens
+        Of answers: the limits of the prompts. The client draws those first, one for every request, from the same
+        generator.
+    random_seed
+        The client's `--seed`. It belongs to the recorded run, so the seed of a simulation does not touch it.
+    """
+
+    kind: Literal["vllm_random"]
+    min_tokens: Tokens
+    max_tokens: Tokens
+    after_tokens: tuple[Tokens, Tokens] | None = None
+    random_seed: Annotated[int, Strict(), Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> Self:
+        if self.after_tokens is not None and self.after_tokens[0] > self.after_tokens[1]:
+            raise ValueError(f"after_tokens {list(self.after_tokens)} fall; give the least tokens first")
+        return _ordered(self, self.min_tokens, self.max_tokens)
+
+
 class EmpiricalLengths(StrictModel):
     """Recorded lengths.
 
@@ -128,7 +155,7 @@ class EmpiricalLengths(StrictModel):
     order: Literal["recorded", "resampled"] = "recorded"
 
 
-AnyLengths = ConstantLengths | GaussianLengths | UniformLengths | GuideLlmLengths | EmpiricalLengths
+AnyLengths = ConstantLengths | GaussianLengths | UniformLengths | GuideLlmLengths | VllmRandomLengths | EmpiricalLengths
 LengthSpec = Annotated[AnyLengths, Field(discriminator="kind")]
 
 
@@ -149,17 +176,19 @@ def draw_lengths(spec: AnyLengths, count: int, side: Side, seed: int) -> list[in
             return stream(seed, side).integers(spec.min_tokens, spec.max_tokens + 1, size=count).tolist()
         case GuideLlmLengths():
             return _guidellm(spec, count, side)
+        case VllmRandomLengths():
+            return _vllm_random(spec, count)
         case EmpiricalLengths():
             return _empirical(spec, count, side, seed)
 
 
-def expected_tokens(spec: GaussianLengths | UniformLengths) -> tuple[float, float]:
+def expected_tokens(spec: GaussianLengths | UniformLengths | VllmRandomLengths) -> tuple[float, float]:
     """Return mean and standard deviation of what is drawn, in tokens.
 
     Method: of whole numbers with the same chance, (low + high) / 2 and sqrt((n^2 - 1) / 12); of normal draws clipped
     to limits, the moments of the censored normal distribution, rounding left aside.
     """
-    if isinstance(spec, UniformLengths):
+    if isinstance(spec, UniformLengths | VllmRandomLengths):
         numbers = spec.max_tokens - spec.min_tokens + 1
         return (spec.min_tokens + spec.max_tokens) / 2, math.sqrt((numbers**2 - 1) / 12)
     low, high, mean, deviation = spec.min_tokens, spec.max_tokens, spec.mean_tokens, spec.stdev_tokens
@@ -200,6 +229,16 @@ def _guidellm(spec: GuideLlmLengths, count: int, side: Side) -> list[int]:
     default = GUIDELLM_PROMPT_ADJUSTMENT_TOKENS if side == "prompt" else 0
     adjustment = default if spec.adjustment_tokens is None else spec.adjustment_tokens
     return [draw + adjustment for draw in draws]
+
+
+def _vllm_random(spec: VllmRandomLengths, count: int) -> list[int]:
+    """Repeat `sample_random_requests` of vLLM's benchmark_serving.py: prompts, then answers, from one `np.random`."""
+    from numpy.random import RandomState
+
+    source = RandomState(spec.random_seed)
+    if spec.after_tokens is not None:
+        source.randint(spec.after_tokens[0], spec.after_tokens[1] + 1, count)
+    return source.randint(spec.min_tokens, spec.max_tokens + 1, count).tolist()
 
 
 def _gaussian(spec: GaussianLengths, count: int, side: Side, seed: int) -> list[int]:

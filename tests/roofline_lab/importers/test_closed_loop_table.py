@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 
+import numpy as np
 import pytest
 
 from benchmarks.closed_loop import AS_SENT, ONE_LENGTH, compare
 from roofline_lab.cli.main import main
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.importers.closed_loop_table import drawn_pairs
 from roofline_lab.importers.inspection import TABLE, kind_of
 from roofline_lab.importers.table import read
 from simulator.errors import ConfigError
@@ -20,11 +20,12 @@ ROW = {
     "attention_dp": "1", "vllm_version": "0.12.0", "date": "2026-03-01", "isl": "1000", "osl": "200",
     "range_ratio": "0.8", "concurrency": "4", "num_prompts": "40", "max_num_seqs": "4",
     "max_num_batched_tokens": "8192 (vLLM default)", "max_model_len": "unknown", "prefix_caching": "off",
-    "gpu_memory_utilization": "0.90", "kv_dtype": "auto", "ttft_ms": "80.5", "tpot_ms": "14.25", "outlier": "0",
+    "gpu_memory_utilization": "0.90", "kv_dtype": "auto", "num_warmups": "8", "cudagraph": "vLLM default",
+    "async_scheduling": "default on (vLLM >= 0.14)", "stream_interval": "1", "env_notes": "", "precision": "",
+    "source": "results.csv", "ttft_ms": "80.5", "tpot_ms": "14.25", "outlier": "0",
     "saturated": "0",
 }  # fmt: skip
 WIDER = ROW | {"concurrency": "16", "num_prompts": "160", "max_num_seqs": "16", "ttft_ms": "95.0"}
-NAME = "Mine-h100_sxm-tp2"
 
 
 def table(folder, *rows):
@@ -37,7 +38,8 @@ def table(folder, *rows):
 
 
 def one(folder, *rows):
-    return read(table(folder, *rows)).found[NAME].experiment
+    (run,) = read(table(folder, *rows)).found.values()
+    return run.experiment
 
 
 def test_the_concurrencies_of_a_server_are_the_load_points_of_one_experiment(tmp_path):
@@ -55,20 +57,79 @@ def test_settings_are_known_as_far_as_cells_state_numbers(tmp_path):
     assert (known.token_budget, known.max_running, known.prefix_caching) == (8192, 16, False)
     assert (known.max_model_len_tokens, known.gpu_memory_utilization) == (None, 0.9)
     assert (known.software, known.kv_cache_dtype) == ("vLLM 0.12.0", "auto")
+    assert (known.schedule_ahead, known.cuda_graph_mode, known.cuda_graph_tokens) == (True, None, None)
+
+
+@pytest.mark.parametrize(
+    ("cell", "mode", "tokens"),
+    [
+        ("FULL_DECODE_ONLY", "full_decode_only", None),
+        ("max capture 2048", None, 2048),
+        ("sizes 2048, FULL_AND_PIECEWISE", "full_and_piecewise", 2048),
+        ("unknown", None, None),
+    ],
+)
+def test_cells_about_cuda_graphs_give_mode_and_largest_batch(tmp_path, cell, mode, tokens):
+    known = one(tmp_path, ROW | {"cudagraph": cell}).server.known
+    assert (known.cuda_graph_mode, known.cuda_graph_tokens) == (mode, tokens)
+
+
+def test_what_the_format_has_no_setting_for_is_a_note_of_the_server(tmp_path):
+    server = one(tmp_path, ROW | {"stream_interval": "20", "env_notes": "fused all-reduce"}).server
+    assert server.note == "Beside these: stream interval 20; fused all-reduce."
+
+
+def test_a_batch_nobody_states_is_the_default_of_the_software_for_that_gpu(tmp_path):
+    unknown = ROW | {"max_num_seqs": "unknown", "max_num_batched_tokens": "unknown"}
+    assumed = one(tmp_path, unknown).server.assumed
+    assert (assumed.token_budget, assumed.max_running) == (8192, 1024)
+    small = one(tmp_path, unknown | {"system": "l40s"}).server.assumed
+    assert (small.token_budget, small.max_running) == (2048, None)
+
+
+def test_requests_that_warmed_the_server_up_are_counted_and_their_lack_is_flagged(tmp_path):
+    warm = one(tmp_path, ROW)
+    assert warm.load_points[0].requests.warm_up == 8
+    assert Flag.COLD_START_INCLUDED not in {flag.flag for flag in warm.quality}
+    cold = one(tmp_path, ROW | {"num_warmups": "0"})
+    assert cold.load_points[0].requests.warm_up == 0
+    assert Flag.COLD_START_INCLUDED in {flag.flag for flag in cold.quality}
 
 
 def test_lengths_of_a_range_are_those_the_client_drew(tmp_path):
     experiment = one(tmp_path, ROW, WIDER)
-    sent = experiment.measured_requests("c16")
-    assert len(sent) == 160
-    assert [(request.prompt_tokens, request.output_tokens) for request in sent] == drawn_pairs(1000, 200, 0.8, 160)
-    assert all(800 <= request.prompt_tokens <= 1000 and 160 <= request.output_tokens <= 200 for request in sent)
+    sent = experiment.completed_workload("c16").requests
+    source = np.random.RandomState(0)
+    assert [request.prompt_tokens for request in sent] == source.randint(800, 1001, 160).tolist()
+    assert [request.output_tokens for request in sent] == source.randint(160, 201, 160).tolist()
+    assert not experiment.draws_lengths("c16")
     assert Flag.LENGTHS_FROM_SEED in {flag.flag for flag in experiment.quality}
 
 
-def test_the_draws_are_those_the_protocol_of_the_client_prints():
-    pairs = drawn_pairs(1024, 1024, 0.8, 40)
+def test_the_draws_are_those_the_protocol_of_the_client_prints(tmp_path):
+    run = read(table(tmp_path, ROW | {"isl": "1024", "osl": "1024"})).found["qwen3-32b-h100-tp2-1k-1k-20260301"]
+    sent = run.experiment.completed_workload("c4").requests
+    pairs = [(request.prompt_tokens, request.output_tokens) for request in sent]
     assert pairs[:4] == [(991, 851), (866, 1012), (936, 828), (1011, 1004)]
+
+
+def test_a_name_says_model_precision_gpu_split_lengths_and_day(tmp_path):
+    row = ROW | {
+        "model_hf_id": "nvidia/Llama-3.3-70B-Instruct-FP8", "precision": "fp8", "system": "h200_sxm", "tp": "8",
+        "ep": "8", "attention_dp": "1", "isl": "8192", "osl": "1024", "date": "",
+    }  # fmt: skip
+    assert list(read(table(tmp_path, row)).found) == ["llama-3.3-70b-fp8-h200-tp8-ep8-8k-1k"]
+    kimi = row | {"model_hf_id": "nvidia/Kimi-K2.5-NVFP4", "precision": "fp4", "ep": "", "date": "2026-03-11"}
+    assert list(read(table(tmp_path, kimi)).found) == ["kimi-k2.5-nvfp4-h200-tp8-8k-1k-20260311"]
+
+
+def test_servers_with_one_name_are_called_as_the_table_calls_them(tmp_path):
+    again = ROW | {"run_id": "Mine|h100_sxm|tp2|again", "vllm_version": "0.13.0"}
+    assert list(read(table(tmp_path, ROW, again)).found) == ["Mine-h100_sxm-tp2", "Mine-h100_sxm-tp2-again"]
+
+
+def test_load_points_come_in_the_order_of_their_load(tmp_path):
+    assert [point.id for point in one(tmp_path, WIDER, ROW).load_points] == ["c4", "c16"]
 
 
 def test_without_a_range_all_requests_have_the_nominal_lengths_and_the_import_says_so(tmp_path):
@@ -101,11 +162,11 @@ def test_a_day_nobody_states_is_unknown(tmp_path):
     ],
 )
 def test_a_row_that_cannot_be_used_is_refused_by_name_and_costs_no_other_server(tmp_path, change, expected):
-    second = ROW | {"run_id": "Other", "attention_dp": "1"}
+    second = ROW | {"run_id": "Other", "osl": "300"}
     bad = [ROW, WIDER | change] if "concurrency" in change else [WIDER | change]
     rows = [*bad, second] if len(bad) > 1 else [second, *bad]
     found = read(table(tmp_path, *rows))
-    assert "Other" in found.found
+    assert "qwen3-32b-h100-tp2-1000-300-20260301" in found.found
     assert any(expected in one.reason for one in found.refused)
 
 
@@ -120,7 +181,7 @@ def test_the_table_is_known_by_its_columns_and_imported_by_the_same_command(tmp_
     out = tmp_path / "out" / "mine"
     assert main(["import", "--from-csv", str(path), "--root", str(ROOT), "--out", str(out)]) == 0
     assert "load points: 2" in capsys.readouterr().out
-    assert (out / "requests.csv").is_file()
+    assert [file.name for file in out.iterdir()] == ["experiment.yaml"]
 
 
 def test_every_configuration_of_the_published_points_is_read(shared_dir):
@@ -131,7 +192,7 @@ def test_every_configuration_of_the_published_points_is_read(shared_dir):
 
 def test_lengths_without_their_scatter_keep_a_loop_in_step_and_multiply_the_error_of_ttft(shared_dir, tmp_path):
     source = shared_dir / "ground_truth" / "closed_loop" / "runs.csv"
-    found = compare(source, tmp_path, only="Llama-3.1-70B-h100_sxm-fp8-tp4-ep1-dp1-v0.10.2-1024x1024")
+    found = compare(source, tmp_path, only="llama-3.3-70b-fp8-h100-tp4-1k-1k")
     assert found[AS_SENT].points == found[ONE_LENGTH].points == 5
     assert found[AS_SENT].ttft_pct < 25
     assert found[ONE_LENGTH].ttft_pct > 4 * found[AS_SENT].ttft_pct

@@ -25,6 +25,7 @@ from simulator.workload.lengths import (
     GaussianLengths,
     GuideLlmLengths,
     UniformLengths,
+    VllmRandomLengths,
 )
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -33,7 +34,7 @@ Side = Literal["client", "server"]
 
 # Lengths that are facts of the recorded run, or the distribution they are known to come from, which is drawn anew.
 DrawnLengths = GaussianLengths | UniformLengths
-AnySent = GuideLlmLengths | ConstantLengths | EmpiricalLengths | DrawnLengths
+AnySent = GuideLlmLengths | VllmRandomLengths | ConstantLengths | EmpiricalLengths | DrawnLengths
 SentLengths = Annotated[AnySent, Field(discriminator="kind")]
 
 
@@ -52,6 +53,8 @@ class RequestCounts(StrictModel):
         Requests known to have been cut off: the client gave up on them, or its run ended; None if not published.
     without_output
         Requests known to have been answered without a token; None if not published.
+    warm_up
+        Requests that had warmed the server up before these were sent, and are in no figure; None if not published.
     lost_positions
         Positions (from 0, in order of sending) of the requests that are not in the means, or
         `unknown`; a simulation then runs all that were sent.
@@ -64,6 +67,7 @@ class RequestCounts(StrictModel):
     failed: NonNegativeInt | None = None
     cancelled: NonNegativeInt | None = None
     without_output: NonNegativeInt | None = None
+    warm_up: NonNegativeInt | None = None
     lost_positions: tuple[NonNegativeInt, ...] | Literal["unknown"] = ()
     basis: Text
 

@@ -62,6 +62,9 @@ class ServerSettings(StrictModel):
         Whether a prompt may be computed in several steps. Not simulated: it always may.
     schedule_ahead
         Whether the server composes the next step while one runs; where not stated, the software's default.
+    cuda_graph_mode, cuda_graph_tokens
+        Which steps replay CUDA graphs (vLLM's `cudagraph_mode`), and the largest batch one is captured for, in tokens;
+        where not stated, the software's defaults. Not simulated.
     software
         Serving software with its version.
     """
@@ -78,6 +81,8 @@ class ServerSettings(StrictModel):
     kv_cache_dtype: Text | None = None
     chunked_prefill: bool | None = None
     schedule_ahead: bool | None = None
+    cuda_graph_mode: Text | None = None
+    cuda_graph_tokens: Count | None = None
     software: Text | None = None
 
 

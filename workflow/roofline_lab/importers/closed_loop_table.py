@@ -1,9 +1,9 @@
 """A table of closed-loop points: one row per server configuration and number of requests in flight.
 
-Contract: `read_points` turns the rows into one `Measurement` per `run_id`, whose load points are the concurrencies. The
-client is vLLM's old serving benchmark: all clients start at once, and with a `range_ratio` below 1 the lengths of every
-request are known, because its generator starts from a fixed seed (`drawn_pairs`). Without one the lengths are taken to
-be the nominal ones.
+Contract: `read_points` groups the rows of every `run_id` under the name of an experiment, and `measured_run` makes a
+`Measurement` of them, whose load points are the concurrencies. The client is vLLM's old serving benchmark: all clients
+start at once, and with a `range_ratio` below 1 the lengths of every request are known, because its generator starts
+from a fixed seed (`VllmRandomLengths`). Without one the lengths are taken to be the nominal ones.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from pydantic import BeforeValidator, Field
 
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
 from roofline_lab.ground_truth.quality import Flag
-from roofline_lab.ground_truth.requests import MeasuredRequest, refuse_too_many
+from roofline_lab.ground_truth.requests import refuse_too_many
 from roofline_lab.importers.common import Foreign, Measurement, Notes, measured_metrics, measurement
 from simulator.errors import ConfigError
+from simulator.gpu_names import read_gpu_name
 from simulator.input_files import csv_records, unreadable
+from simulator.memory import LARGE_BATCH
 from simulator.validation import parse
 
 # Columns that make a table one of this kind.
@@ -31,6 +33,12 @@ MARKS = frozenset({"run_id", "isl", "osl", "concurrency", "ttft_ms", "tpot_ms"})
 CLIENT_SEED = 0
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+_GRAPH_MODE = re.compile(r"\b(?:NONE|PIECEWISE|FULL(?:_[A-Z_]+)?)\b")
+# Words of a name that do not tell one checkpoint of a table from another, and forms of a GPU that are the usual one.
+_USUAL = re.compile(r"-(?:instruct|sxm)(?=-|$)")
+KIBI = 1024
+# GPUs of at least 70 GiB that are no A100, by which vLLM chooses `LARGE_BATCH` where nobody states a batch.
+LARGE_GPUS = frozenset(("h100", "h200", "h800", "h20", "b200", "b300", "gb200", "gb300", "mi300x", "mi325x", "mi355x"))
 
 
 def _stated(text: object) -> object:
@@ -68,12 +76,17 @@ class _Point(Foreign):
     range_ratio: MaybeShare = None
     concurrency: Counted
     num_prompts: MaybeCounted = None
+    num_warmups: Annotated[Annotated[int, Field(ge=0, le=10**9)] | None, Stated] = None
     max_num_seqs: MaybeCounted = None
     max_num_batched_tokens: MaybeCounted = None
     max_model_len: MaybeCounted = None
     prefix_caching: str = ""
     gpu_memory_utilization: MaybeShare = None
     kv_dtype: str = ""
+    cudagraph: str = ""
+    async_scheduling: str = ""
+    stream_interval: MaybeCounted = None
+    env_notes: str = ""
     ttft_ms: Milliseconds = None
     tpot_ms: Milliseconds = None
     outlier: str = ""
@@ -90,9 +103,30 @@ class _Point(Foreign):
         """Whether lengths scatter below the nominal ones."""
         return self.range_ratio is not None and self.range_ratio < 1
 
+    @property
+    def workload(self) -> str:
+        """The word of the vocabulary for its lengths: which side is at least twice as long as the other."""
+        if max(self.isl, self.osl) < 2 * min(self.isl, self.osl):
+            return "random-balanced"
+        return "random-prefill-heavy" if self.isl > self.osl else "random-decode-heavy"
+
+    @property
+    def name(self) -> str:
+        """Model, precision, GPU, how they are split, lengths and day, as far as stated."""
+        model = _word(self.model_hf_id.rsplit("/", 1)[-1])
+        precision = "" if self.precision.lower() in model else _word(self.precision)
+        split = [
+            f"{letters}{width}" for letters, width in (("ep", self.ep), ("dp", self.attention_dp)) if (width or 1) > 1
+        ]
+        lengths = f"{_thousands(self.isl)}-{_thousands(self.osl)}"
+        words = (model, precision, _word(self.system), f"tp{self.tp}", *split, lengths, self.date.replace("-", ""))
+        return _NO_NAME.sub("-", "-".join(word for word in words if word)).strip("-._")
+
 
 def read_points(path: Path) -> tuple[dict[str, list[_Point]], list[str]]:
     """Return the points by the name of their experiment, in the table's order, and what is wrong with others.
+
+    Servers that differ in what the name does not say are called as the table calls them.
 
     Raises
     ------
@@ -109,14 +143,29 @@ def read_points(path: Path) -> tuple[dict[str, list[_Point]], list[str]]:
                 try:
                     content = dict(zip(header, (cell.strip() for cell in cells), strict=True))
                     point = parse(_Point, content, source=f"{path}: line {line}")
-                    points.setdefault(_NO_NAME.sub("-", point.run_id).strip("-._"), []).append(point)
+                    points.setdefault(point.run_id, []).append(point)
                 except ValueError:
                     problems.append(f"{path}: line {line}: another number of cells than the header has")
                 except ConfigError as error:
                     problems.append(str(error))
     except READ_ERRORS as error:
         raise unreadable(path, error) from None
-    return points, problems
+    return _by_name(points), problems
+
+
+def _by_name(runs: Mapping[str, list[_Point]]) -> dict[str, list[_Point]]:
+    names = [points[0].name for points in runs.values()]
+    own = [_NO_NAME.sub("-", run_id).strip("-._") for run_id in runs]
+    chosen = [name if names.count(name) == 1 else other for name, other in zip(names, own, strict=True)]
+    return dict(zip(chosen, runs.values(), strict=True))
+
+
+def _word(text: str) -> str:
+    return _USUAL.sub("", text.lower().replace("_", "-"))
+
+
+def _thousands(tokens: int) -> str:
+    return f"{tokens // KIBI}k" if tokens % KIBI == 0 else str(tokens)
 
 
 def measured_run(path: Path, name: str, points: Sequence[_Point]) -> Measurement:
@@ -127,6 +176,7 @@ def measured_run(path: Path, name: str, points: Sequence[_Point]) -> Measurement
     ConfigError
         If it is of a kind that is not simulated, or its points contradict each other.
     """
+    points = sorted(points, key=lambda point: point.concurrency)
     source, first = f"{path}: {name}", points[0]
     if (first.attention_dp or 1) > 1:
         raise ConfigError(f"{source}: attention_dp: {first.attention_dp}; data-parallel attention is not simulated")
@@ -142,57 +192,46 @@ def measured_run(path: Path, name: str, points: Sequence[_Point]) -> Measurement
         tool="vllm-bench",
         tool_version="benchmark_serving.py, closed loop" if first.drawn else None,
         source=source,
-        document=f"{path.name}, {first.run_id}",
+        document=f"{path.name}, {first.run_id}, from {first.source or 'a file it does not name'}",
         measured_on=_day(source, first),
         model_name=first.model_hf_id,
         tensor_parallel=first.tp,
         hardware=first.system,
         workload=_workload(first, notes),
+        workload_name=first.workload,
         load_points=[_load_point(source, point, notes) for point in points],
         notes=notes,
-        requests=tuple(request for point in points if point.drawn for request in _requests(point)),
         known=known,
         assumed=assumed,
+        server_note=_beside(first),
     )
-
-
-def drawn_pairs(isl: int, osl: int, ratio: float, count: int) -> list[tuple[int, int]]:
-    """Return prompt and output lengths as the client draws them: all prompts, then all outputs, from one stream."""
-    from numpy.random import RandomState
-
-    stream = RandomState(CLIENT_SEED)
-    prompts = stream.randint(int(ratio * isl), isl + 1, count)
-    outputs = stream.randint(int(ratio * osl), osl + 1, count)
-    return list(zip(prompts.tolist(), outputs.tolist(), strict=True))
-
-
-def _requests(point: _Point) -> list[MeasuredRequest]:
-    pairs = drawn_pairs(point.isl, point.osl, point.range_ratio or 1.0, point.sent)
-    return [
-        MeasuredRequest(f"c{point.concurrency}", str(place), 0, prompt, output)
-        for place, (prompt, output) in enumerate(pairs)
-    ]
 
 
 def _workload(point: _Point, notes: Notes) -> dict[str, Any]:
     if point.drawn:
-        text = f"Lengths are drawn again from seed {CLIENT_SEED}, {point.range_ratio:.0%} to 100 % of {point.isl} and "
-        notes.say(Flag.LENGTHS_FROM_SEED, f"{text}{point.osl} tokens.")
+        range_text = f"{100 * (point.range_ratio or 1):g} % to 100 % of {point.isl} and {point.osl} tokens"
+        notes.say(Flag.LENGTHS_FROM_SEED, f"Lengths are drawn again from seed {CLIENT_SEED}, {range_text}.")
     else:
         text = "The source does not say how lengths scatter; all requests have the nominal ones."
         notes.say(Flag.LENGTHS_UNKNOWN, text)
-    lengths = {"prompt": point.isl, "output": point.osl}
     return {
-        **{side: _lengths(tokens, point) for side, tokens in lengths.items()},
+        **_lengths(point),
         "prefix": {"kind": "none"},
         "note": "The client's random prompts, which share nothing.",
     }
 
 
-def _lengths(tokens: int, point: _Point) -> dict[str, Any]:
+def _lengths(point: _Point) -> dict[str, Any]:
+    nominal = {"prompt": point.isl, "output": point.osl}
     if not point.drawn:
-        return {"kind": "constant", "tokens": tokens}
-    return {"kind": "uniform", "min_tokens": int((point.range_ratio or 1.0) * tokens), "max_tokens": tokens}
+        return {side: {"kind": "constant", "tokens": tokens} for side, tokens in nominal.items()}
+    least = {side: max(1, int((point.range_ratio or 1.0) * tokens)) for side, tokens in nominal.items()}
+    drawn: dict[str, dict[str, Any]] = {
+        side: {"kind": "vllm_random", "min_tokens": least[side], "max_tokens": tokens, "random_seed": CLIENT_SEED}
+        for side, tokens in nominal.items()
+    }
+    drawn["output"]["after_tokens"] = (least["prompt"], point.isl)
+    return drawn
 
 
 def _load_point(source: str, point: _Point, notes: Notes) -> dict[str, Any]:
@@ -203,10 +242,19 @@ def _load_point(source: str, point: _Point, notes: Notes) -> dict[str, Any]:
     words = "lists" if listed else "does not list"
     if listed:
         notes.say(Flag.OVERLOADED, "The source lists this point as saturated.", load_point=name)
+    if point.num_warmups == 0:
+        text = "No request had warmed the server up; its first ones are in the means."
+        notes.say(Flag.COLD_START_INCLUDED, text, load_point=name)
+    warm_up = {} if point.num_warmups is None else {"warm_up": point.num_warmups}
     return {
         "id": name,
         "arrivals": {"kind": "closed_loop", "concurrency": point.concurrency},
-        "requests": {"sent": point.sent, "completed": point.sent, "basis": "Prompts the client was told to send."},
+        "requests": {
+            "sent": point.sent,
+            "completed": point.sent,
+            **warm_up,
+            "basis": "Prompts the client was told to send.",
+        },
         "saturation": {
             "state": "saturated" if listed else "not_saturated",
             "basis": f"The source {words} this point as saturated.",
@@ -221,23 +269,40 @@ def _load_point(source: str, point: _Point, notes: Notes) -> dict[str, Any]:
 
 
 def _settings(points: Sequence[_Point]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the rows state, and what they say is a default of the software."""
+    """Return what the rows state, and what is assumed because they do not."""
     first = points[0]
     # A server of its own stood behind each point; a batch as large as its load limits nobody.
     largest = [point.max_num_seqs for point in points if point.max_num_seqs]
+    words = {"prefix_caching": first.prefix_caching, "schedule_ahead": first.async_scheduling}
+    mode = _GRAPH_MODE.search(first.cudagraph)
+    captured = re.search(r"\d+", first.cudagraph)
     stated = {
         "max_running": max(largest, default=None),
         "token_budget": first.max_num_batched_tokens,
         "max_model_len_tokens": first.max_model_len,
         "gpu_memory_utilization": first.gpu_memory_utilization,
         "kv_cache_dtype": None if first.kv_dtype in ("", "unknown") else first.kv_dtype.split()[0],
+        **{name: _switch(text) for name, text in words.items()},
+        "cuda_graph_mode": mode[0].lower() if mode else None,
+        "cuda_graph_tokens": int(captured[0]) if captured else None,
         "software": f"vLLM {first.vllm_version}" if first.vllm_version else None,
     }
-    caching: Mapping[str, bool] = {"on": True, "off": False}
-    word = first.prefix_caching.split(" ")[0]
-    if word in caching:
-        stated["prefix_caching"] = caching[word]
-    return {name: value for name, value in stated.items() if value is not None}, {}
+    large = read_gpu_name(first.system).model in LARGE_GPUS
+    assumed = dict(zip(("token_budget", "max_running"), LARGE_BATCH, strict=True)) if large else {}
+    return {name: value for name, value in stated.items() if value is not None}, assumed
+
+
+def _switch(text: str) -> bool | None:
+    """Return what a cell such as `on (vLLM default)` or `default on (vLLM >= 0.14)` says, else None."""
+    words = text.lower().removeprefix("default ").split()
+    return {"on": True, "off": False}.get(words[0]) if words else None
+
+
+def _beside(point: _Point) -> str | None:
+    """Return what the row says of the server that is no setting of the format."""
+    said = [f"stream interval {point.stream_interval}"] if (point.stream_interval or 1) > 1 else []
+    said += [point.env_notes] if point.env_notes else []
+    return f"Beside these: {'; '.join(said)}." if said else None
 
 
 def _note(point: _Point, notes: Notes) -> None:

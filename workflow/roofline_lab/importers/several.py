@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from roofline_lab.ground_truth.load import AnySent, DrawnLengths, LoadPoint
+from roofline_lab.ground_truth.load import AnySent, LoadPoint
 from roofline_lab.ground_truth.quality import Finding, Flag, QualityFlag
 from roofline_lab.ground_truth.server import Server, ServerSettings
 from roofline_lab.importers.common import UNSTATED, Measurement
 from roofline_lab.importers.tools import MAX_DEPTH, tool_of
 from simulator.errors import ConfigError
-from simulator.workload.lengths import ConstantLengths, EmpiricalLengths, expected_tokens
+from simulator.workload.lengths import ConstantLengths, EmpiricalLengths, GuideLlmLengths, expected_tokens
 
 # Documents that are named one by one.
 MAX_NAMED = 3
@@ -338,7 +338,7 @@ def _mean(lengths: AnySent) -> float:
         return float(lengths.tokens)
     if isinstance(lengths, EmpiricalLengths):
         return float(round(sum(lengths.tokens) / len(lengths.tokens)))
-    return float(round(expected_tokens(lengths)[0])) if isinstance(lengths, DrawnLengths) else lengths.mean_tokens
+    return lengths.mean_tokens if isinstance(lengths, GuideLlmLengths) else float(round(expected_tokens(lengths)[0]))
 
 
 def _sent(part: _Part) -> str:

@@ -122,11 +122,11 @@ def import_table(
     if own.is_file():
         stated = stated.with_(stated_in(own))
     targets = {
-        (out if alone else out / name): with_traces(with_server(found_run, stated), traces)
+        (out if alone else out / name): with_traces(with_server(_in(overrides.document, found_run), stated), traces)
         for name, found_run in found.items()
     }
     roots = {project_of(target, root) for target in targets}
-    done = write_all(targets, roots.pop(), overrides, each_alone=True)
+    done = write_all(targets, roots.pop(), replace(overrides, document=None), each_alone=True)
     return Imported(done.written, (*table.refused, *done.refused))
 
 
@@ -176,6 +176,15 @@ def read(path: Path, experiment: str | None = None, year: int | None = None) -> 
             "\n".join(one.reason for one in refused) or f"{path}: no row that is a stage of a run (is_summary 0)"
         )
     return Table(found, tuple(refused))
+
+
+def _in(document: str | None, run: Measurement) -> Measurement:
+    """Return a run that a table took from a public document, with its place in both."""
+    if document is None:
+        return run
+    source = run.experiment.source
+    place = source.model_copy(update={"document": f"{document}; {source.document}"})
+    return replace(run, experiment=run.experiment.model_copy(update={"source": place}))
 
 
 def _closed_loops(path: Path, experiment: str | None) -> Table:
