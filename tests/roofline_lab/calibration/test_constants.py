@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from roofline_lab.calibration.constants import (
+    BY_NAME,
     CONSTANTS,
     FIXED,
+    SITES,
     STEP_CONSTANTS,
     at,
     calibrated_client,
@@ -65,6 +67,18 @@ def test_each_tool_has_its_own_time_and_an_unknown_one_their_mean():
     values = {**starts(), "guidellm_request_us": 4000.0, "inference_perf_request_us": 8000.0}
     taken = [calibrated_client(values, tool).request_us for tool in ("guidellm", "inference-perf", "vllm-bench")]
     assert taken == [4000.0, 8000.0, 6000.0]
+
+
+def test_a_site_that_was_fitted_to_has_its_own_time_and_another_one_that_of_its_tool():
+    values = {**starts(), "guidellm_request_us": 4000.0, "inference_perf_request_us": 8000.0}
+    known = next(site for site in SITES if site.constant == "inference_perf_request_us")
+    assert calibrated_client(values, "vllm-bench", known.name).request_us == 8000.0
+    assert calibrated_client(values, "guidellm", "a cluster of somebody").request_us == 4000.0
+
+
+def test_no_two_sites_have_one_name_and_each_constant_is_one_of_the_fit():
+    assert len({site.name for site in SITES}) == len(SITES)
+    assert {site.constant for site in SITES} <= BY_NAME.keys()
 
 
 def test_the_clients_time_per_prompt_token_is_in_ttft_and_e2e():

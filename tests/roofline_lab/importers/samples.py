@@ -506,6 +506,7 @@ class AsWritten:
         self.server_note = content["server"].get("note")
         self.requests, self.quality = found.experiment.recorded(), found.experiment.quality
         self.date, self.side = content.get("date"), content["side"]
+        self.site = content.get("site")
         self.model_name = None if content["model"] == "-" else content["model"]
         self.tensor_parallel = content["tensor_parallel"] if found.tensor_parallel_stated else None
         self.workload_name = self.workload["name"]

@@ -52,6 +52,11 @@ def test_the_concurrencies_of_a_server_are_the_load_points_of_one_experiment(tmp
     assert (experiment.tensor_parallel, experiment.hardware, str(experiment.date)) == (2, "h100_sxm", "2026-03-01")
 
 
+def test_points_of_one_client_and_year_come_from_one_site_and_those_of_an_unknown_client_from_their_source(tmp_path):
+    assert one(tmp_path, ROW).site == "benchmark_serving.py/2026"
+    assert one(tmp_path, ROW | {"range_ratio": ""}).site is None
+
+
 def test_settings_are_known_as_far_as_cells_state_numbers(tmp_path):
     known = one(tmp_path, ROW, WIDER).server.known
     assert (known.token_budget, known.max_running, known.prefix_caching) == (8192, 16, False)

@@ -71,6 +71,12 @@ def test_later_stages_meet_a_warm_cache_and_summaries_are_left_out(tmp_path):
     assert [point.get("prompts_seen_before", False) for point in found.load_points] == [False, True]
 
 
+def test_runs_of_one_publisher_tool_and_gpu_come_from_one_site(tmp_path):
+    owned = ROW | {"source_repo": "somebody/runs", "source_commit": "abc", "source_path": "a.json"}
+    assert read(table(tmp_path, owned))["20260301-mine"].site == "somebody/inference-perf/H100-80GB-SXM"
+    assert read(table(tmp_path, ROW))["20260301-mine"].site is None
+
+
 def test_an_overloaded_row_is_saturated_and_flagged(tmp_path):
     found = read(table(tmp_path, {**ROW, "overloaded": "1"}))["20260301-mine"]
     assert found.load_points[0]["saturation"]["state"] == "saturated"

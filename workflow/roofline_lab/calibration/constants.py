@@ -10,6 +10,7 @@ Efficiencies are searched by their inverse, because times are linear in that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -157,11 +158,20 @@ CONSTANTS: tuple[Constant, ...] = (
     ),
 )
 
-# Time of the measuring client per request, by tool. A tool without a constant of its own gets the mean of these.
-REQUEST_CONSTANTS: Mapping[str, str] = {
-    "guidellm": "guidellm_request_us",
-    "inference-perf": "inference_perf_request_us",
-}
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where load points were measured, with which tool, and the constant of the time its client takes per request."""
+
+    name: str
+    tool: Tool
+    constant: str
+
+
+SITES: tuple[Site, ...] = (
+    Site("inference-sim/guidellm/H100-80GB-SXM", "guidellm", "guidellm_request_us"),
+    Site("inference-sim/inference-perf/H100-80GB-SXM", "inference-perf", "inference_perf_request_us"),
+)
 PER_PROMPT_TOKEN = "client_us_per_prompt_token"
 
 # Not searched, because step times hardly tell it from the GEMMs: the prefill-attention curve fitted to
@@ -223,11 +233,17 @@ def options_of(values: Values, *, schedule_ahead: bool, lm_head: bool = True) ->
     return calibrated_options({**values, **FIXED}, schedule_ahead=schedule_ahead, lm_head=lm_head)
 
 
-def calibrated_client(values: Values, tool: Tool) -> ClientTime:
-    """Return the time outside the engine that constants give the client of a tool."""
-    own = REQUEST_CONSTANTS.get(tool)
-    known = [values[name] for name in REQUEST_CONSTANTS.values()]
-    return ClientTime(values[own] if own else sum(known) / len(known), values[PER_PROMPT_TOKEN])
+def request_constants(tool: Tool, site: str | None) -> tuple[str, ...]:
+    """Return the constants whose mean a client takes per request: its site's, else those of its tool, else all."""
+    own = [known.constant for known in SITES if known.name == site]
+    alike = [known.constant for known in SITES if known.tool == tool]
+    return tuple(own or alike or [known.constant for known in SITES])
+
+
+def calibrated_client(values: Values, tool: Tool, site: str | None = None) -> ClientTime:
+    """Return the time outside the engine that constants give a client."""
+    known = [values[name] for name in request_constants(tool, site)]
+    return ClientTime(math.fsum(known) / len(known), values[PER_PROMPT_TOKEN])
 
 
 def data_sheet() -> dict[str, float]:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from roofline_lab.calibration.constants import (
     CONSTANTS,
     PER_PROMPT_TOKEN,
-    REQUEST_CONSTANTS,
     Vector,
     at,
     positions,
+    request_constants,
     spreads,
     starts,
     vector_at,
@@ -159,8 +159,7 @@ def _client_row(point: Point, prompt_tokens: float) -> list[float]:
     """Say how often each constant enters the point's TTFT outside the engine."""
     row = dict.fromkeys(NAMES, 0.0)
     if point.experiment.side_of(point.target.load_point.id) == "client":
-        own = REQUEST_CONSTANTS.get(point.experiment.tool)
-        chosen = [own] if own else list(REQUEST_CONSTANTS.values())
+        chosen = request_constants(point.experiment.tool, point.experiment.site)
         for name in chosen:
             row[name] = 1.0 / len(chosen)
         row[PER_PROMPT_TOKEN] = prompt_tokens

@@ -66,7 +66,7 @@ def setup_of(experiment: Ran, model: Model, hardware: Hardware, values: Values) 
     engine = measured_server(experiment, model, hardware, {}, SOURCE)
     options = options_of(values, schedule_ahead=engine.schedule_ahead)
     step_time = build_step_time(options, model, hardware, experiment.tensor_parallel)
-    return Setup(options, step_time, engine, calibrated_client(values, experiment.tool))
+    return Setup(options, step_time, engine, calibrated_client(values, experiment.tool, experiment.site))
 
 
 class EngineMeans(NamedTuple):
@@ -136,7 +136,7 @@ class Point:
 
     def client(self, values: Values) -> ClientTime:
         """Return what the measured figures contain beside the engine's time."""
-        client = calibrated_client(values, self.experiment.tool)
+        client = calibrated_client(values, self.experiment.tool, self.experiment.site)
         return client.in_figures_of(self.experiment, self.target.load_point.id)
 
     def _means(self, results: Sequence[RequestResult]) -> EngineMeans:

@@ -27,9 +27,9 @@ class Calibration(calibration.Calibration):
         """Return the step-time model these constants mean on a server."""
         return self.step_time(schedule_ahead=engine.schedule_ahead)
 
-    def metric_options(self, tool: Tool, side: Side) -> MetricOptions:
-        """Return how engine times become what `tool` measured on `side`."""
-        return calibrated_client(self.values, tool).in_figures_on(side).metric_options()
+    def metric_options(self, tool: Tool, side: Side, site: str | None = None) -> MetricOptions:
+        """Return how engine times become what `tool` measured on `side`, at a site if it is known."""
+        return calibrated_client(self.values, tool, site).in_figures_on(side).metric_options()
 
 
 def load_calibration(path: Path) -> Calibration:

@@ -64,6 +64,7 @@ def add_import_command(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--family", help="word of ground_truth/vocabulary.yaml (default: that of the model)")
     parser.add_argument("--workload", help=f"word of ground_truth/vocabulary.yaml (default: {DEFAULT_WORKLOAD})")
     parser.add_argument("--client-offset-ms", type=float, metavar="MS", help="time between client and engine")
+    parser.add_argument("--site", metavar="NAME", help="where it was measured; a site has one time of client and host")
     parser.add_argument(
         "--server",
         action="append",
@@ -135,6 +136,7 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
         workload=arguments.workload,
         tensor_parallel=arguments.tensor_parallel,
         client_offset_ms=offset,
+        site=arguments.site,
         server=tuple(arguments.server),
         document=arguments.source,
         licence=arguments.licence,

@@ -43,6 +43,11 @@ class Deployment(StrictModel):
         """No client measures, so none is known; no time outside the engine is in a prediction."""
         return "other"
 
+    @property
+    def site(self) -> None:
+        """Nor does anybody measure anywhere."""
+        return None
+
 
 Ran = Experiment | Deployment
 AnyRan = TypeVar("AnyRan", bound=Experiment | Deployment)

@@ -118,6 +118,8 @@ class Experiment(StrictModel):
         Words of the vocabulary and of `configs`.
     tool, tool_version, side
         What measured, and on which side of the network.
+    site
+        Where that was: a name for all that the time of client and host depends on. Experiments of one name share it.
     date, date_basis
         When the measurement was made, None where nobody says, and how that is known.
     quality
@@ -134,6 +136,7 @@ class Experiment(StrictModel):
     tool: Tool
     tool_version: Text | None = None
     side: Side
+    site: Text | None = None
     date: Day | None = None
     date_basis: Text
     source: Source

@@ -31,6 +31,7 @@ MARKS = frozenset({"run_id", "isl", "osl", "concurrency", "ttft_ms", "tpot_ms"})
 # Seed of the client's generator; source: `sample_random_requests` of vLLM's benchmark_serving.py as InferenceX runs it
 # (random.seed and np.random.seed with --seed, default 0). Checked by the lengths its protocol prints.
 CLIENT_SEED = 0
+CLIENT = "benchmark_serving.py"
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _GRAPH_MODE = re.compile(r"\b(?:NONE|PIECEWISE|FULL(?:_[A-Z_]+)?)\b")
@@ -190,8 +191,9 @@ def measured_run(path: Path, name: str, points: Sequence[_Point]) -> Measurement
     known, assumed = _settings(points)
     return measurement(
         tool="vllm-bench",
-        tool_version="benchmark_serving.py, closed loop" if first.drawn else None,
+        tool_version=f"{CLIENT}, closed loop" if first.drawn else None,
         source=source,
+        site=_site(first),
         document=f"{path.name}, {first.run_id}, from {first.source or 'a file it does not name'}",
         measured_on=_day(source, first),
         model_name=first.model_hf_id,
@@ -311,6 +313,11 @@ def _note(point: _Point, notes: Notes) -> None:
     if (point.ep or 1) > 1:
         text = f"Experts were spread over {point.ep} GPUs (expert parallelism), which is priced as tensor parallelism."
         notes.say(Flag.SETTING_ASSUMED, text)
+
+
+def _site(point: _Point) -> str | None:
+    """Return the client and its year, which changed what it sends ahead; where nobody knows the client, the source."""
+    return f"{CLIENT}/{point.date[:4]}" if point.drawn and point.date else point.source or None
 
 
 def _day(source: str, point: _Point) -> tuple[date | None, str]:

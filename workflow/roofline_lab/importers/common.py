@@ -168,6 +168,7 @@ def measurement(
     assumed: Mapping[str, Any] | None = None,
     server_note: str | None = None,
     side: str = "client",
+    site: str | None = None,
     tool_version: str | None = None,
     both_sides: tuple[BothSides, ...] = (),
 ) -> Measurement:
@@ -187,6 +188,8 @@ def measurement(
         Flags and conversions.
     model_name, tensor_parallel, hardware, workload_name
         As far as the files say; names are those of the files, not of `configs`.
+    site
+        Who measured and on what, where the files say it; what comes from there shares the time of its client.
     known, assumed, server_note
         Server settings; what is still missing is assumed.
 
@@ -207,6 +210,7 @@ def measurement(
         "tool": tool if has_word else "other",
         "tool_version": tool_version if has_word else " ".join((tool, tool_version or "")).strip(),
         "side": side,
+        **({"site": site} if site else {}),
         "date": measured_on[0],
         "date_basis": measured_on[1],
         "source": {

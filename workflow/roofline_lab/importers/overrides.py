@@ -53,6 +53,8 @@ class Overrides:
         GPUs the model is split over.
     client_offset_ms
         Time between client and engine.
+    site
+        Where it was measured; experiments of one site share the time of client and host.
     server
         Facts about the server, KEY=VALUE or files that state them.
     document, licence
@@ -65,6 +67,7 @@ class Overrides:
     workload: str | None = None
     tensor_parallel: int | None = None
     client_offset_ms: float | None = None
+    site: str | None = None
     server: tuple[str, ...] = ()
     document: str | None = None
     licence: str | None = None
@@ -102,6 +105,7 @@ def named(found: Measurement, name: str, overrides: Overrides, root: Path, besid
             "model": model,
             "hardware": hardware or DEFAULT_HARDWARE,
             "tensor_parallel": overrides.tensor_parallel or measured.tensor_parallel,
+            **({"site": overrides.site} if overrides.site else {}),
             "source": measured.source.model_copy(update={key: text for key, text in source.items() if text}),
             "server": server,
             "workload": measured.workload.model_copy(

@@ -240,6 +240,7 @@ def _imported(
         tool=_tool(first["client_tool"]),
         tool_version=first["client_tool"] or None,
         side=first["metrics_side"],
+        site=_site(first),
         source=source,
         document=_document(rows) or path.name,
         measured_on=measured_on,
@@ -467,6 +468,12 @@ def _document(rows: Sequence[Row]) -> str:
 
 def _tool(text: str) -> str:
     return next((tool for tool in ("guidellm", "inference-perf", "vllm-bench") if tool in text.lower()), "other")
+
+
+def _site(row: Row) -> str | None:
+    """Return who published a run, with which tool and on what it was measured; None where nobody is named."""
+    owner = row["source_repo"].partition("/")[0]
+    return "/".join((owner, _tool(row["client_tool"]), row["hardware"])) if owner else None
 
 
 def _day(name: str, year: int | None) -> tuple[date | None, str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from roofline_lab.calibration.constants import REQUEST_CONSTANTS, Values
+from roofline_lab.calibration.constants import SITES, Values
 from roofline_lab.calibration.points import setup_of
 from roofline_lab.calibration.record import Calibration
 from roofline_lab.client_overhead import client_time
@@ -180,8 +180,9 @@ class CalibratedPredictor:
             known = ", ".join(map(str, trained.tensor_parallel))
             yield Note(Flag.TENSOR_PARALLEL, f"TP {experiment.tensor_parallel} was not calibrated on ({known} were)")
         yield from self._software(experiment.server.settings.software)
-        if experiment.tool not in REQUEST_CONSTANTS and "client" in _sides(experiment):
-            known = " and ".join(REQUEST_CONSTANTS)
+        tools = dict.fromkeys(site.tool for site in SITES)
+        if experiment.tool not in tools and "client" in _sides(experiment):
+            known = " and ".join(tools)
             yield Note(Flag.TOOL, f"the client time of {experiment.tool} was not calibrated: mean of {known}")
 
     def _identity(self, experiment: Ran, model: Model) -> Iterator[Note]:
