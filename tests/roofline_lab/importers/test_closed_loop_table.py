@@ -54,7 +54,7 @@ def test_the_concurrencies_of_a_server_are_the_load_points_of_one_experiment(tmp
 
 def test_points_of_one_client_and_year_come_from_one_site_and_those_of_an_unknown_client_from_their_source(tmp_path):
     assert one(tmp_path, ROW).site == "benchmark_serving.py/2026"
-    assert one(tmp_path, ROW | {"range_ratio": ""}).site is None
+    assert one(tmp_path, ROW | {"range_ratio": ""}).site == ROW["source"]
 
 
 def test_settings_are_known_as_far_as_cells_state_numbers(tmp_path):
