@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from benchmarks.closed_loop import AS_SENT, ONE_LENGTH, compare
 from roofline_lab.cli.main import main
 from roofline_lab.ground_truth.quality import Flag
+from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.importers.inspection import TABLE, kind_of
 from roofline_lab.importers.table import read
 from simulator.errors import ConfigError
@@ -201,3 +203,27 @@ def test_lengths_without_their_scatter_keep_a_loop_in_step_and_multiply_the_erro
     assert found[AS_SENT].points == found[ONE_LENGTH].points == 5
     assert found[AS_SENT].ttft_pct < 25
     assert found[ONE_LENGTH].ttft_pct > 4 * found[AS_SENT].ttft_pct
+
+
+def test_the_committed_closed_loops_are_what_the_import_of_the_published_points_gives(shared_dir):
+    found = read(shared_dir / "ground_truth" / "closed_loop" / "runs.csv").found
+    committed = {experiment.id: experiment for experiment in load_set(ROOT, "closed_loop")}
+    assert set(found) == set(committed)
+    for name, run in found.items():
+        read_again, kept = run.experiment, committed[name]
+        assert (read_again.load_points, read_again.server) == (kept.load_points, kept.server), name
+        assert (read_again.workload, read_again.tensor_parallel) == (kept.workload, kept.tensor_parallel), name
+        assert (read_again.date, kept.source.document.rpartition("; ")[2]) == (kept.date, read_again.source.document)
+
+
+def test_the_committed_closed_loops_run_the_checkpoints_that_were_served():
+    served = Counter((experiment.model, experiment.hardware) for experiment in load_set(ROOT, "closed_loop"))
+    assert served == {
+        ("llama-3.3-70b-instruct-fp8", "h100-sxm"): 9,
+        ("llama-3.3-70b-instruct-fp8", "h200-sxm"): 12,
+        ("llama-3.3-70b-instruct-fp8", "b200-sxm"): 12,
+        ("qwen3-32b", "h100-sxm"): 18,
+        ("minimax-m2.5", "h200-sxm"): 9,
+        ("kimi-k2.5", "h200-sxm"): 6,
+        ("kimi-k2.5-nvfp4", "b200-sxm"): 12,
+    }

@@ -33,7 +33,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "kv_blocks": ("num_gpu_blocks", "gpu_blocks", "total_kv_blocks", "num_gpu_blocks_override"),
     "kv_cache_tokens": ("num_kv_tokens", "gpu_kv_cache_size", "gpu_kv_cache_tokens", "max_total_num_tokens"),
     "cpu_kv_blocks": ("num_cpu_blocks", "cpu_blocks"),
-    "gpu_memory_utilization": ("mem_fraction_static",),
+    "gpu_memory_utilization": ("mem_fraction_static", "gpu_mem_util"),
     "kv_cache_dtype": ("kv_dtype", "cache_dtype"),
     "client_offset_ms": (),
     "software": ("vllm_version", "serving_software", "image"),
