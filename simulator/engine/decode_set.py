@@ -78,6 +78,9 @@ class DecodeSet:
             sums.squares[interval] += 2 * sums.pasts[interval] + count
             sums.pasts[interval] += count
         self.step += 1
+        self._pass_breakpoints()
+
+    def _pass_breakpoints(self) -> None:
         crossings = self._crossings
         while crossings and crossings[0][0] <= self.step:
             _, _, membership, live = heappop(crossings)
@@ -85,7 +88,7 @@ class DecodeSet:
                 self._cross(live)
 
     def advance_by(self, steps: int) -> None:
-        """Let every member compute `steps` tokens, none of which passes a breakpoint."""
+        """Let every member compute `steps` tokens, at most `steps_to_breakpoint()`."""
         sums = self.sums
         sums.decode_past_tokens += steps * sums.decode_count
         for interval in self._occupied:
@@ -94,6 +97,7 @@ class DecodeSet:
             sums.squares[interval] += steps * (2 * sums.pasts[interval] + steps * count)
             sums.pasts[interval] += steps * count
         self.step += steps
+        self._pass_breakpoints()
 
     def new_blocks(self) -> int:
         """Return how many members need a new KV block in the coming step: those whose blocks are full."""
@@ -112,6 +116,31 @@ class DecodeSet:
         while finishes[0][3].membership != finishes[0][2]:
             heappop(finishes)
         return finishes[0][0] - self.step
+
+    def steps_to_breakpoint(self) -> int | None:
+        """Return after how many steps the next member passes a breakpoint; None if none does before it finishes."""
+        crossings = self._crossings
+        while crossings and crossings[0][3].membership != crossings[0][2]:
+            heappop(crossings)
+        return crossings[0][0] - self.step if crossings else None
+
+    def steps_within(self, blocks: int, steps: int) -> int:
+        """Return how many of the coming `steps` steps can be taken: all that need at most `blocks` new KV blocks.
+
+        Those of the first step are not counted: they are taken when it is formed.
+        """
+        if blocks >= (steps // self._block_tokens + 1) * self.sums.decode_count:
+            return steps
+        for taken in range(1, steps):
+            blocks -= self.full_blocks(taken)
+            if blocks < 0:
+                return taken
+        return steps
+
+    def blocks_of(self, steps: int) -> int:
+        """Return how many new KV blocks the coming `steps` steps need, those of the first left out."""
+        rounds, rest = divmod(steps - 1, self._block_tokens)
+        return rounds * self.sums.decode_count + sum([self.full_blocks(step) for step in range(1, rest + 1)])
 
     def take_finished(self) -> list[RunningRequest]:
         """Remove and return the members that have computed all their tokens, in order of admission."""

@@ -15,13 +15,14 @@ from simulator.engine.records import Request, RequestResult, RequestState, RunRe
 from simulator.engine.run_statistics import RunStatistics
 from simulator.engine.running_request import RunningRequest
 from simulator.engine.scheduler import Scheduler
-from simulator.steptime.base import GivesDecodeTime, StepTimeModel
+from simulator.steptime.base import GivesDecodeTimes, StepTimeModel
+from simulator.steptime.batch import BatchSums
 
 if TYPE_CHECKING:
     from simulator.engine.options import EngineOptions
 
-# Later than any arrival or horizon.
-NEVER_US = 1 << 63
+# Later than any arrival or horizon, yet no number that takes more than a machine word.
+NEVER_US = 1 << 60
 
 
 class Server:
@@ -38,9 +39,9 @@ class Server:
         self._requests = requests
         self._arrivals = arrivals
         self._step_time_us = step_time.step_time_us
-        self._decode_time_us: Callable[[int], Callable[[int], int] | None] = _unknown_decode_time
-        if isinstance(step_time, GivesDecodeTime) and not step_time.kv_breakpoints and not statistics.recording:
-            self._decode_time_us = step_time.decode_time_us
+        self._decode_times_us: Callable[[BatchSums, int, int], list[int] | None] = _unknown_decode_times
+        if isinstance(step_time, GivesDecodeTimes) and not statistics.recording:
+            self._decode_times_us = step_time.decode_times_us
         self._options = options
         self._statistics = statistics
         self._scheduler = Scheduler(options, step_time.kv_breakpoints)
@@ -132,44 +133,32 @@ class Server:
 
     def _decode_together(self) -> None:
         """Decode until a request finishes, another arrives, KV blocks run out or the horizon is passed."""
-        time_us = self._decode_time_us(self._scheduler.decoding.sums.decode_count)
-        if time_us is None:
+        decoding, kv = self._scheduler.decoding, self._scheduler.kv
+        steps, crossing = decoding.steps_to_finish(), decoding.steps_to_breakpoint()
+        if crossing is not None and crossing < steps:
+            steps = crossing
+        steps = decoding.steps_within(kv.free_blocks, steps)
+        until_us = self._next_interruption_us()
+        # An arrival already due that this step does not know of yet lets one step pass.
+        limit_us = NEVER_US if until_us is None else max(1, until_us - self._now_us)
+        times_us = self._decode_times_us(decoding.sums, steps, limit_us)
+        if times_us is None:
             self._decode_by_sums()
         else:
-            self._decode_by_past_tokens(time_us)
+            self._decode_at_once(times_us)
 
-    def _decode_by_past_tokens(self, time_us: Callable[[int], int]) -> None:
-        """Decode as `_decode_by_sums` does; the sums and the KV cache are brought up to date at the end."""
-        decoding, kv = self._scheduler.decoding, self._scheduler.kv
-        next_us = self._next_interruption_us()
-        until_us = NEVER_US if next_us is None else next_us
-        # An arrival is known to the step formed next if it came before the last step started; a horizon knows no ahead.
-        ahead = self._ahead and self._options.horizon_us is None
-        steps, full_at = decoding.steps_to_finish(), decoding.full_blocks
-        count, past, free = decoding.sums.decode_count, decoding.sums.decode_past_tokens, kv.free_blocks
-        start_us = now_us = self._now_us
-        taken = needed = 0
-        gaps, counting_gaps = self._statistics.gaps, self._statistics.counting_gaps
-        while True:
-            begin_us = now_us
-            duration_us = time_us(past)
-            if counting_gaps:
-                gaps[duration_us] = gaps.get(duration_us, 0) + count
-            past += count
-            now_us += duration_us
-            taken += 1
-            if taken == steps or (begin_us if ahead else now_us) >= until_us:
-                break
-            blocks = full_at(taken)
-            if blocks:
-                if needed + blocks > free:
-                    break
-                needed += blocks
-        decoding.advance_by(taken)
-        kv.take(needed)
-        self._statistics.decode_stretch(taken, taken * count, now_us - start_us, now_us, kv.used_blocks)
-        done = decoding.take_finished() if taken == steps else []
-        self._end_step(now_us - duration_us, duration_us, done)
+    def _decode_at_once(self, times_us: list[int]) -> None:
+        """Take steps of the same decodes whose durations are known, at least one."""
+        decoding, kv, statistics = self._scheduler.decoding, self._scheduler.kv, self._statistics
+        steps, count, duration_us = len(times_us), decoding.sums.decode_count, sum(times_us)
+        if statistics.counting_gaps:
+            for gap_us in times_us:
+                statistics.count_gap(gap_us, count)
+        kv.take(decoding.blocks_of(steps))
+        decoding.advance_by(steps)
+        end_us = self._now_us + duration_us
+        statistics.decode_stretch(steps, steps * count, duration_us, end_us, kv.used_blocks)
+        self._end_step(end_us - times_us[-1], times_us[-1], decoding.take_finished())
 
     def _decode_by_sums(self) -> None:
         """Decode one step after the other, each timed by the running sums."""
@@ -256,8 +245,8 @@ class Server:
         self._seen_us = start_us if self._ahead and not idle else self._now_us
 
 
-def _unknown_decode_time(count: int) -> None:
-    """Answer for a model whose decodes must be timed by their sums."""
+def _unknown_decode_times(sums: BatchSums, steps: int, limit_us: int) -> None:
+    """Answer for a model whose decodes must be timed one step after the other."""
 
 
 def _rank(live: RunningRequest) -> int:

@@ -2,12 +2,12 @@
 
 `step_time_us` is all the engine's loop ever calls; `explain` answers "why does this step cost that?".
 Both rest on the same formulas, and a test holds them together for every model. A model may offer two more,
-`lone_decode_times_us` and `decode_time_us`, which only save time.
+`lone_decode_times_us` and `decode_times_us`, which only save time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 from simulator.steptime.batch import Batch, BatchSums
@@ -41,13 +41,16 @@ class GivesLoneDecodeTimes(Protocol):
 
 
 @runtime_checkable
-class GivesDecodeTime(Protocol):
-    """A step-time model that may know how long steps of nothing but decodes take by their past tokens alone."""
+class GivesDecodeTimes(Protocol):
+    """A step-time model that may time many steps of the same decodes in a single call."""
 
-    def decode_time_us(self, count: int) -> Callable[[int], int] | None:
-        """Return a function that gives what `step_time_us` gives for steps of nothing but `count` decodes.
+    def decode_times_us(self, sums: BatchSums, steps: int, limit_us: int) -> list[int] | None:
+        """Return what `step_time_us` returns for the coming steps, in microseconds.
 
-        Its argument is the sum of their past tokens. None where the time depends on more than that sum.
+        In all of them the same requests decode and nothing else is done; none passes a breakpoint but after the last.
+        There are `steps` of them (at least 1), or fewer if the last one returned starts before and ends at or after
+        `limit_us` (measured from the start of the first, at least 1). `sums` are those of the first one and stay as
+        they are. None where the time depends on more than sums that grow by as much in every step.
         """
         ...
 

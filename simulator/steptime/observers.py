@@ -8,10 +8,10 @@ the weighted average, and `ExtremesObserver` says where kernels were asked outsi
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from simulator.steptime.base import GivesDecodeTime, GivesLoneDecodeTimes, KnowsWork, StepTimeModel
+from simulator.steptime.base import GivesDecodeTimes, GivesLoneDecodeTimes, KnowsWork, StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.combination import branch
 from simulator.steptime.cost import FORMULA, MICROSECONDS, LookupUse, StepCost
@@ -68,9 +68,11 @@ class _DecodesUnobserved(StepTimeObserver):
         batches = (Batch(decode=(past,)) for past in pasts)
         return [self.step_time.step_time_us(BatchSums.of(batch, self.kv_breakpoints)) for batch in batches]
 
-    def decode_time_us(self, count: int) -> Callable[[int], int] | None:
-        """Return what the observed model offers for steps of `count` decodes."""
-        return self.step_time.decode_time_us(count) if isinstance(self.step_time, GivesDecodeTime) else None
+    def decode_times_us(self, sums: BatchSums, steps: int, limit_us: int) -> list[int] | None:
+        """Return what the observed model offers for the coming steps of the same decodes."""
+        if not isinstance(self.step_time, GivesDecodeTimes):
+            return None
+        return self.step_time.decode_times_us(sums, steps, limit_us)
 
 
 class PeakObserver(StepTimeObserver):
@@ -234,9 +236,9 @@ class ExtremesObserver(_DecodesUnobserved):
             self.observe(BatchSums.of(Batch(decode=pasts[:1]), self.kv_breakpoints), 0)
         return super().lone_decode_times_us(pasts)
 
-    def decode_time_us(self, count: int) -> Callable[[int], int] | None:
+    def decode_times_us(self, sums: BatchSums, steps: int, limit_us: int) -> list[int] | None:
         """Return what the observed model offers; None for more decodes than ever, so that they are seen."""
-        return None if count > self._most_decodes else super().decode_time_us(count)
+        return None if sums.decode_count > self._most_decodes else super().decode_times_us(sums, steps, limit_us)
 
     def warnings(self, longest_context: int) -> list[str]:
         """Return one warning for all tables asked outside their range, and one for each answered from another row.

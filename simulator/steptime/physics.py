@@ -17,7 +17,7 @@ two add up. Everything but attention depends on two counts and is remembered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 from simulator.hardware import Hardware
 from simulator.model import Model
@@ -121,7 +121,6 @@ class CalibratedPhysics:
         self._collective_us = collectives_us(options.all_reduce_us, options.link_efficiency, model, hardware, tp)
         self._sampling_us = _sampling_us(options, model)
         self._memo: dict[tuple[int, int], float] = {}
-        self._decode_times: dict[int, Callable[[int], int]] = {}
 
     def _bind_attention(self, options: CalibratedPhysicsOptions, model: Model, hardware: Hardware) -> None:
         """Set seconds per KV token read, and per FLOP-bearing pair of a new token and one it attends to."""
@@ -143,28 +142,32 @@ class CalibratedPhysics:
         duration_us = self.duration_us(sums)
         return int(duration_us + 0.5) if duration_us > 1.0 else 1
 
-    def decode_time_us(self, count: int) -> Callable[[int], int] | None:
-        """Return what `step_time_us` returns for steps of `count` decodes alone, by the sum of their past tokens.
+    def lone_decode_times_us(self, pasts: Iterable[int]) -> list[int]:
+        """Return what `step_time_us` returns for steps of a single decode, by its past tokens."""
+        known_us, window, us_per_token = self._memo.get((1, 1)), self._window, self._decode_us_per_token
+        beside_us = self._remember(1, 1) if known_us is None else known_us
+        reads = pasts if window is None else [window.past_of_one(past) for past in pasts]
+        durations_us = [us_per_token * (read + 1) + beside_us for read in reads]
+        return [int(duration_us + 0.5) if duration_us > 1.0 else 1 for duration_us in durations_us]
 
-        None where layers with a sliding window make it depend on more than that sum.
-        """
-        if self._window is not None:
-            return None
-        time_us = self._decode_times.get(count)
-        if time_us is None:
-            time_us = self._decode_times[count] = self._bind_decodes(count)
-        return time_us
-
-    def _bind_decodes(self, count: int) -> Callable[[int], int]:
+    def decode_times_us(self, sums: BatchSums, steps: int, limit_us: int) -> list[int]:
+        """Return what `step_time_us` returns for the coming steps of the same decodes; see `GivesDecodeTimes`."""
+        count, window, us_per_token = sums.decode_count, self._window, self._decode_us_per_token
         known_us = self._memo.get((count, count))
         beside_us = self._remember(count, count) if known_us is None else known_us
-        us_per_token = self._decode_us_per_token
-
-        def time_us(past_tokens: int) -> int:
-            duration_us = us_per_token * (past_tokens + count) + beside_us
-            return int(duration_us + 0.5) if duration_us > 1.0 else 1
-
-        return time_us
+        # As floats, in which sums of tokens are exact.
+        past, seen = float(sums.decode_past_tokens), 0.0 if window is None else float(window.seen(sums))
+        share, still_seen = (0.0, 0.0) if window is None else (window.share, float(sums.counts[0]))
+        times_us: list[int] = []
+        elapsed_us = 0
+        while len(times_us) < steps and elapsed_us < limit_us:
+            duration_us = us_per_token * (past + share * (seen - past) + count) + beside_us
+            time_us = int(duration_us + 0.5) if duration_us > 1.0 else 1
+            times_us.append(time_us)
+            elapsed_us += time_us
+            past += count
+            seen += still_seen
+        return times_us
 
     def duration_us(self, sums: BatchSums) -> float:
         """Return the duration before rounding."""

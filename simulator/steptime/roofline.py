@@ -16,7 +16,7 @@ matters, with the kernel answers they rest on. Tests hold both together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from simulator.kernels.base import Lookup
@@ -114,7 +114,6 @@ class MfuRoofline:
         self._lone_attention_s = parts.attention.lone_decode if self._compute else _no_time
         self._in_components = self._compute and self._per_component
         self._by_count: dict[int, _DecodeConstants] = {}
-        self._decode_times: dict[int, Callable[[int], int]] = {}
         self._lone_prefills: dict[tuple[int, int], float] = {}
 
     @property
@@ -160,20 +159,29 @@ class MfuRoofline:
             durations_us = [phase_s(past, attention_s(past)) * MICROSECONDS + beside_us for past in pasts]
         return [int(duration_us + 0.5) if duration_us > 1.0 else 1 for duration_us in durations_us]
 
-    def decode_time_us(self, count: int) -> Callable[[int], int] | None:
-        """Return what `step_time_us` returns for steps of `count` decodes alone, by the sum of their past tokens.
+    def decode_times_us(self, sums: BatchSums, steps: int, limit_us: int) -> list[int] | None:
+        """Return what `step_time_us` returns for the coming steps of the same decodes; see `GivesDecodeTimes`.
 
-        None where decode attention depends on more than that sum.
+        None where decode attention depends on more than the sum of past tokens.
         """
         attention_s = self.parts.attention.decode_s_per_token if self._compute else 0.0
         if attention_s is None or self.parts.window is not None:
             return None
-        time_us = self._decode_times.get(count)
-        if time_us is None:
-            constants = self._by_count.get(count) or self._bind(count)
-            bind = _by_component if self._in_components else _by_phase
-            time_us = self._decode_times[count] = bind(constants, attention_s)
-        return time_us
+        past, count, in_components = sums.decode_past_tokens, sums.decode_count, self._in_components
+        constants = self._by_count.get(count) or self._bind(count)
+        times_us: list[int] = []
+        elapsed_us = 0
+        while len(times_us) < steps and elapsed_us < limit_us:
+            if in_components:
+                seconds = constants.component_seconds(past, attention_s * past)
+            else:
+                seconds = constants.phase_seconds(past, attention_s * past)
+            duration_us = seconds * MICROSECONDS + constants.beside_us
+            time_us = int(duration_us + 0.5) if duration_us > 1.0 else 1
+            times_us.append(time_us)
+            elapsed_us += time_us
+            past += count
+        return times_us
 
     def duration_us(self, sums: BatchSums) -> float:
         """Return the duration before rounding."""
@@ -282,30 +290,6 @@ class MfuRoofline:
     ) -> float:
         """GEMMs already hold their own weight floor; attention meets its KV traffic here."""
         return gemm + max(attention, memory(0.0, kv, 0.0, requests)) + memory(0.0, 0.0, activations, requests)
-
-
-def _by_phase(constants: _DecodeConstants, attention_s_per_token: float) -> Callable[[int], int]:
-    """Spell out `phase_seconds` and its rounding in one function: it is called once per step."""
-    memory_0_s, kv_s, gemm_s = constants.memory_s, constants.kv_s_per_token, constants.gemm_s
-    beside_us = constants.beside_us
-
-    def time_us(past_tokens: int) -> int:
-        compute_s = gemm_s + attention_s_per_token * past_tokens
-        memory_s = memory_0_s + kv_s * past_tokens
-        duration_us = (compute_s if compute_s > memory_s else memory_s) * MICROSECONDS + beside_us
-        return int(duration_us + 0.5) if duration_us > 1.0 else 1
-
-    return time_us
-
-
-def _by_component(constants: _DecodeConstants, attention_s_per_token: float) -> Callable[[int], int]:
-    seconds, beside_us = constants.component_seconds, constants.beside_us
-
-    def time_us(past_tokens: int) -> int:
-        duration_us = seconds(past_tokens, attention_s_per_token * past_tokens) * MICROSECONDS + beside_us
-        return int(duration_us + 0.5) if duration_us > 1.0 else 1
-
-    return time_us
 
 
 def _no_time(question: object) -> float:

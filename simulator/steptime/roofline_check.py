@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
 from simulator.model import Model
-from simulator.steptime.base import GivesDecodeTime, GivesLoneDecodeTimes, StepTimeModel
+from simulator.steptime.base import GivesDecodeTimes, GivesLoneDecodeTimes, StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import MICROSECONDS
 from simulator.steptime.gemm import gemm_peak
@@ -83,19 +83,16 @@ class RooflineObserver(StepTimeObserver):
             note(past, duration_us)
         return durations_us
 
-    def decode_time_us(self, count: int) -> Callable[[int], int] | None:
-        """Return what the observed model offers for steps of `count` decodes, each of them compared."""
-        time_us = self.step_time.decode_time_us(count) if isinstance(self.step_time, GivesDecodeTime) else None
-        if time_us is None or self._slides:
+    def decode_times_us(self, sums: BatchSums, steps: int, limit_us: int) -> list[int] | None:
+        """Return what the observed model offers for the coming steps of the same decodes, each of them compared."""
+        if self._slides or not isinstance(self.step_time, GivesDecodeTimes):
             return None
-        note, known_us = self._decodes(count), time_us
-
-        def observed_us(past_tokens: int) -> int:
-            duration_us = known_us(past_tokens)
-            note(past_tokens, duration_us)
-            return duration_us
-
-        return observed_us
+        times_us = self.step_time.decode_times_us(sums, steps, limit_us)
+        if times_us is not None:
+            note, past, count = self._decodes(sums.decode_count), sums.decode_past_tokens, sums.decode_count
+            for place, time_us in enumerate(times_us):
+                note(past + place * count, time_us)
+        return times_us
 
     def _decodes(self, count: int) -> Callable[[int, int], None]:
         """Return a function that compares a step of `count` decodes: its work is linear in their past tokens."""

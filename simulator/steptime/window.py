@@ -28,8 +28,11 @@ class Window:
 
     def past(self, sums: BatchSums) -> float:
         """Return the past tokens that decodes read, kept by the intervals of `breakpoints`."""
-        seen = sums.pasts[0] + (self.tokens - 1) * sums.counts[1]
-        return sums.decode_past_tokens + self.share * (seen - sums.decode_past_tokens)
+        return sums.decode_past_tokens + self.share * (self.seen(sums) - sums.decode_past_tokens)
+
+    def seen(self, sums: BatchSums) -> int:
+        """Return the past tokens that decodes read in a sliding layer."""
+        return sums.pasts[0] + (self.tokens - 1) * sums.counts[1]
 
     def past_of_each(self, sums: BatchSums) -> float:
         """Return the same from every request's past tokens, whatever intervals are kept."""

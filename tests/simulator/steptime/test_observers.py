@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
@@ -73,8 +73,10 @@ class ToldFast(Told):
     def lone_decode_times_us(self, pasts: Iterable[int]) -> list[int]:
         return [self.step_time_us(BatchSums.of(Batch(decode=(past,)))) for past in pasts]
 
-    def decode_time_us(self, count: int) -> Callable[[int], int]:
-        return lambda past_tokens: 10 + past_tokens // 3 + 2 * count % 7
+    def decode_times_us(self, sums: BatchSums, steps: int, limit_us: int) -> list[int]:
+        count, past = sums.decode_count, sums.decode_past_tokens
+        times_us = [10 + (past + step * count) // 3 + 2 * count % 7 for step in range(steps)]
+        return [time_us for place, time_us in enumerate(times_us) if sum(times_us[:place]) < limit_us]
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

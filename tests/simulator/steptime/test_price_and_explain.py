@@ -123,19 +123,38 @@ BY_PAST_TOKENS = [
 ]
 
 
+WINDOWED = model(sliding_window=128, sliding_window_layers=1)
+SHAPES = {"dense": model(), "mixture": MIXTURE, "windowed": WINDOWED}
+
+
 @pytest.mark.parametrize("name", [*BY_PAST_TOKENS, "physics"])
-@settings(max_examples=25, deadline=None)
-@given(pasts=st.lists(lengths, min_size=1, max_size=8), tp=st.sampled_from([1, 2]), mixture=st.booleans())
-def test_decodes_priced_by_their_past_tokens_cost_what_their_sums_say(name, pasts, tp, mixture):
+@settings(max_examples=50, deadline=None)
+@given(
+    pasts=st.lists(lengths, min_size=1, max_size=8),
+    tp=st.sampled_from([1, 2]),
+    shape=st.sampled_from([*SHAPES]),
+    steps=st.integers(1, 40),
+    limit_us=st.integers(1, 200_000),
+)
+def test_decodes_priced_many_steps_at_once_cost_what_each_step_costs(name, pasts, tp, shape, steps, limit_us):
     options = {"family": "calibrated_physics"} if name == "physics" else VARIANTS[name]
-    built = step_time(options, of=MIXTURE if mixture else model(), tp=tp, on=LINKED)
-    price = built.decode_time_us(len(pasts))
-    assert price(sum(pasts)) == built.step_time_us(BatchSums.of(Batch(decode=tuple(pasts))))
+    built = step_time(options, of=SHAPES[shape], tp=tp, on=LINKED)
+    if name != "physics" and shape == "windowed":
+        assert built.decode_times_us(BatchSums.of(Batch(decode=tuple(pasts)), built.kv_breakpoints), 1, 1) is None
+        return
+    nearest = min((point - past for past in pasts for point in built.kv_breakpoints if past < point), default=steps)
+    steps = min(steps, nearest)
+    batches = [tuple(past + step for past in pasts) for step in range(steps)]
+    sums = [BatchSums.of(Batch(decode=batch), built.kv_breakpoints) for batch in batches]
+    each_us = [built.step_time_us(one) for one in sums]
+    taken = [time_us for place, time_us in enumerate(each_us) if sum(each_us[:place]) < limit_us]
+    assert built.decode_times_us(sums[0], steps, limit_us) == taken
 
 
 @pytest.mark.parametrize("name", ["tables", "seconds", "max_kv", "kv_buckets", "per_request"])
 def test_kernels_that_know_each_length_are_not_priced_by_past_tokens_alone(name):
-    assert step_time(VARIANTS[name], kernels=BentKernels()).decode_time_us(4) is None
+    built = step_time(VARIANTS[name], kernels=BentKernels())
+    assert built.decode_times_us(BatchSums.of(Batch(decode=(9, 90)), built.kv_breakpoints), 1, 1) is None
 
 
 def plain_roofline_us(batch: Batch, shape, kernels, tp: int) -> float:

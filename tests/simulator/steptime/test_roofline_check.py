@@ -62,7 +62,7 @@ def test_what_is_faster_than_the_peaks_is_noticed_by_every_way_to_ask():
 
     by_sums, together, alone = watcher(), watcher(), watcher()
     by_sums.step_time_us(BatchSums.of(Batch(decode=(50,) * 4)))
-    together.decode_time_us(4)(200)
+    together.decode_times_us(BatchSums.of(Batch(decode=(50,) * 4)), 1, 1)
     alone.lone_decode_times_us([50])
     assert by_sums.fastest == pytest.approx(together.fastest)
     assert {watched.fastest < 0.5 for watched in (by_sums, together, alone)} == {True}
@@ -80,11 +80,13 @@ def test_watching_changes_no_duration_and_offers_what_the_model_offers():
     kernels = BentKernels()
     seconds = step_time({"mfu": {"kind": "kernels"}}, kernels=kernels)
     watched = RooflineObserver(seconds, model(), H100, 1)
-    assert watched.decode_time_us(4) is None
+    sums = BatchSums.of(Batch(decode=(500, 7, 90)))
+    assert watched.decode_times_us(sums, 9, 9) is None
     assert watched.lone_decode_times_us(range(40)) == seconds.lone_decode_times_us(range(40))
     physics = step_time({"family": "calibrated_physics"})
     watched = RooflineObserver(physics, model(), H100, 1)
-    assert watched.decode_time_us(3)(500) == physics.decode_time_us(3)(500)
+    assert watched.decode_times_us(sums, 9, 10**6) == physics.decode_times_us(sums, 9, 10**6)
+    assert watched.lone_decode_times_us(range(40)) == physics.lone_decode_times_us(range(40))
 
 
 def test_a_step_without_requests_has_no_bound_to_be_compared_with():

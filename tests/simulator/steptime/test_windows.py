@@ -74,7 +74,6 @@ def test_the_engines_sums_and_an_explained_batch_agree(options, kernels, pasts, 
     if hasattr(priced, "lone_decode_times_us"):
         lone = [priced.step_time_us(BatchSums.of(Batch(decode=(past,)), priced.kv_breakpoints)) for past in pasts]
         assert priced.lone_decode_times_us(pasts) == lone
-    assert priced.decode_time_us(len(pasts)) is None
 
 
 def test_reading_by_hand_of_a_batch_with_short_and_long_requests():
