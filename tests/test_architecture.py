@@ -44,6 +44,7 @@ LADDER = (
     ("roofline_lab.project",),
     ("roofline_lab.client_overhead", "roofline_lab.provenance", "roofline_lab.run_files"),
     ("roofline_lab.load_point",),
+    ("roofline_lab.trust",),
     ("roofline_lab.calibration", "roofline_lab.errata", "roofline_lab.lint", "roofline_lab.residuals"),
     ("roofline_lab.predict",),
     ("roofline_lab.regression",),

@@ -1,0 +1,78 @@
+"""Held-out predictions of a calibration that keeps the constants of every fit without one model.
+
+Contract: `held_out_rows` simulates every load point the calibration was fitted to with the constants of the fit without
+its model, and gives them as the rows of `roofline_lab.trust.held_out`; `load_of` says what a server had to do, of any
+prediction, so that rows and predictions are compared by the same figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from roofline_lab.calibration.plan import FOLDER
+from roofline_lab.calibration.points import load_targets
+from roofline_lab.calibration.record import load_calibration
+from roofline_lab.config import load_settings
+from roofline_lab.load_point import Prediction, Target, compared
+from roofline_lab.predict.coverage import coverage_of
+from roofline_lab.predict.predictors import CalibratedPredictor, Holdout
+from roofline_lab.scoring.comparison import INTER_TOKEN, wanted_metrics
+from roofline_lab.trust.distance import Load, kind_of, precision_of
+from roofline_lab.trust.held_out import BETWEEN_TOKENS, HeldOut
+from roofline_lab.vocabulary import RowStatus
+from simulator.errors import ConfigError
+
+MS_PER_S = 1000.0
+
+
+def held_out_rows(root: Path, name: str) -> tuple[HeldOut, ...]:
+    """Return every latency of every load point a calibration was fitted to, predicted without its model.
+
+    Raises
+    ------
+    ConfigError
+        If the calibration keeps no constants without some model.
+    """
+    calibration = load_calibration(root / FOLDER / f"{name}.yaml")
+    predictor = CalibratedPredictor(name, calibration, coverage_of(calibration, root))
+    targets = load_targets(root, calibration.trained_on.sets, load_settings(root).arrivals)
+    return tuple(row for target in targets for row in _rows(predictor, target))
+
+
+def _rows(predictor: CalibratedPredictor, target: Target) -> Iterator[HeldOut]:
+    experiment, model = target.experiment, target.model
+    if predictor.holdout(experiment, model) is not Holdout.HELD_OUT:
+        raise ConfigError(f"{predictor.name}: keeps no constants without {experiment.model}; calibrate again")
+    prediction = predictor.predict(target)
+    load = load_of(experiment.tensor_parallel, prediction)
+    for figure in compared(wanted_metrics(experiment, target.load_point), prediction):
+        if figure.status is RowStatus.OK and figure.is_latency and figure.name not in BETWEEN_TOKENS and load:
+            yield HeldOut(
+                fold="model",
+                experiment=experiment.id,
+                load_point=target.load_point.id,
+                model=experiment.model,
+                kind=kind_of(model),
+                hardware=experiment.hardware,
+                precision=precision_of(model),
+                tensor_parallel=load.tensor_parallel,
+                concurrency=load.concurrency,
+                prompt_tokens=load.prompt_tokens,
+                output_tokens=load.output_tokens,
+                saturated=False,
+                metric=BETWEEN_TOKENS[0] if figure.name == INTER_TOKEN else figure.name,
+                measured_ms=figure.measured,
+                predicted_ms=figure.predicted,
+            )
+
+
+def load_of(tensor_parallel: int, prediction: Prediction) -> Load | None:
+    """Return what a server has to do in a prediction; None where no request completes.
+
+    Requests in flight by Little's law: completed per second times the mean time from request to last token.
+    """
+    seen, rate, e2e_ms = prediction.occupancy, prediction.value("request_throughput"), prediction.value("e2e_mean")
+    if seen is None or rate is None or e2e_ms is None:
+        return None
+    return Load(float(tensor_parallel), rate * e2e_ms / MS_PER_S, seen.prompt_tokens, seen.output_tokens)

@@ -1,0 +1,170 @@
+"""How far a deployment is from what a calibration was fitted to, in four steps and three words.
+
+Contract: pure. What was fitted to is a set of cells (model x GPU x precision) and the ranges of load and lengths that
+were measured on them (`Seen`); `reach_of` says which part of a deployment that set does not hold, and why, in words. A
+prediction and a held-out row are asked by the same function, so that a row counts for exactly the predictions that are
+as far from their fit as it was from its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from enum import IntEnum, StrEnum
+
+from simulator.model import Model
+
+DENSE, MIXTURE, LATENT = "dense", "moe", "mla"
+KIND_WORDS: Mapping[str, str] = {DENSE: "dense", MIXTURE: "mixture of experts", LATENT: "latent attention"}
+UNQUANTIZED = "bf16"
+# A load or a length is one that was measured up to this factor beyond what was: an eighth of the way to twice as much
+# is far below what moves a step from one bottleneck to another.
+TOLERANCE = 1.25
+
+
+class Word(StrEnum):
+    """How far a prediction may be trusted."""
+
+    INSIDE = "inside"
+    NEAR = "near"
+    OUTSIDE = "outside"
+
+
+class Reach(IntEnum):
+    """What of a deployment the constants do not rest on, the least first."""
+
+    CELL = 0
+    MODEL = 1
+    PAIRING = 2
+    UNSEEN = 3
+
+    @property
+    def word(self) -> Word:
+        """The word for it."""
+        return (Word.INSIDE, Word.INSIDE, Word.NEAR, Word.OUTSIDE)[self]
+
+    @property
+    def meaning(self) -> str:
+        """In words, of the held-out predictions that are as far."""
+        return MEANINGS[self]
+
+
+MEANINGS: Mapping[Reach, str] = {
+    Reach.CELL: "this model on this GPU in this precision was fitted to, at other settings",
+    Reach.MODEL: "another model of this kind was fitted to on this GPU in this precision",
+    Reach.PAIRING: "kind, GPU and precision were each fitted to, never together; or load or lengths go beyond",
+    Reach.UNSEEN: "kind, GPU or precision was never fitted to; or a new pair at a load or lengths that go beyond",
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """A model on a GPU in a precision.
+
+    Attributes
+    ----------
+    model, hardware
+        Ids of `configs/models` and `configs/hardware`.
+    kind, precision
+        As `kind_of` and `precision_of` say.
+    """
+
+    model: str
+    kind: str
+    hardware: str
+    precision: str
+
+    @property
+    def deployment(self) -> tuple[str, str, str]:
+        """Kind, GPU and precision: what numbers are said to hold for."""
+        return (self.kind, self.hardware, self.precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a server has to do, as means over requests.
+
+    Attributes
+    ----------
+    concurrency
+        Requests in flight.
+    """
+
+    tensor_parallel: float
+    concurrency: float
+    prompt_tokens: float
+    output_tokens: float
+
+
+LOAD_WORDS: Mapping[str, str] = {
+    "tensor_parallel": "GPUs in tensor parallel",
+    "concurrency": "requests in flight",
+    "prompt_tokens": "prompt tokens",
+    "output_tokens": "output tokens",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was fitted to: cells, and lowest and highest value of everything a `Load` has."""
+
+    cells: frozenset[Cell]
+    ranges: Mapping[str, tuple[float, float]]
+
+
+def seen_in(measured: Iterable[tuple[Cell, Load]]) -> Seen:
+    """Return what some measurements are about."""
+    found = list(measured)
+    cells, loads = frozenset(cell for cell, _ in found), [load for _, load in found]
+    names = [field.name for field in fields(Load)] if loads else []
+    values = {name: [getattr(load, name) for load in loads] for name in names}
+    return Seen(cells, {name: (min(own), max(own)) for name, own in values.items()})
+
+
+def reach_of(cell: Cell, load: Load, seen: Seen) -> tuple[Reach, tuple[str, ...]]:
+    """Return how far a deployment is from what was seen, and what makes it so; no reason where it was seen as it is."""
+    reach, reasons = _reach_of_cell(cell, seen.cells)
+    beyond = tuple(_beyond(load, seen))
+    return (Reach(min(max(reach + 1, Reach.PAIRING), Reach.UNSEEN)) if beyond else reach), (*reasons, *beyond)
+
+
+def _reach_of_cell(cell: Cell, cells: frozenset[Cell]) -> tuple[Reach, tuple[str, ...]]:
+    if any(cell == other for other in cells):
+        return Reach.CELL, ()
+    if any(cell.deployment == other.deployment for other in cells):
+        return Reach.MODEL, (f"the model {cell.model} was not fitted to",)
+    missing = tuple(_missing(cell, cells))
+    if missing:
+        return Reach.UNSEEN, missing
+    kind = KIND_WORDS.get(cell.kind, cell.kind)
+    return Reach.PAIRING, (f"{kind}, {cell.hardware} and {cell.precision} were fitted to, but never together",)
+
+
+def _missing(cell: Cell, cells: frozenset[Cell]) -> Iterator[str]:
+    """Yield what of a cell no other has."""
+    names = {"kind": KIND_WORDS.get(cell.kind, cell.kind), "hardware": cell.hardware, "precision": cell.precision}
+    for key, name in names.items():
+        known = sorted({getattr(other, key) for other in cells})
+        if getattr(cell, key) not in known:
+            had = " and ".join(KIND_WORDS.get(word, word) for word in known) or "nothing"
+            yield f"{name} was not fitted to ({had} was)"
+
+
+def _beyond(load: Load, seen: Seen) -> Iterator[str]:
+    """Yield where load or lengths leave what was measured."""
+    for name, (low, high) in seen.ranges.items():
+        value = getattr(load, name)
+        if not low / TOLERANCE <= value <= high * TOLERANCE:
+            yield f"{value:.4g} {LOAD_WORDS[name]}, {low:.4g} to {high:.4g} were fitted to"
+
+
+def kind_of(model: Model) -> str:
+    """Return the kind of a model: by its attention, then by its feed-forward layers."""
+    if model.latent:
+        return LATENT
+    return MIXTURE if model.num_local_experts else DENSE
+
+
+def precision_of(model: Model) -> str:
+    """Return how most weights of a model are stored, as `simulator.quantization` calls it; else `bf16`."""
+    return model.quantization or UNQUANTIZED
