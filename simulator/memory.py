@@ -5,8 +5,9 @@ Contract: `memory_plan` divides the memory of one GPU of an instance as vLLM's p
     KV cache = share * reported memory - weights - activations - outside - CUDA graphs
 
 `share` is `gpu_memory_utilization`. Weights are those of one GPU of a tensor-parallel group: what is split, and what
-every GPU holds (norms, routers, KV heads beyond their number). Activations are the peak of one step of the largest
-batch. All sizes are per GPU and in bytes. Whoever needs a number of KV blocks that nobody stated asks here.
+every GPU holds (norms, routers, KV heads beyond their number); experts are spread over all groups. Activations are the
+peak of one step of the largest batch. All sizes are per GPU and in bytes. Whoever needs a number of KV blocks that
+nobody stated asks here; with attention data parallelism it is that of one group.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from math import ceil
 from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
 from simulator.model import Model
+from simulator.parallelism import Parallelism, as_parallelism
 from simulator.steptime.matrices import KEYS_AND_VALUES, Matrix, expert_matrices, layer_matrices, stored_bytes
 from simulator.steptime.window import Window, window_of
 
@@ -36,6 +38,8 @@ SAMPLING_BYTES = 3 * 4
 MOST_IN_WINDOWS = 0.5
 # Hidden states alive at the peak of a step: a layer's input and the residual.
 HIDDEN_STATES = 2
+# Most tokens that grouped GEMMs of experts take at once (`VLLM_FUSED_MOE_CHUNK_SIZE`), tokens.
+EXPERT_CHUNK = 32768
 # Memory beside weights, activations and CUDA graphs, GiB per GPU: libraries and their workspaces; and, where GPUs work
 # together, the buffers of NCCL and of vLLM's own all-reduce. What the logs of the dense servers in the project leave
 # (vLLM 0.11 and 0.15 on H100, seven with one GPU and four with several), rounded.
@@ -98,7 +102,7 @@ class MemoryPlan:
 def memory_plan(
     model: Model,
     hardware: Hardware,
-    tensor_parallel: int,
+    parallelism: Parallelism | int,
     *,
     share: float | None = None,
     block_tokens: int = 16,
@@ -110,6 +114,8 @@ def memory_plan(
 
     Parameters
     ----------
+    parallelism
+        How the model is spread; a whole number is tensor parallelism alone.
     share
         `gpu_memory_utilization`; None: vLLM's default.
     token_budget, max_running
@@ -119,13 +125,15 @@ def memory_plan(
     """
     tokens, requests = default_batch(hardware)
     share = DEFAULT_SHARE if share is None else share
-    token_bytes = model.kv_bytes_per_token * model.kv_copies(tensor_parallel) / tensor_parallel
+    parallel = as_parallelism(parallelism)
+    tp = parallel.tensor_parallel
+    token_bytes = model.kv_bytes_per_token * model.kv_copies(tp) / tp
     plan = MemoryPlan(
         share=share,
         allowed=share * hardware.usable_memory,
-        weights=weight_bytes(model, tensor_parallel),
-        activations=_activation_bytes(model, tensor_parallel, token_budget or tokens, max_running or requests),
-        overhead=_overhead_gib(tensor_parallel, graphs_counted) * GIB,
+        weights=weight_bytes(model, parallel),
+        activations=_activation_bytes(model, parallel, token_budget or tokens, max_running or requests),
+        overhead=_overhead_gib(parallel.gpus, graphs_counted) * GIB,
         block_bytes=block_tokens * token_bytes,
     )
     window = window_of(model)
@@ -150,7 +158,7 @@ def default_batch(hardware: Hardware) -> tuple[int, int]:
     return LARGE_BATCH if _is_large(hardware) else SMALL_BATCH
 
 
-def require_room(model: Model, hardware: Hardware, tensor_parallel: int, plan: MemoryPlan) -> None:
+def require_room(model: Model, hardware: Hardware, parallelism: Parallelism | int, plan: MemoryPlan) -> None:
     """Refuse a model that leaves no room for one KV block.
 
     Raises
@@ -162,28 +170,33 @@ def require_room(model: Model, hardware: Hardware, tensor_parallel: int, plan: M
         return
     share = "nine tenths" if plan.share == DEFAULT_SHARE else f"{plan.share:g}"
     raise UnsupportedError(
-        f"{model.id}: its weights leave no room for a KV cache in {share} of the memory of {tensor_parallel} x "
+        f"{model.id}: its weights leave no room for a KV cache in {share} of the memory of "
+        f"{as_parallelism(parallelism).gpus} x "
         f"{hardware.id}: {plan.weights / GIB:.1f} GiB of weights, {plan.activations / GIB:.1f} of activations and "
         f"{plan.overhead / GIB:.1f} of overhead in {plan.allowed / GIB:.1f} GiB per GPU; no server runs like that. "
         "Take more GPUs (tensor_parallel), larger ones, or a larger gpu_memory_utilization"
     )
 
 
-def weight_bytes(model: Model, tensor_parallel: int) -> float:
-    """Return the bytes of a model's weights on one GPU of a group.
+def weight_bytes(model: Model, parallelism: Parallelism | int) -> float:
+    """Return the bytes of a model's weights on one GPU.
 
     Split are matrices of attention, experts and feed-forward layers, embedding and LM head (one matrix where tied);
-    KV heads beyond their number are copied, norms and routers are on every GPU.
+    KV heads beyond their number are copied, norms and routers are on every GPU. Experts are split over all GPUs, whole
+    or in slices; everything else over those of one group.
     """
+    parallel = as_parallelism(parallelism)
+    tp = parallel.tensor_parallel
     d, layers, value = model.hidden_size, model.num_hidden_layers, model.activation_bytes
-    split = stored_bytes(model, layer_matrices(model), tensor_parallel)
-    split += stored_bytes(model, _further_kv_heads(model)) * (model.kv_copies(tensor_parallel) - 1)
-    split += stored_bytes(model, expert_matrices(model)) * model.num_local_experts
+    split = stored_bytes(model, layer_matrices(model), tp)
+    split += stored_bytes(model, _further_kv_heads(model)) * (model.kv_copies(tp) - 1)
+    experts = stored_bytes(model, expert_matrices(model)) * model.num_local_experts
+    split += experts / parallel.attention_data_parallel
     padded = ceil(model.vocab_size / VOCABULARY_PADDING) * VOCABULARY_PADDING
     vocabulary = padded * d * (1 if model.tie_word_embeddings else 2)
     split += (vocabulary + model.encoder_parameters) * value
     everywhere = (layers * 2 * d + model.routed_layers * d * model.num_local_experts) * value
-    return split / tensor_parallel + everywhere
+    return split / tp + everywhere
 
 
 def _further_kv_heads(model: Model) -> list[Matrix]:
@@ -191,17 +204,25 @@ def _further_kv_heads(model: Model) -> list[Matrix]:
     return [matrix for matrix in layer_matrices(model) if matrix.name == KEYS_AND_VALUES]
 
 
-def _activation_bytes(model: Model, tensor_parallel: int, tokens: int, requests: int) -> float:
-    """Return the bytes at the peak of one step of `tokens` tokens and `requests` requests."""
-    value, d = model.activation_bytes, model.hidden_size
+def _activation_bytes(model: Model, parallel: Parallelism, tokens: int, requests: int) -> float:
+    """Return the bytes at the peak of one step of `tokens` tokens and `requests` requests of a group.
+
+    Experts are given the tokens of all groups; a GPU that holds whole ones has room for every visit, as all may be its
+    own.
+    """
+    value, d, tp = model.activation_bytes, model.hidden_size, parallel.tensor_parallel
     sampling = requests * model.vocab_size * SAMPLING_BYTES
     further = model.num_attention_heads * (model.v_head_dim or 0) if model.latent else model.kv_width
-    copies = 1 if model.latent else model.kv_copies(tensor_parallel)
-    attention = (2 * model.query_width + 2 * further * copies) / tensor_parallel
-    inner = model.expert_width / tensor_parallel
+    copies = 1 if model.latent else model.kv_copies(tp)
+    attention = (2 * model.query_width + 2 * further * copies) / tp
+    inner = model.expert_width / tp
     if model.num_local_experts:
         # The workspaces of the grouped GEMMs stay allocated: gate and up or the output of every visit, and the product.
-        held = tokens * model.num_experts_per_tok * (max(2 * inner, d) + inner) * value
+        groups, routed = parallel.attention_data_parallel, model.expert_width / parallel.expert_shards
+        at_once = min(tokens * groups, EXPERT_CHUNK)
+        held = at_once * model.num_experts_per_tok * (max(2 * routed, d) + routed) * value
+        if groups > 1:
+            held += groups * tokens * d * value
         inner *= model.n_shared_experts
     else:
         held = 0.0
@@ -209,8 +230,8 @@ def _activation_bytes(model: Model, tensor_parallel: int, tokens: int, requests:
     return held + HIDDEN_STATES * tokens * d * value + max(layer, sampling)
 
 
-def _overhead_gib(tensor_parallel: int, graphs_counted: bool) -> float:
-    if tensor_parallel == 1:
+def _overhead_gib(gpus: int, graphs_counted: bool) -> float:
+    if gpus == 1:
         return OUTSIDE_GIB + (GRAPHS_GIB if graphs_counted else 0.0)
     return OUTSIDE_GIB + COMMUNICATION_GIB + (GROUP_GRAPHS_GIB if graphs_counted else 0.0)
 

@@ -7,21 +7,19 @@ GeGLU) feed-forward layers, dense or with routed experts in every layer but the 
 latent attention; which keys of a
 configuration count is said in `simulator.huggingface`.
 
-Divisibility (heads by KV heads, heads by tensor parallelism) is a separate question, because a
-recorded step may be priced without it while a run may not: see `sharding_problems`.
+Whether it can be split over a number of GPUs is a separate question: see `simulator.parallelism`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import model_validator
 
-from simulator.errors import ConfigError
 from simulator.huggingface import shape_of
 from simulator.quantization import Quantization, bytes_per_weight
-from simulator.validation import Count, Efficiency, NonNegativeInt, StrictModel, config_error, parse
+from simulator.validation import Count, Efficiency, NonNegativeInt, StrictModel, parse
 
 BYTES_PER_VALUE = {"bfloat16": 2, "float16": 2, "float32": 4}
 # How a server may keep keys and values, named as by vLLM: bytes of one value, None meaning as activations.
@@ -296,50 +294,3 @@ def model_from_config(config: object, *, source: str) -> Model:
     if not isinstance(config, Mapping):
         return parse(Model, config, source=source)
     return parse(Model, shape_of(config, source), source=source)
-
-
-def sharding_problems(model: Model, tensor_parallel: int) -> tuple[str, ...]:
-    """Say which head counts do not divide evenly; empty when the model can be run."""
-    heads, kv_heads = model.num_attention_heads, model.num_key_value_heads
-    found = []
-    if heads % kv_heads:
-        found.append(f"num_attention_heads {heads} is not divisible by num_key_value_heads {kv_heads}")
-    if heads % tensor_parallel:
-        found.append(f"num_attention_heads {heads} is not divisible by tensor_parallel {tensor_parallel}")
-    if model.head_dim is None and model.hidden_size % heads:
-        found.append(f"hidden_size {model.hidden_size} is not divisible by num_attention_heads {heads}; give head_dim")
-    return tuple(found)
-
-
-def split_problems(model: Model, tensor_parallel: int) -> tuple[str, ...]:
-    """Say what else of a model a server could not split evenly over its GPUs."""
-    kv_heads = model.num_key_value_heads
-    found = []
-    if kv_heads % tensor_parallel and tensor_parallel % kv_heads:
-        found.append(
-            f"{model.id} has {kv_heads} KV heads, which {tensor_parallel} GPUs can neither split nor copy evenly"
-        )
-    width = "moe_intermediate_size" if model.moe_intermediate_size else "intermediate_size"
-    if model.expert_width % tensor_parallel:
-        found.append(f"{width} {model.expert_width} is not divisible by tensor_parallel {tensor_parallel}")
-    return tuple(found)
-
-
-def require_runnable(model: Model, tensor_parallel: int) -> None:
-    """Refuse a model that a server could not shard.
-
-    Raises
-    ------
-    ConfigError
-        If TP is below 1, or heads, KV heads or feed-forward layers cannot be split over as many GPUs.
-    """
-    require_tensor_parallel(tensor_parallel)
-    problems = sharding_problems(model, tensor_parallel) or split_problems(model, tensor_parallel)
-    if problems:
-        raise config_error(f"model {model.id}", problems)
-
-
-def require_tensor_parallel(tensor_parallel: Any) -> None:
-    """Refuse a degree of tensor parallelism that is not a whole number of at least 1."""
-    if not isinstance(tensor_parallel, int) or isinstance(tensor_parallel, bool) or tensor_parallel < 1:
-        raise ConfigError(f"tensor_parallel: must be a whole number of at least 1 (got {tensor_parallel!r})")

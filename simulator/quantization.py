@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from simulator.errors import UnsupportedError
 
@@ -238,7 +238,7 @@ def _block_widths(stated: Mapping[str, Any]) -> Iterator[int]:
             yield from (width for width in (widths if isinstance(widths, list) else [widths]) if _is_width(width))
 
 
-def _is_width(value: object) -> bool:
+def _is_width(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 

@@ -24,6 +24,7 @@ LADDER = (
         "simulator.loading",
         "simulator.model",
         "simulator.model_files",
+        "simulator.parallelism",
         "simulator.quantization",
     ),
     ("simulator.kernels",),

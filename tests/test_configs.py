@@ -10,8 +10,8 @@ import pytest
 from simulator.errors import ConfigError
 from simulator.hardware import load_hardware, with_sustained
 from simulator.memory import GIB, weight_bytes
-from simulator.model import sharding_problems
 from simulator.model_files import load_model
+from simulator.parallelism import sharding_problems
 from simulator.steptime.matrices import active_parameters, parameters
 from simulator.steptime.v1_parameters import V1Parameters
 from simulator.validation import read_yaml

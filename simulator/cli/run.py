@@ -41,7 +41,8 @@ from simulator.errors import ConfigError, UnsupportedError
 from simulator.hardware import Hardware
 from simulator.loading import as_loaded
 from simulator.metrics import DEFINITIONS, measure_all, measure_gaps
-from simulator.model import Model, require_runnable
+from simulator.model import Model
+from simulator.parallelism import require_runnable
 from simulator.request_times import MetricOptions, RequestTimes
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.build import BuiltStepTime

@@ -17,10 +17,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step, request by request (all lengths in tokens)."""
+    """One step of one group of GPUs, request by request (all lengths in tokens).
+
+    `elsewhere` are the new tokens that other groups compute in the same step, with experts that all of them share
+    (`Parallelism.attention_data_parallel`).
+    """
 
     prefill: tuple[tuple[int, int], ...] = ()
     decode: tuple[int, ...] = ()
+    elsewhere: int = 0
 
 
 class BatchSums:
@@ -41,9 +46,20 @@ class BatchSums:
     decode_pasts
         Returns the past tokens of every decode request, in batch order; the slow road, for models
         that cannot answer from sums.
+    elsewhere
+        New tokens that other groups of GPUs compute in the same step.
     """
 
-    __slots__ = ("counts", "decode_count", "decode_past_tokens", "decode_pasts", "pasts", "prefill", "squares")
+    __slots__ = (
+        "counts",
+        "decode_count",
+        "decode_past_tokens",
+        "decode_pasts",
+        "elsewhere",
+        "pasts",
+        "prefill",
+        "squares",
+    )
 
     def __init__(self, interval_count: int = 1) -> None:
         self.prefill: list[tuple[int, int]] = []
@@ -53,12 +69,14 @@ class BatchSums:
         self.pasts = [0] * interval_count
         self.squares = [0] * interval_count
         self.decode_pasts: Callable[[], Sequence[int]] = tuple
+        self.elsewhere = 0
 
     @classmethod
     def of(cls, batch: Batch, kv_breakpoints: Sequence[int] = ()) -> BatchSums:
         """Summarise one batch; the reference the engine's running sums must equal."""
         sums = cls(len(kv_breakpoints) + 1)
         sums.prefill = list(batch.prefill)
+        sums.elsewhere = batch.elsewhere
         sums.decode_count = len(batch.decode)
         sums.decode_past_tokens = sum(batch.decode)
         sums.decode_pasts = lambda: batch.decode

@@ -1,9 +1,9 @@
-"""From validated options to a step-time model bound to one model, GPU and TP degree.
+"""From validated options to a step-time model bound to one model, GPU and way to spread it.
 
 Contract: `build_step_time` is the only constructor other rooms use. It refuses what contradicts
 (`ConfigError`) or lies outside the formulas (`UnsupportedError`). Heads that do not divide by TP
 only become a warning here, because a recorded step may be priced without it; whoever starts a run
-calls `simulator.model.require_runnable` first.
+calls `simulator.parallelism.require_runnable` first.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from simulator.hardware import Hardware
     from simulator.kernels.base import Kernels
     from simulator.model import Model
+    from simulator.parallelism import Parallelism
     from simulator.steptime.options import AnyOptions
 
 
@@ -32,7 +33,7 @@ def build_step_time(
     options: AnyOptions,
     model: Model,
     hardware: Hardware,
-    tensor_parallel: int,
+    parallelism: Parallelism | int,
     kernels: Kernels | None = None,
 ) -> BuiltStepTime:
     """Bind a step-time model.
@@ -41,21 +42,22 @@ def build_step_time(
     ----------
     options
         Validated options; their class chooses the family.
-    model, hardware, tensor_parallel
-        What is run, on which GPU, over how many of them.
+    model, hardware, parallelism
+        What is run, on which GPU, over how many of them and how; a whole number is tensor parallelism alone.
     kernels
         Kernel efficiencies; needed by `mfu: {kind: kernels}` and ignored by everything else.
 
     Raises
     ------
     ConfigError
-        If TP is below 1, or kernels are asked for and not given.
+        If a degree is below 1, or kernels are asked for and not given.
     UnsupportedError
         If the model or a shape lies outside what the formulas describe.
     """
     # Whoever has validated options has paid for the import of validation; who only imports this function has not.
-    from simulator.model import require_tensor_parallel
+    from simulator.parallelism import as_parallelism, require_degrees
     from simulator.steptime.families import bind
 
-    require_tensor_parallel(tensor_parallel)
-    return bind(options, model, hardware, tensor_parallel, kernels)
+    parallel = as_parallelism(parallelism)
+    require_degrees(parallel)
+    return bind(options, model, hardware, parallel, kernels)

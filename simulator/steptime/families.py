@@ -6,7 +6,8 @@ from simulator.errors import ConfigError, UnsupportedError
 from simulator.hardware import Hardware
 from simulator.kernels.analytic import AnalyticKernels
 from simulator.kernels.base import AttentionMatch, ConstantMfu, Kernels
-from simulator.model import Model, sharding_problems
+from simulator.model import Model
+from simulator.parallelism import Parallelism, sharding_problems
 from simulator.quantization import EIGHT_BIT_UNITS
 from simulator.steptime.attention import attention_window, build_attention
 from simulator.steptime.gemm import PhaseGemm, gemm_peak, widening
@@ -18,7 +19,7 @@ from simulator.steptime.options import (
     KernelMfuOptions,
     MfuRooflineOptions,
 )
-from simulator.steptime.overhead import build_overhead, collectives_us
+from simulator.steptime.overhead import build_overhead, collectives_of, collectives_us
 from simulator.steptime.physics import CalibratedPhysics
 from simulator.steptime.roofline import MfuRoofline, RooflineParts
 from simulator.steptime.traffic import (
@@ -37,23 +38,23 @@ from simulator.steptime.window import not_windowed
 
 
 def bind(
-    options: AnyOptions, model: Model, hardware: Hardware, tensor_parallel: int, kernels: Kernels | None
+    options: AnyOptions, model: Model, hardware: Hardware, parallel: Parallelism, kernels: Kernels | None
 ) -> MfuRoofline | CalibratedRoofline | CalibratedPhysics | Linear:
     """Do what `build_step_time` says."""
-    sharding = (f"{model.id}: {problem}" for problem in sharding_problems(model, tensor_parallel))
+    sharding = (f"{model.id}: {problem}" for problem in sharding_problems(model, parallel.tensor_parallel))
     warnings = (*model.warnings, *sharding, *widening(model, hardware))
     if isinstance(options, CalibratedPhysicsOptions):
-        return CalibratedPhysics(options, model, hardware, tensor_parallel, warnings)
+        return CalibratedPhysics(options, model, hardware, parallel, warnings)
     warnings = (*warnings, *_kept_layers(model))
     if isinstance(options, MfuRooflineOptions):
         if attention_window(options, model) is None:
             warnings = (*warnings, *not_windowed(model))
-        return _mfu_roofline(options, model, hardware, tensor_parallel, kernels, warnings)
+        return _mfu_roofline(options, model, hardware, parallel, kernels, warnings)
     if isinstance(options, CalibratedRooflineOptions):
         warnings = (*warnings, *not_windowed(model), *parameter_warnings(options, hardware))
         warnings = (*warnings, *_one_rate(options, model, hardware))
-        return CalibratedRoofline(options, model, hardware, tensor_parallel, warnings)
-    return Linear(options, model, hardware, tensor_parallel, warnings)
+        return CalibratedRoofline(options, model, hardware, parallel, warnings)
+    return Linear(options, model, hardware, parallel, warnings)
 
 
 def _kept_layers(model: Model) -> tuple[str, ...]:
@@ -76,37 +77,38 @@ def _mfu_roofline(
     options: MfuRooflineOptions,
     model: Model,
     hardware: Hardware,
-    tp: int,
+    parallel: Parallelism,
     kernels: Kernels | None,
     warnings: tuple[str, ...],
 ) -> MfuRoofline:
+    tp = parallel.tensor_parallel
+    _require_spread_prices(options, model, parallel)
     chosen = _kernels(options, hardware, kernels)
     prefill_bandwidth, decode_bandwidth = weight_bandwidths(options, hardware)
     kv = kv_bandwidth(options, hardware)
     if model.latent:
         _require_latent_prices(options, model, chosen, tp)
-    weights = Weights(model, lm_head=options.lm_head, tp=tp)
+    weights = Weights(model, lm_head=options.lm_head, parallel=parallel)
     holders = tp if options.kv_split == "by_head" or model.latent else 1
     window = attention_window(options, model)
     traffic = DynamicTraffic(model, options.kv_read_fraction, options.activation_fraction, holders, window)
     bound, in_prefill = [chosen.attention(shape, tp) for shape in (attention_shape(model), prefill_shape(model))]
-    latency_us, per_token_us = collectives_us(options.all_reduce_us, options.link_efficiency, model, hardware, tp)
     return MfuRoofline(
         RooflineParts(
             options=options,
-            tp=tp,
+            parallel=parallel,
             layers=model.num_hidden_layers,
             weights=weights,
             traffic=traffic,
             prefill_memory=phase_memory(prefill_bandwidth, kv, tp),
             decode_memory=phase_memory(decode_bandwidth, kv, tp),
-            prefill_gemm=PhaseGemm(options, model, hardware, tp, chosen, "prefill", prefill_bandwidth),
-            decode_gemm=PhaseGemm(options, model, hardware, tp, chosen, "decode", decode_bandwidth),
+            prefill_gemm=PhaseGemm(options, model, hardware, parallel, chosen, "prefill", prefill_bandwidth),
+            decode_gemm=PhaseGemm(options, model, hardware, parallel, chosen, "decode", decode_bandwidth),
             attention=build_attention(options, model, hardware, tp, bound, in_prefill),
             overhead=build_overhead(options.overhead, model.num_hidden_layers, tp),
-            communication_us=latency_us,
-            communication_us_per_token=per_token_us,
-            work=WorkCount(model, tp, weights, traffic, lm_head=options.lm_head, window=window),
+            collective_count=collectives_of(model, parallel),
+            collectives=collectives_us(options.all_reduce_us, options.link_efficiency, model, hardware, parallel),
+            work=WorkCount(model, parallel, weights, traffic, lm_head=options.lm_head, window=window),
             window=window,
             peak_flops=gemm_peak(model, hardware),
             peak_bandwidth=hardware.peak_bandwidth,
@@ -114,6 +116,23 @@ def _mfu_roofline(
             warnings=(*warnings, *_substitutions(bound.match)),
         )
     )
+
+
+def _require_spread_prices(options: MfuRooflineOptions, model: Model, parallel: Parallelism) -> None:
+    """Refuse experts that are not cut into as many slices as the rest where an option knows only that.
+
+    Raises
+    ------
+    UnsupportedError
+        Naming the options that can price it.
+    """
+    apart = options.phase_combination != "additive" or options.prefill_gemm == "per_bucket"
+    undivided = options.compute_term and options.tensor_parallel_gemm != "split_shape"
+    needed = ["tensor_parallel_gemm: split_shape"] if undivided else []
+    if parallel.attention_data_parallel > 1 and apart:
+        needed.append("phase_combination: additive, without prefill_gemm: per_bucket")
+    if needed and (parallel.attention_data_parallel > 1 or parallel.expert_parallel):
+        raise UnsupportedError(f"model {model.id} spread as in {parallel} needs {' and '.join(needed)}")
 
 
 def _require_latent_prices(options: MfuRooflineOptions, model: Model, kernels: Kernels, tp: int) -> None:

@@ -5,7 +5,8 @@ the number of layers; beside them, where asked for, the LM head. One GEMM of M t
 weight takes 2*M*k*n / (peak * mfu), or what the kernels say in seconds, and with the memory floor
 never less than its weights over the bandwidth. Routed experts: the touched experts each process an
 equal share of the tokens, one GEMM each or, grouped, all in one launch: as a GEMM of that share of the
-tokens by the columns of all touched experts, which has the same FLOPs and the same weights.
+tokens by the columns of all touched experts, which has the same FLOPs and the same weights. Where GPUs hold whole
+experts, those of the busiest GPU.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from simulator.hardware import Hardware
 from simulator.kernels.analytic import AnalyticKernels
 from simulator.kernels.base import Dtype, Kernels, Lookup, Phase
 from simulator.model import Model
+from simulator.parallelism import Parallelism
 from simulator.quantization import FOUR_BIT_FLOATS, WEIGHT_ONLY
 from simulator.steptime.cost import MICROSECONDS, Operation
+from simulator.steptime.experts import ExpertLoad
 from simulator.steptime.matrices import OUTPUTS, Matrix, expert_matrices, layer_matrices
 from simulator.steptime.options import (
     EfficiencyTensorParallel,
@@ -28,7 +31,6 @@ from simulator.steptime.options import (
     KernelMfuOptions,
     MfuRooflineOptions,
 )
-from simulator.steptime.traffic import experts_touched
 
 GemmSeconds = Callable[[int, int, int], float]
 # Units that multiply matrices: kernels know eight bits as FP8, integers too.
@@ -43,7 +45,7 @@ class PhaseGemm:
 
     Parameters
     ----------
-    options, model, hardware, tp, kernels
+    options, model, hardware, parallel, kernels
         As given to the step-time model.
     phase
         Which phase's efficiencies apply.
@@ -58,8 +60,8 @@ class PhaseGemm:
         "_head",
         "_heads_memo",
         "_layers",
+        "_load",
         "_memo",
-        "_model",
         "_one",
         "_one_head",
         "_one_kept",
@@ -73,15 +75,17 @@ class PhaseGemm:
         options: MfuRooflineOptions,
         model: Model,
         hardware: Hardware,
-        tp: int,
+        parallel: Parallelism,
         kernels: Kernels,
         phase: Phase,
         bandwidth: float,
     ) -> None:
-        shard = tp if options.tensor_parallel_gemm == "split_shape" else 1
-        self._model = model
+        tp = parallel.tensor_parallel
+        split = options.tensor_parallel_gemm == "split_shape"
+        shard, expert_shard = (tp, parallel.expert_shards) if split else (1, 1)
+        self._load = ExpertLoad(model, parallel)
         self._shared = [m.shard(shard) for m in layer_matrices(model, fused_qkv=options.fused_qkv)]
-        self._experts = [m.shard(shard) for m in expert_matrices(model)]
+        self._experts = [m.shard(expert_shard) for m in expert_matrices(model)]
         self._head = Matrix(model.hidden_size, model.vocab_size, 1, OUTPUTS).shard(shard) if options.lm_head else None
         self._grouped = options.experts == "grouped"
         self._layers = model.num_hidden_layers
@@ -92,25 +96,25 @@ class PhaseGemm:
         in_16_bits = model.model_copy(update={"quantization": None})
         wide = model if options.lm_head_quantized else in_16_bits
         self._one_head = _one_gemm(options, wide, hardware, kernels, phase, bandwidth)
-        self._memo: dict[int, float] = {}
+        self._memo: dict[tuple[int, int], float] = {}
         self._heads_memo: dict[int, float] = {}
         self._one_kept = _one_gemm(options, in_16_bits, hardware, kernels, phase, bandwidth)
         dtype = gemm_dtype(model, hardware)
 
-        def lookups(tokens: int) -> Iterator[Lookup]:
-            for m, matrix in self._questions(tokens):
+        def lookups(tokens: int, elsewhere: int = 0) -> Iterator[Lookup]:
+            for m, matrix in self._questions(tokens, elsewhere):
                 yield kernels.gemm_lookup(m, matrix.inputs, matrix.outputs, dtype=dtype, phase=phase)
 
         self.lookups = lookups
 
-    def layers(self, tokens: int) -> float:
-        """Return seconds of all layers for a phase of `tokens` new tokens."""
-        seconds = self._memo.get(tokens)
+    def layers(self, tokens: int, elsewhere: int = 0) -> float:
+        """Return seconds of all layers for a phase of `tokens` new tokens, and in other groups `elsewhere`."""
+        seconds = self._memo.get((tokens, elsewhere))
         if seconds is None:
             per_layer = sum([self._seconds(m, tokens) for m in self._shared])
             if self._experts:
-                per_layer += self._routed(tokens, self._experts)
-            seconds = self._memo[tokens] = per_layer * self._layers * self._scale
+                per_layer += self._routed(tokens + elsewhere, self._experts)
+            seconds = self._memo[tokens, elsewhere] = per_layer * self._layers * self._scale
         return seconds
 
     def head(self, rows: int) -> float:
@@ -123,12 +127,14 @@ class PhaseGemm:
             self._heads_memo[rows] = seconds
         return seconds
 
-    def operations(self, tokens: int, rows: int) -> list[Operation]:
+    def operations(self, tokens: int, rows: int, elsewhere: int = 0) -> list[Operation]:
         """Return what `layers(tokens)` and `head(rows)` are the sum of, matrix by matrix."""
         scale_us = self._scale * MICROSECONDS
         found = [Operation(m.name, self._layers, self._seconds(m, tokens) * scale_us) for m in self._shared]
+        everywhere = tokens + elsewhere
         found += [
-            Operation(f"experts, {m.name}", self._layers, self._routed(tokens, [m]) * scale_us) for m in self._experts
+            Operation(f"experts, {m.name}", self._layers, self._routed(everywhere, [m]) * scale_us)
+            for m in self._experts
         ]
         return found if self._head is None else [*found, Operation("LM head", 1, self.head(rows) * MICROSECONDS)]
 
@@ -178,14 +184,13 @@ class PhaseGemm:
         return seconds + more * (self._gemm(matrix, rows + 1, columns) - seconds) if more else seconds
 
     def _expert_share(self, tokens: int) -> tuple[float, float]:
-        visits = tokens * self._model.num_experts_per_tok
-        touched = experts_touched(self._model.num_local_experts, self._model.num_experts_per_tok, tokens)
-        return touched, visits / touched if touched else 0.0
+        touched = self._load.touched(tokens)
+        return touched, self._load.visits(tokens) / touched if touched else 0.0
 
-    def _questions(self, tokens: int) -> Iterator[tuple[int, Matrix]]:
+    def _questions(self, tokens: int, elsewhere: int) -> Iterator[tuple[int, Matrix]]:
         for matrix in self._shared:
             yield tokens, matrix
-        touched, share = self._expert_share(tokens) if self._experts else (0.0, 0.0)
+        touched, share = self._expert_share(tokens + elsewhere) if self._experts else (0.0, 0.0)
         rows, together = max(floor(share), 1), floor(touched) if self._grouped else 1
         for matrix in self._experts:
             yield rows, Matrix(matrix.inputs, matrix.outputs * together, matrix.count, matrix.split)

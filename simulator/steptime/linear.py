@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from simulator.hardware import Hardware
 from simulator.model import Model
+from simulator.parallelism import Parallelism
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import StepCost
 from simulator.steptime.options import LinearOptions, PhaseFactors
@@ -49,14 +50,19 @@ class Linear:
     kv_breakpoints: tuple[int, ...] = ()
 
     def __init__(
-        self, options: LinearOptions, model: Model, hardware: Hardware, tp: int, warnings: tuple[str, ...] = ()
+        self,
+        options: LinearOptions,
+        model: Model,
+        hardware: Hardware,
+        parallel: Parallelism,
+        warnings: tuple[str, ...] = (),
     ) -> None:
         self.warnings = warnings
         self.peak_flops = hardware.peak_flops
         self.peak_bandwidth = hardware.peak_bandwidth
-        self.work = WorkCount(
-            model, tp, Weights(model, tp=tp), DynamicTraffic(model, EVERYTHING, EVERYTHING, tp), lm_head=False
-        )
+        weights = Weights(model, parallel=parallel)
+        traffic = DynamicTraffic(model, EVERYTHING, EVERYTHING, parallel.tensor_parallel)
+        self.work = WorkCount(model, parallel, weights, traffic, lm_head=False)
         self._step_us = options.step_us
         self._prefill_us = options.prefill_us_per_token
         self._decode_us = options.decode_us_per_token

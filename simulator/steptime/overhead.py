@@ -6,11 +6,13 @@ Overhead is a function of the step's two request counts (prefill, decode).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import log, log2, sqrt
 
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware
 from simulator.model import Model
+from simulator.parallelism import Parallelism
 from simulator.steptime.cost import MICROSECONDS
 from simulator.steptime.options import (
     CurvedOverhead,
@@ -35,6 +37,10 @@ LOG_UNSCALED_REQUESTS = 2
 
 # All-reduces per layer under tensor parallelism: after attention and after the feed-forward layer.
 ALL_REDUCES_PER_LAYER = 2
+# Between groups with requests of their own, in a layer with experts: the tokens of all are gathered ahead of the
+# experts, and what comes out is reduced and scattered (vLLM's `allgather_reducescatter`). The two move what one
+# all-reduce moves.
+EXCHANGES_PER_LAYER = 2
 
 
 def all_reduce_us(latency_us: float, layers: int, tp: int) -> float:
@@ -42,29 +48,56 @@ def all_reduce_us(latency_us: float, layers: int, tp: int) -> float:
     return ALL_REDUCES_PER_LAYER * layers * latency_us if tp > 1 else 0.0
 
 
-def collectives_us(
-    latency_us: float, link_efficiency: float | None, model: Model, hardware: Hardware, tp: int
-) -> tuple[float, float]:
-    """Return microseconds of a step's all-reduces: at no bytes, and per new token.
+@dataclass(frozen=True, slots=True)
+class Collectives:
+    """Microseconds of a step's collectives: at no bytes, per new token, and per new token of all groups."""
 
-    A ring moves 2 * (tp - 1) / tp of the message through every GPU's link.
+    fixed_us: float
+    per_token_us: float = 0.0
+    per_routed_token_us: float = 0.0
+
+    def of(self, tokens: int, elsewhere: int = 0) -> float:
+        """Return microseconds of a step that computes `tokens` new tokens, and in other groups `elsewhere`."""
+        own_us = self.fixed_us + self.per_token_us * tokens
+        return own_us + self.per_routed_token_us * (tokens + elsewhere) if self.per_routed_token_us else own_us
+
+
+def collectives_of(model: Model, parallel: Parallelism) -> int:
+    """Count the collectives of a step: all-reduces within a group, exchanges between groups."""
+    reduces = ALL_REDUCES_PER_LAYER * model.num_hidden_layers if parallel.tensor_parallel > 1 else 0
+    return reduces + (EXCHANGES_PER_LAYER * model.routed_layers if parallel.attention_data_parallel > 1 else 0)
+
+
+def collectives_us(
+    latency_us: float, link_efficiency: float | None, model: Model, hardware: Hardware, parallel: Parallelism
+) -> Collectives:
+    """Return the time of a step's collectives.
+
+    A ring over n GPUs moves 2 * (n - 1) / n of the message through every GPU's link; so do the exchanges of n groups
+    together, whose message is the tokens of all groups. Activations are sent unconverted, and a router's scores
+    with them are left out.
 
     Raises
     ------
     ConfigError
         If they are to be priced by bytes and the GPU's link bandwidth is not stated.
     """
-    fixed_us = all_reduce_us(latency_us, model.num_hidden_layers, tp)
-    if tp == 1 or link_efficiency is None:
-        return fixed_us, 0.0
+    fixed_us = latency_us * collectives_of(model, parallel)
+    if parallel.gpus == 1 or link_efficiency is None:
+        return Collectives(fixed_us)
     if hardware.link_bandwidth is None:
         raise ConfigError(
-            f"hardware {hardware.id}: link_bandwidth_gbs is missing, which collectives over {tp} GPUs need; "
+            f"hardware {hardware.id}: link_bandwidth_gbs is missing, which collectives over {parallel.gpus} GPUs need; "
             "add the data sheet's figure per direction"
         )
-    token_bytes = 2 * (tp - 1) / tp * model.hidden_size * model.activation_bytes
-    per_token_s = token_bytes / (hardware.link_bandwidth * link_efficiency)
-    return fixed_us, ALL_REDUCES_PER_LAYER * model.num_hidden_layers * per_token_s * MICROSECONDS
+    rate, message_bytes = hardware.link_bandwidth * link_efficiency, model.hidden_size * model.activation_bytes
+
+    def message_s(over: int) -> float:
+        return 2 * (over - 1) / over * message_bytes / rate
+
+    per_token_s = ALL_REDUCES_PER_LAYER * model.num_hidden_layers * message_s(parallel.tensor_parallel)
+    per_routed_s = model.routed_layers * message_s(parallel.attention_data_parallel)
+    return Collectives(fixed_us, per_token_s * MICROSECONDS, per_routed_s * MICROSECONDS)
 
 
 def log_batch_scale(prefill_requests: int, decode_requests: int) -> float:

@@ -7,12 +7,13 @@
                 KV bytes over no more GPUs than the model has KV heads; layers with a sliding window as far as it sees
     launches  = layers * layer_us, in proportion to the kernels of a layer; not divided by TP
     sampling  = vocabulary * (per step + per request), where the model cuts off unlikely tokens
-    collectives = 2 * layers * (latency + bytes / link bandwidth), where TP > 1
+    collectives = 2 * layers * (latency + bytes / link bandwidth), where TP > 1; as many between groups that share
+                experts alone
     duration  = all of these + step_us + requests * request_us, in whole us, at least 1
 
 Weights are loaded once for all tokens of a step, prefill and decode together; of a mixture of
 experts, as many experts as those tokens are expected to visit. Attention follows the GEMMs, so the
-two add up. Everything but attention depends on two counts and is remembered.
+two add up. Everything but attention depends on three counts and is remembered.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from collections.abc import Iterable, Sequence
 
 from simulator.hardware import Hardware
 from simulator.model import Model
+from simulator.parallelism import Parallelism, as_parallelism
 from simulator.quantization import EIGHT_BIT_UNITS
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import MICROSECONDS, Operation, StepCost, Term, whole_us
 from simulator.steptime.gemm import gemm_peak, gemm_unit
 from simulator.steptime.options import CalibratedPhysicsOptions, PhaseFactors
-from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER, collectives_us
-from simulator.steptime.traffic import DynamicTraffic, Weights, WorkCount, gemm_flops_per_token
+from simulator.steptime.overhead import collectives_of, collectives_us
+from simulator.steptime.traffic import DynamicTraffic, GemmFlops, Weights, WorkCount
 from simulator.steptime.window import Window, window_of
 
 # Kernels of one layer as vLLM 0.11 to 0.15 launches them (its model definitions, fused by
@@ -82,7 +84,7 @@ def rounded_corner(one_s: float, other_s: float, sharpness: float) -> float:
 
 
 class CalibratedPhysics:
-    """The calibrated physical model of one model, GPU and TP degree; see the module for its formula.
+    """The calibrated physical model of one model, GPU and way to spread it; see the module for its formula.
 
     Raises
     ------
@@ -97,30 +99,31 @@ class CalibratedPhysics:
         options: CalibratedPhysicsOptions,
         model: Model,
         hardware: Hardware,
-        tp: int,
+        parallel: Parallelism,
         warnings: tuple[str, ...] = (),
     ) -> None:
+        tp = parallel.tensor_parallel
         self.options = options
         self.model = model
         self._window = window_of(model)
         self.kv_breakpoints: tuple[int, ...] = self._window.breakpoints if self._window else ()
-        self.tp = tp
+        self.parallel, self.tp = parallel, tp
         self.warnings = (*warnings, *_assumptions(options, model))
         self.peak_flops = gemm_peak(model, hardware)
         self.peak_bandwidth = hardware.peak_bandwidth
-        self.work = unavoidable_work(model, tp, lm_head=options.lm_head, breakpoints=self.kv_breakpoints)
-        self._weights = Weights(model, tp=tp)
+        self.work = unavoidable_work(model, parallel, lm_head=options.lm_head, breakpoints=self.kv_breakpoints)
+        self._weights = Weights(model, parallel=parallel)
         self._weight_rate = hardware.peak_bandwidth * options.weight_bandwidth_efficiency * tp
         self._gemm_rate = self.peak_flops * options.gemm_efficiency * tp
         self._head_rate = hardware.peak_flops * options.gemm_efficiency * tp
-        self._gemm_flops = gemm_flops_per_token(model, self.peak_flops / hardware.peak_flops, tp)
+        self._gemm_flops = GemmFlops(model, self.peak_flops / hardware.peak_flops, parallel)
         self._head_elements = model.hidden_size * model.vocab_size
         self._bind_attention(options, model, hardware)
         self._kernels = kernels_per_layer(model, hardware)
         self._launch_us = model.num_hidden_layers * options.layer_us * self._kernels / DENSE_KERNELS
-        self._collective_us = collectives_us(options.all_reduce_us, options.link_efficiency, model, hardware, tp)
+        self._collective_us = collectives_us(options.all_reduce_us, options.link_efficiency, model, hardware, parallel)
         self._sampling_us = _sampling_us(options, model)
-        self._memo: dict[tuple[int, int], float] = {}
+        self._memo: dict[tuple[int, int, int], float] = {}
 
     def _bind_attention(self, options: CalibratedPhysicsOptions, model: Model, hardware: Hardware) -> None:
         """Set seconds per KV token read, and per FLOP-bearing pair of a new token and one it attends to."""
@@ -144,8 +147,8 @@ class CalibratedPhysics:
 
     def lone_decode_times_us(self, pasts: Iterable[int]) -> list[int]:
         """Return what `step_time_us` returns for steps of a single decode, by its past tokens."""
-        known_us, window, us_per_token = self._memo.get((1, 1)), self._window, self._decode_us_per_token
-        beside_us = self._remember(1, 1) if known_us is None else known_us
+        known_us, window, us_per_token = self._memo.get((1, 1, 0)), self._window, self._decode_us_per_token
+        beside_us = self._remember(1, 1, 0) if known_us is None else known_us
         reads = pasts if window is None else [window.past_of_one(past) for past in pasts]
         durations_us = [us_per_token * (read + 1) + beside_us for read in reads]
         return [int(duration_us + 0.5) if duration_us > 1.0 else 1 for duration_us in durations_us]
@@ -153,8 +156,8 @@ class CalibratedPhysics:
     def decode_times_us(self, sums: BatchSums, steps: int, limit_us: int) -> list[int]:
         """Return what `step_time_us` returns for the coming steps of the same decodes; see `GivesDecodeTimes`."""
         count, window, us_per_token = sums.decode_count, self._window, self._decode_us_per_token
-        known_us = self._memo.get((count, count))
-        beside_us = self._remember(count, count) if known_us is None else known_us
+        known_us = self._memo.get((count, count, sums.elsewhere))
+        beside_us = self._remember(count, count, sums.elsewhere) if known_us is None else known_us
         # As floats, in which sums of tokens are exact.
         past, seen = float(sums.decode_past_tokens), 0.0 if window is None else float(window.seen(sums))
         share, still_seen = (0.0, 0.0) if window is None else (window.share, float(sums.counts[0]))
@@ -177,9 +180,9 @@ class CalibratedPhysics:
             rows += len(sums.prefill)
             tokens += sum([new for _, new in sums.prefill])
             attention_us += self.prefill_attention_us(sums.prefill)
-        beside_us = self._memo.get((tokens, rows))
+        beside_us = self._memo.get((tokens, rows, sums.elsewhere))
         if beside_us is None:
-            beside_us = self._remember(tokens, rows)
+            beside_us = self._remember(tokens, rows, sums.elsewhere)
         return attention_us + beside_us
 
     def decode_attention_us(self, sums: BatchSums) -> float:
@@ -206,25 +209,25 @@ class CalibratedPhysics:
         pairs_s = self._pair_s * new * (past + new / 2) * window.pairs_share(past, new)
         return max(pairs_s, self._kv_token_s * (window.past_of_one(past) + new))
 
-    def beside_attention(self, tokens: int, rows: int) -> dict[str, float]:
+    def beside_attention(self, tokens: int, rows: int, elsewhere: int = 0) -> dict[str, float]:
         """Return microseconds of everything that depends on new tokens and requests alone, by name."""
         options = self.options
         if not tokens:
             return {"step": options.step_us}
         return {
-            "layers": self.layers_us(tokens),
+            "layers": self.layers_us(tokens, elsewhere),
             "head": self.head_us(rows),
             "launches": self._launch_us,
             "sampling": self._sampling_us[0] + self._sampling_us[1] * rows,
-            "collectives": self._collective_us[0] + self._collective_us[1] * tokens,
+            "collectives": self._collective_us.of(tokens, elsewhere),
             "step": options.step_us,
             "requests": options.request_us * rows,
         }
 
-    def layers_us(self, tokens: int) -> float:
+    def layers_us(self, tokens: int, elsewhere: int = 0) -> float:
         """Return microseconds of all layers' GEMMs."""
-        memory_s = self._weights.bytes(tokens) / self._weight_rate
-        arithmetic_s = self._gemm_flops * tokens / self._gemm_rate
+        memory_s = self._weights.bytes(tokens, elsewhere) / self._weight_rate
+        arithmetic_s = self._gemm_flops.of(tokens, elsewhere) / self._gemm_rate
         return rounded_corner(memory_s, arithmetic_s, self.options.corner_sharpness) * MICROSECONDS
 
     def head_us(self, rows: int) -> float:
@@ -242,10 +245,10 @@ class CalibratedPhysics:
         parts = {
             "decode attention": self.decode_attention_us(sums),
             "prefill attention": self.prefill_attention_us(batch.prefill),
-            **self.beside_attention(tokens, rows),
+            **self.beside_attention(tokens, rows, batch.elsewhere),
         }
         unrounded_us = self.duration_us(sums)
-        what = self._in_words(tokens, rows, sums.decode_past_tokens)
+        what = self._in_words(tokens, rows, sums)
         terms = [Term(name, us, what[name]) for name, us in parts.items()]
         return StepCost(
             family="calibrated_physics",
@@ -265,28 +268,30 @@ class CalibratedPhysics:
         times = {
             **dict.fromkeys(("layers", "decode attention", "prefill attention"), layers),
             "launches": layers * self._kernels,
-            "collectives": layers * ALL_REDUCES_PER_LAYER,
+            "collectives": collectives_of(self.model, self.parallel),
         }
         terms = [term for term in self.explain(batch).terms if term.us]
         return {"step": [Operation(t.name, times.get(t.name, 1), t.us / times.get(t.name, 1)) for t in terms]}
 
-    def _remember(self, tokens: int, rows: int) -> float:
+    def _remember(self, tokens: int, rows: int, elsewhere: int) -> float:
         if len(self._memo) >= MEMO_LIMIT:
             self._memo.clear()
-        beside_us = self._memo[tokens, rows] = sum(self.beside_attention(tokens, rows).values())
+        beside_us = sum(self.beside_attention(tokens, rows, elsewhere).values())
+        self._memo[tokens, rows, elsewhere] = beside_us
         return beside_us
 
-    def _in_words(self, tokens: int, rows: int, past_tokens: int) -> dict[str, str]:
-        gigabytes = self._weights.bytes(tokens) / self.tp / 1e9
+    def _in_words(self, tokens: int, rows: int, sums: BatchSums) -> dict[str, str]:
+        gigabytes = self._weights.bytes(tokens, sums.elsewhere) / self.tp / 1e9
+        more = f", {sums.elsewhere} more of other groups through the experts" if sums.elsewhere else ""
         layers, kernels = self.model.num_hidden_layers, self._kernels
         return {
-            "layers": f"{tokens} tokens through {gigabytes:.2f} GB of weights per GPU",
+            "layers": f"{tokens} tokens through {gigabytes:.2f} GB of weights per GPU{more}",
             "head": f"{rows} rows to {self.model.vocab_size} logits",
-            "decode attention": f"{past_tokens} past tokens",
+            "decode attention": f"{sums.decode_past_tokens} past tokens",
             "prefill attention": "chunks one by one",
             "launches": f"{layers} layers of {kernels} kernels, on every GPU",
             "sampling": f"{rows} requests",
-            "collectives": f"{ALL_REDUCES_PER_LAYER} per layer over {self.tp} GPUs",
+            "collectives": f"{collectives_of(self.model, self.parallel)} over {self.parallel.gpus} GPUs",
             "step": "once",
             "requests": f"{rows} requests",
         }
@@ -303,16 +308,19 @@ def _assumptions(options: CalibratedPhysicsOptions, model: Model) -> tuple[str, 
     return ()
 
 
-def unavoidable_work(model: Model, tp: int, *, lm_head: bool = True, breakpoints: tuple[int, ...]) -> WorkCount:
+def unavoidable_work(
+    model: Model, parallelism: Parallelism | int, *, lm_head: bool = True, breakpoints: tuple[int, ...]
+) -> WorkCount:
     """Count the work no server can avoid: weights once, every KV byte that is attended to, no activations.
 
     `breakpoints` are those of the intervals that sums are kept for.
     """
-    window = window_of(model)
+    window, parallel = window_of(model), as_parallelism(parallelism)
     whole, none = PhaseFactors(prefill=1.0, decode=1.0), PhaseFactors(prefill=0.0, decode=0.0)
-    weights, traffic = Weights(model, lm_head=lm_head, tp=tp), DynamicTraffic(model, whole, none, tp, window)
+    weights = Weights(model, lm_head=lm_head, parallel=parallel)
+    traffic = DynamicTraffic(model, whole, none, parallel.tensor_parallel, window)
     in_intervals = window is not None and breakpoints == window.breakpoints
-    return WorkCount(model, tp, weights, traffic, lm_head=lm_head, window=window, in_intervals=in_intervals)
+    return WorkCount(model, parallel, weights, traffic, lm_head=lm_head, window=window, in_intervals=in_intervals)
 
 
 def _sampling_us(options: CalibratedPhysicsOptions, model: Model) -> tuple[float, float]:

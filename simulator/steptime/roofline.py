@@ -4,7 +4,8 @@
     step     = combination(prefill phase, decode phase)
     duration = step + all-reduces + overhead, in whole us, at least 1
 
-Where TP > 1 two all-reduces per layer cost their latency and, where asked for, their bytes over the links.
+Where GPUs work together, collectives of every layer cost their latency and, where asked for, their bytes over the
+links.
 
 Variants: memory term only; per-component roofline (each GEMM against its weights, attention against
 its KV traffic, activations on top); `additive` combination (one GEMM over all tokens of the step,
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from simulator.kernels.base import Lookup
+from simulator.parallelism import Parallelism
 from simulator.steptime.attention import MEMO_LIMIT, AttentionTerm, bucket_tokens
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.combination import COMBINATIONS, branch
@@ -35,17 +37,17 @@ from simulator.steptime.cost import (
 )
 from simulator.steptime.gemm import PhaseGemm
 from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions
-from simulator.steptime.overhead import ALL_REDUCES_PER_LAYER, Overhead
+from simulator.steptime.overhead import Collectives, Overhead
 from simulator.steptime.traffic import DynamicTraffic, PhaseMemory, Weights, WorkCount
 from simulator.steptime.window import Window
 
 
 @dataclass(frozen=True, slots=True)
 class RooflineParts:
-    """Everything a roofline is composed of, bound to one model, GPU and TP degree."""
+    """Everything a roofline is composed of, bound to one model, GPU and way to spread it."""
 
     options: MfuRooflineOptions
-    tp: int
+    parallel: Parallelism
     layers: int
     weights: Weights
     traffic: DynamicTraffic
@@ -55,8 +57,8 @@ class RooflineParts:
     decode_gemm: PhaseGemm
     attention: AttentionTerm
     overhead: Overhead
-    communication_us: float
-    communication_us_per_token: float
+    collectives: Collectives
+    collective_count: int
     work: WorkCount
     peak_flops: float
     peak_bandwidth: float
@@ -67,10 +69,6 @@ class RooflineParts:
     def past_tokens(self, sums: BatchSums) -> float:
         """Return the past tokens that decodes read, on average over the layers."""
         return sums.decode_past_tokens if self.window is None else self.window.past(sums)
-
-    def collectives_us(self, tokens: int) -> float:
-        """Return microseconds of a step's all-reduces for `tokens` new tokens."""
-        return self.communication_us + self.communication_us_per_token * tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +111,8 @@ class MfuRoofline:
         self._attention_s = parts.attention.decode if self._compute else _no_time
         self._lone_attention_s = parts.attention.lone_decode if self._compute else _no_time
         self._in_components = self._compute and self._per_component
-        self._by_count: dict[int, _DecodeConstants] = {}
-        self._lone_prefills: dict[tuple[int, int], float] = {}
+        self._by_count: dict[tuple[int, int], _DecodeConstants] = {}
+        self._lone_prefills: dict[tuple[tuple[int, int], int], float] = {}
 
     @property
     def kv_breakpoints(self) -> tuple[int, ...]:
@@ -147,7 +145,7 @@ class MfuRoofline:
 
     def lone_decode_times_us(self, pasts: Iterable[int]) -> list[int]:
         """Return what `step_time_us` returns for steps of a single decode request, by its past tokens."""
-        constants = self._by_count.get(1) or self._bind(1)
+        constants = self._bound(1)
         phase_s = constants.component_seconds if self._in_components else constants.phase_seconds
         attention_s, beside_us = self._lone_attention_s, constants.beside_us
         window = self.parts.window
@@ -168,7 +166,7 @@ class MfuRoofline:
         if attention_s is None or self.parts.window is not None:
             return None
         past, count, in_components = sums.decode_past_tokens, sums.decode_count, self._in_components
-        constants = self._by_count.get(count) or self._bind(count)
+        constants = self._bound(count, sums.elsewhere)
         times_us: list[int] = []
         elapsed_us = 0
         while len(times_us) < steps and elapsed_us < limit_us:
@@ -187,14 +185,14 @@ class MfuRoofline:
         """Return the duration before rounding."""
         count, chunks = sums.decode_count, sums.prefill
         if not chunks and count:
-            constants = self._by_count.get(count) or self._bind(count)
+            constants = self._bound(count, sums.elsewhere)
             return self._decode_phase(constants, sums) * MICROSECONDS + constants.beside_us
         overhead_us = self.parts.overhead(len(chunks), count)
         if not chunks:
             return overhead_us
-        seconds = self.mixed_seconds(sums) if count else self.prefill_seconds(chunks)
+        seconds = self.mixed_seconds(sums) if count else self.prefill_seconds(chunks, sums.elsewhere)
         tokens = count + sum([new for _, new in chunks])
-        return seconds * MICROSECONDS + self.parts.collectives_us(tokens) + overhead_us
+        return seconds * MICROSECONDS + self.parts.collectives.of(tokens, sums.elsewhere) + overhead_us
 
     def explain(self, batch: Batch) -> StepCost:
         """Return the same duration with everything it is made of."""
@@ -206,59 +204,63 @@ class MfuRoofline:
 
     def decode_seconds(self, sums: BatchSums) -> float:
         """Return seconds of the decode phase."""
-        return self._decode_phase(self._by_count.get(sums.decode_count) or self._bind(sums.decode_count), sums)
+        return self._decode_phase(self._bound(sums.decode_count, sums.elsewhere), sums)
 
     def _decode_phase(self, constants: _DecodeConstants, sums: BatchSums) -> float:
         if self._in_components:
             return constants.component_seconds(self.parts.past_tokens(sums), self._attention_s(sums))
         return constants.phase_seconds(self.parts.past_tokens(sums), self._attention_s(sums))
 
-    def _bind(self, count: int) -> _DecodeConstants:
+    def _bound(self, count: int, elsewhere: int = 0) -> _DecodeConstants:
+        return self._by_count.get((count, elsewhere)) or self._bind(count, elsewhere)
+
+    def _bind(self, count: int, elsewhere: int) -> _DecodeConstants:
         """Price everything about a decode batch of `count` requests that no KV length changes."""
         parts, memory = self.parts, self.parts.decode_memory
         kv_bytes, activations = parts.traffic.decode(count, 0)
-        constants = self._by_count[count] = _DecodeConstants(
-            memory_s=memory(parts.weights.bytes(count), kv_bytes, activations, count),
+        gemm_s = parts.decode_gemm.layers(count, elsewhere) + parts.decode_gemm.head(count) if self._compute else 0.0
+        constants = self._by_count[count, elsewhere] = _DecodeConstants(
+            memory_s=memory(parts.weights.bytes(count, elsewhere), kv_bytes, activations, count),
             kv_s=memory(0.0, kv_bytes, 0.0, count),
             activation_s=memory(0.0, 0.0, activations, count),
             kv_s_per_token=memory(0.0, parts.traffic.decode_kv_bytes_per_past_token, 0.0, count),
-            gemm_s=parts.decode_gemm.layers(count) + parts.decode_gemm.head(count) if self._compute else 0.0,
-            beside_us=parts.collectives_us(count) + parts.overhead(0, count),
+            gemm_s=gemm_s,
+            beside_us=parts.collectives.of(count, elsewhere) + parts.overhead(0, count),
         )
         return constants
 
-    def prefill_seconds(self, chunks: Sequence[tuple[int, int]]) -> float:
+    def prefill_seconds(self, chunks: Sequence[tuple[int, int]], elsewhere: int = 0) -> float:
         """Return seconds of the prefill phase; those of a single chunk are remembered."""
         if len(chunks) > 1:
-            return self._prefill_seconds(chunks)
-        memo, chunk = self._lone_prefills, chunks[0]
-        seconds = memo.get(chunk)
+            return self._prefill_seconds(chunks, elsewhere)
+        memo, lone = self._lone_prefills, (chunks[0], elsewhere)
+        seconds = memo.get(lone)
         if seconds is None:
             if len(memo) >= MEMO_LIMIT:
                 memo.clear()
-            seconds = memo[chunk] = self._prefill_seconds(chunks)
+            seconds = memo[lone] = self._prefill_seconds(chunks, elsewhere)
         return seconds
 
-    def _prefill_seconds(self, chunks: Sequence[tuple[int, int]]) -> float:
+    def _prefill_seconds(self, chunks: Sequence[tuple[int, int]], elsewhere: int) -> float:
         parts, requests = self.parts, len(chunks)
         tokens = chunks[0][1] if requests == 1 else sum([new for _, new in chunks])
         kv, activations = parts.traffic.prefill(chunks)
-        memory = parts.prefill_memory(parts.weights.bytes(tokens), kv, activations, requests)
+        memory = parts.prefill_memory(parts.weights.bytes(tokens, elsewhere), kv, activations, requests)
         if not self._compute:
             return memory
-        gemm = self.prefill_gemm_seconds(chunks)
+        gemm = self.prefill_gemm_seconds(chunks, elsewhere)
         attention = parts.attention.prefill(chunks)
         if self._per_component:
             return self._components(parts.prefill_memory, gemm, attention, kv, activations, requests)
         return max(gemm + attention, memory)
 
-    def prefill_gemm_seconds(self, chunks: Sequence[tuple[int, int]]) -> float:
+    def prefill_gemm_seconds(self, chunks: Sequence[tuple[int, int]], elsewhere: int = 0) -> float:
         """Return GEMM seconds of the prefill phase, LM head included."""
         gemm = self.parts.prefill_gemm
         if self.parts.options.prefill_gemm == "per_bucket":
             layers = sum([gemm.layers(tokens) for _, tokens in tokens_by_bucket(chunks)])
         else:
-            layers = gemm.layers(sum([new for _, new in chunks]))
+            layers = gemm.layers(sum([new for _, new in chunks]), elsewhere)
         return layers + gemm.head(len(chunks))
 
     def mixed_seconds(self, sums: BatchSums) -> float:
@@ -275,10 +277,10 @@ class MfuRoofline:
         kv_decode, activations_decode = parts.traffic.decode(count, parts.past_tokens(sums))
         kv_prefill, activations_prefill = parts.traffic.prefill(chunks)
         kv, activations = kv_decode + kv_prefill, activations_decode + activations_prefill
-        memory = parts.prefill_memory(parts.weights.bytes(tokens), kv, activations, requests)
+        memory = parts.prefill_memory(parts.weights.bytes(tokens, sums.elsewhere), kv, activations, requests)
         if not self._compute:
             return memory
-        gemm = parts.prefill_gemm.layers(tokens) + parts.prefill_gemm.head(requests)
+        gemm = parts.prefill_gemm.layers(tokens, sums.elsewhere) + parts.prefill_gemm.head(requests)
         attention = parts.attention.prefill(chunks) + parts.attention.decode(sums)
         if self._per_component:
             return self._components(parts.prefill_memory, gemm, attention, kv, activations, requests)
@@ -313,10 +315,11 @@ def _explained(model: MfuRoofline, batch: Batch) -> StepCost:
     """Price one batch and itemise it."""
     parts = model.parts
     sums = BatchSums.of(batch, model.kv_breakpoints)
-    prefill = _prefill_cost(model, batch.prefill) if batch.prefill else None
+    prefill = _prefill_cost(model, batch) if batch.prefill else None
     decode = _decode_cost(model, sums) if batch.decode else None
     tokens = sum([new for _, new in batch.prefill])
-    communication_us = parts.collectives_us(tokens + len(batch.decode)) if batch.prefill or batch.decode else 0.0
+    tokens_of_both = tokens + len(batch.decode)
+    communication_us = parts.collectives.of(tokens_of_both, batch.elsewhere) if tokens_of_both else 0.0
     overhead_us = parts.overhead(len(batch.prefill), len(batch.decode))
     unrounded_us = model.duration_us(sums)
     lookups = tuple(dict.fromkeys(_lookup_uses(model, batch)))
@@ -339,37 +342,42 @@ def _explained(model: MfuRoofline, batch: Batch) -> StepCost:
 def _operations(model: MfuRoofline, batch: Batch) -> dict[str, list[Operation]]:
     parts, chunks, count = model.parts, batch.prefill, len(batch.decode)
     on, together = parts.options.compute_term, parts.options.phase_combination == "additive"
-    found: dict[str, list[Operation]] = {"step": _beside(parts, chunks, count)}
+    found: dict[str, list[Operation]] = {"step": _beside(parts, batch)}
     if on and together and chunks and count:
         tokens = count + sum([new for _, new in chunks])
-        found["step"] = [*parts.prefill_gemm.operations(tokens, count + len(chunks)), *found["step"]]
+        found["step"] = [
+            *parts.prefill_gemm.operations(tokens, count + len(chunks), batch.elsewhere),
+            *found["step"],
+        ]
     if on and chunks:
-        gemm = [] if together and count else _prefill_gemm_operations(model, chunks)
+        gemm = [] if together and count else _prefill_gemm_operations(model, batch)
         found["prefill"] = [*gemm, _attention(parts, parts.attention.prefill(chunks))]
     if on and count:
-        gemm = [] if together and chunks else parts.decode_gemm.operations(count, count)
+        gemm = [] if together and chunks else parts.decode_gemm.operations(count, count, batch.elsewhere)
         attention_s = parts.attention.decode(BatchSums.of(batch, model.kv_breakpoints))
         found["decode"] = [*gemm, _attention(parts, attention_s)]
     return found
 
 
-def _beside(parts: RooflineParts, chunks: Sequence[tuple[int, int]], count: int) -> list[Operation]:
-    tokens = count + sum([new for _, new in chunks])
-    reduces = ALL_REDUCES_PER_LAYER * parts.layers
-    communication_us = parts.collectives_us(tokens) if tokens else 0.0
-    overhead_us = parts.overhead(len(chunks), count)
-    found = [Operation("all-reduce", reduces, communication_us / reduces), Operation("overhead", 1, overhead_us)]
-    return [operation for operation in found if operation.each_us]
+def _beside(parts: RooflineParts, batch: Batch) -> list[Operation]:
+    tokens = len(batch.decode) + sum([new for _, new in batch.prefill])
+    times = parts.collective_count
+    communication_us = parts.collectives.of(tokens, batch.elsewhere) if tokens else 0.0
+    overhead_us = parts.overhead(len(batch.prefill), len(batch.decode))
+    name = "all-reduce" if parts.parallel.attention_data_parallel == 1 else "collective"
+    found = [Operation(name, times, communication_us / times)] if times else []
+    return [operation for operation in (*found, Operation("overhead", 1, overhead_us)) if operation.each_us]
 
 
 def _attention(parts: RooflineParts, seconds: float) -> Operation:
     return Operation("attention", parts.layers, seconds * MICROSECONDS / parts.layers)
 
 
-def _prefill_gemm_operations(model: MfuRoofline, chunks: Sequence[tuple[int, int]]) -> list[Operation]:
-    gemm, rows = model.parts.prefill_gemm, len(chunks)
+def _prefill_gemm_operations(model: MfuRoofline, batch: Batch) -> list[Operation]:
+    gemm, chunks = model.parts.prefill_gemm, batch.prefill
+    rows = len(chunks)
     if model.parts.options.prefill_gemm != "per_bucket":
-        return gemm.operations(sum([new for _, new in chunks]), rows)
+        return gemm.operations(sum([new for _, new in chunks]), rows, batch.elsewhere)
     buckets = [gemm.operations(tokens, rows) for _, tokens in tokens_by_bucket(chunks)]
     # The projection to the vocabulary is not priced by bucket.
     merged = [
@@ -392,22 +400,23 @@ def _combined(model: MfuRoofline, sums: BatchSums, prefill: PhaseCost | None, de
 def _decode_cost(model: MfuRoofline, sums: BatchSums) -> PhaseCost:
     parts, count = model.parts, sums.decode_count
     on = parts.options.compute_term
-    moved = (parts.weights.bytes(count), *parts.traffic.decode(count, parts.past_tokens(sums)))
+    elsewhere = sums.elsewhere
+    moved = (parts.weights.bytes(count, elsewhere), *parts.traffic.decode(count, parts.past_tokens(sums)))
     return _phase_cost(
         model,
         parts.decode_memory,
         requests=count,
         tokens=(count, sums.decode_past_tokens),
         compute=(
-            parts.decode_gemm.layers(count) + parts.decode_gemm.head(count) if on else 0.0,
+            parts.decode_gemm.layers(count, elsewhere) + parts.decode_gemm.head(count) if on else 0.0,
             parts.attention.decode(sums) if on else 0.0,
         ),
         moved=moved,
     )
 
 
-def _prefill_cost(model: MfuRoofline, chunks: Sequence[tuple[int, int]]) -> PhaseCost:
-    parts = model.parts
+def _prefill_cost(model: MfuRoofline, batch: Batch) -> PhaseCost:
+    parts, chunks, elsewhere = model.parts, batch.prefill, batch.elsewhere
     on = parts.options.compute_term
     tokens = sum([new for _, new in chunks])
     return _phase_cost(
@@ -415,8 +424,8 @@ def _prefill_cost(model: MfuRoofline, chunks: Sequence[tuple[int, int]]) -> Phas
         parts.prefill_memory,
         requests=len(chunks),
         tokens=(tokens, sum([past for past, _ in chunks])),
-        compute=(model.prefill_gemm_seconds(chunks), parts.attention.prefill(chunks)) if on else (0.0, 0.0),
-        moved=(parts.weights.bytes(tokens), *parts.traffic.prefill(chunks)),
+        compute=(model.prefill_gemm_seconds(chunks, elsewhere), parts.attention.prefill(chunks)) if on else (0.0, 0.0),
+        moved=(parts.weights.bytes(tokens, elsewhere), *parts.traffic.prefill(chunks)),
         buckets=tuple(_buckets(model, chunks)) if on else (),
     )
 
@@ -444,7 +453,7 @@ def _phase_cost(
         bottleneck = (
             "memory" if memory_s >= gemm_s + attention_s else ("gemm" if gemm_s >= attention_s else "attention")
         )
-    tp = model.parts.tp
+    tp = model.parts.parallel.tensor_parallel
     return PhaseCost(
         requests=requests,
         new_tokens=tokens[0],
@@ -482,13 +491,13 @@ def _lookup_uses(model: MfuRoofline, batch: Batch) -> Iterator[LookupUse]:
     kernels = model.parts.attention.kernels
     if batch.prefill:
         for tokens in _gemm_token_counts(model, batch):
-            yield from map(_use, model.parts.prefill_gemm.lookups(tokens))
+            yield from map(_use, model.parts.prefill_gemm.lookups(tokens, batch.elsewhere))
         for past, new in batch.prefill:
             at_bucket = options.prefill_mfu_at == "bucket"
             yield _use(kernels.prefill_lookup(bucket_tokens(past + new) if at_bucket else past + new))
     if batch.decode:
         if not (batch.prefill and options.phase_combination == "additive"):
-            yield from map(_use, model.parts.decode_gemm.lookups(len(batch.decode)))
+            yield from map(_use, model.parts.decode_gemm.lookups(len(batch.decode), batch.elsewhere))
         for count, length in _decode_questions(model, batch):
             yield _use(kernels.decode_lookup(count, length))
 

@@ -3,7 +3,9 @@
 Counting rules (per step and phase): every weight of the layers once, expert weights as far as
 experts are expected to be touched; per request KV writes of the new tokens, KV reads of the past
 tokens, and one activation vector per layer and token. Embeddings, norms and router weights are
-not counted; the LM head only where asked for. Dividing counts by TP is the caller's business.
+not counted; the LM head only where asked for. Counts are over the GPUs of one tensor-parallel group, which with
+attention data parallelism has requests of its own and shares experts with the others (`Batch.elsewhere`); dividing
+them by TP is the caller's business.
 
 Time is bytes over TP over sustained bandwidth. Weights and activations stream at one efficiency, KV traffic at
 its own where an option says so; the two times add up (rows R-002 to R-009 of the programme's feature table: peak,
@@ -18,7 +20,9 @@ from math import ceil
 from simulator.hardware import Hardware
 from simulator.kernels.base import AttentionShape
 from simulator.model import Model
+from simulator.parallelism import Parallelism, as_parallelism
 from simulator.steptime.batch import BatchSums
+from simulator.steptime.experts import ExpertLoad
 from simulator.steptime.matrices import expert_matrices, layer_matrices, multiplied, stored_bytes
 from simulator.steptime.options import ACTIVATION_FRACTIONS, KV_READ_FRACTIONS, MfuRooflineOptions, PhaseFactors
 from simulator.steptime.window import Window
@@ -37,29 +41,52 @@ class Weights:
         What is run.
     lm_head
         Whether the projection to the vocabulary is part of a step.
-    tp
+    parallel
         GPUs that work together: what none of them splits, each reads.
     """
 
-    __slots__ = ("_dense", "_expert", "_experts_per_token", "_routed")
+    __slots__ = ("_dense", "_expert", "_load")
 
-    def __init__(self, model: Model, *, lm_head: bool = False, tp: int = 1) -> None:
+    def __init__(self, model: Model, *, lm_head: bool = False, parallel: Parallelism | int = 1) -> None:
+        spread = as_parallelism(parallel)
         head = model.hidden_size * model.vocab_size if lm_head else 0
-        self._dense = stored_bytes(model, layer_matrices(model), tp) + head * model.activation_bytes
-        self._expert = stored_bytes(model, expert_matrices(model))
-        self._routed = model.num_local_experts
-        self._experts_per_token = model.num_experts_per_tok
+        dense = stored_bytes(model, layer_matrices(model), spread.tensor_parallel)
+        self._dense = dense + head * model.activation_bytes
+        self._expert = stored_bytes(model, expert_matrices(model)) * _held_by_a_group(spread)
+        self._load = ExpertLoad(model, spread) if model.num_local_experts else None
 
-    def bytes(self, new_tokens: int) -> float:
-        """Bytes read by a phase that computes `new_tokens` tokens."""
-        if not self._routed:
+    def bytes(self, new_tokens: int, elsewhere: int = 0) -> float:
+        """Bytes read by a phase that computes `new_tokens` tokens, and in other groups `elsewhere`."""
+        if self._load is None:
             return self._dense
-        return self._dense + self._expert * experts_touched(self._routed, self._experts_per_token, new_tokens)
+        return self._dense + self._expert * self._load.touched(new_tokens + elsewhere)
 
 
-def experts_touched(experts: int, per_token: int, new_tokens: int) -> float:
-    """Return the expected number of distinct experts that `new_tokens` tokens visit under uniform routing."""
-    return experts * (1.0 - (1.0 - per_token / experts) ** new_tokens)
+class GemmFlops:
+    """FLOPs of all layers' matrix multiplications, those of a token's own experts alone.
+
+    Parameters
+    ----------
+    slowness
+        How often FLOPs count of layers whose weights stay in 16 bits; what the others run faster, to get a time.
+    parallel
+        GPUs that work together: what none of them splits, each computes.
+    """
+
+    __slots__ = ("_expert", "_load", "_per_token")
+
+    def __init__(self, model: Model, slowness: float = 1.0, parallel: Parallelism | int = 1) -> None:
+        spread = as_parallelism(parallel)
+        self._expert = multiplied(expert_matrices(model), slowness) * _held_by_a_group(spread)
+        self._load = ExpertLoad(model, spread) if model.num_local_experts else None
+        self._per_token = multiplied(layer_matrices(model), slowness, spread.tensor_parallel)
+
+    def of(self, new_tokens: int, elsewhere: int = 0) -> float:
+        """FLOPs of a phase that computes `new_tokens` tokens, and in other groups `elsewhere`."""
+        every_token = self._per_token * new_tokens
+        if self._load is None:
+            return every_token
+        return every_token + self._expert * self._load.visits(new_tokens + elsewhere)
 
 
 class DynamicTraffic:
@@ -116,6 +143,11 @@ class DynamicTraffic:
         return kv, self._act_one * new_one + self._act_many * new_many
 
 
+def _held_by_a_group(parallel: Parallelism) -> float:
+    """Return how much of an expert that a GPU works on a tensor-parallel group of such GPUs has."""
+    return parallel.tensor_parallel / parallel.expert_shards
+
+
 class WorkCount:
     """FLOPs and bytes per GPU that a step cannot avoid, for checks against the hardware's peaks.
 
@@ -127,8 +159,8 @@ class WorkCount:
     __slots__ = (
         "_attention",
         "_decode_share",
+        "_gemm_flops",
         "_head",
-        "_per_token",
         "_read",
         "_tp",
         "_traffic",
@@ -139,7 +171,7 @@ class WorkCount:
     def __init__(
         self,
         model: Model,
-        tp: int,
+        parallel: Parallelism,
         weights: Weights,
         traffic: DynamicTraffic,
         *,
@@ -149,11 +181,11 @@ class WorkCount:
     ) -> None:
         self._window = window
         self._read = _everything if window is None else window.past if in_intervals else window.past_of_each
-        self._per_token = gemm_flops_per_token(model, tp=tp)
+        self._gemm_flops = GemmFlops(model, parallel=parallel)
         self._head = 2 * model.hidden_size * model.vocab_size if lm_head else 0
         self._attention = model.pair_flops * model.num_hidden_layers
         self._decode_share = model.decode_pair_flops / model.pair_flops
-        self._tp = tp
+        self._tp = parallel.tensor_parallel
         self._weights = weights
         self._traffic = traffic
 
@@ -173,26 +205,18 @@ class WorkCount:
                 context += pairs if self._window is None else pairs * self._window.pairs_share(past_tokens, new_tokens)
         if not tokens:
             return 0.0, 0.0
-        flops = self._per_token * tokens + self._attention * context + self._head * rows
-        return flops / self._tp, (self._weights.bytes(tokens) + kv + activations) / self._tp
+        elsewhere = sums.elsewhere
+        flops = self._gemm_flops.of(tokens, elsewhere) + self._attention * context + self._head * rows
+        return flops / self._tp, (self._weights.bytes(tokens, elsewhere) + kv + activations) / self._tp
 
 
 def _everything(sums: BatchSums) -> float:
     return sums.decode_past_tokens
 
 
-def gemm_flops_per_token(model: Model, slowness: float = 1.0, tp: int = 1) -> float:
-    """Return FLOPs of all layers' matrix multiplications for one token (active experts only).
-
-    Parameters
-    ----------
-    slowness
-        How often FLOPs count of layers whose weights stay in 16 bits; what the others run faster, to get a time.
-    tp
-        GPUs that work together: what none of them splits, each computes.
-    """
-    every_token = multiplied(layer_matrices(model), slowness, tp)
-    return every_token + model.num_experts_per_tok * multiplied(expert_matrices(model), slowness)
+def gemm_flops_per_token(model: Model, tp: int = 1) -> float:
+    """Return FLOPs of all layers' matrix multiplications for one token over `tp` GPUs (active experts only)."""
+    return GemmFlops(model, parallel=tp).of(1)
 
 
 def attention_shape(model: Model) -> AttentionShape:

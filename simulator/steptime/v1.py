@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from simulator.errors import UnsupportedError
 from simulator.hardware import TERA, Hardware
 from simulator.model import Model
+from simulator.parallelism import Parallelism
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.combination import COMBINATIONS, branch
 from simulator.steptime.cost import MICROSECONDS, PhaseCost, StepCost, whole_us
@@ -79,14 +80,11 @@ class CalibratedRoofline:
         options: CalibratedRooflineOptions,
         model: Model,
         hardware: Hardware,
-        tp: int,
+        parallel: Parallelism,
         warnings: tuple[str, ...] = (),
     ) -> None:
-        if model.latent:
-            raise UnsupportedError(
-                f"model {model.id} has multi-head latent attention, which the calibrated roofline does not describe; "
-                "use roofline, data_sheet or a calibration"
-            )
+        _require_described(model, parallel)
+        tp = parallel.tensor_parallel
         first = options.variant == "v1_a"
         self.warnings = warnings
         self.peak_flops = hardware.peak_flops
@@ -98,7 +96,7 @@ class CalibratedRoofline:
             EVERYTHING if first else KV_READ_FRACTIONS,
             EVERYTHING if first else ACTIVATION_FRACTIONS,
         )
-        self.work = WorkCount(model, tp, self._weights, self._traffic, lm_head=False)
+        self.work = WorkCount(model, parallel, self._weights, self._traffic, lm_head=False)
         self._flops = _flop_counts(model, first=first)
         self._prefill_rates, self._decode_rates = _rates(options, tp)
         self._rule: PhaseCombination = "sum" if first else "weighted_average"
@@ -191,6 +189,24 @@ class CalibratedRoofline:
             kv_bytes=phase.kv_bytes / self._tp,
             activation_bytes=phase.activation_bytes / self._tp,
             bottleneck="vector" if bottleneck == "gemm" and vector_s > gemm_s else bottleneck,
+        )
+
+
+def _require_described(model: Model, parallel: Parallelism) -> None:
+    """Refuse what these formulas have no terms for.
+
+    Raises
+    ------
+    UnsupportedError
+        Naming it.
+    """
+    beyond = "multi-head latent attention" if model.latent else ""
+    if parallel.expert_parallel or parallel.attention_data_parallel > 1:
+        beyond += f"{' and ' if beyond else ''}experts spread as in {parallel}"
+    if beyond:
+        raise UnsupportedError(
+            f"model {model.id} has {beyond}, which the calibrated roofline does not describe; "
+            "use roofline, data_sheet or a calibration"
         )
 
 

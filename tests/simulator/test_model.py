@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.errors import ConfigError, RooflineLabError, UnsupportedError
-from simulator.model import model_from_config, require_runnable, sharding_problems
+from simulator.model import model_from_config
 from simulator.model_files import load_model
+from simulator.parallelism import require_runnable, sharding_problems
 
 LLAMA = {
     "id": "llama-2-7b-hf",
@@ -108,7 +109,7 @@ def test_heads_that_do_not_divide_stop_a_run_and_only_a_run():
         "num_attention_heads 28 is not divisible by num_key_value_heads 8",
         "num_attention_heads 28 is not divisible by tensor_parallel 3",
     )
-    with pytest.raises(ConfigError, match="2 problems"):
+    with pytest.raises(ConfigError, match="4 problems"):
         require_runnable(model, 3)
 
 

@@ -36,8 +36,9 @@ from simulator.engine.records import Request, RequestResult, RunCounters
 from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
 from simulator.metrics import DEFINITIONS, Samples
-from simulator.model import Model, require_runnable
+from simulator.model import Model
 from simulator.occupancy import Occupancy, occupancy
+from simulator.parallelism import require_runnable
 from simulator.request_times import MetricOptions, completed
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.build import BuiltStepTime

@@ -28,7 +28,7 @@ from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
 from roofline_lab.scoring.published import Published, load_published
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
-from simulator.model import require_runnable
+from simulator.parallelism import require_runnable
 from simulator.validation import config_error, parse, read_yaml, suggest
 
 

@@ -54,7 +54,7 @@ def test_prefill_attends_in_heads_of_192_and_128_and_makes_those_of_the_past_fro
 
 def test_projections_to_latents_are_whole_on_every_gpu_and_the_others_split():
     whole = 61 * 7168 * (1536 + 576)
-    assert Weights(DEEPSEEK, tp=8).bytes(1) - Weights(DEEPSEEK).bytes(1) == 7 * whole
+    assert Weights(DEEPSEEK, parallel=8).bytes(1) - Weights(DEEPSEEK).bytes(1) == 7 * whole
     assert gemm_flops_per_token(DEEPSEEK, tp=8) - gemm_flops_per_token(DEEPSEEK) == 7 * 2 * whole
     unfused, fused = (layer_matrices(DEEPSEEK, fused_qkv=joined) for joined in (False, True))
     assert sum(m.elements * m.layers for m in unfused) == sum(m.elements * m.layers for m in fused)

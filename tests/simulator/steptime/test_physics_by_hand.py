@@ -16,8 +16,8 @@ from simulator.hardware import load_hardware
 from simulator.model_files import load_model
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
+from simulator.steptime.experts import experts_touched
 from simulator.steptime.options import CalibratedPhysicsOptions
-from simulator.steptime.traffic import experts_touched
 from tests.paths import ROOT
 
 CONFIGS = ROOT / "configs"

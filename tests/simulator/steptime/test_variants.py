@@ -10,9 +10,10 @@ from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
 from simulator.steptime.attention import bucket_tokens
 from simulator.steptime.batch import Batch, BatchSums
+from simulator.steptime.experts import experts_touched
 from simulator.steptime.gemm import layer_matrices
 from simulator.steptime.overhead import log_batch_scale
-from simulator.steptime.traffic import Weights, experts_touched
+from simulator.steptime.traffic import Weights
 from tests.simulator.steptime.support import H100, LLAMA_70B, BentKernels, model, step_time
 
 TABLES = {"mfu": {"kind": "kernels", "style": "mfu"}}

@@ -27,8 +27,9 @@ from simulator.engine.records import Request, RequestState
 from simulator.errors import ConfigError, UnsupportedError
 from simulator.gpu_names import gpu_named
 from simulator.hardware import Hardware, load_hardware
-from simulator.model import Model, require_runnable
+from simulator.model import Model
 from simulator.model_files import find_model_file, load_model, models_in
+from simulator.parallelism import require_runnable
 from simulator.validation import parse, suggest
 from simulator.workload.arrivals import US_PER_S, Poisson, arrival_times
 from simulator.workload.build import Workload

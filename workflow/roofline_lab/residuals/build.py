@@ -71,7 +71,7 @@ def residual_of(
         hidden_size=model.hidden_size,
         vocab_size=model.vocab_size,
         activation_bytes=model.activation_bytes,
-        layer_weight_bytes=Weights(model, tp=tensor_parallel).bytes(max(1, round(batch or 1))) / tensor_parallel,
+        layer_weight_bytes=Weights(model, parallel=tensor_parallel).bytes(max(1, round(batch or 1))) / tensor_parallel,
         head_weight_bytes=model.hidden_size * model.vocab_size * model.activation_bytes / tensor_parallel,
         kv_bytes_per_token=model.kv_bytes_per_token / tensor_parallel,
         flops_per_token=gemm_flops_per_token(model, tp=tensor_parallel) / tensor_parallel,

@@ -30,7 +30,7 @@ from roofline_lab.hypotheses.synthetic.spec import (
 )
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware
-from simulator.model import require_runnable
+from simulator.parallelism import require_runnable
 from simulator.steptime.options import parse_options
 from simulator.validation import config_error, suggest
 
