@@ -197,6 +197,13 @@ GONE: dict[str, tuple[str, ...]] = {
         "KV blocks are not stated: {}",
         "the KV cache held {} GiB per GPU at its peak, more than the {} GiB of {}; lower engine.kv_blocks",
     ),
+    "one message names everything that the calibrated roofline does not describe, ways to spread experts among it": (
+        "model {} has multi-head latent attention, which the calibrated roofline does not describe; use roofline, "
+        "data_sheet or a calibration",
+    ),
+    "the degree of every kind of parallelism is refused in the same words": (
+        "tensor_parallel: must be a whole number of at least 1 (got {})",
+    ),
 }
 REPLACED = {message for messages_gone in GONE.values() for message in messages_gone}
 
