@@ -58,7 +58,7 @@ def test_without_enough_cells_at_a_reach_and_beyond_there_is_no_interval_but_a_r
     assert isinstance(few.band("tpot_mean", Reach.CELL), Band)
     none = few.band("tpot_mean", Reach.PAIRING)
     assert isinstance(none, NoBand)
-    assert "0 cells" in none.reason
+    assert "as far away: 0" in none.reason
     assert "needs 3" in none.reason
 
 

@@ -32,6 +32,8 @@ from roofline_lab.hypotheses.spec import ENGINE_KEY, Hypothesis, load_hypothesis
 from roofline_lab.predict.coverage import coverage_of
 from roofline_lab.predict.predictors import CalibratedPredictor, OptionsPredictor, Predictor
 from roofline_lab.project import Project
+from roofline_lab.trust.held_out import ENDING, read_held_out
+from roofline_lab.trust.intervals import validation_of
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
 from simulator.kernels.analytic import load_analytic
@@ -102,8 +104,11 @@ def _file(root: Path, path: Path, option: str) -> Chosen:
 
 def _calibration(root: Path, path: Path) -> Chosen:
     calibration = load_calibration(path)
-    predictor = CalibratedPredictor(calibration.name, calibration, coverage_of(calibration, root))
-    return Chosen(predictor, digest_of_files([path], path.parent))
+    held_out = path.with_name(f"{path.stem}{ENDING}")
+    files = [path, *([held_out] if held_out.is_file() else [])]
+    validation = validation_of(calibration.name, read_held_out(held_out)) if held_out.is_file() else None
+    predictor = CalibratedPredictor(calibration.name, calibration, coverage_of(calibration, root), validation)
+    return Chosen(predictor, digest_of_files(files, path.parent))
 
 
 def _arm(root: Path, hypothesis: str, arm: str, option: str) -> Chosen:

@@ -32,6 +32,7 @@ from roofline_lab.predict.coverage import architecture_of
 from roofline_lab.predict.predictors import Flag, Note, Predictor
 from roofline_lab.predict.records import HEADLINE, Place, PointResult, Refused, count
 from roofline_lab.predict.sensitivity import costs_of
+from roofline_lab.predict.trusted import trust_in
 from roofline_lab.residuals.build import priced_by, residual_of
 from roofline_lab.residuals.record import Figure as ResidualFigure
 from roofline_lab.residuals.record import Residual
@@ -399,7 +400,9 @@ def _result(task: Task, target: Target, predictor: Predictor) -> PointResult:
             *task.notes,
             *_in_step(target, predictor, prediction),
         )
-        return _compared(target, prediction, replace(empty, notes=notes), compared(wanted, prediction))
+        figures = compared(wanted, prediction)
+        trust = trust_in(predictor, target, prediction, [figure.name for figure in figures if figure.is_latency])
+        return _compared(target, prediction, replace(empty, notes=notes, trust=trust), figures)
     except RooflineLabError as error:
         figures = tuple(metric.without(RowStatus.UNSUPPORTED, str(error)) for metric in wanted)
         return replace(empty, reason=str(error), figures=figures)

@@ -1,8 +1,7 @@
 """Held-out predictions of a calibration that keeps the constants of every fit without one model.
 
 Contract: `held_out_rows` simulates every load point the calibration was fitted to with the constants of the fit without
-its model, and gives them as the rows of `roofline_lab.trust.held_out`; `load_of` says what a server had to do, of any
-prediction, so that rows and predictions are compared by the same figures.
+its model, and gives them as the rows of `roofline_lab.trust.held_out`.
 """
 
 from __future__ import annotations
@@ -14,16 +13,15 @@ from roofline_lab.calibration.plan import FOLDER
 from roofline_lab.calibration.points import load_targets
 from roofline_lab.calibration.record import load_calibration
 from roofline_lab.config import load_settings
-from roofline_lab.load_point import Prediction, Target, compared
+from roofline_lab.load_point import Target, compared
 from roofline_lab.predict.coverage import coverage_of
 from roofline_lab.predict.predictors import CalibratedPredictor, Holdout
+from roofline_lab.predict.trusted import load_of
 from roofline_lab.scoring.comparison import INTER_TOKEN, wanted_metrics
-from roofline_lab.trust.distance import Load, kind_of, precision_of
+from roofline_lab.trust.distance import kind_of, precision_of
 from roofline_lab.trust.held_out import BETWEEN_TOKENS, HeldOut
 from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError
-
-MS_PER_S = 1000.0
 
 
 def held_out_rows(root: Path, name: str) -> tuple[HeldOut, ...]:
@@ -65,14 +63,3 @@ def _rows(predictor: CalibratedPredictor, target: Target) -> Iterator[HeldOut]:
                 measured_ms=figure.measured,
                 predicted_ms=figure.predicted,
             )
-
-
-def load_of(tensor_parallel: int, prediction: Prediction) -> Load | None:
-    """Return what a server has to do in a prediction; None where no request completes.
-
-    Requests in flight by Little's law: completed per second times the mean time from request to last token.
-    """
-    seen, rate, e2e_ms = prediction.occupancy, prediction.value("request_throughput"), prediction.value("e2e_mean")
-    if seen is None or rate is None or e2e_ms is None:
-        return None
-    return Load(float(tensor_parallel), rate * e2e_ms / MS_PER_S, seen.prompt_tokens, seen.output_tokens)

@@ -22,6 +22,7 @@ from roofline_lab.ground_truth.server import vllm_version
 from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, simulate
 from roofline_lab.predict.coverage import Coverage, architecture_of, version_text
+from roofline_lab.trust.intervals import Validation
 from simulator.hardware import Hardware
 from simulator.kernels.analytic import AnalyticKernels
 from simulator.model import Model
@@ -114,11 +115,18 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CalibratedPredictor:
-    """A calibration file, and what it rests on beyond what the file says."""
+    """A calibration file, and what it rests on beyond what the file says.
+
+    Attributes
+    ----------
+    validation
+        What was held out of it; None where no table of that lies beside the file.
+    """
 
     name: str
     calibration: Calibration
     coverage: Coverage
+    validation: Validation | None = None
 
     @property
     def described(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roofline_lab.predict.predictors import Flag, Holdout, Note
+from roofline_lab.predict.trusted import Trust
 from roofline_lab.residuals.record import Residual
 from roofline_lab.scoring.comparison import INTER_TOKEN, Comparison
 from roofline_lab.scoring.errors import PERCENT, relative_difference
@@ -100,6 +101,8 @@ class PointResult:
         Latency -> distance of its distribution over requests, where single requests were recorded.
     costs
         What assumptions about the server cost, where this is the load point they were looked at.
+    trust
+        How far it may be trusted, with an interval for every latency; None where nothing is known of what predicts.
     """
 
     place: Place
@@ -118,6 +121,7 @@ class PointResult:
     residual: Residual | None = None
     distances: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     costs: tuple[AssumptionCost, ...] = ()
+    trust: Trust | None = None
 
     @property
     def family(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from roofline_lab.predict.predictors import OUT_OF_SAMPLE, CalibratedPredictor, 
 from roofline_lab.predict.records import EXCLUDED, HEADLINE, PREDICTED_SATURATED, PointResult, Refused, count, label
 from roofline_lab.provenance import code_hashes
 from roofline_lab.rendering import render
-from roofline_lab.report import evaluation_tables
+from roofline_lab.report import evaluation_tables, evaluation_trust
 from roofline_lab.report.evaluation_numbers import (
     NOT_IN_THE_FIT,
     by_holdout,
@@ -39,6 +40,7 @@ from roofline_lab.report.evaluation_numbers import (
     scored_experiments,
 )
 from roofline_lab.report.evaluation_tables import Pair, SideBySide, headline_pairs
+from roofline_lab.report.evaluation_trust import interval_of
 from roofline_lab.report.plots import (
     EDGE,
     GRID,
@@ -96,8 +98,8 @@ def files_of(root: Path, evaluation: Evaluation) -> dict[str, str]:
         files[RESIDUALS] = residual_figure([result.residual for result in _analysed(judged) if result.residual])
     compared = evaluation_tables.comparisons(evaluation.results, names, evaluation.settings) if len(names) > 1 else []
     metrics = [*HEADLINE, *evaluation_tables.RANKED, *evaluation_tables.THROUGHPUTS]
-    gains = evaluation_tables.gain_lines(compared, names) if compared else ()
-    files[NUMBERS] = numbers_text(evaluation.results, metrics, evaluation.settings, gains)
+    further = [*evaluation_tables.gain_lines(compared, names), *evaluation_trust.number_lines(judged)]
+    files[NUMBERS] = numbers_text(evaluation.results, metrics, evaluation.settings, further)
     files[PREDICTIONS] = predictions_text(evaluation.results, evaluation.refused)
     files[PROVENANCE] = _provenance(root, evaluation)
     files[PAGE] = render("evaluation.md.j2", _context(evaluation, judged, compared, set(files)))
@@ -168,6 +170,7 @@ def summary(evaluation: Evaluation) -> list[str]:
             lines.append(f"{holdout} ({number}): {', '.join(cells)}")
     if not scored_experiments(judged):
         lines.append(_statement(judged, evaluation.refused).replace("**", ""))
+    lines += evaluation_trust.summary_lines(judged)
     lines += filter(None, [evaluation_tables.dearest(judged)])
     missing = (*evaluation.refused, *evaluation_tables.unsupported(judged))
     lines += [f"not evaluated: {refusal.place}: {' '.join(refusal.reason.split())}" for refusal in missing]
@@ -191,6 +194,7 @@ def _context(
     analysed = [result.residual for result in _analysed(judged) if result.residual]
     return {
         "tables": evaluation_tables,
+        "trust": evaluation_trust,
         "title": evaluation.title,
         "predictors": evaluation.predictors,
         "names": names,
@@ -362,7 +366,7 @@ def predicted_versus_measured(results: Sequence[PointResult]) -> str:
     panels = [
         predicted_against_measured(
             f"mean {label(metric)}",
-            (_series(holdout, _pairs(own, metric)) for holdout, own in by_holdout(kept).items()),
+            (_with_spans(holdout, own, metric) for holdout, own in by_holdout(kept).items()),
         )
         for metric in HEADLINE
     ]
@@ -448,10 +452,13 @@ def _ranks(axes: Axes, stem: str, results: Sequence[PointResult]) -> None:
     axes.grid(axis="y", color=GRID, linewidth=0.5)
 
 
-def _pairs(results: Iterable[PointResult], metric: str) -> list[tuple[float, float]]:
-    """Return measured and predicted of every result that has an error."""
-    found = [result.figure(metric) for result, _ in scored(results, metric)]
-    return [(figure.measured, figure.predicted) for figure in found if figure and figure.measured and figure.predicted]
+def _with_spans(holdout: Holdout, results: Iterable[PointResult], metric: str) -> Series:
+    """Return measured and predicted of every result that has an error, with the interval of each that has one."""
+    found = [(result, result.figure(metric)) for result, _ in scored(results, metric)]
+    known = [(result, each) for result, each in found if each and each.measured and each.predicted]
+    series = _series(holdout, [(each.measured or 0.0, each.predicted or 0.0) for _, each in known])
+    ends = [(each.measured or 0.0, interval_of(result, each)) for result, each in known]
+    return replace(series, spans=tuple((measured, *span) for measured, span in ends if span is not None))
 
 
 def _kept(results: Iterable[PointResult]) -> list[PointResult]:

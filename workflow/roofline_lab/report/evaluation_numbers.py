@@ -223,6 +223,10 @@ PREDICTION_COLUMNS = (
     "reason",
     "flags",
     "quality",
+    "trust",
+    "interval_low",
+    "interval_high",
+    "no_interval",
 )
 # As `configs/lab.yaml` names the units that tolerances are given for.
 UNITS = {"ms": "ms", "1/s": "per_s", "tokens/s": "per_s"}
@@ -339,7 +343,17 @@ def _prediction(result: PointResult, figure: Comparison) -> Sequence[object]:
         figure.reason,
         ";".join(dict.fromkeys(note.flag.value for note in result.notes)),
         ";".join(result.quality),
+        *_trust(result, figure),
     )
+
+
+def _trust(result: PointResult, figure: Comparison) -> tuple[str, ...]:
+    """Return the word of a prediction, the ends of its interval, and why it has none."""
+    if result.trust is None or not figure.is_latency:
+        return ("", "", "", "")
+    band = result.trust.band(figure.name)
+    ends = ("", "") if band is None or figure.predicted is None else tuple(map(_shown, band.of(figure.predicted)))
+    return (result.trust.reach.word, *ends, result.trust.refusal(figure.name))
 
 
 def _nothing(result: PointResult) -> Comparison:

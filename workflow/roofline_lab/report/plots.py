@@ -47,6 +47,7 @@ FONT_SIZE, SMALL = 9, 8
 CHARACTER_WIDTH, SMALL_CHARACTER_WIDTH = 5.6, 4.5
 LEGEND_HANDLE = 32.0
 MARKER_RADIUS = 3.4
+SPAN_WIDTH = 1.6
 # Room between the outermost values and the frame, as a share of the range.
 PADDING = 0.05
 MAX_TICKS = 7
@@ -64,12 +65,15 @@ class Series:
         (x, y) in data; of bars and dots y is the place of the name they belong to.
     marker, fill
         Index into `MARKERS` and `FILLS`.
+    spans
+        Intervals behind the points of a scatter: (x, low y, high y).
     """
 
     label: str
     points: tuple[tuple[float, float], ...]
     marker: int = 0
     fill: int = 0
+    spans: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +184,22 @@ def scatter(panels: Sequence[Panel], diagonal: str, *, room: float = 1.3, least:
         axis = Axis(least or min(values) / room, max(values) * room, log=True)
         lines += _frame(panel, left, PANEL, axis, axis)
         lines.append(line(left, TITLE_HEIGHT + PANEL, left + PANEL, TITLE_HEIGHT, EDGE, 0.8))
+        lines += _spans(panel, left, axis)
         for series in panel.series:
             for x, y in series.points:
                 if x > 0 and y > 0:
                     at = left + axis.place(x) * PANEL, TITLE_HEIGHT + (1 - axis.place(y)) * PANEL
                     lines.append(_marker(series, *at))
     return _document(width, legend, lines)
+
+
+def _spans(panel: Panel, left: float, axis: Axis) -> Iterator[str]:
+    """Yield the intervals of all points of a panel, cut off at its frame, so that they lie behind every marker."""
+    for x, *ends in (span for series in panel.series for span in series.spans if span[0] > 0):
+        shares = (min(1.0, max(0.0, axis.place(max(end, axis.low)))) for end in ends)
+        low, high = (TITLE_HEIGHT + (1 - share) * PANEL for share in shares)
+        at = left + axis.place(x) * PANEL
+        yield line(at, low, at, high, LINE, SPAN_WIDTH)
 
 
 def bars(panels: Sequence[Panel], names: Sequence[str], *, log: bool = False) -> str:

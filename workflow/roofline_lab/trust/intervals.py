@@ -188,4 +188,6 @@ def _own(reach: Reach, rows: Sequence[Tested]) -> Band | None:
 
 def _too_few(rows: Iterable[Tested]) -> str:
     number = len({one.row.cell for one in rows})
-    return f"{number} cells as far from a fit were held out, or farther; an interval needs {FEWEST_CLUSTERS}"
+    return (
+        f"cells held out as far away: {number}, and none has enough farther away; an interval needs {FEWEST_CLUSTERS}"
+    )

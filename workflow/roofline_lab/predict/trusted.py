@@ -1,0 +1,90 @@
+"""How far one prediction may be trusted: its word, why, and an interval for every figure.
+
+Contract: `trust_in` is pure and gives None where nothing is known of what predicts, as of a file of options. A
+prediction with the constants of a fit without its model is asked as if the model had never been fitted to; one that is
+in sample keeps its word, and no row of its own cell is in its interval. `load_of` says what a server had to do, of
+predictions and of held-out rows alike. A prediction that saturates has no interval: its latencies say how long the run
+is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+
+from roofline_lab.load_point import Prediction, Target
+from roofline_lab.predict.predictors import CalibratedPredictor, Holdout, Predictor
+from roofline_lab.trust.distance import Cell, Load, Reach, kind_of, precision_of
+from roofline_lab.trust.intervals import Band, NoBand, Validation
+
+MS_PER_S = 1000.0
+SATURATES = "saturated: latencies depend on when the run ends"
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far one prediction may be trusted.
+
+    Attributes
+    ----------
+    reasons
+        What makes it near or outside, in words; none where it was fitted to as it is.
+    bands
+        Interval of each latency, or why there is none.
+    """
+
+    reach: Reach
+    reasons: tuple[str, ...]
+    bands: Mapping[str, Band | NoBand]
+
+    def band(self, figure: str) -> Band | None:
+        """Return the interval of a figure, or None."""
+        band = self.bands.get(figure)
+        return band if isinstance(band, Band) else None
+
+    def refusal(self, figure: str) -> str:
+        """Return why a figure has no interval, or nothing."""
+        band = self.bands.get(figure)
+        return band.reason if isinstance(band, NoBand) else ""
+
+
+def trust_in(predictor: Predictor, target: Target, prediction: Prediction, latencies: Iterable[str]) -> Trust | None:
+    """Return how far a prediction may be trusted, with intervals of some latencies."""
+    load = load_of(target.experiment.tensor_parallel, prediction)
+    if not isinstance(predictor, CalibratedPredictor) or predictor.validation is None or load is None:
+        return None
+    model = target.model
+    cell = Cell(target.experiment.model, kind_of(model), target.experiment.hardware, precision_of(model))
+    fitted, tested = _validations(predictor, predictor.validation, target, cell)
+    reach, reasons = fitted.distance(cell, load)
+    full = prediction.saturated or target.load_point.saturated
+    return Trust(reach, reasons, {name: NoBand(SATURATES) if full else tested.band(name, reach) for name in latencies})
+
+
+def _validations(
+    predictor: CalibratedPredictor, whole: Validation, target: Target, cell: Cell
+) -> tuple[Validation, Validation]:
+    """Return what says how far a deployment is, and what its interval is made from."""
+    holdout = predictor.holdout(target.experiment, target.model)
+    if holdout is Holdout.IN_SAMPLE:
+        return whole, whole.less("cell", cell)
+    if holdout is not Holdout.HELD_OUT:
+        return whole, whole
+    family = predictor.fitted_as(target.experiment, target.model)
+    models = [name for name, own in predictor.calibration.trained_on.models.items() if own == family]
+    rest = reduce(lambda left, name: left.less("model", replace(cell, model=name)), models, whole)
+    return rest, rest
+
+
+def load_of(tensor_parallel: int, prediction: Prediction) -> Load | None:
+    """Return what a server has to do in a prediction; None where no request completes.
+
+    Requests in flight by Little's law, completed per second times the mean time from request to last token; at least
+    the one that sees them.
+    """
+    seen, rate, e2e_ms = prediction.occupancy, prediction.value("request_throughput"), prediction.value("e2e_mean")
+    if seen is None or rate is None or e2e_ms is None:
+        return None
+    in_flight = max(1.0, rate * e2e_ms / MS_PER_S)
+    return Load(float(tensor_parallel), in_flight, seen.prompt_tokens, seen.output_tokens)
