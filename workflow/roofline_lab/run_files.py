@@ -177,6 +177,7 @@ def _row(row: Row, metric: str, figure: Mapping[str, Any], status: RowStatus, re
         rate_per_s=load.get("achieved_per_s") or load.get("requested_per_s"),
         mixed_share=_mixed_share(row) if load else None,
         unit=figure.get("unit", "ms"),
+        noise_pct=figure.get("noise_pct"),
     )
 
 

@@ -30,10 +30,10 @@ ROW = {
 WIDER = ROW | {"concurrency": "16", "num_prompts": "160", "max_num_seqs": "16", "ttft_ms": "95.0"}
 
 
-def table(folder, *rows):
+def table(folder, *rows, columns=tuple(ROW)):
     path = folder / "points.csv"
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(ROW))
+        writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
     return path
@@ -212,7 +212,8 @@ def test_the_committed_closed_loops_are_what_the_import_of_the_published_points_
     for name, run in found.items():
         read_again, kept = run.experiment, committed[name]
         assert (read_again.load_points, read_again.server) == (kept.load_points, kept.server), name
-        assert (read_again.workload, read_again.tensor_parallel) == (kept.workload, kept.tensor_parallel), name
+        assert (read_again.workload, read_again.noise) == (kept.workload, kept.noise), name
+        assert (read_again.tensor_parallel, read_again.site) == (kept.tensor_parallel, kept.site), name
         assert (read_again.date, kept.source.document.rpartition("; ")[2]) == (kept.date, read_again.source.document)
 
 

@@ -56,7 +56,8 @@ def judge(target: Target, values: Values) -> dict[str, Any]:
 
 
 def _pair(comparison: Comparison) -> dict[str, float | None]:
-    return {"predicted": comparison.predicted, "measured": comparison.measured}
+    noise = {} if comparison.noise_pct is None else {"noise_pct": comparison.noise_pct}
+    return {"predicted": comparison.predicted, "measured": comparison.measured, **noise}
 
 
 MEANS = ("ttft_mean", "itl_mean", "e2e_mean")
@@ -92,6 +93,7 @@ def judged_table(points: Iterable[dict[str, Any]]) -> pd.DataFrame:
             rate_per_s=point["rate_per_s"],
             hardware=point["hardware"],
             side=point["side"],
+            noise_pct=figure.get("noise_pct"),
         )
         for point, variant, metric, figure in figures
     ]

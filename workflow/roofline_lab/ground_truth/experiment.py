@@ -19,6 +19,7 @@ from pydantic import Field, PrivateAttr, Strict, model_validator
 
 from roofline_lab.ground_truth.load import AnySent, DrawnLengths, Id, LoadPoint, SentLengths, Side, Text
 from roofline_lab.ground_truth.metrics import Measured, inter_token_ms
+from roofline_lab.ground_truth.noise import Noise
 from roofline_lab.ground_truth.quality import QualityFlag
 from roofline_lab.ground_truth.requests import REQUESTS_FILE, MeasuredRequest, read_measured_requests, replayed
 from roofline_lab.ground_truth.server import Server
@@ -122,6 +123,8 @@ class Experiment(StrictModel):
         Where that was: a name for all that the time of client and host depends on. Experiments of one name share it.
     date, date_basis
         When the measurement was made, None where nobody says, and how that is known.
+    noise
+        How far one measurement scatters; None where nothing was repeated.
     quality
         What is known to be wrong or special about the figures.
     requests_file
@@ -143,6 +146,7 @@ class Experiment(StrictModel):
     server: Server
     workload: SentWorkload
     load_points: tuple[LoadPoint, ...]
+    noise: Noise | None = None
     quality: tuple[QualityFlag, ...] = ()
     requests_file: Literal["requests.csv"] | None = None
 

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.requests import refuse_too_many
+from roofline_lab.importers.closed_loop_noise import noise_of
 from roofline_lab.importers.common import Foreign, Measurement, Notes, measured_metrics, measurement
 from simulator.errors import ConfigError
 from simulator.gpu_names import read_gpu_name
@@ -57,6 +58,7 @@ _Share = Annotated[float, Field(gt=0, le=1)]
 Counted = Annotated[_Count, Stated]
 MaybeCounted = Annotated[_Count | None, Stated]
 MaybeShare = Annotated[_Share | None, Stated]
+Difference = Annotated[Annotated[float, Field(ge=0, le=2)] | None, Stated]
 Milliseconds = Annotated[Annotated[float, Field(ge=0, le=10**9)] | None, Stated]
 
 
@@ -90,6 +92,9 @@ class _Point(Foreign):
     env_notes: str = ""
     ttft_ms: Milliseconds = None
     tpot_ms: Milliseconds = None
+    repeat_class: str = ""
+    repeat_ttft_rel: Difference = None
+    repeat_tpot_rel: Difference = None
     outlier: str = ""
     saturated: str = ""
     source: str = ""
@@ -98,6 +103,12 @@ class _Point(Foreign):
     def sent(self) -> int:
         """Requests of the point: ten rounds of its clients, as the client sends where nobody says otherwise."""
         return self.num_prompts or 10 * self.concurrency
+
+    @property
+    def configuration(self) -> tuple[object, ...]:
+        """What two measurements of one load on one kind of server have in common."""
+        split = (self.tp, self.ep, self.attention_dp)
+        return (self.model_hf_id, self.system, self.precision, *split, self.isl, self.osl, self.concurrency)
 
     @property
     def drawn(self) -> bool:
@@ -169,8 +180,15 @@ def _thousands(tokens: int) -> str:
     return f"{tokens // KIBI}k" if tokens % KIBI == 0 else str(tokens)
 
 
-def measured_run(path: Path, name: str, points: Sequence[_Point]) -> Measurement:
+def measured_run(path: Path, name: str, points: Sequence[_Point], table: Sequence[_Point]) -> Measurement:
     """Return the points of one server configuration as an experiment.
+
+    Parameters
+    ----------
+    points
+        Those of the experiment `name`.
+    table
+        All points of the table, which may have repeated others.
 
     Raises
     ------
@@ -206,6 +224,7 @@ def measured_run(path: Path, name: str, points: Sequence[_Point]) -> Measurement
         known=known,
         assumed=assumed,
         server_note=_beside(first),
+        noise=noise_of(points, table),
     )
 
 

@@ -171,6 +171,7 @@ def measurement(
     site: str | None = None,
     tool_version: str | None = None,
     both_sides: tuple[BothSides, ...] = (),
+    noise: Mapping[str, Any] | None = None,
 ) -> Measurement:
     """Return what was read as an experiment.
 
@@ -192,6 +193,8 @@ def measurement(
         Who measured and on what, where the files say it; what comes from there shares the time of its client.
     known, assumed, server_note
         Server settings; what is still missing is assumed.
+    noise
+        Scatter of one measurement, as the format writes it.
 
     Raises
     ------
@@ -226,6 +229,7 @@ def measurement(
         },
         "workload": {"name": workload_name or UNSTATED, **workload},
         "load_points": tuple(load_points),
+        **({"noise": noise} if noise else {}),
         "quality": notes.quality,
         "requests_file": REQUESTS_FILE if requests else None,
     }

@@ -194,9 +194,10 @@ def _closed_loops(path: Path, experiment: str | None) -> Table:
         raise ConfigError(f"{path}: run_id: no '{experiment}'; {suggest(experiment, groups)}")
     found: dict[str, Measurement] = {}
     refused = [NotImported(path.name, problem) for problem in problems]
+    points = [point for group in groups.values() for point in group]
     for name in groups if experiment is None else [experiment]:
         try:
-            found[name] = closed_loop_table.measured_run(path, name, groups[name])
+            found[name] = closed_loop_table.measured_run(path, name, groups[name], points)
         except ConfigError as error:
             refused.append(NotImported(name, str(error)))
     if not found:

@@ -19,6 +19,7 @@ from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, replay_by_rule, simulate
 from roofline_lab.project import Project, Run, engine_options
+from roofline_lab.scoring.comparison import noise_pct
 from roofline_lab.scoring.under_load import NOT_COMPARABLE, distances_of, prediction_of, strategy_of
 from roofline_lab.vocabulary import Metric, RowStatus
 from simulator.errors import UnsupportedError
@@ -63,13 +64,18 @@ def _row(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
 
 
 def _outcome(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
+    experiment = run.experiment
     if run.rules.workload.arrivals is Arrivals.AS_MEASURED:
         prediction, found = _as_measured(project, run, point)
     else:
         prediction, found = _by_rule(project, run, point)
     seen = prediction.occupancy
     metrics = {
-        metric.value: {"predicted": prediction.value(definition.predicted), **_measured(metric, definition, run, point)}
+        metric.value: {
+            "predicted": prediction.value(definition.predicted),
+            **_measured(metric, definition, run, point),
+            **_noise(experiment, metric.value),
+        }
         for metric, definition in run.rules.definitions.items()
     }
     return {
@@ -136,7 +142,7 @@ def _as_measured(project: Project, run: Run, point: LoadPoint) -> tuple[Predicti
         "achieved_per_s": _achieved(point),
         "saturated": {"measured": point.saturated, "predicted": prediction.saturated},
         "branches": dict(sorted(observer.mixed.items())),
-        "figures": _figures(point, prediction),
+        "figures": _figures(run.experiment, point, prediction),
         "distances": distances_of(measured, prediction.completed, prediction.seen),
     }
     return prediction, {"load": load}
@@ -149,7 +155,7 @@ def _achieved(point: LoadPoint) -> float | None:
     return point.rate.achieved_per_s if point.rate else None
 
 
-def _figures(point: LoadPoint, prediction: Prediction) -> dict[str, Any]:
+def _figures(experiment: Experiment, point: LoadPoint, prediction: Prediction) -> dict[str, Any]:
     """Return every measured figure beside the prediction of the same definition, or why there is none."""
     found = {}
     for name, figure in point.measured.items():
@@ -160,8 +166,15 @@ def _figures(point: LoadPoint, prediction: Prediction) -> dict[str, Any]:
             "predicted": value,
             "unit": figure.unit,
             "reason": NOT_COMPARABLE if value is None else "",
+            **_noise(experiment, name),
         }
     return found
+
+
+def _noise(experiment: Experiment, metric: str) -> dict[str, float]:
+    """Return the scatter of one measurement as a row holds it, empty where nobody knows it."""
+    scatter_pct = noise_pct(experiment, metric)
+    return {} if scatter_pct is None else {"noise_pct": scatter_pct}
 
 
 def _kernels_in_words(options: StepTimeOptions) -> str:

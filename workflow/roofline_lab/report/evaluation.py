@@ -204,6 +204,7 @@ def _context(
         "compared": compared,
         "refused": evaluation.refused,
         "settings": settings,
+        "noisy": any(figure.noise_pct is not None for result in evaluation.results for figure in result.figures),
         "counts": _counts(evaluation),
         "statement": _statement(judged, evaluation.refused),
         "overlooked": ", ".join(evaluation.overlooked),

@@ -54,12 +54,15 @@ class Level:
     ----------
     interval
         Of the mean, by resampling families; None for load points, and below two.
+    noise_pct
+        The same mean of the noise of the measurements; None where it is not known of all.
     """
 
     mean: float
     median: float
     count: int
     interval: Interval | None = None
+    noise_pct: float | None = None
 
 
 def rows_of(results: Iterable[PointResult]) -> Iterator[ErrorRow]:
@@ -88,6 +91,7 @@ def rows_of(results: Iterable[PointResult]) -> Iterator[ErrorRow]:
                 side=place.side,
                 definition=figure.definition,
                 unit=figure.unit,
+                noise_pct=figure.noise_pct,
             )
 
 
@@ -183,18 +187,19 @@ def natural(name: str) -> tuple[int, str]:
 
 def _levels(rows: pd.DataFrame, settings: Settings | None) -> tuple[Level, Level, Level]:
     points, experiments, families = levels(rows)
+    noise = [mean_of(level) if rows["noise_pct"].notna().all() else None for level in levels(rows, "noise_pct")]
     if settings is None:
-        return _level(points), _level(experiments), _level(families)
+        return _level(points, noise[0]), _level(experiments, noise[1]), _level(families, noise[2])
     uncertainty, clusters = Uncertainty.of_settings(settings), experiments.index.get_level_values("family").tolist()
     return (
-        _level(points),
-        _level(experiments, uncertainty.interval_of(experiments.tolist(), clusters)),
-        _level(families, uncertainty.interval_of(families.tolist())),
+        _level(points, noise[0]),
+        _level(experiments, noise[1], uncertainty.interval_of(experiments.tolist(), clusters)),
+        _level(families, noise[2], uncertainty.interval_of(families.tolist())),
     )
 
 
-def _level(errors: pd.Series, interval: Interval | None = None) -> Level:
-    return Level(mean_of(errors) or 0.0, median(errors.tolist()), len(errors), interval)
+def _level(errors: pd.Series, noise_pct: float | None, interval: Interval | None = None) -> Level:
+    return Level(mean_of(errors) or 0.0, median(errors.tolist()), len(errors), interval, noise_pct)
 
 
 PREDICTION_COLUMNS = (
@@ -219,6 +224,7 @@ PREDICTION_COLUMNS = (
     "measured",
     "predicted",
     "signed_error_pct",
+    "noise_pct",
     "status",
     "reason",
     "flags",
@@ -339,6 +345,7 @@ def _prediction(result: PointResult, figure: Comparison) -> Sequence[object]:
         _shown(figure.measured),
         _shown(figure.predicted),
         _shown(figure.error_pct),
+        _shown(figure.noise_pct),
         figure.status.value,
         figure.reason,
         ";".join(dict.fromkeys(note.flag.value for note in result.notes)),

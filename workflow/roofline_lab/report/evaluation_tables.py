@@ -27,7 +27,15 @@ from roofline_lab.predict.records import (
     label,
     moved_pct,
 )
-from roofline_lab.report.cells import DISTANCES, GROUP_ERRORS, distance_cells, group_cells
+from roofline_lab.report.cells import (
+    DISTANCES,
+    GROUP_ERRORS,
+    Noises,
+    distance_cells,
+    error_text,
+    group_cells,
+    with_noise,
+)
 from roofline_lab.report.evaluation_numbers import (
     GROUPS,
     LEVELS,
@@ -50,7 +58,7 @@ from roofline_lab.scoring.errors import gain_pp, mean
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.statistics import Interval, PValue, median
-from roofline_lab.scoring.table import errors_by, levels, table_of
+from roofline_lab.scoring.table import GroupErrors, errors_by, levels, mean_of, table_of
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import RowStatus
 
@@ -83,7 +91,7 @@ THROUGHPUTS = {
 
 def headline(results: Sequence[PointResult], settings: Settings) -> str:
     """Mean and median absolute errors of means, three ways, by how much of a test they are."""
-    lines = []
+    lines, noises = [], []
     for holdout, members in holdout_groups(results).items():
         found = levels_of(evaluated(members), settings=settings)
         for place, name in enumerate(LEVELS if found else ()):
@@ -91,7 +99,8 @@ def headline(results: Sequence[PointResult], settings: Settings) -> str:
             counts = _span({level.count for level in levels if level})
             cells = [_with_interval(level, bold=name == "experiments") for level in levels]
             lines.append([holdout, f"{counts} {name}", *cells])
-    return table(["predictions", "mean over", *METRIC_LABELS], lines, left=2) if lines else ""
+            noises.append([level.noise_pct if level else None for level in levels])
+    return _errors_table(["predictions", "mean over", *METRIC_LABELS], lines, noises) if lines else ""
 
 
 def holdouts(results: Sequence[PointResult]) -> str:
@@ -115,14 +124,15 @@ def by_group(results: Sequence[PointResult]) -> Iterator[tuple[str, str]]:
         by = (column, "method", "metric")
         errors = errors_by(scored, by)
         groups = {(key, holdout) for key, holdout, metric in errors if metric in HEADLINE}
-        lines = []
+        lines, noises = [], []
         for group in sorted(groups, key=lambda group: (natural(str(group[0])), natural(str(group[1])))):
             known = [errors.get((*group, metric)) for metric in HEADLINE]
             points = _span({error.count for error in known if error})
-            cells = [f"{pct(error.ape_pct)} ({signed_pct(error.signed_pct)})" if error else MISSING for error in known]
-            lines.append([str(group[0]), str(group[1]), points, *cells])
+            lines.append([str(group[0]), str(group[1]), points, *map(_absolute_and_signed, known)])
+            noises.append([error.noise_pct if error else None for error in known])
         if lines:
-            yield GROUP_TITLES[scope], table([GROUP_TITLES[scope], "predictions", "n", *METRIC_LABELS], lines, left=2)
+            header = [GROUP_TITLES[scope], "predictions", "n", *METRIC_LABELS]
+            yield GROUP_TITLES[scope], _errors_table(header, lines, noises)
 
 
 def speedups(results: Sequence[PointResult], names: Sequence[str]) -> str:
@@ -316,16 +326,29 @@ def distances(results: Sequence[PointResult]) -> str:
     return table(["load point", "figure", *DISTANCES], lines, left=2) if lines else ""
 
 
+def _errors_table(header: Sequence[str], lines: Sequence[Sequence[str]], noises: Sequence[Noises]) -> str:
+    """Return a table of errors of the headline's figures, with the noise of the measurements where it is known."""
+    return table(*with_noise(header, lines, noises, METRIC_LABELS), left=2)
+
+
+def _absolute_and_signed(errors: GroupErrors | None) -> str:
+    if errors is None:
+        return MISSING
+    return f"{error_text(errors.ape_pct, errors.noise_pct)} ({signed_pct(errors.signed_pct)})"
+
+
 def _signed(results: Sequence[PointResult]) -> str:
-    lines = []
+    lines, noises = [], []
     for result in results:
         place = result.place
         what = group_of(result) if result.status is RowStatus.OK else f"{result.holdout.value}, {result.status.value}"
-        cells = [signed_pct(result.error_pct(metric)) for metric in HEADLINE]
+        figures = [result.figure(metric) for metric in HEADLINE]
+        noises.append([figure.noise_pct if figure else None for figure in figures])
+        cells = [error_text(each.error_pct, each.noise_pct, signed_pct) if each else MISSING for each in figures]
         marks = ", ".join(dict.fromkeys(f"`{note.flag.value}`" for note in result.notes)) or MISSING
         lines.append([place.name, place.family, place.hardware, str(place.tensor_parallel), what, *cells, marks])
     header = ["load point", "family", "hardware", "TP", "predictions", *METRIC_LABELS, "flags"]
-    return table(header, lines, left=3) if lines else ""
+    return table(*with_noise(header, lines, noises, METRIC_LABELS), left=3) if lines else ""
 
 
 def _measured_and_error(figure: Comparison | None) -> str:
@@ -337,7 +360,8 @@ def _measured_and_error(figure: Comparison | None) -> str:
 def _with_interval(level: Level | None, *, bold: bool) -> str:
     if level is None:
         return MISSING
-    text = f"**{pct(level.mean)}**" if bold else pct(level.mean)
+    mean_error = error_text(level.mean, level.noise_pct)
+    text = f"**{mean_error}**" if bold else mean_error
     text += f" ({level.interval.low:.1f} to {level.interval.high:.1f})" if level.interval else ""
     return f"{text}, median {pct(level.median)}"
 
@@ -368,6 +392,8 @@ class SideBySide:
         Median over load points; a single one cannot make it.
     better, worse
         Load points on which the one judged is closer, or farther, by more than the laboratory's threshold.
+    noise
+        Of the measurements, mean over experiments; None where it is not known of all.
     """
 
     group: str
@@ -382,6 +408,7 @@ class SideBySide:
     p_value: PValue | None
     better: int
     worse: int
+    noise: float | None = None
 
 
 def headline_pairs(results: Iterable[PointResult], names: Sequence[str]) -> dict[str, tuple[Pair, ...]]:
@@ -427,19 +454,20 @@ def _comparison(group: str, metric: str, pairs: Sequence[Pair], settings: Settin
         p_value=uncertainty.p_of_differences(gains.tolist()),
         better=sum(gain > threshold_pp for gain in gains_pp),
         worse=sum(gain < -threshold_pp for gain in gains_pp),
+        noise=mean_of(levels(rows, "noise_pct")[1]) if rows["noise_pct"].notna().all() else None,
     )
 
 
 def comparison_table(found: Iterable[SideBySide], names: Sequence[str], settings: Settings) -> str:
     """Return the comparison as markdown."""
-    beyond = f"{settings.bold_above_pp:g} pp"
+    found, beyond = list(found), f"{settings.bold_above_pp:g} pp"
     lines = [
         [
             comparison.group,
             label(comparison.metric),
             f"{comparison.experiments} ({comparison.points})",
-            pct(comparison.judged),
-            pct(comparison.other),
+            error_text(comparison.judged, comparison.noise),
+            error_text(comparison.other, comparison.noise),
             pp(comparison.gain, bold_above=settings.bold_above_pp),
             pp(comparison.median_gain),
             interval_cell(comparison.interval),
@@ -450,8 +478,8 @@ def comparison_table(found: Iterable[SideBySide], names: Sequence[str], settings
         for comparison in found
     ]
     header = ["predictions", "figure", "experiments (load points)", names[0], names[1], "gain"]
-    header += ["median over load points", "95 % interval", "p"]
-    return table([*header, f"better by {beyond}", f"worse by {beyond}"], lines, left=2) if lines else ""
+    header += ["median over load points", "95 % interval", "p", f"better by {beyond}", f"worse by {beyond}"]
+    return table(*with_noise(header, lines, [[each.noise] for each in found]), left=2) if lines else ""
 
 
 def changed_table(results: Sequence[PointResult], names: Sequence[str]) -> str:
@@ -459,17 +487,18 @@ def changed_table(results: Sequence[PointResult], names: Sequence[str]) -> str:
     pairs = [pair for pairs in headline_pairs(results, names).values() for pair in pairs]
     gains = [(gain_pp(judged.ape_pct, other.ape_pct), judged, other) for judged, other in pairs]
     ranked = sorted(gains, key=lambda entry: (entry[0], entry[1].place, entry[1].metric))
+    lost = [entry for entry in ranked if entry[0] < 0][:MOST_CHANGED]
     lines = [
         [
             judged.place,
             label(judged.metric),
-            *map(signed_pct, (judged.signed_error_pct, other.signed_error_pct)),
+            *(error_text(row.signed_error_pct, row.noise_pct, signed_pct) for row in (judged, other)),
             pp(gain),
         ]
-        for gain, judged, other in ranked
-        if gain < 0
-    ][:MOST_CHANGED]
-    return table(["load point", "figure", *names, "gain"], lines, left=2) if lines else ""
+        for gain, judged, other in lost
+    ]
+    noises = [[judged.noise_pct] for _, judged, _ in lost]
+    return table(*with_noise(["load point", "figure", *names, "gain"], lines, noises), left=2) if lines else ""
 
 
 def unfair(results: Iterable[PointResult], names: Sequence[str]) -> str:

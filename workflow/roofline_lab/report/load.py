@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from roofline_lab.formatting import MISSING, pct, pp, table
-from roofline_lab.report.cells import DISTANCES, distance_cells
+from roofline_lab.report.cells import DISTANCES, distance_cells, with_noise
 from roofline_lab.report.tables import (
     error_header,
     errors_with_gains,
@@ -24,7 +24,7 @@ from roofline_lab.report.tables import (
 from roofline_lab.run_files import Row, figure_rows, overloaded_points, place_of
 from roofline_lab.scoring.errors import PERCENT, mean
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
-from roofline_lab.scoring.table import levels, load_points, mean_of, means, table_of
+from roofline_lab.scoring.table import levels, load_points, mean_of, means, noise_by, table_of
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import Metric, RowStatus
 
@@ -109,34 +109,42 @@ def _gain_cells(gains: Sequence[Gain], uncertainty: Uncertainty) -> list[str]:
 def means_three_ways(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:
     """Return the mean error of each arm over load points, over experiments and over model families."""
     scored = table_of(scores.rows)
-    found = {
-        (arm, metric): [mean_of(level) for level in levels(rows)]
-        for (arm, metric), rows in scored.groupby(["arm", "metric"])
+    by_arm = dict(list(scored.groupby(["arm", "metric"])))
+    found = {group: [mean_of(level) for level in levels(rows)] for group, rows in by_arm.items()}
+    scatter = {
+        group: [mean_of(level) for level in levels(rows, "noise_pct")]
+        for group, rows in by_arm.items()
+        if rows[rows["ape_pct"].notna()]["noise_pct"].notna().all()
     }
-    lines = []
+    lines, noises = [], []
     for place, name in enumerate(("load points", "experiments", "model families")):
         cells = []
         for metric in metrics:
             errors = [found[arm, metric][place] if (arm, metric) in found else None for arm in arms]
-            cells += errors_with_gains(errors)
+            cells += errors_with_gains(errors, noise_pct=_at(scatter, (arms[0], metric), place))
         lines.append([f"mean over {name}", *cells])
-    return table(["Mean", *error_header(arms, metrics)], lines)
+        noises.append([_at(scatter, (arms[0], metric), place) for metric in metrics])
+    labels = [metric.label for metric in metrics]
+    return table(*with_noise(["Mean", *error_header(arms, metrics)], lines, noises, labels))
 
 
 def statistics(rows: Sequence[Row], arms: Sequence[str]) -> str:
     """Return the mean error of every statistic of every latency, with the number of load points that have it."""
     scored = table_of(figure_rows(rows))
-    errors = means(scored, ("metric", "arm"))
+    errors, noise = means(scored, ("metric", "arm")), noise_by(scored, ("metric", "arm"))
     sizes = load_points(scored[scored["ape_pct"].notna() & (scored["arm"] == arms[0])], "metric")
-    lines = []
+    lines, noises = [], []
     for latency in LATENCIES:
         for statistic in STATISTICS:
             name = f"{latency}_{statistic}"
+            scatter = noise.get((name, arms[0]))
             values = [errors.get((name, arm)) for arm in arms]
             if any(value is not None for value in values):
-                lines.append([latency.upper(), statistic, str(sizes.get(name, 0)), *errors_with_gains(values)])
+                cells = errors_with_gains(values, noise_pct=scatter)
+                lines.append([latency.upper(), statistic, str(sizes.get(name, 0)), *cells])
+                noises.append([scatter])
     gains = [cell for arm in arms[1:] for cell in (arm, "gain")]
-    return table(["Latency", "Statistic", "n", arms[0], *gains], lines, left=2) if lines else ""
+    return table(*with_noise(["Latency", "Statistic", "n", arms[0], *gains], lines, noises), left=2) if lines else ""
 
 
 def stages(rows: Sequence[Row], arm: str) -> str:
@@ -222,16 +230,23 @@ def conditions(rows: Sequence[Row], arm: str) -> str:
 
 def _grouped(title: str, scores: Scores, arms: Sequence[str], metrics: Sequence[Metric], key: Key) -> str:
     scored = table_of(scores.rows).assign(group=[key(row) for row in scores.rows])
-    errors = means(scored, ("group", "arm", "metric"))
+    by = ("group", "arm", "metric")
+    errors, noise = means(scored, by), noise_by(scored, by)
     points, known = (load_points(rows, "group") for rows in (scored, scored[scored["ape_pct"].notna()]))
-    lines = []
+    lines, noises = [], []
     for name in sorted(points, key=_numeric):
         cells = []
-        for metric in metrics:
+        noises.append([noise.get((name, arms[0], metric)) for metric in metrics])
+        for metric, scatter in zip(metrics, noises[-1], strict=True):
             values = [errors.get((name, arm, metric)) for arm in arms]
-            cells += errors_with_gains(values)
-        lines.append([name, f"{known.get(name, 0)} of {points[name]}", *cells])
-    return table([title, "scored", *error_header(arms, metrics)], lines)
+            cells += errors_with_gains(values, noise_pct=scatter)
+        lines.append([str(name), f"{known.get(name, 0)} of {points[name]}", *cells])
+    labels = [metric.label for metric in metrics]
+    return table(*with_noise([title, "scored", *error_header(arms, metrics)], lines, noises, labels))
+
+
+def _at(means_by_level: Mapping[Any, Sequence[float | None]], group: object, level: int) -> float | None:
+    return means_by_level[group][level] if group in means_by_level else None
 
 
 def _rate_class(row: ErrorRow) -> str:

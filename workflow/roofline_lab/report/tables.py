@@ -14,11 +14,12 @@ from roofline_lab.hypotheses.criteria import CriterionOutcome
 from roofline_lab.hypotheses.proportional import TOLERANCE_PCT, ExplainedCriterion, ProportionalArm
 from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict
+from roofline_lab.report.cells import Noises, error_text, with_noise
 from roofline_lab.scoring.errors import gain_pp, mean
 from roofline_lab.scoring.published import ReproducedCell
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.statistics import Interval, PValue
-from roofline_lab.scoring.table import GROUPS, gains_table, load_points, means, table_of
+from roofline_lab.scoring.table import GROUPS, gains_table, load_points, means, noise_by, table_of
 from roofline_lab.scoring.uncertainty import Evidence
 from roofline_lab.vocabulary import Metric, Reproduction, RowStatus, Scope
 
@@ -50,7 +51,8 @@ class Tables:
             for name, load_point, workload in _runs(scores):
                 cells = [cell for metric in metrics for cell in self._error_cells(scores, name, metric, load_point)]
                 rows.append([_label(scores, name, load_point), workload, *cells])
-            return table(["Experiment", "Workload", *error_header(self.arms, metrics)], rows, left=2)
+            header = ["Experiment", "Workload", *error_header(self.arms, metrics)]
+            return table(*self._with_noise(header, rows, scores, metrics), left=2)
 
         return self._by_metric(build)
 
@@ -60,8 +62,9 @@ class Tables:
         columns = [GROUPS[scope]] if scope == Scope.SPLIT else [GROUPS[scope], GROUPS[Scope.OVERALL]]
 
         def build(metrics: Sequence[Metric]) -> str:
-            rows = [row for column in columns for row in self._group_rows(scored, column, metrics)]
-            return table([_SCOPE_TITLES[scope], "n", *error_header(self.arms, metrics)], rows)
+            found = [row for column in columns for row in self._group_rows(scored, column, metrics)]
+            header, rows = [_SCOPE_TITLES[scope], "n", *error_header(self.arms, metrics)], [row for row, _ in found]
+            return table(*with_noise(header, rows, [noise for _, noise in found], _labels(metrics)))
 
         return self._by_metric(build)
 
@@ -103,9 +106,8 @@ class Tables:
             rows = []
             for name, load_point, _ in _runs(scores):
                 found = [scores.row(arm, name, metric, load_point) for metric in metrics for arm in self.arms]
-                errors = (row.signed_error_pct if row and row.is_scored else None for row in found)
-                rows.append([_label(scores, name, load_point), *map(signed_pct, errors)])
-            return table(header, rows)
+                rows.append([_label(scores, name, load_point), *map(_signed_error, found)])
+            return table(*self._with_noise(header, rows, scores, metrics))
 
         return self._by_metric(build)
 
@@ -142,21 +144,37 @@ class Tables:
         return "\n\n".join(f"*{metric.label}*\n\n{build((metric,))}" for metric in self.metrics)
 
     def _error_cells(self, scores: Scores, name: str, metric: Metric, load_point: str) -> list[str]:
-        rows = (scores.row(arm, name, metric, load_point) for arm in self.arms)
-        return errors_with_gains([row.ape_pct if row and row.is_scored else None for row in rows], self.bold_above_pp)
+        rows = [scores.row(arm, name, metric, load_point) for arm in self.arms]
+        errors = [row.ape_pct if row and row.is_scored else None for row in rows]
+        return errors_with_gains(errors, self.bold_above_pp, rows[0].noise_pct if rows[0] else None)
 
-    def _group_rows(self, scored: pd.DataFrame, column: str, metrics: Sequence[Metric]) -> Iterator[list[str]]:
-        """Yield a line per group of a column: its load points with an error, errors, and gains over the first arm."""
-        errors, gains = (means(scored, (column, "arm", "metric"), value) for value in ("ape_pct", "gain_pp"))
+    def _with_noise(
+        self, header: Sequence[str], lines: Sequence[Sequence[str]], scores: Scores, metrics: Sequence[Metric]
+    ) -> tuple[list[str], list[list[str]]]:
+        """Return head and lines, one for every load point, with what is known of the noise of its measurements."""
+        found = [[scores.row(self.arms[0], name, metric, at) for metric in metrics] for name, at, _ in _runs(scores)]
+        return with_noise(
+            header, lines, [[row.noise_pct if row else None for row in line] for line in found], _labels(metrics)
+        )
+
+    def _group_rows(
+        self, scored: pd.DataFrame, column: str, metrics: Sequence[Metric]
+    ) -> Iterator[tuple[list[str], Noises]]:
+        """Yield a line per group of a column, and its noise by metric: load points with an error, errors, and gains."""
+        by = (column, "arm", "metric")
+        errors, gains, noise = means(scored, by), means(scored, by, "gain_pp"), noise_by(scored, by)
         sizes = load_points(scored[scored["ape_pct"].notna()], column)
         for key in dict.fromkeys(scored[column]):
             cells = []
             for metric in metrics:
-                cells.append(pct(errors.get((key, self.arms[0], metric))))
+                first = (key, self.arms[0], metric)
+                cells.append(error_text(errors.get(first), noise.get(first)))
                 for arm in self.arms[1:]:
                     group = (key, arm, metric)
-                    cells += [pct(errors.get(group)), pp(gains.get(group), self.bold_above_pp)]
-            yield ["**overall**" if column == "overall" else str(key), str(sizes.get(key, 0)), *cells]
+                    cells.append(error_text(errors.get(group), noise.get(group)))
+                    cells.append(pp(gains.get(group), self.bold_above_pp))
+            line = ["**overall**" if column == "overall" else str(key), str(sizes.get(key, 0)), *cells]
+            yield line, [noise.get((key, self.arms[0], metric)) for metric in metrics]
 
 
 def tp_speedups(rows: pd.DataFrame, arms: Sequence[str], labels: Mapping[str, str]) -> str:
@@ -214,13 +232,15 @@ def error_header(arms: Sequence[str], metrics: Sequence[Metric]) -> list[str]:
     return header
 
 
-def errors_with_gains(errors_pct: Sequence[float | None], bold_above_pp: float | None = None) -> list[str]:
+def errors_with_gains(
+    errors_pct: Sequence[float | None], bold_above_pp: float | None = None, noise_pct: float | None = None
+) -> list[str]:
     """Return the error of each arm, each behind the first with its gain over it."""
     first = errors_pct[0]
-    cells = [pct(first)]
+    cells = [error_text(first, noise_pct)]
     for error in errors_pct[1:]:
         gain = gain_pp(error, first) if first is not None and error is not None else None
-        cells += [pct(error), pp(gain, bold_above_pp)]
+        cells += [error_text(error, noise_pct), pp(gain, bold_above_pp)]
     return cells
 
 
@@ -322,8 +342,23 @@ def sweep(search: Search) -> str:
 
 def overall(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:
     """Return the overall error of every arm, one arm per line."""
-    rows = [[arm, *(pct(scores.mape(arm, metric)) for metric in metrics)] for arm in arms]
-    return table(["Arm", *(metric.label for metric in metrics)], rows)
+    noise = noise_by(table_of(scores.rows), ("arm", "metric"))
+    noises = [[noise.get((arm, metric)) for metric in metrics] for arm in arms]
+    rows = [
+        [arm, *(error_text(scores.mape(arm, metric), scatter) for metric, scatter in zip(metrics, known, strict=True))]
+        for arm, known in zip(arms, noises, strict=True)
+    ]
+    return table(*with_noise(["Arm", *_labels(metrics)], rows, noises, _labels(metrics)))
+
+
+def _labels(metrics: Sequence[Metric]) -> list[str]:
+    return [metric.label for metric in metrics]
+
+
+def _signed_error(row: ErrorRow | None) -> str:
+    if row is None or not row.is_scored:
+        return MISSING
+    return error_text(row.signed_error_pct, row.noise_pct, signed_pct)
 
 
 def overall_gain(scores: Scores, metric: Metric, of: str, over: str) -> float | None:

@@ -10,12 +10,12 @@ was measured, predicted and comparable.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.metrics import KINDS, LATENCIES, LENGTHS, STATISTICS
-from roofline_lab.scoring.errors import signed_error_pct
+from roofline_lab.scoring.errors import PERCENT, signed_error_pct
 from roofline_lab.scoring.under_load import NOT_COMPARABLE, prediction_of
 from roofline_lab.vocabulary import RowStatus
 
@@ -42,6 +42,8 @@ class Comparison:
         In `unit`; None where there is none.
     reason
         Why there is no error, where `status` is not `ok`.
+    noise_pct
+        Standard deviation of one such measurement in percent of it; None where nobody knows it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Comparison:
     predicted: float | None
     status: RowStatus
     reason: str = ""
+    noise_pct: float | None = None
 
     @property
     def error_pct(self) -> float | None:
@@ -81,6 +84,7 @@ class Wanted:
     measured: float | None
     predicted_by: str | None
     reason: str = ""
+    noise_pct: float | None = None
 
     def beside(self, predicted: float | None) -> Comparison:
         """Return the metric beside what its definition gave."""
@@ -90,7 +94,8 @@ class Wanted:
             )
         if predicted is None:
             return self.without(RowStatus.UNSUPPORTED, NO_COMPLETION)
-        return Comparison(self.name, self.definition, self.unit, self.measured, predicted, RowStatus.OK)
+        figures = (self.name, self.definition, self.unit, self.measured, predicted)
+        return Comparison(*figures, RowStatus.OK, noise_pct=self.noise_pct)
 
     def without(self, status: RowStatus, reason: str) -> Comparison:
         """Return the metric without a prediction."""
@@ -107,7 +112,16 @@ def wanted_metrics(experiment: Experiment, point: LoadPoint) -> tuple[Wanted, ..
     """
     order = {name: place for place, name in enumerate(dict.fromkeys(_order()))}
     found = [_inter_token(experiment, point), *_reported(point), *_throughput(point)]
-    return tuple(sorted(found, key=lambda wanted: order[wanted.name]))
+    noisy = (replace(wanted, noise_pct=noise_pct(experiment, wanted.name)) for wanted in found)
+    return tuple(sorted(noisy, key=lambda wanted: order[wanted.name]))
+
+
+def noise_pct(experiment: Experiment, metric: str) -> float | None:
+    """Return the standard deviation of one measurement in percent of it; None where nobody knows it."""
+    if experiment.noise is None:
+        return None
+    share = experiment.noise.relative_sd.get("tpot_mean" if metric == INTER_TOKEN else metric)
+    return None if share is None else share * PERCENT
 
 
 def _order() -> Iterator[str]:

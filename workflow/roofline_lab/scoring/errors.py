@@ -35,6 +35,11 @@ def ape_pct(predicted: Numbers, measured: Numbers) -> Numbers:
     return abs(signed_error_pct(predicted, measured))
 
 
+def is_within_noise(error_pct: float | None, noise_pct: float | None) -> bool:
+    """Whether a deviation is no larger than one measurement scatters, so that it says nothing of the prediction."""
+    return error_pct is not None and noise_pct is not None and abs(error_pct) <= noise_pct
+
+
 def gain_pp(ape_of_pct: Numbers, ape_over_pct: Numbers) -> Numbers:
     """Return by how many percentage points an absolute error is smaller than the one it is compared with."""
     return ape_over_pct - ape_of_pct

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from roofline_lab.scoring.errors import gain_pp, mean, signed_error_pct
+from roofline_lab.scoring.errors import gain_pp, is_within_noise, mean, signed_error_pct
 from roofline_lab.vocabulary import RowStatus, Scope
 
 
@@ -38,6 +38,8 @@ class ErrorRow:
         Where it was measured: `client` or `server`, empty where that does not matter.
     definition
         How the metric was measured, as the ground truth says.
+    noise_pct
+        Standard deviation of one such measurement in percent of it; None where nobody repeated one.
     """
 
     method: str
@@ -62,6 +64,7 @@ class ErrorRow:
     side: str = ""
     definition: str = ""
     unit: str = "ms"
+    noise_pct: float | None = None
 
     @property
     def place(self) -> str:
@@ -83,6 +86,11 @@ class ErrorRow:
     def ape_pct(self) -> float:
         """Absolute percentage error of the mean."""
         return abs(self.signed_error_pct)
+
+    @property
+    def is_within_noise(self) -> bool:
+        """Whether the row is scored, and its error no larger than the measurement scatters."""
+        return self.is_scored and is_within_noise(self.ape_pct, self.noise_pct)
 
     def signed_error_against(self, measured: float) -> float:
         """Return the signed error in percent against another measured value."""
@@ -137,6 +145,11 @@ class Scores:
     @cached_property
     def _by_key(self) -> dict[tuple[str, str, str, str], ErrorRow]:
         return {(row.arm, row.experiment, row.load_point, row.metric): row for row in self.rows}
+
+    @cached_property
+    def has_noise(self) -> bool:
+        """Whether the scatter of any measurement is known."""
+        return any(row.noise_pct is not None for row in self.rows)
 
     def select(self, arm: str, metric: str) -> tuple[ErrorRow, ...]:
         """Return the scored rows of one arm and metric, in matrix order."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = tuple(field.name for field in fields(ErrorRow))
-NUMBERS = ("predicted", "measured", "rate_per_s", "mixed_share", "half_digit_ms")
+NUMBERS = ("predicted", "measured", "rate_per_s", "mixed_share", "half_digit_ms", "noise_pct")
 # The group of all rows.
 ALL = "all"
 # Scope -> column of the scored table that holds its groups.
@@ -46,11 +46,12 @@ ERRORS = {
 
 
 class GroupErrors(NamedTuple):
-    """Mean absolute and mean signed error of a group in percent, and of how many rows."""
+    """Mean absolute and mean signed error of a group in percent, of how many rows, and the mean noise of theirs."""
 
     ape_pct: float
     signed_pct: float
     count: int
+    noise_pct: float | None = None
 
 
 def table_of(rows: Iterable[ErrorRow]) -> pd.DataFrame:
@@ -81,8 +82,18 @@ def sizes(table: pd.DataFrame, by: Sequence[str], value: str = "ape_pct") -> dic
 
 def errors_by(table: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Hashable, ...], GroupErrors]:
     """Return the mean errors of every group that has one: values of the columns `by` -> errors."""
-    signed, counts = means(table, by, "signed_error_pct"), sizes(table, by)
-    return {group: GroupErrors(error, signed[group], counts[group]) for group, error in means(table, by).items()}
+    signed, counts, noise = means(table, by, "signed_error_pct"), sizes(table, by), noise_by(table, by)
+    return {
+        group: GroupErrors(error, signed[group], counts[group], noise.get(group))
+        for group, error in means(table, by).items()
+    }
+
+
+def noise_by(table: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Hashable, ...], float]:
+    """Return the mean noise of every group of rows with an error, where it is known of all of them."""
+    scored = table[table["ape_pct"].notna()]
+    known, every = sizes(scored, by, "noise_pct"), sizes(scored, by)
+    return {group: noise for group, noise in means(scored, by, "noise_pct").items() if known[group] == every[group]}
 
 
 def mean_of(values: pd.Series) -> float | None:
