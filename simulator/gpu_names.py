@@ -2,7 +2,8 @@
 
 Contract: `gpu_named` answers for command lines, logs, manifests and result files alike. A name is read as a model
 (`h100`), a form (`sxm`) and a memory size; what it does not say it leaves open, and what contradicts a description is
-another GPU: an H100 PCIe is no `h100-sxm`, nor is a slice of one.
+another GPU: an H100 PCIe is no `h100-sxm`, nor is a slice of one. Where a name leaves open the form alone, the SXM form
+answers, which servers for models have (`USUAL_FORM`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ MEMORY_TOLERANCE = 0.06
 _DECORATION = frozenset(
     ("nvidia", "corporation", "tesla", "geforce", "gpu", "gpus", "tensor", "core", "graphics", "accelerator", "amd",
      "instinct", "hopper", "ampere", "lovelace", "blackwell", "mega", "hbm", "hbm2", "hbm2e", "hbm3", "hbm3e", "gddr6",
-     "gddr6x", "single")
+     "gddr6x", "gddr7", "single", "workstation", "server", "edition")
 )  # fmt: skip
 _FORMS: Mapping[str, str] = {"sxm": "sxm", "hgx": "sxm", "dgx": "sxm", "pcie": "pcie", "pci": "pcie", "nvl": "nvl"}
+USUAL_FORM = "sxm"
 _FORM = re.compile(r"(sxm|hgx|dgx|pcie|pci|nvl)\d?")
 _MEMORY = re.compile(r"(?<![a-z0-9.])(\d{1,4}(?:\.\d+)?)\s?g(?:i?b)?(?![a-z0-9])")
 # How many there are: 8xH100, H100 x8, 4 x H100.
@@ -85,9 +87,10 @@ def gpus_named(name: str, described: Mapping[str, Path]) -> list[str]:
 
 
 def gpu_named(name: str, described: Mapping[str, Path]) -> str | None:
-    """Return the id of the one described GPU that a name means; None if there is none, or more than one."""
+    """Return the id of the described GPU that a name means; None if there is none, or more than one in a form."""
     found = gpus_named(name, described)
-    return found[0] if len(found) == 1 else None
+    usual = [gpu for gpu in found if read_gpu_name(gpu).form == USUAL_FORM] if len(found) > 1 else found
+    return usual[0] if len(usual) == 1 else None
 
 
 def _fits(wanted: GpuName, gpu: GpuName, sheet: Path) -> bool:

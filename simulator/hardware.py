@@ -52,6 +52,13 @@ class Tflops(Quantity):
     unit: Literal["TFLOPS"]
 
 
+class Tops(Quantity):
+    """A peak of integer operations, in the range of `Tflops`."""
+
+    value: Annotated[float, Strict(), Field(gt=0, le=1e5, allow_inf_nan=False)]
+    unit: Literal["TOPS"]
+
+
 class TerabytesPerSecond(Quantity):
     """A memory bandwidth; beyond 100 TB/s a figure is in another unit."""
 
@@ -143,6 +150,8 @@ class Hardware(StrictModel):
         Dense BF16 tensor-core peak, TFLOPS per GPU.
     dense_fp8_tflops, dense_fp4_tflops
         Dense FP8 and FP4 tensor-core peaks, TFLOPS per GPU; absent where the GPU has no such units.
+    dense_int8_tops
+        Dense INT8 tensor-core peak, TOPS per GPU; absent: `INT8_OVER_BF16` times the BF16 peak.
     memory_bandwidth_tbs
         Peak HBM bandwidth, TB/s per GPU.
     memory_gib
@@ -161,6 +170,7 @@ class Hardware(StrictModel):
     dense_bf16_tflops: Tflops
     dense_fp8_tflops: Tflops | None = None
     dense_fp4_tflops: Tflops | None = None
+    dense_int8_tops: Tops | None = None
     memory_bandwidth_tbs: TerabytesPerSecond
     memory_gib: Gibibytes
     usable_memory_gib: Gibibytes | None = None
@@ -196,7 +206,8 @@ class Hardware(StrictModel):
     @property
     def peak_int8_ops(self) -> float:
         """Dense INT8 peak, operations/s per GPU."""
-        return INT8_OVER_BF16 * self.peak_flops
+        stated = self.dense_int8_tops
+        return stated.value * TERA if stated else INT8_OVER_BF16 * self.peak_flops
 
     @property
     def peak_bandwidth(self) -> float:

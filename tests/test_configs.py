@@ -24,6 +24,7 @@ UNITS = {
     "dense_bf16_tflops": "TFLOPS",
     "dense_fp8_tflops": "TFLOPS",
     "dense_fp4_tflops": "TFLOPS",
+    "dense_int8_tops": "TOPS",
     "memory_bandwidth_tbs": "TB/s",
     "memory_gib": "GiB",
     "usable_memory_gib": "GiB",
@@ -36,6 +37,7 @@ SECOND_HAND = {
     "b300-sxm": "aiconfigurator|InferenceX|product name",
     "mi300x": "MI300X-vs-H200|InferenceX|product name",
     "rtx-4090": "waredb|LLMServingSim|product name|PCIe",
+    "rtx-pro-6000": "NVIDIA RTX PRO",
 }
 
 # Number of parameters as the models' publishers state it; the shape must add up to it.
@@ -180,6 +182,42 @@ def test_every_gpu_figure_has_its_unit_and_source(path):
         assert all(re.search(SECOND_HAND[hardware.id], source) for source in said)
     else:
         assert all("data sheet" in source for source in said)
+
+
+# GPU -> memory GiB, bandwidth TB/s, dense BF16, FP8 and FP4 TFLOPS, GB/s of links in one direction.
+SHEETS = {
+    "h100-sxm": (80, 3.35, 989.5, 1979, None, 450),
+    "h200-sxm": (141, 4.8, 989.5, 1979, None, 450),
+    "b200-sxm": (180, 8.0, 2250, 4500, 9000, 900),
+    "b300-sxm": (288, 8.0, 2250, 4500, 13500, 900),
+    "gb200": (186, 8.0, 2500, 5000, 10000, 900),
+    "a100-sxm": (80, 2.039, 312, None, None, 300),
+    "a100-pcie": (80, 1.935, 312, None, None, 32),
+    "l40s": (48, 0.864, 362.05, 733, None, 32),
+    "rtx-4090": (24, 1.008, 165.2, 330.3, None, 32),
+    "rtx-pro-6000": (96, 1.792, 503.8, 1007.6, 2015.2, 64),
+    "mi300x": (192, 5.3, 1307.4, 2614.9, None, 448),
+}
+
+
+@pytest.mark.parametrize("gpu", SHEETS)
+def test_every_gpu_has_memory_bandwidth_peaks_per_precision_and_links(gpu):
+    sheet = load_hardware(CONFIGS / "hardware" / f"{gpu}.yaml")
+    figures = (
+        sheet.memory_gib,
+        sheet.memory_bandwidth_tbs,
+        sheet.dense_bf16_tflops,
+        sheet.dense_fp8_tflops,
+        sheet.dense_fp4_tflops,
+        sheet.link_bandwidth_gbs,
+    )
+    assert tuple(figure and figure.value for figure in figures) == SHEETS[gpu]
+
+
+def test_a_gpu_whose_int8_units_are_not_twice_as_fast_as_bf16_says_so():
+    b300, b200 = (load_hardware(CONFIGS / "hardware" / f"{gpu}-sxm.yaml") for gpu in ("b300", "b200"))
+    assert b300.peak_int8_ops == pytest.approx(153.5e12)
+    assert b200.peak_int8_ops == pytest.approx(2 * b200.peak_flops)
 
 
 def test_where_sources_disagree_the_value_used_stands_first_and_the_others_beside_it():

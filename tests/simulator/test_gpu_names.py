@@ -28,11 +28,17 @@ USUAL = {
     "b200-sxm": ("B200", "NVIDIA B200", "b200_sxm", "HGX B200", "8xB200", "B200-180GB"),
     "b300-sxm": ("B300", "NVIDIA B300 SXM", "b300_sxm"),
     "mi300x": ("MI300X", "AMD Instinct MI300X", "mi300x-192gb"),
+    "a100-pcie": ("NVIDIA A100 80GB PCIe", "A100-PCIE-80GB", "a100_pcie"),
+    "rtx-pro-6000": (
+        "RTX PRO 6000", "NVIDIA RTX PRO 6000 Blackwell Server Edition", "rtx_pro_6000",
+        "NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "RTX-PRO-6000-96GB",
+    ),
     "rtx-4090": ("RTX 4090", "NVIDIA GeForce RTX 4090", "rtx4090", "RTX4090-24GB"),
 }  # fmt: skip
 OTHERS = (
-    "H100 PCIe", "NVIDIA H100 NVL", "H100-94GB", "A100-40GB", "NVIDIA A100-SXM4-40GB", "NVIDIA A100 80GB PCIe", "L40",
-    "L4", "GH200", "H20", "RTX 5090", "MI325X", "GB300", "NVIDIA H100 80GB HBM3 MIG 3g.40gb",
+    "H100 PCIe", "NVIDIA H100 NVL", "H100-94GB", "A100-40GB", "NVIDIA A100-SXM4-40GB", "A100-PCIE-40GB", "L40",
+    "L4", "GH200", "H20", "RTX 5090", "MI325X", "GB300", "RTX 6000 Ada", "RTX A6000",
+    "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", "NVIDIA H100 80GB HBM3 MIG 3g.40gb",
     "H100 or A100", "h100-sxm/l40s", "", "-", "gpu", "80GB",
 )  # fmt: skip
 
@@ -47,11 +53,18 @@ def test_another_gpu_a_slice_of_one_and_no_name_are_not_taken_for_one(name):
     assert gpu_named(name, DESCRIBED) is None
 
 
-def test_a_name_that_two_described_gpus_answer_to_is_none_of_them(tmp_path):
+def test_a_name_that_says_no_form_means_the_sxm_form_and_one_that_says_it_that_one():
     both = {**DESCRIBED, "h100-pcie": DESCRIBED["h100-sxm"]}
     assert gpus_named("H100", both) == ["h100-sxm", "h100-pcie"]
-    assert gpu_named("H100", both) is None
+    assert gpu_named("H100", both) == "h100-sxm"
     assert gpu_named("H100 PCIe 80GB", both) == "h100-pcie"
+    assert gpus_named("A100-80GB", DESCRIBED) == ["a100-pcie", "a100-sxm"]
+
+
+def test_a_name_that_two_described_gpus_answer_to_is_none_of_them():
+    both = {"h100-nvl": DESCRIBED["h100-sxm"], "h100-pcie": DESCRIBED["h100-sxm"]}
+    assert gpus_named("H100", both) == ["h100-nvl", "h100-pcie"]
+    assert gpu_named("H100", both) is None
 
 
 def test_the_simulator_takes_the_usual_name_and_refuses_an_unknown_one():

@@ -339,6 +339,9 @@ def test_a_run_on_a_gpu_by_its_usual_name_is_imported(tmp_path, shared_dir):
     assert main(command) == 0
     gpus = {path.parent.name: yaml.safe_load(path.read_text())["hardware"] for path in out.glob("*/experiment.yaml")}
     assert sorted(gpus.values()) == ["a100-sxm", "l40s"]
+    texts = {gpu: (out / name / "experiment.yaml").read_text() for name, gpu in gpus.items()}
+    assert "the form of A100-80GB, as a100-sxm" in " ".join(texts["a100-sxm"].split())
+    assert "the form of" not in texts["l40s"]
 
 
 def test_settings_in_columns_of_any_name_are_known_and_none_is_turned_into_its_opposite(tmp_path):

@@ -19,7 +19,7 @@ from roofline_lab.ground_truth.server import Server
 from roofline_lab.importers.common import UNSTATED, Measurement
 from roofline_lab.importers.server_sources import read_mapping
 from simulator.errors import ConfigError
-from simulator.gpu_names import gpu_named
+from simulator.gpu_names import gpu_named, gpus_named
 from simulator.model_files import CONFIG_FILE, contents_of, find_model_file, known_as, load_model, models_in
 from simulator.validation import parse, suggest
 
@@ -116,6 +116,7 @@ def named(found: Measurement, name: str, overrides: Overrides, root: Path, besid
                 *_assumptions(
                     server,
                     hardware=hardware is not None,
+                    form=_assumed_form(overrides.hardware or measured.hardware, hardware, sheets),
                     tensor_parallel=found.tensor_parallel_stated or overrides.tensor_parallel is not None,
                     client=measured.side == "client",
                     ahead=taken_ahead(measured.date) if unknown_software(server.settings) else None,
@@ -126,11 +127,20 @@ def named(found: Measurement, name: str, overrides: Overrides, root: Path, besid
 
 
 def _assumptions(
-    server: Server, *, hardware: bool, tensor_parallel: bool, client: bool, ahead: bool | None
+    server: Server, *, hardware: bool, form: str, tensor_parallel: bool, client: bool, ahead: bool | None
 ) -> Iterable[object]:
-    """Yield the flag that names what nobody stated; `ahead` is what follows from unknown software, else None."""
+    """Yield the flag that names what nobody stated.
+
+    Parameters
+    ----------
+    form
+        Which form of the GPU is taken, where its name leaves that open; else empty.
+    ahead
+        What follows from unknown software, else None.
+    """
     assumed = server.assumed.model_dump(exclude_none=True)
     guesses = [] if hardware else [f"hardware {DEFAULT_HARDWARE}"]
+    guesses += [form] if form else []
     guesses += [] if tensor_parallel else ["tensor parallelism 1"]
     guesses += [f"{name.replace('_', ' ')} {_shown(value)}" for name, value in assumed.items()]
     guesses += [] if ahead is None else [f"asynchronous scheduling {_shown(ahead)}, as the serving software is unknown"]
@@ -232,6 +242,12 @@ def _hardware(name: str, described: Mapping[str, Path]) -> str | None:
             "hardware",
         )
     return gpu
+
+
+def _assumed_form(name: str, gpu: str | None, described: Mapping[str, Path]) -> str:
+    """Return which form of a GPU its name leaves open; empty where it names one, or only one is described."""
+    several = [] if gpu is None else gpus_named(name, described)
+    return f"the form of {name}, as {gpu}" if len(several) > 1 else ""
 
 
 def _letters(name: str) -> str:
