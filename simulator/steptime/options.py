@@ -16,9 +16,20 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 from simulator.errors import ConfigError
 from simulator.kernels.base import GUIDE_MFU_DECODE, GUIDE_MFU_PREFILL, Policy
 from simulator.steptime.v1_parameters import CalibratedRooflineOptions
-from simulator.validation import Count, Efficiency, Finite, NonNegative, Positive, StrictModel, parse, suggest
+from simulator.validation import (
+    Count,
+    Efficiency,
+    Finite,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    StrictModel,
+    parse,
+    suggest,
+)
 
-Sharpness = Annotated[float, Strict(), Field(ge=1, allow_inf_nan=False)]
+# An exponent of a p-norm, or how often longer something takes.
+AtLeastOne = Annotated[float, Strict(), Field(ge=1, allow_inf_nan=False)]
 
 # How rounded the corner between memory- and compute-bound GEMMs is, exponent of a p-norm; 1 adds both
 # times, infinity takes the longer. From 112 timed GEMM shapes: configs/kernels/h100/analytic.yaml.
@@ -358,9 +369,22 @@ class CalibratedPhysicsOptions(StrictModel):
         Sustained over peak FLOP/s in large GEMMs, and in prefill attention.
     corner_sharpness
         Exponent that joins memory and compute time of the GEMMs; see `GEMM_CORNER_SHARPNESS`.
+    wide_batch_slowdown
+        Weight reads of a step of more than `NARROW_BATCH_TOKENS` tokens over those of a smaller one: GEMMs of FP8
+        weights with one scale per matrix change kernels there on Hopper.
+    expert_bandwidth_efficiency, expert_gemm_efficiency
+        The first two for grouped GEMMs of routed experts, which then have a corner of their own; None: as other
+        weights, in one corner with them.
+    expert_padding_tokens
+        Tokens a grouped GEMM computes beside the real ones, per expert visited: half a tile of its kernel on average.
     layer_us
         Launches and tails of the kernels of one dense BF16 layer, us; every GPU of a tensor-parallel
         group pays it. Layers with more kernels pay in proportion (`simulator.steptime.physics`).
+    host_kernel_us
+        Time in which the host launches one kernel outside a CUDA graph, us: a step with prefill that is not captured is
+        no faster than all its kernels are launched.
+    graph_tokens
+        Largest step with prefill that is captured in a CUDA graph, in tokens; decodes alone always are.
     step_us
         Fixed cost of a step, us.
     request_us
@@ -382,8 +406,14 @@ class CalibratedPhysicsOptions(StrictModel):
     kv_bandwidth_efficiency: Efficiency = 1.0
     gemm_efficiency: Efficiency = 1.0
     attention_efficiency: Efficiency = 1.0
-    corner_sharpness: Sharpness = GEMM_CORNER_SHARPNESS
+    corner_sharpness: AtLeastOne = GEMM_CORNER_SHARPNESS
+    wide_batch_slowdown: AtLeastOne = 1.0
+    expert_bandwidth_efficiency: OptionalEfficiency = None
+    expert_gemm_efficiency: OptionalEfficiency = None
+    expert_padding_tokens: NonNegative = 0.0
     layer_us: NonNegative = 0.0
+    host_kernel_us: NonNegative = 0.0
+    graph_tokens: NonNegativeInt = 0
     step_us: NonNegative = 0.0
     request_us: NonNegative = 0.0
     all_reduce_us: NonNegative = 0.0

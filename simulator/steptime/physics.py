@@ -1,6 +1,7 @@
 """The calibrated physical model: one step is one pass over the weights plus what surrounds it.
 
-    layers    = p-norm(weight bytes / bandwidth, GEMM FLOPs / peak), both over TP
+    layers    = p-norm(weight bytes / bandwidth, GEMM FLOPs / peak), both over TP; routed experts likewise for
+                themselves where they have efficiencies of their own
     head      = max(bytes of the LM head / bandwidth, its FLOPs / peak), over TP
     attention = KV bytes of the decodes / bandwidth
                 + sum over prefill chunks of max(causal FLOPs / peak, KV bytes / bandwidth), over TP;
@@ -9,7 +10,8 @@
     sampling  = vocabulary * (per step + per request), where the model cuts off unlikely tokens
     collectives = 2 * layers * (latency + bytes / link bandwidth), where TP > 1; as many between groups that share
                 experts alone
-    duration  = all of these + step_us + requests * request_us, in whole us, at least 1
+    duration  = all of these + step_us + requests * request_us, in whole us, at least 1; with prefill beyond what is
+                captured in CUDA graphs no less than layers * kernels * host_kernel_us, by a p-norm
 
 Weights are loaded once for all tokens of a step, prefill and decode together; of a mixture of
 experts, as many experts as those tokens are expected to visit. Attention follows the GEMMs, so the
@@ -47,6 +49,17 @@ LATENT_EXTRA_KERNELS = 5
 # FP8 or INT8 weights with scales found at run time: activations are converted ahead of QKV, O, gate-and-up, down; for
 # 4-bit floats ahead of those of the four whose weights are not kept in 16 bits.
 EIGHT_BIT_EXTRA_KERNELS = 4
+
+# Tokens up to which FP8 GEMMs with one scale per matrix keep the kernel for narrow batches on Hopper (vLLM,
+# `csrc/quantization/w8a8/cutlass/scaled_mm_sm90_fp8_dispatch.cuh`: kernels for M up to 16, 64, 128 and above).
+NARROW_BATCH_TOKENS = 16
+# How soon the host hides behind the GPU, or the GPU behind the host: exponent of a p-norm. The two run side by side and
+# either waits for the other, so that the longer one counts; 6 rounds the corner by at most 12 %.
+HOST_SHARPNESS = 6.0
+
+# Where 4-bit floats are multiplied as they are, one operation routes, sorts and sums (experts fused by FlashInfer):
+# so many kernels fewer on the GPU, while the host prepares as much.
+FUSED_EXPERT_KERNELS = 3
 
 # A memory of durations beyond this is dropped, so that a long run cannot grow without bound.
 MEMO_LIMIT = 200_000
@@ -115,15 +128,25 @@ class CalibratedPhysics:
         self._weights = Weights(model, parallel=parallel)
         self._weight_rate = hardware.peak_bandwidth * options.weight_bandwidth_efficiency * tp
         self._gemm_rate = self.peak_flops * options.gemm_efficiency * tp
+        self._bind_experts(options, tp)
         self._head_rate = hardware.peak_flops * options.gemm_efficiency * tp
         self._gemm_flops = GemmFlops(model, self.peak_flops / hardware.peak_flops, parallel)
         self._head_elements = model.hidden_size * model.vocab_size
         self._bind_attention(options, model, hardware)
         self._kernels = kernels_per_layer(model, hardware)
-        self._launch_us = model.num_hidden_layers * options.layer_us * self._kernels / DENSE_KERNELS
+        fused = FUSED_EXPERT_KERNELS if self._experts_apart and gemm_unit(model, hardware) == "fp4" else 0
+        self._launch_us = model.num_hidden_layers * options.layer_us * (self._kernels - fused) / DENSE_KERNELS
         self._collective_us = collectives_us(options.all_reduce_us, options.link_efficiency, model, hardware, parallel)
         self._sampling_us = _sampling_us(options, model)
+        self._host_us = model.num_hidden_layers * self._kernels * options.host_kernel_us
         self._memo: dict[tuple[int, int, int], float] = {}
+
+    def _bind_experts(self, options: CalibratedPhysicsOptions, tp: int) -> None:
+        """Set the rates of routed experts, and whether they are a term of their own."""
+        own_bandwidth, own_gemm = options.expert_bandwidth_efficiency, options.expert_gemm_efficiency
+        self._experts_apart = bool(self.model.num_local_experts) and not (own_bandwidth is None and own_gemm is None)
+        self._expert_rate = self.peak_bandwidth * (own_bandwidth or options.weight_bandwidth_efficiency) * tp
+        self._expert_gemm_rate = self.peak_flops * (own_gemm or options.gemm_efficiency) * tp
 
     def _bind_attention(self, options: CalibratedPhysicsOptions, model: Model, hardware: Hardware) -> None:
         """Set seconds per KV token read, and per FLOP-bearing pair of a new token and one it attends to."""
@@ -183,7 +206,13 @@ class CalibratedPhysics:
         beside_us = self._memo.get((tokens, rows, sums.elsewhere))
         if beside_us is None:
             beside_us = self._remember(tokens, rows, sums.elsewhere)
-        return attention_us + beside_us
+        return attention_us + beside_us + self._waiting_for_host_us(attention_us + beside_us, sums, tokens)
+
+    def _waiting_for_host_us(self, gpu_us: float, sums: BatchSums, tokens: int) -> float:
+        """Return how much longer a step takes because its kernels are launched one by one."""
+        if not (self._host_us and sums.prefill and tokens > self.options.graph_tokens):
+            return 0.0
+        return rounded_corner(gpu_us, self._host_us, HOST_SHARPNESS) - gpu_us
 
     def decode_attention_us(self, sums: BatchSums) -> float:
         """Return microseconds of decode attention: every token a request attends to is read, its own included."""
@@ -214,8 +243,10 @@ class CalibratedPhysics:
         options = self.options
         if not tokens:
             return {"step": options.step_us}
+        experts = {"experts": self.experts_us(tokens, elsewhere)} if self._experts_apart else {}
         return {
             "layers": self.layers_us(tokens, elsewhere),
+            **experts,
             "head": self.head_us(rows),
             "launches": self._launch_us,
             "sampling": self._sampling_us[0] + self._sampling_us[1] * rows,
@@ -225,10 +256,21 @@ class CalibratedPhysics:
         }
 
     def layers_us(self, tokens: int, elsewhere: int = 0) -> float:
-        """Return microseconds of all layers' GEMMs."""
-        memory_s = self._weights.bytes(tokens, elsewhere) / self._weight_rate
-        arithmetic_s = self._gemm_flops.of(tokens, elsewhere) / self._gemm_rate
-        return rounded_corner(memory_s, arithmetic_s, self.options.corner_sharpness) * MICROSECONDS
+        """Return microseconds of all layers' GEMMs, routed experts left out where they are a term of their own."""
+        weights, flops, sharpness = self._weights, self._gemm_flops, self.options.corner_sharpness
+        slowdown = self.options.wide_batch_slowdown if tokens > NARROW_BATCH_TOKENS else 1.0
+        if self._experts_apart:
+            memory_s = weights.outside_experts * slowdown / self._weight_rate
+            return rounded_corner(memory_s, flops.outside_experts(tokens) / self._gemm_rate, sharpness) * MICROSECONDS
+        memory_s = weights.bytes(tokens, elsewhere) * slowdown / self._weight_rate
+        return rounded_corner(memory_s, flops.of(tokens, elsewhere) / self._gemm_rate, sharpness) * MICROSECONDS
+
+    def experts_us(self, tokens: int, elsewhere: int = 0) -> float:
+        """Return microseconds of routed experts with efficiencies of their own."""
+        memory_s = self._weights.of_experts(tokens, elsewhere) / self._expert_rate
+        flops = self._gemm_flops.of_experts(tokens, elsewhere, self.options.expert_padding_tokens)
+        corner_s = rounded_corner(memory_s, flops / self._expert_gemm_rate, self.options.corner_sharpness)
+        return corner_s * MICROSECONDS
 
     def head_us(self, rows: int) -> float:
         """Return microseconds of the projection to the vocabulary, whose weights are never quantized."""
@@ -248,6 +290,9 @@ class CalibratedPhysics:
             **self.beside_attention(tokens, rows, batch.elsewhere),
         }
         unrounded_us = self.duration_us(sums)
+        waiting_us = self._waiting_for_host_us(sum(parts.values()), sums, tokens)
+        if waiting_us:
+            parts["host"] = waiting_us
         what = self._in_words(tokens, rows, sums)
         terms = [Term(name, us, what[name]) for name, us in parts.items()]
         return StepCost(
@@ -266,8 +311,8 @@ class CalibratedPhysics:
         """Return the terms of a step per layer where they are one; this model prices a layer's matrices as a whole."""
         layers = self.model.num_hidden_layers
         times = {
-            **dict.fromkeys(("layers", "decode attention", "prefill attention"), layers),
-            "launches": layers * self._kernels,
+            **dict.fromkeys(("layers", "experts", "decode attention", "prefill attention"), layers),
+            **dict.fromkeys(("launches", "host"), layers * self._kernels),
             "collectives": collectives_of(self.model, self.parallel),
         }
         terms = [term for term in self.explain(batch).terms if term.us]
@@ -281,11 +326,16 @@ class CalibratedPhysics:
         return beside_us
 
     def _in_words(self, tokens: int, rows: int, sums: BatchSums) -> dict[str, str]:
-        gigabytes = self._weights.bytes(tokens, sums.elsewhere) / self.tp / 1e9
-        more = f", {sums.elsewhere} more of other groups through the experts" if sums.elsewhere else ""
+        weights = self._weights
+        read = weights.outside_experts if self._experts_apart else weights.bytes(tokens, sums.elsewhere)
+        gigabytes = read / self.tp / 1e9
+        apart = self._experts_apart or not sums.elsewhere
+        more = "" if apart else f", {sums.elsewhere} more of other groups through the experts"
         layers, kernels = self.model.num_hidden_layers, self._kernels
         return {
             "layers": f"{tokens} tokens through {gigabytes:.2f} GB of weights per GPU{more}",
+            "experts": f"{tokens + sums.elsewhere} tokens through the routed experts they visit",
+            "host": f"launches of {layers * kernels} kernels outside a CUDA graph, as far as the GPU waits for them",
             "head": f"{rows} rows to {self.model.vocab_size} logits",
             "decode attention": f"{sums.decode_past_tokens} past tokens",
             "prefill attention": "chunks one by one",
@@ -297,8 +347,8 @@ class CalibratedPhysics:
         }
 
 
-ON_THE_GPU = ("layers", "head", "decode attention", "prefill attention")
-BESIDE_THE_WORK = ("launches", "sampling", "step", "requests")
+ON_THE_GPU = ("layers", "experts", "head", "decode attention", "prefill attention")
+BESIDE_THE_WORK = ("launches", "host", "sampling", "step", "requests")
 
 
 def _assumptions(options: CalibratedPhysicsOptions, model: Model) -> tuple[str, ...]:

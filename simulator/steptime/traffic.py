@@ -57,9 +57,16 @@ class Weights:
 
     def bytes(self, new_tokens: int, elsewhere: int = 0) -> float:
         """Bytes read by a phase that computes `new_tokens` tokens, and in other groups `elsewhere`."""
-        if self._load is None:
-            return self._dense
-        return self._dense + self._expert * self._load.touched(new_tokens + elsewhere)
+        return self._dense + self.of_experts(new_tokens, elsewhere)
+
+    @property
+    def outside_experts(self) -> float:
+        """Bytes of what every token visits."""
+        return self._dense
+
+    def of_experts(self, new_tokens: int, elsewhere: int = 0) -> float:
+        """Bytes of the routed experts that these tokens are expected to visit."""
+        return self._expert * self._load.touched(new_tokens + elsewhere) if self._load else 0.0
 
 
 class GemmFlops:
@@ -83,10 +90,19 @@ class GemmFlops:
 
     def of(self, new_tokens: int, elsewhere: int = 0) -> float:
         """FLOPs of a phase that computes `new_tokens` tokens, and in other groups `elsewhere`."""
-        every_token = self._per_token * new_tokens
+        return self.outside_experts(new_tokens) + self.of_experts(new_tokens, elsewhere)
+
+    def outside_experts(self, new_tokens: int) -> float:
+        """FLOPs of the matrices that every token visits."""
+        return self._per_token * new_tokens
+
+    def of_experts(self, new_tokens: int, elsewhere: int = 0, padding_tokens: float = 0.0) -> float:
+        """FLOPs of the routed experts, with `padding_tokens` more of them for each that is visited."""
         if self._load is None:
-            return every_token
-        return every_token + self._expert * self._load.visits(new_tokens + elsewhere)
+            return 0.0
+        tokens = new_tokens + elsewhere
+        padding = padding_tokens * self._load.touched(tokens) if padding_tokens else 0.0
+        return self._expert * (self._load.visits(tokens) + padding)
 
 
 class DynamicTraffic:

@@ -225,3 +225,54 @@ def test_operations_are_the_terms_layer_by_layer():
     assert operations["decode attention"].times == operations["layers"].times == LLAMA_70B.num_hidden_layers
     total_us = sum(operation.total_us for operation in operations.values())
     assert total_us == pytest.approx(built.explain(batch).unrounded_us)
+
+
+DECODES = Batch(decode=(500,) * 8)
+APART = {"expert_bandwidth_efficiency": 0.5, "expert_gemm_efficiency": 0.5}
+
+
+def term(built, batch: Batch, name: str) -> float:
+    return next((term.us for term in built.explain(batch).terms if term.name == name), 0.0)
+
+
+def test_experts_with_efficiencies_of_their_own_are_a_term_that_rests_on_these_alone():
+    both, apart = physics(MIXTURE), physics(MIXTURE, **APART)
+    assert term(both, DECODES, "experts") == 0
+    slower = physics(MIXTURE, expert_bandwidth_efficiency=0.25, expert_gemm_efficiency=0.25)
+    assert term(slower, DECODES, "experts") == pytest.approx(2 * term(apart, DECODES, "experts"))
+    assert term(slower, DECODES, "layers") == term(apart, DECODES, "layers") < term(both, DECODES, "layers")
+
+
+def test_a_dense_model_has_no_term_of_experts():
+    assert duration_us(physics(**APART), DECODES) == duration_us(physics(), DECODES)
+
+
+def test_padding_of_experts_costs_arithmetic_for_every_expert_that_is_visited():
+    many = Batch(prefill=((0, 4096),))
+    # All eight experts are visited, and 4096 tokens visit two each: twice as many rows.
+    bound_by_arithmetic = {**APART, "expert_bandwidth_efficiency": 1.0, "corner_sharpness": 50.0}
+    bare, padded = (physics(MIXTURE, **bound_by_arithmetic, expert_padding_tokens=t) for t in (0.0, 1024.0))
+    assert term(padded, many, "experts") == pytest.approx(2 * term(bare, many, "experts"), rel=1e-3)
+
+
+def test_weights_are_read_more_slowly_by_steps_of_more_than_sixteen_tokens_where_a_kernel_changes_there():
+    def slowdown(tokens: int) -> float:
+        batch = Batch(decode=(0,) * tokens)
+        return term(physics(wide_batch_slowdown=1.25), batch, "layers") / term(physics(), batch, "layers")
+
+    assert slowdown(16) == 1.0
+    assert slowdown(17) == pytest.approx(1.25, rel=0.01)
+
+
+def test_a_prefill_step_outside_the_graphs_is_no_faster_than_the_host_launches_its_kernels():
+    launched_us = LLAMA_70B.num_hidden_layers * kernels_per_layer(LLAMA_70B) * 1000.0
+    built = physics(LLAMA_70B, 4, host_kernel_us=1000.0, graph_tokens=512)
+    assert duration_us(built, Batch(prefill=((0, 513),))) == pytest.approx(launched_us, rel=1e-3)
+    for captured in (Batch(prefill=((0, 512),)), Batch(decode=(100,) * 600)):
+        assert duration_us(built, captured) == duration_us(physics(LLAMA_70B, 4), captured)
+
+
+def test_a_host_faster_than_the_gpu_costs_nothing():
+    quick = physics(LLAMA_70B, host_kernel_us=1.0)
+    long = Batch(prefill=((0, 8192),))
+    assert duration_us(quick, long) == pytest.approx(duration_us(physics(LLAMA_70B), long), rel=1e-6)

@@ -67,6 +67,20 @@ VARIANTS: dict[str, dict[str, object]] = {
     "v1_b": {"family": "calibrated_roofline", "variant": "v1_b", "parameters": V1_PARAMETERS},
     "v1_c": {"family": "calibrated_roofline", "variant": "v1_c", "parameters": V1_PARAMETERS},
     "v1_guide": {"family": "calibrated_roofline", "variant": "v1_guide", "parameters": V1_PARAMETERS},
+    "physics_with_experts_apart": {
+        "family": "calibrated_physics",
+        "expert_bandwidth_efficiency": 0.8,
+        "expert_gemm_efficiency": 0.2,
+        "expert_padding_tokens": 10.5,
+        "wide_batch_slowdown": 1.25,
+        "layer_us": 40.0,
+    },
+    "physics_launched_by_the_host": {
+        "family": "calibrated_physics",
+        "layer_us": 40.0,
+        "host_kernel_us": 35.0,
+        "graph_tokens": 512,
+    },
     "linear": {"family": "linear", "step_us": 700.5, "prefill_us_per_token": 13.7, "decode_us_per_token": 2.25},
 }
 
