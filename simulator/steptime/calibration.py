@@ -21,15 +21,15 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 # Becomes the model's `step_us` where the server does not schedule ahead; one that composes the next step while one
 # runs spends its host time then.
 HOST_STEP = "host_step_us"
-# Options that are no constants of a calibration of one GPU: choices, what `HOST_STEP` becomes, and terms that only
-# a calibration of several GPUs and precisions has data for.
-NOT_FITTED = frozenset(
+# Terms that only a calibration of several GPUs and precisions has data for (`simulator.steptime.fleet`).
+FLEET_TERMS = frozenset(
     {
-        *("family", "lm_head", "step_us", "corner_sharpness"),
         *("wide_batch_slowdown", "expert_bandwidth_efficiency", "expert_gemm_efficiency", "expert_padding_tokens"),
         *("host_kernel_us", "graph_tokens"),
     }
 )
+# Options that are no constants of a calibration of one GPU: choices, and what `HOST_STEP` becomes.
+NOT_FITTED = FLEET_TERMS | {"family", "lm_head", "step_us", "corner_sharpness"}
 
 
 VALIDATED_FOLDER = "validated"

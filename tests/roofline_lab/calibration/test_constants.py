@@ -22,6 +22,7 @@ from roofline_lab.calibration.constants import (
 from roofline_lab.client_overhead import ClientTime
 from simulator.engine.records import RequestResult, RequestState
 from simulator.request_times import MetricOptions, e2e_us, ttft_us
+from simulator.steptime.calibration import FLEET_TERMS
 from simulator.steptime.options import CalibratedPhysicsOptions
 
 
@@ -39,7 +40,7 @@ def test_positions_and_values_are_inverse_to_each_other():
 
 
 def test_every_option_of_the_model_is_searched_or_fixed():
-    options = set(CalibratedPhysicsOptions.model_fields) - {"family", "corner_sharpness", "lm_head"}
+    options = set(CalibratedPhysicsOptions.model_fields) - FLEET_TERMS - {"family", "corner_sharpness", "lm_head"}
     assert options == {constant.name.removeprefix("host_") for constant in STEP_CONSTANTS} | set(FIXED)
     assert options_of(starts(), schedule_ahead=False).layer_us == 50.0
 
