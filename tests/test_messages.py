@@ -20,6 +20,10 @@ LEAST_WORDS = 4
 TELLS = re.compile(r"(Error|error|Problem|problem|problems|Breach|Difference|refus\w*|unknown|warn)$")
 # What became of messages, and which ones.
 GONE: dict[str, tuple[str, ...]] = {
+    "the message names the kind of folder, because calibrations are replaced as evaluations are": (
+        "--out: {} exists and is no earlier evaluation; name another folder",
+        "--out: {} holds an evaluation already; name another folder, or replace it with --force",
+    ),
     "a trace without latencies is predicted by replay itself, once its server is described": (
         "{}: a {}, which records no latencies, so there is nothing to compare; simulate it with: python -m simulator "
         "run --request-trace {} --model MODEL; or give it beside results that were measured with it: roofline-lab "

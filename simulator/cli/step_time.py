@@ -91,6 +91,9 @@ def _named(spec: RunSpec, model: Model, hardware: Hardware, configs: Path) -> tu
     name = stated.get("base", AUTO)
     if not isinstance(name, str):
         raise ConfigError(f"steptime.base: must be a name, got {name!r}")
+    if name not in known and Path(name).is_file():
+        own = _calibration(Path(name))
+        known, name = {**known, own.name: own}, own.name
     chosen = _by_default(given, hardware, known) if name == AUTO else name
     found = named_step_time(
         chosen,

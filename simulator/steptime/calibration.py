@@ -36,7 +36,7 @@ VALIDATED_FOLDER = "validated"
 
 
 class Interval(StrictModel):
-    """Percentile interval of a constant over resampled families."""
+    """Percentile interval of a constant over resampled families; of one carried over, that of the posterior."""
 
     low: Finite
     high: Finite
@@ -51,6 +51,10 @@ class Constant(StrictModel):
         Range of the search.
     at_bound
         On which end of it the fit ended, if it did: a finding, not a value to trust.
+    origin
+        Of a calibration carried over: whether its run says something of the constant, or the donor alone does.
+    told_share
+        By which share the run shrinks the variance that the constant had before, 0 to 1.
     """
 
     value: Finite
@@ -58,6 +62,8 @@ class Constant(StrictModel):
     interval_95_pct: Interval
     bounds: Interval
     at_bound: Literal["low", "high"] | None = None
+    origin: Literal["fitted", "borrowed"] | None = None
+    told_share: Annotated[NonNegative, Field(le=1)] | None = None
     meaning: Text
 
 
@@ -114,6 +120,9 @@ class Calibration(StrictModel):
     held_out
         Family -> constants fitted to all other families: what a family that was fitted to is predicted
         with where a prediction shall be a test. Empty in files that do not keep them.
+    borrowed_from
+        Calibration from which everything was taken that the runs on its own GPU could not show; None where all
+        constants were fitted.
     """
 
     name: Text
@@ -123,12 +132,22 @@ class Calibration(StrictModel):
     constants: dict[Text, Constant]
     fixed: dict[Text, Finite]
     held_out: dict[Text, dict[Text, Finite]] = Field(default={})
+    borrowed_from: Text | None = None
     validated: Validated | None = None
 
     @property
     def values(self) -> dict[str, float]:
         """The constants by name."""
         return {name: constant.value for name, constant in self.constants.items()}
+
+    @property
+    def rests_on(self) -> str:
+        """What the constants were fitted to, in words."""
+        trained = self.trained_on
+        points, gpus = f"{trained.load_points} load points", ", ".join(trained.hardware)
+        if self.borrowed_from is None:
+            return f"fitted to {points} of {len(trained.families)} model families on {gpus}"
+        return f"constants of {self.borrowed_from}, as far as {points} on {gpus} say nothing else"
 
     def covers(self, hardware_id: str) -> bool:
         """Say whether the constants were fitted on a GPU."""

@@ -155,15 +155,11 @@ def guide(hardware: Hardware) -> dict[str, Any]:
 def _calibrated(
     name: str, found: Calibration, model: Model, hardware: Hardware, tp: int, *, schedule_ahead: bool
 ) -> NamedStepTime:
-    trained = found.trained_on
     experts = bool(model.num_local_experts)
     kind, errors = "mixtures of experts" if experts else "dense models", "nobody states the error"
     if found.validated is not None:
         errors = str(found.validated.mixture_of_experts if experts else found.validated.dense)
-    basis = (
-        f"{found.title}; fitted to {trained.load_points} load points of {len(trained.families)} model families on "
-        f"{', '.join(trained.hardware)}; {kind} of families it had not seen there: {errors}"
-    )
+    basis = f"{found.title}; {found.rests_on}; {kind} of families it had not seen there: {errors}"
     departures = "".join(f"; {text}" for text in found.departures(model.id, hardware.id, tp))
     options = found.step_time(schedule_ahead=schedule_ahead).model_dump(mode="json", exclude_unset=True)
     return NamedStepTime(name, options, basis + departures)

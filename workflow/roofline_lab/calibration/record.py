@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roofline_lab.calibration.constants import BY_NAME, Values, calibrated_client
+from roofline_lab.calibration.ownership import OWNERSHIP
 from roofline_lab.ground_truth.experiment import Tool
 from roofline_lab.ground_truth.load import Side
 from simulator.engine.options import EngineOptions
@@ -50,11 +51,11 @@ def load_calibration(path: Path) -> Calibration:
 
 
 def _problems(key: str, values: Values) -> Iterator[str]:
-    """Yield constants that are missing, unknown or outside their physical range."""
+    """Yield constants that are missing, unknown or outside what any GPU, server or site has."""
     for name in sorted(BY_NAME.keys() - values.keys()):
         yield f"{key}.{name}: missing; it is required"
     for name in sorted(values):
         if name not in BY_NAME:
             yield f"{key}.{name}: unknown constant; {suggest(name, BY_NAME)}"
-        elif not BY_NAME[name].low <= values[name] <= BY_NAME[name].high:
-            yield f"{key}.{name}: {values[name]:g} is outside {BY_NAME[name].low:g} to {BY_NAME[name].high:g}"
+        elif not OWNERSHIP[name].low <= values[name] <= OWNERSHIP[name].high:
+            yield f"{key}.{name}: {values[name]:g} is outside {OWNERSHIP[name].low:g} to {OWNERSHIP[name].high:g}"

@@ -28,6 +28,7 @@ COMMANDS = {
     "inspect": "inspect",
     "import": "import_measurements",
     "evaluate": "evaluate",
+    "calibrate": "calibrate",
     "compare": "compare",
     "replay": "replay",
 }
@@ -37,6 +38,7 @@ EPILOG = """examples:
   roofline-lab inspect results/          figures of a measurement, and the pitfalls they show
   roofline-lab import guidellm results/ --out ground_truth/my-run
   roofline-lab evaluate measurements/ --steptime h100_vllm --out evaluations/mine
+  roofline-lab calibrate --onto a100-sxm --from h100_vllm --with my-run
   roofline-lab compare main              what changed in errors and verdicts since main?
   roofline-lab replay traces/            recorded requests served again, and how far off that is
 
@@ -48,7 +50,7 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser of the command that `words` begin with, else of all commands."""
     top = argparse.ArgumentParser(
         prog="roofline-lab",
-        description="Start hypotheses, check the standards, import, evaluate, replay measurements, compare revisions.",
+        description="Start hypotheses, check the standards, import, evaluate, replay measurements, calibrate, compare.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -168,7 +168,7 @@ def prepare(request: Request) -> Evaluation:
     refused: list[Refused] = []
     predictors = tuple(choice.predictor for choice in chosen)
     for source in sources:
-        found = _task(source, catalogue, predictors, settings.arrivals, request.software, stated)
+        found = task_of(source, catalogue, predictors, settings.arrivals, request.software, stated)
         (tasks if isinstance(found, Task) else refused).append(found)  # type: ignore[arg-type]
     return Evaluation(
         title=request.experiments.absolute().name,
@@ -215,7 +215,7 @@ def _chosen(request: Request) -> tuple[Chosen, ...]:
     return (first, second)
 
 
-def _task(
+def task_of(
     source: Source,
     catalogue: Catalogue,
     predictors: Sequence[Predictor],
@@ -223,6 +223,7 @@ def _task(
     software: str | None,
     stated: Mapping[str, Fact],
 ) -> Task | Refused:
+    """Return what a job needs to predict one experiment, or why nothing can."""
     experiment = source.experiment
     if experiment is None:
         return Refused(source.place, RowStatus.REFUSED, source.reason)

@@ -130,12 +130,8 @@ class CalibratedPredictor:
 
     @property
     def described(self) -> str:
-        """Title, and how many families it rests on."""
-        trained = self.calibration.trained_on
-        return (
-            f"{self.calibration.title}; fitted to {trained.load_points} load points of {len(trained.families)} "
-            f"families on {', '.join(trained.hardware)}"
-        )
+        """Title, and what it rests on."""
+        return f"{self.calibration.title}; {self.calibration.rests_on}"
 
     def fitted_as(self, experiment: Ran, model: Model) -> str | None:
         """Return the family under which a model was fitted to, or None.

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from roofline_lab.calibration.record import Calibration
 from roofline_lab.files import digest_of_files, json_text, write_report
@@ -73,8 +73,16 @@ NUMBERS = "numbers.csv"
 PREDICTIONS = "predictions.csv"
 PROVENANCE = "provenance.json"
 RESIDUALS = "figures/residuals.svg"
-# What an evaluation's folder is known by, before it is replaced.
-OWN_FILES = (PAGE, PREDICTIONS, PROVENANCE)
+
+
+class Kind(NamedTuple):
+    """What a folder of results is called, and the files it is known by before it is replaced."""
+
+    what: str
+    files: tuple[str, ...]
+
+
+EVALUATION = Kind("evaluation", (PAGE, PREDICTIONS, PROVENANCE))
 # What a load point is called that has no error of a mean, by its status.
 UNSCORED: Mapping[RowStatus, str] = {
     RowStatus.SATURATED: "saturated",
@@ -106,8 +114,8 @@ def files_of(root: Path, evaluation: Evaluation) -> dict[str, str]:
     return files
 
 
-def refuse_taken(out: Path, *, force: bool) -> None:
-    """Refuse a folder that is there, unless it is an earlier evaluation and may be replaced.
+def refuse_taken(out: Path, *, force: bool, own: Kind = EVALUATION) -> None:
+    """Refuse a folder that is there, unless it is an earlier one of its kind and may be replaced.
 
     Raises
     ------
@@ -118,10 +126,10 @@ def refuse_taken(out: Path, *, force: bool) -> None:
         return
     if not out.is_dir():
         raise ConfigError(f"--out: {out} is a file; name a folder")
-    if not all((out / name).is_file() for name in OWN_FILES):
-        raise ConfigError(f"--out: {out} exists and is no earlier evaluation; name another folder")
+    if not all((out / name).is_file() for name in own.files):
+        raise ConfigError(f"--out: {out} exists and is no earlier {own.what}; name another folder")
     if not force:
-        raise ConfigError(f"--out: {out} holds an evaluation already; name another folder, or replace it with --force")
+        raise ConfigError(f"--out: {out} holds an earlier {own.what}; name another folder, or replace it with --force")
 
 
 def publish(out: Path, files: Mapping[str, str]) -> None:
