@@ -104,6 +104,7 @@ class RowStatus(StrEnum):
     NOT_MEASURED = "not_measured"
     NOT_COMPARABLE = "not_comparable"
     SATURATED = "saturated"
+    IN_SAMPLE = "in_sample"
     REFUSED = "refused"
 
 

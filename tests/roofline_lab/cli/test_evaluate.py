@@ -131,11 +131,11 @@ def test_hardware_not_calibrated_on_is_predicted_from_its_data_sheet_and_flagged
     ]
 
 
-def test_tp_and_tools_outside_the_calibration_are_flagged(stranger):
+def test_tp_and_sites_outside_the_calibration_are_flagged(stranger):
     stranger.model("wide", STRANGE_MODEL | {"num_key_value_heads": 8})
     stranger.add(model="wide", tensor_parallel=8, tool="other")
     stranger.evaluate()
-    assert {"tp_not_calibrated", "tool_not_calibrated"} <= set(stranger.row("e2e_mean")["flags"].split(";"))
+    assert {"tp_not_calibrated", "site_not_calibrated"} <= set(stranger.row("e2e_mean")["flags"].split(";"))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_family_in_no_fit_is_predicted_with_the_constants_of_all(stranger, tmp
     for file in (CALIBRATION_FILE, calibration(tmp_path, slow)):
         stranger.evaluate("--force", steptime=file)
         row = stranger.row("e2e_mean")
-        assert (row["holdout"], row["flags"]) == ("never seen", "model_note;server_not_stated")
+        assert (row["holdout"], row["flags"]) == ("never seen", "site_not_calibrated;model_note;server_not_stated")
         predicted.append(float(row["predicted"]))
     assert predicted[1] > predicted[0]
 

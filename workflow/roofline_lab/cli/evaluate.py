@@ -14,6 +14,7 @@ EXIT_INCOMPLETE = 1
 EPILOG = """examples:
   roofline-lab evaluate measurements/ --steptime h100_vllm --out evaluations/mine
   roofline-lab evaluate measurements/run-1 --steptime h100_vllm --against h2b_scaled_overhead:scaled --out side
+  roofline-lab evaluate measurements/ --steptime h100_vllm --site-from lightest --out evaluations/mine
   roofline-lab evaluate measurements/ --steptime my_options.yaml --models their_models/ --out evaluations/other
 
 GROUND_TRUTH_DIR is an experiment, or a folder that holds some, anywhere on disk. Models and GPUs it names are looked
@@ -51,6 +52,12 @@ def add_evaluate_command(subparsers: Any) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="fact about servers of experiments that do not state it (prefix_caching=off), or a file of some",
     )
+    parser.add_argument(
+        "--site-from",
+        metavar="POINT",
+        help="take the client's time at a site from a load point's TTFT: EXPERIMENT/LOAD_POINT, or 'lightest' for "
+        "the lightest one of every site",
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")
     parser.set_defaults(run=evaluate)
@@ -83,6 +90,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         hardware=arguments.hardware,
         software=arguments.software,
         server=tuple(arguments.server),
+        site_from=arguments.site_from,
     )
     evaluation = simulate_all(prepare(request), jobs, _say)
     publish(arguments.out, files_of(arguments.root, evaluation))

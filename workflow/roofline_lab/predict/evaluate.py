@@ -26,6 +26,7 @@ from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, experiment_from
 from roofline_lab.importers.server_facts import Fact
 from roofline_lab.importers.stated_server import filled, settings_by_options
 from roofline_lab.load_point import Prediction, Target, compared, spread_apart
+from roofline_lab.predict.at_sites import AtSites, at_sites
 from roofline_lab.predict.catalog import Catalogue, catalogue_of
 from roofline_lab.predict.choose import Chosen, load_predictor
 from roofline_lab.predict.coverage import architecture_of
@@ -47,6 +48,7 @@ from simulator.model import Model
 from simulator.validation import read_yaml
 
 Progress = Callable[[str], None]
+IN_SAMPLE = "the client's time at this site was taken from this load point's TTFT"
 ONLY_PREDICTED_SATURATED = "saturated in the simulation alone"
 IMPORT_FIRST = (
     "results of GuideLLM, inference-perf or vllm bench serve become such files with `roofline-lab import` "
@@ -64,6 +66,8 @@ class Request:
         Serving software of experiments that name none.
     server
         Facts about servers, KEY=VALUE or files, for experiments that do not state them.
+    site_from
+        Load point that tells the client's time at its site, `lightest` for every site; None leaves it to the constants.
     """
 
     root: Path
@@ -74,6 +78,7 @@ class Request:
     hardware: Path | None = None
     software: str | None = None
     server: tuple[str, ...] = ()
+    site_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +125,9 @@ class Evaluation:
 
     Attributes
     ----------
-    title, software, stated
-        Name of the folder, the serving software where none was stated, and further facts where they were not.
+    title, software, stated, site_from
+        Name of the folder, the serving software where none was stated, further facts where they were not, and the load
+        point the client's time was taken from.
     tasks
         One per experiment that can be run, in order of their places.
     sources
@@ -143,6 +149,7 @@ class Evaluation:
     overlooked: tuple[str, ...]
     results: tuple[PointResult, ...] = ()
     stated: Mapping[str, str] = field(default_factory=dict)
+    site_from: str | None = None
 
     @property
     def predictors(self) -> tuple[Predictor, ...]:
@@ -170,6 +177,8 @@ def prepare(request: Request) -> Evaluation:
     for source in sources:
         found = task_of(source, catalogue, predictors, settings.arrivals, request.software, stated)
         (tasks if isinstance(found, Task) else refused).append(found)  # type: ignore[arg-type]
+    if request.site_from is not None:
+        tasks = _at_sites(tasks, predictors, request.site_from)
     return Evaluation(
         title=request.experiments.absolute().name,
         software=request.software,
@@ -181,7 +190,15 @@ def prepare(request: Request) -> Evaluation:
         tasks=tuple(tasks),
         refused=tuple(refused),
         overlooked=folders_without(request.experiments, files),
+        site_from=request.site_from,
     )
+
+
+def _at_sites(tasks: Sequence[Task], predictors: Iterable[Predictor], wanted: str) -> list[Task]:
+    """Return the tasks with predictors that know the client's time at sites."""
+    targets = [target for task in tasks for target in _targets(task)]
+    informed = tuple(at_sites(predictor, targets, wanted) for predictor in predictors)
+    return [replace(task, predictors=informed) for task in tasks]
 
 
 def simulate_all(evaluation: Evaluation, jobs: int, progress: Progress) -> Evaluation:
@@ -356,12 +373,16 @@ def _seen(folder: Path) -> bool:
 
 def evaluate_experiment(task: Task) -> tuple[PointResult, ...]:
     """Return every load point under every predictor, load points in the experiment's order."""
-    targets = [
+    targets = _targets(task)
+    results = [_result(task, target, predictor) for target in targets for predictor in task.predictors]
+    return tuple(_with_costs(task, targets, results))
+
+
+def _targets(task: Task) -> list[Target]:
+    return [
         Target(task.experiment, point, task.model, task.hardware, task.arrivals)
         for point in task.experiment.load_points
     ]
-    results = [_result(task, target, predictor) for target in targets for predictor in task.predictors]
-    return tuple(_with_costs(task, targets, results))
 
 
 def _with_costs(task: Task, targets: Sequence[Target], results: Sequence[PointResult]) -> Iterator[PointResult]:
@@ -402,6 +423,9 @@ def _result(task: Task, target: Target, predictor: Predictor) -> PointResult:
             *_in_step(target, predictor, prediction),
         )
         figures = compared(wanted, prediction)
+        if isinstance(predictor, AtSites):
+            figures = tuple(map(_without_ttft, figures)) if predictor.taken_from(target) else figures
+            predictor = predictor.predictor
         trust = trust_in(predictor, target, prediction, [figure.name for figure in figures if figure.is_latency])
         return _compared(target, prediction, replace(empty, notes=notes, trust=trust), figures)
     except RooflineLabError as error:
@@ -488,6 +512,13 @@ def saturated(experiment: Experiment, point: LoadPoint) -> bool | None:
 def _unjudged(figure: Comparison) -> Comparison:
     """Take the error from a latency of a saturated load point."""
     return replace(figure, status=RowStatus.SATURATED, reason=SATURATED) if figure.is_latency else figure
+
+
+def _without_ttft(figure: Comparison) -> Comparison:
+    """Take the error from a TTFT that a prediction has been given."""
+    if not figure.name.startswith("ttft") or figure.status is not RowStatus.OK:
+        return figure
+    return replace(figure, status=RowStatus.IN_SAMPLE, reason=IN_SAMPLE)
 
 
 def _place(target: Target) -> Place:

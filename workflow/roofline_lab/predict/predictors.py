@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from roofline_lab.calibration.constants import SITES, Values
+from roofline_lab.calibration.constants import Values, calibrated_client
 from roofline_lab.calibration.points import setup_of
 from roofline_lab.calibration.record import Calibration
 from roofline_lab.client_overhead import client_time
@@ -22,6 +22,7 @@ from roofline_lab.ground_truth.server import vllm_version
 from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, simulate
 from roofline_lab.predict.coverage import Coverage, architecture_of, version_text
+from roofline_lab.predict.sites import is_calibrated, not_calibrated
 from roofline_lab.trust.intervals import Validation
 from simulator.hardware import Hardware
 from simulator.kernels.analytic import AnalyticKernels
@@ -61,7 +62,8 @@ class Flag(StrEnum):
     HARDWARE = "hardware_not_calibrated"
     TENSOR_PARALLEL = "tp_not_calibrated"
     SOFTWARE = "software_not_calibrated"
-    TOOL = "tool_not_calibrated"
+    SITE = "site_not_calibrated"
+    SITE_ESTIMATED = "site_estimated"
     SAMPLING = "sampling_unknown"
     SERVER = "server_not_stated"
     LOCK_STEP = "lock_step"
@@ -184,10 +186,10 @@ class CalibratedPredictor:
             known = ", ".join(map(str, trained.tensor_parallel))
             yield Note(Flag.TENSOR_PARALLEL, f"TP {experiment.tensor_parallel} was not calibrated on ({known} were)")
         yield from self._software(experiment.server.settings.software)
-        tools = dict.fromkeys(site.tool for site in SITES)
-        if experiment.tool not in tools and "client" in _sides(experiment):
-            known = " and ".join(tools)
-            yield Note(Flag.TOOL, f"the client time of {experiment.tool} was not calibrated: mean of {known}")
+        values = self.values(experiment, model)
+        if "client" in _sides(experiment) and not is_calibrated(experiment, values):
+            client = calibrated_client(values, experiment.tool, experiment.site)
+            yield Note(Flag.SITE, not_calibrated(experiment, values, client))
 
     def _identity(self, experiment: Ran, model: Model) -> Iterator[Note]:
         """Yield where family, name and shape of a model do not say the same."""

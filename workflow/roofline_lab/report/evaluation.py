@@ -179,7 +179,7 @@ def summary(evaluation: Evaluation) -> list[str]:
     if not scored_experiments(judged):
         lines.append(_statement(judged, evaluation.refused).replace("**", ""))
     lines += evaluation_trust.summary_lines(judged)
-    lines += filter(None, [evaluation_tables.dearest(judged)])
+    lines += [*evaluation_tables.sites(judged), *filter(None, [evaluation_tables.dearest(judged)])]
     missing = (*evaluation.refused, *evaluation_tables.unsupported(judged))
     lines += [f"not evaluated: {refusal.place}: {' '.join(refusal.reason.split())}" for refusal in missing]
     return lines
@@ -329,6 +329,7 @@ def _provenance(root: Path, evaluation: Evaluation) -> str:
         },
         "software_where_not_stated": evaluation.software,
         **({"server_where_not_stated": dict(evaluation.stated)} if evaluation.stated else {}),
+        **({"site_from": evaluation.site_from} if evaluation.site_from else {}),
         "seeds": list(evaluation.settings.arrivals.seeds),
         "hashes": code_hashes(root),
     }

@@ -305,6 +305,13 @@ def dearest(results: Sequence[PointResult]) -> str:
     )
 
 
+def sites(results: Sequence[PointResult]) -> list[str]:
+    """Say where the client's time comes from at each site that the constants do not know."""
+    kinds = (Flag.SITE, Flag.SITE_ESTIMATED)
+    found = (note.text for result in results for note in result.notes if note.flag in kinds)
+    return list(dict.fromkeys(found))
+
+
 def _moved(cost: AssumptionCost, name: str) -> str:
     if name not in cost.moves:
         return MISSING
