@@ -205,6 +205,10 @@ GONE: dict[str, tuple[str, ...]] = {
         "model {} has multi-head latent attention, which the calibrated roofline does not describe; use roofline, "
         "data_sheet or a calibration",
     ),
+    "attention in data parallel is simulated, and what a table says of it is checked against its GPUs": (
+        "dp_attention: attention in data parallel is not modelled",
+        "{}: attention_dp: {}; data-parallel attention is not simulated",
+    ),
     "the degree of every kind of parallelism is refused in the same words": (
         "tensor_parallel: must be a whole number of at least 1 (got {})",
     ),

@@ -186,7 +186,6 @@ def _run_limits(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--pipeline-parallel", "--pp", type=int, metavar="N", help="only 1: layers stay on all GPUs")
     group.add_argument("--data-parallel", "--dp", type=int, metavar="N", help="only 1: one instance is simulated")
     for name, what in (
-        ("expert-parallel", "experts are split by --tensor-parallel"),
         ("speculative", "every decode step gives one token"),
         ("disaggregated", "one server does prefill and decode"),
     ):
@@ -204,6 +203,17 @@ def _run_inputs(group: argparse._ArgumentGroup) -> None:
         "default: the calibration that covers the GPU, else roofline",
     )
     group.add_argument("--tensor-parallel", "--tp", type=int, metavar="N", help="GPUs the model is split over")
+    group.add_argument(
+        "--expert-parallel",
+        "--ep",
+        nargs="?",
+        const="on",
+        metavar="X",
+        help="whole experts on every GPU (on, off)",
+    )
+    group.add_argument(
+        "--attention-data-parallel", type=int, metavar="N", help="groups of so many GPUs with requests of their own"
+    )
     group.add_argument(
         "--kernels", metavar="WHICH", help="of roofline and v2: embedded, tabulated, or a folder of tables"
     )

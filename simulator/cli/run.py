@@ -42,7 +42,7 @@ from simulator.hardware import Hardware
 from simulator.loading import as_loaded
 from simulator.metrics import DEFINITIONS, measure_all, measure_gaps
 from simulator.model import Model
-from simulator.parallelism import require_runnable
+from simulator.parallelism import Parallelism, require_runnable
 from simulator.request_times import MetricOptions, RequestTimes
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.build import BuiltStepTime
@@ -94,7 +94,7 @@ class Setup:
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know before anything was simulated."""
         lengths = length_warnings(self.workload.requests, self.spec.engine, self.model)
-        blocks = block_warnings(self.model, self.spec.tensor_parallel)
+        blocks = block_warnings(self.model, self.spec.parallelism)
         start = start_warnings(self.server, self.model)
         return (*self.chosen.model.warnings, *self.chosen.notes, *blocks, *start, *lengths)
 
@@ -110,7 +110,7 @@ class Observers:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self.roofline = RooflineObserver(setup.step_time, setup.model, setup.hardware, setup.spec.tensor_parallel)
+        self.roofline = RooflineObserver(setup.step_time, setup.model, setup.hardware, setup.spec.parallelism)
         self.extremes = ExtremesObserver(self.roofline)
 
     def impossible(self) -> Iterator[str]:
@@ -181,10 +181,11 @@ def build_setup(spec: RunSpec, base: Path, configs: Path) -> Setup:
     if spec.kv_cache_dtype != "auto":
         model = model.with_kv_cache(spec.kv_cache_dtype)
     model, notes = as_loaded(model, hardware)
-    require_runnable(model, spec.tensor_parallel)
-    require_linked(hardware, spec.tensor_parallel)
+    parallel = spec.parallelism
+    require_runnable(model, parallel)
+    require_linked(hardware, parallel)
     require_sane_blocks(spec.engine)
-    server = server_of(spec.engine, model, hardware, spec.tensor_parallel)
+    server = server_of(spec.engine, model, hardware, parallel)
     chosen = choose_step_time(spec, model, hardware, configs)
     chosen = replace(chosen, notes=(*notes, *chosen.notes))
     workload = build_workload(spec.workload, spec.seed, base=base)
@@ -192,8 +193,8 @@ def build_setup(spec: RunSpec, base: Path, configs: Path) -> Setup:
     return Setup(spec, model, hardware, server, chosen, workload)
 
 
-def require_linked(hardware: Hardware, tensor_parallel: int) -> None:
-    """Refuse a degree of tensor parallelism beyond the links of a GPU.
+def require_linked(hardware: Hardware, parallel: Parallelism) -> None:
+    """Refuse a server beyond the links of a GPU.
 
     Raises
     ------
@@ -201,9 +202,9 @@ def require_linked(hardware: Hardware, tensor_parallel: int) -> None:
         If more GPUs are asked for than the links join.
     """
     linked = hardware.sustained.linked_gpus
-    if linked is not None and tensor_parallel > linked.value:
+    if linked is not None and parallel.gpus > linked.value:
         raise ConfigError(
-            f"tensor_parallel: {tensor_parallel} GPUs, but the links of {hardware.id} join {linked.value} "
+            f"tensor_parallel: {parallel.gpus} GPUs, but the links of {hardware.id} join {linked.value} "
             f"({linked.source}); communication between servers is not modelled"
         )
 
@@ -244,6 +245,8 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
         "model": setup.model.id,
         "hardware": setup.hardware.id,
         "tensor_parallel": spec.tensor_parallel,
+        "expert_parallel": spec.expert_parallel,
+        "attention_data_parallel": spec.engine.attention_data_parallel,
         "step_time": setup.chosen.family,
         "step_time_name": setup.chosen.name,
         "step_time_basis": setup.chosen.basis,

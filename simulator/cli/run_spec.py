@@ -20,6 +20,7 @@ from simulator.cli.server import ServerOptions
 from simulator.errors import ConfigError, UnsupportedError
 from simulator.input_files import MOST_LEVELS
 from simulator.model import KvCacheType
+from simulator.parallelism import Parallelism
 from simulator.request_times import MetricOptions
 from simulator.validation import Count, NonNegativeInt, StrictModel, parse, parse_yaml, read_yaml
 from simulator.workload.build import WorkloadSpec
@@ -34,6 +35,8 @@ PLAIN_FLAGS = {
     "model": "model",
     "hardware": "hardware",
     "tensor_parallel": "tensor_parallel",
+    "expert_parallel": "expert_parallel",
+    "attention_data_parallel": "engine.attention_data_parallel",
     "kv_cache_dtype": "kv_cache_dtype",
     "steptime": "steptime.base",
     "gpu": "tables.gpu",
@@ -55,13 +58,17 @@ PLAIN_FLAGS = {
 # What servers can do and no model here describes: asked for by a flag or a key, it is refused, never ignored.
 NOT_MODELLED: Mapping[str, str] = {
     "pipeline_parallel": "pipeline parallelism (layers spread over GPUs); use tensor_parallel",
-    "data_parallel": "data parallelism (several instances); simulate one instance with its share of the requests",
-    "expert_parallel": "expert parallelism; experts are split by tensor_parallel",
+    "data_parallel": (
+        "data parallelism (several instances); simulate one instance with its share of the requests, or with "
+        "engine.attention_data_parallel groups of GPUs that share the experts of one model"
+    ),
     "speculative": "speculative decoding (drafted tokens that one step verifies)",
     "disaggregated": "disaggregated prefill and decode (separate servers for each)",
 }
 # Of these the value is a number of GPUs or instances, and one is what is modelled.
 COUNTED = frozenset({"pipeline_parallel", "data_parallel"})
+# Flags of a setting that is on or off.
+SWITCHES = frozenset({"expert_parallel"})
 SWITCHED_OFF = frozenset({"", "0", "false", "no", "none", "off"})
 
 
@@ -88,7 +95,9 @@ class RunSpec(StrictModel):
     model, hardware
         Id, path, or description.
     tensor_parallel
-        GPUs the model is split over.
+        GPUs the model is split over; with `engine.attention_data_parallel`, those of one group.
+    expert_parallel
+        Whether every GPU holds whole experts, in place of a slice of each.
     kv_cache_dtype
         How the server keeps keys and values; `auto`: as the model's files say, else as activations.
     steptime
@@ -105,6 +114,7 @@ class RunSpec(StrictModel):
     model: str | dict[str, Any]
     hardware: str | dict[str, Any] = DEFAULT_HARDWARE
     tensor_parallel: Count = 1
+    expert_parallel: bool = False
     kv_cache_dtype: KvCacheType = "auto"
     steptime: str | dict[str, Any] = Field(default={})
     tables: TableFolder | None = None
@@ -112,6 +122,11 @@ class RunSpec(StrictModel):
     workload: WorkloadSpec
     metrics: MetricOptions = MetricOptions()
     seed: NonNegativeInt = DEFAULT_SEED
+
+    @property
+    def parallelism(self) -> Parallelism:
+        """How the model is spread over GPUs."""
+        return Parallelism(self.tensor_parallel, self.engine.attention_data_parallel, self.expert_parallel)
 
 
 def read_spec(arguments: Namespace) -> tuple[RunSpec, Path]:
@@ -162,10 +177,15 @@ def spec_of(data: Mapping[str, Any], source: str) -> RunSpec:
     return parse(RunSpec, {key: value for key, value in data.items() if key not in NOT_MODELLED}, source=source)
 
 
+def switched_on(text: str) -> bool:
+    """Say what a word behind a switch means; any but those for off is on."""
+    return text.strip().lower() not in SWITCHED_OFF
+
+
 def _asked_for(key: str, value: object) -> bool:
     """Say whether a value asks for what is not modelled, and does not say that it is off."""
     if isinstance(value, str):
-        return value.strip().lower() not in SWITCHED_OFF
+        return switched_on(value)
     only_one = key in COUNTED and value == 1 and value is not True
     return value not in (None, False, 0) and not only_one
 
@@ -175,7 +195,7 @@ def _flags(arguments: Namespace) -> Iterator[tuple[str, Any]]:
     for flag, key in PLAIN_FLAGS.items():
         value = getattr(arguments, flag)
         if value is not None:
-            yield key, value
+            yield key, switched_on(value) if flag in SWITCHES else value
     for flag in NOT_MODELLED:
         value = getattr(arguments, flag)
         if value is not None:

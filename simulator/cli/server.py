@@ -17,6 +17,7 @@ from simulator.errors import ConfigError
 from simulator.hardware import Hardware
 from simulator.memory import DEFAULT_SHARE, GIB, MemoryPlan, default_batch, memory_plan, require_room
 from simulator.model import Model
+from simulator.parallelism import Parallelism
 from simulator.steptime.matrices import active_parameters, parameters
 from simulator.validation import Count, Efficiency
 
@@ -69,7 +70,7 @@ class Server:
         return {"gpu_memory_utilization": self.options.gpu_memory_utilization, **parts, **held, **counts}
 
 
-def server_of(options: ServerOptions, model: Model, hardware: Hardware, tensor_parallel: int) -> Server:
+def server_of(options: ServerOptions, model: Model, hardware: Hardware, parallelism: Parallelism | int) -> Server:
     """Return the server of a run; batches nobody states have the size vLLM profiles its memory with.
 
     Raises
@@ -87,7 +88,7 @@ def server_of(options: ServerOptions, model: Model, hardware: Hardware, tensor_p
     plan = memory_plan(
         model,
         hardware,
-        tensor_parallel,
+        parallelism,
         share=options.gpu_memory_utilization,
         block_tokens=options.block_tokens,
         token_budget=options.stated("token_budget"),
@@ -95,7 +96,7 @@ def server_of(options: ServerOptions, model: Model, hardware: Hardware, tensor_p
     )
     stated = options.stated("kv_blocks")
     if stated is None or plan.weights > hardware.usable_memory:
-        require_room(model, hardware, tensor_parallel, plan)
+        require_room(model, hardware, parallelism, plan)
     values = {name: getattr(options, name) for name in EngineOptions.model_fields}
     engine = EngineOptions.model_validate(values | {"kv_blocks": stated or plan.kv_blocks})
     return Server(engine, plan, options, model)
@@ -156,12 +157,13 @@ def _held(model: Model, tokens: int) -> float:
     return tokens * (1 - windowed) + min(tokens, model.sliding_window) * windowed
 
 
-def block_warnings(model: Model, tensor_parallel: int) -> Iterator[str]:
+def block_warnings(model: Model, parallel: Parallelism) -> Iterator[str]:
     """Say when a GPU's share of a feed-forward layer is no whole number of blocks of quantized weights."""
-    share, block = model.expert_width // tensor_parallel, model.quantized_block
+    shards = parallel.expert_shards if model.num_local_experts else parallel.tensor_parallel
+    share, block = model.expert_width // shards, model.quantized_block
     if block is not None and share % block:
         yield (
-            f"{model.id}: a width of {model.expert_width} over {tensor_parallel} GPUs is {share}, no whole number of "
+            f"{model.id}: a width of {model.expert_width} over {shards} GPUs is {share}, no whole number of "
             f"blocks of {block} quantized weights; a server refuses that, unless it puts whole experts on each GPU"
         )
 

@@ -66,7 +66,7 @@ def choose_step_time(spec: RunSpec, model: Model, hardware: Hardware, configs: P
     if idle:
         raise config_error(f"steptime ({named.name})", idle)
     kernels, notes = _kernels(spec, options, hardware, configs)
-    bound = build_step_time(options, model, hardware, spec.tensor_parallel, kernels)
+    bound = build_step_time(options, model, hardware, spec.parallelism, kernels)
     name = kernels.name if kernels else _without_kernels(options)
     tables = "" if spec.tables is None else _contents(kernels, model, spec.tensor_parallel)
     return ChosenStepTime(bound, named.name, options.family, named.basis, name, notes, tables)

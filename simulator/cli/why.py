@@ -67,7 +67,9 @@ def kind_of(step: StepRecord) -> str:
 def batch_of(step: StepRecord) -> Batch:
     """Return what the step-time model was told about a step."""
     return Batch(
-        prefill=tuple((past, new) for _, past, new in step.prefill), decode=tuple(past for _, past in step.decode)
+        prefill=tuple((past, new) for _, past, new in step.prefill),
+        decode=tuple(past for _, past in step.decode),
+        elsewhere=step.elsewhere,
     )
 
 

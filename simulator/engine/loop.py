@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from simulator.engine.arrivals import ClosedLoop, OpenLoop, check_concurrency, check_requests
+from simulator.engine.grouped_server import GroupedServer
 from simulator.engine.records import Request, RunResult
 from simulator.engine.run_statistics import RunStatistics
 from simulator.engine.server import Server
@@ -66,7 +67,9 @@ def run(
     check_concurrency(concurrency)
     arrivals = OpenLoop(requests) if concurrency is None else ClosedLoop(requests, concurrency, ramp_us)
     statistics = RunStatistics(record_steps, count_gaps)
-    server = Server(requests, arrivals, step_time, options or EngineOptions(), statistics)
+    limits = options or EngineOptions()
+    kind = Server if limits.attention_data_parallel == 1 else GroupedServer
+    server = kind(requests, arrivals, step_time, limits, statistics)
     with _cycle_collection_paused():
         server.serve()
         return server.outcome()

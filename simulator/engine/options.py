@@ -45,6 +45,9 @@ class EngineOptions(StrictModel):
         The server composes the next step when a step starts, not when it ends (vLLM's asynchronous
         scheduling, the default from 0.14 on): what arrives during a step waits for the one after the
         next, and no time passes between steps.
+    attention_data_parallel
+        Groups of GPUs with requests of their own, which take every step together; token budget, running requests and
+        KV blocks are those of each.
     """
 
     token_budget: Count = 2048
@@ -59,3 +62,4 @@ class EngineOptions(StrictModel):
     cached_prefix_context: Literal["counted", "ignored"] = "counted"
     full_prefix_hit: Literal["recompute_last_block", "admit_empty"] = "recompute_last_block"
     schedule_ahead: bool = False
+    attention_data_parallel: Count = 1

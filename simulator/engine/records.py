@@ -94,7 +94,8 @@ class StepRecord:
     """One engine step: when, how long, and what was in it.
 
     `prefill` holds `(request id, past_tokens, new_tokens)`, `decode` holds `(request id, past_tokens)`,
-    both in batch order and as priced.
+    both in batch order and as priced. A server of several groups has a record per group, which all last as long;
+    `elsewhere` are the new tokens of the others.
     """
 
     start_us: int
@@ -103,6 +104,7 @@ class StepRecord:
     decode: tuple[tuple[str, int], ...]
     waiting: int
     kv_blocks_used: int
+    elsewhere: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,8 @@ class RunCounters:
 
     `steps` splits into `prefill_steps` (prefill only), `decode_steps` (decode only) and
     `mixed_steps`; the `_us` fields are the time spent in each kind. Token counts are tokens
-    actually scheduled, so a preempted request's recomputation counts again.
+    actually scheduled, so a preempted request's recomputation counts again. Groups of a server count their steps each,
+    and `peak_kv_blocks` is the most of one group.
     """
 
     steps: int = 0

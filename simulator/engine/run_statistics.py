@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from simulator.engine.records import RunCounters, StepRecord
 from simulator.engine.scheduler import Scheduler
 
@@ -61,7 +63,8 @@ class RunStatistics:
         step = scheduler.decoding.step
         prefill = tuple((live.request.id, past, new_tokens) for live, past, new_tokens in scheduler.chunks)
         decode = tuple((live.request.id, live.base + step) for live in scheduler.decode_members())
-        self.add_record(start_us, duration_us, prefill, decode, len(scheduler.waiting), scheduler.kv.used_blocks)
+        waiting, used, elsewhere = len(scheduler.waiting), scheduler.kv.used_blocks, scheduler.decoding.sums.elsewhere
+        self.add_record(start_us, duration_us, prefill, decode, waiting, used, elsewhere)
 
     def add_record(
         self,
@@ -71,12 +74,14 @@ class RunStatistics:
         decode: tuple[tuple[str, int], ...],
         waiting: int,
         kv_blocks: int,
+        elsewhere: int = 0,
     ) -> None:
         """Keep one step's record."""
-        self.records.append(StepRecord(start_us, duration_us, prefill, decode, waiting, kv_blocks))
+        self.records.append(StepRecord(start_us, duration_us, prefill, decode, waiting, kv_blocks, elsewhere))
 
-    def counters(self, scheduler: Scheduler) -> RunCounters:
+    def counters(self, schedulers: Sequence[Scheduler]) -> RunCounters:
         """Return the totals."""
+        hit_blocks = sum([scheduler.hit_blocks for scheduler in schedulers])
         return RunCounters(
             steps=self._prefill_steps + self._decode_steps + self._mixed_steps,
             prefill_steps=self._prefill_steps,
@@ -87,10 +92,10 @@ class RunStatistics:
             mixed_us=self._mixed_us,
             prefill_tokens=self._prefill_tokens,
             decode_tokens=self._decode_tokens,
-            cached_tokens=scheduler.hit_blocks * scheduler.kv.block_tokens,
-            preemptions=scheduler.preemptions,
+            cached_tokens=hit_blocks * schedulers[0].kv.block_tokens,
+            preemptions=sum([scheduler.preemptions for scheduler in schedulers]),
             peak_kv_blocks=self._peak_kv_blocks,
-            kv_block_hits=scheduler.hit_blocks,
+            kv_block_hits=hit_blocks,
             end_us=self._end_us,
         )
 

@@ -45,6 +45,7 @@ class Server:
         self._options = options
         self._statistics = statistics
         self._scheduler = Scheduler(options, step_time.kv_breakpoints)
+        self._schedulers = [self._scheduler]
         self._lone_decode_times = LoneDecodeTimes(step_time)
         self._results: list[RequestResult | None] = [None] * len(requests)
         self._now_us = 0
@@ -57,12 +58,12 @@ class Server:
 
     def serve(self) -> None:
         """Run step after step until nothing is left to do or the horizon is passed."""
-        scheduler, arrivals, horizon_us = self._scheduler, self._arrivals, self._options.horizon_us
+        arrivals, horizon_us = self._arrivals, self._options.horizon_us
         while horizon_us is None or self._now_us <= horizon_us:
             next_us = arrivals.next_us
             if next_us is not None and next_us <= self._seen_us:
                 self._queue_arrivals(self._seen_us)
-            if scheduler.running or scheduler.waiting:
+            if not self._is_idle():
                 self._next_steps()
             elif arrivals.next_us is not None:
                 self._now_us = self._seen_us = max(self._now_us, arrivals.next_us)
@@ -72,11 +73,13 @@ class Server:
 
     def outcome(self) -> RunResult:
         """Return what became of every request."""
-        scheduler = self._scheduler
-        for live in scheduler.running:
-            self._results[live.index] = live.result(RequestState.RUNNING)
-        for live in scheduler.waiting:
-            self._results[live.index] = live.result(RequestState.QUEUED)
+        for scheduler in self._schedulers:
+            for live in scheduler.running:
+                self._results[live.index] = live.result(RequestState.RUNNING)
+            for live in scheduler.waiting:
+                self._results[live.index] = live.result(RequestState.QUEUED)
+            # The sums refer back to the scheduler; without that cycle the run's memory is free at once.
+            scheduler.decoding.sums.decode_pasts = tuple
         for _, arrival_us, index in self._arrivals.remaining():
             arrived = self._options.horizon_us is None or arrival_us <= self._options.horizon_us
             state = RequestState.QUEUED if arrived else RequestState.NOT_ARRIVED
@@ -85,11 +88,17 @@ class Server:
             result or self._live(index, self._requests[index].arrival_us).result(RequestState.NOT_ARRIVED)
             for index, result in enumerate(self._results)
         ]
-        # The sums refer back to the scheduler; without that cycle the run's memory is free at once.
-        scheduler.decoding.sums.decode_pasts = tuple
         statistics = self._statistics
-        counters, records = statistics.counters(scheduler), tuple(statistics.records)
+        counters, records = statistics.counters(self._schedulers), tuple(statistics.records)
         return RunResult(tuple(results), counters, records, statistics.token_gaps())
+
+    def _is_idle(self) -> bool:
+        """Whether no request is in the server."""
+        return not self._scheduler.running and not self._scheduler.waiting
+
+    def _enqueue(self, live: RunningRequest) -> None:
+        """Let a request wait for its turn."""
+        self._scheduler.waiting.append(live)
 
     def _live(self, index: int, arrival_us: int) -> RunningRequest:
         return RunningRequest(self._requests[index], index, arrival_us, self._options.block_tokens)
@@ -101,7 +110,7 @@ class Server:
             _, arrival_us, index = arrivals.take()
             live = RunningRequest(self._requests[index], index, arrival_us, self._options.block_tokens)
             if live.final_tokens <= self._capacity_tokens:
-                self._scheduler.waiting.append(live)
+                self._enqueue(live)
             else:
                 self._results[index] = live.result(RequestState.DROPPED)
                 arrivals.release(next_us)
@@ -126,10 +135,16 @@ class Server:
         start_us = self._now_us
         duration_us = self._step_time_us(scheduler.decoding.sums)
         self._statistics.step(scheduler, start_us, duration_us)
+        self._finish_step(scheduler, start_us, duration_us)
+        self._look_again(start_us, start_us + duration_us)
+
+    def _finish_step(self, scheduler: Scheduler, start_us: int, duration_us: int) -> None:
+        """Take in what a step has computed; see `_let_go`."""
+        end_us = start_us + duration_us
         scheduler.decoding.advance()
         done = scheduler.decoding.take_finished()
-        done += scheduler.finish_prefill(start_us + duration_us)
-        self._end_step(start_us, duration_us, done)
+        done += scheduler.finish_prefill(end_us)
+        self._let_go(scheduler, end_us, duration_us, done)
 
     def _decode_together(self) -> None:
         """Decode until a request finishes, another arrives, KV blocks run out or the horizon is passed."""
@@ -231,16 +246,22 @@ class Server:
         return horizon_us + 1 if next_us is None else min(next_us, horizon_us + 1)
 
     def _end_step(self, start_us: int, duration_us: int, done: list[RunningRequest]) -> None:
-        """Let the requests in `done` go, in batch order, and set the clock to when the server looks again."""
-        scheduler = self._scheduler
         end_us = start_us + duration_us
+        self._let_go(self._scheduler, end_us, duration_us, done)
+        self._look_again(start_us, end_us)
+
+    def _let_go(self, scheduler: Scheduler, end_us: int, duration_us: int, done: list[RunningRequest]) -> None:
+        """Let the requests in `done` go, in batch order."""
         if len(done) > 1:
             done.sort(key=_rank)
         for live in done:
             scheduler.remove(live)
             self._results[live.index] = live.result(RequestState.COMPLETED, end_us, duration_us)
             self._arrivals.release(end_us)
-        idle = not scheduler.running and not scheduler.waiting
+
+    def _look_again(self, start_us: int, end_us: int) -> None:
+        """Set the clock to when the server looks at its queue again, behind a step."""
+        idle = self._is_idle()
         self._now_us = start_us if idle and not self._busy_until_step_end else end_us
         self._seen_us = start_us if self._ahead and not idle else self._now_us
 

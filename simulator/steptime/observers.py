@@ -126,7 +126,8 @@ class BottleneckObserver(StepTimeObserver):
 
     def observe(self, sums: BatchSums, duration_us: int) -> None:
         """Note why the step takes as long as it does."""
-        self.note(sums, duration_us, self.step_time.explain(Batch(tuple(sums.prefill), tuple(sums.decode_pasts()))))
+        batch = Batch(tuple(sums.prefill), tuple(sums.decode_pasts()), sums.elsewhere)
+        self.note(sums, duration_us, self.step_time.explain(batch))
 
     def note(self, sums: BatchSums, duration_us: int, cost: StepCost) -> None:
         """Do so with the step's explanation at hand."""
@@ -222,12 +223,12 @@ class ExtremesObserver(_DecodesUnobserved):
         """Remember the step if it is larger than all before it."""
         if sums.decode_count > self._most_decodes:
             self._most_decodes = sums.decode_count
-            self._largest_decode = Batch(decode=tuple(sums.decode_pasts()))
+            self._largest_decode = Batch(decode=tuple(sums.decode_pasts()), elsewhere=sums.elsewhere)
         if sums.prefill:
             tokens = sum([new for _, new in sums.prefill])
             if tokens > self._most_prefill_tokens:
                 self._most_prefill_tokens = tokens
-                self._largest_prefill = Batch(prefill=tuple(sums.prefill))
+                self._largest_prefill = Batch(prefill=tuple(sums.prefill), elsewhere=sums.elsewhere)
 
     def lone_decode_times_us(self, pasts: Iterable[int]) -> list[int]:
         """Return the observed model's durations of lone decodes; the first of a run is remembered."""

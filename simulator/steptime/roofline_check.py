@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
 from simulator.model import Model
+from simulator.parallelism import Parallelism
 from simulator.steptime.base import GivesDecodeTimes, GivesLoneDecodeTimes, StepTimeModel
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.cost import MICROSECONDS
@@ -46,9 +47,11 @@ class RooflineObserver(StepTimeObserver):
         Largest FLOP rate and byte rate, as fractions of the peak.
     """
 
-    def __init__(self, step_time: StepTimeModel, model: Model, hardware: Hardware, tp: int) -> None:
+    def __init__(
+        self, step_time: StepTimeModel, model: Model, hardware: Hardware, parallelism: Parallelism | int
+    ) -> None:
         super().__init__(step_time)
-        self._work = unavoidable_work(model, tp, breakpoints=step_time.kv_breakpoints)
+        self._work = unavoidable_work(model, parallelism, breakpoints=step_time.kv_breakpoints)
         self._slides = window_of(model) is not None
         self._flops_per_us = _fastest_flops(model, hardware) / MICROSECONDS
         self._bytes_per_us = hardware.peak_bandwidth / MICROSECONDS

@@ -230,7 +230,7 @@ def measured_server(
     UnsupportedError
         If the model cannot be split over the GPUs, or leaves no room for a KV cache on them.
     """
-    require_runnable(model, experiment.tensor_parallel)
+    require_runnable(model, experiment.parallelism)
     filled, _ = with_assumed_server(experiment, model, hardware)
     require_room(filled, model, hardware)
     return parse(EngineOptions, {**filled.server.engine_settings, **changes}, source=source)

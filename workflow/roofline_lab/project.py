@@ -249,7 +249,7 @@ def _check(spec: Hypothesis, project: Project) -> None:
         raise config_error(source, problems)
     check_references(spec, project)
     for experiment in (*project.experiments(spec.id), *project.extra_experiments(spec.id)):
-        require_runnable(project.model(experiment.model), experiment.tensor_parallel)
+        require_runnable(project.model(experiment.model), experiment.parallelism)
         project.hardware(experiment.hardware)
     problems += _unknown_groups(spec, project)
     if spec.split is not None:

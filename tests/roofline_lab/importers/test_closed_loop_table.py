@@ -15,11 +15,12 @@ from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.importers.inspection import TABLE, kind_of
 from roofline_lab.importers.table import read
 from simulator.errors import ConfigError
+from simulator.parallelism import Parallelism
 from tests.paths import ROOT
 
 ROW = {
     "run_id": "Mine|h100_sxm|tp2", "model_hf_id": "Qwen/Qwen3-32B", "system": "h100_sxm", "tp": "2", "ep": "1",
-    "attention_dp": "1", "vllm_version": "0.12.0", "date": "2026-03-01", "isl": "1000", "osl": "200",
+    "attention_dp": "1", "gpus": "", "vllm_version": "0.12.0", "date": "2026-03-01", "isl": "1000", "osl": "200",
     "range_ratio": "0.8", "concurrency": "4", "num_prompts": "40", "max_num_seqs": "4",
     "max_num_batched_tokens": "8192 (vLLM default)", "max_model_len": "unknown", "prefix_caching": "off",
     "gpu_memory_utilization": "0.90", "kv_dtype": "auto", "num_warmups": "8", "cudagraph": "vLLM default",
@@ -160,7 +161,9 @@ def test_a_day_nobody_states_is_unknown(tmp_path):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"attention_dp": "4"}, "attention_dp: 4; data-parallel attention is not simulated"),
+        ({"attention_dp": "3", "gpus": "4"}, "attention_dp: 3 groups do not divide 4 GPUs"),
+        ({"tp": "3", "attention_dp": "2", "gpus": "8"}, "tp: 3, but 8 GPUs in 2 groups leave 4 to a group"),
+        ({"tp": "8", "ep": "4"}, "ep: 4; whole experts are spread over all 8 GPUs or none; write 1 or 8"),
         ({"concurrency": "4", "ttft_ms": "90"}, "concurrency: 4 is given twice; remove one row"),
         ({"concurrency": "-4"}, "line 3: concurrency: "),
         ({"tp": "two"}, "line 3: tp: "),
@@ -178,8 +181,23 @@ def test_a_row_that_cannot_be_used_is_refused_by_name_and_costs_no_other_server(
 
 
 def test_a_table_of_which_nothing_can_be_used_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="data-parallel attention"):
-        read(table(tmp_path, ROW | {"attention_dp": "2"}))
+    with pytest.raises(ConfigError, match="3 groups do not divide 2 GPUs"):
+        read(table(tmp_path, ROW | {"attention_dp": "3", "gpus": "2"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "spread"),
+    [
+        ({"tp": "8", "ep": "8"}, Parallelism(8, 1, expert_parallel=True)),
+        ({"tp": "8", "ep": "1"}, Parallelism(8)),
+        ({"tp": "1", "ep": "8", "attention_dp": "8"}, Parallelism(1, 8, expert_parallel=True)),
+        ({"tp": "1", "ep": "4", "attention_dp": "4", "gpus": "4"}, Parallelism(1, 4, expert_parallel=True)),
+        ({"tp": "4", "ep": "4", "attention_dp": "4", "gpus": "4"}, Parallelism(1, 4, expert_parallel=True)),
+        ({"tp": "4", "ep": "1", "attention_dp": "2", "gpus": "8"}, Parallelism(4, 2)),
+    ],
+)
+def test_a_row_says_how_its_model_was_spread_whether_tp_counts_a_group_or_all_gpus(tmp_path, changes, spread):
+    assert one(tmp_path, ROW | changes).parallelism == spread
 
 
 def test_the_table_is_known_by_its_columns_and_imported_by_the_same_command(tmp_path, capsys):

@@ -75,7 +75,6 @@ def test_runs_of_two_servers_are_no_one_experiment(tmp_path):
         ({"disagg": "true"}, "disaggregation"),
         ({"num_prefill_gpu": 8}, "disaggregation"),
         ({"is_multinode": True}, "a server on several nodes is not modelled"),
-        ({"dp_attention": "true"}, "attention in data parallel is not modelled"),
         ({"spec_decoding": "mtp"}, "mtp: speculative decoding is not modelled"),
         ({"mean_e2el": 900.0}, r"leave 9e\+04 tokens for an answer"),
         ({"mean_ttft": 5.0}, "is not below mean_e2el"),
@@ -87,6 +86,13 @@ def test_runs_of_two_servers_are_no_one_experiment(tmp_path):
 def test_what_is_not_modelled_or_cannot_be_is_refused_by_name(tmp_path, change, expected):
     with pytest.raises(ConfigError, match=expected):
         read(write_inferencex(tmp_path, inferencex_run(**change)))
+
+
+def test_attention_in_data_parallel_is_a_group_per_gpu_and_said_to_be_taken_so(tmp_path):
+    found = read(write_inferencex(tmp_path, inferencex_run(dp_attention="true", ep=2)))
+    known = found.known
+    assert (found.tensor_parallel, known["attention_data_parallel"], known["expert_parallel"]) == (1, 2, True)
+    assert any("every GPU is taken to be a group" in flag.text for flag in found.quality)
 
 
 def test_inspect_names_the_tool(tmp_path, capsys):

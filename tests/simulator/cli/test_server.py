@@ -172,3 +172,30 @@ def test_the_memory_of_a_downloaded_folder_counts_its_eight_bit_weights(tmp_path
         report = invoke("run", "--model", folder, "--num-requests", 1, "--rate", 1, *LENGTHS).json
         weights.append(report["memory"]["weights_gib"])
     assert weights[1] == pytest.approx(weights[0] - 6.98e9 / 2**30, abs=0.01)
+
+
+MIXTURE_RUN = ["run", "--model", "qwen3-30b-a3b", "--num-requests", 12, "--concurrency", 6, "--prompt-tokens", 300]
+MIXTURE_RUN += ["--output-tokens", 20]
+
+
+def test_whole_experts_and_groups_are_settings_of_a_run_and_change_its_times():
+    sliced = json.loads(invoke(*MIXTURE_RUN, "--tp", 4).out)
+    whole = json.loads(invoke(*MIXTURE_RUN, "--tp", 4, "--expert-parallel").out)
+    grouped = json.loads(invoke(*MIXTURE_RUN, "--tp", 1, "--attention-data-parallel", 4, "--ep").out)
+    assert (whole["expert_parallel"], whole["attention_data_parallel"]) == (True, 1)
+    assert (grouped["expert_parallel"], grouped["attention_data_parallel"]) == (True, 4)
+    assert whole["memory"]["weights_gib"] == sliced["memory"]["weights_gib"] < grouped["memory"]["weights_gib"]
+    itl = [report["metrics"]["itl_ratio_of_means"]["value"] for report in (sliced, whole, grouped)]
+    assert len(set(itl)) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--tp", 1, "--attention-data-parallel", 3, "--ep"], "128 experts cannot be dealt out evenly over 3 GPUs"),
+        (["--tp", 8, "--attention-data-parallel", 2], "16 GPUs, but the links of"),
+        (["--data-parallel", 2], "engine.attention_data_parallel groups of GPUs that share the experts"),
+    ],
+)
+def test_a_spread_that_cannot_be_stops_a_run(flags, said):
+    assert said in refused(*MIXTURE_RUN, *flags)

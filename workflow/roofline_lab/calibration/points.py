@@ -65,7 +65,7 @@ def setup_of(experiment: Ran, model: Model, hardware: Hardware, values: Values) 
     """Return what a set of constants means for the load points of one experiment."""
     engine = measured_server(experiment, model, hardware, {}, SOURCE)
     options = options_of(values, schedule_ahead=engine.schedule_ahead)
-    step_time = build_step_time(options, model, hardware, experiment.tensor_parallel)
+    step_time = build_step_time(options, model, hardware, experiment.parallelism)
     return Setup(options, step_time, engine, calibrated_client(values, experiment.tool, experiment.site))
 
 
@@ -127,7 +127,7 @@ class Point:
         """Return what became of the measured requests when a step costs what `values` say."""
         target = self.target
         options = options_of(values, schedule_ahead=self.engine.schedule_ahead, lm_head=self.lm_head)
-        step_time = build_step_time(options, target.model, target.hardware, self.experiment.tensor_parallel)
+        step_time = build_step_time(options, target.model, target.hardware, self.experiment.parallelism)
         return run_replay(self.replay, step_time, self.engine).requests
 
     def engine_means(self, values: Values) -> EngineMeans:

@@ -69,7 +69,7 @@ def memory_of(experiment: Ran, model: Model, hardware: Hardware) -> MemoryPlan:
     return memory_plan(
         model,
         hardware,
-        experiment.tensor_parallel,
+        experiment.parallelism,
         share=settings.gpu_memory_utilization,
         block_tokens=settings.block_tokens or DEFAULT.block_tokens,
         token_budget=known.token_budget,
@@ -106,7 +106,7 @@ def require_room(experiment: Ran, model: Model, hardware: Hardware) -> None:
     """
     plan = memory_of(experiment, model, hardware)
     if experiment.server.settings.kv_blocks is None or plan.weights > hardware.usable_memory:
-        memory.require_room(model, hardware, experiment.tensor_parallel, plan)
+        memory.require_room(model, hardware, experiment.parallelism, plan)
 
 
 def _counts_graphs(settings: ServerSettings, measured_on: date | None) -> bool:

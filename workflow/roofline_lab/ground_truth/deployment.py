@@ -13,6 +13,7 @@ from pydantic import Field
 from roofline_lab.ground_truth.experiment import MOST_GPUS, Day, Experiment, Tool
 from roofline_lab.ground_truth.load import Text
 from roofline_lab.ground_truth.server import Server
+from simulator.parallelism import Parallelism
 from simulator.validation import Count, StrictModel
 
 
@@ -32,6 +33,11 @@ class Deployment(StrictModel):
     tensor_parallel: Annotated[Count, Field(le=MOST_GPUS)] = 1
     server: Server
     date: Day | None = None
+
+    @property
+    def parallelism(self) -> Parallelism:
+        """How the server spreads the model over its GPUs."""
+        return self.server.parallelism(self.tensor_parallel)
 
     @property
     def family(self) -> str:

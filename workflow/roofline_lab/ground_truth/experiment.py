@@ -25,6 +25,7 @@ from roofline_lab.ground_truth.requests import REQUESTS_FILE, MeasuredRequest, r
 from roofline_lab.ground_truth.server import Server
 from simulator.engine.records import Request
 from simulator.errors import ConfigError
+from simulator.parallelism import Parallelism
 from simulator.validation import Count, StrictModel, suggest
 from simulator.workload.arrivals import ClosedLoop
 from simulator.workload.build import Workload, WorkloadSpec, build_workload, in_closed_loop
@@ -123,6 +124,8 @@ class Experiment(StrictModel):
         Where that was: a name for all that the time of client and host depends on. Experiments of one name share it.
     date, date_basis
         When the measurement was made, None where nobody says, and how that is known.
+    tensor_parallel
+        GPUs that split the attention of one request; all GPUs where `server` says nothing of groups.
     noise
         How far one measurement scatters; None where nothing was repeated.
     quality
@@ -179,6 +182,11 @@ class Experiment(StrictModel):
         raise ConfigError(
             f"{self.id}: unknown load point '{load_point}'; {suggest(load_point, [p.id for p in self.load_points])}"
         )
+
+    @property
+    def parallelism(self) -> Parallelism:
+        """How the server spreads the model over its GPUs."""
+        return self.server.parallelism(self.tensor_parallel)
 
     @property
     def saturated(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import StringConstraints, model_validator
 
+from simulator.parallelism import Parallelism
 from simulator.validation import Count, Efficiency, NonNegative, NonNegativeInt, StrictModel
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -15,7 +16,10 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 REQUIRED = ("token_budget", "prefix_caching", "client_offset_ms")
 
 # Settings that are options of the simulated engine, under the same name.
-ENGINE_SETTINGS = ("token_budget", "max_running", "block_tokens", "kv_blocks", "prefix_caching", "schedule_ahead")
+ENGINE_SETTINGS = (
+    *("token_budget", "max_running", "block_tokens", "kv_blocks", "prefix_caching", "schedule_ahead"),
+    "attention_data_parallel",
+)
 
 # vLLM schedules asynchronously by default from this version on (its release notes of 0.14.0).
 SCHEDULES_AHEAD_FROM = (0, 14)
@@ -65,6 +69,11 @@ class ServerSettings(StrictModel):
     cuda_graph_mode, cuda_graph_tokens
         Which steps replay CUDA graphs (vLLM's `cudagraph_mode`), and the largest batch one is captured for, in tokens;
         where not stated, the software's defaults. Not simulated.
+    expert_parallel
+        Whether every GPU holds whole experts (`--enable-expert-parallel`); where not stated, a slice of each.
+    attention_data_parallel
+        Groups of `tensor_parallel` GPUs with requests of their own, of a model with experts (`--data-parallel-size`);
+        1 where not stated. Limits of requests, tokens and KV blocks are those of one group.
     software
         Serving software with its version.
     """
@@ -83,6 +92,8 @@ class ServerSettings(StrictModel):
     schedule_ahead: bool | None = None
     cuda_graph_mode: Text | None = None
     cuda_graph_tokens: Count | None = None
+    expert_parallel: bool | None = None
+    attention_data_parallel: Count | None = None
     software: Text | None = None
 
 
@@ -97,6 +108,11 @@ class Server(StrictModel):
     def settings(self) -> ServerSettings:
         """Known and assumed settings together; no required one is None."""
         return self.assumed.model_copy(update=self.known.model_dump(exclude_none=True))
+
+    def parallelism(self, tensor_parallel: int) -> Parallelism:
+        """Return how the server spreads its model over its GPUs."""
+        settings = self.settings
+        return Parallelism(tensor_parallel, settings.attention_data_parallel or 1, bool(settings.expert_parallel))
 
     @property
     def engine_settings(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from simulator.errors import ConfigError
 from simulator.gpu_names import read_gpu_name
 from simulator.input_files import csv_records, unreadable
 from simulator.memory import LARGE_BATCH
+from simulator.parallelism import Parallelism
 from simulator.validation import parse
 
 # Columns that make a table one of this kind.
@@ -72,6 +73,7 @@ class _Point(Foreign):
     tp: Counted
     ep: MaybeCounted = None
     attention_dp: MaybeCounted = None
+    gpus: MaybeCounted = None
     vllm_version: str = ""
     date: str = ""
     isl: Counted
@@ -197,16 +199,15 @@ def measured_run(path: Path, name: str, points: Sequence[_Point], table: Sequenc
     """
     points = sorted(points, key=lambda point: point.concurrency)
     source, first = f"{path}: {name}", points[0]
-    if (first.attention_dp or 1) > 1:
-        raise ConfigError(f"{source}: attention_dp: {first.attention_dp}; data-parallel attention is not simulated")
+    parallel = _parallelism(source, first)
     widths = [point.concurrency for point in points]
     if len(set(widths)) < len(widths):
         twice = next(width for width in widths if widths.count(width) > 1)
         raise ConfigError(f"{source}: concurrency: {twice} is given twice; remove one row")
     refuse_too_many(source, sum(point.sent for point in points if point.drawn))
     notes = Notes()
-    _note(first, notes)
-    known, assumed = _settings(points)
+    _note(notes)
+    known, assumed = _settings(points, parallel)
     return measurement(
         tool="vllm-bench",
         tool_version=f"{CLIENT}, closed loop" if first.drawn else None,
@@ -215,7 +216,7 @@ def measured_run(path: Path, name: str, points: Sequence[_Point], table: Sequenc
         document=f"{path.name}, {first.run_id}, from {first.source or 'a file it does not name'}",
         measured_on=_day(source, first),
         model_name=first.model_hf_id,
-        tensor_parallel=first.tp,
+        tensor_parallel=parallel.tensor_parallel,
         hardware=first.system,
         workload=_workload(first, notes),
         workload_name=first.workload,
@@ -289,7 +290,31 @@ def _load_point(source: str, point: _Point, notes: Notes) -> dict[str, Any]:
     }
 
 
-def _settings(points: Sequence[_Point]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parallelism(source: str, point: _Point) -> Parallelism:
+    """Return how a row says that the model was spread; `tp` counts the GPUs of one group, or all of them.
+
+    Raises
+    ------
+    ConfigError
+        If its numbers of GPUs, groups and experts' places contradict each other.
+    """
+    groups, places = point.attention_dp or 1, point.ep or 1
+    gpus = point.gpus or point.tp * groups
+    if gpus % groups:
+        raise ConfigError(f"{source}: attention_dp: {groups} groups do not divide {gpus} GPUs; correct one of the two")
+    each = gpus // groups
+    if point.tp not in (each, gpus):
+        raise ConfigError(
+            f"{source}: tp: {point.tp}, but {gpus} GPUs in {groups} groups leave {each} to a group; correct one of them"
+        )
+    if places not in (1, gpus):
+        raise ConfigError(
+            f"{source}: ep: {places}; whole experts are spread over all {gpus} GPUs or none; write 1 or {gpus}"
+        )
+    return Parallelism(each, groups, places > 1)
+
+
+def _settings(points: Sequence[_Point], parallel: Parallelism) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the rows state, and what is assumed because they do not."""
     first = points[0]
     # A server of its own stood behind each point; a batch as large as its load limits nobody.
@@ -306,6 +331,8 @@ def _settings(points: Sequence[_Point]) -> tuple[dict[str, Any], dict[str, Any]]
         **{name: _switch(text) for name, text in words.items()},
         "cuda_graph_mode": mode[0].lower() if mode else None,
         "cuda_graph_tokens": int(captured[0]) if captured else None,
+        "expert_parallel": parallel.expert_parallel or None,
+        "attention_data_parallel": parallel.attention_data_parallel if parallel.attention_data_parallel > 1 else None,
         "software": f"vLLM {first.vllm_version}" if first.vllm_version else None,
     }
     large = read_gpu_name(first.system).model in LARGE_GPUS
@@ -326,12 +353,9 @@ def _beside(point: _Point) -> str | None:
     return f"Beside these: {'; '.join(said)}." if said else None
 
 
-def _note(point: _Point, notes: Notes) -> None:
+def _note(notes: Notes) -> None:
     notes.converted("Figures are means over all requests of a point, the first wave of all clients at once included.")
     notes.say(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client.")
-    if (point.ep or 1) > 1:
-        text = f"Experts were spread over {point.ep} GPUs (expert parallelism), which is priced as tensor parallelism."
-        notes.say(Flag.SETTING_ASSUMED, text)
 
 
 def _site(point: _Point) -> str | None:

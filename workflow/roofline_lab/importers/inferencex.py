@@ -184,8 +184,6 @@ def _not_modelled(row: _Row) -> Iterator[str]:
         yield "disagg: prefill and decode on GPUs of their own (disaggregation) are not modelled"
     if _is_on(row.is_multinode):
         yield "is_multinode: a server on several nodes is not modelled"
-    if _is_on(row.dp_attention):
-        yield "dp_attention: attention in data parallel is not modelled"
     drafts = str(row.spec_decoding or "none").strip()
     if drafts.lower() not in ("none", "null", "false", "off", "no", "0", ""):
         yield f"spec_decoding: {drafts[:40]}: speculative decoding is not modelled"
@@ -206,7 +204,10 @@ def _measurement(file: Path, run: _Run) -> Measurement:
             f"The result does not say how many requests were sent; {REQUESTS_PER_CLIENT} for each in flight, as usual."
         )
         notes.say(Flag.SETTING_ASSUMED, text)
-    workload = _workload(run, notes)
+    workload, grouped = _workload(run, notes), _is_on(row.dp_attention)
+    if grouped:
+        text = "The result says dp_attention alone; every GPU is taken to be a group with requests of its own."
+        notes.say(Flag.SETTING_ASSUMED, text)
     notes.say(Flag.CLIENT_TIME_INCLUDED, "Latencies were taken at the client.")
     notes.converted("Latencies were in seconds and are written in ms; throughputs are those of all GPUs.")
     framework = (row.framework or "").strip()
@@ -218,7 +219,7 @@ def _measurement(file: Path, run: _Run) -> Measurement:
         measured_on=unrecorded_day(file.absolute().parent),
         model_name=row.model,
         hardware=row.hw,
-        tensor_parallel=row.tp,
+        tensor_parallel=1 if grouped else row.tp,
         workload=workload,
         load_points=[_load_point(run, sent, notes)],
         notes=notes,
@@ -226,6 +227,7 @@ def _measurement(file: Path, run: _Run) -> Measurement:
     server = {
         "software": row.image or framework or None,
         "expert_parallel": row.ep > 1,
+        "attention_data_parallel": row.tp if grouped else None,
         "quantization": None if (row.precision or "").lower() in ("", "bf16", "fp16") else row.precision,
     }
     return with_server(found, stated_by(run.source, server))

@@ -36,6 +36,8 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "gpu_memory_utilization": ("mem_fraction_static", "gpu_mem_util"),
     "kv_cache_dtype": ("kv_dtype", "cache_dtype"),
     "client_offset_ms": (),
+    "expert_parallel": ("expert_parallelism", "ep_enabled"),
+    "attention_data_parallel": ("data_parallel_size", "attention_dp"),
     "software": ("vllm_version", "serving_software", "image"),
     "tensor_parallel": ("tensor_parallel_size", "tensor_parallelism", "tp", "tp_size"),
     "hardware": ("gpu", "gpu_type", "gpu_name", "accelerator", "device_name"),
@@ -44,8 +46,10 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
 }
 _NAMES = {spelling: name for name, spellings in SPELLINGS.items() for spelling in (name, *spellings)}
 
-FLAGS = ("prefix_caching", "chunked_prefill", "schedule_ahead")
+FLAGS = ("prefix_caching", "chunked_prefill", "schedule_ahead", "expert_parallel")
 COUNTS = ("token_budget", "max_running", "max_model_len_tokens", "block_tokens", "kv_blocks", "tensor_parallel")
+# Groups of GPUs; none is one.
+GROUPS = "attention_data_parallel"
 COUNTS_FROM_ZERO = ("cpu_kv_blocks", "kv_cache_tokens")
 # Facts that are no server setting, but keys of the experiment.
 OF_THE_EXPERIMENT = ("model", "hardware", "tensor_parallel", "date")
@@ -55,12 +59,10 @@ LOOSE = ("model", "hardware")
 # What a server can be told that the simulation does not follow, and the values that say "not in use".
 NOT_SIMULATED: Mapping[str, tuple[object, ...]] = {
     "pipeline_parallel_size": (1,),
-    "data_parallel_size": (0, 1),
     "dp_size": (0, 1),
     "pp_size": (0, 1),
     "dp": (0, 1),
     "pp": (0, 1),
-    "expert_parallel": (False,),
     "speculative_config": (),
     "speculative_model": (),
     "speculative_algorithm": (),
@@ -235,6 +237,8 @@ def value_of(name: str, value: object) -> Any:
         return _count(value, 1)
     if name in COUNTS_FROM_ZERO:
         return _count(value, 0)
+    if name == GROUPS:
+        return 1 if str(value).strip() == "0" else _count(value, 1)
     if name == "gpu_memory_utilization":
         return _number(value, above=0.0, highest=1.0)
     if name == "client_offset_ms":

@@ -110,7 +110,7 @@ def setup_of(project: Project, run: Run) -> Setup:
         engine = measured_server(experiment, model, hardware, run.arm.engine, source)
     else:
         engine = engine_options(run.arm, experiment, source)
-    step_time = build_step_time(options, model, hardware, experiment.tensor_parallel, kernels)
+    step_time = build_step_time(options, model, hardware, experiment.parallelism, kernels)
     return Setup(options, step_time, engine, client_time(run.rules.client, experiment))
 
 

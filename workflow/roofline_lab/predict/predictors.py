@@ -275,7 +275,7 @@ class OptionsPredictor:
         options, rules = self.arm.steptime, self.arm.rules
         engine = measured_server(experiment, model, hardware, self.arm.engine, self.name)
         kernels = choose_kernels(options, hardware, embedded=self.embedded)
-        step_time = build_step_time(options, model, hardware, experiment.tensor_parallel, kernels)
+        step_time = build_step_time(options, model, hardware, experiment.parallelism, kernels)
         return Setup(options, step_time, engine, client_time(rules.client if rules else None, experiment))
 
 

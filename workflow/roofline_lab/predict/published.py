@@ -265,7 +265,7 @@ def served_by(root: Path, model: str, hardware: str, tensor_parallel: int, state
         "date": facts.get("date"),
     }
     deployment = parse(Deployment, content, source="--model, --hardware, --tensor-parallel, --server")
-    require_runnable(runs, tensor_parallel)
+    require_runnable(runs, deployment.parallelism)
     model_as_served = served(deployment, runs, gpu)
     filled, notes = with_assumed_server(deployment, model_as_served, gpu)
     require_room(filled, model_as_served, gpu)
