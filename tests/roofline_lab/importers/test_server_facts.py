@@ -494,3 +494,11 @@ def test_the_values_of_charts_state_their_server(tmp_path):
 
 def test_thousands_may_have_a_fraction(tmp_path):
     assert facts_in(tmp_path, "serve.sh", "vllm serve m --max-model-len 25.6k\n")["max_model_len_tokens"] == 25_600
+
+
+def test_whole_experts_and_groups_of_gpus_are_settings_and_one_group_states_nothing(tmp_path):
+    (tmp_path / "serve.sh").write_text("vllm serve m/m -tp 2 --data-parallel-size 4 --enable-expert-parallel\n")
+    facts = {fact.name: fact.value for fact in stated_beside(tmp_path).facts}
+    assert (facts["tensor_parallel"], facts["attention_data_parallel"], facts["expert_parallel"]) == (2, 4, True)
+    (tmp_path / "serve.sh").write_text("vllm serve m/m -dp 1\n")
+    assert {fact.name for fact in stated_beside(tmp_path).facts} == {"model"}

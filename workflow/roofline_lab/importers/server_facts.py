@@ -48,7 +48,7 @@ _NAMES = {spelling: name for name, spellings in SPELLINGS.items() for spelling i
 
 FLAGS = ("prefix_caching", "chunked_prefill", "schedule_ahead", "expert_parallel")
 COUNTS = ("token_budget", "max_running", "max_model_len_tokens", "block_tokens", "kv_blocks", "tensor_parallel")
-# Groups of GPUs; none is one.
+# Groups of GPUs; one is what every server has, and states nothing.
 GROUPS = "attention_data_parallel"
 COUNTS_FROM_ZERO = ("cpu_kv_blocks", "kv_cache_tokens")
 # Facts that are no server setting, but keys of the experiment.
@@ -238,7 +238,8 @@ def value_of(name: str, value: object) -> Any:
     if name in COUNTS_FROM_ZERO:
         return _count(value, 0)
     if name == GROUPS:
-        return 1 if str(value).strip() == "0" else _count(value, 1)
+        groups = _count(value, 0)
+        return groups if groups and groups > 1 else None
     if name == "gpu_memory_utilization":
         return _number(value, above=0.0, highest=1.0)
     if name == "client_offset_ms":
