@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import yaml
 
 from benchmarks.closed_loop import AS_SENT, ONE_LENGTH, compare
 from roofline_lab.cli.main import main
@@ -246,3 +247,32 @@ def test_the_committed_closed_loops_run_the_checkpoints_that_were_served():
         ("kimi-k2.5", "h200-sxm"): 6,
         ("kimi-k2.5-nvfp4", "b200-sxm"): 12,
     }
+
+
+def test_of_cells_nobody_has_measured_yet_every_row_that_can_be_is_imported_and_the_rest_named_at_once(
+    tmp_path, capsys
+):
+    cells = {
+        "gpt-oss": {"model_hf_id": "openai/gpt-oss-120b", "precision": "fp4", "cudagraph": "sizes 2048"},
+        "llama": {"model_hf_id": "nvidia/Llama-3.3-70B-Instruct-FP4", "precision": "fp4", "system": "b200_sxm"},
+        "minimax": {"model_hf_id": "nvidia/MiniMax-M2.5-NVFP4", "precision": "fp4", "system": "b300_sxm"},
+        "experts": {"model_hf_id": "MiniMaxAI/MiniMax-M2.5", "precision": "fp8", "tp": "4", "ep": "4"},
+        "kimi": {"model_hf_id": "moonshotai/Kimi-K2.5", "precision": "int4", "system": "b200_sxm", "tp": "8"},
+        "no model": {"model_hf_id": "somebody/Unknown-7B"},
+        "no GPU": {"system": "gb999"},
+        "no number": {"tp": "two"},
+    }
+    rows = [ROW | {"run_id": run_id} | change for run_id, change in cells.items()]
+    out = tmp_path / "out"
+    assert main(["import", "--from-csv", str(table(tmp_path, *rows)), "--root", str(ROOT), "--out", str(out)]) == 1
+    found = [yaml.safe_load(path.read_text()) for path in sorted(out.glob("*/experiment.yaml"))]
+    assert sorted((each["model"], each["hardware"]) for each in found) == [
+        ("gpt-oss-120b", "h100-sxm"),
+        ("kimi-k2.5", "b200-sxm"),
+        ("llama-3.3-70b-instruct-nvfp4", "b200-sxm"),
+        ("minimax-m2.5", "h100-sxm"),
+        ("minimax-m2.5-nvfp4", "b300-sxm"),
+    ]
+    said = "".join(capsys.readouterr())
+    for text in ("3 of 8", "somebody/Unknown-7B", "gb999", "line 9: tp: "):
+        assert text in said, said

@@ -291,8 +291,8 @@ class Experiment(StrictModel):
         recorded = [request.output_tokens for request in self.measured_requests(point.id) if request.completed]
         if recorded:
             return [max(1, tokens) for tokens in recorded]
-        drawn = draw_lengths(self.output_lengths(point.id), point.requests.sent, "output", seed=0)
-        return [max(1, tokens) for position, tokens in enumerate(drawn) if position not in point.requests.lost]
+        drawn, lost = draw_lengths(self.output_lengths(point.id), point.requests.sent, "output", 0), point.requests.lost
+        return [max(1, tokens) for position, tokens in enumerate(drawn) if position not in lost]
 
     def recorded(self) -> tuple[MeasuredRequest, ...]:
         """Return the recorded requests of all load points; empty if none are recorded."""

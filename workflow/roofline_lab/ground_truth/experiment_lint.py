@@ -60,7 +60,9 @@ def seen_among(experiment: Experiment, others: Iterable[Experiment], *, newest: 
     for other in sorted(others, key=lambda other: other.id):
         if other.id == experiment.id:
             continue
-        if lint.copy_of_another_run({run.id: _latencies(run) for run in (other, experiment)}):
+        if _begin_alike(experiment, other) and lint.copy_of_another_run(
+            {run.id: _latencies(run) for run in (other, experiment)}
+        ):
             if newest or _is_later(experiment, other):
                 text = (
                     f"Every latency equals that of {other.id}, as printed; two measurements never agree in all digits."
@@ -154,6 +156,14 @@ def _treatment(flag: Flag, requests: Sequence[MeasuredRequest]) -> Treatment:
     pooled = any(request.prefix_group is not None for request in requests)
     repeated = flag is Flag.CONSTANT_IS_POISSON or (flag is Flag.PROMPTS_REPEAT and pooled)
     return "corrected" if repeated else "noted"
+
+
+def _begin_alike(one: Experiment, other: Experiment) -> bool:
+    """Whether the first latency both measured at their first load points is the same; that of nearly no two runs is."""
+    first, second = (run.load_points[0].measured for run in (one, other))
+    shared = (name for name in first if name in second and name.rpartition("_")[0] in LATENCIES)
+    name = next(shared, None)
+    return name is None or abs(first[name].value - second[name].value) <= lint.PRINTED_AGAIN * first[name].value
 
 
 def _latencies(experiment: Experiment) -> dict[str, float]:

@@ -40,13 +40,15 @@ VOCABULARY_FILE = "vocabulary.yaml"
 DEVIATIONS = 4.0
 
 
-def load_experiment(folder: Path) -> Experiment:
+def load_experiment(folder: Path, words: Words | None = None) -> Experiment:
     """Read one experiment and check it against vocabulary, models, GPUs and itself.
 
     Parameters
     ----------
     folder
         `<root>/ground_truth/<id>`; `<root>/configs` holds the models and GPUs.
+    words
+        Those of `<root>`, if they were read before.
 
     Raises
     ------
@@ -56,7 +58,12 @@ def load_experiment(folder: Path) -> Experiment:
     root = folder.parent.parent
     path = folder / EXPERIMENT_FILE
     return experiment_from(
-        read_yaml(path), source=path.relative_to(root).as_posix(), name=folder.name, folder=folder, root=root
+        read_yaml(path),
+        source=path.relative_to(root).as_posix(),
+        name=folder.name,
+        folder=folder,
+        root=root,
+        words=words,
     )
 
 
@@ -156,9 +163,9 @@ def load_set(root: Path, name: str, loaded: dict[str, Experiment] | None = None)
     if problems:
         raise config_error(f"ground_truth/{SETS_FILE}", problems)
     loaded = {} if loaded is None else loaded
-    for member in members:
-        if member not in loaded:
-            loaded[member] = load_experiment(folder / member)
+    missing = [member for member in members if member not in loaded]
+    words = words_of(root) if missing else None
+    loaded |= {member: load_experiment(folder / member, words) for member in missing}
     return tuple(loaded[member] for member in members)
 
 

@@ -53,10 +53,16 @@ def _stated(text: object) -> object:
     return float(found[0]) if found[1] else int(found[0])
 
 
+def _needed(text: object) -> object:
+    """Return the same of a cell that must state a number, and the text where it states none."""
+    found = _stated(text)
+    return text if found is None else found
+
+
 Stated = BeforeValidator(_stated)
 _Count = Annotated[int, Field(ge=1, le=10**9)]
 _Share = Annotated[float, Field(gt=0, le=1)]
-Counted = Annotated[_Count, Stated]
+Counted = Annotated[_Count, BeforeValidator(_needed)]
 MaybeCounted = Annotated[_Count | None, Stated]
 MaybeShare = Annotated[_Share | None, Stated]
 Difference = Annotated[Annotated[float, Field(ge=0, le=2)] | None, Stated]

@@ -12,7 +12,7 @@ from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.experiment_lint import seen_among, seen_in, unflagged
 from roofline_lab.ground_truth.quality import QualityFlag
-from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
+from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment, words_of
 from roofline_lab.lint.rules import Breach, Findings, Subject, findings
 from roofline_lab.project import Project
 from roofline_lab.scoring.errors import relative_difference
@@ -37,10 +37,10 @@ def pitfalls_flagged(project: Project) -> Findings:
     """GT: every pitfall an experiment shows is one of its quality flags."""
     sets = [(*project.experiments(name), *project.extra_experiments(name)) for name in project.hypotheses]
     loaded = {experiment.id: experiment for members in sets for experiment in members}
-    experiments, breaches = [], []
+    experiments, breaches, words = [], [], words_of(project.root)
     for path in sorted((project.root / "ground_truth").glob(f"*/{EXPERIMENT_FILE}")):
         try:
-            experiments.append(loaded.get(path.parent.name) or load_experiment(path.parent))
+            experiments.append(loaded.get(path.parent.name) or load_experiment(path.parent, words))
         except ConfigError as error:
             breaches.append(Breach(f"ground_truth/{path.parent.name}", str(error), "correct the file"))
     for experiment in experiments:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roofline_lab.calibration.record import Calibration
-from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment
+from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment, words_of
 from roofline_lab.ground_truth.server import vllm_version
 from simulator.errors import ConfigError, RooflineLabError
 from simulator.model import Model
@@ -118,10 +118,10 @@ def _model(path: Path) -> Model:
 
 def _versions(root: Path, families: tuple[str, ...]) -> tuple[Version, Version] | None:
     """Return the range of versions the project's measurements state; one that cannot be read states none."""
-    found = []
+    found, words = [], words_of(root)
     for path in sorted((root / "ground_truth").glob(f"*/{EXPERIMENT_FILE}")):
         try:
-            experiment = load_experiment(path.parent)
+            experiment = load_experiment(path.parent, words)
         except RooflineLabError:
             continue
         version = vllm_version(experiment.server.settings.software)
