@@ -5,6 +5,7 @@ snakemake h1_bw_efficiency      one finding (`snakemake --list-target-rules` lis
 snakemake errata index          the errata of the published findings, and the index of all findings
 snakemake check                 do all committed reports still come out?
 snakemake --config kernels=DIR  the synthetic findings on a folder of measured kernel tables, into results/measured/
+snakemake --config ask=again    programs of others are asked all anew (docs/simulator-contract.md)
 
 Everything is loaded and validated here, before any job runs; the rules below only say which file is
 made from which.
@@ -45,7 +46,9 @@ scheduling.stop_idle_rounds()
 scheduling.choose_among_few()
 scheduling.end_at_once(END)
 try:
-    PROJECT = jobs.open_project(Path(workflow.basedir), config.get("kernels"), alone=workflow.is_main_process)
+    PROJECT = jobs.open_project(
+        Path(workflow.basedir), config.get("kernels"), alone=workflow.is_main_process, ask=config.get("ask")
+    )
     jobs.refuse_misspelt_targets(PROJECT, sys.argv[1:])
 except RooflineLabError as error:
     raise jobs.user_error(error) from None
@@ -56,6 +59,7 @@ scheduling.when_nothing_is_to_be_done(lambda: FRESHNESS.record(PROJECT.names))
 
 wildcard_constraints:
     hypothesis=paths.one_of(PROJECT.names),
+    simulator=paths.one_of(paths.programs(PROJECT)),
 
 
 onstart:
@@ -68,6 +72,7 @@ onsuccess:
 
 
 include: "workflow/rules/predict.smk"
+include: "workflow/rules/ask.smk"
 include: "workflow/rules/sweep.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/render.smk"
@@ -81,6 +86,7 @@ rule all:
     input:
         paths.regenerated_pages(PROJECT),
         paths.all_reports(PROJECT),
+        paths.recorded_paths(PROJECT, paths.names(PROJECT)),
     message:
         "All findings are up to date in reports/."
 
@@ -93,3 +99,4 @@ for hypothesis in paths.names(PROJECT):
         input:
             paths.regenerated(PROJECT, [hypothesis]),
             paths.report_paths(PROJECT, hypothesis),
+            paths.recorded_paths(PROJECT, [hypothesis]),

@@ -18,7 +18,7 @@ from typing import Any
 from roofline_lab.config import Method, Rules, Settings, load_methods, load_settings
 from roofline_lab.ground_truth.catalog import Catalog
 from roofline_lab.ground_truth.experiment import Experiment
-from roofline_lab.ground_truth.reading import VOCABULARY_FILE, load_set
+from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, VOCABULARY_FILE, load_set
 from roofline_lab.hypotheses.arms import Arm, digest, resolve_arm, undeclared
 from roofline_lab.hypotheses.discussion import load_discussion
 from roofline_lab.hypotheses.references import check_names_and_cycles
@@ -26,6 +26,8 @@ from roofline_lab.hypotheses.spec import Claim, Hypothesis, kind_of, load_hypoth
 from roofline_lab.hypotheses.synthetic.resolve import check_synthetic, known_number
 from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
 from roofline_lab.scoring.published import Published, load_published
+from roofline_lab.simulators.description import Described, Simulator, load_simulators
+from roofline_lab.simulators.table import read_table
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
 from simulator.parallelism import require_runnable
@@ -59,16 +61,21 @@ class Project(Catalog):
         hypotheses: Mapping[str, Hypothesis],
         tables_folder: Path | None = None,
         synthetic: Mapping[str, SyntheticHypothesis] = MappingProxyType({}),
+        simulators: Mapping[str, Described] = MappingProxyType({}),
     ) -> None:
         super().__init__(root, tables_folder)
         self.settings = settings
         self.methods = methods
         self.hypotheses = hypotheses
         self.synthetic = synthetic
+        self.simulators = simulators
         self.discussions: dict[str, dict[str, str]] = {}
         self.published: dict[str, Published | None] = {}
         # What was simulated so far, by method, configuration, experiment and load point: hypotheses share arms.
         self.outcomes: dict[tuple[str, ...], dict[str, Any]] = {}
+        # Programs of others are asked all anew, whatever answers of them are known.
+        self.ask_again = False
+        self._predictions: dict[tuple[str, str], dict[str, list[object]]] = {}
         self._sets: dict[str, tuple[Experiment, ...]] = {}
         self._loaded: dict[str, Experiment] = {}
         self._arms: dict[tuple[str, str], tuple[Arm, ...]] = {}
@@ -96,8 +103,26 @@ class Project(Catalog):
         key = (hypothesis, method)
         if key not in self._arms:
             spec = self.hypotheses[hypothesis]
-            self._arms[key] = tuple(resolve_arm(spec, self.methods[method], name) for name in spec.arms)
+            resolved = (resolve_arm(spec, self.methods[method], name, None, self.simulators) for name in spec.arms)
+            self._arms[key] = tuple(resolved)
         return self._arms[key]
+
+    def predictions(self, hypothesis: str, simulator: Simulator) -> dict[str, list[object]]:
+        """Return the answers of a table, which an arm of a hypothesis names, by experiment and load point.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such file, it is no such table, or it names something that is not there.
+        """
+        name = simulator.table_file or ""
+        if (hypothesis, name) not in self._predictions:
+            own = (*self.experiments(hypothesis), *self.extra_experiments(hypothesis))
+            others = (path.parent.name for path in (self.root / "ground_truth").glob(f"*/{EXPERIMENT_FILE}"))
+            points = {experiment.id: [point.id for point in experiment.load_points] for experiment in own}
+            known: dict[str, list[str]] = {**{other: [] for other in others}, **points}
+            self._predictions[hypothesis, name] = read_table(self.root / name, name, known)
+        return self._predictions[hypothesis, name]
 
     def swept_arm(self, hypothesis: str, method: str, value: float, arm: str | None = None) -> tuple[Arm, str]:
         """Return an arm the sweep of a hypothesis sets, at one value, with the digest of its configuration.
@@ -114,7 +139,7 @@ class Project(Catalog):
         """
         spec = self.hypotheses[hypothesis]
         assert spec.sweep is not None, "only asked where a sweep is described"
-        resolved = resolve_arm(spec, self.methods[method], arm or spec.sweep.arm, value)
+        resolved = resolve_arm(spec, self.methods[method], arm or spec.sweep.arm, value, self.simulators)
         return resolved, digest(self.methods[method], resolved)
 
     def runs(self, hypothesis: str) -> tuple[Run, ...]:
@@ -195,7 +220,7 @@ def load_project(root: Path, tables_folder: Path | None = None) -> Project:
     _check_methods(methods)
     by_id = {one.id: one for one in hypotheses}
     check_names_and_cycles([*hypotheses, *synthetic.values()])
-    project = Project(root, load_settings(root), methods, by_id, tables_folder, synthetic)
+    project = Project(root, load_settings(root), methods, by_id, tables_folder, synthetic, load_simulators(root))
     for path, hypothesis in zip(paths, hypotheses, strict=True):
         _check(hypothesis, project)
         project.discussions[hypothesis.id] = load_discussion(hypothesis, path.parent, root)
@@ -259,6 +284,9 @@ def _check(spec: Hypothesis, project: Project) -> None:
             for arm in spec.sweep.arms:
                 project.swept_arm(spec.id, method, spec.sweep.stop, arm)
         problems += undeclared(spec.varied, project.arms(spec.id, method), f"method {method}")
+        for arm in project.arms(spec.id, method):
+            if arm.simulator.table_file is not None:
+                project.predictions(spec.id, arm.simulator)
     if problems:
         raise config_error(source, list(dict.fromkeys(problems)))
 

@@ -8,8 +8,9 @@ machine, so that the same inputs give the same bytes everywhere. Hashes of code 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from roofline_lab.config import Settings
@@ -30,6 +31,8 @@ CRITERIA = "hypotheses.synthetic.criteria"
 STAGES: Mapping[str, tuple[str, ...]] = {
     "simulate": ("predict.arms", READING),
     "sweep": ("predict.sweeps", READING),
+    "outside": ("predict.outside", READING),
+    "ask": ("predict.asking", READING),
     "price": ("predict.synthetic",),
     "score": ("jobs.reports", "report.results", "report.synthetic_results", CRITERIA, READING),
     "render": ("jobs.reports", "report.findings", "report.synthetic", CRITERIA, "hypotheses.discussion", READING),
@@ -40,7 +43,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "calibration_page": ("report.calibration", "report.calibration_terms"),
 }
 # Of the settings these stages only use how random arrivals are drawn.
-SIMULATING = ("simulate", "sweep", "price", "calibration_surface", "calibration_fit")
+SIMULATING = ("simulate", "sweep", "outside", "ask", "price", "calibration_surface", "calibration_fit")
 # Modules that know everything because they read or start everything. They count, but not what they import: what
 # they make of an author's files reaches a job as a file of its own.
 NOT_FOLLOWED = ("project", "hypotheses.spec", "hypotheses.synthetic.spec", "jobs.reports")
@@ -141,15 +144,24 @@ def priced_inputs(project: Project, hypothesis: str) -> list[Path]:
     return [*found, project.hardware_file(spec.setup.hardware), project.root / EMBEDDED_KERNELS]
 
 
-def provenance_text(project: Project, hypothesis: str) -> str:
-    """Return the provenance record of one report as JSON."""
+def provenance_text(
+    project: Project, hypothesis: str, versions: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> str:
+    """Return the provenance record of one report as JSON.
+
+    Parameters
+    ----------
+    versions
+        Of the programs of others that its rows were predicted by, by simulator; empty where there are none.
+    """
     hashes = {
         "hypothesis": digest_of_files(hypothesis_files(project.root, hypothesis), project.root),
         "settings": settings_digest(project.settings),
     }
     recorded = _priced if hypothesis in project.synthetic else _measured
     runs, more = recorded(project, hypothesis)
-    return json_text({"hypothesis": hypothesis, "runs": runs, "hashes": hashes | more})
+    others = {"simulators": {name: list(found) for name, found in versions.items()}} if versions else {}
+    return json_text({"hypothesis": hypothesis, "runs": runs, "hashes": hashes | more, **others})
 
 
 def _measured(project: Project, hypothesis: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -162,6 +174,8 @@ def _measured(project: Project, hypothesis: str) -> tuple[dict[str, Any], dict[s
         "methods": digest_of_files(methods, root),
         "measurements, models, hardware": digest_of_files(data, root),
     }
+    tables = {run.arm.simulator.table_file for run in runs} - {None}
+    hashes |= {"predictions": digest_of_files([root / str(name) for name in tables], root)} if tables else {}
     return {method: project.arm_digests(hypothesis, method) for method in spec.all_methods}, hashes
 
 

@@ -16,11 +16,12 @@ from roofline_lab.hypotheses.sweep import Split
 from roofline_lab.made import is_as_made, read_made
 from roofline_lab.project import Run
 from roofline_lab.scoring.scores import ErrorRow
+from roofline_lab.simulators.description import BUILTIN_NAME
 from roofline_lab.vocabulary import Metric, RowStatus
 from simulator.errors import ConfigError
 
 Row = Mapping[str, Any]
-Place = tuple[str, str, str]
+Place = tuple[str, str, str, str]
 
 NO_PREDICTION = "no completed request has this metric"
 SATURATED = "the server was saturated, so latencies depend on when the run ended; judged by throughput"
@@ -98,7 +99,7 @@ def _identity(row: Row) -> tuple[str, ...]:
 def overloaded_points(rows: Iterable[Row]) -> dict[Place, tuple[str, ...]]:
     """Return the arms whose simulated server was saturated where the measured one was not, by load point.
 
-    Arms are compared over the same load points, so what one arm overloads is compared for none.
+    Arms of one simulator are compared over the same load points, so what one of them overloads is compared for none.
     """
     found: dict[Place, list[str]] = {}
     for row in rows:
@@ -109,8 +110,13 @@ def overloaded_points(rows: Iterable[Row]) -> dict[Place, tuple[str, ...]]:
 
 
 def place_of(row: Row) -> Place:
-    """Return method, experiment and load point of a result line."""
-    return row["method"], row["experiment"], row["load_point"]
+    """Return method, experiment, load point and simulator of a result line."""
+    return row["method"], row["experiment"], row["load_point"], simulator_of(row)
+
+
+def simulator_of(row: Row) -> str:
+    """Return who predicted a result line."""
+    return str(row.get("simulator", BUILTIN_NAME))
 
 
 def error_rows(rows: Iterable[Row], metrics: Iterable[Metric], split: Split | None = None) -> Iterator[ErrorRow]:
@@ -139,21 +145,29 @@ def figure_rows(rows: Iterable[Row]) -> Iterator[ErrorRow]:
 def _error_row(row: Row, metric: Metric, holdout: str, overloaded: tuple[str, ...]) -> ErrorRow:
     figure = row["metrics"].get(metric.value, {})
     status, reason = _status(row, overloaded)
+    if status is RowStatus.OK and "status" in figure:
+        status, reason = RowStatus(figure["status"]), figure["reason"]
     missing = [side for side in ("predicted", "measured") if figure.get(side) is None]
     if status is RowStatus.OK and missing:
         status = RowStatus.NOT_MEASURED
         reason = NO_PREDICTION if missing[0] == "predicted" else NO_MEASUREMENT
+    elif "measured" in figure and figure["measured"] is None:
+        status, reason = RowStatus.NOT_MEASURED, NO_MEASUREMENT  # nothing could have an error, whoever predicts
     return replace(_row(row, metric, figure, status, reason), holdout=holdout)
 
 
 def _status(row: Row, overloaded: tuple[str, ...]) -> tuple[RowStatus, str]:
     """Return whether latencies of a line can be scored, and why not."""
     status = RowStatus(row["status"])
-    if status is RowStatus.OK and row.get("load", {}).get("saturated", {}).get("measured"):
+    if _measured_saturated(row):
         return RowStatus.SATURATED, SATURATED
     if status is RowStatus.OK and overloaded:
         return RowStatus.SATURATED, OVERLOADED.format(arms=", ".join(overloaded))
     return status, row["reason"]
+
+
+def _measured_saturated(row: Row) -> bool:
+    return bool(row.get("load", {}).get("saturated", {}).get("measured"))
 
 
 def _row(row: Row, metric: str, figure: Mapping[str, Any], status: RowStatus, reason: str) -> ErrorRow:
@@ -175,10 +189,16 @@ def _row(row: Row, metric: str, figure: Mapping[str, Any], status: RowStatus, re
         reason=reason,
         strategy=load.get("strategy", ""),
         rate_per_s=load.get("achieved_per_s") or load.get("requested_per_s"),
-        mixed_share=_mixed_share(row) if load else None,
+        mixed_share=_mixed_share(row) if load and "counters" in row else None,
         unit=figure.get("unit", "ms"),
         noise_pct=figure.get("noise_pct"),
+        asked=_is_asked(row, figure),
     )
+
+
+def _is_asked(row: Row, figure: Mapping[str, Any]) -> bool:
+    """Say whether a latency could have an error: it was measured, as far as is known, on a server that kept up."""
+    return not _measured_saturated(row) and figure.get("measured", 0.0) is not None
 
 
 def _mixed_share(row: Row) -> float:

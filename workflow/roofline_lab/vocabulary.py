@@ -106,6 +106,8 @@ class RowStatus(StrEnum):
     SATURATED = "saturated"
     IN_SAMPLE = "in_sample"
     REFUSED = "refused"
+    FAILED = "failed"
+    NOT_ASKED = "not_asked"
 
 
 class Reproduction(StrEnum):
@@ -164,6 +166,7 @@ class Scope(StrEnum):
     TERM = "term"
     SPLIT = "split"
     OVERALL = "overall"
+    SHARED = "shared"
 
 
 class Statistic(StrEnum):
@@ -189,6 +192,8 @@ class Statistic(StrEnum):
     LARGEST_JUMP = "largest_jump"
     LONGEST_FLAT = "longest_flat"
     BREAKS = "breaks"
+    PREDICTED_POINTS = "predicted_points"
+    ASKED_POINTS = "asked_points"
 
 
 FAMILY_LABELS = {

@@ -9,6 +9,7 @@ rule predict:
         arm=f"{ROWS}/{{hypothesis}}/arms/{{method}}/{{arm}}.json",
         code=lambda wildcards: paths.code_of_arm(PROJECT, wildcards),
         swept=lambda wildcards: paths.choosing_paths(PROJECT, wildcards),
+        answers=lambda wildcards: paths.answer_paths(PROJECT, wildcards),
     output:
         update(f"{ROWS}/{{hypothesis}}/rows/{{method}}/{{arm}}.jsonl"),
     run:

@@ -67,6 +67,12 @@ def test_a_complete_report_does_not_mention_missing_runs(files):
     assert lines_with(page, "every run of the matrix has a number", "holds", "26 of 26")
 
 
+def test_pages_of_our_simulator_alone_say_nothing_of_coverage(files, h1_report):
+    assert "Who predicts" not in files["FINDINGS.md"]
+    assert "(13 of 13)" not in files["FINDINGS.md"]
+    assert not [n for n in h1_report.numbers if n.statistic in ("predicted_points", "asked_points")]
+
+
 def test_a_run_without_a_number_prints_as_a_dash_in_every_table(lossy):
     corrected = lossy.methods[1]
     tables = Tables(lossy.spec.shown_arms, lossy.spec.metrics, 1.0)

@@ -41,7 +41,7 @@ def test_a_prediction_that_is_too_slow_has_a_positive_error():
 
 def test_a_row_belongs_to_one_group_at_every_scope():
     row = error_row(experiment="e", workload="code", family="Big", tensor_parallel=4, holdout="test", strategy="stage")
-    not_of_rows = (Scope.ROW, Scope.SWEEP, Scope.DRIVER, Scope.TERM)
+    not_of_rows = (Scope.ROW, Scope.SWEEP, Scope.DRIVER, Scope.TERM, Scope.SHARED)
     groups = [row.group(scope) for scope in Scope if scope not in not_of_rows]
     assert groups == ["e", "code", "Big", "4", "synchronous", "stage", "test", "all"]
 

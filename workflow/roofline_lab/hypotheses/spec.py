@@ -20,9 +20,10 @@ from simulator.validation import Count, NonNegative, StrictModel, config_error, 
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-# Keys of an arm that are no option of the step-time model: how the engine schedules, and rules of the method.
+# Keys of an arm that are no option of the step-time model: how the engine schedules, rules of the method, who predicts.
 ENGINE_KEY = "engine"
 METHOD_KEY = "method"
+SIMULATOR_KEY = "simulator"
 
 # Targets and rules of the pipeline; a hypothesis becomes a rule of its own name.
 RESERVED_IDS = frozenset(
@@ -37,6 +38,9 @@ RESERVED_IDS = frozenset(
         "project",
         "measured",
         "predict",
+        "ask",
+        "record",
+        "simulators",
         "score",
         "render",
         "sweep",

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from roofline_lab.simulators import processes
+
 # Held by the run that is at work. The system lets go of it however that process ends, so none is ever left behind.
 LOCK = Path(".snakemake/at_work")
 OTHER = (
@@ -90,6 +92,7 @@ def end_when_interrupted(leave: Callable[[int], None]) -> Handler:
             sys.stderr.flush()
         except (OSError, RuntimeError, ValueError):  # the terminal is gone, or was being written to
             pass
+        processes.end_all()
         leave(BY_SIGNAL + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -19,13 +19,15 @@ from snakemake.exceptions import WorkflowError
 
 from roofline_lab import made
 from roofline_lab.errata.evaluation import evaluate_documents
-from roofline_lab.files import digest_of, write_report, write_text
+from roofline_lab.files import digest_of, json_text, write_report, write_text
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs import reports
 from roofline_lab.jobs.paths import (
+    ANSWERS,
     PAGE,
     PAGES,
     PUBLISH_RULE,
+    RECORDED,
     REPORT,
     REPORTS,
     RESULTS,
@@ -39,14 +41,18 @@ from roofline_lab.jobs.paths import (
     runs_by_arm,
 )
 from roofline_lab.jobs.workers import Workers
-from roofline_lab.made import read_made, write_made
+from roofline_lab.made import is_as_made, read_made, write_made
 from roofline_lab.predict.arms import Simulation, row_lines, run_of, simulated
+from roofline_lab.predict.asking import Asked, asked
+from roofline_lab.predict.outside import rows_of_arm
 from roofline_lab.predict.sweeps import chosen_value, stage_simulations
 from roofline_lab.predict.synthetic import price_arm
-from roofline_lab.project import Project, load_project
+from roofline_lab.project import Project, Run, load_project
 from roofline_lab.report.errata import errata_page
 from roofline_lab.report.index import index_page
 from roofline_lab.run_files import read_lines, standing_rows
+from roofline_lab.simulators.description import CommandSimulator
+from roofline_lab.simulators.recording import answers_in, read_recorded, recorded_file, recorded_text
 from simulator.errors import ConfigError, RooflineLabError
 
 # Changed results that are named before a run; of more only their number is told.
@@ -58,10 +64,15 @@ LOST_WORKER = (
     "from what is made (with fewer --cores it takes less memory)"
 )
 
+# The one word `--config ask` takes.
+AGAIN = "again"
+
 Rows = list[dict[str, Any]]
 
 
-def open_project(root: Path, tables_folder: str | None = None, *, alone: bool = False) -> Project:
+def open_project(
+    root: Path, tables_folder: str | None = None, *, alone: bool = False, ask: str | None = None
+) -> Project:
     """Load and validate the project, and record what jobs depend on.
 
     Parameters
@@ -72,13 +83,18 @@ def open_project(root: Path, tables_folder: str | None = None, *, alone: bool = 
         Folder of measured kernel tables (`--config kernels=DIR`), if the user has some.
     alone
         No other run goes on in this folder, so that results that are not as a run made them are removed.
+    ask
+        `again`: programs of others are asked all anew (`--config ask=again`).
 
     Raises
     ------
     RooflineLabError
         Naming file, key and remedy of whatever is wrong.
     """
+    if ask not in (None, AGAIN):
+        raise ConfigError(f"--config ask={ask}: must be {AGAIN}, which asks programs of others all anew, or left away")
     project = load_project(root, Path(tables_folder).resolve() if tables_folder else None)
+    project.ask_again = ask == AGAIN
     if alone:
         _discard_changed(project)
     record_inputs(project)
@@ -171,6 +187,9 @@ def predict(workers: Workers, wildcards: Any, code: str, swept: Sequence[str], o
         return
     value = chosen_value(project, hypothesis, method, arm, read_lines(map(Path, swept)))
     matrix = runs_by_arm(project, hypothesis)[method, arm]
+    if not matrix[0].arm.simulator.is_builtin:
+        _write_outside_rows(workers, matrix, output)
+        return
     wanted = [Simulation(hypothesis, method, arm, run.experiment.id, value) for run in matrix]
     _write_rows(workers, wanted, Path(code), Path(output))
 
@@ -257,6 +276,25 @@ def check(project: Project) -> None:
         )
 
 
+@clean_errors
+def ask(workers: Workers, simulator: str) -> None:
+    """Ask a program of others what has no answer that stands."""
+    project, file = workers.project, ANSWERS / f"{simulator}.jsonl"
+    committed = recorded_file(project.root, simulator)
+    earlier = answers_in(read_made(file), file.as_posix()) if is_as_made(file) else {}
+    known = earlier | read_recorded(committed, (RECORDED / committed.name).as_posix())
+    found = asked(project, simulator, known, anew=not workers.reuse, any_version=project.ask_again)
+    _say(f"{simulator}: {_asked_in_words(found)}")
+    write_made(file, recorded_text(found.answers))
+    write_made(ANSWERS / f"{simulator}.json", json_text({"why": found.why}))
+
+
+@clean_errors
+def record(source: str, output: str) -> None:
+    """Copy answers to where they are committed."""
+    write_text(Path(output), read_made(Path(source)))
+
+
 # --- what rules share ---------------------------------------------------------------------------------
 
 
@@ -275,6 +313,25 @@ def _write_rows(workers: Workers, wanted: Sequence[Simulation], code: Path, outp
             found.append(workers.ask(key, simulated, simulation).result)
     lines = [row_lines(one, rows(), made_from[one.experiment]) for one, rows in zip(wanted, found, strict=True)]
     write_made(output, "".join(lines))
+
+
+def _write_outside_rows(workers: Workers, matrix: Sequence[Run], output: str) -> None:
+    """Write the rows of an arm that another simulator predicts."""
+    run = matrix[0]
+    place = (run.hypothesis, run.method.id, run.arm.name)
+    answers, why = "", ""
+    if isinstance(run.arm.simulator.described, CommandSimulator):
+        answers = read_made(ANSWERS / f"{run.arm.simulator.name}.jsonl")
+        why = json.loads(read_made(ANSWERS / f"{run.arm.simulator.name}.json"))["why"]
+    rows = workers.ask(("outside", *place), rows_of_arm, *place, answers, why).result()
+    write_made(Path(output), "".join(row_lines(Simulation(*place, row["experiment"]), [row], "") for row in rows))
+
+
+def _asked_in_words(found: Asked) -> str:
+    told = f"asked {found.asked_now} of {found.questions} load points"
+    standing = len(found.answers) - found.asked_now
+    told += f", {standing} answers are known" if standing else ""
+    return f"{told}; not asked: {found.why}" if found.why else told
 
 
 def _made_from(project: Project, simulation: Simulation, code: Path) -> dict[str, str]:

@@ -37,8 +37,9 @@ INPUTS = (
 )
 # What says of files how they were; never part of what is compared.
 RECORDS = (KEPT_IN, LEDGER.as_posix())
-# Folders of results that no finding is made from.
-APART = ("results/calibration", "results/measured")
+# Folders of results that no finding is made from, and what a run may write below what it reads: recorded answers.
+RECORDED = "configs/simulators/recorded"
+APART = ("results/calibration", "results/measured", RECORDED)
 CORES = re.compile(r"(--cores|-c)(=?(\d+|all))?$")
 FORCED = ("--forceall", "-F")
 # `snakemake` and `python -m snakemake`.
@@ -133,8 +134,8 @@ class Freshness:
 def _outputs(target: str) -> str:
     """Return the digest of what a target makes: a check judges reports/, so it makes results/ alone."""
     if target in (ALL, CHECK):
-        return _digest(("results", "reports") if target == ALL else ("results",))
-    return _digest((f"results/{target}", f"reports/{target}"))
+        return _digest(("results", "reports", RECORDED) if target == ALL else ("results", RECORDED))
+    return _digest((f"results/{target}", f"reports/{target}", "results/simulators", RECORDED))
 
 
 def _is_published(hypothesis: str) -> bool:

@@ -21,6 +21,9 @@ from roofline_lab.predict.sweeps import swept_arms
 from roofline_lab.project import Project, Run
 from roofline_lab.report.findings import report_files
 from roofline_lab.report.synthetic import row_report_files
+from roofline_lab.simulators.description import CommandSimulator, program_digest
+from roofline_lab.simulators.recording import FOLDER as RECORDED
+from roofline_lab.simulators.recording import recorded_file
 
 ON_MEASURED_TABLES = RESULTS / "measured"
 REPORTS = Path("reports")
@@ -40,6 +43,8 @@ PUBLISH_RULE = "publish_"
 # Files that change when the content of others does, and that rules take as inputs in their place: modification times
 # of what a person or an archive puts there say nothing.
 INPUTS = RESULTS / "inputs"
+# What programs of others answered: a file per simulator, and one that says what was not asked and why.
+ANSWERS = RESULTS / "simulators"
 # Stage -> the file that changes when code or settings of the stage do.
 CODE = {stage: f"{INPUTS}/{stage}.sha256" for stage in provenance.STAGES}
 # What the pages about the whole project are made from beside results: all specs, and all data of the errata.
@@ -98,7 +103,7 @@ def arm_path(project: Project, hypothesis: str, method: str, arm: str) -> Path:
 def made_folders(project: Project) -> list[Path]:
     """Return the folders of results in which nothing but what runs make may stand."""
     apart = [results_folder(project) / hypothesis for hypothesis in names(project)]
-    return [*apart, INPUTS, REGENERATED_PAGES, RESULTS / "calibration"]
+    return [*apart, INPUTS, ANSWERS, REGENERATED_PAGES, RESULTS / "calibration"]
 
 
 def sweep_paths(project: Project, hypothesis: str, method: str | None = None, stage: str | None = None) -> list[str]:
@@ -130,6 +135,8 @@ def code_of_arm(project: Project, wildcards: Any) -> str:
     """Return the code the rows of an arm depend on: a swept arm also depends on how its value is chosen."""
     if wildcards.hypothesis in project.synthetic:
         return CODE["price"]
+    if not runs_by_arm(project, wildcards.hypothesis)[wildcards.method, wildcards.arm][0].arm.simulator.is_builtin:
+        return CODE["outside"]
     return CODE["sweep" if wildcards.arm in swept_arms(project, wildcards.hypothesis) else "simulate"]
 
 
@@ -147,6 +154,8 @@ def record_inputs(project: Project) -> None:
     """
     for stage, text in provenance.stage_hashes(project.root, project.settings).items():
         write_made_if_changed(Path(CODE[stage]), text)
+    for simulator in programs(project):
+        write_made_if_changed(INPUTS / "simulators" / f"{simulator}.json", json_text(_program(project, simulator)))
     hashes: dict[tuple[Path, ...], str] = {}
     specs = [path for hypothesis in names(project) for path in judging_files(project, hypothesis)]
     _record_content(project, Path(SPECS), specs)
@@ -203,10 +212,76 @@ def arm_records(
 
 def _measured_arm(project: Project, run: Run) -> dict[str, Any]:
     record: dict[str, Any] = {"configuration": run.arm.configuration, "digest": run.digest}
+    if run.arm.simulator.table_file is not None:
+        record["table"] = digest_of_files([project.root / run.arm.simulator.table_file], project.root)
     spec = project.hypotheses[run.hypothesis]
     if spec.sweep is not None and spec.split is not None and run.arm.name in spec.sweep.arms:
         record |= {"sweep": spec.sweep.model_dump(mode="json"), "train": spec.split.train}
     return record
+
+
+# --- programs of others ------------------------------------------------------------------------------
+
+
+def programs(project: Project) -> tuple[str, ...]:
+    """Return the simulators that are programs and predict for an arm, by name."""
+    return tuple(sorted({name for hypothesis in names(project) for name in programs_of(project, hypothesis)}))
+
+
+def programs_of(project: Project, hypothesis: str) -> set[str]:
+    """Return the programs that predict for arms of one hypothesis."""
+    if hypothesis not in project.hypotheses:
+        return set()
+    simulators = (run.arm.simulator for run in project.runs(hypothesis))
+    return {simulator.name for simulator in simulators if isinstance(simulator.described, CommandSimulator)}
+
+
+def described(project: Project, simulator: str) -> CommandSimulator:
+    """Return the description of a program."""
+    found = project.simulators[simulator].simulator
+    assert isinstance(found, CommandSimulator), "only programs are asked"
+    return found
+
+
+def asking_arm_paths(project: Project, simulator: str) -> list[str]:
+    """Return the files that say what the arms are made from which a program predicts."""
+    return [
+        arm_path(project, hypothesis, method, arm).as_posix()
+        for hypothesis in names(project)
+        if simulator in programs_of(project, hypothesis)
+        for (method, arm), runs in runs_by_arm(project, hypothesis).items()
+        if runs[0].arm.simulator.name == simulator
+    ]
+
+
+def answer_paths(project: Project, wildcards: Any) -> list[str]:
+    """Return what the rows of an arm are made from that a program predicts; nothing for other arms."""
+    if wildcards.hypothesis in project.synthetic:
+        return []
+    simulator = runs_by_arm(project, wildcards.hypothesis)[wildcards.method, wildcards.arm][0].arm.simulator
+    if not isinstance(simulator.described, CommandSimulator):
+        return []
+    return [(ANSWERS / f"{simulator.name}{suffix}").as_posix() for suffix in (".jsonl", ".json")]
+
+
+def recorded_paths(project: Project, hypotheses: Iterable[str]) -> list[str]:
+    """Return the committed answers that some hypotheses rest on; on measured tables nothing is committed."""
+    if project.tables_folder is not None:
+        return []
+    found = {name for hypothesis in hypotheses for name in programs_of(project, hypothesis)}
+    return [(RECORDED / f"{name}.jsonl").as_posix() for name in sorted(found)]
+
+
+def _program(project: Project, simulator: str) -> dict[str, Any]:
+    """Return what decides, beside the questions, whether a program has to be asked."""
+    known = described(project, simulator)
+    recorded = recorded_file(project.root, simulator)
+    record: dict[str, Any] = {
+        "described": known.model_dump(mode="json"),
+        "program": program_digest(known, project.root),
+        "recorded": digest_of_files([recorded], project.root) if recorded.is_file() else None,
+    }
+    return record | ({"ask": "again"} if project.ask_again else {})
 
 
 # --- scores, pages, reports ---------------------------------------------------------------------------

@@ -13,12 +13,12 @@ from roofline_lab.predict.arms import Simulation, run_of
 from roofline_lab.predict.sweeps import chosen_value
 from roofline_lab.project import Project
 from roofline_lab.report.findings import render_report
-from roofline_lab.report.results import MethodReport, Report, build_report
+from roofline_lab.report.results import MethodReport, Report, build_report, several_simulators, versions_of
 from roofline_lab.report.synthetic import render_row_report
 from roofline_lab.report.synthetic_results import KernelReport, RowReport, build_row_report, rows_text
 from roofline_lab.run_files import read_lines, read_rows
 from roofline_lab.scoring.numbers import errors_text, numbers_text
-from roofline_lab.vocabulary import Reproduction
+from roofline_lab.vocabulary import Metric, Reproduction
 from simulator.errors import RooflineLabError
 
 Files = dict[str, str]
@@ -80,7 +80,8 @@ def score_files(report: Report | RowReport) -> Files:
 
 def page_files(project: Project, report: Report | RowReport) -> Files:
     """Return every file of a report folder, name to text, FINDINGS.md last."""
-    record = {"provenance.json": provenance.provenance_text(project, report.spec.id)}
+    versions = {} if isinstance(report, RowReport) else versions_of(report)
+    record = {"provenance.json": provenance.provenance_text(project, report.spec.id, versions)}
     if isinstance(report, RowReport):
         return record | render_row_report(project, report)
     return record | render_report(project, report)
@@ -113,10 +114,15 @@ def _measured_conclusion(report: Report, method: MethodReport) -> dict[str, Any]
     told, found = [], {}
     for metric in report.spec.metrics:
         errors = found[metric.value] = {arm: method.judging.mape(arm, metric) for arm in report.spec.arms}
-        shown = (errors[arm] for arm in report.spec.shown_arms)
-        words = " -> ".join("n/a" if error is None else f"{error:.1f}" for error in shown)
-        told.append(f"{metric.label} {words} %")
+        shown = (_error_in_words(method, arm, metric, errors[arm]) for arm in report.spec.shown_arms)
+        told.append(f"{metric.label} {' -> '.join(shown)} %")
     return _conclusion(method.method.id, method.verdict, ", ".join(told)) | {"errors": found}
+
+
+def _error_in_words(method: MethodReport, arm: str, metric: Metric, error_pct: float | None) -> str:
+    """Return a mean error; where arms do not predict the same load points, with how many of those asked it is of."""
+    words = "n/a" if error_pct is None else f"{error_pct:.1f}"
+    return f"{words} ({method.judging.coverage(arm, metric)})" if several_simulators(method.arms) else words
 
 
 def _decisive(method: KernelReport) -> str:

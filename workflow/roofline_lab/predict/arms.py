@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,9 +38,10 @@ def run_lines(project: Project, run: Run) -> str:
     return "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows_of(project, run))
 
 
-def _row(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
+def identity_of(run: Run, point: LoadPoint) -> dict[str, Any]:
+    """Return what every row of a load point says of itself, whoever predicts it."""
     experiment = run.experiment
-    identity = {
+    return {
         "hypothesis": run.hypothesis,
         "method": run.method.id,
         "arm": run.arm.name,
@@ -53,6 +54,10 @@ def _row(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
         "tensor_parallel": experiment.tensor_parallel,
         "digest": run.digest,
     }
+
+
+def _row(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
+    identity, experiment = identity_of(run, point), run.experiment
     # Arms of one configuration give one result under one method, whichever hypothesis they are of.
     key = (run.method.id, run.digest, experiment.id, point.id)
     try:
@@ -64,18 +69,13 @@ def _row(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
 
 
 def _outcome(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
-    experiment = run.experiment
     if run.rules.workload.arrivals is Arrivals.AS_MEASURED:
         prediction, found = _as_measured(project, run, point)
     else:
         prediction, found = _by_rule(project, run, point)
     seen = prediction.occupancy
     metrics = {
-        metric.value: {
-            "predicted": prediction.value(definition.predicted),
-            **_measured(metric, definition, run, point),
-            **_noise(experiment, metric.value),
-        }
+        metric.value: {"predicted": prediction.value(definition.predicted), **measured(metric, definition, run, point)}
         for metric, definition in run.rules.definitions.items()
     }
     return {
@@ -135,17 +135,31 @@ def _as_measured(project: Project, run: Run, point: LoadPoint) -> tuple[Predicti
     setup = setup_of(project, run)
     observer = BranchObserver(setup.step_time)
     prediction = simulate(target_of(project, run.experiment, point), setup, observer=observer)
-    measured = run.experiment.measured_requests(point.id)
-    load = {
+    recorded = run.experiment.measured_requests(point.id)
+    load = load_of(point, prediction.saturated, figures_of(run.experiment, point, prediction.value)) | {
+        "branches": dict(sorted(observer.mixed.items())),
+        "distances": distances_of(recorded, prediction.completed, prediction.seen),
+    }
+    return prediction, {"load": load}
+
+
+def load_of(point: LoadPoint, saturated: bool | None, figures: dict[str, Any]) -> dict[str, Any]:
+    """Return what the load of a replayed load point was, and its figures on both sides.
+
+    Parameters
+    ----------
+    saturated
+        Whether a queue grows in the prediction; None where nobody says.
+    """
+    return {
         "strategy": strategy_of(point),
         "requested_per_s": point.rate.requested_per_s if point.rate else None,
         "achieved_per_s": _achieved(point),
-        "saturated": {"measured": point.saturated, "predicted": prediction.saturated},
-        "branches": dict(sorted(observer.mixed.items())),
-        "figures": _figures(run.experiment, point, prediction),
-        "distances": distances_of(measured, prediction.completed, prediction.seen),
+        "saturated": {"measured": point.saturated, "predicted": saturated},
+        "branches": {},
+        "figures": figures,
+        "distances": {},
     }
-    return prediction, {"load": load}
 
 
 def _achieved(point: LoadPoint) -> float | None:
@@ -155,12 +169,12 @@ def _achieved(point: LoadPoint) -> float | None:
     return point.rate.achieved_per_s if point.rate else None
 
 
-def _figures(experiment: Experiment, point: LoadPoint, prediction: Prediction) -> dict[str, Any]:
+def figures_of(experiment: Experiment, point: LoadPoint, predicted: Callable[[str], float | None]) -> dict[str, Any]:
     """Return every measured figure beside the prediction of the same definition, or why there is none."""
     found = {}
     for name, figure in point.measured.items():
         definition = prediction_of(name, figure.definition)
-        value = None if definition is None else prediction.value(definition)
+        value = None if definition is None else predicted(definition)
         found[name] = {
             "measured": figure.value,
             "predicted": value,
@@ -186,6 +200,11 @@ def _kernels_in_words(options: StepTimeOptions) -> str:
         return f"constant MFU {options.mfu.prefill:g} (prefill) and {options.mfu.decode:g} (decode)"
     lookup = f", {options.mfu.policy} lookup" if options.mfu.source != "embedded" else ""
     return f"{options.mfu.source} H100 kernels ({options.mfu.style} style{lookup})"
+
+
+def measured(metric: Metric, definition: Definition, run: Run, point: LoadPoint) -> dict[str, Any]:
+    """Return the measured side of a metric, as the rules of a run define it; None where it was not measured."""
+    return _measured(metric, definition, run, point) | _noise(run.experiment, metric.value)
 
 
 def _measured(metric: Metric, definition: Definition, run: Run, point: LoadPoint) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from roofline_lab.hypotheses.spec import ENGINE_KEY, Hypothesis, load_hypothesis
 from roofline_lab.predict.coverage import coverage_of
 from roofline_lab.predict.predictors import CalibratedPredictor, OptionsPredictor, Predictor
 from roofline_lab.project import Project
+from roofline_lab.simulators.description import load_simulators
 from roofline_lab.trust.held_out import ENDING, read_held_out
 from roofline_lab.trust.intervals import validation_of
 from simulator.engine.options import EngineOptions
@@ -123,10 +124,16 @@ def _arm(root: Path, hypothesis: str, arm: str, option: str) -> Chosen:
     if arm not in spec.arms:
         raise ConfigError(f"{option}: {hypothesis}: unknown arm '{arm}'; {suggest(arm, spec.arms)}")
     method = _method(spec, methods, option)
+    resolved = resolve_arm(spec, method, arm, None, load_simulators(root))
+    if not resolved.simulator.is_builtin:
+        raise ConfigError(
+            f"{option}: {hypothesis}:{arm} is predicted by '{resolved.simulator.name}', which is asked for hypotheses "
+            "alone; name an arm of our simulator, or make a hypothesis on these measurements"
+        )
     predictor = OptionsPredictor(
         name=f"{hypothesis}:{arm}",
         described=f"arm {arm} of {hypothesis} ({spec.title})",
-        arm=resolve_arm(spec, method, arm),
+        arm=resolved,
         embedded=load_analytic(root / EMBEDDED_KERNELS),
     )
     files = [path, root / "configs" / "methods" / f"{method.id}.yaml", root / EMBEDDED_KERNELS]
@@ -228,7 +235,15 @@ def _problem(project: Project, entry: OptionSetEntry) -> str | None:
         return _unknown("calibration", entry.calibration or "", known)
     unknown = _unknown("arm.hypothesis", entry.arm.hypothesis, project.hypotheses)
     unknown = unknown or _unknown("arm.method", entry.arm.method, project.methods)
-    return unknown or _unknown("arm.arm", entry.arm.arm, project.hypotheses[entry.arm.hypothesis].arms)
+    unknown = unknown or _unknown("arm.arm", entry.arm.arm, project.hypotheses[entry.arm.hypothesis].arms)
+    return unknown or _of_another(project, entry.arm)
+
+
+def _of_another(project: Project, reference: ArmReference) -> str | None:
+    arms = project.arms(reference.hypothesis, reference.method)
+    simulator = next(arm.simulator for arm in arms if arm.name == reference.arm)
+    told = f"arm.arm: '{reference.arm}' is predicted by '{simulator.name}', which has no step times of ours"
+    return None if simulator.is_builtin else f"{told}; name an arm of our simulator"
 
 
 def _unknown(key: str, name: str, known: Iterable[str]) -> str | None:

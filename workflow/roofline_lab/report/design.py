@@ -40,7 +40,7 @@ def difference_table(arms: Sequence[Arm]) -> str:
     keys = list(dict.fromkeys(key for changed in found.values() for key in changed))
     rows = []
     for key in keys:
-        base = arms[0].configuration.get(key)
+        base = next(changed[key][0] for changed in found.values() if key in changed)
         others = [found[arm.name].get(key, (base, base))[1] for arm in arms[1:]]
         rows.append([f"`{key}`", *(_shown(value) for value in (base, *others))])
     return table(["Option", *(arm.name for arm in arms)], rows)
@@ -178,7 +178,7 @@ def overhead_parts_us(options: MfuRooflineOptions, model: Model, tensor_parallel
 
 
 def _has_overhead(arm: Arm) -> bool:
-    return isinstance(arm.steptime, MfuRooflineOptions) and not isinstance(arm.steptime.overhead, NoOverhead)
+    return isinstance(arm.own, MfuRooflineOptions) and not isinstance(arm.own.overhead, NoOverhead)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.hypotheses.verdict import verdict_text
 from roofline_lab.project import Project
 from roofline_lab.rendering import render
-from roofline_lab.report import residuals, tables
+from roofline_lab.report import residuals, simulators, tables
 from roofline_lab.report.design import (
     OPTION,
     audit_table,
@@ -31,7 +31,7 @@ from roofline_lab.report.plots import (
     scatter,
     signed_error_label,
 )
-from roofline_lab.report.results import MethodReport, Report
+from roofline_lab.report.results import MethodReport, Report, several_simulators
 from roofline_lab.report.values import Values, values_of
 from roofline_lab.scoring.published import NotReproducible, ReproducedCell
 from roofline_lab.scoring.scores import ErrorRow, Scores
@@ -75,10 +75,16 @@ def report_files(project: Project, hypothesis: str) -> list[str]:
 
 
 def _context(project: Project, report: Report, values: Values) -> dict[str, Any]:
-    spec, extra = report.spec, report.spec.extra_experiments
+    spec, extra, arms = report.spec, report.spec.extra_experiments, report.headline.arms
     return context_of(project, report, values) | {
         "residuals": residuals,
-        "error_tables": tables.Tables(spec.shown_arms, spec.metrics, project.settings.bold_above_pp),
+        "error_tables": tables.Tables(
+            spec.shown_arms, spec.metrics, project.settings.bold_above_pp, covered=several_simulators(arms)
+        ),
+        "several_simulators": several_simulators(arms),
+        "simulators": simulators,
+        "simulator_table": simulators.simulator_table(report),
+        "shared_summary": simulators.shared_summary(report, project.settings.bold_above_pp),
         "load_sections": load_sections,
         "method_lines": [_method_line(method) for method in report.methods],
         "controlled": [words for words, options in CONTROLLED.items() if not _varies(spec, options)],
@@ -123,7 +129,8 @@ def _trend_metric(spec: Hypothesis) -> Metric:
 
 
 def _method_line(method: MethodReport) -> str:
-    kernels = "; ".join(sorted({row["kernels"] for row in method.rows if row["status"] == RowStatus.OK})) or "none"
+    known = {row["kernels"] for row in method.rows if row["status"] == RowStatus.OK and "kernels" in row}
+    kernels = "; ".join(sorted(known)) or "none"
     return (
         f"**{method.title}** (`configs/methods/{method.method.id}.yaml`): {method.method.summary.strip()} "
         f"Metric definitions, predicted / measured: {_definitions(method)}. Kernels: {kernels}."
@@ -152,13 +159,19 @@ def _summary(report: Report, bold_above_pp: float) -> str:
     rows = []
     for method in report.methods:
         cells = [method.title, method.verdict.status.value]
+        several = several_simulators(method.arms)
         for metric in report.spec.metrics:
-            cells.append(pct(method.judging.mape(reference, metric)))
+            cells.append(_error(method.judging, reference, metric, covered=several))
             for arm in others:
                 gain = tables.overall_gain(method.judging, metric, arm, reference)
-                cells += [pct(method.judging.mape(arm, metric)), pp(gain, bold_above=bold_above_pp)]
+                error = _error(method.judging, arm, metric, covered=several)
+                cells += [error, pp(gain, bold_above=bold_above_pp)]
         rows.append(cells)
     return table(header, rows, left=2)
+
+
+def _error(scores: Scores, arm: str, metric: Metric, *, covered: bool) -> str:
+    return tables.covered_error(scores, arm, metric) if covered else pct(scores.mape(arm, metric))
 
 
 def _overheads(project: Project, report: Report) -> str:

@@ -21,7 +21,7 @@ from roofline_lab.report.tables import (
     interval_cell,
     p_value_cell,
 )
-from roofline_lab.run_files import Row, figure_rows, overloaded_points, place_of
+from roofline_lab.run_files import Row, figure_rows, overloaded_points, place_of, simulator_of
 from roofline_lab.scoring.errors import PERCENT, mean
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
 from roofline_lab.scoring.table import levels, load_points, mean_of, means, noise_by, table_of
@@ -44,19 +44,24 @@ def load_sections(
     if not any("load" in row for row in rows):
         return ""
     kept = compared(rows)
+    several = len({simulator_of(row) for row in rows if row["arm"] in arms}) > 1
+    seen_by = next((row["arm"] for row in rows if "counters" in row and row["arm"] in arms), arms[0])
     parts = [
         ("By strategy", _grouped("Strategy", scores, arms, metrics, lambda row: row.strategy)),
         (f"How sure the gains over {arms[0]} are, by strategy", strategy_gains(scores, arms, metrics, uncertainty)),
         ("By load", _grouped("Requests per second", scores, arms, metrics, _rate_class)),
-        ("By share of mixed steps", _grouped("Mixed steps", scores, arms, metrics, _mixed_classes(scores, arms[0]))),
+        ("By share of mixed steps", _grouped("Mixed steps", scores, arms, metrics, _mixed_classes(scores, seen_by))),
         ("Means three ways", means_three_ways(scores, arms, metrics)),
-        ("Mean and percentiles (error over load points that are not saturated)", statistics(kept, arms)),
+        (
+            "Mean and percentiles (error over load points that are not saturated)",
+            statistics(kept, arms, shared=several),
+        ),
         (f"Every load point, {arms[-1]} (measured / predicted, ms)", stages(kept, arms[-1])),
         ("Figures that were not measured or cannot be compared", unavailable(kept, arms[0])),
         ("Load points that a simulated server alone could not keep up with", overloads(rows)),
         ("Saturation and throughput", saturation(rows, arms)),
         ("Distance of distributions over single requests", distances(rows, arms)),
-        (f"What each load point was ({arms[0]}; shares of all steps)", conditions(rows, arms[0])),
+        (f"What each load point was ({seen_by}; shares of all steps)", conditions(rows, seen_by)),
     ]
     return "\n\n".join(f"**{title}**\n\n{text}" for title, text in parts if text)
 
@@ -73,10 +78,13 @@ def _saturated(row: Row) -> bool:
 
 def overloads(rows: Sequence[Row]) -> str:
     """Return where which arms were saturated and the measured server was not; empty where none was."""
-    lines = [[experiment, point, ", ".join(arms)] for (_, experiment, point), arms in overloaded_points(rows).items()]
+    found = overloaded_points(rows)
+    lines = [[experiment, point, ", ".join(arms)] for (_, experiment, point, _), arms in found.items()]
     if not lines:
         return ""
     note = "In no latency error of any arm on this page, so that arms are compared over the same load points."
+    if len({simulator_of(row) for row in rows}) > 1:
+        note = "In no latency error of these arms and of others of the same simulator, and in those of all other arms."
     return f"{table(['Experiment', 'Load point', 'Saturated in the simulation'], lines, left=3)}\n\n{note}"
 
 
@@ -128,9 +136,16 @@ def means_three_ways(scores: Scores, arms: Sequence[str], metrics: Sequence[Metr
     return table(*with_noise(["Mean", *error_header(arms, metrics)], lines, noises, labels))
 
 
-def statistics(rows: Sequence[Row], arms: Sequence[str]) -> str:
-    """Return the mean error of every statistic of every latency, with the number of load points that have it."""
-    scored = table_of(figure_rows(rows))
+def statistics(rows: Sequence[Row], arms: Sequence[str], *, shared: bool = False) -> str:
+    """Return the mean error of every statistic of every latency, with the number of load points that have it.
+
+    Parameters
+    ----------
+    shared
+        Take those alone that every arm predicts.
+    """
+    figures = Scores(row for row in figure_rows(rows) if row.arm in arms)
+    scored = table_of((figures.shared(arms) if shared else figures).rows)
     errors, noise = means(scored, ("metric", "arm")), noise_by(scored, ("metric", "arm"))
     sizes = load_points(scored[scored["ape_pct"].notna() & (scored["arm"] == arms[0])], "metric")
     lines, noises = [], []
@@ -214,9 +229,9 @@ def distances(rows: Sequence[Row], arms: Sequence[str]) -> str:
 
 
 def conditions(rows: Sequence[Row], arm: str) -> str:
-    """Return load, mixed steps and firing branches of the weighted average at every load point."""
+    """Return load, mixed steps and firing branches of the weighted average where the steps of an arm are known."""
     lines = []
-    for row in _replayed(rows, arm):
+    for row in (row for row in _replayed(rows, arm) if "counters" in row):
         load, steps = row["load"], row["counters"]["steps"]
         branches = [load["branches"].get(name, 0) for name in ("prefill_dominates", "decode_dominates", "by_tokens")]
         shares = [_share(count, steps) for count in (row["counters"]["mixed_steps"], *branches)]
@@ -225,7 +240,8 @@ def conditions(rows: Sequence[Row], arm: str) -> str:
         place = [row["experiment"], row["load_point"], load["strategy"]]
         lines.append([*place, *rates, saturated, str(row["requests"]), f"{steps}", *shares])
     header = ["Experiment", "Load point", "Strategy", "requested 1/s", "achieved 1/s", "saturated", "requests", "steps"]
-    return table([*header, "mixed", "leans to prefill", "leans to decode", "by tokens"], lines, left=3)
+    header = [*header, "mixed", "leans to prefill", "leans to decode", "by tokens"]
+    return table(header, lines, left=3) if lines else ""
 
 
 def _grouped(title: str, scores: Scores, arms: Sequence[str], metrics: Sequence[Metric], key: Key) -> str:

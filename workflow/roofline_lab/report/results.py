@@ -6,7 +6,7 @@ scores nothing again. A figure that was not measured has no line in `numbers.csv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,8 +25,8 @@ from roofline_lab.predict.sweeps import search
 from roofline_lab.project import Arm, Project
 from roofline_lab.residuals.analysis import Analysis, analyses_of
 from roofline_lab.run_files import Row, error_rows, figure_rows
-from roofline_lab.scoring.errors import PERCENT
-from roofline_lab.scoring.numbers import Number
+from roofline_lab.scoring.errors import PERCENT, mean
+from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
 from roofline_lab.scoring.published import Published, ReproducedCell, reproduce
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.table import numbers_of
@@ -90,6 +90,7 @@ class Report:
         arms = tuple(self.spec.arms)
         found = [number for method in self.methods for number in numbers_of(method.scores, arms, self.spec.metrics)]
         found += [number for method in self.methods for number in load_numbers(method.rows)]
+        found += [number for method in self.methods for number in coverage_numbers(method)]
         found += self._extra_numbers()
         found += [number for analysis in self.analyses for number in analysis.numbers]
         return tuple(sorted(found, key=lambda number: number.identity))
@@ -167,6 +168,37 @@ def _method_report(
     return MethodReport(spec, method, arms, own, scores, verdict, found, explained, uncertainty, found_value)
 
 
+def several_simulators(arms: Iterable[Arm]) -> bool:
+    """Return whether anybody but our simulator predicts for an arm."""
+    return any(not arm.simulator.is_builtin for arm in arms)
+
+
+def coverage_numbers(method: MethodReport) -> Iterator[Number]:
+    """Yield how much each arm predicts and its errors over what all arms predict, where several simulators do."""
+    if not several_simulators(method.arms):
+        return
+    shared = method.judging.shared(method.spec.arms)
+    for arm in method.spec.arms:
+        for metric in method.spec.metrics:
+            place = (method.method.id, arm, ALL_LOAD_POINTS)
+            coverage, known = method.judging.coverage(arm, metric), shared.select(arm, metric)
+            counts = ((Statistic.PREDICTED_POINTS, coverage.predicted), (Statistic.ASKED_POINTS, coverage.asked))
+            for statistic, count in counts:
+                yield Number(*place, Scope.OVERALL, "all", metric, statistic, float(count), "count")
+            yield Number(*place, Scope.SHARED, "all", metric, Statistic.POINTS, float(len(known)), "count")
+            if known:
+                errors, signed = [row.ape_pct for row in known], [row.signed_error_pct for row in known]
+                yield Number(*place, Scope.SHARED, "all", metric, Statistic.MAPE, mean(errors), "pct")
+                yield Number(*place, Scope.SHARED, "all", metric, Statistic.SIGNED_ERROR, mean(signed), "pct")
+
+
+def versions_of(report: Report) -> dict[str, list[str]]:
+    """Return the versions of programs of others that predicted rows of a report, by simulator."""
+    rows = [row for method in report.methods for row in method.rows] + list(report.extra_rows)
+    named = {(row["simulator"], row["version"]) for row in rows if row.get("version")}
+    return {name: sorted(version for other, version in named if other == name) for name, _ in sorted(named)}
+
+
 def load_numbers(rows: Sequence[Row]) -> tuple[Number, ...]:
     """Return the figures of every load point that was replayed."""
     figures = (
@@ -178,7 +210,7 @@ def load_numbers(rows: Sequence[Row]) -> tuple[Number, ...]:
         Number(row["method"], row["arm"], row["load_point"], Scope.EXPERIMENT, row["experiment"], *line)
         for row in rows
         if "load" in row
-        for line in (*_saturation(row["load"]["saturated"]), *_shares(row["load"]["branches"], row["counters"]))
+        for line in (*_saturation(row["load"]["saturated"]), *_shares(row["load"]["branches"], row.get("counters", {})))
     )
     return (*figures, *counts)
 
@@ -202,7 +234,7 @@ def _saturation(saturated: Mapping[str, bool | None]) -> Iterator[Line]:
 
 def _shares(branches: Mapping[str, int], counters: Mapping[str, int]) -> Iterator[Line]:
     """Give mixed steps and the branch each of them takes, as percent of all steps."""
-    if not counters["steps"]:
+    if not counters.get("steps"):
         return
     counts = {LoadFigure.MIXED_STEPS: counters["mixed_steps"]}
     counts |= {branch: branches.get(branch.value, 0) for branch in BRANCHES}

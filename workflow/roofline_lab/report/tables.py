@@ -19,7 +19,7 @@ from roofline_lab.scoring.errors import gain_pp, mean
 from roofline_lab.scoring.published import ReproducedCell
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.statistics import Interval, PValue
-from roofline_lab.scoring.table import GROUPS, gains_table, load_points, means, noise_by, table_of
+from roofline_lab.scoring.table import GROUPS, coverage_by, gains_table, load_points, means, noise_by, table_of
 from roofline_lab.scoring.uncertainty import Evidence
 from roofline_lab.vocabulary import Metric, Reproduction, RowStatus, Scope
 
@@ -36,12 +36,20 @@ class Tables:
 
     With more than two arms a table of all metrics would be too wide to read, so that every metric
     gets its own.
+
+    Parameters
+    ----------
+    covered
+        Say beside every mean of how many load points it is, of those asked: arms do not predict the same ones.
     """
 
-    def __init__(self, arms: Sequence[str], metrics: Sequence[Metric], bold_above_pp: float) -> None:
+    def __init__(
+        self, arms: Sequence[str], metrics: Sequence[Metric], bold_above_pp: float, *, covered: bool = False
+    ) -> None:
         self.arms = tuple(arms)
         self.metrics = tuple(metrics)
         self.bold_above_pp = bold_above_pp
+        self.covered = covered
 
     def errors(self, scores: Scores) -> str:
         """Return error and gain per experiment."""
@@ -163,16 +171,19 @@ class Tables:
         """Yield a line per group of a column, and its noise by metric: load points with an error, errors, and gains."""
         by = (column, "arm", "metric")
         errors, gains, noise = means(scored, by), means(scored, by, "gain_pp"), noise_by(scored, by)
+        counts = coverage_by(scored, by) if self.covered else {}
         sizes = load_points(scored[scored["ape_pct"].notna()], column)
+
+        def error(*group: object) -> str:
+            beside = f" ({counts[group]})" if group in counts else ""
+            return error_text(errors.get(group), noise.get(group)) + beside
+
         for key in dict.fromkeys(scored[column]):
             cells = []
             for metric in metrics:
-                first = (key, self.arms[0], metric)
-                cells.append(error_text(errors.get(first), noise.get(first)))
+                cells.append(error(key, self.arms[0], metric))
                 for arm in self.arms[1:]:
-                    group = (key, arm, metric)
-                    cells.append(error_text(errors.get(group), noise.get(group)))
-                    cells.append(pp(gains.get(group), self.bold_above_pp))
+                    cells += [error(key, arm, metric), pp(gains.get((key, arm, metric)), self.bold_above_pp)]
             line = ["**overall**" if column == "overall" else str(key), str(sizes.get(key, 0)), *cells]
             yield line, [noise.get((key, self.arms[0], metric)) for metric in metrics]
 
@@ -340,14 +351,21 @@ def sweep(search: Search) -> str:
     return table([f"`{search.sweep.option}`", f"{metric} error on train"], rows, left=0)
 
 
-def overall(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:
-    """Return the overall error of every arm, one arm per line."""
+def covered_error(scores: Scores, arm: str, metric: Metric) -> str:
+    """Return the mean error of an arm over what it predicts, and how many of those asked that is."""
+    return f"{pct(scores.mape(arm, metric))} ({scores.coverage(arm, metric)})"
+
+
+def overall(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric], *, covered: bool = False) -> str:
+    """Return the overall error of every arm, one arm per line, with how many load points it predicts if asked for."""
     noise = noise_by(table_of(scores.rows), ("arm", "metric"))
     noises = [[noise.get((arm, metric)) for metric in metrics] for arm in arms]
-    rows = [
-        [arm, *(error_text(scores.mape(arm, metric), scatter) for metric, scatter in zip(metrics, known, strict=True))]
-        for arm, known in zip(arms, noises, strict=True)
-    ]
+
+    def error(arm: str, metric: Metric) -> str:
+        text = error_text(scores.mape(arm, metric), noise.get((arm, metric)))
+        return f"{text} ({scores.coverage(arm, metric)})" if covered else text
+
+    rows = [[arm, *(error(arm, metric) for metric in metrics)] for arm in arms]
     return table(*with_noise(["Arm", *_labels(metrics)], rows, noises, _labels(metrics)))
 
 

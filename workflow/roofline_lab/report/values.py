@@ -110,6 +110,10 @@ class Values:
             raise ConfigError(f"no option '{key}' of arm '{arm}'")
         return self._options[arm][key]
 
+    def coverage(self, method: str, metric: str, arm: str | None = None) -> str:
+        """Return at how many load points of those asked an arm predicts a metric, as in `41 of 45`."""
+        return str(self._of(self._scores, method).coverage(arm or self._arms[-1], _metric(metric)))
+
     def improving(self, method: str, metric: str, arm: str | None = None) -> int:
         """Return how many experiments an arm improves."""
         gains = self._of(self._scores, method).gains(_metric(metric), arm or self._arms[-1], self._arms[0])

@@ -7,13 +7,14 @@ which either server was saturated, keeps its reason; a line without occupancy ha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.project import Project
 from roofline_lab.residuals.build import priced_by, residual_of
-from roofline_lab.residuals.record import Figure, Residual
+from roofline_lab.residuals.record import NOTHING_PRICED, Figure, Residual
 from roofline_lab.run_files import Row, error_rows
 from roofline_lab.vocabulary import Metric
 from simulator.occupancy import Occupancy
@@ -34,7 +35,7 @@ def _residual(project: Project, row: Row, arm: Arm, metrics: tuple[Metric, ...])
     model = project.model(row["model"])
     seen, load, counters = row.get("occupancy"), row.get("load", {}), row.get("counters", {})
     figures = {NAMES[one.metric]: Figure(one.measured, one.predicted, one.reason) for one in error_rows([row], metrics)}
-    return residual_of(
+    found = residual_of(
         experiment=row["experiment"],
         load_point=row["load_point"],
         family=row["family"],
@@ -46,8 +47,10 @@ def _residual(project: Project, row: Row, arm: Arm, metrics: tuple[Metric, ...])
         rate_per_s=load.get("requested_per_s") or load.get("achieved_per_s"),
         mixed_share=counters["mixed_steps"] / counters["steps"] if counters.get("steps") else None,
         prefill_steps=_prefill_steps(row, counters),
-        priced=priced_by(arm.steptime, model),
+        priced=priced_by(arm.own, model) if arm.own else None,
     )
+    # Of another simulator nobody knows what it spends on what, on queues neither.
+    return found if arm.own else replace(found, priced=NOTHING_PRICED)
 
 
 def _prefill_steps(row: Row, counters: Mapping[str, Any]) -> float | None:

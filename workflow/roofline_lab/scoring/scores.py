@@ -40,6 +40,8 @@ class ErrorRow:
         How the metric was measured, as the ground truth says.
     noise_pct
         Standard deviation of one such measurement in percent of it; None where nobody repeated one.
+    asked
+        Whether it was measured on a server that kept up, so that a prediction of it has an error.
     """
 
     method: str
@@ -65,6 +67,7 @@ class ErrorRow:
     definition: str = ""
     unit: str = "ms"
     noise_pct: float | None = None
+    asked: bool = True
 
     @property
     def place(self) -> str:
@@ -136,6 +139,23 @@ class Series:
     values: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Of how many load points that were asked an arm predicts a metric; a mean holds the predicted ones alone."""
+
+    predicted: int
+    asked: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is missing."""
+        return self.predicted == self.asked
+
+    def __str__(self) -> str:
+        """Return it as it stands beside a mean."""
+        return f"{self.predicted} of {self.asked}"
+
+
 class Scores:
     """All error rows of one method, with the questions criteria and tables ask of them."""
 
@@ -174,6 +194,16 @@ class Scores:
     def row(self, arm: str, experiment: str, metric: str, load_point: str) -> ErrorRow | None:
         """Return one row, or None if the matrix has no such run."""
         return self._by_key.get((arm, experiment, load_point, metric))
+
+    def coverage(self, arm: str, metric: str) -> Coverage:
+        """Return at how many load points an arm has an error in a metric, and at how many it could have one."""
+        own = [row for row in self.rows if row.arm == arm and row.metric == metric and row.asked]
+        return Coverage(sum(row.is_scored for row in own), len(own))
+
+    def shared(self, arms: Iterable[str]) -> Scores:
+        """Return the rows of load points at which every arm has an error in the metric."""
+        wanted = tuple(arms)
+        return self.where(lambda row: all(self._scored(arm, row) is not None for arm in wanted))
 
     def mape(self, arm: str, metric: str, where: Callable[[ErrorRow], bool] = lambda row: True) -> float | None:
         """Return the unweighted mean error in percent, or None if nothing was scored."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from roofline_lab.scoring.errors import mean, signed_error_pct
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
-from roofline_lab.scoring.scores import ErrorRow, Scores
+from roofline_lab.scoring.scores import Coverage, ErrorRow, Scores
 from roofline_lab.vocabulary import Metric, RowStatus, Scope, Statistic
 
 if TYPE_CHECKING:
@@ -78,6 +78,12 @@ def sizes(table: pd.DataFrame, by: Sequence[str], value: str = "ape_pct") -> dic
     """Return over how many rows `means` of the same groups are."""
     counts = table[table[value].notna()].groupby(list(by)).size()
     return {_key(group): int(count) for group, count in counts.items()}
+
+
+def coverage_by(table: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Hashable, ...], Coverage]:
+    """Return of how many rows that were asked `means` of the same groups are."""
+    asked, predicted = table[table["asked"]].groupby(list(by)).size(), sizes(table, by)
+    return {_key(group): Coverage(predicted.get(_key(group), 0), int(count)) for group, count in asked.items()}
 
 
 def errors_by(table: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Hashable, ...], GroupErrors]:
