@@ -115,6 +115,7 @@ def test_every_source_of_the_simulator_and_the_laboratory_is_hashed():
 
 CALIBRATION = {"calibration_surface", "calibration_fit", "calibration_page"}
 SIMULATING = set(provenance.SIMULATING)
+OTHERS = {"outside", "ask"}
 EVERYTHING = set(provenance.STAGES)
 
 
@@ -122,7 +123,9 @@ EVERYTHING = set(provenance.STAGES)
     ("file", "stages"),
     [
         ("simulator/engine/loop.py", EVERYTHING),
-        ("workflow/roofline_lab/load_point.py", {"simulate", "sweep", "score", "render", *CALIBRATION}),
+        ("workflow/roofline_lab/load_point.py", {"simulate", "sweep", "score", "render", *OTHERS, *CALIBRATION}),
+        ("workflow/roofline_lab/predict/outside.py", OTHERS),
+        ("workflow/roofline_lab/simulators/program.py", {"ask"}),
         ("workflow/roofline_lab/ground_truth/reading.py", EVERYTHING - {"price", "index"}),
         ("workflow/roofline_lab/predict/synthetic.py", {"price"}),
         ("workflow/roofline_lab/predict/sweeps.py", {"sweep", "score", "render"}),
