@@ -284,9 +284,9 @@ def _check(spec: Hypothesis, project: Project) -> None:
             for arm in spec.sweep.arms:
                 project.swept_arm(spec.id, method, spec.sweep.stop, arm)
         problems += undeclared(spec.varied, project.arms(spec.id, method), f"method {method}")
-        for arm in project.arms(spec.id, method):
-            if arm.simulator.table_file is not None:
-                project.predictions(spec.id, arm.simulator)
+        for resolved in project.arms(spec.id, method):
+            if resolved.simulator.table_file is not None:
+                project.predictions(spec.id, resolved.simulator)
     if problems:
         raise config_error(source, list(dict.fromkeys(problems)))
 

@@ -27,7 +27,6 @@ from roofline_lab.jobs.paths import (
     PAGE,
     PAGES,
     PUBLISH_RULE,
-    RECORDED,
     REPORT,
     REPORTS,
     RESULTS,
@@ -52,7 +51,7 @@ from roofline_lab.report.errata import errata_page
 from roofline_lab.report.index import index_page
 from roofline_lab.run_files import read_lines, standing_rows
 from roofline_lab.simulators.description import CommandSimulator
-from roofline_lab.simulators.recording import answers_in, read_recorded, recorded_file, recorded_text
+from roofline_lab.simulators.recording import FOLDER, answers_in, read_recorded, recorded_file, recorded_text
 from simulator.errors import ConfigError, RooflineLabError
 
 # Changed results that are named before a run; of more only their number is told.
@@ -282,7 +281,7 @@ def ask(workers: Workers, simulator: str) -> None:
     project, file = workers.project, ANSWERS / f"{simulator}.jsonl"
     committed = recorded_file(project.root, simulator)
     earlier = answers_in(read_made(file), file.as_posix()) if is_as_made(file) else {}
-    known = earlier | read_recorded(committed, (RECORDED / committed.name).as_posix())
+    known = earlier | read_recorded(committed, (FOLDER / committed.name).as_posix())
     found = asked(project, simulator, known, anew=not workers.reuse, any_version=project.ask_again)
     _say(f"{simulator}: {_asked_in_words(found)}")
     write_made(file, recorded_text(found.answers))
