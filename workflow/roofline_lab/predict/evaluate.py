@@ -25,7 +25,7 @@ from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, experiment_from
 from roofline_lab.importers.server_facts import Fact
 from roofline_lab.importers.stated_server import filled, settings_by_options
-from roofline_lab.load_point import Prediction, Target, compared, spread_apart
+from roofline_lab.load_point import Prediction, Setup, Target, compared, simulate, spread_apart
 from roofline_lab.predict.at_sites import AtSites, at_sites
 from roofline_lab.predict.catalog import Catalogue, catalogue_of
 from roofline_lab.predict.choose import Chosen, load_predictor
@@ -374,8 +374,9 @@ def _seen(folder: Path) -> bool:
 def evaluate_experiment(task: Task) -> tuple[PointResult, ...]:
     """Return every load point under every predictor, load points in the experiment's order."""
     targets = _targets(task)
-    results = [_result(task, target, predictor) for target in targets for predictor in task.predictors]
-    return tuple(_with_costs(task, targets, results))
+    ready = [_ready(task, predictor) for predictor in task.predictors]
+    found = [_result(target, *each) for target in targets for each in zip(task.predictors, ready, strict=True)]
+    return tuple(_with_costs(task, targets, found))
 
 
 def _targets(task: Task) -> list[Target]:
@@ -385,21 +386,47 @@ def _targets(task: Task) -> list[Target]:
     ]
 
 
-def _with_costs(task: Task, targets: Sequence[Target], results: Sequence[PointResult]) -> Iterator[PointResult]:
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What a predictor says of an experiment, whatever the load point."""
+
+    setup: Setup
+    notes: tuple[Note, ...]
+
+
+def _ready(task: Task, predictor: Predictor) -> _Ready | RooflineLabError:
+    """Return how a predictor sees an experiment, or why it cannot predict it."""
+    described = (task.experiment, task.model, task.hardware)
+    try:
+        return _Ready(predictor.setup(*described), (*predictor.notes(*described), *task.notes))
+    except RooflineLabError as error:
+        return error
+
+
+def _with_costs(
+    task: Task, targets: Sequence[Target], found: Sequence[tuple[PointResult, Prediction | None]]
+) -> Iterator[PointResult]:
     """Yield results, with what assumptions about the server cost at the one load point they are looked at."""
     judged = task.predictors[0]
     kept_up = {
-        result.place.name
-        for result in results
-        if result.predictor == judged.name and result.status is RowStatus.OK and not result.falsely_saturated
+        result.place.name: prediction
+        for result, prediction in found
+        if prediction is not None
+        and result.predictor == judged.name
+        and result.status is RowStatus.OK
+        and not result.falsely_saturated
     }
-    costs = costs_of(task.experiment, [target for target in targets if target.name in kept_up], judged)
-    for result in results:
+    predicted = [(target, kept_up[target.name]) for target in targets if target.name in kept_up]
+    costs = costs_of(task.experiment, predicted, judged)
+    for result, _ in found:
         own = tuple(cost for cost in costs if cost.load_point == result.place.name)
         yield replace(result, costs=own) if own and result.predictor == judged.name else result
 
 
-def _result(task: Task, target: Target, predictor: Predictor) -> PointResult:
+def _result(
+    target: Target, predictor: Predictor, ready: _Ready | RooflineLabError
+) -> tuple[PointResult, Prediction | None]:
+    """Return what comes of one load point, and its prediction where there is one."""
     experiment, model, point = target.experiment, target.model, target.load_point
     empty = PointResult(
         place=_place(target),
@@ -416,29 +443,28 @@ def _result(task: Task, target: Target, predictor: Predictor) -> PointResult:
     wanted: tuple[Wanted, ...] = ()
     try:
         wanted = wanted_metrics(experiment, point)
-        prediction = predictor.predict(target)
-        notes = (
-            *predictor.notes(experiment, model, task.hardware),
-            *task.notes,
-            *_in_step(target, predictor, prediction),
-        )
+        if isinstance(ready, RooflineLabError):
+            raise ready
+        prediction = simulate(target, ready.setup)
+        notes = (*ready.notes, *_in_step(target, ready.setup, prediction))
         figures = compared(wanted, prediction)
         if isinstance(predictor, AtSites):
             figures = tuple(map(_without_ttft, figures)) if predictor.taken_from(target) else figures
             predictor = predictor.predictor
         trust = trust_in(predictor, target, prediction, [figure.name for figure in figures if figure.is_latency])
-        return _compared(target, prediction, replace(empty, notes=notes, trust=trust), figures)
+        result = _compared(target, prediction, replace(empty, notes=notes, trust=trust), figures)
     except RooflineLabError as error:
         figures = tuple(metric.without(RowStatus.UNSUPPORTED, str(error)) for metric in wanted)
-        return replace(empty, reason=str(error), figures=figures)
+        return replace(empty, reason=str(error), figures=figures), None
+    return result, prediction
 
 
-def _in_step(target: Target, predictor: Predictor, prediction: Prediction) -> Iterator[Note]:
+def _in_step(target: Target, setup: Setup, prediction: Prediction) -> Iterator[Note]:
     """Yield the range of predictions where a closed loop keeps all its requests in step for ever."""
     apart = spread_apart(target, prediction)
     if apart is None:
         return
-    other = predictor.predict(target, apart)
+    other = simulate(target, setup, apart)
     at_once, spread_out = prediction.value("ttft_mean"), other.value("ttft_mean")
     if at_once is not None and spread_out is not None:
         yield Note(

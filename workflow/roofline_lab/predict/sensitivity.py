@@ -42,20 +42,22 @@ class _Assumption:
     without_effect: str = ""
 
 
-def costs_of(experiment: Experiment, targets: Sequence[Target], predictor: Predictor) -> tuple[AssumptionCost, ...]:
+def costs_of(
+    experiment: Experiment, predicted: Sequence[tuple[Target, Prediction]], predictor: Predictor
+) -> tuple[AssumptionCost, ...]:
     """Return what each assumption about the server of an experiment costs, those it has been filled with included.
 
     Parameters
     ----------
-    targets
-        Load points that were predicted; none saturated.
+    predicted
+        Load points as they were predicted; none saturated.
     """
     assumptions = tuple(_assumptions(experiment))
-    if not assumptions or not targets:
+    if not assumptions or not predicted:
         return ()
-    target = max(targets, key=lambda each: _load(each.load_point))
-    as_assumed = _predicted(target, predictor)
-    return tuple(_cost(target, predictor, each, as_assumed) for each in assumptions)
+    target, as_assumed = max(predicted, key=lambda each: _load(each[0].load_point))
+    first = replace(as_assumed, draws=as_assumed.draws[:1])
+    return tuple(_cost(target, predictor, each, first) for each in assumptions)
 
 
 def _load(point: LoadPoint) -> tuple[float, float]:
@@ -99,15 +101,13 @@ def _shares(experiment: Experiment) -> bool:
     return experiment.workload.prefix.kind != "none"
 
 
-def _cost(
-    target: Target, predictor: Predictor, assumption: _Assumption, as_assumed: Prediction | str
-) -> AssumptionCost:
+def _cost(target: Target, predictor: Predictor, assumption: _Assumption, as_assumed: Prediction) -> AssumptionCost:
     empty = AssumptionCost(target.name, assumption.assumed, assumption.otherwise, {}, assumption.without_effect)
     if assumption.without_effect:
         return empty
-    otherwise = _predicted(replace(target, experiment=_changed(target.experiment, assumption.change)), predictor)
-    if isinstance(as_assumed, str) or isinstance(otherwise, str):
-        return replace(empty, reason=next(each for each in (otherwise, as_assumed) if isinstance(each, str)))
+    otherwise = as_assumed if _same_run(target, assumption, as_assumed) else _predicted(target, predictor, assumption)
+    if isinstance(otherwise, str):
+        return replace(empty, reason=otherwise)
     moves = {}
     for label, definition in DEFINITIONS.items():
         before, after = as_assumed.value(definition), otherwise.value(definition)
@@ -116,10 +116,23 @@ def _cost(
     return replace(empty, moves=moves)
 
 
-def _predicted(target: Target, predictor: Predictor) -> Prediction | str:
-    """Return one sequence of arrivals as simulated, or why it cannot be."""
+def _same_run(target: Target, assumption: _Assumption, as_assumed: Prediction) -> bool:
+    """Whether a run never comes to the limit that is assumed of its server, nor to the other one."""
+    engine, change = as_assumed.setup.engine, assumption.change
+    if "max_running" in change:
+        clients = getattr(target.load_point.arrivals, "concurrency", None)
+        return clients is not None and clients <= min(change["max_running"], engine.max_running)
+    if "kv_blocks" in change and not _shares(target.experiment):
+        # Blocks of prompts that share nothing are all alike, so that it is no matter how many more there are.
+        return as_assumed.counters.peak_kv_blocks <= min(change["kv_blocks"], engine.kv_blocks)
+    return False
+
+
+def _predicted(target: Target, predictor: Predictor, assumption: _Assumption) -> Prediction | str:
+    """Return one sequence of arrivals as simulated with the assumption changed, or why it cannot be."""
+    changed = replace(target, experiment=_changed(target.experiment, assumption.change))
     try:
-        return predictor.predict(target, target.replays()[:1])
+        return predictor.predict(changed, target.replays()[:1])
     except RooflineLabError as error:
         return str(error)
 
