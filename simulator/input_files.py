@@ -155,6 +155,7 @@ class _Loader(yaml.CSafeLoader):
         self._levels = 0
         self._values = 0
         self._checked: set[int] = set()
+        self._may_repeat = "*" in stream
 
     def descend_resolver(self, current_node: Any, current_index: Any) -> None:
         self._levels += 1
@@ -170,7 +171,7 @@ class _Loader(yaml.CSafeLoader):
 
     def get_single_node(self) -> Any:
         node = super().get_single_node()
-        if node is not None:
+        if node is not None and self._may_repeat:
             _refuse_multiplied(node)
         return node
 

@@ -8,8 +8,9 @@ decodes, figures of decoding are None.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from simulator.engine.records import RequestResult
@@ -57,15 +58,14 @@ def occupancy(done: Sequence[RequestResult]) -> Occupancy | None:
     # Loaded here because a bare run needs no arrays.
     import numpy as np
 
-    def each(values: Iterable[float | None]) -> NDArray[np.float64]:
-        return np.fromiter(values, dtype=np.float64, count=len(done))
+    def each(field: str) -> NDArray[np.float64]:
+        return np.fromiter(map(attrgetter(field), done), dtype=np.float64, count=len(done))
 
-    prompts = each(request.prompt_tokens for request in done)
-    computed = prompts - each(request.cached_tokens for request in done)
-    outputs = np.maximum(each(request.output_tokens for request in done), 1.0)
-    begins = each(request.first_token_us for request in done)
-    ends = each(request.completed_us for request in done)
-    queues = each(request.scheduled_us for request in done) - each(request.arrival_us for request in done)
+    prompts = each("prompt_tokens")
+    computed = prompts - each("cached_tokens")
+    outputs = np.maximum(each("output_tokens"), 1.0)
+    begins, ends = each("first_token_us"), each("completed_us")
+    queues = each("scheduled_us") - each("arrival_us")
     requests, tokens, lengths = _profile(prompts, outputs, begins, ends)
     token_time, gaps = _sum(requests * lengths), _sum(outputs - 1)
     # Others that decode when a prompt is completed; those that begin at the same moment came with it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from operator import attrgetter
 
 from simulator.engine.records import RequestResult, RequestState
 from simulator.errors import InvariantError
@@ -151,7 +152,7 @@ class RequestTimes:
         return self._per_further_token(_differences(self.e2e_last_step_twice_us, self.ttft_us))
 
     def _reached(self, field: str) -> list[int]:
-        times_us = [getattr(result, field) for result in self.results]
+        times_us = list(map(attrgetter(field), self.results))
         if None in times_us:
             result = self.results[times_us.index(None)]
             raise InvariantError(f"request {result.id} is {result.state} but has no {field}")
@@ -159,16 +160,18 @@ class RequestTimes:
 
     def _delivered(self, token_us: list[int]) -> list[int]:
         """Return the times from arrival until tokens produced at `token_us` are with the client."""
+        triples = zip(token_us, self.arrival_us, self._outside_us, strict=True)
+        return [end_us - arrival_us + outside_us for end_us, arrival_us, outside_us in triples]
+
+    @cached_property
+    def _outside_us(self) -> list[int]:
+        """Time of every request that is outside the engine."""
         options = self.options
         constant_us = options.output_processing_us + options.client_offset_us
         per_token_us = options.client_us_per_prompt_token
-        times_us = [
-            end_us - arrival_us + constant_us for end_us, arrival_us in zip(token_us, self.arrival_us, strict=True)
-        ]
         if not per_token_us:
-            return times_us
-        pairs = zip(times_us, self.results, strict=True)
-        return [time_us + round(per_token_us * result.prompt_tokens) for time_us, result in pairs]
+            return [constant_us] * len(self.results)
+        return [constant_us + round(per_token_us * result.prompt_tokens) for result in self.results]
 
     def _per_further_token(self, durations_us: list[int]) -> list[float | None]:
         pairs = zip(durations_us, self.output_tokens, strict=True)

@@ -2,96 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from heapq import heappop, heappush
-from typing import Protocol
 
 from simulator.engine.records import Request
-from simulator.errors import ConfigError
-
-MAX_LISTED_PROBLEMS = 10
-LOWEST = {
-    "arrival_us": 0,
-    "prompt_tokens": 1,
-    "output_tokens": 0,
-    "prefix_tokens": 0,
-    "queueing_delay_us": 0,
-    "outer_tokens": 0,
-}
 
 # Time of entering the waiting queue, time of arrival, place in the caller's list.
 Arrival = tuple[int, int, int]
 
 
-class Arrivals(Protocol):
-    """Requests on their way to the waiting queue."""
+class Arrivals:
+    """Requests on their way to the waiting queue.
 
-    @property
-    def next_us(self) -> int | None:
-        """Time at which the next request enters the waiting queue; None if none is on its way."""
-        ...
+    Attributes
+    ----------
+    next_us
+        Time at which the next request enters the waiting queue; None if none is on its way.
+    """
+
+    def __init__(self) -> None:
+        self.next_us: int | None = None
 
     def take(self) -> Arrival:
         """Remove and return the next request."""
-        ...
+        raise NotImplementedError
 
     def release(self, now_us: int) -> None:
         """Note that a request is done (completed or dropped)."""
-        ...
+        raise NotImplementedError
 
-    def remaining(self) -> Iterator[Arrival]:
-        """Yield every request that was released but not taken."""
-        ...
+    def remaining(self) -> list[Arrival]:
+        """Return every request that was released but not taken, in order of arrival."""
+        raise NotImplementedError
 
 
-class OpenLoop:
+class OpenLoop(Arrivals):
     """Requests that arrive at their own `arrival_us`, whatever the server does."""
 
     def __init__(self, requests: Sequence[Request]) -> None:
+        super().__init__()
         self._arrivals: list[Arrival] = [
             (request.arrival_us + request.queueing_delay_us, request.arrival_us, index)
             for index, request in enumerate(requests)
         ]
         self._arrivals.sort()
         self._taken = 0
-        self.next_us = self._arrivals[0][0] if self._arrivals else None
+        self._look()
 
     def take(self) -> Arrival:
         """Remove and return the next request."""
         arrival = self._arrivals[self._taken]
         self._taken += 1
-        self.next_us = self._arrivals[self._taken][0] if self._taken < len(self._arrivals) else None
+        self._look()
         return arrival
 
     def release(self, now_us: int) -> None:
         """Ignore that a request is done."""
 
-    def remaining(self) -> Iterator[Arrival]:
-        """Yield every request not taken."""
-        yield from self._arrivals[self._taken :]
+    def remaining(self) -> list[Arrival]:
+        """Return every request not taken."""
+        return self._arrivals[self._taken :]
+
+    def _look(self) -> None:
+        self.next_us = self._arrivals[self._taken][0] if self._taken < len(self._arrivals) else None
 
 
-class ClosedLoop:
+class ClosedLoop(Arrivals):
     """A fixed number of clients, each sending its next request as soon as its last one is done.
 
     Client k of n sends its first request at `ramp_us * k / n`: all at once where there is no ramp.
     """
 
     def __init__(self, requests: Sequence[Request], concurrency: int, ramp_us: int = 0) -> None:
+        super().__init__()
         self._requests = requests
         self._released = 0
         self._arrivals: list[Arrival] = []
         for client in range(min(concurrency, len(requests))):
             self.release(ramp_us * client // concurrency)
 
-    @property
-    def next_us(self) -> int | None:
-        """Time at which the next released request enters the waiting queue."""
-        return self._arrivals[0][0] if self._arrivals else None
-
     def take(self) -> Arrival:
         """Remove and return the next request."""
-        return heappop(self._arrivals)
+        arrival = heappop(self._arrivals)
+        self.next_us = self._arrivals[0][0] if self._arrivals else None
+        return arrival
 
     def release(self, now_us: int) -> None:
         """Let the next request of the list arrive now, if there is one."""
@@ -100,87 +94,8 @@ class ClosedLoop:
         delay_us = self._requests[self._released].queueing_delay_us
         heappush(self._arrivals, (now_us + delay_us, now_us, self._released))
         self._released += 1
+        self.next_us = self._arrivals[0][0]
 
-    def remaining(self) -> Iterator[Arrival]:
-        """Yield every request released but not taken."""
-        yield from sorted(self._arrivals)
-
-
-def check_requests(requests: Sequence[Request]) -> None:
-    """Refuse requests that mean nothing.
-
-    Raises
-    ------
-    ConfigError
-        Naming the requests with a duplicate id, a length or time that is negative or not a whole
-        number, an empty prompt, a shared prefix longer than the prompt, or a prefix group that begins alike with two
-        outer groups.
-    """
-    problems = [problem for request in requests for problem in _problems(request)]
-    if len({request.id for request in requests}) < len(requests):
-        problems += _duplicates(requests)
-    problems += _torn_groups(requests)
-    if problems:
-        from simulator.validation import config_error  # costs more to import than most runs take
-
-        more = len(problems) - MAX_LISTED_PROBLEMS
-        listed = problems[:MAX_LISTED_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
-        raise config_error("requests", listed)
-
-
-def check_concurrency(concurrency: int | None) -> None:
-    """Refuse a closed loop without clients.
-
-    Raises
-    ------
-    ConfigError
-        If `concurrency` is given and not a whole number of at least 1.
-    """
-    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
-        raise ConfigError(f"concurrency: must be a whole number of at least 1, got {concurrency!r}")
-
-
-def _problems(request: Request) -> Iterator[str]:
-    if _is_sound(request):
-        return
-    for name, lowest in LOWEST.items():
-        value = getattr(request, name)
-        if type(value) is not int or value < lowest:
-            yield f"{request.id}: {name}: must be a whole number of at least {lowest}, got {value!r}"
-    if type(request.priority) is not int:
-        yield f"{request.id}: priority: must be a whole number, got {request.priority!r}"
-    prompt, prefix = request.prompt_tokens, request.prefix_tokens
-    if type(prefix) is type(prompt) is int and prefix > prompt:
-        yield f"{request.id}: prefix_tokens: must be at most prompt_tokens ({prompt}), got {prefix}"
-    outer = request.outer_tokens
-    if type(prefix) is type(outer) is int and outer > prefix >= 0:
-        yield f"{request.id}: outer_tokens: must be at most prefix_tokens ({prefix}), got {outer}"
-
-
-def _torn_groups(requests: Sequence[Request]) -> Iterator[str]:
-    """Name requests whose prefix group begins with other tokens than it does in an earlier request."""
-    outer_of: dict[str, str | None] = {}
-    for request in requests:
-        group = request.prefix_group
-        if group is not None and outer_of.setdefault(group, request.outer_group) != request.outer_group:
-            yield (
-                f"{request.id}: outer_group: prefix group {group!r} is in {outer_of[group]!r} in an earlier request, "
-                f"got {request.outer_group!r}"
-            )
-
-
-def _is_sound(request: Request) -> bool:
-    arrival, prompt, output = request.arrival_us, request.prompt_tokens, request.output_tokens
-    prefix, delay, outer = request.prefix_tokens, request.queueing_delay_us, request.outer_tokens
-    if not type(arrival) is type(prompt) is type(output) is type(prefix) is type(delay) is type(outer) is int:
-        return False
-    in_range = arrival >= 0 and output >= 0 and delay >= 0 and 0 <= outer <= prefix <= prompt and prompt > 0
-    return in_range and type(request.priority) is int
-
-
-def _duplicates(requests: Sequence[Request]) -> Iterator[str]:
-    seen: set[str] = set()
-    for request in requests:
-        if request.id in seen:
-            yield f"{request.id}: id is given twice; ids must be unique within a run"
-        seen.add(request.id)
+    def remaining(self) -> list[Arrival]:
+        """Return every request released but not taken."""
+        return sorted(self._arrivals)

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from simulator.engine.arrivals import ClosedLoop, OpenLoop, check_concurrency, check_requests
+from simulator.engine.arrivals import ClosedLoop, OpenLoop
+from simulator.engine.checks import check_concurrency, check_requests
 from simulator.engine.grouped_server import GroupedServer
 from simulator.engine.records import Request, RunResult
 from simulator.engine.run_statistics import RunStatistics

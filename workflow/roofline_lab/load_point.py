@@ -151,7 +151,7 @@ class Prediction:
         """Steps of the first draw, those of the warm-up included."""
         return self.draws[0].counters
 
-    @property
+    @cached_property
     def occupancy(self) -> Occupancy | None:
         """What the completed requests of the first draw saw of each other; None where there are none."""
         return occupancy(self.completed)
@@ -159,7 +159,7 @@ class Prediction:
     @property
     def saturated(self) -> bool:
         """Whether waiting grows through the load point in most draws."""
-        growing = sum(grows_queue(completed(draw.requests), self.seen) for draw in self.draws)
+        growing = sum(grows_queue(samples.ttft_us) for samples in self._samples)
         return 2 * growing > len(self.draws)
 
 
@@ -192,8 +192,10 @@ def spread_apart(target: Target, prediction: Prediction) -> tuple[Replay, ...] |
     None where nothing keeps the requests in step, or none was completed.
     """
     replays = target.replays()
+    if not all(keeps_in_step(replay.workload) for replay in replays):
+        return None
     request_ms = prediction.value("e2e_mean")
-    if request_ms is None or not all(keeps_in_step(replay.workload) for replay in replays):
+    if request_ms is None:
         return None
     return tuple(replace(replay, workload=spread(replay.workload, request_ms * US_PER_MS)) for replay in replays)
 

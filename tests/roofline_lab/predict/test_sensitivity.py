@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from roofline_lab.predict import sensitivity
 from tests.roofline_lab.predict.strangers import Stranger, point, poisson
 
 ASSUMED = {"token_budget": 2048, "prefix_caching": True, "client_offset_ms": 0.0}
@@ -76,6 +77,28 @@ def test_prompts_that_share_nothing_cost_no_simulation(stranger):
     stranger.add(load_points=[point()])
     assert stranger.evaluate() == 0
     assert "prompts share nothing" in rows(stranger.page)["prefix caching on"][6]
+
+
+@pytest.mark.parametrize("blocks", [{}, {"kv_blocks": 70}])
+def test_a_run_that_stays_below_a_limit_is_the_one_that_other_limits_give(stranger, monkeypatch, blocks):
+    """Two requests of 520 tokens at a time take 66 blocks of 16: under half of what the GPU has, but not of 70."""
+    server = {"assumed": {"token_budget": 2048, "client_offset_ms": 0.0, **blocks}, "known": {"prefix_caching": False}}
+    stranger.add(load_points=[point("two", concurrency=2)], server=server)
+    asked = []
+    simulated = sensitivity._predicted
+
+    def counted(target, predictor, assumption):
+        asked.append(*assumption.change)
+        return simulated(target, predictor, assumption)
+
+    monkeypatch.setattr(sensitivity, "_predicted", counted)
+    assert stranger.evaluate() == 0
+    short, page = tuple(asked), stranger.page
+    monkeypatch.setattr(sensitivity, "_same_run", lambda *_: False)
+    assert stranger.evaluate("--force") == 0
+    assert stranger.page == page
+    kept = {"max_running"} if blocks else {"max_running", "kv_blocks"}
+    assert set(asked[len(short) :]) - set(short) == kept
 
 
 def test_the_busiest_load_point_that_kept_up_is_looked_at(stranger):

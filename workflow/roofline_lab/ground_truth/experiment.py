@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -38,6 +39,8 @@ Tool = Literal["guidellm", "inference-perf", "vllm-bench", "other"]
 # Time between two requests that only fill the prefix cache. Unit: microseconds; method: longer than
 # any model described here needs for a prompt of a pool, so that each is done before the next.
 WARM_UP_INTERVAL_US = 1_000_000
+# Workloads and answers that are kept because another load point sends the same, or somebody asks again.
+KEPT_WORKLOADS = 256
 # More GPUs than one fast network joins (576 of NVLink in the largest announced).
 MOST_GPUS = 1024
 
@@ -245,8 +248,10 @@ class Experiment(StrictModel):
         recorded = [request for request in self.measured_requests(load_point) if request.completed]
         if recorded:
             return _sent_again(replayed(recorded), point)
-        sent = build_workload(self.workload_spec(load_point), seed=seed)
+        sent = _built(self.workload_spec(load_point), seed)
         lost = {sent.warm_up + position for position in point.requests.lost}
+        if not lost:
+            return sent
         kept = tuple(request for position, request in enumerate(sent.requests) if position not in lost)
         return replace(sent, requests=kept)
 
@@ -291,7 +296,7 @@ class Experiment(StrictModel):
         recorded = [request.output_tokens for request in self.measured_requests(point.id) if request.completed]
         if recorded:
             return [max(1, tokens) for tokens in recorded]
-        drawn, lost = draw_lengths(self.output_lengths(point.id), point.requests.sent, "output", 0), point.requests.lost
+        drawn, lost = _answers(self.output_lengths(point.id), point.requests.sent), point.requests.lost
         return [max(1, tokens) for position, tokens in enumerate(drawn) if position not in lost]
 
     def recorded(self) -> tuple[MeasuredRequest, ...]:
@@ -327,6 +332,18 @@ class Experiment(StrictModel):
                 "the time between tokens needs both"
             )
         return measured
+
+
+@lru_cache(maxsize=KEPT_WORKLOADS)
+def _built(spec: WorkloadSpec, seed: int) -> Workload:
+    """Build a workload once: experiments of one client send the same requests to different servers."""
+    return build_workload(spec, seed=seed)
+
+
+@lru_cache(maxsize=KEPT_WORKLOADS)
+def _answers(lengths: AnySent, count: int) -> tuple[int, ...]:
+    """Draw the answers of a load point once: what is read, compared and scored asks for their mean."""
+    return tuple(draw_lengths(lengths, count, "output", seed=0))
 
 
 def behind_warm_up(workload: Workload, earlier: Iterable[Request] | None = None) -> Replay:

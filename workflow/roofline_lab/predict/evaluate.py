@@ -9,10 +9,7 @@ prediction. What cannot be simulated is a result with a reason; only a bug raise
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -31,6 +28,7 @@ from roofline_lab.predict.catalog import Catalogue, catalogue_of
 from roofline_lab.predict.choose import Chosen, load_predictor
 from roofline_lab.predict.coverage import architecture_of
 from roofline_lab.predict.predictors import Flag, Note, Predictor
+from roofline_lab.predict.processes import answers
 from roofline_lab.predict.records import HEADLINE, Place, PointResult, Refused, count
 from roofline_lab.predict.sensitivity import costs_of
 from roofline_lab.predict.trusted import trust_in
@@ -211,13 +209,15 @@ def simulate_all(evaluation: Evaluation, jobs: int, progress: Progress) -> Evalu
     progress
         Told one line per experiment that is done.
     """
-    found = []
-    for place, results in enumerate(_in_order(evaluation.tasks, jobs), start=1):
-        found.append(results)
-        task = evaluation.tasks[place - 1]
-        points = count(len(task.experiment.load_points), "load point")
-        progress(f"{place} of {len(evaluation.tasks)}: {task.experiment.id} ({points})")
-    return replace(evaluation, results=tuple(chain.from_iterable(found)))
+    tasks = evaluation.tasks
+    requests = [sum(point.requests.sent for point in task.experiment.load_points) for task in tasks]
+    found: dict[int, tuple[PointResult, ...]] = {}
+    for place, results in answers(evaluate_experiment, tasks, jobs, requests):
+        found[place] = results
+        experiment = tasks[place].experiment
+        points = count(len(experiment.load_points), "load point")
+        progress(f"{len(found)} of {len(tasks)}: {experiment.id} ({points})")
+    return replace(evaluation, results=tuple(chain.from_iterable(found[place] for place in sorted(found))))
 
 
 def _chosen(request: Request) -> tuple[Chosen, ...]:
@@ -273,22 +273,6 @@ def task_of(
 def ran(catalogue: Catalogue, experiment: Experiment) -> Model:
     """Return the model of an experiment as its server ran it on its GPU."""
     return served(experiment, catalogue.model(experiment.model), catalogue.hardware(experiment.hardware))
-
-
-def _in_order(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[PointResult, ...]]:
-    if min(jobs, len(tasks)) <= 1:
-        yield from map(evaluate_experiment, tasks)
-        return
-    try:
-        with ProcessPoolExecutor(max_workers=min(jobs, len(tasks)), initializer=_leave_interrupts) as pool:
-            yield from pool.map(evaluate_experiment, tasks)
-    except BrokenProcessPool:
-        raise ConfigError("a worker process was ended from outside, perhaps for memory; try --jobs 1") from None
-
-
-def _leave_interrupts() -> None:
-    """Let the main process alone answer an interrupt from the keyboard."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 # --- reading experiments ----------------------------------------------------------------------------

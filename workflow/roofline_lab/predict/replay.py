@@ -177,7 +177,7 @@ def _scored(stage: Stage, options: OptionSet, prediction: Prediction) -> StageSc
         everything=_samples(pairs, seen),
         unfinished=sum(result.state is not RequestState.COMPLETED for result in results),
         throughput_per_s=_throughput(stage, pairs, seen),
-        queue_grows=grows_queue(done, seen),
+        queue_grows=grows_queue(RequestTimes(done, seen).ttft_us),
     )
 
 

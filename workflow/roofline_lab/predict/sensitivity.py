@@ -120,11 +120,11 @@ def _same_run(target: Target, assumption: _Assumption, as_assumed: Prediction) -
     """Whether a run never comes to the limit that is assumed of its server, nor to the other one."""
     engine, change = as_assumed.setup.engine, assumption.change
     if "max_running" in change:
-        clients = getattr(target.load_point.arrivals, "concurrency", None)
-        return clients is not None and clients <= min(change["max_running"], engine.max_running)
+        clients: int | None = getattr(target.load_point.arrivals, "concurrency", None)
+        return clients is not None and clients <= min(int(change["max_running"]), engine.max_running)
     if "kv_blocks" in change and not _shares(target.experiment):
         # Blocks of prompts that share nothing are all alike, so that it is no matter how many more there are.
-        return as_assumed.counters.peak_kv_blocks <= min(change["kv_blocks"], engine.kv_blocks)
+        return as_assumed.counters.peak_kv_blocks <= min(int(change["kv_blocks"]), engine.kv_blocks)
     return False
 
 

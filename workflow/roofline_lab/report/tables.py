@@ -6,8 +6,9 @@ metric, arms in the order of the hypothesis, then the gain over the first arm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from roofline_lab.formatting import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
 from roofline_lab.hypotheses.criteria import CriterionOutcome
@@ -206,15 +207,20 @@ def tp_speedups(rows: pd.DataFrame, arms: Sequence[str], labels: Mapping[str, st
     """
     known = rows[rows["ape_pct"].notna() & rows["arm"].isin(arms)]
     known = known.assign(deployment=_deployments(known))
+    by = ("metric", "deployment", "tensor_parallel")
+    measured, predicted = means(known, by, "measured"), means(known, (*by, "arm"), "predicted")
     lines = []
     for metric, label in labels.items():
-        for place, found in known[known["metric"] == metric].groupby("deployment"):
-            smallest, *larger = sorted(found["tensor_parallel"].unique())
-            for tensor_parallel in larger:
-                few, many = (found[found["tensor_parallel"] == tp] for tp in (smallest, tensor_parallel))
-                predicted = (_speedup(few[few["arm"] == arm], many[many["arm"] == arm], "predicted") for arm in arms)
-                step = f"{smallest} to {tensor_parallel}"
-                lines.append([label, str(place), step, _speedup(few, many, "measured"), *predicted])
+        degrees: defaultdict[str, list[Any]] = defaultdict(list)
+        for name, place, degree in measured:
+            if name == metric:
+                degrees[str(place)].append(degree)
+        for place in sorted(degrees):
+            few, *more = sorted(degrees[place])
+            for many in more:
+                cells = [_speedup(predicted, (metric, place, few, arm), (metric, place, many, arm)) for arm in arms]
+                own = _speedup(measured, (metric, place, few), (metric, place, many))
+                lines.append([label, place, f"{few} to {many}", own, *cells])
     header = ["Metric", "Deployment", "TP", "measured", *(f"predicted, {arm}" for arm in arms)]
     return table(header, lines, left=3) if lines else ""
 
@@ -227,10 +233,8 @@ def _deployments(rows: pd.DataFrame) -> list[str]:
     return [" ".join(filter(None, parts)) for parts in names]
 
 
-def _speedup(few: pd.DataFrame, many: pd.DataFrame, side: str) -> str:
-    if few.empty or many.empty:
-        return MISSING
-    return f"{mean(few[side].tolist()) / mean(many[side].tolist()):.2f}"
+def _speedup(times: Mapping[tuple[Hashable, ...], float], few: tuple[Hashable, ...], many: tuple[Hashable, ...]) -> str:
+    return f"{times[few] / times[many]:.2f}" if few in times and many in times else MISSING
 
 
 def error_header(arms: Sequence[str], metrics: Sequence[Metric]) -> list[str]:

@@ -47,9 +47,12 @@ def strategy_of(point: LoadPoint) -> str:
     return named if named in CLIENT_STRATEGIES else point.strategy
 
 
-def grows_queue(done: Sequence[RequestResult], options: MetricOptions) -> bool:
-    """Return whether waiting grows through a simulated load point; judged as recorded requests are."""
-    return queue_grows([time_us / US_PER_MS for time_us in RequestTimes(done, options).ttft_us]) is not None
+def grows_queue(ttft_us: Sequence[int]) -> bool:
+    """Return whether waiting grows through a simulated load point, from TTFT in order of sending.
+
+    Judged as recorded requests are.
+    """
+    return queue_grows([time_us / US_PER_MS for time_us in ttft_us]) is not None
 
 
 def prediction_of(name: str, definition: str) -> str | None:
@@ -66,6 +69,8 @@ def distances_of(
 ) -> dict[str, Any]:
     """Compare distributions over requests, where single requests were recorded."""
     recorded = [request for request in measured if request.completed]
+    if not recorded:
+        return {}
     times = RequestTimes(done, options)
     samples: dict[str, tuple[Sequence[float | None], list[float | None]]] = {
         "ttft": (times.ttft_us, [request.ttft_ms for request in recorded]),

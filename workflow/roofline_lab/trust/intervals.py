@@ -127,11 +127,18 @@ class Validation:
     def less(self, fold: Fold, cell: Cell) -> Validation:
         """Return what is left without everything that a fold leaves out together with a cell."""
         key, left_out = LEFT_OUT[fold], LEFT_OUT[fold](cell, "")
-        return Validation(
-            self.name,
-            tuple(one for one in self.tested if key(one.row.cell, one.row.experiment) != left_out),
-            frozenset(point for point in self.measured if key(point.cell, point.experiment) != left_out),
-        )
+        if (fold, left_out) not in self._rests:
+            self._rests[fold, left_out] = Validation(
+                self.name,
+                tuple(one for one in self.tested if key(one.row.cell, one.row.experiment) != left_out),
+                frozenset(point for point in self.measured if key(point.cell, point.experiment) != left_out),
+            )
+        return self._rests[fold, left_out]
+
+    @cached_property
+    def _rests(self) -> dict[tuple[Fold, object], Validation]:
+        """What is left by what is left out: all predictions of a model ask for the same, and bands take time."""
+        return {}
 
 
 # What a fold leaves out of the fit: everything that has the same of this, of a cell and an experiment.
