@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from simulator.errors import UnsupportedError
-from simulator.quantization import quantization_of
+from simulator.quantization import ATTENTION, LATENT_ATTENTION, ONE_LATENT_ATTENTION, quantization_of
 
 # Decoder-only transformers of gated feed-forward layers, whose differences (norms, rotation, scaling
 # factors, caps on logits) cost no matrix multiplication; with each, what its files may leave unsaid: defaults of the
@@ -57,9 +57,10 @@ _DEEPSEEK: Mapping[str, object] = {
     "moe_intermediate_size": 2048,
     "first_k_dense_replace": 3,
 }
-# Classes with multi-head latent attention, experts and first dense layers.
-LATENT = frozenset({"DeepseekV3ForCausalLM"})
+# Classes with multi-head latent attention, experts and first dense layers. Files of the first always state its numbers.
+LATENT = frozenset({"DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"})
 CLASSES: Mapping[str, Mapping[str, object]] = {
+    "DeepseekV2ForCausalLM": {"kv_lora_rank": 512},
     "DeepseekV3ForCausalLM": _DEEPSEEK,
     "Gemma2ForCausalLM": {**_GEMMA, **_GEMMA_HEADS, "vocab_size": 256000},
     "Gemma3ForCausalLM": {**_GEMMA, **_GEMMA_HEADS, "vocab_size": 262208, "max_position_embeddings": 131072},
@@ -69,7 +70,7 @@ CLASSES: Mapping[str, Mapping[str, object]] = {
     "Llama4ForCausalLM": _LLAMA4,
     "LlamaForCausalLM": _LLAMA,
     "MiMoForCausalLM": {},
-    "MiniMaxM2ForCausalLM": {},
+    "MiniMaxM2ForCausalLM": {"qk_norm_across_heads": True},
     "MistralForCausalLM": _MISTRAL,
     "MixtralForCausalLM": _MIXTRAL,
     "Phi3ForCausalLM": _LLAMA,
@@ -90,6 +91,7 @@ MULTIMODAL = {
 }
 # The architecture of a file that names none, as every text part, by its `model_type`.
 MODEL_TYPES = {
+    "deepseek_v2": "DeepseekV2ForCausalLM",
     "deepseek_v3": "DeepseekV3ForCausalLM",
     "kimi_k2": "DeepseekV3ForCausalLM",
     "gemma": "GemmaForCausalLM",
@@ -131,6 +133,7 @@ IGNORED_KEYS = frozenset(
         "attention_bias",
         "attention_dropout",
         "attention_multiplier",
+        "attn_type_list",
         "attn_scale",
         "attn_temperature_tuning",
         "attn_logit_softcapping",
@@ -168,6 +171,7 @@ IGNORED_KEYS = frozenset(
         "pad_token_id",
         "partial_rotary_factor",
         "pretraining_tp",
+        "qkv_bias",
         "qk_norm_type",
         "query_pre_attn_scalar",
         "resid_pdrop",
@@ -255,6 +259,20 @@ FOREIGN_KEYS = {
     "ssm_state_size": "state-space layers",
     "state_size": "state-space layers",
     "thinker_config": "a model that hears and speaks",
+}
+
+# What a model of it would need of the formulas, by what such a key means.
+NEEDED = {
+    "an encoder-decoder transformer": "a second model whose keys and values every decode step reads",
+    "attention layers of two shapes": "KV bytes and FLOPs for each kind of layer",
+    "compressed attention": "a KV cache of compressed blocks, and what finds and reads them",
+    "layers of different shapes": "matrices and KV bytes for every layer on its own",
+    "linear attention": "the state that such a layer keeps for every request, in memory and in what a step reads and "
+    "writes, and the products of its recurrence",
+    "sparse attention through an indexer": "the indexer's keys in the KV cache, its products with all past tokens, and "
+    "attention to the chosen ones alone",
+    "state-space layers": "the state that such a layer keeps for every request, in memory and in what a step reads and "
+    "writes",
 }
 
 # Foreign keys that a class with latent attention has.
@@ -446,8 +464,14 @@ def _translate_quantization(kept: dict[str, object], text: Mapping[str, object])
         "quantization_config",
         experts=experts,
         dense_first=max(first, 0) if isinstance(first, int) else 0,
-        latent="kv_lora_rank" in of_class,
+        attention=_attention_modules(text, latent=bool(text.get("kv_lora_rank") or of_class.get("kv_lora_rank"))),
     )
+
+
+def _attention_modules(text: Mapping[str, object], *, latent: bool) -> tuple[str, ...]:
+    if not latent:
+        return ATTENTION
+    return LATENT_ATTENTION if text.get("q_lora_rank") else ONE_LATENT_ATTENTION
 
 
 def encoder_parameters(config: object) -> int:
@@ -478,10 +502,18 @@ def encoder_parameters(config: object) -> int:
 
 def _foreign(text: Mapping[str, object]) -> Iterator[str]:
     """Yield what makes a text part one that the formulas do not describe."""
-    own = KEYS_OF_LATENT if _architecture(text) in LATENT else frozenset()
+    architecture = _architecture(text)
+    # An architecture nobody knows is refused by its name; keys that others have are no reason.
+    unknown = architecture is None and bool(_architectures(text))
+    own = KEYS_OF_LATENT if architecture in LATENT or unknown else frozenset()
     for key in sorted((FOREIGN_KEYS.keys() - own) & text.keys()):
         if text[key]:
-            yield f"{key} means {FOREIGN_KEYS[key]}, which is not modelled"
+            meaning = FOREIGN_KEYS[key]
+            needed = f" (it needs {NEEDED[meaning]})" if meaning in NEEDED else ""
+            yield f"{key} means {meaning}, which is not modelled{needed}"
+    kinds = text.get("attn_type_list")
+    if kinds and not (isinstance(kinds, list) and all(kind == 1 for kind in kinds)):
+        yield "attn_type_list: other numbers than 1 mean linear attention in these layers, which is not modelled"
     if "text_config" in text:
         yield "text_config means a nested multimodal configuration, and says nothing of its text part"
     for key in sorted(EXPERT_STEP_KEYS & text.keys()):

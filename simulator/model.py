@@ -66,6 +66,9 @@ class Model(StrictModel):
         Multi-head latent attention, where `kv_lora_rank` is given: values of the latent that all heads' keys and
         values are made of, the same for queries (None: made directly), and elements of a head's keys without and with
         rotation and of its values. A token keeps its latent and one rotated key, for all heads.
+    qk_norm_across_heads
+        Whether queries and keys are normed over all heads together, so that GPUs that split the heads add up what
+        each has of the norm. A norm of every head on its own costs no kernel that could be told from the rotation's.
     first_k_dense_replace
         How many first layers have a dense part of `intermediate_size` in place of experts.
     sliding_window, sliding_window_layers
@@ -81,6 +84,8 @@ class Model(StrictModel):
         says. The KV cache stays `kv_cache_dtype`. Embeddings and LM head are never quantized.
     unquantized_attention_layers, unquantized_feed_forward_layers, unquantized_shared_expert_layers
         In how many layers these parts stay in `torch_dtype` all the same; shared experts where None as the routed ones.
+    unquantized_output_layers
+        The same of the output projection of attention; None: as the rest of attention.
     unquantized_dense_layers
         The same of the first dense layers before routed ones.
     quantized_block
@@ -119,6 +124,7 @@ class Model(StrictModel):
     qk_nope_head_dim: Count | None = None
     qk_rope_head_dim: Count | None = None
     v_head_dim: Count | None = None
+    qk_norm_across_heads: bool = False
     first_k_dense_replace: NonNegativeInt = 0
     num_local_experts: NonNegativeInt = 0
     num_experts_per_tok: NonNegativeInt = 0
@@ -126,6 +132,7 @@ class Model(StrictModel):
     moe_intermediate_size: Count | None = None
     quantization: Quantization | None = None
     unquantized_attention_layers: NonNegativeInt = 0
+    unquantized_output_layers: NonNegativeInt | None = None
     unquantized_feed_forward_layers: NonNegativeInt = 0
     unquantized_shared_expert_layers: NonNegativeInt | None = None
     unquantized_dense_layers: NonNegativeInt = 0
@@ -149,6 +156,7 @@ class Model(StrictModel):
             raise ValueError("sliding_window_layers needs sliding_window, and is at most num_hidden_layers")
         kept = max(
             self.unquantized_attention_layers,
+            self.unquantized_output_layers or 0,
             self.unquantized_feed_forward_layers,
             self.unquantized_shared_expert_layers or 0,
             self.unquantized_dense_layers,

@@ -63,15 +63,23 @@ GROUPS: Mapping[tuple[object, object, object, object], Quantization] = {
 # Keys under which the formats list modules that stay in 16 bits.
 KEPT_KEYS = ("ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules")
 # How the layers' modules are called, by part of a layer; `{}` is the layer.
-ATTENTION = ("model.layers.{}.self_attn.q_proj", "model.layers.{}.self_attn.o_proj")
+ATTENTION = tuple(f"model.layers.{{}}.self_attn.{name}_proj" for name in ("q", "k", "v"))
 LATENT_ATTENTION = (
     "model.layers.{}.self_attn.kv_a_proj_with_mqa",
     "model.layers.{}.self_attn.kv_b_proj",
-    "model.layers.{}.self_attn.o_proj",
+    "model.layers.{}.self_attn.q_b_proj",
 )
+# Where queries are made without a latent of their own.
+ONE_LATENT_ATTENTION = LATENT_ATTENTION[:2]
+OUTPUT = ("model.layers.{}.self_attn.o_proj",)
 FEED_FORWARD = ("model.layers.{}.mlp.down_proj", "model.layers.{}.mlp.gate_proj")
 # Parts that stay in 16 bits as a whole or not at all, and what messages call them.
-WHOLE = {ATTENTION: "attention", LATENT_ATTENTION: "attention", FEED_FORWARD: "feed-forward part"}
+WHOLE = {
+    **dict.fromkeys((ATTENTION, LATENT_ATTENTION, ONE_LATENT_ATTENTION), "attention"),
+    FEED_FORWARD: "feed-forward part",
+}
+# Modules that servers join, by the name of what they are joined to.
+JOINED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj",)}
 EXPERTS = (
     "model.layers.{}.mlp.experts.0.down_proj",
     "model.layers.{}.feed_forward.experts.down_proj",
@@ -101,7 +109,7 @@ def quantization_of(
     *,
     experts: bool = False,
     dense_first: int = 0,
-    latent: bool = False,
+    attention: tuple[str, ...] = ATTENTION,
 ) -> dict[str, object]:
     """Return the keys of a `Model` that a checkpoint's quantization decides.
 
@@ -117,8 +125,8 @@ def quantization_of(
         Whether the layers have routed experts.
     dense_first
         How many first layers have none all the same.
-    latent
-        Whether attention is multi-head latent attention, whose modules have other names.
+    attention
+        How the modules of attention but its output projection are called.
 
     Raises
     ------
@@ -127,7 +135,10 @@ def quantization_of(
     """
     kind = _kind(stated)
     if kind is None:
-        raise UnsupportedError(f"{source}: {_described(stated)} is not modelled; allowed: {ALLOWED}")
+        raise UnsupportedError(
+            f"{source}: {_described(stated)} is not modelled; allowed: {ALLOWED}; any other needs its bytes per weight "
+            "and the units that multiply it"
+        )
     departures = list(_departures(stated))
     if departures:
         raise UnsupportedError(f"{source}: {'; '.join(departures)}")
@@ -140,7 +151,7 @@ def quantization_of(
     if isinstance(layers, int):
         kept = _Kept(_listed(stated), source)
         every = range(min(layers, MOST_LAYERS))
-        parts = [("attention", LATENT_ATTENTION if latent else ATTENTION, every)]
+        parts = [("attention", attention, every), ("output", OUTPUT, every)]
         if experts:
             routed = every[dense_first:]
             parts += [("feed_forward", EXPERTS, routed), ("shared_expert", SHARED_EXPERTS, routed)]
@@ -149,8 +160,10 @@ def quantization_of(
             parts.append(("feed_forward", FEED_FORWARD, every))
         for part, modules, among in parts:
             count = sum(kept.holds(modules, layer) for layer in among)
-            if count or part == "shared_expert":
+            if count or part in ("shared_expert", "output"):
                 found[f"unquantized_{part}_layers"] = count
+        if found["unquantized_output_layers"] == found.get("unquantized_attention_layers", 0):
+            del found["unquantized_output_layers"]
     return found
 
 
@@ -271,7 +284,9 @@ class _Kept:
         for module in modules:
             inner = module.replace("language_model.model.", "model.").replace("model.language_model.", "model.")
             for one in _alternatives(inner):
-                self._add(one.replace("qkv_proj", "q_proj").replace("gate_up_proj", "gate_proj"))
+                joined = next((name for name in JOINED if name in one), None)
+                for part in (joined,) if joined is None else JOINED[joined]:
+                    self._add(one if part is None else one.replace(str(joined), part))
 
     def _add(self, module: str) -> None:
         pattern = module.removeprefix("re:")

@@ -64,13 +64,19 @@ PARAMETERS = {
     "qwen2.5-72b-instruct": 72.71e9,
     "qwen3-8b": 8.19e9,
     "qwen3-32b": 32.76e9,
+    "qwen3-32b-fp8": 32.76e9,
+    "llama-3.1-8b-instruct-fp8": 8.03e9,
 }
 # Mixtures of experts, with the parameters of one token's path, routers and both embeddings included.
 MIXTURES = {
     "mixtral-8x7b-v0.1": (46.70e9, 12.88e9),
     "mixtral-8x7b-instruct-v0.1": (46.70e9, 12.88e9),
     "qwen3-30b-a3b": (30.53e9, 3.353e9),
+    "qwen3-235b-a22b": (235.09e9, 22.19e9),
+    "qwen3-235b-a22b-fp8": (235.09e9, 22.19e9),
     "deepseek-v3": (671.03e9, 37.55e9),
+    "deepseek-r1": (671.03e9, 37.55e9),
+    "deepseek-v3.1-nvfp4": (671.03e9, 37.55e9),
     "kimi-k2.5": (1026.41e9, 32.86e9),
     "kimi-k2.5-nvfp4": (1026.41e9, 32.86e9),
     "gpt-oss-120b": (116.79e9, 5.71e9),
@@ -83,6 +89,13 @@ MODELS_FOLDER = CONFIGS / "models"
 # Ours by the names in the reference data.
 DERIVED = [
     ("DeepSeek-R1", "deepseek-v3"),
+    ("DeepSeek-R1", "deepseek-r1"),
+    ("DeepSeek-R1", "deepseek-v3.1-nvfp4"),
+    ("Llama-3.1-8B", "llama-3.1-8b"),
+    ("Llama-3.1-8B", "llama-3.1-8b-instruct-fp8"),
+    ("Qwen3-32B", "qwen3-32b-fp8"),
+    ("Qwen3-235B-A22B", "qwen3-235b-a22b"),
+    ("Qwen3-235B-A22B", "qwen3-235b-a22b-fp8"),
     ("Kimi-K2.5", "kimi-k2.5"),
     ("Kimi-K2.5", "kimi-k2.5-nvfp4"),
     ("gpt-oss-120b", "gpt-oss-120b"),
@@ -95,6 +108,10 @@ DERIVED = [
 # GiB of weights on each GPU, reckoned by hand from the parameters of each part and its bytes.
 WEIGHTS_PER_GPU = [
     ("deepseek-v3", 8, 79.27),
+    ("deepseek-v3.1-nvfp4", 8, 46.66),
+    ("llama-3.1-8b-instruct-fp8", 1, 8.46),
+    ("qwen3-32b-fp8", 2, 15.98),
+    ("qwen3-235b-a22b-fp8", 8, 27.65),
     ("kimi-k2.5", 8, 70.95),
     ("kimi-k2.5-nvfp4", 4, 138.85),
     ("gpt-oss-120b", 1, 60.69),

@@ -101,15 +101,21 @@ def _occurring(matrices: Iterable[Matrix]) -> int:
     return sum([m.elements * m.layers for m in matrices])
 
 
+def _kept_attention(model: Model) -> tuple[int, int, int]:
+    """Return a model's layers, and in how many of them attention and its output projection stay in 16 bits."""
+    kept, output = model.unquantized_attention_layers, model.unquantized_output_layers
+    return model.num_hidden_layers, kept, kept if output is None else output
+
+
 def _latent_attention(model: Model, *, fused: bool) -> tuple[Matrix, ...]:
     """Latents are made on every GPU; what turns them into heads is split by heads (vLLM's DeepSeek-V2 module)."""
     d, heads, kv_rank, q_rank = model.hidden_size, model.num_attention_heads, model.kv_lora_rank or 0, model.q_lora_rank
-    layers, kept = model.num_hidden_layers, model.unquantized_attention_layers
+    layers, kept, kept_output = _kept_attention(model)
     kept_kv, value = kv_rank + (model.qk_rope_head_dim or 0), model.v_head_dim or 0
     query = Matrix(q_rank or d, model.query_width, 1, OUTPUTS, "query projection", layers, kept)
     expanded = heads * ((model.qk_nope_head_dim or 0) + value)
     heads_of_latent = Matrix(kv_rank, expanded, 1, OUTPUTS, "keys and values from latents", layers, kept)
-    output = Matrix(heads * value, d, 1, INPUTS, "output projection", layers, kept)
+    output = Matrix(heads * value, d, 1, INPUTS, "output projection", layers, kept_output)
     latents = (kept_kv,) if q_rank is None else (q_rank + kept_kv,) if fused else (q_rank, kept_kv)
     made = [Matrix(d, width, 1, WHOLE, "projections to latents", layers, kept) for width in latents]
     return *made, query, heads_of_latent, output
@@ -119,8 +125,8 @@ def _attention(model: Model, *, fused: bool) -> tuple[Matrix, ...]:
     if model.latent:
         return _latent_attention(model, fused=fused)
     d, q, kv = model.hidden_size, model.query_width, model.kv_width
-    layers, kept = model.num_hidden_layers, model.unquantized_attention_layers
-    output = Matrix(q, d, 1, INPUTS, "output projection", layers, kept)
+    layers, kept, kept_output = _kept_attention(model)
+    output = Matrix(q, d, 1, INPUTS, "output projection", layers, kept_output)
     if fused:
         return Matrix(d, q + 2 * kv, 1, OUTPUTS, "QKV projection", layers, kept), output
     query = Matrix(d, q, 1, OUTPUTS, "query projection", layers, kept)

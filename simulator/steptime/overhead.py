@@ -37,6 +37,9 @@ LOG_UNSCALED_REQUESTS = 2
 
 # All-reduces per layer under tensor parallelism: after attention and after the feed-forward layer.
 ALL_REDUCES_PER_LAYER = 2
+# One more where queries and keys are normed across heads, of two numbers per token, whose bytes are left out (vLLM's
+# `MiniMaxText01RMSNormTP.forward_qk`).
+QK_NORM_ALL_REDUCES = 1
 # Between groups with requests of their own, in a layer with experts: the tokens of all are gathered ahead of the
 # experts, and what comes out is reduced and scattered (vLLM's `allgather_reducescatter`). The two move what one
 # all-reduce moves.
@@ -64,7 +67,8 @@ class Collectives:
 
 def collectives_of(model: Model, parallel: Parallelism) -> int:
     """Count the collectives of a step: all-reduces within a group, exchanges between groups."""
-    reduces = ALL_REDUCES_PER_LAYER * model.num_hidden_layers if parallel.tensor_parallel > 1 else 0
+    per_layer = ALL_REDUCES_PER_LAYER + (QK_NORM_ALL_REDUCES if model.qk_norm_across_heads else 0)
+    reduces = per_layer * model.num_hidden_layers if parallel.tensor_parallel > 1 else 0
     return reduces + (EXCHANGES_PER_LAYER * model.routed_layers if parallel.attention_data_parallel > 1 else 0)
 
 

@@ -84,8 +84,9 @@ def _conversions(model: Model, hardware: Hardware | None) -> int:
         return EIGHT_BIT_EXTRA_KERNELS
     if hardware is None or gemm_unit(model, hardware) == "bf16":
         return 0
-    attention = 2 * (model.unquantized_attention_layers < model.num_hidden_layers)
-    return attention + 2
+    kept = model.unquantized_attention_layers
+    output = kept if model.unquantized_output_layers is None else model.unquantized_output_layers
+    return 2 + sum([layers < model.num_hidden_layers for layers in (kept, output)])
 
 
 def rounded_corner(one_s: float, other_s: float, sharpness: float) -> float:

@@ -289,6 +289,18 @@ def test_every_part_of_such_a_model_may_stay_in_sixteen_bits_alone(stated, kept)
     )
 
 
+def test_the_output_projection_of_attention_may_be_quantized_alone():
+    four_bits = {"quant_method": "modelopt", "quant_algo": "NVFP4"}
+    names = ("kv_a_proj_with_mqa", "kv_b_proj", "q_a_proj", "q_b_proj")
+    kept = [f"model.layers.{layer}.self_attn.{name}" for layer in range(6) for name in names]
+    model = read(LATENT, quantization_config={**four_bits, "ignore": kept})
+    assert (model.unquantized_attention_layers, model.unquantized_output_layers) == (6, 0)
+    both = read(LATENT, quantization_config={**four_bits, "ignore": ["*self_attn*"]})
+    assert Weights(both).bytes(1) - Weights(model).bytes(1) == 6 * 8 * 128 * 1024 * (2 - 0.5625)
+    alone = read(PHI, quantization_config={"quant_method": "fp8", "ignore": ["re:.*o_proj"]})
+    assert (alone.unquantized_attention_layers, alone.unquantized_output_layers) == (0, 40)
+
+
 def test_latent_attention_that_is_quantized_in_part_is_refused():
     kept = [
         f"model.layers.{layer}.self_attn.{name}" for layer in range(6) for name in ("kv_a_proj_with_mqa", "kv_b_proj")
@@ -350,9 +362,17 @@ def test_a_model_type_nobody_knows_is_refused_where_no_architecture_is_named():
 
 def test_all_reasons_against_an_architecture_are_told_at_once():
     with pytest.raises(UnsupportedError) as caught:
-        read(PHI, architectures=["GlmMoeDsaForCausalLM"], kv_lora_rank=512, first_k_dense_replace=3)
-    for reason in ("multi-head latent attention", "dense and expert layers mixed", "'GlmMoeDsaForCausalLM'"):
+        read(PHI, kv_lora_rank=512, first_k_dense_replace=3, mlp_only_layers=[0])
+    for reason in ("multi-head latent attention", "dense and expert layers mixed", "mlp_only_layers"):
         assert reason in str(caught.value)
+
+
+def test_what_others_have_is_no_reason_against_an_architecture_nobody_knows():
+    with pytest.raises(UnsupportedError) as caught:
+        read(PHI, architectures=["GlmMoeDsaForCausalLM"], kv_lora_rank=512, first_k_dense_replace=3, index_topk=2048)
+    for reason in ("sparse attention through an indexer", "'GlmMoeDsaForCausalLM'"):
+        assert reason in str(caught.value)
+    assert "multi-head latent attention" not in str(caught.value)
 
 
 def test_keys_without_a_value_say_nothing():
@@ -451,7 +471,7 @@ def test_other_quantization_is_refused_and_never_priced_as_sixteen_bits(stated):
         ({"kv_cache_scheme": {"num_bits": 8, "type": "int"}}, "kv_cache_scheme"),
         ({"kv_cache_quant_algo": "NVFP4"}, "kv_cache_quant_algo 'NVFP4'"),
         ({"ignore": ["model.layers.3.mlp.gate_proj"]}, "a part of the feed-forward part of layer 3"),
-        ({"ignore": ["model.layers.3.self_attn.o_proj"]}, "a part of the attention of layer 3"),
+        ({"ignore": ["model.layers.3.self_attn.k_proj"]}, "a part of the attention of layer 3"),
     ],
 )
 def test_what_departs_from_the_format_in_single_modules_or_in_the_cache_is_refused_by_name(more, told):
@@ -526,7 +546,7 @@ def test_layers_that_stay_in_sixteen_bits_are_counted(kept, attention, feed_forw
     [
         ("re:.*self_attn.[qk]_proj", "in a form that is not read"),
         ("re:.*self_attn.(q|k)_proj", "a part of the attention of layer 0"),
-        ("re:.*o_proj", "a part of the attention of layer 0"),
+        ("re:.*v_proj", "a part of the attention of layer 0"),
     ],
 )
 def test_a_list_of_modules_that_cannot_be_read_is_never_passed_over(pattern, message):
@@ -542,7 +562,10 @@ def test_a_list_of_modules_that_cannot_be_read_is_never_passed_over(pattern, mes
         ({"layer_types": ["linear_attention"]}, "layer_types: 'linear_attention' is not modelled"),
         ({"layer_types": [["full_attention"]]}, "is not modelled"),
         ({"hidden_act": "gelu_pytorch_tanh"}, "gelu_pytorch_tanh' is not modelled"),
-        ({"architectures": ["DeepseekV2ForCausalLM"], "kv_lora_rank": 512}, "multi-head latent attention"),
+        ({"kv_lora_rank": 512}, "multi-head latent attention"),
+        ({"index_topk": 2048}, "it needs the indexer's keys in the KV cache, its products with all past tokens"),
+        ({"linear_num_key_heads": 16}, "it needs the state that such a layer keeps for every request"),
+        ({"attn_type_list": [1, 0, 1]}, "attn_type_list: other numbers than 1 mean linear attention"),
     ],
 )
 def test_what_would_be_priced_wrongly_is_refused_by_name(changes, message):

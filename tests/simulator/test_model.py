@@ -89,7 +89,7 @@ def test_a_wrong_field_is_one_clear_error(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architectures": ["DeepseekV2ForCausalLM"]}, "architecture 'DeepseekV2ForCausalLM' is not modelled"),
+        ({"architectures": ["DeepseekV4ForCausalLM"]}, "architecture 'DeepseekV4ForCausalLM' is not modelled"),
         ({"hidden_act": "gelu"}, "hidden_act 'gelu' is not modelled; allowed: silu"),
         ({"kv_lora_rank": 512}, "multi-head latent attention"),
         ({"text_config": {}}, "nested multimodal configuration"),

@@ -139,6 +139,7 @@ PUBLISHED = {
     "gpt-oss-120b": 116.8,
     "gpt-oss-20b": 20.9,
     "DeepSeek-V3": 671,
+    "deepseek-v2-lite": 15.7,
     "DeepSeek-R1": 671,
     "Kimi-K2": 1026,
 }
@@ -166,7 +167,7 @@ def test_unedited_files_of_hugging_face_add_up_to_their_size_or_are_refused_by_n
         read += 1
         # Names are rounded: 8B is 8.0 to 8.8 with an encoder of images, 7B is 7.6 without its heads for later tokens.
         assert all_parameters(model) / 1e9 == pytest.approx(published_size(path.name), rel=0.12), path.name
-    assert read >= 28
+    assert read >= 37
     assert [reason for reason in reasons if not re.search("not modelled|not read", reason)] == []
 
 
@@ -178,6 +179,8 @@ def test_real_files_beside_each_other_say_how_the_weights_are_stored(shared_dir)
     assert load_model(folder / name).quantization == "fp8"
     four = load_model(folder / "nvidia--Qwen3-235B-A22B-NVFP4_config.json")
     assert (four.quantization, four.kv_cache_dtype, four.unquantized_attention_layers) == ("nvfp4", "fp8", 0)
+    output_alone = load_model(folder / "nvidia--DeepSeek-V3.1-NVFP4_config.json")
+    assert (output_alone.unquantized_attention_layers, output_alone.unquantized_output_layers) == (61, 0)
     experts_alone = load_model(folder / "nvidia--MiniMax-M2.5-NVFP4_config.json")
     assert (experts_alone.unquantized_attention_layers, experts_alone.unquantized_feed_forward_layers) == (62, 0)
 

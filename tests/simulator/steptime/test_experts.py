@@ -108,6 +108,13 @@ def test_groups_exchange_tokens_twice_a_layer_with_experts_and_reduce_nothing_wh
     assert both.explain(Batch(decode=(1,))).communication_us == 2 * 3 * 9.0 + 2 * 4 * 9.0
 
 
+def test_a_norm_across_split_heads_costs_one_more_all_reduce_a_layer():
+    across = MIXTURE.model_copy(update={"qk_norm_across_heads": True})
+    plain, normed = (step_time(PHYSICS, of=of, tp=2, on=LINKED).explain(Batch(decode=(1,))) for of in (MIXTURE, across))
+    assert normed.communication_us - plain.communication_us == pytest.approx(4 * 9.0)
+    assert step_time(PHYSICS, of=across, on=LINKED).explain(Batch(decode=(1,))).communication_us == 0
+
+
 def test_visits_of_one_gpu_alone_are_all_visits():
     load = ExpertLoad(MIXTURE, Parallelism(1, expert_parallel=True))
     assert load.visits(10) == 40

@@ -423,7 +423,7 @@ def _costs_of(target: Target, prediction: Prediction, batch: int, carried: Carri
 
     def step_us(values: Values, work: Batch) -> float:
         options = options_of(values, schedule_ahead=prediction.setup.engine.schedule_ahead)
-        model = build_step_time(options, target.model, target.hardware, target.experiment.tensor_parallel)
+        model = build_step_time(options, target.model, target.hardware, target.experiment.parallelism)
         return model.explain(work).unrounded_us
 
     def client_ms(values: Values) -> float:
