@@ -212,7 +212,6 @@ GONE: dict[str, tuple[str, ...]] = {
     "what an attention that is not modelled would need is told behind its name": (
         "{} means {}, which is not modelled",
     ),
-    "a format of weights that is not modelled is told what it would need": ("{}: {} is not modelled; allowed: {}",),
     "the degree of every kind of parallelism is refused in the same words": (
         "tensor_parallel: must be a whole number of at least 1 (got {})",
     ),
