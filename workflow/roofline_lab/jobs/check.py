@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterator
 
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
-from roofline_lab.jobs.paths import PAGES, REGENERATED_PAGES, REPORTS, RESULTS, committed_names
+from roofline_lab.jobs.paths import ANSWERS, PAGES, REGENERATED_PAGES, REPORTS, RESULTS, committed_names, programs
 from roofline_lab.made import read_made
 from roofline_lab.project import Project
 from roofline_lab.regression.check import Difference, compare_file, compare_reports
+from roofline_lab.regression.difference import side_by_side
 from roofline_lab.report.replay import judge
+from roofline_lab.simulators.recording import FOLDER as RECORDED
+from roofline_lab.simulators.recording import Recorded, answers_in, read_recorded, recorded_file
 
 Told = tuple[str, list[Difference]]
 
@@ -25,8 +28,40 @@ def compared(project: Project) -> Iterator[Told]:
             f"check {page}: the committed page {'differs' if differences else 'comes out again'}",
             [Difference(f"{REPORTS}/{page}", change.where, change.what) for change in differences],
         )
+    for simulator in programs(project):
+        yield _answers(project, simulator)
     told, faults = judge(project)
     yield told, [Difference(*fault) for fault in faults]
+
+
+def _answers(project: Project, simulator: str) -> Told:
+    """Return whether pages rest on the answers of a program that are committed, and how many were asked here."""
+    file = f"{RECORDED.as_posix()}/{simulator}.jsonl"
+    committed = read_recorded(recorded_file(project.root, simulator), file)
+    made = ANSWERS / f"{simulator}.jsonl"
+    regenerated = answers_in(read_made(made), made.as_posix())
+    differences = [
+        Difference(file, one.id, f"recorded {_said(was)}, answered now {_said(now)}")
+        for _, was, now in side_by_side(committed, regenerated)
+        if was != now
+        for one in (was or now,)
+        if one is not None
+    ]
+    state = json.loads(read_made(ANSWERS / f"{simulator}.json"))
+    asked, questions = state["asked"], state["questions"]
+    told = f"check {simulator}: {asked} of {questions} load points were asked here"
+    if asked < questions:
+        told += f", the others are not checked: {state['why'] or 'their recorded answers stand'}"
+    return told, differences
+
+
+def _said(answer: Recorded | None) -> str:
+    """Return an answer in short."""
+    if answer is None:
+        return "nothing"
+    predicted = answer.predicted
+    numbers = ", ".join(f"{name} {value:g}" for name, value in sorted(predicted.metrics.items()))
+    return f"{predicted.version}: {numbers or predicted.reason or predicted.status.value}"
 
 
 def abandoned(project: Project) -> list[Difference]:

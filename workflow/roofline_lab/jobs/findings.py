@@ -285,7 +285,8 @@ def ask(workers: Workers, simulator: str) -> None:
     found = asked(project, simulator, known, anew=not workers.reuse, any_version=project.ask_again)
     _say(f"{simulator}: {_asked_in_words(found)}")
     write_made(file, recorded_text(found.answers))
-    write_made(ANSWERS / f"{simulator}.json", json_text({"why": found.why}))
+    state = {"why": found.why, "asked": found.asked_now, "questions": found.questions}
+    write_made(ANSWERS / f"{simulator}.json", json_text(state))
 
 
 @clean_errors
