@@ -11,6 +11,7 @@ from roofline_lab.calibration.transfer import (
     FITTED_FROM,
     Donor,
     alike,
+    alone,
     carry_over,
     jacobian_of,
     prior_of,
@@ -123,6 +124,16 @@ def test_the_spread_of_a_quantity_is_that_of_the_constant_it_is():
     deviation = spread_of(lambda values: values["layer_us"], found.prior, found.place, found.covariance)
     index = at("layer_us")[0]
     assert deviation == pytest.approx(found.covariance[index, index] ** 0.5 * ELSEWHERE.spread[index], rel=1e-6)
+
+
+def test_the_constant_that_alone_explains_the_figures_comes_first_and_one_that_cannot_leaves_errors():
+    rows = [{"layer_us": 30.0, "request_us": 10.0}, {"layer_us": 10.0, "request_us": 30.0}]
+    errors = figures(ELSEWHERE, {**starts(), "layer_us": 70.0}, rows)
+    first = jacobian_of(errors, ELSEWHERE, np.zeros(len(NAMES)), lambda place: None)
+    (best, value, left), (other, _, missed) = alone(errors, first, ELSEWHERE)
+    assert (best, other) == ("layer_us", "request_us")
+    assert value == pytest.approx(70.0)
+    assert np.abs(left).max() < 1e-6 < 1.0 < np.abs(missed).max()
 
 
 def test_constants_that_do_nothing_at_the_donors_values_are_not_tried_again():

@@ -16,7 +16,8 @@ from roofline_lab.cli.main import main
 from roofline_lab.config import RandomArrivals
 from roofline_lab.ground_truth.reading import experiment_from
 from roofline_lab.load_point import Target, simulate
-from roofline_lab.report.onto import PAGE
+from roofline_lab.predict.onto import Request, prepare
+from roofline_lab.report.onto import PAGE, data_digest
 from simulator.cli.main import main as simulator
 from simulator.hardware import load_hardware
 from simulator.model_files import load_model
@@ -237,3 +238,33 @@ def test_a_saturated_load_point_beside_others_is_left_out_with_its_reason(strang
     path = stranger.add(RUN, hardware=GPU, load_points=[point(), poisson(state="saturated")])
     assert calibrate(stranger, path) in (0, 1)
     assert "left out: run-1/stage_0 is saturated" in capsys.readouterr().out
+
+
+# --- what the project shows ---------------------------------------------------------------------------
+
+SHOWN = {"a100-sxm": "38-llama-3-1-8b-tp1-general-lite-1-1", "l40s": "55-llama-3-1-8b-tp1-general-lite-1"}
+REPORTS = ROOT / "reports" / "calibration"
+
+
+def shown(gpu):
+    return REPORTS / f"{gpu}_from_{CALIBRATION}"
+
+
+@pytest.mark.parametrize("gpu", SHOWN)
+def test_a_committed_page_rests_on_the_run_and_the_donor_there_are(gpu):
+    prepared = prepare(Request(ROOT, gpu, CALIBRATION, (SHOWN[gpu],)))
+    committed = load_calibration(shown(gpu) / f"{gpu}_from_{CALIBRATION}.yaml")
+    assert committed.trained_on.data_sha256 == data_digest(prepared), (
+        f"roofline-lab calibrate --onto {gpu} --from {CALIBRATION} --with {SHOWN[gpu]} --out {shown(gpu)} --force"
+    )
+
+
+@pytest.mark.parametrize("gpu", SHOWN)
+def test_a_stage_predicted_from_the_other_is_nearer_than_what_was_carried_over(gpu):
+    with (shown(gpu) / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["metric"] in ("ttft_mean", "itl_mean", "e2e_mean")]
+    errors = {(row["load_point"], row["metric"], row["variant"]): abs(float(row["error_pct"])) for row in rows}
+    assert len(errors) == 2 * 3 * 4
+    for (place, metric, variant), error in errors.items():
+        if variant == "held_out":
+            assert error < errors[place, metric, "carried_over"] < errors[place, metric, "data_sheet"]

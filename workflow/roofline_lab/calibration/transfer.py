@@ -158,6 +158,11 @@ class Carried:
         return self.prior.interval(self.place, np.sqrt(np.diag(self.covariance)))
 
     @property
+    def expected(self) -> dict[str, Range]:
+        """The 95 % interval of every constant before the run was looked at."""
+        return self.prior.interval(np.zeros_like(self.place), np.ones_like(self.place))
+
+    @property
     def told(self) -> dict[str, float]:
         """By which share the run shrinks the variance of every constant, 0 (all borrowed) to 1."""
         shares = 1.0 - np.diag(self.covariance)
@@ -211,16 +216,22 @@ def jacobian_of(
     return np.array(columns).T
 
 
-def settle(errors: Errors, jacobian: Vector, prior: Prior, start: Vector) -> tuple[Vector, Vector]:
-    """Return where steps with given derivatives come to rest, and the errors there."""
+def settle(errors: Errors, jacobian: Vector, prior: Prior, start: Vector, trust: float = 1.0) -> tuple[Vector, Vector]:
+    """Return where steps with given derivatives come to rest, and the errors there.
+
+    Parameters
+    ----------
+    trust
+        Weight of the distances from the donor's values; 0 asks the figures alone.
+    """
     place, found = start, errors(start)
-    unit = np.eye(len(place))
+    unit = trust * np.eye(len(place))
     for _ in range(MAX_STEPS):
-        whole = np.concatenate([found, place])
+        whole = np.concatenate([found, trust * place])
         step = bounded_linear(np.vstack([jacobian, unit]), whole, prior.low - place, prior.high - place)
         tried = np.clip(place + step, prior.low, prior.high)
         after = errors(tried)
-        if after @ after + tried @ tried >= found @ found + place @ place:
+        if after @ after + trust * (tried @ tried) >= found @ found + trust * (place @ place):
             break
         settled = float(np.max(np.abs(tried - place))) < ENOUGH
         place, found = tried, after
@@ -259,6 +270,23 @@ def carry_over(errors: Errors, prior: Prior, first: Vector, told: Heard) -> Carr
     jacobian = jacobian_of(errors, prior, place, told, np.any(first != 0.0, axis=0))
     place, residuals, covariance = fit_told(errors, jacobian, prior, place)
     return Carried(prior, place, residuals, covariance)
+
+
+def alone(errors: Errors, first: Vector, prior: Prior) -> list[tuple[str, float, Vector]]:
+    """Return what every constant would have to be if it alone were another than the donor's, best first.
+
+    Returns
+    -------
+    list
+        Name, value within its range, and errors over scatter that are left, by the figures alone.
+    """
+    found = []
+    for index in np.flatnonzero(np.any(first != 0.0, axis=0)).tolist():
+        only = np.arange(len(CONSTANTS)) == index
+        place, left = settle(errors, np.where(only, first, 0.0), prior, np.zeros(len(CONSTANTS)), trust=0.0)
+        name = CONSTANTS[index].name
+        found.append((name, prior.values(place)[name], left))
+    return sorted(found, key=lambda one: (float(one[2] @ one[2]), one[0]))
 
 
 def spread_of(quantity: Callable[[Values], float], prior: Prior, place: Vector, covariance: Vector) -> float:

@@ -25,6 +25,7 @@ from roofline_lab.calibration.transfer import (
     Carried,
     Donor,
     Prior,
+    alone,
     carry_over,
     fit_told,
     jacobian_of,
@@ -40,7 +41,7 @@ from roofline_lab.predict.evaluate import Task, find_experiments, read_experimen
 from roofline_lab.predict.predictors import Note
 from roofline_lab.predict.records import count
 from roofline_lab.scoring.comparison import Comparison, wanted_metrics
-from roofline_lab.scoring.errors import relative_difference
+from roofline_lab.scoring.errors import PERCENT, mean, relative_difference
 from simulator.errors import ConfigError, RooflineLabError
 from simulator.steptime.batch import Batch
 from simulator.steptime.build import build_step_time
@@ -132,6 +133,21 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """What one constant would have to be if no other differed from the donor's, and what that leaves.
+
+    Attributes
+    ----------
+    left_pct
+        Mean absolute error by metric.
+    """
+
+    name: str
+    value: float
+    left_pct: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """Constants carried over, and how well they predict the run.
 
@@ -148,6 +164,7 @@ class Result:
     held_out: Mapping[str, Values]
     judged: tuple[Judgement, ...]
     costs: Mapping[str, tuple[Cost, ...]]
+    alone: tuple[Alone, ...]
 
 
 # --- before anything runs ---------------------------------------------------------------------------
@@ -351,6 +368,8 @@ def carry(prepared: Prepared, progress: Progress) -> Result:
     first = [jacobian_of(one.errors, prior, origin, told if one is figures[-1] else _quiet) for one in figures]
     progress("fitting: what each constant does at the solution")
     carried = carry_over(_joined(figures), prior, np.vstack(first), told)
+    progress("what each constant would have to be if it alone were another")
+    single = tuple(_alone(figures, np.vstack(first), prior))
     held_out = dict(_held_out(figures, first, prior, progress))
     variants = {"data_sheet": data_sheet(), "carried_over": prior.values(origin), "in_sample": carried.values}
     judged = []
@@ -358,7 +377,7 @@ def carry(prepared: Prepared, progress: Progress) -> Result:
         progress(f"judging load point {place} of {len(prepared.targets)}: {target.name}")
         own = variants | ({"held_out": held_out[target.name]} if held_out else {})
         judged.append(Judgement(target, {name: _judged(target, own[name]) for name in VARIANTS if name in own}))
-    return Result(prepared, carried, held_out, tuple(judged), dict(_costs(prepared.targets, carried)))
+    return Result(prepared, carried, held_out, tuple(judged), dict(_costs(prepared.targets, carried)), single)
 
 
 def _once(target: Target) -> Target:
@@ -376,6 +395,14 @@ def _telling(progress: Progress) -> Callable[[int], None]:
 
 def _joined(figures: Sequence[_Figures]) -> Callable[[Vector], Vector]:
     return lambda place: np.concatenate([one.errors(place) for one in figures])
+
+
+def _alone(figures: Sequence[_Figures], first: Vector, prior: Prior) -> Iterator[Alone]:
+    metrics = np.array([name for one in figures for name in _fitted_metrics(one.target)])
+    scatter = np.array([SCATTER[name] for name in metrics])
+    for name, value, left in alone(_joined(figures), first, prior):
+        off = np.abs(left) * scatter * PERCENT
+        yield Alone(name, value, {str(one): mean(off[metrics == one].tolist()) for one in dict.fromkeys(metrics)})
 
 
 def _held_out(

@@ -7,7 +7,6 @@ one that `roofline_lab.calibration.record` reads.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -168,12 +167,14 @@ def _trained_on(result: Result) -> dict[str, Any]:
         "models": dict(sorted((dict(trained.models) | own).items())),
         "hardware": [prepared.gpu],
         "tensor_parallel": sorted(degrees | (set(trained.tensor_parallel) if same_gpu else set())),
-        "data_sha256": digest_of([_content(prepared.files), prepared.calibration.values]),
+        "data_sha256": data_digest(prepared),
     }
 
 
-def _content(files: tuple[Path, ...]) -> str:
-    return "".join(hash_list([file], file.parent.parent) for file in files)
+def data_digest(prepared: Prepared) -> str:
+    """Return a hash of the runs and of the donor's constants, which decide the result."""
+    content = "".join(hash_list([file], file.parent.parent) for file in prepared.files)
+    return digest_of([content, dict(prepared.calibration.values)])
 
 
 def _constants(result: Result) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -132,10 +132,27 @@ def _number(value: float, digits: int) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def alone(result: Result) -> str:
+    """List what every constant would have to be if it alone differed from the donor's, and the errors that leaves."""
+    before = result.carried.expected
+    metrics = list(dict.fromkeys(metric for one in result.alone for metric in one.left_pct))
+    lines = [
+        [
+            f"`{one.name}`",
+            _number(one.value, 3),
+            _span(before[one.name]),
+            unit_of(one.name),
+            *(pct(one.left_pct.get(metric)) for metric in metrics),
+        ]
+        for one in result.alone
+    ]
+    return table(["constant", "would be", "expected", "unit", *(f"{label(one)} error left" for one in metrics)], lines)
+
+
 def constants(result: Result) -> str:
     """List every constant: whose it is, what the donor says, what the run makes of it, and how much the run tells."""
     carried, donor = result.carried, result.prepared.calibration.values
-    before = carried.prior.interval(0 * carried.place, 1 + 0 * carried.place)
+    before = carried.expected
     lines = []
     for one in CONSTANTS:
         interval, told, end = carried.intervals[one.name], carried.told[one.name], carried.at_end().get(one.name)
