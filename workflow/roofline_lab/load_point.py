@@ -29,7 +29,7 @@ from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.load import LoadPoint, Side
 from roofline_lab.ground_truth.recorded_inputs import Recorded, RecordedLength
 from roofline_lab.scoring.comparison import Comparison, Wanted
-from roofline_lab.scoring.under_load import grows_queue
+from roofline_lab.scoring.under_load import grows_queue, lacks_room
 from simulator.engine.loop import run as run_engine
 from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request, RequestResult, RunCounters
@@ -102,10 +102,17 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What became of the requests of one engine run, those that only warmed the prefix cache left out."""
+    """What became of the requests of one engine run, those that only warmed the prefix cache left out.
+
+    Attributes
+    ----------
+    in_flight
+        Clients of a closed loop; None where requests arrive whether or not others were answered.
+    """
 
     requests: tuple[RequestResult, ...]
     counters: RunCounters
+    in_flight: int | None = None
 
 
 @dataclass(frozen=True)
@@ -158,9 +165,16 @@ class Prediction:
 
     @property
     def saturated(self) -> bool:
-        """Whether waiting grows through the load point in most draws."""
+        """Whether waiting grows through the load point in most draws, or a closed loop is wider than its server."""
         growing = sum(grows_queue(samples.ttft_us) for samples in self._samples)
-        return 2 * growing > len(self.draws)
+        return 2 * max(growing, self._without_room) > len(self.draws)
+
+    @property
+    def _without_room(self) -> int:
+        """In how many draws of a closed loop the KV cache is too small for it."""
+        loops = (draw for draw in self.draws if draw.in_flight is not None)
+        blocks = self.setup.engine.kv_blocks
+        return sum(lacks_room(completed(draw.requests), draw.counters, blocks) for draw in loops)
 
 
 def simulate(
@@ -212,7 +226,7 @@ def run_replay(replay: Replay, step_time: StepTimeModel, engine: EngineOptions) 
     """Serve requests once; the only place of the laboratory where the engine runs on a measured load."""
     sent = replay.workload
     run = run_engine(sent.requests, step_time, engine, concurrency=sent.concurrency, ramp_us=sent.ramp_us)
-    return Draw(tuple(run.requests[replay.warm_up :]), run.counters)
+    return Draw(tuple(run.requests[replay.warm_up :]), run.counters, sent.concurrency)
 
 
 def measured_server(

@@ -18,6 +18,7 @@ from roofline_lab.ground_truth.metrics import KINDS, LATENCIES, LENGTHS, STATIST
 from roofline_lab.scoring.errors import PERCENT, signed_error_pct
 from roofline_lab.scoring.under_load import NOT_COMPARABLE, prediction_of
 from roofline_lab.vocabulary import RowStatus
+from simulator.workload.arrivals import ClosedLoop
 
 # Time between tokens in the one definition that most sources allow.
 INTER_TOKEN = "inter_token_mean"
@@ -28,6 +29,9 @@ NO_COMPLETION = "no request completes in the simulation"
 # Measured means that stand for the time between tokens, best first, and what predicts each.
 STAND_INS = (("itl_mean", "itl_token_weighted"), ("tpot_mean", "tpot_request"))
 THROUGHPUT = "request_throughput"
+# Little's law: where so many are in flight all the time, so many are answered in the time of one request.
+IN_FLIGHT = "requests in flight / mean time of a request"
+MS_PER_S = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class Wanted:
     ----------
     predicted_by
         A definition of `simulator.metrics`; None if nothing does, for `reason`.
+    in_flight
+        Of a rate that is so many requests in flight over the mean time of a request, which `predicted_by` gives in ms.
     """
 
     name: str
@@ -85,6 +91,7 @@ class Wanted:
     predicted_by: str | None
     reason: str = ""
     noise_pct: float | None = None
+    in_flight: int | None = None
 
     def beside(self, predicted: float | None) -> Comparison:
         """Return the metric beside what its definition gave."""
@@ -94,6 +101,8 @@ class Wanted:
             )
         if predicted is None:
             return self.without(RowStatus.UNSUPPORTED, NO_COMPLETION)
+        if self.in_flight is not None:
+            predicted = self.in_flight / predicted * MS_PER_S
         figures = (self.name, self.definition, self.unit, self.measured, predicted)
         return Comparison(*figures, RowStatus.OK, noise_pct=self.noise_pct)
 
@@ -111,7 +120,7 @@ def wanted_metrics(experiment: Experiment, point: LoadPoint) -> tuple[Wanted, ..
         If the lengths of its requests cannot be told.
     """
     order = {name: place for place, name in enumerate(dict.fromkeys(_order()))}
-    found = [_inter_token(experiment, point), *_reported(point), *_throughput(point)]
+    found = [_inter_token(experiment, point), *_reported(point), *_throughput(experiment, point)]
     noisy = (replace(wanted, noise_pct=noise_pct(experiment, wanted.name)) for wanted in found)
     return tuple(sorted(noisy, key=lambda wanted: order[wanted.name]))
 
@@ -154,7 +163,24 @@ def _inter_token(experiment: Experiment, point: LoadPoint) -> Wanted:
     return Wanted(INTER_TOKEN, FROM_MEANS, "ms", None, None, NO_INTER_TOKEN)
 
 
-def _throughput(point: LoadPoint) -> Iterator[Wanted]:
-    if THROUGHPUT not in point.measured and point.duration_s:
+def _throughput(experiment: Experiment, point: LoadPoint) -> Iterator[Wanted]:
+    """Yield the rate that follows where none was measured; of a saturated loop it is all that its latencies say."""
+    if THROUGHPUT in point.measured:
+        return
+    if point.duration_s:
         rate = point.requests.completed / point.duration_s
         yield Wanted(THROUGHPUT, "completed / duration", "1/s", rate, THROUGHPUT)
+    elif point.saturated and isinstance(point.arrivals, ClosedLoop):
+        clients, request_ms = point.arrivals.concurrency, _request_ms(experiment, point)
+        if request_ms is not None:
+            yield Wanted(THROUGHPUT, IN_FLIGHT, "1/s", clients / request_ms * MS_PER_S, "e2e_mean", in_flight=clients)
+
+
+def _request_ms(experiment: Experiment, point: LoadPoint) -> float | None:
+    """Return the mean time of a request in ms: as measured, else its first token and the time between the others."""
+    measured = point.measured
+    if "e2e_mean" in measured:
+        return measured["e2e_mean"].value
+    if not {"ttft_mean", "tpot_mean"} <= measured.keys() or measured["tpot_mean"].definition == "guidellm":
+        return None
+    return measured["ttft_mean"].value + measured["tpot_mean"].value * (experiment.mean_output_tokens(point.id) - 1)
