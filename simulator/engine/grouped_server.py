@@ -7,7 +7,9 @@ waits along. A request goes to the group with the least to do when it arrives, a
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from simulator.engine.arrivals import Arrivals
@@ -58,15 +60,29 @@ class GroupedServer(Server):
             sums.prefill = [(past, new_tokens) for _, past, new_tokens in scheduler.chunks]
             tokens.append(sums.decode_count + scheduler.prefill_tokens)
         everywhere = sum(tokens)
-        duration_us = 0
         for scheduler, own in zip(working, tokens, strict=True):
             scheduler.decoding.sums.elsewhere = everywhere - own
-            duration_us = max(duration_us, self._step_time_us(scheduler.decoding.sums))
-        start_us = self._now_us
-        for scheduler in working:
-            self._statistics.step(scheduler, start_us, duration_us)
-            self._finish_step(scheduler, start_us, duration_us)
-        self._look_again(start_us, start_us + duration_us)
+        times_us = self._times_of_all(working)
+        end_us = self._now_us + sum(times_us)
+        if len(times_us) > 1:
+            for scheduler in working:
+                self._take_at_once(scheduler, times_us, end_us)
+        else:
+            for scheduler in working:
+                self._statistics.step(scheduler, self._now_us, times_us[0])
+                self._finish_step(scheduler, self._now_us, times_us[0])
+        self._look_again(end_us - times_us[-1], end_us)
+
+    def _times_of_all(self, working: Sequence[Scheduler]) -> list[int]:
+        """Return how long the coming steps take, those of the slowest group; more than one where all only decode."""
+        if all([scheduler.decodes_alone for scheduler in working]):
+            steps, limit_us = min([self._coming_steps(scheduler) for scheduler in working]), self._limit_us()
+            known = [self._decode_times_us(scheduler.decoding.sums, steps, limit_us) for scheduler in working]
+            # Groups that wait for the slowest one come to the limit with it, or before they would alone.
+            slowest = [max(times) for times in zip(*[times for times in known if times is not None], strict=False)]
+            if None not in known:
+                return slowest[: 1 + bisect_left(list(accumulate(slowest)), limit_us)]
+        return [max([self._step_time_us(scheduler.decoding.sums) for scheduler in working])]
 
 
 def _load(scheduler: Scheduler) -> int:

@@ -73,6 +73,14 @@ class Scheduler:
         self._last_token_needed = options.full_prefix_hit == "recompute_last_block"
         self._cached_context_counts = options.cached_prefix_context == "counted"
 
+    @property
+    def decodes_alone(self) -> bool:
+        """Whether the coming steps are bound to equal the one just formed, until something happens.
+
+        Not so after a preemption, when admissions are due again, and with paused requests, whose gaps are others.
+        """
+        return not (self.chunks or self.preempted or self.paused or self.resumed)
+
     def form(self, now_us: int) -> None:
         """Compose the step that starts now and take the KV blocks it writes to."""
         self.chunks = []

@@ -119,11 +119,8 @@ class Server:
         """Form a step and take it; if only decodes are in it, take all steps that are bound to equal it."""
         scheduler = self._scheduler
         scheduler.form(self._now_us)
-        sums = scheduler.decoding.sums
-        chunks = scheduler.chunks
-        sums.prefill = [(past, new_tokens) for _, past, new_tokens in chunks]
-        # After a preemption admissions are due again, and a paused request has other past tokens and another gap.
-        if chunks or scheduler.preempted or scheduler.paused or scheduler.resumed:
+        scheduler.decoding.sums.prefill = [(past, new_tokens) for _, past, new_tokens in scheduler.chunks]
+        if not scheduler.decodes_alone:
             self._take_step()
         elif len(scheduler.running) == 1:
             self._decode_alone()
@@ -148,32 +145,41 @@ class Server:
 
     def _decode_together(self) -> None:
         """Decode until a request finishes, another arrives, KV blocks run out or the horizon is passed."""
-        decoding, kv = self._scheduler.decoding, self._scheduler.kv
+        scheduler = self._scheduler
+        steps = self._coming_steps(scheduler)
+        times_us = self._decode_times_us(scheduler.decoding.sums, steps, self._limit_us())
+        if times_us is None:
+            self._decode_by_sums()
+            return
+        end_us = self._now_us + sum(times_us)
+        self._take_at_once(scheduler, times_us, end_us)
+        self._look_again(end_us - times_us[-1], end_us)
+
+    def _coming_steps(self, scheduler: Scheduler) -> int:
+        """Return for how many steps nothing but decodes of the same requests can follow the step just formed."""
+        decoding = scheduler.decoding
         steps, crossing = decoding.steps_to_finish(), decoding.steps_to_breakpoint()
         if crossing is not None and crossing < steps:
             steps = crossing
-        steps = decoding.steps_within(kv.free_blocks, steps)
+        return decoding.steps_within(scheduler.kv.free_blocks, steps)
+
+    def _limit_us(self) -> int:
+        """Return after how long no step may start without a look at queue and horizon."""
         until_us = self._next_interruption_us()
         # An arrival already due that this step does not know of yet lets one step pass.
-        limit_us = NEVER_US if until_us is None else max(1, until_us - self._now_us)
-        times_us = self._decode_times_us(decoding.sums, steps, limit_us)
-        if times_us is None:
-            self._decode_by_sums()
-        else:
-            self._decode_at_once(times_us)
+        return NEVER_US if until_us is None else max(1, until_us - self._now_us)
 
-    def _decode_at_once(self, times_us: list[int]) -> None:
-        """Take steps of the same decodes whose durations are known, at least one."""
-        decoding, kv, statistics = self._scheduler.decoding, self._scheduler.kv, self._statistics
-        steps, count, duration_us = len(times_us), decoding.sums.decode_count, sum(times_us)
+    def _take_at_once(self, scheduler: Scheduler, times_us: list[int], end_us: int) -> None:
+        """Take steps of the same decodes whose durations are known, at least one; see `_let_go`."""
+        decoding, kv, statistics = scheduler.decoding, scheduler.kv, self._statistics
+        steps, count = len(times_us), decoding.sums.decode_count
         if statistics.counting_gaps:
             for gap_us in times_us:
                 statistics.count_gap(gap_us, count)
         kv.take(decoding.blocks_of(steps))
         decoding.advance_by(steps)
-        end_us = self._now_us + duration_us
-        statistics.decode_stretch(steps, steps * count, duration_us, end_us, kv.used_blocks)
-        self._end_step(end_us - times_us[-1], times_us[-1], decoding.take_finished())
+        statistics.decode_stretch(steps, steps * count, end_us - self._now_us, end_us, kv.used_blocks)
+        self._let_go(scheduler, end_us, times_us[-1], decoding.take_finished())
 
     def _decode_by_sums(self) -> None:
         """Decode one step after the other, each timed by the running sums."""

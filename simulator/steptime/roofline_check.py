@@ -92,15 +92,19 @@ class RooflineObserver(StepTimeObserver):
             return None
         times_us = self.step_time.decode_times_us(sums, steps, limit_us)
         if times_us is not None:
-            note, past, count = self._decodes(sums.decode_count), sums.decode_past_tokens, sums.decode_count
+            note, past, count = (
+                self._decodes(sums.decode_count, sums.elsewhere),
+                sums.decode_past_tokens,
+                sums.decode_count,
+            )
             for place, time_us in enumerate(times_us):
                 note(past + place * count, time_us)
         return times_us
 
-    def _decodes(self, count: int) -> Callable[[int, int], None]:
+    def _decodes(self, count: int, elsewhere: int = 0) -> Callable[[int, int], None]:
         """Return a function that compares a step of `count` decodes: its work is linear in their past tokens."""
         sums = BatchSums(1)
-        sums.decode_count = count
+        sums.decode_count, sums.elsewhere = count, elsewhere
         flops_0, bytes_0 = self._work(sums)
         sums.decode_past_tokens = 1
         flops_1, bytes_1 = self._work(sums)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from simulator.engine.loop import run
 from simulator.engine.options import EngineOptions
@@ -22,7 +23,7 @@ def stretch_us(step_time: StubStepTime, sums: BatchSums, steps: int, limit_us: i
     """Yield durations step by step, by sums that grow as the requests do; squares are those of one interval each."""
     grown = BatchSums(len(sums.counts))
     grown.decode_count = sums.decode_count
-    grown.counts = list(sums.counts)
+    grown.counts, grown.elsewhere = list(sums.counts), sums.elsewhere
     elapsed_us = 0
     for step in range(steps):
         if elapsed_us >= limit_us:
@@ -37,19 +38,24 @@ def stretch_us(step_time: StubStepTime, sums: BatchSums, steps: int, limit_us: i
 
 
 class AtOnce(StubStepTime):
-    """The stub, offering to time many decodes at once for some batch sizes."""
+    """The stub, offering to time many decodes at once but for some batch sizes: those that leave a rest of 1."""
 
     offered = 0
+    divisor = 4
 
     def decode_times_us(self, sums: BatchSums, steps: int, limit_us: int) -> list[int] | None:
-        if sums.decode_count % 4 == 1:
+        if sums.decode_count % self.divisor == 1:
             return None
         self.offered += 1
         return list(stretch_us(self, sums, steps, limit_us))
 
 
-def runs(case: Case, options: EngineOptions, **further: bool):
-    models = (StubStepTime(case.kv_breakpoints), AtOnce(case.kv_breakpoints))
+class AlwaysAtOnce(AtOnce):
+    divisor = 1
+
+
+def runs(case: Case, options: EngineOptions, kind: type[AtOnce] = AtOnce, **further: bool):
+    models = (StubStepTime(case.kv_breakpoints), kind(case.kv_breakpoints))
     return [run(case.requests, model, options, concurrency=case.concurrency, **further) for model in models]
 
 
@@ -64,6 +70,14 @@ def test_a_run_is_the_same_whether_or_not_its_model_times_decodes_at_once(case: 
 @given(case=cases())
 def test_so_it_is_on_a_server_that_composes_the_next_step_while_one_runs(case: Case) -> None:
     step_by_step, at_once = runs(case, case.options.model_copy(update={"schedule_ahead": True}), count_gaps=True)
+    assert at_once == step_by_step
+
+
+@many
+@given(case=cases(), groups=st.integers(2, 3), kind=st.sampled_from([AtOnce, AlwaysAtOnce]))
+def test_so_it_is_on_groups_of_gpus_that_wait_for_the_slowest(case: Case, groups: int, kind: type[AtOnce]) -> None:
+    options = case.options.model_copy(update={"attention_data_parallel": groups})
+    step_by_step, at_once = runs(case, options, kind, count_gaps=True)
     assert at_once == step_by_step
 
 
