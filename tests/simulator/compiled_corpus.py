@@ -30,6 +30,8 @@ MODELS = [
     (load_model(CONFIGS / "models" / f"{name}.json"), tp)
     for name, tp in (("llama-2-7b-hf", 1), ("mixtral-8x7b-v0.1", 2), ("llama-4-scout-17b-16e-instruct-fp8", 4))
 ]
+# Models that the calibrated physics alone prices as they are: sliding windows, latent attention.
+PHYSICS_ALONE = [(load_model(CONFIGS / "models" / f"{name}.json"), 8) for name in ("gpt-oss-120b", "deepseek-v3")]
 CONSTANTS = read_yaml(CONFIGS / "calibration" / "h100_vllm.yaml")["constants"]
 FITTED = {name: CONSTANTS[name]["value"] for name in CONSTANTS if name in CalibratedPhysicsOptions.model_fields}
 BATCHES = [
@@ -47,6 +49,7 @@ ENGINES = {
     "upstream": {"idle_until": "step_start", "cached_prefix_context": "ignored", "full_prefix_hit": "admit_empty"},
     "ahead": {"schedule_ahead": True, "kv_blocks": 500},
     "cut": {"horizon_us": 2_000_000, "prefix_caching": False},
+    "groups": {"attention_data_parallel": 2, "prefix_caching": False},
 }
 ARRIVALS = [
     {"kind": "constant_rate", "rate_per_s": 40.0},
@@ -77,7 +80,8 @@ def step_times():
             options = options_of(name)
             kernels = choose_kernels(options, HARDWARE, embedded=CURVES)
             yield f"{model.id} {name}", build_step_time(options, model, HARDWARE, tp, kernels)
-        physics = parse_options({"family": "calibrated_physics", **FITTED}, source="physics")
+    physics = parse_options({"family": "calibrated_physics", **FITTED}, source="physics")
+    for model, tp in (*MODELS, *PHYSICS_ALONE):
         yield f"{model.id} physics", build_step_time(physics, model, HARDWARE, tp)
 
 
