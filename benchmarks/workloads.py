@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import random
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,15 @@ def published_specs(base: Path = RECORDED) -> Iterator[dict[str, Any]]:
                     "arrivals": {"kind": "constant_interval", "interval_us": int(row["interval_us"])},
                 },
             }
+
+
+def closed_loops(folder: Path) -> Path:
+    """Return a folder with copies of the project's experiments in which several clients wait for answers."""
+    for path in sorted((ROOT / "ground_truth").glob("*/experiment.yaml")):
+        experiment: dict[str, Any] = read_yaml(path)
+        if any(point["arrivals"].get("concurrency", 1) > 1 for point in experiment["load_points"]):
+            shutil.copytree(path.parent, folder / path.parent.name)
+    return folder
 
 
 def _clipped(numbers: random.Random, mean: float, spread: float, lowest: int, highest: int) -> int:
