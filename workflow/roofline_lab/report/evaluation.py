@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -389,16 +389,21 @@ def error_by_family(results: Sequence[PointResult]) -> str:
     families = list(grouped((result for result in kept if _has_error(result)), lambda result: result.family))
     if not families:
         return ""
-    panels = [_family_errors(metric, families, kept) for metric in HEADLINE]
+    signed = means(evaluated(kept), ("family", "metric"), "signed_error_pct")
+    panels = [_family_errors(metric, families, kept, signed) for metric in HEADLINE]
     return dots(panels, families, LEAST_ROWS)
 
 
-def _family_errors(metric: str, families: Sequence[str], results: Sequence[PointResult]) -> Panel:
+def _family_errors(
+    metric: str,
+    families: Sequence[str],
+    results: Sequence[PointResult],
+    signed: Mapping[tuple[Hashable, ...], float],
+) -> Panel:
     series = tuple(
         _series(holdout, [(error, families.index(result.family)) for result, error in scored(group, metric)])
         for holdout, group in by_holdout(results).items()
     )
-    signed = means(evaluated(results), ("family", "metric"), "signed_error_pct")
     ticks = [(signed[family, metric], float(at)) for at, family in enumerate(families) if (family, metric) in signed]
     words = signed_error_label(f"mean {label(metric)}", "; stroke: mean of the family")
     return Panel(f"mean {label(metric)}", words, series, ticks=tuple(ticks))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from math import isnan
 from typing import TYPE_CHECKING, NamedTuple
 
 from roofline_lab.scoring.errors import mean, signed_error_pct
@@ -68,7 +69,7 @@ def table_of(rows: Iterable[ErrorRow]) -> pd.DataFrame:
 
 def means(table: pd.DataFrame, by: Sequence[str], value: str = "ape_pct") -> dict[tuple[Hashable, ...], float]:
     """Return the mean of a column by group: values of the columns `by` -> mean of the rows that have one."""
-    known = table[table[value].notna()]
+    known = table.loc[table[value].notna(), [*by, value]]
     values = known[value].to_numpy()
     places = known.groupby(list(by)).indices
     return {_key(group): mean(values[rows].tolist()) for group, rows in places.items()}
@@ -76,7 +77,7 @@ def means(table: pd.DataFrame, by: Sequence[str], value: str = "ape_pct") -> dic
 
 def sizes(table: pd.DataFrame, by: Sequence[str], value: str = "ape_pct") -> dict[tuple[Hashable, ...], int]:
     """Return over how many rows `means` of the same groups are."""
-    counts = table[table[value].notna()].groupby(list(by)).size()
+    counts = table.loc[table[value].notna(), [*by, value]].groupby(list(by)).size()
     return {_key(group): int(count) for group, count in counts.items()}
 
 
@@ -87,12 +88,20 @@ def coverage_by(table: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Hashable, 
 
 
 def errors_by(table: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Hashable, ...], GroupErrors]:
-    """Return the mean errors of every group that has one: values of the columns `by` -> errors."""
-    signed, counts, noise = means(table, by, "signed_error_pct"), sizes(table, by), noise_by(table, by)
-    return {
-        group: GroupErrors(error, signed[group], counts[group], noise.get(group))
-        for group, error in means(table, by).items()
-    }
+    """Return the mean errors of every group that has one: values of the columns `by` -> errors.
+
+    A group has noise where it is known of all its rows.
+    """
+    numbers = ["ape_pct", "signed_error_pct", "noise_pct"]
+    known = table.loc[table["ape_pct"].notna(), [*by, *numbers]]
+    values = known[numbers].to_numpy()
+    found = {}
+    for group, rows in known.groupby(list(by)).indices.items():
+        ape, signed, noise = values[rows].T.tolist()
+        found[_key(group)] = GroupErrors(
+            mean(ape), mean(signed), len(rows), None if any(map(isnan, noise)) else mean(noise)
+        )
+    return found
 
 
 def noise_by(table: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Hashable, ...], float]:
