@@ -20,9 +20,18 @@ from simulator.hardware import Hardware
 from simulator.kernels.base import Kernels
 from simulator.model import Model
 from simulator.steptime.build import BuiltStepTime, build_step_time
-from simulator.steptime.calibration import Calibration, load_calibration
+from simulator.steptime.calibration import load_calibration
+from simulator.steptime.fleet import is_fleet, load_fleet
 from simulator.steptime.kernel_choice import choose_kernels
-from simulator.steptime.named import AUTO, CONSTANT, ROOFLINE, NamedStepTime, default_name, named_step_time
+from simulator.steptime.named import (
+    AUTO,
+    CONSTANT,
+    ROOFLINE,
+    AnyCalibration,
+    NamedStepTime,
+    default_name,
+    named_step_time,
+)
 from simulator.steptime.options import (
     FAMILIES,
     AnyOptions,
@@ -114,7 +123,7 @@ def _custom_basis(stated: Mapping[str, Any]) -> str:
     return f"the options given, judged by nobody{alone}"
 
 
-def _by_default(given: Mapping[str, Any], hardware: Hardware, known: Mapping[str, Calibration]) -> str:
+def _by_default(given: Mapping[str, Any], hardware: Hardware, known: Mapping[str, AnyCalibration]) -> str:
     """Return the default of a GPU, or the roofline where only that has the options given."""
     name = default_name(hardware, known)
     if name != ROOFLINE and not given.keys() <= FAMILIES["calibrated_physics"].model_fields.keys():
@@ -158,13 +167,15 @@ def _of_roofline_alone(option: str, named: NamedStepTime) -> bool:
     return option in MfuRooflineOptions.model_fields and option not in FAMILIES[named.options["family"]].model_fields
 
 
-def calibrations(configs: Path) -> Mapping[str, Calibration]:
+def calibrations(configs: Path) -> Mapping[str, AnyCalibration]:
     """Return the calibrations of a folder by name."""
     return {path.stem: _calibration(path) for path in sorted((configs / "calibration").glob("*.yaml"))}
 
 
 # Read once by a command that simulates many runs.
-_calibration = cache(load_calibration)
+@cache
+def _calibration(path: Path) -> AnyCalibration:
+    return load_fleet(path) if is_fleet(path) else load_calibration(path)
 
 
 def _kernels(

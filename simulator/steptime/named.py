@@ -23,10 +23,12 @@ from simulator.errors import ConfigError, UnsupportedError
 from simulator.hardware import Hardware
 from simulator.model import Model
 from simulator.steptime.calibration import Calibration
+from simulator.steptime.fleet import FleetCalibration, conditions_of
 from simulator.steptime.options import UPSTREAM_CAUSAL_DIVISOR, upstream_options
 from simulator.steptime.physics import kernels_per_layer
 from simulator.validation import suggest
 
+AnyCalibration = Calibration | FleetCalibration
 AUTO = "auto"
 ROOFLINE, V1, V2, DATA_SHEET = "roofline", "v1", "v2", "data_sheet"
 BUILT_IN = (ROOFLINE, V1, V2, DATA_SHEET)
@@ -50,7 +52,7 @@ class NamedStepTime:
     basis: str
 
 
-def default_name(hardware: Hardware, calibrations: Mapping[str, Calibration]) -> str:
+def default_name(hardware: Hardware, calibrations: Mapping[str, AnyCalibration]) -> str:
     """Return the calibration that covers a GPU, the first by name; `roofline` where none does."""
     covering = sorted(name for name, found in calibrations.items() if found.covers(hardware.id))
     return covering[0] if covering else ROOFLINE
@@ -61,7 +63,7 @@ def named_step_time(
     model: Model,
     hardware: Hardware,
     tensor_parallel: int,
-    calibrations: Mapping[str, Calibration],
+    calibrations: Mapping[str, AnyCalibration],
     *,
     schedule_ahead: bool,
     kernels: str = "embedded",
@@ -153,7 +155,7 @@ def guide(hardware: Hardware) -> dict[str, Any]:
 
 
 def _calibrated(
-    name: str, found: Calibration, model: Model, hardware: Hardware, tp: int, *, schedule_ahead: bool
+    name: str, found: AnyCalibration, model: Model, hardware: Hardware, tp: int, *, schedule_ahead: bool
 ) -> NamedStepTime:
     experts = bool(model.num_local_experts)
     kind, errors = "mixtures of experts" if experts else "dense models", "nobody states the error"
@@ -161,8 +163,11 @@ def _calibrated(
         errors = str(found.validated.mixture_of_experts if experts else found.validated.dense)
     basis = f"{found.title}; {found.rests_on}; {kind} of families it had not seen there: {errors}"
     departures = "".join(f"; {text}" for text in found.departures(model.id, hardware.id, tp))
-    options = found.step_time(schedule_ahead=schedule_ahead).model_dump(mode="json", exclude_unset=True)
-    return NamedStepTime(name, options, basis + departures)
+    if isinstance(found, FleetCalibration):
+        options = found.options(conditions_of(model, hardware, schedule_ahead=schedule_ahead), model, hardware)
+    else:
+        options = found.step_time(schedule_ahead=schedule_ahead)
+    return NamedStepTime(name, options.model_dump(mode="json", exclude_unset=True), basis + departures)
 
 
 def _roofline_words(hardware: Hardware, tp: int, kernels: str, by_hand: Collection[str]) -> Iterator[str]:

@@ -21,6 +21,7 @@ two add up. Everything but attention depends on three counts and is remembered.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from simulator.hardware import Hardware
 from simulator.model import Model
@@ -97,6 +98,26 @@ def rounded_corner(one_s: float, other_s: float, sharpness: float) -> float:
     return longer * (1.0 + (shorter / longer) ** sharpness) ** (1.0 / sharpness)
 
 
+@dataclass(frozen=True, slots=True)
+class AttentionRates:
+    """Seconds of attention in all layers.
+
+    Attributes
+    ----------
+    kv_token_s
+        To read the keys and values of one token.
+    pair_s, decode_pair_s
+        To attend from a new token to another one, in prefill and in decode.
+    expansion_s
+        To make keys and values of a past token from its latent.
+    """
+
+    kv_token_s: float
+    pair_s: float
+    decode_pair_s: float
+    expansion_s: float
+
+
 class CalibratedPhysics:
     """The calibrated physical model of one model, GPU and way to spread it; see the module for its formula.
 
@@ -163,6 +184,7 @@ class CalibratedPhysics:
             decode_pair_s = layers * model.decode_pair_flops / rate
         self._decode_us_per_token = max(self._kv_token_s, decode_pair_s) * MICROSECONDS
         self._expansion_s = layers * model.expansion_flops / self._head_rate
+        self.attention_rates = AttentionRates(self._kv_token_s, self._pair_s, decode_pair_s, self._expansion_s)
 
     def step_time_us(self, sums: BatchSums) -> int:
         """Return the step's duration in whole microseconds, at least 1."""

@@ -7,6 +7,11 @@ rule calibrate:
         calibration_files.all_published(PROJECT.root),
 
 
+rule calibrate_fleet:
+    run:
+        calibration.calibrate_fleet(WORKERS)
+
+
 rule calibration_surface:
     input:
         lambda wildcards: calibration_files.experiment_record(PROJECT.root, wildcards.experiment),

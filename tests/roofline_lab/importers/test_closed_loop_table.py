@@ -141,9 +141,14 @@ def test_load_points_come_in_the_order_of_their_load(tmp_path):
     assert [point.id for point in one(tmp_path, WIDER, ROW).load_points] == ["c4", "c16"]
 
 
-def test_without_a_range_all_requests_have_the_nominal_lengths_and_the_import_says_so(tmp_path):
+def test_without_a_range_prompts_have_the_nominal_length_and_outputs_scatter_so_that_requests_do_not_stay_in_step(
+    tmp_path,
+):
     experiment = one(tmp_path, ROW | {"range_ratio": "1.0 (fixed lengths, assumed)"})
-    assert experiment.workload.output.model_dump() == {"kind": "constant", "tokens": 200}
+    output = experiment.workload.output
+    assert (output.min_tokens, output.max_tokens) == (180, 220)
+    assert experiment.workload.prompt.kind == "constant"
+    assert not {flag.flag for flag in experiment.quality} & {Flag.LOCK_STEP}
     assert experiment.requests_file is None
     assert Flag.LENGTHS_UNKNOWN in {flag.flag for flag in experiment.quality}
 

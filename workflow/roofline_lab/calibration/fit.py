@@ -173,6 +173,8 @@ ENOUGH = 1e-10
 MAX_STEPS = 60
 FIRST_DAMPING = 1e-3
 MAX_REJECTIONS = 12
+# Damping beyond which a step is far shorter than the derivatives ask for.
+CAUTIOUS = 1.0
 # Probing step of the derivatives; residuals are smooth polynomials and exponentials of x.
 PROBE = 1e-5
 
@@ -203,14 +205,25 @@ class Solution:
         return float(self.residuals @ self.residuals)
 
 
-def minimise(residuals: Residuals, start: Vector) -> Solution:
-    """Minimise the sum of squares of `residuals` within [-1, 1]^n, from `start`."""
+def minimise(
+    residuals: Residuals, start: Vector, derivatives: Residuals | None = None, enough: float = ENOUGH
+) -> Solution:
+    """Minimise the sum of squares of `residuals` within [-1, 1]^n, from `start`.
+
+    Parameters
+    ----------
+    derivatives
+        Returns the Jacobian, shape (residuals, n); None: differences of residuals.
+    enough
+        Relative decrease of the sum of squares below which another step is not worth its price.
+    """
+    jacobian_at = derivatives or (lambda x: _jacobian(residuals, x))
     x = np.clip(start, -1.0, 1.0)
     current = residuals(x)
     if not len(x):
         return Solution(x, current, np.zeros((len(current), 0)), 0, True)
     damping, steps, converged = FIRST_DAMPING, 0, False
-    jacobian = _jacobian(residuals, x)
+    jacobian = jacobian_at(x)
     while steps < MAX_STEPS and not converged:
         accepted, damping = _improved(residuals, x, current, jacobian, damping)
         if accepted is None:
@@ -218,9 +231,10 @@ def minimise(residuals: Residuals, start: Vector) -> Solution:
             break
         before = float(current @ current)
         x, current = accepted
-        converged = before - float(current @ current) < ENOUGH * before
+        # A small gain of a step that was damped much says nothing: the next one may be longer.
+        converged = before - float(current @ current) < enough * before and damping <= CAUTIOUS
         steps += 1
-        jacobian = _jacobian(residuals, x)
+        jacobian = jacobian_at(x)
     return Solution(x, current, jacobian, steps, converged)
 
 

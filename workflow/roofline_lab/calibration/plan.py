@@ -108,7 +108,7 @@ def judged_experiments(root: Path, name: str) -> list[str]:
 def judged_families(root: Path, name: str) -> set[str]:
     """Return the families of those experiments."""
     plan = load_plan(root, name)
-    return {experiment.family for experiment in _experiments(root, (*plan.train_sets, *plan.judged_sets))}
+    return {experiment.family for experiment in experiments_in(root, (*plan.train_sets, *plan.judged_sets))}
 
 
 def experiment_files(root: Path, experiment: str) -> list[str]:
@@ -147,7 +147,7 @@ def _record(root: Path, name: str, files: Iterable[str]) -> str:
 def shared_files(root: Path, name: str) -> list[str]:
     """Return what all experiments of a calibration share: the plan, and the models and GPUs that ran."""
     plan = load_plan(root, name)
-    ran = _experiments(root, (*plan.train_sets, *plan.judged_sets))
+    ran = experiments_in(root, (*plan.train_sets, *plan.judged_sets))
     found = {f"{PLANS.as_posix()}/{name}.yaml"}
     found |= {f"configs/models/{experiment.model}.json" for experiment in ran}
     found |= {f"configs/hardware/{experiment.hardware}.yaml" for experiment in ran}
@@ -173,7 +173,7 @@ def surface_paths(root: Path, name: str) -> list[str]:
 
 def waiting_paths(root: Path, name: str) -> list[str]:
     """Return the surface file without scheduling ahead of every experiment whose server schedules ahead."""
-    ran = _experiments(root, load_plan(root, name).train_sets)
+    ran = experiments_in(root, load_plan(root, name).train_sets)
     ahead = [experiment.id for experiment in ran if experiment.server.engine_settings.get("schedule_ahead")]
     return [f"{RESULTS}/{name}/waiting/{text}.json" for text in ahead]
 
@@ -200,16 +200,21 @@ def all_published(root: Path) -> list[str]:
 
 def data_digest(root: Path, name: str) -> str:
     """Return a hash of all measured data a calibration rests on."""
-    files = [root / path for experiment in train_experiments(root, name) for path in experiment_files(root, experiment)]
-    return digest_of_files([*files, *(root / path for path in shared_files(root, name))], root)
+    return digest_of_experiments(root, train_experiments(root, name), shared_files(root, name))
+
+
+def digest_of_experiments(root: Path, experiments: Iterable[str], more: Iterable[str]) -> str:
+    """Return a hash of the data of experiments and of further files."""
+    files = [root / path for experiment in experiments for path in experiment_files(root, experiment)]
+    return digest_of_files([*files, *(root / path for path in more)], root)
 
 
 def experiments_of(root: Path, sets: Iterable[str]) -> list[str]:
     """Return the ids of all experiments of some sets, each once."""
-    return [experiment.id for experiment in _experiments(root, tuple(sets))]
+    return [experiment.id for experiment in experiments_in(root, tuple(sets))]
 
 
 @functools.cache
-def _experiments(root: Path, sets: tuple[str, ...]) -> tuple[Experiment, ...]:
+def experiments_in(root: Path, sets: tuple[str, ...]) -> tuple[Experiment, ...]:
     """Return the experiments of some sets, each once; read once, because Snakemake asks for every job, many times."""
     return tuple({experiment.id: experiment for name in sets for experiment in load_set(root, name)}.values())

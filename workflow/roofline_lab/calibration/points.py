@@ -46,14 +46,14 @@ def load_targets(root: Path, sets: Iterable[str], arrivals: RandomArrivals) -> t
     """
     experiments = {experiment.id: experiment for name in sets for experiment in load_set(root, name)}
     return tuple(
-        Target(experiment, point, *_what_ran(root, experiment), arrivals)
+        Target(experiment, point, *what_ran(root, experiment), arrivals)
         for experiment in experiments.values()
         for point in experiment.load_points
         if not point.saturated
     )
 
 
-def _what_ran(root: Path, experiment: Experiment) -> tuple[Model, Hardware]:
+def what_ran(root: Path, experiment: Experiment) -> tuple[Model, Hardware]:
     """Return model and GPU of an experiment of the project."""
     return (
         load_model(root / "configs" / "models" / f"{experiment.model}.json"),

@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any, cast
 
 from roofline_lab.ground_truth.deployment import AnyRan, Ran, sends_one_at_a_time
+from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.server import SCHEDULES_AHEAD_FROM, Server, ServerSettings, vllm_version
 from simulator import memory
 from simulator.engine.options import EngineOptions
@@ -20,9 +21,11 @@ from simulator.errors import UnsupportedError
 from simulator.hardware import Hardware
 from simulator.loading import as_loaded
 from simulator.memory import MemoryPlan, memory_plan
-from simulator.model import KV_CACHE_BYTES, KvCacheType, Model
+from simulator.model import KV_CACHE_BYTES, GenerationDefaults, KvCacheType, Model
 
 DEFAULT = EngineOptions()
+# What a server does for requests that ask for the likeliest token.
+GREEDY = GenerationDefaults(source="requests with temperature 0")
 # Where nobody names the serving software, measurements from this day on are taken to be of a version that schedules
 # ahead (vLLM from 0.14 on): the day of the earliest measurement in the project that states such a version.
 AHEAD_SINCE = date(2026, 2, 17)
@@ -81,12 +84,16 @@ def memory_of(experiment: Ran, model: Model, hardware: Hardware) -> MemoryPlan:
 def served(experiment: Ran, model: Model, hardware: Hardware) -> Model:
     """Return a model as the measured server ran it: as its GPU loads it, with the KV cache it is said to have.
 
+    Requests of temperature 0 make a server sort no logits, whatever the model's defaults are.
+
     Raises
     ------
     UnsupportedError
         If that is of a type that is not modelled.
     """
     model, _ = as_loaded(model, hardware)
+    if isinstance(experiment, Experiment) and experiment.workload.temperature == 0:
+        model = model.model_copy(update={"generation_config": GREEDY})
     stated = experiment.server.settings.kv_cache_dtype
     if stated is None or stated == "auto":
         return model

@@ -27,7 +27,7 @@ from roofline_lab.ground_truth.server import Server
 from simulator.engine.records import Request
 from simulator.errors import ConfigError
 from simulator.parallelism import Parallelism
-from simulator.validation import Count, StrictModel, suggest
+from simulator.validation import Count, NonNegative, StrictModel, suggest
 from simulator.workload.arrivals import ClosedLoop
 from simulator.workload.build import Workload, WorkloadSpec, build_workload, in_closed_loop
 from simulator.workload.lengths import GuideLlmLengths, draw_lengths, expected_tokens
@@ -81,6 +81,9 @@ class SentWorkload(StrictModel):
         Lengths in tokens; prompts without the shared prefix. A load point may have its own.
     prefix
         What prompts share.
+    temperature
+        With which requests ask for their tokens; at 0 none is cut off, whatever the model's defaults are. None: not
+        stated, so that these count.
     note
         Where the description comes from, if not from the experiment's own profile.
     """
@@ -89,6 +92,7 @@ class SentWorkload(StrictModel):
     prompt: SentLengths
     output: SentLengths
     prefix: PrefixSpec = NoSharing(kind="none")
+    temperature: NonNegative | None = None
     note: Text | None = None
 
     @property

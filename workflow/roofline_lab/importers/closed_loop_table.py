@@ -3,7 +3,8 @@
 Contract: `read_points` groups the rows of every `run_id` under the name of an experiment, and `measured_run` makes a
 `Measurement` of them, whose load points are the concurrencies. The client is vLLM's old serving benchmark: all clients
 start at once, and with a `range_ratio` below 1 the lengths of every request are known, because its generator starts
-from a fixed seed (`VllmRandomLengths`). Without one the lengths are taken to be the nominal ones.
+from a fixed seed (`VllmRandomLengths`). Without one prompts are taken to be the nominal ones, and outputs to scatter
+around theirs (`OUTPUT_SPREAD`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ MARKS = frozenset({"run_id", "isl", "osl", "concurrency", "ttft_ms", "tpot_ms"})
 # (random.seed and np.random.seed with --seed, default 0). Checked by the lengths its protocol prints.
 CLIENT_SEED = 0
 CLIENT = "benchmark_serving.py"
+# Within which share of the nominal length outputs lie where nobody says. Requests of one length would arrive in waves:
+# the mean TTFT of the 90 points of Qwen3-32B is 53 % off then, with this scatter 11 %, and their time per token 1.5 %
+# in place of 4.7 % (constants fitted to these points either way).
+OUTPUT_SPREAD = 0.1
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _GRAPH_MODE = re.compile(r"\b(?:NONE|PIECEWISE|FULL(?:_[A-Z_]+)?)\b")
@@ -240,11 +245,14 @@ def _workload(point: _Point, notes: Notes) -> dict[str, Any]:
         range_text = f"{100 * (point.range_ratio or 1):g} % to 100 % of {point.isl} and {point.osl} tokens"
         notes.say(Flag.LENGTHS_FROM_SEED, f"Lengths are drawn again from seed {CLIENT_SEED}, {range_text}.")
     else:
-        text = "The source does not say how lengths scatter; all requests have the nominal ones."
-        notes.say(Flag.LENGTHS_UNKNOWN, text)
+        spread = f"{100 * OUTPUT_SPREAD:g} %"
+        text = "The source does not say how lengths scatter; prompts have the nominal one, outputs are drawn within"
+        notes.say(Flag.LENGTHS_UNKNOWN, f"{text} {spread} of theirs, so that requests do not stay in step for ever.")
     return {
         **_lengths(point),
         "prefix": {"kind": "none"},
+        # The client of the drawn lengths asks for the likeliest token (`temperature` 0 in its requests).
+        **({"temperature": 0.0} if point.drawn else {}),
         "note": "The client's random prompts, which share nothing.",
     }
 
@@ -252,7 +260,9 @@ def _workload(point: _Point, notes: Notes) -> dict[str, Any]:
 def _lengths(point: _Point) -> dict[str, Any]:
     nominal = {"prompt": point.isl, "output": point.osl}
     if not point.drawn:
-        return {side: {"kind": "constant", "tokens": tokens} for side, tokens in nominal.items()}
+        low, high = (max(1, round(share * point.osl)) for share in (1 - OUTPUT_SPREAD, 1 + OUTPUT_SPREAD))
+        output = {"kind": "vllm_random", "min_tokens": low, "max_tokens": high, "random_seed": CLIENT_SEED}
+        return {"prompt": {"kind": "constant", "tokens": point.isl}, "output": output}
     least = {side: max(1, int((point.range_ratio or 1.0) * tokens)) for side, tokens in nominal.items()}
     drawn: dict[str, dict[str, Any]] = {
         side: {"kind": "vllm_random", "min_tokens": least[side], "max_tokens": tokens, "random_seed": CLIENT_SEED}

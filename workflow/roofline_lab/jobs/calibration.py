@@ -7,6 +7,7 @@ workers, so that experiments are simulated side by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,31 @@ def calibration_report(root: Path, parameters: str, fit: str, judged: Iterable[s
     publish(root, Path(parameters).stem, fit, list(judged))
 
 
+@clean_errors
+def calibrate_fleet(workers: Workers) -> None:
+    """Fit every fleet, all of it and without every fold, and write its file, its held-out predictions and its page."""
+    from roofline_lab.calibration.fleet.plan import fleet_plan_names
+
+    for name in fleet_plan_names(workers.project.root):
+        _fleet(workers, name)
+
+
+def _fleet(workers: Workers, name: str) -> None:
+    from roofline_lab.calibration.fleet import jobs
+    from roofline_lab.report.fleet import publish
+
+    def ask(key: tuple[object, ...], job: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        return workers.ask(("fleet", name, *key), _text, job, *arguments)
+
+    root = workers.project.root
+    asked = [ask(("points", one), jobs.points_job, name, one) for one in jobs.experiments_of(root, name)]
+    everything = [point for one in asked for point in one.result()]
+    problem, folds = jobs.problems(jobs.load_fleet_plan(root, name), jobs.fitted_points(everything))
+    fit = ask(("fit",), jobs.fit_job, problem).result()
+    held_out = [ask(("fold", fold.fold, fold.name), jobs.fit_job, jobs.without(problem, fold)) for fold in folds]
+    publish(root, name, jobs.results_of(root, name, everything, fit, [one.result() for one in held_out]))
+
+
 def _require(results: Iterable[str]) -> None:
     require_made(map(Path, results))
 
@@ -99,5 +125,5 @@ def _write(output: str, workers: Workers, job: Callable[..., str], *arguments: A
     write_made(Path(output), workers.ask((job.__name__, *arguments), _text, job, *arguments).result())
 
 
-def _text(project: Project, job: Callable[..., str], *arguments: Any) -> str:
+def _text(project: Project, job: Callable[..., Any], *arguments: Any) -> Any:
     return job(project.root, *arguments)

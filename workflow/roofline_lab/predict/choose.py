@@ -30,14 +30,16 @@ from roofline_lab.ground_truth.load import Id, Text
 from roofline_lab.hypotheses.arms import Arm, resolve_arm
 from roofline_lab.hypotheses.spec import ENGINE_KEY, Hypothesis, load_hypothesis
 from roofline_lab.predict.coverage import coverage_of
+from roofline_lab.predict.fleet import FleetPredictor
 from roofline_lab.predict.predictors import CalibratedPredictor, OptionsPredictor, Predictor
 from roofline_lab.project import Project
 from roofline_lab.simulators.description import load_simulators
-from roofline_lab.trust.held_out import ENDING, read_held_out
+from roofline_lab.trust.held_out import ENDING, HeldOut, read_held_out
 from roofline_lab.trust.intervals import validation_of
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
 from simulator.kernels.analytic import load_analytic
+from simulator.steptime.fleet import EFFECTS, is_fleet, load_fleet
 from simulator.steptime.options import parse_options
 from simulator.validation import StrictModel, config_error, parse, read_yaml, suggest
 
@@ -90,7 +92,7 @@ def load_predictor(root: Path, text: str, option: str = "--steptime") -> Chosen:
 
 def _file(root: Path, path: Path, option: str) -> Chosen:
     content = read_yaml(path)
-    if isinstance(content, Mapping) and "constants" in content:
+    if isinstance(content, Mapping) and ("constants" in content or EFFECTS in content):
         return _calibration(root, path)
     if not isinstance(content, Mapping) or "family" not in content:
         raise ConfigError(f"{option}: {path.name}: has neither 'constants' nor 'family'; give {ALLOWED}")
@@ -104,12 +106,20 @@ def _file(root: Path, path: Path, option: str) -> Chosen:
 
 
 def _calibration(root: Path, path: Path) -> Chosen:
-    calibration = load_calibration(path)
     held_out = path.with_name(f"{path.stem}{ENDING}")
     files = [path, *([held_out] if held_out.is_file() else [])]
-    validation = validation_of(calibration.name, read_held_out(held_out)) if held_out.is_file() else None
-    predictor = CalibratedPredictor(calibration.name, calibration, coverage_of(calibration, root), validation)
-    return Chosen(predictor, digest_of_files(files, path.parent))
+    rows = read_held_out(held_out) if held_out.is_file() else None
+    return Chosen(_predictor(root, path, rows), digest_of_files(files, path.parent))
+
+
+def _predictor(root: Path, path: Path, rows: tuple[HeldOut, ...] | None) -> Predictor:
+    """Return the predictor of a calibration file with what was held out of it."""
+    if is_fleet(path):
+        fleet = load_fleet(path)
+        return FleetPredictor(fleet.name, fleet, None if rows is None else validation_of(fleet.name, rows))
+    calibration = load_calibration(path)
+    validation = None if rows is None else validation_of(calibration.name, rows)
+    return CalibratedPredictor(calibration.name, calibration, coverage_of(calibration, root), validation)
 
 
 def _arm(root: Path, hypothesis: str, arm: str, option: str) -> Chosen:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from roofline_lab.load_point import Prediction, Target
+from roofline_lab.predict.fleet import FleetPredictor
 from roofline_lab.predict.predictors import CalibratedPredictor, Holdout, Predictor
 from roofline_lab.trust.distance import Cell, Load, Reach, kind_of, precision_of
 from roofline_lab.trust.intervals import Band, NoBand, Validation
@@ -52,7 +53,7 @@ class Trust:
 def trust_in(predictor: Predictor, target: Target, prediction: Prediction, latencies: Iterable[str]) -> Trust | None:
     """Return how far a prediction may be trusted, with intervals of some latencies."""
     load = load_of(target.experiment.tensor_parallel, prediction)
-    if not isinstance(predictor, CalibratedPredictor) or predictor.validation is None or load is None:
+    if not isinstance(predictor, CalibratedPredictor | FleetPredictor) or predictor.validation is None or load is None:
         return None
     model = target.model
     cell = Cell(target.experiment.model, kind_of(model), target.experiment.hardware, precision_of(model))
@@ -63,7 +64,7 @@ def trust_in(predictor: Predictor, target: Target, prediction: Prediction, laten
 
 
 def _validations(
-    predictor: CalibratedPredictor, whole: Validation, target: Target, cell: Cell
+    predictor: CalibratedPredictor | FleetPredictor, whole: Validation, target: Target, cell: Cell
 ) -> tuple[Validation, Validation]:
     """Return what says how far a deployment is, and what its interval is made from."""
     holdout = predictor.holdout(target.experiment, target.model)
@@ -71,6 +72,9 @@ def _validations(
         return whole, whole.less("cell", cell)
     if holdout is not Holdout.HELD_OUT:
         return whole, whole
+    if isinstance(predictor, FleetPredictor):
+        rest = whole.less("cell", cell)
+        return rest, rest
     family = predictor.fitted_as(target.experiment, target.model)
     models = [name for name, own in predictor.calibration.trained_on.models.items() if own == family]
     rest = reduce(lambda left, name: left.less("model", replace(cell, model=name)), models, whole)

@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from roofline_lab.calibration.record import Calibration
 from roofline_lab.files import digest_of_files, json_text, write_report
 from roofline_lab.formatting import pct
 from roofline_lab.ground_truth.quality import flag_lines
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from roofline_lab.predict.evaluate import Evaluation
+from roofline_lab.predict.fleet import FleetPredictor
 from roofline_lab.predict.predictors import OUT_OF_SAMPLE, CalibratedPredictor, Holdout, Predictor
 from roofline_lab.predict.records import EXCLUDED, HEADLINE, PREDICTED_SATURATED, PointResult, Refused, count, label
 from roofline_lab.provenance import code_hashes
@@ -350,9 +350,8 @@ def _digest(*paths: Path) -> str:
 
 def _predictor(predictor: Predictor, digest: str) -> dict[str, str]:
     found = {"files": digest, "what": predictor.described}
-    if isinstance(predictor, CalibratedPredictor):
-        trained: Calibration = predictor.calibration
-        found["fitted_to"] = trained.trained_on.data_sha256
+    if isinstance(predictor, CalibratedPredictor | FleetPredictor):
+        found["fitted_to"] = predictor.calibration.trained_on.data_sha256
     return found
 
 

@@ -1,0 +1,1 @@
+"""Constants of several GPUs, precisions and versions of software, fitted together."""
