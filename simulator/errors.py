@@ -7,6 +7,8 @@ An `InvariantError` is a bug in this package and keeps its traceback.
 
 from __future__ import annotations
 
+from types import TracebackType
+
 # Characters of one line of a message: a name or value of a million characters is told by its two ends.
 LONGEST_LINE = 2_000
 LAST_SHOWN = 400
@@ -38,6 +40,39 @@ class UnsupportedError(RooflineLabError):
 
     The laboratory turns it into a row with a status and this text as the reason.
     """
+
+
+class AllAtOnce:
+    """What is wrong with several things, told in one message: `with told: check()` for each, then `told.refuse()`."""
+
+    def __init__(self) -> None:
+        self.errors: list[RooflineLabError] = []
+
+    def __enter__(self) -> None:
+        """Begin a check."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool:
+        """Keep an expected failure for later."""
+        if isinstance(error, RooflineLabError):
+            self.errors.append(error)
+        return isinstance(error, RooflineLabError)
+
+    def refuse(self) -> None:
+        """Raise what was kept, if anything: one failure as it is, several as one.
+
+        Raises
+        ------
+        RooflineLabError
+            An `UnsupportedError` where all of them are, else a `ConfigError`.
+        """
+        said = list(dict.fromkeys(map(str, self.errors)))
+        if len(said) == 1:
+            raise self.errors[0]
+        if said:
+            unsupported = all(isinstance(error, UnsupportedError) for error in self.errors)
+            raise (UnsupportedError if unsupported else ConfigError)("\n".join(said))
 
 
 class InvariantError(AssertionError):

@@ -85,6 +85,20 @@ MIXTURES = {
     "llama-4-scout-17b-16e-instruct-fp8": (107.77e9, 17.17e9),
 }
 
+# Bytes of one token's keys and values in 16 bits over all layers and heads: two times layers, KV heads and their width,
+# or layers and the width of the latent and its rotated key, as the models' config.json state these
+# (ai-dynamo/aiconfigurator@095f58a51c4c, model_configs).
+KV_BYTES = {
+    "llama-3.1-8b-instruct-fp8": 131072,
+    "llama-3.3-70b-instruct-fp8": 327680,
+    "qwen3-32b-fp8": 262144,
+    "qwen3-235b-a22b": 192512,
+    "gpt-oss-120b": 73728,
+    "minimax-m2.5": 253952,
+    "kimi-k2.5": 70272,
+    "deepseek-r1": 70272,
+}
+
 MODELS_FOLDER = CONFIGS / "models"
 # Ours by the names in the reference data.
 DERIVED = [
@@ -155,6 +169,12 @@ def test_a_mixture_of_experts_has_the_published_total_and_active_parameters(iden
     model = load_model(CONFIGS / "models" / f"{identifier}.json")
     embedding = model.vocab_size * model.hidden_size
     assert (parameters(model), active_parameters(model) + embedding) == pytest.approx(MIXTURES[identifier], rel=0.002)
+
+
+@pytest.mark.parametrize("identifier", sorted(KV_BYTES))
+def test_a_token_takes_the_published_bytes_of_the_kv_cache(identifier):
+    model = load_model(MODELS_FOLDER / f"{identifier}.json").with_kv_cache("bfloat16")
+    assert model.kv_bytes_per_token == KV_BYTES[identifier]
 
 
 @pytest.mark.parametrize(("name", "ours"), DERIVED)

@@ -41,6 +41,14 @@ example:
   python -m simulator runs < runs.jsonl > reports.jsonl
 """
 
+_MODEL_EXAMPLE = """\
+Weights of one GPU, and bytes of a token's keys and values, in all and on one GPU; norms and biases are not among the
+parameters.
+
+example:
+  python -m simulator model deepseek-r1 --tp 8 --hardware h200-sxm
+"""
+
 _PRICE_EXAMPLE = """\
 One JSON object per line: model (id), tp, tflops_peak (TFLOPS), bw_peak_tbs (TB/s), bw_eff (share of the peak,
 0: none), per_layer_overhead (us), prefill [[past tokens, new tokens], ...], decode [[past tokens, 1], ...].
@@ -148,6 +156,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _run(_sub(commands, "run", "one simulation; JSON with every metric", _RUN_EXAMPLE))
     _configs(_sub(commands, "runs", "many simulations read from standard input; JSON lines", _RUNS_EXAMPLE))
+    _model(_sub(commands, "model", "what a model weighs on each GPU, and what is left; JSON", _MODEL_EXAMPLE))
     _price(_sub(commands, "price", "price recorded steps read from standard input; JSON lines", _PRICE_EXAMPLE))
     _lookup(_sub(commands, "lookup", "look up kernel efficiencies; JSON lines", _LOOKUP_EXAMPLE))
     _replay(_sub(commands, "replay", "replay a recorded run of the upstream simulator; CSV", _REPLAY_EXAMPLE))
@@ -262,6 +271,19 @@ def _run_engine(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--scheduler", choices=SCHEDULERS, help="order of the waiting queue (default fcfs)")
     group.add_argument("--horizon-us", type=int, metavar="T", help="start no step after T us (default: no limit)")
+
+
+def _model(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("model", metavar="MODEL", help="id, or path of a model's files")
+    sub.add_argument("--hardware", metavar="ID", help="GPU id or path of its YAML file; adds how its memory is divided")
+    sub.add_argument("--tensor-parallel", "--tp", type=int, default=1, metavar="N", help="GPUs the model is split over")
+    sub.add_argument("--attention-data-parallel", type=int, default=1, metavar="N", help="groups of so many GPUs")
+    sub.add_argument("--expert-parallel", "--ep", nargs="?", const="on", metavar="X", help="whole experts on every GPU")
+    sub.add_argument("--kv-cache-dtype", choices=KV_CACHE_TYPES, help="type of keys and values (default auto)")
+    sub.add_argument("--token-budget", type=int, metavar="N", help="most tokens per step (default: vLLM's)")
+    sub.add_argument("--max-running", type=int, metavar="N", help="most requests per step (default: vLLM's)")
+    sub.add_argument("--gpu-memory-utilization", type=float, metavar="X", help="share of memory in use (default 0.9)")
+    _configs(sub)
 
 
 def _price(sub: argparse.ArgumentParser) -> None:

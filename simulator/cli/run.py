@@ -37,7 +37,7 @@ from simulator.cli.why import cost_record, explain_run
 from simulator.engine.loop import run as run_engine
 from simulator.engine.options import EngineOptions
 from simulator.engine.records import RequestResult, RequestState, RunResult, StepRecord
-from simulator.errors import ConfigError, UnsupportedError
+from simulator.errors import AllAtOnce, ConfigError, UnsupportedError
 from simulator.hardware import Hardware
 from simulator.loading import as_loaded
 from simulator.metrics import DEFINITIONS, measure_all, measure_gaps
@@ -177,20 +177,30 @@ def build_setup(spec: RunSpec, base: Path, configs: Path) -> Setup:
     RooflineLabError
         If anything in it is wrong, unknown, contradictory or not modelled.
     """
-    model, hardware = find_model(spec.model, configs), find_hardware(spec.hardware, configs)
-    if spec.kv_cache_dtype != "auto":
-        model = model.with_kv_cache(spec.kv_cache_dtype)
-    model, notes = as_loaded(model, hardware)
-    parallel = spec.parallelism
-    require_runnable(model, parallel)
-    require_linked(hardware, parallel)
-    require_sane_blocks(spec.engine)
-    server = server_of(spec.engine, model, hardware, parallel)
-    chosen = choose_step_time(spec, model, hardware, configs)
-    chosen = replace(chosen, notes=(*notes, *chosen.notes))
-    workload = build_workload(spec.workload, spec.seed, base=base)
-    require_served(workload.requests, spec.engine)
-    return Setup(spec, model, hardware, server, chosen, workload)
+    told = AllAtOnce()
+    with told:
+        described = find_model(spec.model, configs)
+    with told:
+        hardware = find_hardware(spec.hardware, configs)
+    with told:
+        workload = build_workload(spec.workload, spec.seed, base=base)
+    told.refuse()
+    stated = described if spec.kv_cache_dtype == "auto" else described.with_kv_cache(spec.kv_cache_dtype)
+    model, notes = as_loaded(stated, hardware)
+    with told:
+        require_runnable(model, spec.parallelism)
+    with told:
+        require_linked(hardware, spec.parallelism)
+    with told:
+        require_sane_blocks(spec.engine)
+    with told:
+        server = server_of(spec.engine, model, hardware, spec.parallelism)
+    with told:
+        chosen = choose_step_time(spec, model, hardware, configs)
+    with told:
+        require_served(workload.requests, spec.engine)
+    told.refuse()
+    return Setup(spec, model, hardware, server, replace(chosen, notes=(*notes, *chosen.notes)), workload)
 
 
 def require_linked(hardware: Hardware, parallel: Parallelism) -> None:

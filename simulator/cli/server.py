@@ -15,9 +15,9 @@ from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request, RequestResult, RequestState, RunCounters
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware
-from simulator.memory import DEFAULT_SHARE, GIB, MemoryPlan, default_batch, memory_plan, require_room
+from simulator.memory import DEFAULT_SHARE, GIB, MemoryPlan, default_batch, memory_plan, require_room, weight_bytes
 from simulator.model import Model
-from simulator.parallelism import Parallelism
+from simulator.parallelism import Parallelism, as_parallelism
 from simulator.steptime.matrices import active_parameters, parameters
 from simulator.validation import Count, Efficiency
 
@@ -49,25 +49,34 @@ class Server:
     ----------
     plan
         How the memory of one GPU is divided.
-    model
-        What it serves.
+    model, parallel
+        What it serves, and how that is spread over its GPUs.
     """
 
     engine: EngineOptions
     plan: MemoryPlan
     options: ServerOptions
     model: Model
+    parallel: Parallelism
 
     def report(self) -> dict[str, Any]:
         """Return the memory of one GPU for people: GiB, the KV blocks of the instance, and what the model counts."""
-        counts = {
-            "parameters": parameters(self.model),
-            "active_parameters": active_parameters(self.model),
-            "kv_bytes_per_token": self.model.kv_bytes_per_token,
-        }
         parts, blocks = self.plan.gib(), self.engine.kv_blocks
         held = {"kv_cache_gib": round(blocks * self.plan.block_bytes / GIB, 3), "kv_blocks": blocks}
-        return {"gpu_memory_utilization": self.options.gpu_memory_utilization, **parts, **held, **counts}
+        share = self.options.gpu_memory_utilization
+        return {"gpu_memory_utilization": share, **parts, **held, **model_counts(self.model, self.parallel)}
+
+
+def model_counts(model: Model, parallel: Parallelism) -> dict[str, int]:
+    """Return a model's weights, how many of them a token is multiplied by, and bytes of weights and of a token's KV."""
+    tp = parallel.tensor_parallel
+    return {
+        "parameters": parameters(model),
+        "active_parameters": active_parameters(model),
+        "weight_bytes_per_gpu": round(weight_bytes(model, parallel)),
+        "kv_bytes_per_token": model.kv_bytes_per_token,
+        "kv_bytes_per_token_per_gpu": round(model.kv_bytes_per_token * model.kv_copies(tp) / tp),
+    }
 
 
 def server_of(options: ServerOptions, model: Model, hardware: Hardware, parallelism: Parallelism | int) -> Server:
@@ -99,7 +108,7 @@ def server_of(options: ServerOptions, model: Model, hardware: Hardware, parallel
         require_room(model, hardware, parallelism, plan)
     values = {name: getattr(options, name) for name in EngineOptions.model_fields}
     engine = EngineOptions.model_validate(values | {"kv_blocks": stated or plan.kv_blocks})
-    return Server(engine, plan, options, model)
+    return Server(engine, plan, options, model, as_parallelism(parallelism))
 
 
 def require_served(requests: Iterable[Request], options: ServerOptions) -> None:

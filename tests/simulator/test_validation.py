@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field, Strict, model_validator
 
-from simulator.errors import ConfigError
+from simulator.errors import AllAtOnce, ConfigError, UnsupportedError
 from simulator.validation import Count, Finite, NonNegative, Positive, StrictModel, parse
 
 
@@ -63,3 +63,20 @@ def test_a_refusal_speaks_of_keys_and_forms_of_the_file(data, told):
 
 def test_several_problems_are_told_at_once_and_each_key_once():
     assert refusal(rate="x", named=3, inner="y").count("\n  - ") == 3
+
+
+def test_what_is_wrong_with_several_things_is_raised_as_one_and_a_bug_is_not_kept():
+    told = AllAtOnce()
+    for error in (ConfigError("a: 1"), UnsupportedError("b: 2"), ConfigError("a: 1")):
+        with told:
+            raise error
+    with pytest.raises(ConfigError, match=r"^a: 1\nb: 2$"):
+        told.refuse()
+    only = AllAtOnce()
+    with only:
+        raise UnsupportedError("b: 2")
+    with pytest.raises(UnsupportedError, match=r"^b: 2$"):
+        only.refuse()
+    with pytest.raises(ZeroDivisionError), only:
+        raise ZeroDivisionError
+    AllAtOnce().refuse()

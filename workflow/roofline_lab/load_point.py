@@ -33,7 +33,7 @@ from roofline_lab.scoring.under_load import grows_queue, lacks_room
 from simulator.engine.loop import run as run_engine
 from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request, RequestResult, RunCounters
-from simulator.errors import UnsupportedError
+from simulator.errors import AllAtOnce, UnsupportedError
 from simulator.hardware import Hardware
 from simulator.metrics import DEFINITIONS, Samples
 from simulator.model import Model
@@ -246,9 +246,13 @@ def measured_server(
     UnsupportedError
         If the model cannot be split over the GPUs, or leaves no room for a KV cache on them.
     """
-    require_runnable(model, experiment.parallelism)
     filled, _ = with_assumed_server(experiment, model, hardware)
-    require_room(filled, model, hardware)
+    told = AllAtOnce()
+    with told:
+        require_runnable(model, experiment.parallelism)
+    with told:
+        require_room(filled, model, hardware)
+    told.refuse()
     return parse(EngineOptions, {**filled.server.engine_settings, **changes}, source=source)
 
 

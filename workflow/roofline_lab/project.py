@@ -29,7 +29,7 @@ from roofline_lab.scoring.published import Published, load_published
 from roofline_lab.simulators.description import Described, Simulator, load_simulators
 from roofline_lab.simulators.table import read_table
 from simulator.engine.options import EngineOptions
-from simulator.errors import ConfigError
+from simulator.errors import AllAtOnce, ConfigError
 from simulator.parallelism import require_runnable
 from simulator.validation import config_error, parse, read_yaml, suggest
 
@@ -273,9 +273,13 @@ def _check(spec: Hypothesis, project: Project) -> None:
     if problems:
         raise config_error(source, problems)
     check_references(spec, project)
+    told = AllAtOnce()
     for experiment in (*project.experiments(spec.id), *project.extra_experiments(spec.id)):
-        require_runnable(project.model(experiment.model), experiment.parallelism)
-        project.hardware(experiment.hardware)
+        with told:
+            require_runnable(project.model(experiment.model), experiment.parallelism)
+        with told:
+            project.hardware(experiment.hardware)
+    told.refuse()
     problems += _unknown_groups(spec, project)
     if spec.split is not None:
         problems += spec.split.problems(project.experiments(spec.id))

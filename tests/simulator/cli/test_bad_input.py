@@ -111,6 +111,16 @@ def test_an_unknown_step_time_option_is_refused_with_the_nearest_one():
     assert "did you mean 'lm_head'?" in refused(*SMALL, "--set", "steptime.lm_haed=true")
 
 
+def test_all_that_is_unknown_or_cannot_be_is_told_before_anything_runs():
+    said = refused("run", "--model", "llama-2-7b", "--hardware", "h100-smx", "--request-trace", "nowhere.csv")
+    for reason in ("did you mean 'llama-2-7b-hf'?", "did you mean 'h100-sxm'?", "nowhere.csv"):
+        assert reason in said
+    large = ["--model", "llama-3.1-70b-instruct", "--tp", 3, "--set", "steptime.lm_haed=true", "--max-model-len", 20]
+    said = refused(*SMALL, *large, "--hardware", "l40s")
+    for reason in ("64 is not divisible by tensor_parallel 3", "no room", "'lm_head'?", "the 20 tokens of engine.max"):
+        assert reason in said
+
+
 def test_an_unknown_model_or_gpu_is_refused_with_the_nearest_one():
     assert "did you mean 'llama-2-7b-hf'?" in refused(*SMALL, "--model", "llama-2-7b")
     assert "did you mean 'h100-sxm'?" in refused(*SMALL, "--hardware", "h100-smx")

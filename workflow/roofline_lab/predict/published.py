@@ -24,7 +24,7 @@ from roofline_lab.load_point import Prediction, serve
 from roofline_lab.predict.choose import OptionSet
 from roofline_lab.predict.replay import LATENCIES, STATISTICS, refuse_in_sample
 from simulator.engine.records import Request, RequestState
-from simulator.errors import ConfigError, UnsupportedError
+from simulator.errors import AllAtOnce, ConfigError, UnsupportedError
 from simulator.gpu_names import gpu_named
 from simulator.hardware import Hardware, load_hardware
 from simulator.model import Model
@@ -265,10 +265,14 @@ def served_by(root: Path, model: str, hardware: str, tensor_parallel: int, state
         "date": facts.get("date"),
     }
     deployment = parse(Deployment, content, source="--model, --hardware, --tensor-parallel, --server")
-    require_runnable(runs, deployment.parallelism)
     model_as_served = served(deployment, runs, gpu)
     filled, notes = with_assumed_server(deployment, model_as_served, gpu)
-    require_room(filled, model_as_served, gpu)
+    told = AllAtOnce()
+    with told:
+        require_runnable(runs, deployment.parallelism)
+    with told:
+        require_room(filled, model_as_served, gpu)
+    told.refuse()
     return Server(deployment, model_as_served, gpu, tuple(files), (*notes, *_defaults(deployment)))
 
 
