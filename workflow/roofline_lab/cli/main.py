@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "calibrate": "calibrate",
     "compare": "compare",
+    "gate": "gate",
     "replay": "replay",
 }
 EPILOG = """examples:
@@ -40,6 +41,7 @@ EPILOG = """examples:
   roofline-lab evaluate measurements/ --steptime h100_vllm --out evaluations/mine
   roofline-lab calibrate --onto a100-sxm --from h100_vllm --with my-run
   roofline-lab compare main              what changed in errors and verdicts since main?
+  roofline-lab gate h_mine               may this version of my simulator be merged?
   roofline-lab replay traces/            recorded requests served again, and how far off that is
 
 Findings themselves are made by Snakemake: `snakemake --list-target-rules` lists what there is.

@@ -55,12 +55,12 @@ def summary(comparison: Comparison) -> str:
     if not (flips or worse or better or new or gone or lost):
         verdicts = "no verdict flipped; nothing changed beyond noise"
     else:
-        flipped = _counted(flips, "verdict or criterion", "verdicts and criteria") if flips else "no verdict"
+        flipped = counted(flips, "verdict or criterion", "verdicts and criteria") if flips else "no verdict"
         verdicts = f"{flipped} flipped"
         verdicts += f"; rows: {worse:,} worse, {better:,} better beyond noise, {same:,} the same"
     others = [f"{new:,} new" * bool(new), f"{gone:,} gone" * bool(gone), f"{lost:,} lost their number" * bool(lost)]
     sides = [
-        f"{_counted(len(reports), 'report', 'reports')} {word}" * bool(reports)
+        f"{counted(len(reports), 'report', 'reports')} {word}" * bool(reports)
         for reports, word in ((comparison.new, "added"), (comparison.gone, "removed"))
     ]
     return "; ".join(filter(None, (verdicts, ", ".join(filter(None, others)), *sides)))
@@ -72,8 +72,8 @@ def _nothing(comparison: Comparison) -> str:
     verdicts = sum(len(report.rulings) for report in after.reports.values())
     line = (
         f"Nothing changed in the reports from {before.label} to {after.label}: "
-        f"{_counted(len(after.reports), 'report', 'reports')}, {_counted(rows, 'row', 'rows')}, "
-        f"{_counted(verdicts, 'verdict', 'verdicts')}."
+        f"{counted(len(after.reports), 'report', 'reports')}, {counted(rows, 'row', 'rows')}, "
+        f"{counted(verdicts, 'verdict', 'verdicts')}."
     )
     skipped = _skipped(comparison)
     return f"{line} Not compared: {'; '.join(skipped)}.\n" if skipped else f"{line}\n"
@@ -116,25 +116,25 @@ def _flips(comparison: Comparison, *, flipped: bool) -> list[Flip]:
 
 
 def _section(title: str, lines: Lines, cap: int) -> str:
-    return f"{title}\n\n{_table(lines, cap)}" if lines.cells else ""
+    return f"{title}\n\n{cut_table(lines, cap)}" if lines.cells else ""
 
 
 def _folded(title: str, lines: Lines, cap: int, note: str = "") -> str:
-    return _folded_text(title, [*([note, ""] if note else []), _table(lines, cap)]) if lines.cells else ""
+    return _folded_text(title, [*([note, ""] if note else []), cut_table(lines, cap)]) if lines.cells else ""
 
 
 def _folded_text(title: str, lines: Sequence[str]) -> str:
     return "\n".join((f"<details><summary>{title}</summary>", "", *lines, "", "</details>")) if lines else ""
 
 
-def _table(lines: Lines, cap: int) -> str:
+def cut_table(lines: Lines, cap: int) -> str:
     """Return a table of at most `cap` lines, the heaviest ones, and how many are missing."""
     numbered = range(len(lines.cells))
     kept = sorted(sorted(numbered, key=_importance(lines))[:cap])
     parts = [table(lines.header, [lines.cells[index] for index in kept], left=lines.left)] if kept else []
     if missing := len(lines.cells) - len(kept):
         which = " with smaller changes" if lines.weights else ""
-        parts.append(f"*{_counted(missing, 'line', 'lines')}{which} not shown.*")
+        parts.append(f"*{counted(missing, 'line', 'lines')}{which} not shown.*")
     return "\n\n".join(parts)
 
 
@@ -177,11 +177,11 @@ def _reading(comparison: Comparison, threshold_pp: float) -> list[str]:
         lines.append(f"- {DAGGER} over the rows that have a number on both sides; the means beside it are over all.")
     if unclear := sum(row.change.is_unclear(threshold_pp) for row in comparison.rows):
         lines.append(
-            f"- {_counted(unclear, 'row', 'rows')} moved by more than that, but not beyond noise: counted as the same."
+            f"- {counted(unclear, 'row', 'rows')} moved by more than that, but not beyond noise: counted as the same."
         )
     if any(group.remeasured for group in comparison.groups):
         count = sum(group.remeasured for group in comparison.groups)
-        lines.append(f"- {_counted(count, 'row has', 'rows have')} another measured figure than before.")
+        lines.append(f"- {counted(count, 'row has', 'rows have')} another measured figure than before.")
     listed = {group.report for group in comparison.groups if group.is_moved}
     if names := ", ".join(f"`{name}`" for name in comparison.split if name in listed):
         lines.append(f"- Means of {names} are over its test experiments, as on its page; rows and p are over all.")
@@ -192,7 +192,8 @@ def _skipped(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys((*comparison.before.skipped, *comparison.after.skipped)))
 
 
-def _counted(count: int, singular: str, plural: str) -> str:
+def counted(count: int, singular: str, plural: str) -> str:
+    """Return a number with its noun in the right form."""
     return f"{count:,} {singular if count == 1 else plural}"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from simulator.errors import ConfigError
 from simulator.validation import suggest
 
 REPORTS = "reports"
+RESULTS = "results"
 GROUND_TRUTH = "ground_truth"
 NUMBERS = "numbers.csv"
 SHORT_HASH = 9
@@ -81,6 +82,43 @@ def work_tree(root: Path) -> Source:
         If there are none.
     """
     return _of_folder(root, "the work tree")
+
+
+def chosen_reports(source: Source, names: Sequence[str]) -> Source:
+    """Return a source with the reports of some hypotheses alone.
+
+    Raises
+    ------
+    ConfigError
+        If one of them has none there.
+    """
+    missing = [name for name in names if f"{REPORTS}/{name}/{NUMBERS}" not in source.files]
+    if missing:
+        raise ConfigError(
+            f"{source.where}{REPORTS}/{missing[0]}: has no {NUMBERS}, so there is nothing to compare with; run "
+            f"`snakemake {missing[0]}` with a version that is trusted, and commit {REPORTS}/{missing[0]}"
+        )
+    wanted = (*(f"{REPORTS}/{name}/" for name in names), f"{GROUND_TRUTH}/")
+    kept = {path: text for path, text in source.files.items() if path.startswith(wanted)}
+    return Source(source.label, source.where, kept)
+
+
+def made_reports(root: Path, names: Sequence[str]) -> Source:
+    """Return the reports of some hypotheses as the last run left them in `results/`.
+
+    Raises
+    ------
+    ConfigError
+        If one of them was not made.
+    """
+    found = _read(root / GROUND_TRUTH, GROUND_TRUTH)
+    for name in names:
+        folder = root / RESULTS / name / "report"
+        if not (folder / NUMBERS).is_file():
+            raise ConfigError(f"{RESULTS}/{name}/report/{NUMBERS}: is not there; run `snakemake {name}`")
+        files = {f"{REPORTS}/{name}/{path.name}": path for path in folder.iterdir() if path.is_file()}
+        found |= {key: _bytes(path) for key, path in sorted(files.items()) if _WANTED.fullmatch(key)}
+    return Source("what is made now", f"{RESULTS}: ", found)
 
 
 # --- folders --------------------------------------------------------------------------------------
