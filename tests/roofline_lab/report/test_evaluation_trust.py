@@ -109,6 +109,13 @@ def test_load_beyond_what_was_measured_is_near(stranger):
     assert "requests in flight" in stranger.page
 
 
+def test_another_clients_time_makes_a_prediction_near(stranger):
+    stranger.add(**WITHIN, tool="vllm-bench")
+    stranger.evaluate()
+    assert {stranger.row(name)["trust"] for name in MEANS} == {"near"}
+    assert "measured at vllm-bench, whose time of client and host was not fitted to" in stranger.page
+
+
 def test_a_saturated_load_point_has_a_word_but_no_interval(stranger):
     stranger.add(**WITHIN, load_points=[poisson(state="saturated")])
     stranger.evaluate()
@@ -158,5 +165,5 @@ def test_a_damaged_table_is_refused_before_anything_runs(stranger, tmp_path, cap
 
 def test_the_load_of_a_held_out_row_is_that_of_the_prediction():
     """One request at a time keeps one in flight, by rows and by the law of Little alike."""
-    alone = [one.row.load for one in VALIDATION.tested if one.row.load_point == "synchronous"]
+    alone = [one.row.run.load for one in VALIDATION.tested if one.row.load_point == "synchronous"]
     assert all(isinstance(load, Load) and 1.0 <= load.concurrency < 1.11 for load in alone)

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.trust.distance import Cell, Load, Reach, Word, kind_of, precision_of, reach_of, seen_in
+from roofline_lab.trust.distance import Cell, Load, Reach, Run, Word, kind_of, precision_of, reach_of, seen_in
 from simulator.model_files import load_model
 from tests.paths import ROOT
 from tests.roofline_lab.trust.made_up import CELLS
 
 LOAD = Load(tensor_parallel=4, concurrency=16, prompt_tokens=1000, output_tokens=1000)
 SEEN = seen_in(
-    (cell, Load(gpus, concurrency, tokens, 1000))
+    Run(cell, Load(gpus, concurrency, tokens, 1000), "our client")
     for cell in CELLS
     for gpus, concurrency, tokens in ((1, 4, 900), (8, 64, 7400))
 )
 
 
 def reach(cell, load=LOAD, seen=SEEN):
-    return reach_of(cell, load, seen)[0]
+    return reach_of(Run(cell, load), seen)[0]
 
 
 def test_a_cell_that_was_fitted_to_is_inside():
-    assert reach_of(CELLS[0], LOAD, SEEN) == (Reach.CELL, ())
+    assert reach_of(Run(CELLS[0], LOAD), SEEN) == (Reach.CELL, ())
     assert Reach.CELL.word is Word.INSIDE
 
 
 def test_another_model_of_a_kind_on_a_gpu_in_a_precision_that_were_fitted_to_together_is_inside_one_step_farther():
-    found, reasons = reach_of(Cell("phi", "dense", "h100-sxm", "fp8"), LOAD, SEEN)
+    found, reasons = reach_of(Run(Cell("phi", "dense", "h100-sxm", "fp8"), LOAD), SEEN)
     assert (found, found.word) == (Reach.MODEL, Word.INSIDE)
     assert reasons == ("the model phi was not fitted to",)
 
 
 def test_a_pair_of_which_each_was_fitted_to_is_near():
-    found, reasons = reach_of(Cell("llama", "dense", "b200-sxm", "nvfp4"), LOAD, SEEN)
+    found, reasons = reach_of(Run(Cell("llama", "dense", "b200-sxm", "nvfp4"), LOAD), SEEN)
     assert (found, found.word) == (Reach.PAIRING, Word.NEAR)
     assert "never together" in reasons[0]
 
@@ -47,14 +47,14 @@ def test_a_pair_of_which_each_was_fitted_to_is_near():
     ],
 )
 def test_what_was_never_fitted_to_is_outside_and_named(cell, unseen):
-    found, reasons = reach_of(cell, LOAD, SEEN)
+    found, reasons = reach_of(Run(cell, LOAD), SEEN)
     assert (found, found.word) == (Reach.UNSEEN, Word.OUTSIDE)
     assert len(reasons) == 1
     assert reasons[0].startswith(f"{unseen} was not fitted to")
 
 
 def test_everything_that_is_unseen_is_named():
-    assert len(reach_of(Cell("x", "moe", "b300-sxm", "mxfp4"), LOAD, SEEN)[1]) == 2
+    assert len(reach_of(Run(Cell("x", "moe", "b300-sxm", "mxfp4"), LOAD), SEEN)[1]) == 2
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,19 @@ def test_load_or_lengths_beyond_what_was_measured_make_inside_near_and_near_outs
     assert [reach(CELLS[0], load), reach(Cell("phi", "dense", "h100-sxm", "fp8"), load)] == [Reach.PAIRING] * 2
     assert reach(Cell("llama", "dense", "b200-sxm", "nvfp4"), load) is Reach.UNSEEN
     assert reach(Cell("llama", "dense", "b300-sxm", "fp8"), load) is Reach.UNSEEN
+
+
+def test_another_measuring_site_makes_inside_near_because_its_client_takes_time_of_its_own():
+    found, reasons = reach_of(Run(CELLS[0], LOAD, "their client"), SEEN)
+    assert found is Reach.PAIRING
+    assert reasons == ("measured at their client, whose time of client and host was not fitted to (our client was)",)
+    assert reach_of(Run(CELLS[0], LOAD, "our client"), SEEN)[0] is Reach.CELL
+
+
+def test_a_site_that_nobody_knows_makes_no_difference():
+    assert reach(CELLS[0]) is Reach.CELL
+    nowhere = seen_in([Run(CELLS[0], LOAD)])
+    assert reach_of(Run(CELLS[0], LOAD, "their client"), nowhere)[0] is Reach.CELL
 
 
 def test_what_is_a_little_beyond_is_as_measured():

@@ -85,6 +85,14 @@ def test_other_columns_are_refused(tmp_path):
         read_held_out(written(tmp_path, ""))
 
 
+def test_site_and_noise_may_be_left_out(tmp_path):
+    kept = [name for name in COLUMNS if name not in ("site", "noise")]
+    lines = list(csv.DictReader(held_out_text([row(site="here", noise=0.1)]).splitlines()))
+    text = "\n".join([",".join(kept), *(",".join(line[name] for name in kept) for line in lines)])
+    (found,) = read_held_out(written(tmp_path, text))
+    assert (found.site, found.noise) == ("", None)
+
+
 def test_a_line_that_is_cut_off_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="line 2: 2 cells"):
         read_held_out(written(tmp_path, ",".join(COLUMNS) + "\ncell,x\n"))

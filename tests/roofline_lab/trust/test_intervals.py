@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from roofline_lab.trust.distance import Cell, Load, Reach
+from roofline_lab.trust.distance import Cell, Load, Reach, Run
 from roofline_lab.trust.intervals import Band, NoBand, validation_of
 from tests.roofline_lab.trust.made_up import CELLS, row, rows
 
@@ -122,14 +122,14 @@ def test_what_a_prediction_is_tested_by_is_neither_in_its_distance_nor_in_its_in
     whole = validation_of("fleet", loud)
     rest = whole.less("cell", odd)
     assert rest.band("tpot_mean", Reach.CELL).width < 0.5 < whole.band("tpot_mean", Reach.CELL).width
-    assert whole.distance(odd, LOAD)[0] is Reach.CELL
-    assert rest.distance(odd, LOAD)[0] is Reach.PAIRING
+    assert whole.distance(Run(odd, LOAD))[0] is Reach.CELL
+    assert rest.distance(Run(odd, LOAD))[0] is Reach.PAIRING
 
 
 def test_leaving_out_a_model_leaves_out_all_its_cells():
     rest = FLEET.less("model", CELLS[0])
     assert {one.row.cell.model for one in rest.tested} == {cell.model for cell in CELLS} - {"llama"}
-    assert rest.distance(Cell("phi", "dense", "b200-sxm", "fp8"), LOAD)[0] is Reach.PAIRING
+    assert rest.distance(Run(Cell("phi", "dense", "b200-sxm", "fp8"), LOAD))[0] is Reach.PAIRING
 
 
 def test_nine_of_ten_held_out_points_of_exchangeable_cells_lie_inside():

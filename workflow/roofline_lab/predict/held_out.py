@@ -16,7 +16,7 @@ from roofline_lab.config import load_settings
 from roofline_lab.load_point import Target, compared
 from roofline_lab.predict.coverage import coverage_of
 from roofline_lab.predict.predictors import CalibratedPredictor, Holdout
-from roofline_lab.predict.trusted import load_of
+from roofline_lab.predict.trusted import load_of, site_of
 from roofline_lab.scoring.comparison import INTER_TOKEN, wanted_metrics
 from roofline_lab.trust.distance import kind_of, precision_of
 from roofline_lab.trust.held_out import BETWEEN_TOKENS, HeldOut
@@ -54,6 +54,7 @@ def _rows(predictor: CalibratedPredictor, target: Target) -> Iterator[HeldOut]:
                 kind=kind_of(model),
                 hardware=experiment.hardware,
                 precision=precision_of(model),
+                site=site_of(experiment, target.load_point.id),
                 tensor_parallel=load.tensor_parallel,
                 concurrency=load.concurrency,
                 prompt_tokens=load.prompt_tokens,

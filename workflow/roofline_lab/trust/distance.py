@@ -1,9 +1,9 @@
 """How far a deployment is from what a calibration was fitted to, in four steps and three words.
 
-Contract: pure. What was fitted to is a set of cells (model x GPU x precision) and the ranges of load and lengths that
-were measured on them (`Seen`); `reach_of` says which part of a deployment that set does not hold, and why, in words. A
-prediction and a held-out row are asked by the same function, so that a row counts for exactly the predictions that are
-as far from their fit as it was from its own.
+Contract: pure. What was fitted to is a set of cells (model x GPU x precision), the sites at which they were measured,
+and the ranges of load and lengths (`Seen`); `reach_of` says which part of a run that does not hold, and why, in words.
+A prediction and a held-out row are asked by the same function, so that a row counts for exactly the predictions that
+are as far from their fit as it was from its own.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Reach(IntEnum):
 MEANINGS: Mapping[Reach, str] = {
     Reach.CELL: "this model on this GPU in this precision was fitted to, at other settings",
     Reach.MODEL: "another model of this kind was fitted to on this GPU in this precision",
-    Reach.PAIRING: "kind, GPU and precision were each fitted to, never together; or load or lengths go beyond",
-    Reach.UNSEEN: "kind, GPU or precision was never fitted to; or a new pair at a load or lengths that go beyond",
+    Reach.PAIRING: "kind, GPU and precision were each fitted to, never together; or site, load or lengths are new",
+    Reach.UNSEEN: "kind, GPU or precision was never fitted to; or a new pair at a new site, load or length",
 }
 
 
@@ -105,26 +105,45 @@ LOAD_WORDS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """What runs where: a held-out row, or what is to be predicted.
+
+    Attributes
+    ----------
+    site
+        Where it is measured, by which client; empty where that is not known or plays no part.
+    """
+
+    cell: Cell
+    load: Load
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """What was fitted to: cells, and lowest and highest value of everything a `Load` has."""
+    """What was fitted to: cells, sites, and lowest and highest value of everything a `Load` has."""
 
     cells: frozenset[Cell]
+    sites: frozenset[str]
     ranges: Mapping[str, tuple[float, float]]
 
 
-def seen_in(measured: Iterable[tuple[Cell, Load]]) -> Seen:
-    """Return what some measurements are about."""
-    found = list(measured)
-    cells, loads = frozenset(cell for cell, _ in found), [load for _, load in found]
-    names = [field.name for field in fields(Load)] if loads else []
-    values = {name: [getattr(load, name) for load in loads] for name in names}
-    return Seen(cells, {name: (min(own), max(own)) for name, own in values.items()})
+def seen_in(runs: Iterable[Run]) -> Seen:
+    """Return what some runs are about."""
+    found = list(runs)
+    names = [field.name for field in fields(Load)] if found else []
+    values = {name: [getattr(run.load, name) for run in found] for name in names}
+    return Seen(
+        frozenset(run.cell for run in found),
+        frozenset(run.site for run in found if run.site),
+        {name: (min(own), max(own)) for name, own in values.items()},
+    )
 
 
-def reach_of(cell: Cell, load: Load, seen: Seen) -> tuple[Reach, tuple[str, ...]]:
-    """Return how far a deployment is from what was seen, and what makes it so; no reason where it was seen as it is."""
-    reach, reasons = _reach_of_cell(cell, seen.cells)
-    beyond = tuple(_beyond(load, seen))
+def reach_of(run: Run, seen: Seen) -> tuple[Reach, tuple[str, ...]]:
+    """Return how far a run is from what was seen, and what makes it so; no reason where it was seen as it is."""
+    reach, reasons = _reach_of_cell(run.cell, seen.cells)
+    beyond = (*_other_site(run.site, seen.sites), *_beyond(run.load, seen))
     return (Reach(min(max(reach + 1, Reach.PAIRING), Reach.UNSEEN)) if beyond else reach), (*reasons, *beyond)
 
 
@@ -148,6 +167,12 @@ def _missing(cell: Cell, cells: frozenset[Cell]) -> Iterator[str]:
         if getattr(cell, key) not in known:
             had = " and ".join(KIND_WORDS.get(word, word) for word in known) or "nothing"
             yield f"{name} was not fitted to ({had} was)"
+
+
+def _other_site(site: str, sites: frozenset[str]) -> Iterator[str]:
+    """Yield where the time of client and host is that of a site nobody fitted to."""
+    if site and sites and site not in sites:
+        yield f"measured at {site}, whose time of client and host was not fitted to ({' and '.join(sorted(sites))} was)"
 
 
 def _beyond(load: Load, seen: Seen) -> Iterator[str]:

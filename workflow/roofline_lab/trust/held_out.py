@@ -21,7 +21,7 @@ from pydantic import StringConstraints, model_validator
 
 from roofline_lab.files import csv_text
 from roofline_lab.scoring.comparison import INTER_TOKEN
-from roofline_lab.trust.distance import Cell, Load
+from roofline_lab.trust.distance import Cell, Load, Run
 from simulator.errors import ConfigError
 from simulator.input_files import csv_records, read_text
 from simulator.validation import NonNegative, Positive, StrictModel, config_error, parse
@@ -44,6 +44,8 @@ class HeldOut(StrictModel):
 
     Attributes
     ----------
+    site
+        Where and by which client it was measured; empty where that plays no part.
     concurrency
         Requests in flight, mean over the run.
     prompt_tokens, output_tokens
@@ -61,6 +63,7 @@ class HeldOut(StrictModel):
     kind: Literal["dense", "moe", "mla"]
     hardware: Name
     precision: Name
+    site: str = ""
     tensor_parallel: Positive
     concurrency: Positive
     prompt_tokens: Positive
@@ -83,9 +86,10 @@ class HeldOut(StrictModel):
         return Cell(self.model, self.kind, self.hardware, self.precision)
 
     @property
-    def load(self) -> Load:
-        """What the server had to do."""
-        return Load(self.tensor_parallel, self.concurrency, self.prompt_tokens, self.output_tokens)
+    def run(self) -> Run:
+        """What ran where."""
+        load = Load(self.tensor_parallel, self.concurrency, self.prompt_tokens, self.output_tokens)
+        return Run(self.cell, load, self.site)
 
     @property
     def figure(self) -> str:
@@ -101,6 +105,8 @@ class HeldOut(StrictModel):
 
 
 COLUMNS = tuple(HeldOut.model_fields)
+# Columns a file may leave out.
+OPTIONAL = frozenset({"site", "noise"})
 NUMBERS = frozenset(COLUMNS[COLUMNS.index("tensor_parallel") :]) - {"saturated", "metric"}
 
 
@@ -119,7 +125,7 @@ def read_held_out(path: Path) -> tuple[HeldOut, ...]:
     """
     records = csv_records(io.StringIO(read_text(path), newline=""), str(path))
     header = [name.strip() for name in next(records, (0, []))[1]]
-    if set(header) != set(COLUMNS) or len(header) != len(COLUMNS):
+    if set(header) | OPTIONAL != set(COLUMNS) or len(header) != len(set(header)):
         raise ConfigError(f"{path}:1: columns must be {', '.join(COLUMNS)} (got {', '.join(header) or 'none'})")
     rows: list[HeldOut] = []
     problems: list[str] = []

@@ -22,7 +22,7 @@ from functools import cached_property, reduce
 from operator import or_
 
 from roofline_lab.scoring.conformal import FEWEST_CLUSTERS, held_out_spread
-from roofline_lab.trust.distance import Cell, Load, Reach, Seen, reach_of, seen_in
+from roofline_lab.trust.distance import Cell, Reach, Run, Seen, reach_of, seen_in
 from roofline_lab.trust.held_out import Fold, HeldOut, figure_of, with_e2e
 
 LEVEL = 0.9
@@ -89,8 +89,7 @@ class Measured:
     """A load point that was fitted to."""
 
     experiment: str
-    cell: Cell
-    load: Load
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Validation:
     @cached_property
     def seen(self) -> Seen:
         """Cells that were fitted to, and what was measured on them."""
-        return seen_in((point.cell, point.load) for point in self.measured)
+        return seen_in(point.run for point in self.measured)
 
     @cached_property
     def figures(self) -> tuple[str, ...]:
@@ -120,9 +119,9 @@ class Validation:
         figure = figure_of(metric)
         return self._bands[figure][reach] if figure in self.figures else NoBand(f"no {figure} was held out")
 
-    def distance(self, cell: Cell, load: Load) -> tuple[Reach, tuple[str, ...]]:
-        """Return how far a deployment is from what was fitted to, and why."""
-        return reach_of(cell, load, self.seen)
+    def distance(self, run: Run) -> tuple[Reach, tuple[str, ...]]:
+        """Return how far a run is from what was fitted to, and why."""
+        return reach_of(run, self.seen)
 
     def less(self, fold: Fold, cell: Cell) -> Validation:
         """Return what is left without everything that a fold leaves out together with a cell."""
@@ -131,7 +130,7 @@ class Validation:
             self._rests[fold, left_out] = Validation(
                 self.name,
                 tuple(one for one in self.tested if key(one.row.cell, one.row.experiment) != left_out),
-                frozenset(point for point in self.measured if key(point.cell, point.experiment) != left_out),
+                frozenset(point for point in self.measured if key(point.run.cell, point.experiment) != left_out),
             )
         return self._rests[fold, left_out]
 
@@ -154,7 +153,7 @@ LEFT_OUT: Mapping[Fold, Callable[[Cell, str], object]] = {
 def validation_of(name: str, rows: Iterable[HeldOut]) -> Validation:
     """Return what held-out rows say of a calibration; their order does not matter."""
     found = with_e2e(rows)
-    measured = frozenset(Measured(row.experiment, row.cell, row.load) for row in found if not row.saturated)
+    measured = frozenset(Measured(row.experiment, row.run) for row in found if not row.saturated)
     remaining: dict[tuple[Fold, object], Seen] = {}
     tested = []
     for row in found:
@@ -162,13 +161,13 @@ def validation_of(name: str, rows: Iterable[HeldOut]) -> Validation:
         if key not in remaining:
             remaining[key] = _seen_without(measured, *key)
         if row.residual is not None:
-            tested.append(Tested(row, reach_of(row.cell, row.load, remaining[key])[0], row.residual))
+            tested.append(Tested(row, reach_of(row.run, remaining[key])[0], row.residual))
     return Validation(name, tuple(tested), measured)
 
 
 def _seen_without(measured: Iterable[Measured], fold: Fold, left_out: object) -> Seen:
     key = LEFT_OUT[fold]
-    return seen_in((point.cell, point.load) for point in measured if key(point.cell, point.experiment) != left_out)
+    return seen_in(point.run for point in measured if key(point.run.cell, point.experiment) != left_out)
 
 
 def _by_reach(figure: str, tested: Iterable[Tested]) -> dict[Reach, Band | NoBand]:
