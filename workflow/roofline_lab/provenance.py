@@ -40,10 +40,20 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "index": ("report.index",),
     "calibration_surface": ("calibration.surface",),
     "calibration_fit": ("calibration.jobs", "calibration.terms"),
+    "calibration_held_out": ("predict.held_out",),
     "calibration_page": ("report.calibration", "report.calibration_terms"),
 }
 # Of the settings these stages only use how random arrivals are drawn.
-SIMULATING = ("simulate", "sweep", "outside", "ask", "price", "calibration_surface", "calibration_fit")
+SIMULATING = (
+    "simulate",
+    "sweep",
+    "outside",
+    "ask",
+    "price",
+    "calibration_surface",
+    "calibration_fit",
+    "calibration_held_out",
+)
 # Modules that know everything because they read or start everything. They count, but not what they import: what
 # they make of an author's files reaches a job as a file of its own.
 NOT_FOLLOWED = ("project", "hypotheses.spec", "hypotheses.synthetic.spec", "jobs.reports")

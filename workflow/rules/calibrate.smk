@@ -96,6 +96,17 @@ for name in calibration_names(PROJECT.root):
 
     rule:
         name:
+            f"calibration_held_out_{name}"
+        input:
+            constants=f"configs/calibration/{name}.yaml",
+            code=paths.CODE["calibration_held_out"],
+        output:
+            calibration_files.held_out_path(name),
+        run:
+            calibration.calibration_held_out(WORKERS, Path(input.constants).stem, output[0])
+
+    rule:
+        name:
             f"calibration_terms_{name}"
         input:
             chain=f"results/calibration/{name}/terms/chain.json",

@@ -22,6 +22,7 @@ def test_every_committed_file_of_a_calibration_is_written_by_one_rule():
     assert len(published) == len(set(published))
     assert {Path(name).name for name in published} == {
         f"{NAME}.yaml",
+        f"{NAME}.held_out.csv",
         *(path.name for path in (ROOT / "reports" / "calibration" / NAME).iterdir()),
     }
 

@@ -62,6 +62,22 @@ def test_without_enough_cells_at_a_reach_and_beyond_there_is_no_interval_but_a_r
     assert "needs 3" in none.reason
 
 
+def test_rows_of_other_kinds_alone_say_nothing_of_a_kind():
+    """Of pairs that were never seen together only dense ones were held out: experts take what is farther away."""
+    dense, experts = (FLEET.band("tpot_mean", Reach.PAIRING, kind) for kind in ("dense", "moe"))
+    assert (dense.made_at, experts.made_at) == (Reach.PAIRING, Reach.UNSEEN)
+    assert experts.width > dense.width
+    alone = validation_of("dense", [one for one in rows() if one.kind == "dense" and one.fold == "configuration"])
+    assert isinstance(alone.band("tpot_mean", Reach.CELL, "dense"), Band)
+    assert isinstance(alone.band("tpot_mean", Reach.CELL, "moe"), NoBand)
+
+
+@pytest.mark.parametrize("kind", ["dense", "moe", "mla"])
+def test_an_interval_of_a_kind_never_shrinks_with_distance_either(kind):
+    bands = [FLEET.band("ttft_mean", reach, kind) for reach in Reach]
+    assert all(farther.low <= nearer.low and farther.high >= nearer.high for nearer, farther in pairwise(bands))
+
+
 def test_a_figure_that_was_not_held_out_has_no_interval_but_a_reason():
     assert "no ttft_p99 was held out" in FLEET.band("ttft_p99", Reach.CELL).reason
 

@@ -19,6 +19,7 @@ from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import Id, Text
 from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.made import write_made_if_changed
+from roofline_lab.trust import ENDING
 from simulator.validation import NonNegativeInt, Positive, StrictModel, parse, read_yaml
 
 FOLDER = Path("configs/calibration")
@@ -188,6 +189,11 @@ def published_paths(name: str) -> list[str]:
     return [f"{FOLDER}/{name}.yaml", *(f"{REPORTS}/{name}/{file}" for file in (PAGE, "predictions.csv", *FIGURES))]
 
 
+def held_out_path(name: str) -> str:
+    """Return the committed table of held-out predictions of one calibration."""
+    return f"{FOLDER}/{name}{ENDING}"
+
+
 def terms_paths(name: str) -> list[str]:
     """Return the committed files of one calibration's page on terms."""
     return [f"{REPORTS}/{name}/{file}" for file in TERMS_FILES]
@@ -195,7 +201,8 @@ def terms_paths(name: str) -> list[str]:
 
 def all_published(root: Path) -> list[str]:
     """Return the committed files of every calibration."""
-    return [path for name in plan_names(root) for path in (*published_paths(name), *terms_paths(name))]
+    names = plan_names(root)
+    return [path for name in names for path in (*published_paths(name), held_out_path(name), *terms_paths(name))]
 
 
 def data_digest(root: Path, name: str) -> str:

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from roofline_lab.files import write_text
 from roofline_lab.jobs.findings import clean_errors
 from roofline_lab.jobs.workers import Workers
 from roofline_lab.made import require_made, write_made
@@ -114,6 +115,15 @@ def _fleet(workers: Workers, name: str) -> None:
     fit = ask(("fit",), jobs.fit_job, problem).result()
     held_out = [ask(("fold", fold.fold, fold.name), jobs.fit_job, jobs.without(problem, fold)) for fold in folds]
     publish(root, name, jobs.results_of(root, name, everything, fit, [one.result() for one in held_out]))
+
+
+@clean_errors
+def calibration_held_out(workers: Workers, name: str, output: str) -> None:
+    """Write what a calibration predicts of each model from the others, beside its file."""
+    from roofline_lab.predict.held_out import held_out_rows
+    from roofline_lab.trust.held_out import held_out_text
+
+    write_text(Path(output), held_out_text(held_out_rows(workers.project.root, name)))
 
 
 def _require(results: Iterable[str]) -> None:

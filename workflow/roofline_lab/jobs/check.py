@@ -11,7 +11,7 @@ from roofline_lab.made import read_made
 from roofline_lab.project import Project
 from roofline_lab.regression.check import Difference, compare_file, compare_reports
 from roofline_lab.regression.difference import side_by_side
-from roofline_lab.report.replay import judge
+from roofline_lab.report import replay, trust
 from roofline_lab.simulators.recording import FOLDER as RECORDED
 from roofline_lab.simulators.recording import Recorded, answers_in, read_recorded, recorded_file
 
@@ -19,7 +19,7 @@ Told = tuple[str, list[Difference]]
 
 
 def compared(project: Project) -> Iterator[Told]:
-    """Yield one line for every page compared, with its differences: reports, pages about all of them, replays."""
+    """Yield one line for every page compared, with its differences: reports, pages about all, replays, trust."""
     for hypothesis in project.names:
         yield from _report(project, hypothesis)
     for page in PAGES.values():
@@ -30,8 +30,8 @@ def compared(project: Project) -> Iterator[Told]:
         )
     for simulator in programs(project):
         yield _answers(project, simulator)
-    told, faults = judge(project)
-    yield told, [Difference(*fault) for fault in faults]
+    for told, faults in (replay.judge(project), trust.judge(project.root)):
+        yield told, [Difference(*fault) for fault in faults]
 
 
 def _answers(project: Project, simulator: str) -> Told:

@@ -252,6 +252,16 @@ def publish_page(source: str, output: str) -> None:
 
 
 @clean_errors
+def trust(project: Project) -> None:
+    """Write the page on how far the predictions of each calibration may be trusted."""
+    # Imported here because only this rule and a check need it.
+    from roofline_lab.report.trust import FOLDER, PAGE, publish
+
+    publish(project.root)
+    _say(f"trust: page written to {FOLDER / PAGE}")
+
+
+@clean_errors
 def check(project: Project) -> None:
     """Compare every regenerated report with the committed one and with what was once published.
 
@@ -271,7 +281,7 @@ def check(project: Project) -> None:
         listed = "\n".join(f"  {difference}" for difference in found)
         raise WorkflowError(
             f"check failed: {len(found)} differences between reports/ and what is regenerated now\n{listed}\n"
-            "If the change is meant, run `snakemake` and commit reports/."
+            "If the change is meant, run `snakemake` (and `snakemake trust`) and commit reports/."
         )
 
 

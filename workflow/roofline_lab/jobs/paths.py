@@ -35,9 +35,9 @@ SCORES = ("rows.csv", "numbers.csv", VERDICT_FILE)
 # Pages about the whole project rather than one hypothesis, by rule: `snakemake errata`, `snakemake index`.
 PAGES: Mapping[str, str] = {"errata": "errata.md", "index": "README.md"}
 REGENERATED_PAGES = RESULTS / "project"
-# Folders of reports/ that no check makes again: `snakemake calibrate` takes minutes, and `roofline-lab replay`
-# needs traces that are not part of the project.
-NOT_REGENERATED = ("calibration", "replay")
+# Folders of reports/ that no run of all findings makes again: `snakemake calibrate` takes minutes,
+# `roofline-lab replay` needs traces that are not part of the project, and `snakemake trust` follows a calibration.
+NOT_REGENERATED = ("calibration", "replay", "trust")
 # Name of the rule that publishes one hypothesis, before its id.
 PUBLISH_RULE = "publish_"
 # Files that change when the content of others does, and that rules take as inputs in their place: modification times

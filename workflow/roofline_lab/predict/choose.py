@@ -34,7 +34,8 @@ from roofline_lab.predict.fleet import FleetPredictor
 from roofline_lab.predict.predictors import CalibratedPredictor, OptionsPredictor, Predictor
 from roofline_lab.project import Project
 from roofline_lab.simulators.description import load_simulators
-from roofline_lab.trust.held_out import ENDING, HeldOut, read_held_out
+from roofline_lab.trust import ENDING
+from roofline_lab.trust.held_out import HeldOut, read_held_out
 from roofline_lab.trust.intervals import validation_of
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError

@@ -61,7 +61,8 @@ def trust_in(predictor: Predictor, target: Target, prediction: Prediction, laten
     fitted, tested = _validations(predictor, predictor.validation, target, cell)
     reach, reasons = fitted.distance(Run(cell, load, site_of(experiment, target.load_point.id)))
     full = prediction.saturated or target.load_point.saturated
-    return Trust(reach, reasons, {name: NoBand(SATURATES) if full else tested.band(name, reach) for name in latencies})
+    bands = {name: NoBand(SATURATES) if full else tested.band(name, reach, cell.kind) for name in latencies}
+    return Trust(reach, reasons, bands)
 
 
 def _validations(

@@ -370,14 +370,15 @@ SMALLEST_PCT = 0.1
 def predicted_versus_measured(results: Sequence[PointResult]) -> str:
     """Draw predicted against measured means on log axes, one panel per figure."""
     kept = _kept(results)
-    if not any(scored(kept, metric) for metric in HEADLINE):
+    shown = [metric for metric in HEADLINE if scored(kept, metric)]
+    if not shown:
         return ""
     panels = [
         predicted_against_measured(
             f"mean {label(metric)}",
             (_with_spans(holdout, own, metric) for holdout, own in by_holdout(kept).items()),
         )
-        for metric in HEADLINE
+        for metric in shown
     ]
     return scatter(panels, "predicted = measured")
 

@@ -1,8 +1,8 @@
 """Whether intervals hold what they promise: the share of measured values inside, and how wide they are.
 
-Contract: pure. `held_out_hits` tests every held-out row with the interval made from the rows of all other cells, so
-that no cell is in an interval it is tested by; `tally` counts any group of such tests. A group passes if its share lies
-in `WANTED`; of a small group chance alone decides, so a page shows how many there are.
+Contract: pure. `held_out_hits` tests every held-out row with the interval made from the rows of all other cells, of
+whatever kind, so that no cell is in an interval it is tested by; `tally` counts any group of such tests. A group passes
+if its share lies in `WANTED`; of a small group chance alone decides, so a page shows how many there are.
 """
 
 from __future__ import annotations

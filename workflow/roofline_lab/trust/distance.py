@@ -142,12 +142,13 @@ def seen_in(runs: Iterable[Run]) -> Seen:
 
 def reach_of(run: Run, seen: Seen) -> tuple[Reach, tuple[str, ...]]:
     """Return how far a run is from what was seen, and what makes it so; no reason where it was seen as it is."""
-    reach, reasons = _reach_of_cell(run.cell, seen.cells)
+    reach, reasons = reach_of_cell(run.cell, seen.cells)
     beyond = (*_other_site(run.site, seen.sites), *_beyond(run.load, seen))
     return (Reach(min(max(reach + 1, Reach.PAIRING), Reach.UNSEEN)) if beyond else reach), (*reasons, *beyond)
 
 
-def _reach_of_cell(cell: Cell, cells: frozenset[Cell]) -> tuple[Reach, tuple[str, ...]]:
+def reach_of_cell(cell: Cell, cells: frozenset[Cell]) -> tuple[Reach, tuple[str, ...]]:
+    """Return how far a cell is from others, and why, at a load, lengths and a site that were seen."""
     if any(cell == other for other in cells):
         return Reach.CELL, ()
     if any(cell.deployment == other.deployment for other in cells):

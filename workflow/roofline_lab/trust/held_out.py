@@ -26,7 +26,6 @@ from simulator.errors import ConfigError
 from simulator.input_files import csv_records, read_text
 from simulator.validation import NonNegative, Positive, StrictModel, config_error, parse
 
-ENDING = ".held_out.csv"
 TTFT, E2E = "ttft_mean", "e2e_mean"
 # Names of the mean time between tokens; one figure to whoever asks how far it may be off.
 BETWEEN_TOKENS = ("itl_mean", "tpot_mean")

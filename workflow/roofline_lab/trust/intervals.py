@@ -6,6 +6,7 @@ there is none.
 
 * A residual is log(predicted / measured). A row counts at the reach it had from what remained in the fit without its
   fold (`reach_of`), so that a cell that is left out may be near or outside, whatever its fold is called.
+* Rows speak for a kind of model if one of them is of it: dense models say nothing of how far experts are off.
 * Cells weigh the same, and in them server configurations (`roofline_lab.scoring.conformal`).
 * Uncertainty never shrinks with distance: an interval holds those of every lesser reach. A reach at which too few cells
   were held out takes the next wider one that has enough; where none has, there is no interval.
@@ -22,7 +23,7 @@ from functools import cached_property, reduce
 from operator import or_
 
 from roofline_lab.scoring.conformal import FEWEST_CLUSTERS, held_out_spread
-from roofline_lab.trust.distance import Cell, Reach, Run, Seen, reach_of, seen_in
+from roofline_lab.trust.distance import KIND_WORDS, Cell, Reach, Run, Seen, reach_of, seen_in
 from roofline_lab.trust.held_out import Fold, HeldOut, figure_of, with_e2e
 
 LEVEL = 0.9
@@ -111,13 +112,18 @@ class Validation:
         return tuple(sorted({one.row.figure for one in self.tested}))
 
     @cached_property
-    def _bands(self) -> Mapping[str, Mapping[Reach, Band | NoBand]]:
-        return {figure: _by_reach(figure, self.tested) for figure in self.figures}
+    def _bands(self) -> dict[tuple[str, str], Mapping[Reach, Band | NoBand]]:
+        """Intervals by figure and kind of model, each worked out when it is first asked for."""
+        return {}
 
-    def band(self, metric: str, reach: Reach) -> Band | NoBand:
-        """Return the interval of a metric at a reach."""
+    def band(self, metric: str, reach: Reach, kind: str = "") -> Band | NoBand:
+        """Return the interval of a metric at a reach; of any kind of model where none is named."""
         figure = figure_of(metric)
-        return self._bands[figure][reach] if figure in self.figures else NoBand(f"no {figure} was held out")
+        if figure not in self.figures:
+            return NoBand(f"no {figure} was held out")
+        if (figure, kind) not in self._bands:
+            self._bands[figure, kind] = _by_reach([one for one in self.tested if one.row.figure == figure], kind)
+        return self._bands[figure, kind][reach]
 
     def distance(self, run: Run) -> tuple[Reach, tuple[str, ...]]:
         """Return how far a run is from what was fitted to, and why."""
@@ -170,16 +176,26 @@ def _seen_without(measured: Iterable[Measured], fold: Fold, left_out: object) ->
     return seen_in(point.run for point in measured if key(point.run.cell, point.experiment) != left_out)
 
 
-def _by_reach(figure: str, tested: Iterable[Tested]) -> dict[Reach, Band | NoBand]:
+def _by_reach(tested: Iterable[Tested], kind: str) -> dict[Reach, Band | NoBand]:
     """Return the intervals of one figure, each as wide as those of every lesser reach."""
-    rows = {reach: [one for one in tested if one.row.figure == figure and one.reach is reach] for reach in Reach}
-    own = {reach: band for reach in Reach if (band := _own(reach, rows[reach])) is not None}
-    found: dict[Reach, Band | NoBand] = {}
+    found = list(tested)
+    rows = {reach: [one for one in found if one.reach is reach] for reach in Reach}
+    own = {
+        reach: band
+        for reach in Reach
+        if _speaks_for(kind, reach, rows[reach]) and (band := _own(reach, rows[reach])) is not None
+    }
+    bands: dict[Reach, Band | NoBand] = {}
     for reach in Reach:
         wider = next((own[each] for each in Reach if each >= reach and each in own), None)
         lesser = [own[each] for each in Reach if each < reach and each in own]
-        found[reach] = NoBand(_too_few(rows[reach])) if wider is None else reduce(or_, [*lesser, wider])
-    return found
+        bands[reach] = NoBand(_too_few(rows[reach])) if wider is None else reduce(or_, [*lesser, wider])
+    return bands
+
+
+def _speaks_for(kind: str, reach: Reach, rows: Iterable[Tested]) -> bool:
+    """Whether rows say anything of a kind of model: one of it is among them, or it is what was never fitted to."""
+    return not kind or reach is Reach.UNSEEN or any(one.row.kind == kind for one in rows)
 
 
 def _own(reach: Reach, rows: Sequence[Tested]) -> Band | None:
@@ -193,7 +209,6 @@ def _own(reach: Reach, rows: Sequence[Tested]) -> Band | None:
 
 
 def _too_few(rows: Iterable[Tested]) -> str:
-    number = len({one.row.cell for one in rows})
-    return (
-        f"cells held out as far away: {number}, and none has enough farther away; an interval needs {FEWEST_CLUSTERS}"
-    )
+    cells = {one.row.cell for one in rows}
+    kinds = " and ".join(sorted({KIND_WORDS[cell.kind] for cell in cells})) or "none"
+    return f"cells held out as far away: {len(cells)} ({kinds}); an interval needs {FEWEST_CLUSTERS}, one of its kind"

@@ -1,0 +1,219 @@
+"""The page on trust: what it says of made-up held-out predictions, and whether a committed page still stands."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from roofline_lab.jobs.paths import committed_names
+from roofline_lab.report.trust import FOLDER, files_of, judge, publish
+from roofline_lab.scoring.numbers import NUMBER_COLUMNS
+from roofline_lab.trust.distance import Reach
+from roofline_lab.trust.held_out import held_out_text
+from roofline_lab.trust.intervals import Band, validation_of
+from simulator.errors import ConfigError
+from tests.roofline_lab.builders import ROOT
+from tests.roofline_lab.predict.strangers import CALIBRATION_FILE
+from tests.roofline_lab.trust.made_up import CELLS, row, rows
+
+GPUS = ("b200-sxm", "b300-sxm", "h100-sxm", "h200-sxm")
+
+
+def laboratory(root, tables):
+    """Write a project that has calibrations, their held-out predictions and GPUs, and nothing else."""
+    calibrations, hardware = root / "configs" / "calibration", root / "configs" / "hardware"
+    for folder in (calibrations, hardware):
+        folder.mkdir(parents=True)
+    content = yaml.safe_load(CALIBRATION_FILE.read_text(encoding="utf-8"))
+    for name, held_out in tables.items():
+        text = yaml.safe_dump({**content, "name": name, "title": f"made up {name}"}, sort_keys=False)
+        (calibrations / f"{name}.yaml").write_text(text, encoding="utf-8")
+        (calibrations / f"{name}.held_out.csv").write_text(held_out_text(held_out), encoding="utf-8")
+    for name in GPUS:
+        shutil.copy(ROOT / "configs" / "hardware" / f"{name}.yaml", hardware)
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return the files of a page on a fleet and on one cell."""
+    alone = [one for one in rows(3) if one.cell == CELLS[0]]
+    tables = {"alone": alone, "fleet": rows()}
+    return files_of(laboratory(tmp_path_factory.mktemp("trust"), tables))
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    """Return the part of the page about the fleet."""
+    text = made["TRUST.md"]
+    return text[text.index("## `fleet`") : text.index("## `alone`")]
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Return a project with its page made."""
+    root = laboratory(tmp_path, {"fleet": rows()})
+    publish(root)
+    return SimpleNamespace(root=root, page=root / FOLDER, judge=lambda: judge(root))
+
+
+def numbers(made, **wanted):
+    found = csv.DictReader(io.StringIO(made["numbers.csv"]))
+    return [line for line in found if all(line[key] == value for key, value in wanted.items())]
+
+
+def test_the_calibration_that_rests_on_most_cells_comes_first(made):
+    assert re.findall(r"^## `(\w+)`: (.*)$", made["TRUST.md"], flags=re.MULTILINE) == [
+        ("fleet", "made up fleet"),
+        ("alone", "made up alone"),
+    ]
+
+
+def test_the_share_inside_is_counted_with_intervals_of_other_cells(made, page):
+    """Counted here once more, row by row, from nothing but the rows."""
+    fleet = validation_of("fleet", rows())
+    others = {cell: fleet.less("cell", cell) for cell in CELLS}
+    found = [(others[one.row.cell].band(one.row.figure, one.reach), one.row) for one in fleet.tested]
+    held = [band.holds(one.predicted_ms, one.measured_ms) for band, one in found if isinstance(band, Band)]
+    assert f"**{100 * sum(held) / len(held):.0f} % of {len(held):,} held-out means" in page
+    lines = numbers(made, method="fleet", scope="trust", statistic="interval_coverage")
+    counts = numbers(made, method="fleet", scope="trust", statistic="count")
+    inside = math.fsum(float(a["value"]) * float(b["value"]) / 100 for a, b in zip(lines, counts, strict=True))
+    assert inside == pytest.approx(sum(held))
+
+
+def test_every_deployment_has_its_error_its_interval_and_how_often_that_held(page):
+    found = [line for line in page.splitlines() if line.startswith("| inside") and "moe" not in line]
+    assert any("mixture of experts, h200-sxm, fp8" in line and "minimax" in line for line in found)
+    band = validation_of("fleet", rows()).band("ttft_mean", Reach.CELL, "moe")
+    ends = f"{100 * (band.low - 1):.0f} to {100 * (band.high - 1):+.0f} %"
+    (line,) = [line for line in found if "mixture of experts, h200-sxm, fp8" in line]
+    assert f"%; {ends}; " in line
+    assert re.search(r"\d+ of 18", line)
+
+
+def test_a_cell_that_was_left_out_stands_under_the_word_it_had_then(page):
+    assert re.search(r"\| near +\| dense, h200-sxm, fp8 ", page)
+    assert re.search(r"\| outside +\| mixture of experts, h200-sxm, fp8 ", page)
+
+
+def test_what_is_missing_is_named_with_what_would_bring_it_inside(page):
+    assert re.search(r"\| b300-sxm +\| outside +\| GPU never fitted to +\| one run of any model there", page)
+    assert re.search(r"\| mxfp4 +\| outside +\| precision never fitted to", page)
+    assert "kind of model never fitted to" not in page
+    # Three kinds on three GPUs in four precisions, seven of which were fitted to.
+    assert "| 29 pairs, grey in the figure" in page
+    assert "more than 80 requests in flight" in page
+
+
+def test_a_calibration_on_one_cell_claims_nothing(made):
+    text = made["TRUST.md"]
+    assert "**No interval could be tested**" in text[text.index("## `alone`") :]
+    assert numbers(made, method="alone") == []
+
+
+def test_the_figure_has_a_box_for_every_deployment_with_its_word(made):
+    drawn = made["fleet.svg"]
+    assert drawn.count("<rect") == 1 + 3 * 5 * len(GPUS) + 3
+    # Seven cells are six deployments and one legend; everything on B300 and in MXFP4 is outside.
+    assert drawn.count('fill="#b3b3b3"') == len({cell.deployment for cell in CELLS}) + 1
+    assert "?" in made["alone.svg"]
+
+
+def test_numbers_have_the_columns_of_every_report_and_unique_keys(made):
+    lines = list(csv.reader(io.StringIO(made["numbers.csv"])))
+    assert tuple(lines[0]) == NUMBER_COLUMNS
+    keys = [tuple(line[:7]) for line in lines[1:]]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_same_rows_in_another_order_give_the_same_bytes(made, tmp_path):
+    alone = [one for one in rows(3) if one.cell == CELLS[0]]
+    root = laboratory(tmp_path, {"fleet": list(reversed(rows())), "alone": list(reversed(alone))})
+    path = root / "configs/calibration/fleet.held_out.csv"
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([header, *reversed(lines)]) + "\n", encoding="utf-8")
+    assert files_of(root) == made
+
+
+def test_the_noise_of_a_measurement_stands_beside_its_error(tmp_path):
+    noisy = [one.model_copy(update={"noise": 0.021 if one.metric == "ttft_mean" else 0.003}) for one in rows()]
+    assert "2.1 % / 0.3 % |" in files_of(laboratory(tmp_path, {"fleet": noisy}))["TRUST.md"]
+
+
+# --- whether a committed page stands ------------------------------------------------------------------
+
+
+def test_an_untouched_page_comes_out_again(copied):
+    assert copied.judge() == ("check trust: the committed page comes out again", [])
+
+
+def test_a_page_older_than_the_held_out_predictions_is_a_failure(copied):
+    path = copied.root / "configs/calibration/fleet.held_out.csv"
+    path.write_text(held_out_text(rows(2)), encoding="utf-8")
+    told, faults = copied.judge()
+    assert told == "check trust: the committed page differs"
+    assert {fault[0] for fault in faults} == {
+        f"reports/trust/{name}" for name in ("TRUST.md", "fleet.svg", "numbers.csv")
+    }
+    assert all("`snakemake trust` makes it again" in fault[2] for fault in faults)
+
+
+def test_a_gpu_more_makes_the_page_stale(copied):
+    shutil.copy(ROOT / "configs/hardware/l40s.yaml", copied.root / "configs/hardware")
+    assert copied.judge()[0] == "check trust: the committed page differs"
+
+
+@pytest.mark.parametrize("name", ["TRUST.md", "fleet.svg", "numbers.csv"])
+def test_an_edited_file_is_a_failure(copied, name):
+    path = copied.page / name
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert [fault[0] for fault in copied.judge()[1]] == [f"reports/trust/{name}"]
+
+
+def test_a_missing_and_a_foreign_file_are_failures(copied):
+    (copied.page / "numbers.csv").unlink()
+    (copied.page / "notes.txt").write_text("mine", encoding="utf-8")
+    faults = {fault[0]: fault[2] for fault in copied.judge()[1]}
+    assert "is missing" in faults["reports/trust/numbers.csv"]
+    assert "belongs to no calibration" in faults["reports/trust/notes.txt"]
+
+
+def test_publishing_again_leaves_nothing_of_an_earlier_page(copied):
+    (copied.page / "gone.svg").write_text("", encoding="utf-8")
+    publish(copied.root)
+    assert copied.judge()[1] == []
+
+
+def test_a_project_without_a_page_is_told_how_to_make_one(copied):
+    shutil.rmtree(copied.page)
+    told, faults = copied.judge()
+    assert "`snakemake trust` makes it again" in told
+    assert faults == []
+
+
+def test_a_table_that_cannot_be_read_is_refused(copied):
+    (copied.root / "configs/calibration/fleet.held_out.csv").write_text("nothing", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"fleet\.held_out\.csv:1: columns must be"):
+        copied.judge()
+
+
+def test_the_committed_page_is_what_the_committed_tables_give():
+    assert judge(ROOT)[1] == []
+    assert "trust" in committed_names()
+
+
+def test_a_saturated_row_changes_no_number_of_the_page(tmp_path):
+    full = row(CELLS[0], experiment="full", saturated=True, measured_ms=None, predicted_ms=None)
+    texts = [
+        files_of(laboratory(tmp_path / name, {"fleet": more}))["numbers.csv"]
+        for name, more in (("with", [*rows(), full]), ("without", rows()))
+    ]
+    assert texts[0] == texts[1]

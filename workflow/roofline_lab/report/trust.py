@@ -1,0 +1,152 @@
+"""The page on trust: for which deployments the numbers of each calibration hold, and how far.
+
+Contract: `files_of` is pure text from `configs/` alone: the tables of held-out predictions beside the calibrations, and
+which GPUs there are. The same inputs give the same bytes, so `judge` compares a committed page with one made anew: a
+stale page and an edited one are both found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from roofline_lab.calibration.plan import FOLDER as CALIBRATIONS
+from roofline_lab.calibration.record import load_calibration
+from roofline_lab.files import csv_text, write_report
+from roofline_lab.ground_truth.catalog import HARDWARE, hardware_in
+from roofline_lab.rendering import render
+from roofline_lab.report import trust_tables
+from roofline_lab.report.plots import EDGE, FILLS, document, line, text
+from roofline_lab.scoring.comparison import INTER_TOKEN
+from roofline_lab.scoring.numbers import NUMBER_COLUMNS
+from roofline_lab.trust import ENDING
+from roofline_lab.trust.coverage import HeldOutHit, held_out_hits
+from roofline_lab.trust.distance import KIND_WORDS, UNQUANTIZED, Cell, Word, reach_of_cell
+from roofline_lab.trust.held_out import read_held_out
+from roofline_lab.trust.intervals import Band, Validation, validation_of
+
+FOLDER = Path("reports/trust")
+PAGE, NUMBERS = "TRUST.md", "numbers.csv"
+AGAIN = "`snakemake trust` makes it again"
+# Precisions of the figure, as `simulator.quantization` calls them.
+PRECISIONS = (UNQUANTIZED, "fp8", "int4", "nvfp4", "mxfp4")
+Fault = tuple[str, str, str]
+
+
+class Trusted(NamedTuple):
+    """One calibration on the page."""
+
+    title: str
+    validation: Validation
+    hits: tuple[HeldOutHit, ...]
+    figure: str
+
+
+def held_out_files(root: Path) -> list[Path]:
+    """Return the tables of held-out predictions there are."""
+    return sorted((root / CALIBRATIONS).glob(f"*{ENDING}"))
+
+
+def files_of(root: Path) -> dict[str, str]:
+    """Return every file of the page by name, the page last.
+
+    Raises
+    ------
+    ConfigError
+        If a table or the calibration it lies beside cannot be read.
+    """
+    found = sorted(map(_trusted, held_out_files(root)), key=lambda one: (-len(one.validation.seen.cells), one.figure))
+    hardware = sorted(hardware_in([root / "configs" / HARDWARE]))
+    figures = {one.figure: deployment_map(one.validation, hardware) for one in found}
+    lines = [each for one in found for each in trust_tables.number_lines(one.validation, one.hits)]
+    context = {"calibrations": found, "tables": trust_tables, "hardware": hardware, "precisions": PRECISIONS}
+    return {
+        **figures,
+        NUMBERS: csv_text(NUMBER_COLUMNS, sorted(lines)),
+        PAGE: render("trust.md.j2", context),
+    }
+
+
+def _trusted(path: Path) -> Trusted:
+    name = path.name.removesuffix(ENDING)
+    validation = validation_of(name, read_held_out(path))
+    title = load_calibration(path.with_name(f"{name}.yaml")).title
+    return Trusted(title, validation, held_out_hits(validation), f"{name}.svg")
+
+
+def publish(root: Path) -> None:
+    """Write the page anew; what an earlier one left behind goes."""
+    folder = root / FOLDER
+    earlier = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    write_report(folder, files_of(root), earlier)
+
+
+def judge(root: Path) -> tuple[str, list[Fault]]:
+    """Return one sentence about the committed page, and what is wrong with it: file, where, what.
+
+    Raises
+    ------
+    ConfigError
+        If a table of held-out predictions cannot be read.
+    """
+    folder = root / FOLDER
+    if not folder.is_dir():
+        return f"check trust: no page on trust is committed; {AGAIN}", []
+    files, there = files_of(root), {path.name for path in folder.iterdir()}
+    faults = [_fault(name, f"is missing; {AGAIN}") for name in sorted(files.keys() - there)]
+    faults += [_fault(name, "belongs to no calibration; delete it") for name in sorted(there - files.keys())]
+    for name in sorted(there & files.keys()):
+        if (folder / name).read_text(encoding="utf-8", errors="replace") != files[name]:
+            faults.append(_fault(name, f"is not what the held-out predictions give now; {AGAIN}"))
+    return f"check trust: the committed page {'differs' if faults else 'comes out again'}", faults
+
+
+def _fault(name: str, what: str) -> Fault:
+    return (f"{FOLDER.as_posix()}/{name}", "file", what)
+
+
+# Points (1/72 inch).
+LEFT, TOP, WIDTH, HEIGHT, MARGIN = 150.0, 24.0, 66.0, 18.0, 12.0
+SMALL = 8
+WORD_FILLS = {Word.INSIDE: FILLS[2], Word.NEAR: FILLS[5], Word.OUTSIDE: FILLS[0]}
+
+
+def deployment_map(validation: Validation, hardware: Sequence[str]) -> str:
+    """Draw every kind and precision on every GPU: its word as filling, in it the interval of the time between tokens.
+
+    Each as of a model that was not measured itself, at a load, lengths and a site that were.
+    """
+    rows = [(kind, precision) for kind in KIND_WORDS for precision in PRECISIONS]
+    lines = [
+        text(LEFT + (place + 0.5) * WIDTH, TOP - 8, name, "middle", SMALL + 1) for place, name in enumerate(hardware)
+    ]
+    for row, (kind, precision) in enumerate(rows):
+        top = TOP + row * HEIGHT
+        lines.append(text(LEFT - 6, top + HEIGHT / 2 + 3, f"{KIND_WORDS[kind]}, {precision}", "end"))
+        for column, gpu in enumerate(hardware):
+            lines += _box(validation, Cell("", kind, gpu, precision), LEFT + column * WIDTH, top)
+    right, bottom = LEFT + len(hardware) * WIDTH, TOP + len(rows) * HEIGHT
+    kinds = range(0, len(rows) + 1, len(PRECISIONS))
+    lines += [line(LEFT, TOP + row * HEIGHT, right, TOP + row * HEIGHT, EDGE, 1.0) for row in kinds]
+    return document(right + MARGIN, bottom + 34, [*lines, *_legend(bottom + 12)])
+
+
+def _box(validation: Validation, cell: Cell, left: float, top: float) -> Iterator[str]:
+    reach = reach_of_cell(cell, validation.seen.cells)[0]
+    band = validation.band(INTER_TOKEN, reach, cell.kind)
+    words = f"{trust_tables.ends(band)} %" if isinstance(band, Band) else "?"
+    yield _filled(left, top, WIDTH, reach.word)
+    yield text(left + WIDTH / 2, top + HEIGHT / 2 + 3, words, "middle", SMALL)
+
+
+def _legend(top: float) -> Iterator[str]:
+    for place, word in enumerate(Word):
+        left = LEFT + place * 2 * WIDTH
+        yield _filled(left, top, 20.0, word)
+        yield text(left + 26, top + HEIGHT / 2 + 3, word, "start", SMALL)
+
+
+def _filled(left: float, top: float, width: float, word: Word) -> str:
+    shape = f'x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{HEIGHT:.1f}"'
+    return f'<rect {shape} fill="{WORD_FILLS[word]}" stroke="{EDGE}" stroke-width="0.4"/>'

@@ -1,0 +1,208 @@
+"""Tables of the page on trust, as markdown, and its numbers.
+
+Contract: pure functions of one calibration's held-out predictions (`Validation`) and of their tests by intervals made
+from other cells (`held_out_hits`). Errors are absolute errors of means in percent; intervals are in percent of the
+prediction, as what is to be added to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
+from roofline_lab.formatting import MISSING, pct, table
+from roofline_lab.predict.records import HEADLINE, label
+from roofline_lab.scoring.errors import PERCENT, ape_pct, mean
+from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
+from roofline_lab.scoring.statistics import median
+from roofline_lab.trust.coverage import WANTED, HeldOutHit, Tally, tallies, tally
+from roofline_lab.trust.distance import KIND_WORDS, LOAD_WORDS, TOLERANCE, Cell, Reach, Seen, Word, reach_of_cell
+from roofline_lab.trust.intervals import Band, Tested, Validation
+
+METRIC_LABELS = tuple(map(label, HEADLINE))
+WORD_MEANINGS = {
+    Word.INSIDE: "kind of model, GPU and precision were fitted to together",
+    Word.NEAR: "each was fitted to, never together; or site, load or lengths are new",
+    Word.OUTSIDE: "one of them was never fitted to",
+}
+Line = tuple[str, ...]
+
+
+# Of more models only their number is told.
+NAMED = 2
+
+
+class Group(NamedTuple):
+    """What rows of the table of deployments are about."""
+
+    word: Word
+    deployment: tuple[str, str, str]
+
+
+def group_of(one: Tested) -> Group:
+    """Return the word and the deployment of a held-out row."""
+    return Group(one.reach.word, one.row.cell.deployment)
+
+
+def headline(hits: Sequence[HeldOutHit]) -> str:
+    """Say how many held-out means lie in intervals made from other cells, and how wide these are."""
+    means = [hit for hit in hits if hit.figure in HEADLINE]
+    if not means:
+        return "**No interval could be tested**: fewer than three other cells were held out at any distance."
+    counted, widths = tally(means), tallies(means, lambda hit: hit.figure)
+    parts = ", ".join(f"{label(name)} {_percent(widths[name].width)}" for name in HEADLINE if name in widths)
+    share = f"{_percent(counted.share)} of {counted.points:,}"
+    return (
+        f"**{share} held-out means lie in the 90 % interval of their prediction**, "
+        f"each tested with intervals made from the other cells alone; wanted are {_percent(WANTED[0])} to "
+        f"{_percent(WANTED[1])}. Median width from end to end: {parts} of the prediction."
+    )
+
+
+def coverage_table(validation: Validation, hits: Sequence[HeldOutHit]) -> str:
+    """Return by word what was held out, and how many of it lie in their intervals."""
+    counted = tallies(hits, lambda hit: (hit.reach.word, hit.figure))
+    lines = []
+    for word in Word:
+        rows = [one for one in validation.tested if one.reach.word is word and one.row.figure in HEADLINE]
+        cells = {one.row.cell for one in rows}
+        known = [counted.get((word, metric)) for metric in HEADLINE]
+        lines.append([word, WORD_MEANINGS[word], str(len(cells)), *map(_share_and_width, known)])
+    return table(["word", "of a deployment", "cells held out", *METRIC_LABELS], lines, left=2)
+
+
+def deployment_table(validation: Validation, hits: Sequence[HeldOutHit]) -> str:
+    """Return every deployment that was fitted to: error, interval and coverage, inside and as if it had not been."""
+    groups: dict[Group, list[Tested]] = {}
+    for one in validation.tested:
+        if one.row.figure in HEADLINE:
+            groups.setdefault(group_of(one), []).append(one)
+    counted = tallies(hits, lambda hit: (hit.reach.word, hit.row.cell.deployment, hit.figure))
+    lines = []
+    for group in sorted(groups, key=lambda group: (list(Word).index(group.word), group.deployment)):
+        own = groups[group]
+        cells = [_figure_cell(validation, own, metric, counted.get((*group, metric))) for metric in HEADLINE]
+        lines.append([group.word, _words(group.deployment), _models(own), *cells, _noise(own)])
+    header = ["predicted from", "deployment", "models", *METRIC_LABELS, "noise TTFT / ITL"]
+    return table(header, lines, left=3)
+
+
+def missing_table(validation: Validation, hardware: Iterable[str], precisions: Iterable[str]) -> str:
+    """List what is near or outside, why, and which measurement would bring it inside."""
+    seen = validation.seen
+    fitted = {key: {getattr(cell, key) for cell in seen.cells} for key in ("kind", "hardware", "precision")}
+    new = {
+        "GPU": [name for name in hardware if name not in fitted["hardware"]],
+        "precision": [name for name in precisions if name not in fitted["precision"]],
+        "kind of model": [words for name, words in KIND_WORDS.items() if name not in fitted["kind"]],
+    }
+    lines = [
+        [", ".join(names), Word.OUTSIDE, f"{what} never fitted to", RUN_OF[what]]
+        for what, names in new.items()
+        if names
+    ]
+    near = [cell for cell in _pairs(seen) if reach_of_cell(cell, seen.cells)[0] is Reach.PAIRING]
+    if near:
+        lines.append([f"{len(near)} pairs, grey in the figure", Word.NEAR, "never fitted to together", "a run of each"])
+    lines += [[text, *BEYOND] for text in _ranges(seen)]
+    if seen.sites:
+        known = " or ".join(sorted(seen.sites))
+        lines.append(
+            [f"measured elsewhere than at {known}", "one step farther", "its client takes time of its own", SITE]
+        )
+    return table(["what", "word", "why", "brought inside by"], lines, left=4)
+
+
+RUN_OF = {
+    "GPU": "one run of any model there; it makes its other pairs near",
+    "precision": "one run of any model in it; it makes its other pairs near",
+    "kind of model": "one run of such a model; it makes its other pairs near",
+}
+BEYOND = ("one step farther", "beyond what was measured", "a run at that load or length")
+SITE = "one load point with one request at a time"
+
+
+def number_lines(validation: Validation, hits: Sequence[HeldOutHit]) -> Iterator[Line]:
+    """Yield the lines of `numbers.csv`: coverage, width, error and interval by word, and coverage by cell left out."""
+    by_word = tallies(hits, lambda hit: (hit.reach.word, "trust", hit.reach.word, hit.figure))
+    by_cell = tallies(hits, lambda hit: (hit.reach.word, "cell", hit.where, hit.figure))
+    for (word, scope, key, figure), counted in (by_word | by_cell).items():
+        place = (validation.name, word, ALL_LOAD_POINTS, scope, key, figure)
+        yield (*place, "interval_coverage", _decimal(counted.share * PERCENT), "pct")
+        yield (*place, "interval_width", _decimal(counted.width * PERCENT), "pct")
+        yield (*place, "count", _decimal(float(counted.points)), "count")
+    for figure, reach, kind in product(validation.figures, Reach, KIND_WORDS):
+        band = validation.band(figure, reach, kind)
+        if isinstance(band, Band):
+            place = (validation.name, reach.word, ALL_LOAD_POINTS, "reach", f"{reach.name.lower()} {kind}", figure)
+            yield (*place, "interval_low", _decimal((band.low - 1.0) * PERCENT), "pct")
+            yield (*place, "interval_high", _decimal((band.high - 1.0) * PERCENT), "pct")
+
+
+def _figure_cell(validation: Validation, rows: Iterable[Tested], metric: str, counted: Tally | None) -> str:
+    """Return error, interval and coverage of one figure of a deployment."""
+    own = [one for one in rows if one.row.figure == metric]
+    if not own:
+        return MISSING
+    errors = [ape_pct(one.row.predicted_ms or 0.0, one.row.measured_ms or 1.0) for one in own]
+    band = validation.band(metric, max(one.reach for one in own), own[0].row.kind)
+    interval = f"{ends(band)} %" if isinstance(band, Band) else "no interval"
+    tested = f"{counted.inside} of {counted.points}" if counted else "not tested"
+    return f"{pct(mean(errors))}; {interval}; {tested}"
+
+
+def ends(band: Band) -> str:
+    """Return what is to be added to a prediction at either end of its interval, in whole percent of it."""
+    low, high = ((end - 1.0) * PERCENT for end in (band.low, band.high))
+    return f"{low:.0f} to {high:+.0f}"
+
+
+def _share_and_width(counted: Tally | None) -> str:
+    if counted is None:
+        return MISSING
+    text = f"{_percent(counted.share)} of {counted.points}, width {_percent(counted.width)}"
+    return text if counted.holds else f"**{text}**"
+
+
+def _noise(rows: Iterable[Tested]) -> str:
+    """Return the median spread of a measurement in percent, of TTFT and of time between tokens."""
+    found = []
+    for metric in HEADLINE[:2]:
+        known = [one.row.noise for one in rows if one.row.figure == metric and one.row.noise is not None]
+        found.append(pct(median(known) * PERCENT) if known else MISSING)
+    return " / ".join(found)
+
+
+def _models(rows: Iterable[Tested]) -> str:
+    names = sorted({one.row.model for one in rows})
+    return ", ".join(names) if len(names) <= NAMED else f"{len(names)} models"
+
+
+def _words(deployment: tuple[str, str, str]) -> str:
+    kind, hardware, precision = deployment
+    return f"{KIND_WORDS[kind]}, {hardware}, {precision}"
+
+
+def _pairs(seen: Seen) -> list[Cell]:
+    """Return every pairing of kinds, GPUs and precisions that were fitted to."""
+    kinds, gpus, precisions = (
+        sorted({getattr(cell, key) for cell in seen.cells}) for key in ("kind", "hardware", "precision")
+    )
+    return [Cell("", kind, gpu, precision) for kind in kinds for gpu in gpus for precision in precisions]
+
+
+def _ranges(seen: Seen) -> Iterator[str]:
+    """Yield load and lengths at which a prediction leaves what was measured."""
+    for name, (low, high) in seen.ranges.items():
+        least, most = low / TOLERANCE, high * TOLERANCE
+        below = f"fewer than {least:,.0f} or " if least >= 1.0 else ""
+        yield f"{below}more than {most:,.0f} {LOAD_WORDS[name]}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * PERCENT:.0f} %"
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.6f}"
