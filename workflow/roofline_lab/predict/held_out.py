@@ -18,6 +18,7 @@ from roofline_lab.predict.coverage import coverage_of
 from roofline_lab.predict.predictors import CalibratedPredictor, Holdout
 from roofline_lab.predict.trusted import load_of, site_of
 from roofline_lab.scoring.comparison import INTER_TOKEN, wanted_metrics
+from roofline_lab.scoring.errors import PERCENT
 from roofline_lab.trust.distance import kind_of, precision_of
 from roofline_lab.trust.held_out import BETWEEN_TOKENS, HeldOut
 from roofline_lab.vocabulary import RowStatus
@@ -63,4 +64,5 @@ def _rows(predictor: CalibratedPredictor, target: Target) -> Iterator[HeldOut]:
                 metric=BETWEEN_TOKENS[0] if figure.name == INTER_TOKEN else figure.name,
                 measured_ms=figure.measured,
                 predicted_ms=figure.predicted,
+                noise=None if figure.noise_pct is None else figure.noise_pct / PERCENT,
             )

@@ -1,20 +1,18 @@
 """The page on trust: for which deployments the numbers of each calibration hold, and how far.
 
-Contract: `files_of` is pure text from `configs/` alone: the tables of held-out predictions beside the calibrations, and
-which GPUs there are. The same inputs give the same bytes, so `judge` compares a committed page with one made anew: a
-stale page and an edited one are both found.
+Contract: `files_of` is pure text from the tables of held-out predictions beside the calibrations. The same tables give
+the same bytes, so `judge` compares a committed page with one made anew: a stale page and an edited one are both found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from roofline_lab.calibration.plan import FOLDER as CALIBRATIONS
 from roofline_lab.calibration.record import load_calibration
 from roofline_lab.files import csv_text, write_report
-from roofline_lab.ground_truth.catalog import HARDWARE, hardware_in
 from roofline_lab.rendering import render
 from roofline_lab.report import trust_tables
 from roofline_lab.report.plots import EDGE, FILLS, document, line, text
@@ -22,15 +20,15 @@ from roofline_lab.scoring.comparison import INTER_TOKEN
 from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 from roofline_lab.trust import ENDING
 from roofline_lab.trust.coverage import HeldOutHit, held_out_hits
-from roofline_lab.trust.distance import KIND_WORDS, UNQUANTIZED, Cell, Word, reach_of_cell
+from roofline_lab.trust.distance import KIND_WORDS, Cell, Word, reach_of_cell
 from roofline_lab.trust.held_out import read_held_out
 from roofline_lab.trust.intervals import Band, Validation, validation_of
 
 FOLDER = Path("reports/trust")
 PAGE, NUMBERS = "TRUST.md", "numbers.csv"
 AGAIN = "`snakemake trust` makes it again"
-# Precisions of the figure, as `simulator.quantization` calls them.
-PRECISIONS = (UNQUANTIZED, "fp8", "int4", "nvfp4", "mxfp4")
+# Stands for every GPU, or every precision, that was never fitted to.
+ANY_OTHER = "any other"
 Fault = tuple[str, str, str]
 
 
@@ -57,15 +55,10 @@ def files_of(root: Path) -> dict[str, str]:
         If a table or the calibration it lies beside cannot be read.
     """
     found = sorted(map(_trusted, held_out_files(root)), key=lambda one: (-len(one.validation.seen.cells), one.figure))
-    hardware = sorted(hardware_in([root / "configs" / HARDWARE]))
-    figures = {one.figure: deployment_map(one.validation, hardware) for one in found}
+    figures = {one.figure: deployment_map(one.validation) for one in found}
     lines = [each for one in found for each in trust_tables.number_lines(one.validation, one.hits)]
-    context = {"calibrations": found, "tables": trust_tables, "hardware": hardware, "precisions": PRECISIONS}
-    return {
-        **figures,
-        NUMBERS: csv_text(NUMBER_COLUMNS, sorted(lines)),
-        PAGE: render("trust.md.j2", context),
-    }
+    page = render("trust.md.j2", {"calibrations": found, "tables": trust_tables})
+    return {**figures, NUMBERS: csv_text(NUMBER_COLUMNS, sorted(lines)), PAGE: page}
 
 
 def _trusted(path: Path) -> Trusted:
@@ -107,17 +100,18 @@ def _fault(name: str, what: str) -> Fault:
 
 
 # Points (1/72 inch).
-LEFT, TOP, WIDTH, HEIGHT, MARGIN = 150.0, 24.0, 66.0, 18.0, 12.0
+LEFT, TOP, WIDTH, HEIGHT, MARGIN = 170.0, 24.0, 84.0, 18.0, 12.0
 SMALL = 8
 WORD_FILLS = {Word.INSIDE: FILLS[2], Word.NEAR: FILLS[5], Word.OUTSIDE: FILLS[0]}
 
 
-def deployment_map(validation: Validation, hardware: Sequence[str]) -> str:
+def deployment_map(validation: Validation) -> str:
     """Draw every kind and precision on every GPU: its word as filling, in it the interval of the time between tokens.
 
     Each as of a model that was not measured itself, at a load, lengths and a site that were.
     """
-    rows = [(kind, precision) for kind in KIND_WORDS for precision in PRECISIONS]
+    hardware, precisions = (_fitted(validation, key) for key in ("hardware", "precision"))
+    rows = [(kind, precision) for kind in KIND_WORDS for precision in precisions]
     lines = [
         text(LEFT + (place + 0.5) * WIDTH, TOP - 8, name, "middle", SMALL + 1) for place, name in enumerate(hardware)
     ]
@@ -127,9 +121,13 @@ def deployment_map(validation: Validation, hardware: Sequence[str]) -> str:
         for column, gpu in enumerate(hardware):
             lines += _box(validation, Cell("", kind, gpu, precision), LEFT + column * WIDTH, top)
     right, bottom = LEFT + len(hardware) * WIDTH, TOP + len(rows) * HEIGHT
-    kinds = range(0, len(rows) + 1, len(PRECISIONS))
+    kinds = range(0, len(rows) + 1, len(precisions))
     lines += [line(LEFT, TOP + row * HEIGHT, right, TOP + row * HEIGHT, EDGE, 1.0) for row in kinds]
     return document(right + MARGIN, bottom + 34, [*lines, *_legend(bottom + 12)])
+
+
+def _fitted(validation: Validation, key: str) -> list[str]:
+    return [*sorted({getattr(cell, key) for cell in validation.seen.cells}), ANY_OTHER]
 
 
 def _box(validation: Validation, cell: Cell, left: float, top: float) -> Iterator[str]:
@@ -142,7 +140,7 @@ def _box(validation: Validation, cell: Cell, left: float, top: float) -> Iterato
 
 def _legend(top: float) -> Iterator[str]:
     for place, word in enumerate(Word):
-        left = LEFT + place * 2 * WIDTH
+        left = LEFT + place * WIDTH
         yield _filled(left, top, 20.0, word)
         yield text(left + 26, top + HEIGHT / 2 + 3, word, "start", SMALL)
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
-from roofline_lab.formatting import MISSING, pct, table
+from roofline_lab.formatting import MISSING, table
 from roofline_lab.predict.records import HEADLINE, label
+from roofline_lab.report.cells import error_text, with_noise
 from roofline_lab.scoring.errors import PERCENT, ape_pct, mean
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
 from roofline_lab.scoring.statistics import median
@@ -79,47 +80,39 @@ def deployment_table(validation: Validation, hits: Sequence[HeldOutHit]) -> str:
         if one.row.figure in HEADLINE:
             groups.setdefault(group_of(one), []).append(one)
     counted = tallies(hits, lambda hit: (hit.reach.word, hit.row.cell.deployment, hit.figure))
-    lines = []
+    lines, noises = [], []
     for group in sorted(groups, key=lambda group: (list(Word).index(group.word), group.deployment)):
         own = groups[group]
         cells = [_figure_cell(validation, own, metric, counted.get((*group, metric))) for metric in HEADLINE]
-        lines.append([group.word, _words(group.deployment), _models(own), *cells, _noise(own)])
-    header = ["predicted from", "deployment", "models", *METRIC_LABELS, "noise TTFT / ITL"]
-    return table(header, lines, left=3)
+        lines.append([group.word, _words(group.deployment), _models(own), *cells])
+        noises.append([_noise_pct(own, metric) for metric in HEADLINE])
+    header = ["predicted from", "deployment", "models", *METRIC_LABELS]
+    return table(*with_noise(header, lines, noises, METRIC_LABELS), left=3)
 
 
-def missing_table(validation: Validation, hardware: Iterable[str], precisions: Iterable[str]) -> str:
+def missing_table(validation: Validation) -> str:
     """List what is near or outside, why, and which measurement would bring it inside."""
-    seen = validation.seen
-    fitted = {key: {getattr(cell, key) for cell in seen.cells} for key in ("kind", "hardware", "precision")}
-    new = {
-        "GPU": [name for name in hardware if name not in fitted["hardware"]],
-        "precision": [name for name in precisions if name not in fitted["precision"]],
-        "kind of model": [words for name, words in KIND_WORDS.items() if name not in fitted["kind"]],
-    }
-    lines = [
-        [", ".join(names), Word.OUTSIDE, f"{what} never fitted to", RUN_OF[what]]
-        for what, names in new.items()
-        if names
-    ]
+    seen, lines = validation.seen, []
+    for key, what in PARTS.items():
+        fitted = sorted({getattr(cell, key) for cell in seen.cells})
+        known = " or ".join(KIND_WORDS.get(name, name) for name in fitted)
+        lines.append([f"any other {what} than {known}", Word.OUTSIDE, f"{what} never fitted to", RUN_OF_PART])
     near = [cell for cell in _pairs(seen) if reach_of_cell(cell, seen.cells)[0] is Reach.PAIRING]
     if near:
-        lines.append([f"{len(near)} pairs, grey in the figure", Word.NEAR, "never fitted to together", "a run of each"])
+        lines.append(
+            [f"{len(near)} pairs, light in the figure", Word.NEAR, "never fitted to together", "a run of each"]
+        )
     lines += [[text, *BEYOND] for text in _ranges(seen)]
     if seen.sites:
         known = " or ".join(sorted(seen.sites))
-        lines.append(
-            [f"measured elsewhere than at {known}", "one step farther", "its client takes time of its own", SITE]
-        )
+        lines.append([f"measured elsewhere than at {known}", STEP, "its client takes time of its own", SITE])
     return table(["what", "word", "why", "brought inside by"], lines, left=4)
 
 
-RUN_OF = {
-    "GPU": "one run of any model there; it makes its other pairs near",
-    "precision": "one run of any model in it; it makes its other pairs near",
-    "kind of model": "one run of such a model; it makes its other pairs near",
-}
-BEYOND = ("one step farther", "beyond what was measured", "a run at that load or length")
+PARTS = {"kind": "kind of model", "hardware": "GPU", "precision": "precision"}
+RUN_OF_PART = "one run with it; its other pairs come near"
+STEP = "one step farther"
+BEYOND = (STEP, "beyond what was measured", "a run at that load or length")
 SITE = "one load point with one request at a time"
 
 
@@ -149,7 +142,7 @@ def _figure_cell(validation: Validation, rows: Iterable[Tested], metric: str, co
     band = validation.band(metric, max(one.reach for one in own), own[0].row.kind)
     interval = f"{ends(band)} %" if isinstance(band, Band) else "no interval"
     tested = f"{counted.inside} of {counted.points}" if counted else "not tested"
-    return f"{pct(mean(errors))}; {interval}; {tested}"
+    return f"{error_text(mean(errors), _noise_pct(own, metric))}; {interval}; {tested}"
 
 
 def ends(band: Band) -> str:
@@ -165,13 +158,10 @@ def _share_and_width(counted: Tally | None) -> str:
     return text if counted.holds else f"**{text}**"
 
 
-def _noise(rows: Iterable[Tested]) -> str:
-    """Return the median spread of a measurement in percent, of TTFT and of time between tokens."""
-    found = []
-    for metric in HEADLINE[:2]:
-        known = [one.row.noise for one in rows if one.row.figure == metric and one.row.noise is not None]
-        found.append(pct(median(known) * PERCENT) if known else MISSING)
-    return " / ".join(found)
+def _noise_pct(rows: Iterable[Tested], metric: str) -> float | None:
+    """Return how far one measurement scatters, percent at the median; None where nothing was repeated."""
+    known = [one.row.noise for one in rows if one.row.figure == metric and one.row.noise is not None]
+    return median(known) * PERCENT if known else None
 
 
 def _models(rows: Iterable[Tested]) -> str:

@@ -195,4 +195,4 @@ def _added_up(figures: dict[str, HeldOut]) -> Iterator[HeldOut]:
         key: (getattr(first, key) or 0.0) + gaps * (getattr(between, key) or 0.0)
         for key in ("measured_ms", "predicted_ms")
     }
-    yield first.model_copy(update={"metric": E2E, **sums})
+    yield first.model_copy(update={"metric": E2E, "noise": None, **sums})
