@@ -140,7 +140,7 @@ def _box(validation: Validation, cell: Cell, left: float, top: float) -> Iterato
 
 def _legend(top: float) -> Iterator[str]:
     for place, word in enumerate(Word):
-        left = LEFT + place * WIDTH
+        left = MARGIN + place * WIDTH
         yield _filled(left, top, 20.0, word)
         yield text(left + 26, top + HEIGHT / 2 + 3, word, "start", SMALL)
 
