@@ -8,7 +8,7 @@ import shutil
 import pytest
 import yaml
 
-from roofline_lab.trust.distance import Load, Reach
+from roofline_lab.trust.distance import Cell, Load, Reach
 from roofline_lab.trust.held_out import held_out_text, read_held_out
 from roofline_lab.trust.intervals import validation_of
 from tests.roofline_lab.builders import ROOT
@@ -18,6 +18,7 @@ from tests.roofline_lab.trust.made_up import row
 HELD_OUT = CALIBRATION_FILE.with_name("h100_vllm.held_out.csv")
 VALIDATION = validation_of("h100_vllm", read_held_out(HELD_OUT))
 MEANS = ("ttft_mean", "inter_token_mean", "e2e_mean")
+DENSE = Cell("new", "dense", "h100-sxm", "bf16")
 # Lengths within what h100_vllm was measured at.
 WITHIN = {
     "workload": {
@@ -47,7 +48,7 @@ def test_every_predicted_mean_has_a_word_and_an_interval(stranger):
     assert stranger.evaluate() == 0
     for name in MEANS:
         found = stranger.row(name)
-        band = VALIDATION.band(name, Reach.MODEL)
+        band = VALIDATION.band(name, Reach.MODEL, DENSE)
         assert found["trust"] == "inside"
         assert ends(found) == pytest.approx(band.of(float(found["predicted"])), rel=1e-5)
         assert found["no_interval"] == ""
@@ -81,9 +82,9 @@ def test_a_model_of_the_fit_is_asked_as_if_it_had_never_been_fitted_to(stranger)
     stranger.add("known", **SEEN, **WITHIN)
     stranger.add("copied", **{**SEEN, "model": "a-copy"}, **WITHIN)
     assert stranger.evaluate() == 0
-    cell = next(one.row.cell for one in VALIDATION.tested if one.row.model == "llama-2-7b-hf")
-    band = VALIDATION.less("model", cell).band("ttft_mean", Reach.MODEL)
-    assert band != VALIDATION.band("ttft_mean", Reach.MODEL)
+    cell = next(one.cell for one in VALIDATION.tested if one.row.model == "llama-2-7b-hf")
+    band = VALIDATION.less("model", cell).band("ttft_mean", Reach.MODEL, DENSE)
+    assert band != VALIDATION.band("ttft_mean", Reach.MODEL, DENSE)
     for found in stranger.rows("ttft_mean"):
         assert (found["holdout"], found["trust"]) == ("held out", "inside")
         assert ends(found) == pytest.approx(band.of(float(found["predicted"])), rel=1e-5)
@@ -134,7 +135,7 @@ def test_without_a_table_of_held_out_predictions_nothing_is_claimed(stranger, tm
 
 def test_a_table_beside_a_calibration_of_ones_own_is_read_and_counts_as_an_input(stranger, tmp_path):
     """Three made-up cells that are off by nothing give an interval of nothing."""
-    cells = [one.row.cell for one in VALIDATION.tested if one.row.kind == "dense"]
+    cells = [one.cell for one in VALIDATION.tested if one.row.kind == "dense"]
     made = [
         row(cell, fold="model", experiment=f"{cell.model}-{name}", metric=name, concurrency=1, **LENGTHS)
         for cell in sorted(set(cells))[:4]

@@ -39,7 +39,7 @@ def laboratory(root, tables):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Return the files of a page on a fleet and on one cell."""
-    alone = [one for one in rows(3) if one.cell == CELLS[0]]
+    alone = [one for one in rows(3, servers=2) if one.cell == CELLS[0]]
     tables = {"alone": alone, "fleet": rows()}
     return files_of(laboratory(tmp_path_factory.mktemp("trust"), tables))
 
@@ -71,11 +71,14 @@ def test_the_calibration_that_rests_on_most_cells_comes_first(made):
     ]
 
 
-def test_the_share_inside_is_counted_with_intervals_of_other_cells(made, page):
+def test_the_share_inside_is_counted_with_intervals_made_without_a_row(made, page):
     """Counted here once more, row by row, from nothing but the rows."""
     fleet = validation_of("fleet", rows())
-    others = {cell: fleet.less("cell", cell) for cell in CELLS}
-    found = [(others[one.row.cell].band(one.row.figure, one.reach), one.row) for one in fleet.tested]
+    found = [
+        (fleet.less(fold, one.cell, one.row.experiment).band(one.figure, one.reach, one.cell), one.row)
+        for one in fleet.tested
+        for fold in ("configuration" if one.reach is Reach.CELL else "cell",)
+    ]
     held = [band.holds(one.predicted_ms, one.measured_ms) for band, one in found if isinstance(band, Band)]
     assert f"**{100 * sum(held) / len(held):.0f} % of {len(held):,} held-out means" in page
     lines = numbers(made, method="fleet", scope="trust", statistic="interval_coverage")
@@ -87,7 +90,7 @@ def test_the_share_inside_is_counted_with_intervals_of_other_cells(made, page):
 def test_every_deployment_has_its_error_its_interval_and_how_often_that_held(page):
     found = [line for line in page.splitlines() if line.startswith("| inside") and "moe" not in line]
     assert any("mixture of experts, h200-sxm, fp8" in line and "minimax" in line for line in found)
-    band = validation_of("fleet", rows()).band("ttft_mean", Reach.CELL, "moe")
+    band = validation_of("fleet", rows()).band("ttft_mean", Reach.CELL, CELLS[4])
     ends = f"{100 * (band.low - 1):.0f} to {100 * (band.high - 1):+.0f} %"
     (line,) = [line for line in found if "mixture of experts, h200-sxm, fp8" in line]
     assert f"%; {ends}; " in line
@@ -97,6 +100,12 @@ def test_every_deployment_has_its_error_its_interval_and_how_often_that_held(pag
 def test_a_cell_that_was_left_out_stands_under_the_word_it_had_then(page):
     assert re.search(r"\| near +\| dense, h200-sxm, fp8 ", page)
     assert re.search(r"\| outside +\| mixture of experts, h200-sxm, fp8 ", page)
+
+
+def test_coverage_is_counted_by_load_and_lengths(page):
+    assert re.search(r"\| up to 8 requests in flight +\| \**\d+ % of 168, width", page)
+    assert "| up to 32 requests in flight, more than 8 |" in page
+    assert "| more than 32 requests in flight " in page
 
 
 def test_what_is_missing_is_named_with_what_would_bring_it_inside(page):
@@ -129,7 +138,7 @@ def test_numbers_have_the_columns_of_every_report_and_unique_keys(made):
 
 
 def test_the_same_rows_in_another_order_give_the_same_bytes(made, tmp_path):
-    alone = [one for one in rows(3) if one.cell == CELLS[0]]
+    alone = [one for one in rows(3, servers=2) if one.cell == CELLS[0]]
     root = laboratory(tmp_path, {"fleet": list(reversed(rows())), "alone": list(reversed(alone))})
     path = root / "configs/calibration/fleet.held_out.csv"
     header, *lines = path.read_text(encoding="utf-8").splitlines()

@@ -2,7 +2,7 @@
 
 Contract: `trust_in` is pure and gives None where nothing is known of what predicts, as of a file of options. A
 prediction with the constants of a fit without its model is asked as if the model had never been fitted to; one that is
-in sample keeps its word, and no row of its own cell is in its interval. `load_of` and `site_of` say what a server had
+in sample keeps its word, and no row of its own server is in its interval. `load_of` and `site_of` say what a server had
 to do and where it was measured, of predictions and of held-out rows alike. A prediction that saturates has no interval:
 its latencies say how long the run is.
 """
@@ -61,7 +61,7 @@ def trust_in(predictor: Predictor, target: Target, prediction: Prediction, laten
     fitted, tested = _validations(predictor, predictor.validation, target, cell)
     reach, reasons = fitted.distance(Run(cell, load, site_of(experiment, target.load_point.id)))
     full = prediction.saturated or target.load_point.saturated
-    bands = {name: NoBand(SATURATES) if full else tested.band(name, reach, cell.kind) for name in latencies}
+    bands = {name: NoBand(SATURATES) if full else tested.band(name, reach, cell) for name in latencies}
     return Trust(reach, reasons, bands)
 
 
@@ -71,7 +71,7 @@ def _validations(
     """Return what says how far a deployment is, and what its interval is made from."""
     holdout = predictor.holdout(target.experiment, target.model)
     if holdout is Holdout.IN_SAMPLE:
-        return whole, whole.less("cell", cell)
+        return whole, whole.less("configuration", cell, target.experiment.id)
     if holdout is not Holdout.HELD_OUT:
         return whole, whole
     if isinstance(predictor, FleetPredictor):

@@ -6,12 +6,11 @@ the same bytes, so `judge` compares a committed page with one made anew: a stale
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from roofline_lab.calibration.plan import FOLDER as CALIBRATIONS
-from roofline_lab.calibration.record import load_calibration
 from roofline_lab.files import csv_text, write_report
 from roofline_lab.rendering import render
 from roofline_lab.report import trust_tables
@@ -23,6 +22,7 @@ from roofline_lab.trust.coverage import HeldOutHit, held_out_hits
 from roofline_lab.trust.distance import KIND_WORDS, Cell, Word, reach_of_cell
 from roofline_lab.trust.held_out import read_held_out
 from roofline_lab.trust.intervals import Band, Validation, validation_of
+from simulator.validation import read_yaml
 
 FOLDER = Path("reports/trust")
 PAGE, NUMBERS = "TRUST.md", "numbers.csv"
@@ -54,17 +54,23 @@ def files_of(root: Path) -> dict[str, str]:
     ConfigError
         If a table or the calibration it lies beside cannot be read.
     """
-    found = sorted(map(_trusted, held_out_files(root)), key=lambda one: (-len(one.validation.seen.cells), one.figure))
+    found = sorted(map(_trusted, held_out_files(root)), key=_rests_on_most)
     figures = {one.figure: deployment_map(one.validation) for one in found}
     lines = [each for one in found for each in trust_tables.number_lines(one.validation, one.hits)]
     page = render("trust.md.j2", {"calibrations": found, "tables": trust_tables})
     return {**figures, NUMBERS: csv_text(NUMBER_COLUMNS, sorted(lines)), PAGE: page}
 
 
+def _rests_on_most(one: Trusted) -> tuple[int, str]:
+    return (-len({cell.deployment for cell in one.validation.seen.cells}), one.figure)
+
+
 def _trusted(path: Path) -> Trusted:
     name = path.name.removesuffix(ENDING)
     validation = validation_of(name, read_held_out(path))
-    title = load_calibration(path.with_name(f"{name}.yaml")).title
+    # Only the title is asked for, whatever kind of calibration it is.
+    described = read_yaml(path.with_name(f"{name}.yaml"))
+    title = str(described.get("title", name)) if isinstance(described, Mapping) else name
     return Trusted(title, validation, held_out_hits(validation), f"{name}.svg")
 
 
@@ -108,7 +114,7 @@ WORD_FILLS = {Word.INSIDE: FILLS[2], Word.NEAR: FILLS[5], Word.OUTSIDE: FILLS[0]
 def deployment_map(validation: Validation) -> str:
     """Draw every kind and precision on every GPU: its word as filling, in it the interval of the time between tokens.
 
-    Each as of a model that was not measured itself, at a load, lengths and a site that were.
+    Inside as of the models that were measured, elsewhere as of any; at a load, lengths and a site that were.
     """
     hardware, precisions = (_fitted(validation, key) for key in ("hardware", "precision"))
     rows = [(kind, precision) for kind in KIND_WORDS for precision in precisions]
@@ -131,10 +137,11 @@ def _fitted(validation: Validation, key: str) -> list[str]:
 
 
 def _box(validation: Validation, cell: Cell, left: float, top: float) -> Iterator[str]:
-    reach = reach_of_cell(cell, validation.seen.cells)[0]
-    band = validation.band(INTER_TOKEN, reach, cell.kind)
+    word = reach_of_cell(cell, validation.seen.cells)[0].word
+    fitted = sorted(each for each in validation.seen.cells if each.deployment == cell.deployment)
+    band = validation.band_of_deployment(INTER_TOKEN, fitted or [cell])
     words = f"{trust_tables.ends(band)} %" if isinstance(band, Band) else "?"
-    yield _filled(left, top, WIDTH, reach.word)
+    yield _filled(left, top, WIDTH, word)
     yield text(left + WIDTH / 2, top + HEIGHT / 2 + 3, words, "middle", SMALL)
 
 

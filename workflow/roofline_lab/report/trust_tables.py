@@ -1,14 +1,17 @@
 """Tables of the page on trust, as markdown, and its numbers.
 
 Contract: pure functions of one calibration's held-out predictions (`Validation`) and of their tests by intervals made
-from other cells (`held_out_hits`). Errors are absolute errors of means in percent; intervals are in percent of the
+without them (`held_out_hits`). Errors are absolute errors of means in percent; intervals are in percent of the
 prediction, as what is to be added to it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
+from functools import reduce
+from itertools import pairwise, product
+from operator import or_
 from typing import NamedTuple
 
 from roofline_lab.formatting import MISSING, table
@@ -19,7 +22,7 @@ from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
 from roofline_lab.scoring.statistics import median
 from roofline_lab.trust.coverage import WANTED, HeldOutHit, Tally, tallies, tally
 from roofline_lab.trust.distance import KIND_WORDS, LOAD_WORDS, TOLERANCE, Cell, Reach, Seen, Word, reach_of_cell
-from roofline_lab.trust.intervals import Band, Tested, Validation
+from roofline_lab.trust.intervals import Band, NoBand, Tested, Validation
 
 METRIC_LABELS = tuple(map(label, HEADLINE))
 WORD_MEANINGS = {
@@ -30,6 +33,8 @@ WORD_MEANINGS = {
 Line = tuple[str, ...]
 
 
+# Of fewer load points chance alone decides whether the share of intervals that hold is the one wanted.
+JUDGED = 30
 # Of more models only their number is told.
 NAMED = 2
 
@@ -43,7 +48,7 @@ class Group(NamedTuple):
 
 def group_of(one: Tested) -> Group:
     """Return the word and the deployment of a held-out row."""
-    return Group(one.reach.word, one.row.cell.deployment)
+    return Group(one.reach.word, one.cell.deployment)
 
 
 def headline(hits: Sequence[HeldOutHit]) -> str:
@@ -53,11 +58,11 @@ def headline(hits: Sequence[HeldOutHit]) -> str:
         return "**No interval could be tested**: fewer than three other cells were held out at any distance."
     counted, widths = tally(means), tallies(means, lambda hit: hit.figure)
     parts = ", ".join(f"{label(name)} {_percent(widths[name].width)}" for name in HEADLINE if name in widths)
-    share = f"{_percent(counted.share)} of {counted.points:,}"
+    share, wanted = f"{_percent(counted.share)} of {counted.points:,}", " to ".join(map(_percent, WANTED))
     return (
-        f"**{share} held-out means lie in the 90 % interval of their prediction**, "
-        f"each tested with intervals made from the other cells alone; wanted are {_percent(WANTED[0])} to "
-        f"{_percent(WANTED[1])}. Median width from end to end: {parts} of the prediction."
+        f"**{share} held-out means lie in the 90 % interval of their prediction**, made from other cells alone, or "
+        f"from other servers of a cell that was fitted to; {wanted} are wanted. Median width from end to end: {parts} "
+        "of the prediction."
     )
 
 
@@ -66,8 +71,8 @@ def coverage_table(validation: Validation, hits: Sequence[HeldOutHit]) -> str:
     counted = tallies(hits, lambda hit: (hit.reach.word, hit.figure))
     lines = []
     for word in Word:
-        rows = [one for one in validation.tested if one.reach.word is word and one.row.figure in HEADLINE]
-        cells = {one.row.cell for one in rows}
+        rows = [one for one in validation.tested if one.reach.word is word and one.figure in HEADLINE]
+        cells = {one.cell for one in rows}
         known = [counted.get((word, metric)) for metric in HEADLINE]
         lines.append([word, WORD_MEANINGS[word], str(len(cells)), *map(_share_and_width, known)])
     return table(["word", "of a deployment", "cells held out", *METRIC_LABELS], lines, left=2)
@@ -77,9 +82,9 @@ def deployment_table(validation: Validation, hits: Sequence[HeldOutHit]) -> str:
     """Return every deployment that was fitted to: error, interval and coverage, inside and as if it had not been."""
     groups: dict[Group, list[Tested]] = {}
     for one in validation.tested:
-        if one.row.figure in HEADLINE:
+        if one.figure in HEADLINE:
             groups.setdefault(group_of(one), []).append(one)
-    counted = tallies(hits, lambda hit: (hit.reach.word, hit.row.cell.deployment, hit.figure))
+    counted = tallies(hits, lambda hit: (hit.reach.word, hit.cell.deployment, hit.figure))
     lines, noises = [], []
     for group in sorted(groups, key=lambda group: (list(Word).index(group.word), group.deployment)):
         own = groups[group]
@@ -88,6 +93,29 @@ def deployment_table(validation: Validation, hits: Sequence[HeldOutHit]) -> str:
         noises.append([_noise_pct(own, metric) for metric in HEADLINE])
     header = ["predicted from", "deployment", "models", *METRIC_LABELS]
     return table(*with_noise(header, lines, noises, METRIC_LABELS), left=3)
+
+
+def load_table(hits: Sequence[HeldOutHit]) -> str:
+    """Return the same by load and by lengths: whether one interval serves for all of them."""
+    lines = []
+    for name, edges in LOAD_EDGES.items():
+        for low, high in pairwise((0.0, *edges, math.inf)):
+            own = [hit for hit in hits if low < getattr(hit.row.run.load, name) <= high and hit.figure in HEADLINE]
+            counted = tallies(own, lambda hit: hit.figure)
+            cells = [_share_and_width(counted.get(metric)) for metric in HEADLINE]
+            if own:
+                lines.append([_range_words(low, high, LOAD_WORDS[name]), *cells])
+    return table(["load or length", *METRIC_LABELS], lines, left=1)
+
+
+# Where load and lengths are parted for coverage.
+LOAD_EDGES = {"concurrency": (8.0, 32.0), "prompt_tokens": (2000.0,), "output_tokens": (2000.0,)}
+
+
+def _range_words(low: float, high: float, words: str) -> str:
+    if low == 0.0:
+        return f"up to {high:,.0f} {words}"
+    return f"more than {low:,.0f} {words}" if high == math.inf else f"up to {high:,.0f} {words}, more than {low:,.0f}"
 
 
 def missing_table(validation: Validation) -> str:
@@ -126,21 +154,28 @@ def number_lines(validation: Validation, hits: Sequence[HeldOutHit]) -> Iterator
         yield (*place, "interval_width", _decimal(counted.width * PERCENT), "pct")
         yield (*place, "count", _decimal(float(counted.points)), "count")
     for figure, reach, kind in product(validation.figures, Reach, KIND_WORDS):
-        band = validation.band(figure, reach, kind)
+        band = validation.band(figure, reach, Cell("", kind, "", ""))
         if isinstance(band, Band):
             place = (validation.name, reach.word, ALL_LOAD_POINTS, "reach", f"{reach.name.lower()} {kind}", figure)
             yield (*place, "interval_low", _decimal((band.low - 1.0) * PERCENT), "pct")
             yield (*place, "interval_high", _decimal((band.high - 1.0) * PERCENT), "pct")
 
 
+def _widest(bands: Iterable[Band | NoBand]) -> Band | None:
+    """Return the interval that holds all there are; None where there are none."""
+    known = [band for band in bands if isinstance(band, Band)]
+    return reduce(or_, known) if known else None
+
+
 def _figure_cell(validation: Validation, rows: Iterable[Tested], metric: str, counted: Tally | None) -> str:
     """Return error, interval and coverage of one figure of a deployment."""
-    own = [one for one in rows if one.row.figure == metric]
+    own = [one for one in rows if one.figure == metric]
     if not own:
         return MISSING
     errors = [ape_pct(one.row.predicted_ms or 0.0, one.row.measured_ms or 1.0) for one in own]
-    band = validation.band(metric, max(one.reach for one in own), own[0].row.kind)
-    interval = f"{ends(band)} %" if isinstance(band, Band) else "no interval"
+    farthest = max(one.reach for one in own)
+    band = _widest(validation.band(metric, farthest, cell) for cell in {one.cell for one in own})
+    interval = f"{ends(band)} %" if band else "no interval"
     tested = f"{counted.inside} of {counted.points}" if counted else "not tested"
     return f"{error_text(mean(errors), _noise_pct(own, metric))}; {interval}; {tested}"
 
@@ -155,12 +190,12 @@ def _share_and_width(counted: Tally | None) -> str:
     if counted is None:
         return MISSING
     text = f"{_percent(counted.share)} of {counted.points}, width {_percent(counted.width)}"
-    return text if counted.holds else f"**{text}**"
+    return f"**{text}**" if counted.points >= JUDGED and not counted.holds else text
 
 
 def _noise_pct(rows: Iterable[Tested], metric: str) -> float | None:
     """Return how far one measurement scatters, percent at the median; None where nothing was repeated."""
-    known = [one.row.noise for one in rows if one.row.figure == metric and one.row.noise is not None]
+    known = [one.row.noise for one in rows if one.figure == metric and one.row.noise is not None]
     return median(known) * PERCENT if known else None
 
 

@@ -1,8 +1,8 @@
 """Whether intervals hold what they promise: the share of measured values inside, and how wide they are.
 
-Contract: pure. `held_out_hits` tests every held-out row with the interval made from the rows of all other cells, of
-whatever kind, so that no cell is in an interval it is tested by; `tally` counts any group of such tests. A group passes
-if its share lies in `WANTED`; of a small group chance alone decides, so a page shows how many there are.
+Contract: pure. `held_out_hits` tests every held-out row with an interval made without it: of a cell that was fitted to
+from its other servers, farther away from the rows of all other cells. `tally` counts any group of such tests. A group
+passes if its share lies in `WANTED`; of a small group chance alone decides, so a page shows how many there are.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from roofline_lab.scoring.statistics import median
 from roofline_lab.trust.distance import Cell, Reach
-from roofline_lab.trust.held_out import HeldOut
-from roofline_lab.trust.intervals import Band, Validation
+from roofline_lab.trust.held_out import Fold, HeldOut
+from roofline_lab.trust.intervals import Band, Tested, Validation
 
 # Share of measured values inside intervals of 90 % that a calibration has to reach on what was held out.
 WANTED = (0.85, 0.95)
@@ -42,6 +42,7 @@ class Hit:
 class HeldOutHit(Hit):
     """The same of a held-out row."""
 
+    cell: Cell
     row: HeldOut
 
 
@@ -86,16 +87,22 @@ def tallies(hits: Iterable[Hit], key: Callable[[Hit], Key]) -> dict[Key, Tally]:
 
 
 def held_out_hits(validation: Validation) -> tuple[HeldOutHit, ...]:
-    """Return a test of every held-out row for which the other cells give an interval, sorted by cell."""
-    cells = sorted({one.row.cell for one in validation.tested})
-    return tuple(hit for cell in cells for hit in _hits(validation, cell))
+    """Return a test of every held-out row for which others give an interval, sorted by cell, reach and server."""
+    found = (_hit(validation, one) for one in sorted(validation.tested, key=_place))
+    return tuple(hit for hit in found if hit is not None)
 
 
-def _hits(validation: Validation, cell: Cell) -> Iterable[HeldOutHit]:
-    others = validation.less("cell", cell)
-    for one in validation.tested:
-        band = others.band(one.row.figure, one.reach) if one.row.cell == cell else None
-        if isinstance(band, Band):
-            inside = band.holds(one.row.predicted_ms or 0.0, one.row.measured_ms or 0.0)
-            where = " ".join((cell.model, cell.hardware, cell.precision))
-            yield HeldOutHit(one.row.figure, one.reach, where, inside, band.width, one.row)
+def _place(one: Tested) -> tuple[Cell, Reach, str]:
+    return (one.cell, one.reach, one.row.experiment)
+
+
+def _hit(validation: Validation, one: Tested) -> HeldOutHit | None:
+    row, cell = one.row, one.cell
+    fold: Fold = "configuration" if one.reach is Reach.CELL else "cell"
+    band = validation.less(fold, cell, row.experiment).band(one.figure, one.reach, cell)
+    if not isinstance(band, Band):
+        return None
+    inside = band.holds(row.predicted_ms or 0.0, row.measured_ms or 0.0)
+    return HeldOutHit(
+        one.figure, one.reach, f"{cell.model} {cell.hardware} {cell.precision}", inside, band.width, cell, row
+    )

@@ -6,10 +6,12 @@ there is none.
 
 * A residual is log(predicted / measured). A row counts at the reach it had from what remained in the fit without its
   fold (`reach_of`), so that a cell that is left out may be near or outside, whatever its fold is called.
+* A cell that was fitted to has an interval of its own, from its servers that were held out. Farther away, cells weigh
+  the same, and in them servers (`roofline_lab.scoring.conformal`).
 * Rows speak for a kind of model if one of them is of it: dense models say nothing of how far experts are off.
-* Cells weigh the same, and in them server configurations (`roofline_lab.scoring.conformal`).
-* Uncertainty never shrinks with distance: an interval holds those of every lesser reach. A reach at which too few cells
-  were held out takes the next wider one that has enough; where none has, there is no interval.
+* Uncertainty never shrinks with distance: an interval holds those of every lesser reach, and those of all cells of its
+  kind. A reach at which too few cells were held out takes the next wider one that has enough; where none has, there is
+  no interval.
 * An interval always holds the prediction itself.
 * `less` leaves out what a prediction is tested by: what was measured must make neither its distance nor its interval.
 """
@@ -23,7 +25,7 @@ from functools import cached_property, reduce
 from operator import or_
 
 from roofline_lab.scoring.conformal import FEWEST_CLUSTERS, held_out_spread
-from roofline_lab.trust.distance import KIND_WORDS, Cell, Reach, Run, Seen, reach_of, seen_in
+from roofline_lab.trust.distance import KIND_WORDS, Cell, Reach, Run, Seen, reach_of, reach_of_cell, seen_in
 from roofline_lab.trust.held_out import Fold, HeldOut, figure_of, with_e2e
 
 LEVEL = 0.9
@@ -40,14 +42,14 @@ class Band:
     made_at
         The reach whose held-out rows the widest of it comes from: that of the prediction, or the next wider one that
         has enough cells.
-    cells, rows
-        How much was held out there.
+    clusters, rows
+        How much was held out there: cells, or servers of a cell that was fitted to.
     """
 
     low: float
     high: float
     made_at: Reach
-    cells: int
+    clusters: int
     rows: int
 
     @property
@@ -66,7 +68,7 @@ class Band:
 
     def __or__(self, other: Band) -> Band:
         """Return the interval that holds both; it says of itself what the other one says."""
-        return Band(min(self.low, other.low), max(self.high, other.high), other.made_at, other.cells, other.rows)
+        return Band(min(self.low, other.low), max(self.high, other.high), other.made_at, other.clusters, other.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,17 @@ class NoBand:
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """A held-out row that has a residual, with its reach from what remained in its fit."""
+    """A held-out row that has a residual, with its reach from what remained in its fit.
+
+    Attributes
+    ----------
+    cell, figure
+        Those of the row, which is asked for them many times.
+    """
 
     row: HeldOut
+    cell: Cell
+    figure: str
     reach: Reach
     residual: float
 
@@ -109,33 +119,75 @@ class Validation:
     @cached_property
     def figures(self) -> tuple[str, ...]:
         """Figures that were held out."""
-        return tuple(sorted({one.row.figure for one in self.tested}))
+        return tuple(sorted({one.figure for one in self.tested}))
+
+    @cached_property
+    def _rows(self) -> Mapping[tuple[str, Reach], Sequence[Tested]]:
+        """Rows by figure and reach."""
+        found: dict[tuple[str, Reach], list[Tested]] = {(name, reach): [] for name in self.figures for reach in Reach}
+        for one in self.tested:
+            found[one.figure, one.reach].append(one)
+        return found
 
     @cached_property
     def _bands(self) -> dict[tuple[str, str], Mapping[Reach, Band | NoBand]]:
-        """Intervals by figure and kind of model, each worked out when it is first asked for."""
+        """Intervals by figure and kind of model, at every reach; worked out when they are first asked for."""
         return {}
 
-    def band(self, metric: str, reach: Reach, kind: str = "") -> Band | NoBand:
-        """Return the interval of a metric at a reach; of any kind of model where none is named."""
+    @cached_property
+    def _own(self) -> dict[tuple[str, Cell], Band | None]:
+        """Intervals of cells that were fitted to, by figure."""
+        return {}
+
+    def band(self, metric: str, reach: Reach, cell: Cell) -> Band | NoBand:
+        """Return the interval of a metric of a cell at a reach."""
         figure = figure_of(metric)
         if figure not in self.figures:
             return NoBand(f"no {figure} was held out")
-        if (figure, kind) not in self._bands:
-            self._bands[figure, kind] = _by_reach([one for one in self.tested if one.row.figure == figure], kind)
-        return self._bands[figure, kind][reach]
+        own = self._own_band(figure, cell) if reach is Reach.CELL else None
+        if own is None and (figure, cell.kind) not in self._bands:
+            self._bands[figure, cell.kind] = self._at_every_reach(figure, cell.kind)
+        return own or self._bands[figure, cell.kind][reach]
+
+    def _own_band(self, figure: str, cell: Cell) -> Band | None:
+        """Return the interval of a cell that was fitted to; None where too few servers of it were held out."""
+        if (figure, cell) not in self._own:
+            rows = [one for one in self._rows[figure, Reach.CELL] if one.cell == cell]
+            self._own[figure, cell] = _band(Reach.CELL, rows, _server_of)
+        return self._own[figure, cell]
+
+    def _at_every_reach(self, figure: str, kind: str) -> dict[Reach, Band | NoBand]:
+        """Return the intervals of a kind of model, each as wide as those of every lesser reach."""
+        rows = {reach: self._rows[figure, reach] for reach in Reach}
+        known = {reach: _band(reach, rows[reach], _cell_of) for reach in Reach if _speaks_for(kind, reach, rows[reach])}
+        pooled = {reach: band for reach, band in known.items() if band is not None}
+        cells = sorted({one.cell for one in rows[Reach.CELL] if one.cell.kind == kind})
+        own = [band for cell in cells if (band := self._own_band(figure, cell)) is not None]
+        found: dict[Reach, Band | NoBand] = {}
+        for reach in Reach:
+            wider = next((pooled[each] for each in Reach if each >= reach and each in pooled), None)
+            lesser = [pooled[each] for each in Reach if each < reach and each in pooled]
+            lesser += own if reach > Reach.CELL else []
+            found[reach] = NoBand(_too_few(rows[reach])) if wider is None else reduce(or_, [*lesser, wider])
+        return found
+
+    def band_of_deployment(self, metric: str, cells: Iterable[Cell]) -> Band | NoBand:
+        """Return the interval that holds those of some cells, each as far away as what was fitted to makes it."""
+        found = [self.band(metric, reach_of_cell(cell, self.seen.cells)[0], cell) for cell in cells]
+        bands = [band for band in found if isinstance(band, Band)]
+        return reduce(or_, bands) if bands else found[0]
 
     def distance(self, run: Run) -> tuple[Reach, tuple[str, ...]]:
         """Return how far a run is from what was fitted to, and why."""
         return reach_of(run, self.seen)
 
-    def less(self, fold: Fold, cell: Cell) -> Validation:
-        """Return what is left without everything that a fold leaves out together with a cell."""
-        key, left_out = LEFT_OUT[fold], LEFT_OUT[fold](cell, "")
+    def less(self, fold: Fold, cell: Cell, experiment: str = "") -> Validation:
+        """Return what is left without everything that a fold leaves out with a cell, or with an experiment on it."""
+        key, left_out = LEFT_OUT[fold], LEFT_OUT[fold](cell, experiment)
         if (fold, left_out) not in self._rests:
             self._rests[fold, left_out] = Validation(
                 self.name,
-                tuple(one for one in self.tested if key(one.row.cell, one.row.experiment) != left_out),
+                tuple(one for one in self.tested if key(one.cell, one.row.experiment) != left_out),
                 frozenset(point for point in self.measured if key(point.run.cell, point.experiment) != left_out),
             )
         return self._rests[fold, left_out]
@@ -167,7 +219,7 @@ def validation_of(name: str, rows: Iterable[HeldOut]) -> Validation:
         if key not in remaining:
             remaining[key] = _seen_without(measured, *key)
         if row.residual is not None:
-            tested.append(Tested(row, reach_of(row.run, remaining[key])[0], row.residual))
+            tested.append(Tested(row, row.cell, row.figure, reach_of(row.run, remaining[key])[0], row.residual))
     return Validation(name, tuple(tested), measured)
 
 
@@ -176,32 +228,23 @@ def _seen_without(measured: Iterable[Measured], fold: Fold, left_out: object) ->
     return seen_in(point.run for point in measured if key(point.run.cell, point.experiment) != left_out)
 
 
-def _by_reach(tested: Iterable[Tested], kind: str) -> dict[Reach, Band | NoBand]:
-    """Return the intervals of one figure, each as wide as those of every lesser reach."""
-    found = list(tested)
-    rows = {reach: [one for one in found if one.reach is reach] for reach in Reach}
-    own = {
-        reach: band
-        for reach in Reach
-        if _speaks_for(kind, reach, rows[reach]) and (band := _own(reach, rows[reach])) is not None
-    }
-    bands: dict[Reach, Band | NoBand] = {}
-    for reach in Reach:
-        wider = next((own[each] for each in Reach if each >= reach and each in own), None)
-        lesser = [own[each] for each in Reach if each < reach and each in own]
-        bands[reach] = NoBand(_too_few(rows[reach])) if wider is None else reduce(or_, [*lesser, wider])
-    return bands
-
-
 def _speaks_for(kind: str, reach: Reach, rows: Iterable[Tested]) -> bool:
     """Whether rows say anything of a kind of model: one of it is among them, or it is what was never fitted to."""
-    return not kind or reach is Reach.UNSEEN or any(one.row.kind == kind for one in rows)
+    return reach is Reach.UNSEEN or any(one.cell.kind == kind for one in rows)
 
 
-def _own(reach: Reach, rows: Sequence[Tested]) -> Band | None:
-    """Return the interval of the rows of one reach alone; None where they are of too few cells."""
-    cells, servers = [str(one.row.cell) for one in rows], [one.row.experiment for one in rows]
-    spread = held_out_spread([one.residual for one in rows], cells, servers, LEVEL)
+def _cell_of(one: Tested) -> str:
+    return str(one.cell)
+
+
+def _server_of(one: Tested) -> str:
+    return one.row.experiment
+
+
+def _band(reach: Reach, rows: Sequence[Tested], cluster_of: Callable[[Tested], str]) -> Band | None:
+    """Return the interval of some rows alone; None where they are of too few clusters."""
+    clusters, servers = [cluster_of(one) for one in rows], [_server_of(one) for one in rows]
+    spread = held_out_spread([one.residual for one in rows], clusters, servers, LEVEL)
     if spread is None:
         return None
     low, high = min(1.0, math.exp(-spread.high)), max(1.0, math.exp(-spread.low))
@@ -209,6 +252,6 @@ def _own(reach: Reach, rows: Sequence[Tested]) -> Band | None:
 
 
 def _too_few(rows: Iterable[Tested]) -> str:
-    cells = {one.row.cell for one in rows}
+    cells = {one.cell for one in rows}
     kinds = " and ".join(sorted({KIND_WORDS[cell.kind] for cell in cells})) or "none"
     return f"cells held out as far away: {len(cells)} ({kinds}); an interval needs {FEWEST_CLUSTERS}, one of its kind"
