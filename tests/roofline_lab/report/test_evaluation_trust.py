@@ -15,6 +15,7 @@ from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.predict.strangers import CALIBRATION_FILE, SEEN, STRANGE_MODEL, latency, point, poisson
 from tests.roofline_lab.trust.made_up import row
 
+FLEET = CALIBRATION_FILE.with_name("vllm_fleet.held_out.csv")
 HELD_OUT = CALIBRATION_FILE.with_name("h100_vllm.held_out.csv")
 VALIDATION = validation_of("h100_vllm", read_held_out(HELD_OUT))
 MEANS = ("ttft_mean", "inter_token_mean", "e2e_mean")
@@ -90,6 +91,32 @@ def test_a_model_of_the_fit_is_asked_as_if_it_had_never_been_fitted_to(stranger)
         assert ends(found) == pytest.approx(band.of(float(found["predicted"])), rel=1e-5)
 
 
+def test_a_fleet_gives_every_kind_of_model_on_every_gpu_an_interval(stranger):
+    """A mixture of experts in a precision, and on a GPU, that nobody fitted to: outside, and as wide as that is."""
+    stranger.add(**LONG, model="gpt-oss-120b", hardware="b300-sxm", tensor_parallel=1)
+    stranger.add("near", **LONG, model="minimax-m2.5", hardware="b200-sxm", tensor_parallel=8)
+    assert stranger.evaluate(steptime="vllm_fleet") == 0
+    fleet = validation_of("vllm_fleet", read_held_out(FLEET))
+    for name, word, reach in (("run-1", "outside", Reach.UNSEEN), ("near", "near", Reach.PAIRING)):
+        found = stranger.row("ttft_mean", experiment=name)
+        band = fleet.band("ttft_mean", reach, Cell("new", "moe", "", ""))
+        assert found["trust"] == word
+        assert ends(found) == pytest.approx(band.of(float(found["predicted"])), rel=1e-5)
+
+
+# Lengths and load within what the fleet was measured at.
+LONG = {
+    "workload": {
+        "name": "their own",
+        "prompt": {"kind": "constant", "tokens": 1000},
+        "output": {"kind": "constant", "tokens": 200},
+    },
+    "tool": "vllm-bench",
+    "site": "benchmark_serving.py/2026",
+    "load_points": [point("c4", concurrency=4, requests=40)],
+}
+
+
 def test_what_was_never_fitted_to_is_outside_with_the_reason(stranger):
     """One mixture of experts was held out of h100_vllm: too few to say how far another one may be off."""
     experts = {"num_local_experts": 8, "num_experts_per_tok": 2, "architectures": ["MixtralForCausalLM"]}
@@ -99,7 +126,7 @@ def test_what_was_never_fitted_to_is_outside_with_the_reason(stranger):
     found = stranger.row("ttft_mean")
     assert (found["trust"], found["interval_low"]) == ("outside", "")
     assert "an interval needs 3" in found["no_interval"]
-    assert "h200-sxm was not fitted to (h100-sxm was)" in stranger.page
+    assert "h200-sxm was not fitted to, but h100-sxm" in stranger.page
 
 
 def test_load_beyond_what_was_measured_is_near(stranger):
@@ -114,7 +141,7 @@ def test_another_clients_time_makes_a_prediction_near(stranger):
     stranger.add(**WITHIN, tool="vllm-bench")
     stranger.evaluate()
     assert {stranger.row(name)["trust"] for name in MEANS} == {"near"}
-    assert "measured at vllm-bench, whose time of client and host was not fitted to" in stranger.page
+    assert "the time of client and host at vllm-bench was not fitted to" in stranger.page
 
 
 def test_a_saturated_load_point_has_a_word_but_no_interval(stranger):

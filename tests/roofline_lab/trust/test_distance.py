@@ -78,7 +78,7 @@ def test_load_or_lengths_beyond_what_was_measured_make_inside_near_and_near_outs
 def test_another_measuring_site_makes_inside_near_because_its_client_takes_time_of_its_own():
     found, reasons = reach_of(Run(CELLS[0], LOAD, "their client"), SEEN)
     assert found is Reach.PAIRING
-    assert reasons == ("measured at their client, whose time of client and host was not fitted to (our client was)",)
+    assert reasons == ("the time of client and host at their client was not fitted to, but that at our client",)
     assert reach_of(Run(CELLS[0], LOAD, "our client"), SEEN)[0] is Reach.CELL
 
 

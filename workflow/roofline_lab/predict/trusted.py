@@ -1,10 +1,10 @@
 """How far one prediction may be trusted: its word, why, and an interval for every figure.
 
 Contract: `trust_in` is pure and gives None where nothing is known of what predicts, as of a file of options. A
-prediction with the constants of a fit without its model is asked as if the model had never been fitted to; one that is
-in sample keeps its word, and no row of its own server is in its interval. `load_of` and `site_of` say what a server had
-to do and where it was measured, of predictions and of held-out rows alike. A prediction that saturates has no interval:
-its latencies say how long the run is.
+prediction with the constants of a fit without its model, or its cell, is asked as if that had never been fitted to; one
+that is in sample keeps its word, and no row of its own server is in its interval. `load_of` says what a server had to
+do, of predictions and of held-out rows alike. A prediction that saturates has no interval: its latencies say how long
+the run is.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.load_point import Prediction, Target
 from roofline_lab.predict.fleet import FleetPredictor
 from roofline_lab.predict.predictors import CalibratedPredictor, Holdout, Predictor
-from roofline_lab.trust.distance import Cell, Load, Reach, Run, kind_of, precision_of
+from roofline_lab.trust.distance import Cell, Load, Reach, Run, kind_of, precision_of, site_of
 from roofline_lab.trust.intervals import Band, NoBand, Validation
 
 MS_PER_S = 1000.0
@@ -81,16 +80,6 @@ def _validations(
     models = [name for name, own in predictor.calibration.trained_on.models.items() if own == family]
     rest = reduce(lambda left, name: left.less("model", replace(cell, model=name)), models, whole)
     return rest, rest
-
-
-def site_of(experiment: Experiment, load_point: str) -> str:
-    """Return where and by which client a load point was measured: the site that is stated, else the tool.
-
-    Empty for figures that were taken at the engine, which contain no time of client and host.
-    """
-    if experiment.side_of(load_point) == "server":
-        return ""
-    return experiment.site or ("" if experiment.tool == "other" else experiment.tool)
 
 
 def load_of(tensor_parallel: int, prediction: Prediction) -> Load | None:

@@ -21,7 +21,8 @@ from roofline_lab.formatting import MISSING, pct, signed_pct, table
 from roofline_lab.rendering import render
 from roofline_lab.report.plots import Series, predicted_against_measured, scatter
 from roofline_lab.scoring.errors import PERCENT, mean, signed_error_pct
-from roofline_lab.trust.held_out import ENDING, HeldOut, held_out_text
+from roofline_lab.trust import ENDING
+from roofline_lab.trust.held_out import HeldOut, held_out_text
 from simulator.input_files import parse_yaml, read_text
 
 FIGURE = "held_out.svg"

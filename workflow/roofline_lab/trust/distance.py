@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum, StrEnum
 
+from roofline_lab.ground_truth.experiment import Experiment
 from simulator.model import Model
 
 DENSE, MIXTURE, LATENT = "dense", "moe", "mla"
@@ -166,14 +167,14 @@ def _missing(cell: Cell, cells: frozenset[Cell]) -> Iterator[str]:
     for key, name in names.items():
         known = sorted({getattr(other, key) for other in cells})
         if getattr(cell, key) not in known:
-            had = " and ".join(KIND_WORDS.get(word, word) for word in known) or "nothing"
-            yield f"{name} was not fitted to ({had} was)"
+            had = ", ".join(KIND_WORDS.get(word, word) for word in known) or "nothing"
+            yield f"{name} was not fitted to, but {had}"
 
 
 def _other_site(site: str, sites: frozenset[str]) -> Iterator[str]:
     """Yield where the time of client and host is that of a site nobody fitted to."""
     if site and sites and site not in sites:
-        yield f"measured at {site}, whose time of client and host was not fitted to ({' and '.join(sorted(sites))} was)"
+        yield f"the time of client and host at {site} was not fitted to, but that at {', '.join(sorted(sites))}"
 
 
 def _beyond(load: Load, seen: Seen) -> Iterator[str]:
@@ -181,7 +182,7 @@ def _beyond(load: Load, seen: Seen) -> Iterator[str]:
     for name, (low, high) in seen.ranges.items():
         value = getattr(load, name)
         if not low / TOLERANCE <= value <= high * TOLERANCE:
-            yield f"{value:.4g} {LOAD_WORDS[name]}, {low:.4g} to {high:.4g} were fitted to"
+            yield f"{value:.4g} {LOAD_WORDS[name]} were not fitted to, but {low:.4g} to {high:.4g}"
 
 
 def kind_of(model: Model) -> str:
@@ -194,3 +195,13 @@ def kind_of(model: Model) -> str:
 def precision_of(model: Model) -> str:
     """Return how most weights of a model are stored, as `simulator.quantization` calls it; else `bf16`."""
     return model.quantization or UNQUANTIZED
+
+
+def site_of(experiment: Experiment, load_point: str) -> str:
+    """Return where and by which client a load point was measured: the site that is stated, else the tool.
+
+    Empty for figures that were taken at the engine, which contain no time of client and host.
+    """
+    if experiment.side_of(load_point) == "server":
+        return ""
+    return experiment.site or ("" if experiment.tool == "other" else experiment.tool)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from roofline_lab.calibration.fleet.points import METRICS, FleetPoint
 from roofline_lab.ground_truth.load import LoadPoint
+from roofline_lab.trust.distance import site_of
 from roofline_lab.trust.held_out import Fold, HeldOut
 
 
@@ -110,6 +111,7 @@ def _described(point: FleetPoint) -> dict[str, object]:
         "kind": point.kind,
         "hardware": experiment.hardware,
         "precision": point.precision,
+        "site": site_of(experiment, point.target.load_point.id),
         "tensor_parallel": experiment.tensor_parallel,
         "concurrency": point.concurrency,
         "prompt_tokens": point.prompt_tokens,
