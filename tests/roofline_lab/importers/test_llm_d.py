@@ -88,6 +88,16 @@ def test_what_the_report_states_of_the_server_is_used(tmp_path):
     assert (found.model_name, found.tensor_parallel, str(found.date)) == ("meta-llama/Llama-2-7b-hf", 1, "2026-01-05")
 
 
+def test_experts_that_lie_whole_on_gpus_are_a_setting_of_the_server(tmp_path):
+    spread = {"accelerator": {"model": "NVIDIA-H100-80GB-HBM3", "parallelism": {"tp": 8, "ep": 8}}}
+    found = of(tmp_path / "new", engine=spread)
+    assert (found.tensor_parallel, found.known["expert_parallel"]) == (8, True)
+    old = of_0_1(sent())
+    old["scenario"]["host"]["accelerator"][0]["parallelism"]["ep"] = 2
+    assert read(write_llm_d(tmp_path / "old", old)).known["expert_parallel"] is True
+    assert "expert_parallel" not in of(tmp_path / "none").known
+
+
 def test_inspect_names_the_version_of_the_report_and_the_tool_that_measured(tmp_path, capsys):
     assert main(["inspect", str(write_llm_d(tmp_path))]) == 0
     shown = capsys.readouterr().out

@@ -69,6 +69,19 @@ def test_a_server_nobody_fitted_to_is_predicted_and_says_what_is_borrowed(predic
     assert predictor.setup(stranger, model, hardware).options.expert_gemm_efficiency
 
 
+def test_groups_of_gpus_are_simulated_as_groups_and_said_to_be_new_to_the_calibration(predictor):
+    model = load_model(ROOT / "configs" / "models" / "minimax-m2.5-nvfp4.json")
+    hardware = load_hardware(ROOT / "configs" / "hardware" / "b200-sxm.yaml")
+    known = {"token_budget": 2048, "prefix_caching": False, "expert_parallel": True, "attention_data_parallel": 4}
+    server = {"known": {**known, "software": "vLLM 0.19.0"}, "assumed": {"client_offset_ms": 0.0}}
+    grouped = Deployment(model=model.id, hardware=hardware.id, server=server)
+    texts = [note.text for note in predictor.notes(grouped, model, hardware)]
+    assert any("4 groups of GPUs with requests of their own were not calibrated on" in text for text in texts)
+    setup = predictor.setup(grouped, model, hardware)
+    assert setup.engine.attention_data_parallel == 4
+    assert str(setup.step_time.parallel) == "TP 1 x DP 4 with expert parallelism"
+
+
 def test_time_between_two_steps_of_a_loop_is_no_step_of_a_client(predictor, targets):
     target = targets[0]
     assert predictor.setup(target.experiment, target.model, target.hardware).engine.schedule_ahead

@@ -95,7 +95,11 @@ def _of_0_1(file: Path, scenario: Mapping[str, Any]) -> Scenario:
         tensor_parallel=_degree(file, "scenario.host.accelerator", first),
         rate_per_s=_first_number(arguments, "rate_qps", "qps", "qps_values", "rate", "request_rate"),
         concurrency=_width(file, "scenario.load.args", _first(arguments, "concurrency", "max_concurrency")),
-        server={**_version(engine.get("name"), engine.get("version")), **_options(engine.get("args"))},
+        server={
+            **_version(engine.get("name"), engine.get("version")),
+            **_whole_experts(first),
+            **_options(engine.get("args")),
+        },
         evenly_spaced=tool in EVENLY_SPACED,
         arrivals_stated=tool in (*EVENLY_SPACED, *RESCALED),
         rescaled=tool in RESCALED,
@@ -130,7 +134,7 @@ def _of_0_2(file: Path, scenario: Mapping[str, Any], results: Mapping[str, Any])
             if (value := _first_number(_mapping(load.get(f"{key}_seq_len")), "value")) is not None
         },
         prefix=_prefix(_mapping(load.get("prefix"))),
-        server={**_version(engine.get("tool"), engine.get("tool_version")), **options},
+        server={**_version(engine.get("tool"), engine.get("tool_version")), **_whole_experts(accelerator), **options},
         arrivals_stated=kind is not None or tool in (*EVENLY_SPACED, *RESCALED),
         evenly_spaced=tool in EVENLY_SPACED and kind in (None, "constant"),
         rescaled=tool in RESCALED,
@@ -188,6 +192,12 @@ def _parallelism(key: str, accelerators: Sequence[Any]) -> Iterator[str]:
             degree = _whole(degrees.get(name)) or 1
             if degree > 1:
                 yield f"{key}: {name} {degree}: {words} is not modelled"
+
+
+def _whole_experts(accelerator: Mapping[str, Any]) -> dict[str, bool]:
+    """Return as a fact that experts are spread whole over several GPUs."""
+    degree = _whole(_mapping(accelerator.get("parallelism")).get("ep")) or 1
+    return {"expert_parallel": True} if degree > 1 else {}
 
 
 def _degree(file: Path, key: str, accelerator: Mapping[str, Any]) -> int | None:

@@ -16,7 +16,7 @@ from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.load import ClosedLoop
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, simulate
-from roofline_lab.predict.predictors import Flag, Holdout, Note
+from roofline_lab.predict.predictors import Flag, Holdout, Note, split_otherwise
 from roofline_lab.trust.intervals import Validation
 from simulator.engine.options import EngineOptions
 from simulator.hardware import Hardware
@@ -81,9 +81,7 @@ class FleetPredictor:
         elif cell is None:
             text = f"{cell_of(experiment, model)} was not fitted to: its constants are borrowed from other cells"
             yield Note(Flag.ARCHITECTURE, text)
-        if trained.tensor_parallel and experiment.tensor_parallel not in trained.tensor_parallel:
-            known = ", ".join(map(str, trained.tensor_parallel))
-            yield Note(Flag.TENSOR_PARALLEL, f"TP {experiment.tensor_parallel} was not calibrated on ({known} were)")
+        yield from split_otherwise(experiment, trained.tensor_parallel)
         if isinstance(experiment, Experiment) and experiment.site not in self._sites():
             known = ", ".join(sorted(self._sites()))
             text = (

@@ -182,9 +182,9 @@ class CalibratedPredictor:
             known = ", ".join(trained.hardware)
             text = f"{experiment.hardware} was not calibrated on ({known} was): same efficiencies on its data sheet"
             yield Note(Flag.HARDWARE, text)
-        if trained.tensor_parallel and experiment.tensor_parallel not in trained.tensor_parallel:
-            known = ", ".join(map(str, trained.tensor_parallel))
-            yield Note(Flag.TENSOR_PARALLEL, f"TP {experiment.tensor_parallel} was not calibrated on ({known} were)")
+        yield from split_otherwise(experiment, trained.tensor_parallel)
+        if experiment.parallelism.expert_parallel:
+            yield Note(Flag.TENSOR_PARALLEL, "whole experts on each GPU were not calibrated on: their work is counted")
         yield from self._software(experiment.server.settings.software)
         values = self.values(experiment, model)
         if "client" in _sides(experiment) and not is_calibrated(experiment, values):
@@ -283,3 +283,14 @@ def _sides(experiment: Ran) -> set[str]:
     if not isinstance(experiment, Experiment):
         return set()
     return {experiment.side_of(point.id) for point in experiment.load_points}
+
+
+def split_otherwise(experiment: Ran, degrees: Sequence[int]) -> Iterator[Note]:
+    """Yield where a server is spread over its GPUs as none was that a calibration knows; no degrees: nobody says."""
+    spread = experiment.parallelism
+    if degrees and spread.tensor_parallel not in degrees:
+        known = ", ".join(map(str, degrees))
+        yield Note(Flag.TENSOR_PARALLEL, f"TP {spread.tensor_parallel} was not calibrated on ({known} were)")
+    if spread.attention_data_parallel > 1:
+        text = f"{spread.attention_data_parallel} groups of GPUs with requests of their own were not calibrated on"
+        yield Note(Flag.TENSOR_PARALLEL, f"{text}: what they exchange is priced as all-reduces")
