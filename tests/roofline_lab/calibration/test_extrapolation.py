@@ -12,11 +12,12 @@ from roofline_lab.calibration.constants import CONSTANTS, data_sheet, options_of
 from simulator.hardware import load_hardware
 from simulator.steptime.batch import Batch, BatchSums
 from simulator.steptime.build import build_step_time
+from simulator.steptime.fleet import is_fleet
 from simulator.validation import read_yaml
 from tests.paths import ROOT
 from tests.simulator.steptime.support import LLAMA_70B, model
 
-CALIBRATIONS = sorted((ROOT / "configs" / "calibration").glob("*.yaml"))
+CALIBRATIONS = [path for path in sorted((ROOT / "configs" / "calibration").glob("*.yaml")) if not is_fleet(path)]
 GPUS = sorted((ROOT / "configs" / "hardware").glob("*.yaml"))
 
 
