@@ -32,7 +32,7 @@ def test_ground_truth_is_read_once_however_many_jobs_ask_for_their_inputs(monkey
     asked = []
     real = paths.load_set
     monkeypatch.setattr(paths, "load_set", lambda root, name: asked.append(name) or real(root, name))
-    paths._experiments.cache_clear()
+    paths.experiments_in.cache_clear()
     first = paths.shared_files(ROOT, NAME)
     assert asked
     known = len(asked)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from roofline_lab.calibration.constants import SITES, starts
+from roofline_lab.calibration.constants import SITES
 from roofline_lab.predict.sites import further_site
 from simulator.errors import ConfigError
 from tests.roofline_lab.predict.strangers import latency, point
@@ -41,7 +41,7 @@ def test_a_site_outside_the_fit_is_told_with_the_range_of_a_further_one(stranger
     printed = capsys.readouterr().out
     for text in (printed, stranger.page):
         assert f"the client's time at {HERE} was not calibrated: 5.6 ms per request are taken" in text
-        assert "where a further site has 0.0 to 11.1 ms (90 %)" in text
+        assert "where a further site has 1.5 to 16.8 ms (90 %)" in text
 
 
 def test_figures_of_the_server_need_no_site(stranger):
@@ -50,13 +50,22 @@ def test_figures_of_the_server_need_no_site(stranger):
     assert not {"site_not_calibrated", "site_estimated"} & flags(stranger.row("ttft_mean"))
 
 
-def test_the_range_of_a_further_site_is_that_of_one_more_draw(monkeypatch):
-    values = {**starts(), "guidellm_request_us": 4000.0, "inference_perf_request_us": 6000.0}
-    low, high = further_site(values)
-    assert low == 0.0, "no time is negative"
-    assert high == pytest.approx(5000 + 6.314 * math.sqrt(2) * 1000 * math.sqrt(1.5))
-    monkeypatch.setattr("roofline_lab.predict.sites.SITES", SITES[:1])
-    assert further_site(values) is None, "one site says nothing of the spread"
+def test_the_range_of_a_further_site_is_that_of_one_more_draw_of_its_logarithm():
+    low_us, high_us = further_site([4000.0, 9000.0])
+    half = 6.314 * math.log(9000 / 4000) / math.sqrt(2) * math.sqrt(1.5)
+    assert (low_us, high_us) == (pytest.approx(6000 * math.exp(-half)), pytest.approx(6000 * math.exp(half)))
+    assert further_site([4000.0]) is None, "one site says nothing of the spread"
+    wide, narrow = further_site([4000.0, 9000.0]), further_site([4000.0, 9000.0] * 6)
+    assert narrow[1] - narrow[0] < wide[1] - wide[0], "more sites say more"
+
+
+def test_a_fleet_says_what_its_sites_have_in_common_and_how_far_a_further_one_may_be(stranger):
+    stranger.add(site=HERE)
+    stranger.add("known", site="benchmark_serving.py/2026")
+    stranger.evaluate(steptime="vllm_fleet")
+    assert "what the sites of the fit have in common, where a further site has" in stranger.page
+    assert "site_not_calibrated" in flags(stranger.row("ttft_mean", experiment="run-1"))
+    assert "site_not_calibrated" not in flags(stranger.row("ttft_mean", experiment="known"))
 
 
 def test_the_lightest_load_point_tells_the_clients_time_at_its_site_and_is_no_test_of_ttft(stranger):

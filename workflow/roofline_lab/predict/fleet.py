@@ -7,7 +7,7 @@ fit without that cell; everything else with those of the fit to all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from roofline_lab.calibration.fleet.points import cell_of, conditions_at
 from roofline_lab.calibration.points import SOURCE
@@ -16,7 +16,12 @@ from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.load import ClosedLoop
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, simulate
+<<<<<<< HEAD
 from roofline_lab.predict.predictors import Flag, Holdout, Note, split_otherwise
+=======
+from roofline_lab.predict.predictors import Flag, Holdout, Note, measured_sides
+from roofline_lab.predict.sites import not_calibrated
+>>>>>>> b33d21d (Say of a fleet's calibration too how far a further site's client may be, in a range of factors)
 from roofline_lab.trust.intervals import Validation
 from simulator.engine.options import EngineOptions
 from simulator.hardware import Hardware
@@ -69,7 +74,8 @@ class FleetPredictor:
     def notes(self, experiment: Ran, model: Model, hardware: Hardware) -> tuple[Note, ...]:
         """Return where a prediction leaves what was calibrated on."""
         setup = self.setup(experiment, model, hardware)
-        return (*self._notes(experiment, model), *(Note(Flag.MODEL, text) for text in setup.step_time.warnings))
+        own = (*self._notes(experiment, model), *self._site(experiment, model, hardware))
+        return (*own, *(Note(Flag.MODEL, text) for text in setup.step_time.warnings))
 
     def _notes(self, experiment: Ran, model: Model) -> Iterator[Note]:
         trained = self.calibration.trained_on
@@ -81,6 +87,7 @@ class FleetPredictor:
         elif cell is None:
             text = f"{cell_of(experiment, model)} was not fitted to: its constants are borrowed from other cells"
             yield Note(Flag.ARCHITECTURE, text)
+<<<<<<< HEAD
         yield from split_otherwise(experiment, trained.tensor_parallel)
         if isinstance(experiment, Experiment) and experiment.site not in self._sites():
             known = ", ".join(sorted(self._sites()))
@@ -88,10 +95,25 @@ class FleetPredictor:
                 f"the client time of {experiment.site or experiment.tool} was not calibrated ({known} were): what holds"
             )
             yield Note(Flag.TOOL, f"{text} everywhere is taken")
+=======
+        if trained.tensor_parallel and experiment.tensor_parallel not in trained.tensor_parallel:
+            known = ", ".join(map(str, trained.tensor_parallel))
+            yield Note(Flag.TENSOR_PARALLEL, f"TP {experiment.tensor_parallel} was not calibrated on ({known} were)")
+>>>>>>> b33d21d (Say of a fleet's calibration too how far a further site's client may be, in a range of factors)
 
-    def _sites(self) -> set[str]:
-        """Return the sites whose client is known."""
-        return {site for effect in self.calibration.effects if effect.where for site in effect.where.sites}
+    def _site(self, experiment: Ran, model: Model, hardware: Hardware) -> Iterator[Note]:
+        """Yield that the place an experiment was measured at is in no fit, and what is taken for its client."""
+        sites = sorted({site for effect in self.calibration.effects if effect.where for site in effect.where.sites})
+        if "client" not in measured_sides(experiment) or experiment.site in sites:
+            return
+        setup = self.setup(experiment, model, hardware)
+        on = conditions_at(experiment, model, hardware, schedule_ahead=setup.engine.schedule_ahead)
+        values = self.calibration.held_out.get(self.fitted_as(experiment, model) or "")
+        known_us = [
+            self.calibration.constants(replace(on, site=site), values).get(CLIENT_REQUEST, 0.0) for site in sites
+        ]
+        text = not_calibrated(experiment, setup.client.request_us, "what the sites of the fit have in common", known_us)
+        yield Note(Flag.SITE, text)
 
 
 def _answered_late(experiment: Ran, engine: EngineOptions) -> EngineOptions:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from roofline_lab.calibration.constants import Values, calibrated_client
+from roofline_lab.calibration.constants import SITES, Values, calibrated_client
 from roofline_lab.calibration.points import setup_of
 from roofline_lab.calibration.record import Calibration
 from roofline_lab.client_overhead import client_time
@@ -22,7 +22,7 @@ from roofline_lab.ground_truth.server import vllm_version
 from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, simulate
 from roofline_lab.predict.coverage import Coverage, architecture_of, version_text
-from roofline_lab.predict.sites import is_calibrated, not_calibrated
+from roofline_lab.predict.sites import not_calibrated
 from roofline_lab.trust.intervals import Validation
 from simulator.hardware import Hardware
 from simulator.kernels.analytic import AnalyticKernels
@@ -186,10 +186,19 @@ class CalibratedPredictor:
         if experiment.parallelism.expert_parallel:
             yield Note(Flag.TENSOR_PARALLEL, "whole experts on each GPU were not calibrated on: their work is counted")
         yield from self._software(experiment.server.settings.software)
+        yield from self._site(experiment, model)
+
+    def _site(self, experiment: Ran, model: Model) -> Iterator[Note]:
+        """Yield that the place an experiment was measured at is in no fit, and what is taken for its client."""
         values = self.values(experiment, model)
-        if "client" in _sides(experiment) and not is_calibrated(experiment, values):
-            client = calibrated_client(values, experiment.tool, experiment.site)
-            yield Note(Flag.SITE, not_calibrated(experiment, values, client))
+        known = [site for site in SITES if site.constant in values]
+        if "client" not in measured_sides(experiment) or experiment.site in {site.name for site in known}:
+            return
+        own = any(site.tool == experiment.tool for site in known)
+        whose = f"that of {experiment.tool} at a site of the fit" if own else "the mean of the sites of the fit"
+        taken_us = calibrated_client(values, experiment.tool, experiment.site).request_us
+        known_us = [values[site.constant] for site in known]
+        yield Note(Flag.SITE, not_calibrated(experiment, taken_us, whose, known_us))
 
     def _identity(self, experiment: Ran, model: Model) -> Iterator[Note]:
         """Yield where family, name and shape of a model do not say the same."""
@@ -279,7 +288,8 @@ class OptionsPredictor:
         return Setup(options, step_time, engine, client_time(rules.client if rules else None, experiment))
 
 
-def _sides(experiment: Ran) -> set[str]:
+def measured_sides(experiment: Ran) -> set[str]:
+    """Return the sides on which figures of an experiment were taken."""
     if not isinstance(experiment, Experiment):
         return set()
     return {experiment.side_of(point.id) for point in experiment.load_points}

@@ -6,10 +6,9 @@ A site is all that the time of client and host depends on: tool, cluster, the ma
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from roofline_lab.calibration.constants import SITES, Values
-from roofline_lab.client_overhead import ClientTime
 from roofline_lab.ground_truth.deployment import Ran
 
 LIGHTEST = "lightest"
@@ -24,35 +23,41 @@ def site_of(experiment: Ran) -> str:
     return experiment.site or f"an unnamed site ({experiment.tool}, {experiment.hardware})"
 
 
-def is_calibrated(experiment: Ran, values: Values) -> bool:
-    """Whether constants hold the client's time of the very place an experiment was measured at."""
-    return any(experiment.site == site.name and site.constant in values for site in SITES)
-
-
-def further_site(values: Values) -> tuple[float, float] | None:
+def further_site(known_us: Sequence[float]) -> tuple[float, float] | None:
     """Return in which range a further site's time per request lies with 90 % probability, in us; None below two sites.
 
     Source of the formula: prediction interval of one more draw from a normal distribution of unknown mean and spread,
-    over the sites of the fit; no time is negative.
+    of the logarithms, as times are positive and differ by factors.
+
+    Parameters
+    ----------
+    known_us
+        Times per request at the sites of the fit.
     """
-    known = [values[site.constant] for site in SITES if site.constant in values]
-    freedom = len(known) - 1
-    if freedom < 1:
+    freedom = len(known_us) - 1
+    if freedom < 1 or min(known_us) <= 0:
         return None
+    logs = [math.log(time_us) for time_us in known_us]
     quantile = STUDENT_95[freedom - 1] if freedom <= len(STUDENT_95) else NORMAL_95
-    half_us = quantile * stdev(known) * math.sqrt(1.0 + 1.0 / len(known))
-    return max(0.0, fmean(known) - half_us), fmean(known) + half_us
+    half = quantile * stdev(logs) * math.sqrt(1.0 + 1.0 / len(logs))
+    return math.exp(fmean(logs) - half), math.exp(fmean(logs) + half)
 
 
-def not_calibrated(experiment: Ran, values: Values, client: ClientTime) -> str:
-    """Say what is taken for the client at a site outside the fit, and between what a further site's time lies."""
-    own = any(site.tool == experiment.tool for site in SITES)
-    whose = f"that of {experiment.tool} at a site of the fit" if own else "the mean of the sites of the fit"
-    span = further_site(values)
+def not_calibrated(experiment: Ran, taken_us: float, whose: str, known_us: Sequence[float]) -> str:
+    """Say what is taken for the client at a site outside the fit, and between what a further site's time lies.
+
+    Parameters
+    ----------
+    taken_us, whose
+        The time per request, and in words which one that is.
+    known_us
+        Times per request at the sites of the fit.
+    """
+    span = further_site(known_us)
     range_ms = "" if span is None else f", where a further site has {_ms(span[0])} to {_ms(span[1])} ms (90 %)"
     return (
-        f"the client's time at {site_of(experiment)} was not calibrated: {_ms(client.request_us)} ms per request are "
-        f"taken, {whose}{range_ms}; --site-from {LIGHTEST} estimates it from a load point"
+        f"the client's time at {site_of(experiment)} was not calibrated: {_ms(taken_us)} ms per request are taken, "
+        f"{whose}{range_ms}; --site-from {LIGHTEST} estimates it from a load point"
     )
 
 
