@@ -16,12 +16,8 @@ from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.load import ClosedLoop
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, simulate
-<<<<<<< HEAD
-from roofline_lab.predict.predictors import Flag, Holdout, Note, split_otherwise
-=======
-from roofline_lab.predict.predictors import Flag, Holdout, Note, measured_sides
+from roofline_lab.predict.predictors import Flag, Holdout, Note, measured_sides, split_otherwise
 from roofline_lab.predict.sites import not_calibrated
->>>>>>> b33d21d (Say of a fleet's calibration too how far a further site's client may be, in a range of factors)
 from roofline_lab.trust.intervals import Validation
 from simulator.engine.options import EngineOptions
 from simulator.hardware import Hardware
@@ -87,19 +83,7 @@ class FleetPredictor:
         elif cell is None:
             text = f"{cell_of(experiment, model)} was not fitted to: its constants are borrowed from other cells"
             yield Note(Flag.ARCHITECTURE, text)
-<<<<<<< HEAD
         yield from split_otherwise(experiment, trained.tensor_parallel)
-        if isinstance(experiment, Experiment) and experiment.site not in self._sites():
-            known = ", ".join(sorted(self._sites()))
-            text = (
-                f"the client time of {experiment.site or experiment.tool} was not calibrated ({known} were): what holds"
-            )
-            yield Note(Flag.TOOL, f"{text} everywhere is taken")
-=======
-        if trained.tensor_parallel and experiment.tensor_parallel not in trained.tensor_parallel:
-            known = ", ".join(map(str, trained.tensor_parallel))
-            yield Note(Flag.TENSOR_PARALLEL, f"TP {experiment.tensor_parallel} was not calibrated on ({known} were)")
->>>>>>> b33d21d (Say of a fleet's calibration too how far a further site's client may be, in a range of factors)
 
     def _site(self, experiment: Ran, model: Model, hardware: Hardware) -> Iterator[Note]:
         """Yield that the place an experiment was measured at is in no fit, and what is taken for its client."""
