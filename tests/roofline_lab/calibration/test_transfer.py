@@ -6,22 +6,19 @@ import numpy as np
 import pytest
 
 from roofline_lab.calibration.constants import CONSTANTS, starts
-from roofline_lab.calibration.ownership import OWNERSHIP
+from roofline_lab.calibration.ownership import OWNERSHIP, prior_of
 from roofline_lab.calibration.transfer import (
     FITTED_FROM,
-    Donor,
     alike,
     alone,
     carry_over,
     jacobian_of,
-    prior_of,
     spread_of,
 )
 
 NAMES = [one.name for one in CONSTANTS]
 DEVIATIONS = {one.name: one.spread / 4 for one in CONSTANTS}
-DONOR = Donor("toy", starts(), DEVIATIONS, ("h100-sxm",))
-ELSEWHERE = prior_of(DONOR, "a100-sxm")
+ELSEWHERE = prior_of(starts(), DEVIATIONS)
 
 
 def at(*names):
@@ -57,7 +54,7 @@ def test_what_figures_tell_is_recovered_and_everything_else_keeps_the_donors_val
     assert found.values["gemm_efficiency"] == pytest.approx(0.5, rel=0.01)
     borrowed = set(NAMES) - found.fitted
     assert {name: found.values[name] for name in borrowed} == pytest.approx(
-        {name: DONOR.values[name] for name in borrowed}, rel=1e-12
+        {name: starts()[name] for name in borrowed}, rel=1e-12
     )
 
 
@@ -84,7 +81,7 @@ def test_a_sum_that_figures_tell_is_known_better_than_its_parts():
 
 def test_weak_hints_leave_a_constant_borrowed():
     slope = 0.9 * (FITTED_FROM / (1 - FITTED_FROM)) ** 0.5
-    assert carried([{"layer_us": slope}], layer_us=70.0).values["layer_us"] == pytest.approx(DONOR.values["layer_us"])
+    assert carried([{"layer_us": slope}], layer_us=70.0).values["layer_us"] == pytest.approx(starts()["layer_us"])
     assert carried([{"layer_us": 2 * slope}], layer_us=70.0).fitted == {"layer_us"}
 
 
@@ -98,7 +95,7 @@ def test_no_figures_move_a_constant_beyond_what_any_gpu_has():
 
 
 def test_on_the_donors_own_gpu_its_constants_are_as_certain_as_they_were_fitted():
-    here = prior_of(DONOR, "h100-sxm").interval(np.zeros(len(NAMES)), np.ones(len(NAMES)))
+    here = prior_of(starts(), DEVIATIONS, ["GPU"]).interval(np.zeros(len(NAMES)), np.ones(len(NAMES)))
     there = ELSEWHERE.interval(np.zeros(len(NAMES)), np.ones(len(NAMES)))
     for name, row in OWNERSHIP.items():
         width, elsewhere = (one[name].high - one[name].low for one in (here, there))
@@ -110,7 +107,7 @@ def test_another_donors_value_moves_a_solution_as_fitting_from_it_would():
     other = {**starts(), "layer_us": 60.0, "request_us": 8.0}
     moved = carried(rows, layer_us=70.0, request_us=12.0).from_centre(other)
     errors = figures(ELSEWHERE, {**starts(), "layer_us": 70.0, "request_us": 12.0}, rows)
-    prior = prior_of(Donor("other", other, DEVIATIONS, ("h100-sxm",)), "a100-sxm")
+    prior = prior_of(other, DEVIATIONS)
     again = lambda place: errors(ELSEWHERE.place(prior.values(place)))  # noqa: E731
     first = jacobian_of(again, prior, np.zeros(len(NAMES)), lambda place: None)
     fitted = carry_over(again, prior, first, lambda place: None).values

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 
 import pytest
 import yaml
 
 from roofline_lab.calibration.constants import CONSTANTS
+from roofline_lab.calibration.ownership import OWNERSHIP
+from roofline_lab.calibration.plan import PAGE
 from roofline_lab.calibration.points import setup_of
 from roofline_lab.calibration.record import load_calibration
 from roofline_lab.cli.main import main
@@ -17,7 +20,7 @@ from roofline_lab.config import RandomArrivals
 from roofline_lab.ground_truth.reading import experiment_from
 from roofline_lab.load_point import Target, simulate
 from roofline_lab.predict.onto import Request, prepare
-from roofline_lab.report.onto import PAGE, data_digest
+from roofline_lab.report.onto import data_digest
 from simulator.cli.main import main as simulator
 from simulator.hardware import load_hardware
 from simulator.model_files import load_model
@@ -268,3 +271,74 @@ def test_a_stage_predicted_from_the_other_is_nearer_than_what_was_carried_over(g
     for (place, metric, variant), error in errors.items():
         if variant == "held_out":
             assert error < errors[place, metric, "carried_over"] < errors[place, metric, "data_sheet"]
+
+
+# --- what the manual says -----------------------------------------------------------------------------
+
+MANUAL = ROOT / "docs" / "calibration.md"
+
+
+def chapter(title):
+    """Return the text of the manual from a heading to the next of its level or above."""
+    text = MANUAL.read_text(encoding="utf-8")
+    begin = text.index(f"\n{title}\n") + len(title)
+    following = re.compile(rf"^#{{1,{title.index(' ')}}} ", re.MULTILINE).search(text, begin)
+    return text[begin : following.start() if following else None]
+
+
+def console(text):
+    """Return the commands of the first console block, each with a pattern of what it prints; `...` is anything."""
+    block = re.search(r"```console\n(.*?)```", text, re.DOTALL)[1]
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, printed = part.partition("\n")
+        lines = re.escape(printed).replace(r"\.\.\.", ".*")
+        yield shlex.split(command), re.compile(lines, re.DOTALL)
+
+
+def test_the_commands_of_the_manual_run_as_printed(tmp_path, monkeypatch, capsys):
+    stranger = Stranger(tmp_path)
+    add_gpu(stranger.folder)
+    loads = [point(name, concurrency=number, requests=2 * number) for name, number in LOADS.items()]
+    path = stranger.add("my-run", hardware="a100-sxm", load_points=loads)
+    measure(stranger, path, values(**TRUTH))
+    for name in ("configs", "ground_truth", "simulator", "workflow", "requirements.lock"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    for (program, *arguments), printed in console(chapter("## A GPU or a cluster with one measured run")):
+        assert program == "roofline-lab"
+        assert main(arguments) == 0
+        out = capsys.readouterr().out
+        assert printed.fullmatch(out), out
+
+
+def test_the_manual_gives_every_constant_to_its_owner():
+    rows = re.findall(
+        r"^\| (GPU|server|site) \| (.+) \|$", chapter("## A GPU or a cluster with one measured run"), re.M
+    )
+    assert {name: owner for owner, names in rows for name in re.findall("`(.+?)`", names)} == {
+        name: row.owner for name, row in OWNERSHIP.items()
+    }
+
+
+def test_the_manual_quotes_the_errors_of_the_committed_pages():
+    text = chapter("### What one run each says of A100 and L40S")
+    rows = {name: numbers.split(" | ") for name, numbers in re.findall(r"^\| (\w[\w ]+?) \| (\d.+?) \|$", text, re.M)}
+    quoted = {}
+    for gpu in SHOWN:
+        page = (shown(gpu) / PAGE).read_text(encoding="utf-8")
+        for name, *numbers in re.findall(
+            r"^\| (\w[\w ]+?) +\| +([\d.]+) % \| +([\d.]+) % \| +([\d.]+) % \|$", page, re.M
+        ):
+            quoted.setdefault(name, []).extend(numbers)
+    assert rows == {name: quoted[name] for name in rows}
+    assert list(rows) == ["data sheet", "carried over", "held out"]
+
+
+def test_every_cost_the_manual_quotes_stands_on_a_page():
+    text = " ".join(chapter("### What one run each says of A100 and L40S").split())
+    pages = [" ".join((shown(gpu) / PAGE).read_text(encoding="utf-8").split()) for gpu in SHOWN]
+    costs = re.findall(r"[\d.]+ ± [\d.]+ (?:ms|us)", text)
+    assert len(costs) == 6
+    assert all(any(cost in page for page in pages) for cost in costs), costs
+    assert "| `kv_bandwidth_efficiency` | 0.300 |" in pages[0]
+    assert "| `kv_bandwidth_efficiency` | 0.466 |" in pages[1]

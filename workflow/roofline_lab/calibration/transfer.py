@@ -20,9 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline_lab.calibration.constants import BY_NAME, CONSTANTS, Constant, Values, Vector
+from roofline_lab.calibration.constants import Values, Vector
 from roofline_lab.calibration.fit import bounded_linear
-from roofline_lab.calibration.ownership import OWNERSHIP
 
 # Standard deviations of a 95 % interval of the normal distribution, to either side.
 NORMAL_95 = 1.96
@@ -31,8 +30,6 @@ NORMAL_95 = 1.96
 SCATTER: Mapping[str, float] = {"ttft_mean": 0.06, "inter_token_mean": 0.03}
 # A constant counts as fitted from this share of its variance on.
 FITTED_FROM = 0.1
-# Of its range: even a constant the donor states without an interval may move a little.
-LEAST_SPREAD = 1e-3
 # Further steps are not worth their price once none moves a constant by this many spreads.
 ENOUGH = 0.01
 MAX_STEPS = 8
@@ -53,74 +50,50 @@ class Range(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Donor:
-    """What is borrowed from: constants, how well they are known, and what they were fitted to.
-
-    Attributes
-    ----------
-    deviations
-        Standard deviation of every constant, in its unit.
-    hardware
-        GPUs the constants were fitted on.
-    """
-
-    name: str
-    values: Values
-    deviations: Values
-    hardware: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Prior:
-    """Where every constant is expected before the run is looked at.
+    """Where constants are expected before a run is looked at.
 
     Attributes
     ----------
+    names, inverse
+        The constants, and whether times grow with 1 / value, shape (constants,).
     centre, spread
         In the unit times are linear in (the inverse of an efficiency), shape (constants,).
     low, high
         Ends of the ranges in spreads from the centre, shape (constants,).
     """
 
+    names: tuple[str, ...]
+    inverse: NDArray[np.bool_]
     centre: Vector
     spread: Vector
     low: Vector
     high: Vector
 
+    @property
+    def origin(self) -> Vector:
+        """The donor's place."""
+        return np.zeros_like(self.centre)
+
     def values(self, place: Vector) -> dict[str, float]:
         """Return the constants at a place."""
         linear = self.centre + place * self.spread
-        return {one.name: float(1 / x if one.inverse else x) for one, x in zip(CONSTANTS, linear, strict=True)}
+        values = np.where(self.inverse, 1 / np.where(self.inverse, linear, 1.0), linear)
+        return dict(zip(self.names, values.tolist(), strict=True))
 
     def place(self, values: Values) -> Vector:
         """Return the place of constants; the inverse of `values`."""
-        return (_linear(values) - self.centre) / self.spread
+        linear = [
+            1 / values[name] if turned else values[name] for name, turned in zip(self.names, self.inverse, strict=True)
+        ]
+        return (np.array(linear, dtype=np.float64) - self.centre) / self.spread
 
     def interval(self, place: Vector, deviations: Vector) -> dict[str, Range]:
         """Return the 95 % interval of every constant, within its range."""
         ends = [
             self.values(np.clip(place + side * NORMAL_95 * deviations, self.low, self.high)) for side in (-1.0, 1.0)
         ]
-        return {name: Range(*sorted((ends[0][name], ends[1][name]))) for name in ends[0]}
-
-
-def prior_of(donor: Donor, gpu: str) -> Prior:
-    """Return what the donor says of a GPU: constants of its own GPU are known as well as they were fitted."""
-    centre = _linear(donor.values)
-    spread = np.array([_spread(one, donor, gpu) for one in CONSTANTS], dtype=np.float64)
-    ranges = [(OWNERSHIP[one.name].low, OWNERSHIP[one.name].high) for one in CONSTANTS]
-    ends = np.array(
-        [(1 / high, 1 / low) if c.inverse else (low, high) for c, (low, high) in zip(CONSTANTS, ranges, strict=True)]
-    )
-    return Prior(centre, spread, (ends[:, 0] - centre) / spread, (ends[:, 1] - centre) / spread)
-
-
-def _spread(one: Constant, donor: Donor, gpu: str) -> float:
-    """Return how far a constant may lie from the donor's, in the unit times are linear in."""
-    row = OWNERSHIP[one.name]
-    elsewhere = 0.0 if row.owner == "GPU" and gpu in donor.hardware else row.spread
-    spread = max(math.hypot(elsewhere, donor.deviations[one.name]), LEAST_SPREAD * (row.high - row.low))
-    return spread / donor.values[one.name] ** 2 if one.inverse else spread
+        return {name: Range(*sorted((ends[0][name], ends[1][name]))) for name in self.names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,29 +133,29 @@ class Carried:
     @property
     def expected(self) -> dict[str, Range]:
         """The 95 % interval of every constant before the run was looked at."""
-        return self.prior.interval(np.zeros_like(self.place), np.ones_like(self.place))
+        return self.prior.interval(self.prior.origin, np.ones_like(self.place))
 
     @property
     def told(self) -> dict[str, float]:
         """By which share the run shrinks the variance of every constant, 0 (all borrowed) to 1."""
         shares = 1.0 - np.diag(self.covariance)
-        return {one.name: min(1.0, max(0.0, float(share))) for one, share in zip(CONSTANTS, shares, strict=True)}
+        return dict(zip(self.prior.names, np.clip(shares, 0.0, 1.0).tolist(), strict=True))
 
     @property
     def correlations(self) -> Vector:
         """Return how the uncertainties of two constants go together, shape (constants, constants)."""
         deviations = np.sqrt(np.diag(self.covariance))
-        signs = np.array([-1.0 if one.inverse else 1.0 for one in CONSTANTS])
+        signs = np.where(self.prior.inverse, -1.0, 1.0)
         found: Vector = self.covariance / np.outer(deviations, deviations) * np.outer(signs, signs)
         return found
 
     def at_end(self) -> dict[str, str]:
         """Return which constants ended on an end of their range, and which end."""
-        found = {}
-        for place, (one, x) in enumerate(zip(CONSTANTS, self.place, strict=True)):
-            ends = (self.prior.low[place], self.prior.high[place])
-            if x in ends:
-                found[one.name] = "low" if (x == ends[0]) != one.inverse else "high"
+        prior, found = self.prior, {}
+        for place, name in enumerate(prior.names):
+            ends = (prior.low[place], prior.high[place])
+            if self.place[place] in ends:
+                found[name] = "low" if (self.place[place] == ends[0]) != prior.inverse[place] else "high"
         return found
 
     def from_centre(self, values: Values) -> dict[str, float]:
@@ -266,7 +239,7 @@ def carry_over(errors: Errors, prior: Prior, first: Vector, told: Heard) -> Carr
     told
         Hears of every constant that is tried for the derivatives at the solution.
     """
-    place, _ = settle(errors, first, prior, np.zeros_like(prior.centre))
+    place, _ = settle(errors, first, prior, prior.origin)
     jacobian = jacobian_of(errors, prior, place, told, np.any(first != 0.0, axis=0))
     place, residuals, covariance = fit_told(errors, jacobian, prior, place)
     return Carried(prior, place, residuals, covariance)
@@ -282,9 +255,9 @@ def alone(errors: Errors, first: Vector, prior: Prior) -> list[tuple[str, float,
     """
     found = []
     for index in np.flatnonzero(np.any(first != 0.0, axis=0)).tolist():
-        only = np.arange(len(CONSTANTS)) == index
-        place, left = settle(errors, np.where(only, first, 0.0), prior, np.zeros(len(CONSTANTS)), trust=0.0)
-        name = CONSTANTS[index].name
+        only = np.arange(len(prior.names)) == index
+        place, left = settle(errors, np.where(only, first, 0.0), prior, prior.origin, trust=0.0)
+        name = prior.names[index]
         found.append((name, prior.values(place)[name], left))
     return sorted(found, key=lambda one: (float(one[2] @ one[2]), one[0]))
 
@@ -306,14 +279,10 @@ def spread_of(quantity: Callable[[Values], float], prior: Prior, place: Vector, 
 SMALL = 1e-3
 
 
-def _linear(values: Values) -> Vector:
-    return np.array([1 / values[one.name] if one.inverse else values[one.name] for one in CONSTANTS])
-
-
 def alike(carried: Carried, least: float) -> Sequence[tuple[str, str, float]]:
     """Return pairs of fitted constants whose uncertainties go together at least this far, strongest first."""
     fitted, found = carried.fitted, carried.correlations
-    names = [one.name for one in CONSTANTS]
+    names = carried.prior.names
     pairs = [
         (names[a], names[b], float(found[a, b]))
         for a in range(len(names))
@@ -321,8 +290,3 @@ def alike(carried: Carried, least: float) -> Sequence[tuple[str, str, float]]:
         if abs(found[a, b]) >= least and {names[a], names[b]} <= fitted
     ]
     return sorted(pairs, key=lambda pair: (-abs(pair[2]), pair[:2]))
-
-
-def unit_of(name: str) -> str:
-    """Return the unit of a constant as pages print it; empty for a share."""
-    return "" if BY_NAME[name].unit == "1" else BY_NAME[name].unit

@@ -74,9 +74,10 @@ def calibrate(arguments: argparse.Namespace) -> int:
     ConfigError
         If an argument is wrong; nothing is then run or written.
     """
+    from roofline_lab.calibration.plan import PAGE
     from roofline_lab.predict.onto import Request, carry, prepare
     from roofline_lab.report.evaluation import publish, refuse_taken
-    from roofline_lab.report.onto import OWN, PAGE, files_of, misses, name_of, summary
+    from roofline_lab.report.onto import OWN, files_of, misses, name_of, summary
 
     if not (arguments.root / "configs").is_dir():
         raise ConfigError(f"--root: {arguments.root} has no configs/; name the project's folder, or run this in it")

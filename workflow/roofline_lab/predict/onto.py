@@ -15,7 +15,8 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from roofline_lab.calibration.constants import CONSTANTS, Values, Vector, calibrated_client, data_sheet, options_of
+from roofline_lab.calibration.constants import Values, Vector, calibrated_client, data_sheet, options_of
+from roofline_lab.calibration.ownership import Owner, prior_of
 from roofline_lab.calibration.plan import FOLDER
 from roofline_lab.calibration.points import setup_of
 from roofline_lab.calibration.record import Calibration, load_calibration
@@ -23,23 +24,23 @@ from roofline_lab.calibration.transfer import (
     NORMAL_95,
     SCATTER,
     Carried,
-    Donor,
     Prior,
     alone,
     carry_over,
     fit_told,
     jacobian_of,
-    prior_of,
     spread_of,
 )
 from roofline_lab.config import RandomArrivals, Settings, load_settings
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
+from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from roofline_lab.importers.stated_server import settings_by_options
 from roofline_lab.load_point import Prediction, Target, compared, simulate
 from roofline_lab.predict.catalog import catalogue_of
 from roofline_lab.predict.evaluate import Task, find_experiments, read_experiments, saturated, task_of
 from roofline_lab.predict.predictors import Note
 from roofline_lab.predict.records import count
+from roofline_lab.predict.sites import is_calibrated
 from roofline_lab.scoring.comparison import Comparison, wanted_metrics
 from roofline_lab.scoring.errors import PERCENT, mean, relative_difference
 from simulator.errors import ConfigError, RooflineLabError
@@ -95,8 +96,8 @@ class Prepared:
         The others, each with the reason.
     notes
         What had to be assumed about the servers.
-    files
-        Every experiment file.
+    requests
+        Files of recorded requests.
     """
 
     gpu: str
@@ -104,7 +105,7 @@ class Prepared:
     targets: tuple[Target, ...]
     left_out: tuple[tuple[str, str], ...]
     notes: tuple[Note, ...]
-    files: tuple[Path, ...]
+    requests: tuple[Path, ...]
     settings: Settings
 
 
@@ -214,9 +215,10 @@ def prepare(request: Request) -> Prepared:
     ]
     if problems.found or calibration is None or gpu is None:
         raise config_error("calibrate", list(dict.fromkeys(problems.found)))
-    files = tuple(sorted(file for path in paths for file in find_experiments(path)))
+    requests = (file.parent / REQUESTS_FILE for path in paths for file in find_experiments(path))
+    recorded = tuple(sorted(file for file in requests if file.is_file()))
     notes = tuple(dict.fromkeys(note for task in tasks for note in task.notes))
-    return Prepared(gpu, calibration, targets, tuple(left_out.items()), notes, files, settings)
+    return Prepared(gpu, calibration, targets, tuple(left_out.items()), notes, recorded, settings)
 
 
 def load_donor(root: Path, text: str) -> Calibration:
@@ -237,13 +239,22 @@ def load_donor(root: Path, text: str) -> Calibration:
     return load_calibration(path)
 
 
-def donor_of(calibration: Calibration) -> Donor:
-    """Return what a calibration says of every constant, and how well it knows it."""
+def expected_of(prepared: Prepared) -> Prior:
+    """Return where the donor lets the constants be expected, on this GPU and at the sites of the runs."""
+    calibration = prepared.calibration
     deviations = {
         name: (one.interval_95_pct.high - one.interval_95_pct.low) / (2 * NORMAL_95)
         for name, one in calibration.constants.items()
     }
-    return Donor(calibration.name, calibration.values, deviations, calibration.trained_on.hardware)
+    return prior_of(calibration.values, deviations, at_home(prepared))
+
+
+def at_home(prepared: Prepared) -> frozenset[Owner]:
+    """Return what the donor was fitted on as well: the GPU, and the site where it knows that of every run."""
+    same_site = all(is_calibrated(target.experiment, prepared.calibration.values) for target in prepared.targets)
+    same_gpu = prepared.calibration.covers(prepared.gpu)
+    owners: dict[Owner, bool] = {"GPU": same_gpu, "site": same_site}
+    return frozenset(owner for owner, same in owners.items() if same)
 
 
 def _path(root: Path, name: str) -> Path:
@@ -360,18 +371,17 @@ def carry(prepared: Prepared, progress: Progress) -> Result:
     progress
         Told what is being done, one line at a time.
     """
-    prior = prior_of(donor_of(prepared.calibration), prepared.gpu)
+    prior = expected_of(prepared)
     figures = [_Figures(_once(target), prior) for target in prepared.targets]
-    origin = np.zeros(len(CONSTANTS))
-    told = _telling(progress)
+    told = _telling(prior.names, progress)
     progress(f"fitting to {count(len(figures), 'load point')}: what each constant does at the donor's values")
-    first = [jacobian_of(one.errors, prior, origin, told if one is figures[-1] else _quiet) for one in figures]
+    first = [jacobian_of(one.errors, prior, prior.origin, told if one is figures[-1] else _quiet) for one in figures]
     progress("fitting: what each constant does at the solution")
     carried = carry_over(_joined(figures), prior, np.vstack(first), told)
     progress("what each constant would have to be if it alone were another")
     single = tuple(_alone(figures, np.vstack(first), prior))
     held_out = dict(_held_out(figures, first, prior, progress))
-    variants = {"data_sheet": data_sheet(), "carried_over": prior.values(origin), "in_sample": carried.values}
+    variants = {"data_sheet": data_sheet(), "carried_over": prior.values(prior.origin), "in_sample": carried.values}
     judged = []
     for place, target in enumerate(prepared.targets, start=1):
         progress(f"judging load point {place} of {len(prepared.targets)}: {target.name}")
@@ -389,8 +399,8 @@ def _quiet(place: int) -> None:
     """Tell nobody."""
 
 
-def _telling(progress: Progress) -> Callable[[int], None]:
-    return lambda place: progress(f"  {CONSTANTS[place].name} ({place + 1} of {len(CONSTANTS)})")
+def _telling(names: Sequence[str], progress: Progress) -> Callable[[int], None]:
+    return lambda place: progress(f"  {names[place]} ({place + 1} of {len(names)})")
 
 
 def _joined(figures: Sequence[_Figures]) -> Callable[[Vector], Vector]:
@@ -416,7 +426,7 @@ def _held_out(
         progress(f"fitting without {one.target.name}")
         jacobian = np.vstack([first[index] for index in others])
         errors = _joined([figures[index] for index in others])
-        found, *_ = fit_told(errors, jacobian, prior, np.zeros(len(CONSTANTS)))
+        found, *_ = fit_told(errors, jacobian, prior, prior.origin)
         yield one.target.name, prior.values(found)
 
 
@@ -454,7 +464,8 @@ def _costs_of(target: Target, prediction: Prediction, batch: int, carried: Carri
         return model.explain(work).unrounded_us
 
     def client_ms(values: Values) -> float:
-        time = calibrated_client(values, target.experiment.tool).in_figures_of(target.experiment, target.load_point.id)
+        ran = target.experiment
+        time = calibrated_client(values, ran.tool, ran.site).in_figures_of(ran, target.load_point.id)
         return (time.request_us + time.us_per_prompt_token * prompt) / US_PER_MS
 
     chunk = Batch(prefill=((0, CHUNK_TOKENS),))
@@ -468,8 +479,8 @@ def _costs_of(target: Target, prediction: Prediction, batch: int, carried: Carri
         (f"{CHUNK_TOKENS} prompt tokens in a step", "ms", lambda values: step_us(values, chunk) / US_PER_MS),
         ("outside the engine, per request", "ms", client_ms),
     )
-    prior, origin, unit = carried.prior, np.zeros(len(CONSTANTS)), np.eye(len(CONSTANTS))
+    prior, unit = carried.prior, np.eye(len(carried.place))
     for name, measured_in, quantity in quantities:
-        before = spread_of(quantity, prior, origin, unit)
+        before = spread_of(quantity, prior, prior.origin, unit)
         after = spread_of(quantity, prior, carried.place, carried.covariance)
-        yield Cost(name, measured_in, quantity(prior.values(origin)), before, quantity(carried.values), after)
+        yield Cost(name, measured_in, quantity(prior.values(prior.origin)), before, quantity(carried.values), after)

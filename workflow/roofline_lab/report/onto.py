@@ -13,14 +13,15 @@ import yaml
 
 from roofline_lab.calibration.constants import CONSTANTS
 from roofline_lab.calibration.ownership import OWNERSHIP
+from roofline_lab.calibration.plan import PAGE
 from roofline_lab.calibration.record import Calibration
 from roofline_lab.calibration.transfer import NORMAL_95, SCATTER, Range
 from roofline_lab.files import digest_of, hash_list
-from roofline_lab.predict.onto import Prepared, Result
+from roofline_lab.predict.onto import Prepared, Result, at_home
 from roofline_lab.predict.records import label
 from roofline_lab.rendering import render
 from roofline_lab.report import onto_tables
-from roofline_lab.report.calibration import PAGE, predictions_text
+from roofline_lab.report.calibration import predictions_text
 from roofline_lab.report.evaluation import Kind
 from roofline_lab.scoring.errors import PERCENT
 from simulator.validation import parse
@@ -119,7 +120,7 @@ def _context(result: Result, rows: pd.DataFrame) -> dict[str, Any]:
         "gpu": prepared.gpu,
         "runs": list(dict.fromkeys(target.experiment.id for target in prepared.targets)),
         "points": len(prepared.targets),
-        "same_gpu": prepared.calibration.covers(prepared.gpu),
+        "at_home": sorted(at_home(prepared)),
         "left_out": [f"{name} {reason}" for name, reason in prepared.left_out],
         "notes": [note.text for note in prepared.notes],
         "findings": _findings(result),
@@ -172,9 +173,18 @@ def _trained_on(result: Result) -> dict[str, Any]:
 
 
 def data_digest(prepared: Prepared) -> str:
-    """Return a hash of the runs and of the donor's constants, which decide the result."""
-    content = "".join(hash_list([file], file.parent.parent) for file in prepared.files)
-    return digest_of([content, dict(prepared.calibration.values)])
+    """Return a hash of what decides the result: what was measured, and the donor's constants."""
+    runs = {target.experiment.id: target.experiment for target in prepared.targets}
+    measured = [run.model_dump(mode="json", include=set(DECIDING)) for run in runs.values()]
+    requests = "".join(hash_list([file], file.parent.parent) for file in prepared.requests)
+    return digest_of([measured, requests, dict(prepared.calibration.values)])
+
+
+# Parts of an experiment that a prediction or its error depends on; notes and sources are not among them.
+DECIDING = (
+    *("id", "model", "hardware", "tensor_parallel", "tool", "side", "site", "server", "workload", "load_points"),
+    "requests_file",
+)
 
 
 def _constants(result: Result) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from roofline_lab.calibration.constants import BY_NAME, CONSTANTS
 from roofline_lab.calibration.judge import MEAN_NAMES
 from roofline_lab.calibration.ownership import OWNERSHIP
-from roofline_lab.calibration.transfer import FITTED_FROM, NORMAL_95, Carried, alike, unit_of
+from roofline_lab.calibration.transfer import FITTED_FROM, NORMAL_95, Carried, alike
 from roofline_lab.formatting import MISSING, pct, signed_pct, table
 from roofline_lab.predict.onto import VARIANTS, Result
 from roofline_lab.predict.records import HEADLINE, label
@@ -141,7 +141,7 @@ def alone(result: Result) -> str:
             f"`{one.name}`",
             _number(one.value, 3),
             _span(before[one.name]),
-            unit_of(one.name),
+            _unit(one.name),
             *(pct(one.left_pct.get(metric)) for metric in metrics),
         ]
         for one in result.alone
@@ -166,7 +166,7 @@ def constants(result: Result) -> str:
                 _span(before[one.name]),
                 f"{_number(carried.values[one.name], 4)}{f' (at its {end} end)' if end else ''}",
                 _span(interval),
-                unit_of(one.name),
+                _unit(one.name),
                 OWNERSHIP[one.name].source,
             ]
         )
@@ -203,3 +203,8 @@ def listed(names: Sequence[str]) -> str:
 
 def _span(interval: tuple[float, float]) -> str:
     return f"{_number(interval[0], 3)} to {_number(interval[1], 3)}"
+
+
+def _unit(name: str) -> str:
+    """Return the unit of a constant as pages print it; empty for a share."""
+    return "" if BY_NAME[name].unit == "1" else BY_NAME[name].unit
