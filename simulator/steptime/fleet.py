@@ -208,6 +208,12 @@ class FleetCalibration(StrictModel):
         """The fitted numbers by name of effect."""
         return {effect.name: effect.value for effect in self.effects}
 
+    @property
+    def rests_on(self) -> str:
+        """What the constants were fitted to, in words."""
+        points, gpus = f"{self.trained_on.load_points} load points", ", ".join(self.trained_on.hardware)
+        return f"fitted to {points} of {len(self.trained_on.models)} models on {gpus}"
+
     def covers(self, hardware_id: str) -> bool:
         """Say whether constants were fitted on a GPU."""
         return hardware_id in self.trained_on.hardware

@@ -33,7 +33,14 @@ def test_a_calibration_that_covers_the_gpu_is_the_default_and_is_named_with_what
     assert itl() == itl("--steptime", "h100_vllm")
 
 
-@pytest.mark.parametrize("gpu", [gpu for gpu in GPUS if gpu != "h100-sxm"])
+@pytest.mark.parametrize("gpu", ["b200-sxm", "h200-sxm"])
+def test_a_gpu_that_a_fleet_covers_runs_by_default_and_says_what_that_rests_on(gpu):
+    report = invoke(*SMALL, "--hardware", gpu).json
+    assert report["step_time_name"] == "vllm_fleet"
+    assert "load points of 5 models on b200-sxm, h100-sxm, h200-sxm" in report["step_time_basis"]
+
+
+@pytest.mark.parametrize("gpu", [gpu for gpu in GPUS if gpu not in ("h100-sxm", "h200-sxm", "b200-sxm")])
 def test_every_other_shipped_gpu_runs_by_default_and_says_that_nobody_measured_it(gpu):
     report = invoke(*SMALL, "--hardware", gpu).json
     assert report["requests"]["completed"] == 4
@@ -171,8 +178,9 @@ def test_decodes_beside_a_prefill_take_time():
     assert beside - alone > 0.8 * 60 * 2000 * model.kv_bytes_per_token / 3.35e12 * 1e6
 
 
-def test_tensor_parallelism_costs_communication_by_default_and_says_that_dividing_prefill_is_optimistic():
+def test_tensor_parallelism_costs_communication_on_the_roofline_and_says_that_dividing_prefill_is_optimistic():
     command = [*RUN, "--model", "llama-3.1-70b-instruct", "--hardware", "h200-sxm", "--tp", 4]
+    command += ["--steptime", "roofline"]
     plain = invoke(*command).json
     free = invoke(*command, "--set", "steptime.all_reduce_us=0", "--set", "steptime.link_efficiency=null").json
     shorter = plain["metrics"]["itl_token_weighted"]["value"] - free["metrics"]["itl_token_weighted"]["value"]
