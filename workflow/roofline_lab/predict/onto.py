@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from roofline_lab.calibration.constants import Values, Vector, calibrated_client, data_sheet, options_of
+from roofline_lab.calibration.constants import SITES, Values, Vector, calibrated_client, data_sheet, options_of
 from roofline_lab.calibration.ownership import Owner, prior_of
 from roofline_lab.calibration.plan import FOLDER
 from roofline_lab.calibration.points import setup_of
@@ -32,6 +32,7 @@ from roofline_lab.calibration.transfer import (
     spread_of,
 )
 from roofline_lab.config import RandomArrivals, Settings, load_settings
+from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from roofline_lab.importers.stated_server import settings_by_options
@@ -40,7 +41,6 @@ from roofline_lab.predict.catalog import catalogue_of
 from roofline_lab.predict.evaluate import Task, find_experiments, read_experiments, saturated, task_of
 from roofline_lab.predict.predictors import Note
 from roofline_lab.predict.records import count
-from roofline_lab.predict.sites import is_calibrated
 from roofline_lab.scoring.comparison import Comparison, wanted_metrics
 from roofline_lab.scoring.errors import PERCENT, mean, relative_difference
 from simulator.errors import ConfigError, RooflineLabError
@@ -251,7 +251,7 @@ def expected_of(prepared: Prepared) -> Prior:
 
 def at_home(prepared: Prepared) -> frozenset[Owner]:
     """Return what the donor was fitted on as well: the GPU, and the site where it knows that of every run."""
-    same_site = all(is_calibrated(target.experiment, prepared.calibration.values) for target in prepared.targets)
+    same_site = all(_known_site(target.experiment, prepared.calibration.values) for target in prepared.targets)
     same_gpu = prepared.calibration.covers(prepared.gpu)
     owners: dict[Owner, bool] = {"GPU": same_gpu, "site": same_site}
     return frozenset(owner for owner, same in owners.items() if same)
@@ -484,3 +484,8 @@ def _costs_of(target: Target, prediction: Prediction, batch: int, carried: Carri
         before = spread_of(quantity, prior, prior.origin, unit)
         after = spread_of(quantity, prior, carried.place, carried.covariance)
         yield Cost(name, measured_in, quantity(prior.values(prior.origin)), before, quantity(carried.values), after)
+
+
+def _known_site(experiment: Ran, values: Values) -> bool:
+    """Whether constants hold the client's time of the very place an experiment was measured at."""
+    return any(experiment.site == site.name and site.constant in values for site in SITES)
