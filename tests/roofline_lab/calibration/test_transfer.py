@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from roofline_lab.calibration.constants import CONSTANTS, starts
-from roofline_lab.calibration.ownership import OWNERSHIP, prior_of
+from roofline_lab.calibration.ownership import OWNERSHIP
 from roofline_lab.calibration.transfer import (
     FITTED_FROM,
     alike,
     alone,
     carry_over,
     jacobian_of,
+    prior_of,
     spread_of,
 )
 

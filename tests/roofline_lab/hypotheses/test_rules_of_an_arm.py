@@ -95,7 +95,7 @@ def test_a_base_gives_what_a_method_leaves_open_and_a_method_overrides_it(projec
 def test_an_option_that_is_stated_as_its_default_leaves_what_an_arm_is_known_by(lab):
     """So a new option, which every arm has at its default, changes no record of a committed report."""
     arm = lab.arms(DEFINITIONS, METHOD)[0]
-    stated = dataclasses.replace(arm, steptime=parse_options(arm.steptime.model_dump(mode="json"), source="test"))
+    stated = dataclasses.replace(arm, own=parse_options(arm.steptime.model_dump(mode="json"), source="test"))
     assert stated.departures == arm.departures
     assert set(arm.departures) < set(arm.server_configuration)
     assert arm.departures["family"] == arm.steptime.family

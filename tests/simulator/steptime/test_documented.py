@@ -9,6 +9,7 @@ import yaml
 
 from simulator.hardware import Sustained, load_hardware, with_sustained
 from simulator.steptime.calibration import load_calibration
+from simulator.steptime.fleet import is_fleet
 from simulator.steptime.named import BUILT_IN
 from simulator.steptime.options import FAMILIES
 from simulator.steptime.v1_parameters import V1Parameters
@@ -68,7 +69,7 @@ def test_the_constants_of_the_calibration_are_those_of_its_file():
             assert float(told) == pytest.approx(value, rel=0.03)
 
 
-@pytest.mark.parametrize("path", CALIBRATIONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in CALIBRATIONS if not is_fleet(path)], ids=lambda path: path.stem)
 def test_how_far_a_calibration_is_validated_is_what_its_report_says(path):
     report = (ROOT / "reports" / "calibration" / path.stem / "CALIBRATION.md").read_text(encoding="utf-8")
     validated = load_calibration(path).validated
@@ -79,3 +80,14 @@ def test_how_far_a_calibration_is_validated_is_what_its_report_says(path):
         cells = line.split("|")[3:7]
         found = [float(re.search(r"\d+(\.\d+)?", cell).group()) for cell in cells]
         assert found == [stated.load_points, stated.ttft_pct, stated.itl_pct, stated.e2e_pct]
+
+
+@pytest.mark.parametrize("path", [path for path in CALIBRATIONS if is_fleet(path)], ids=lambda path: path.stem)
+def test_how_far_a_calibration_of_a_fleet_is_validated_is_what_its_report_says(path):
+    report = (ROOT / "reports" / "calibration" / path.stem / "CALIBRATION.md").read_text(encoding="utf-8")
+    line = next(line for line in report.splitlines() if line.startswith("| **all load points**"))
+    points, ttft, per_token = (cell.strip() for cell in line.split("|")[2:5])
+    assert (
+        f"mean error {ttft} TTFT, {per_token} per token over {points} load points"
+        in row(path.stem, heading="## Names")[2]
+    )

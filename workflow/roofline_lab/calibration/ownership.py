@@ -9,15 +9,9 @@ carried over.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
-
-from roofline_lab.calibration.constants import CONSTANTS, Constant, Values, Vector
-from roofline_lab.calibration.transfer import Prior
 
 Owner = Literal["GPU", "server", "site"]
 
@@ -72,42 +66,3 @@ OWNERSHIP: Mapping[str, Ownership] = {
     "inference_perf_request_us": Ownership(*("site", 3000.0, 0.0, 50_000.0), "another client machine and network"),
     "client_us_per_prompt_token": Ownership(*("site", 3.0, 0.0, 50.0), "another tokenizer's processor"),
 }
-
-# Of its range: even a constant the donor states without an interval may move a little.
-LEAST_SPREAD = 1e-3
-
-
-def prior_of(values: Values, deviations: Values, at_home: Collection[Owner] = ()) -> Prior:
-    """Return what a calibration's constants say of another GPU, server or site.
-
-    Parameters
-    ----------
-    values, deviations
-        The constants, and the standard deviation with which the calibration knows each, in its unit.
-    at_home
-        Owners that are the calibration's own: their constants are as certain as they were fitted.
-    """
-    ranges = [_turned(one, OWNERSHIP[one.name].low, OWNERSHIP[one.name].high) for one in CONSTANTS]
-    low, high = (np.array(ends, dtype=np.float64) for ends in zip(*ranges, strict=True))
-    centre: Vector = np.array([1 / values[one.name] if one.inverse else values[one.name] for one in CONSTANTS])
-    spread: Vector = np.array([_spread(one, values[one.name], deviations[one.name], at_home) for one in CONSTANTS])
-    return Prior(
-        names=tuple(one.name for one in CONSTANTS),
-        inverse=np.array([one.inverse for one in CONSTANTS]),
-        centre=centre,
-        spread=spread,
-        low=(low - centre) / spread,
-        high=(high - centre) / spread,
-    )
-
-
-def _turned(one: Constant, low: float, high: float) -> tuple[float, float]:
-    return (1 / high, 1 / low) if one.inverse else (low, high)
-
-
-def _spread(one: Constant, value: float, deviation: float, at_home: Collection[Owner]) -> float:
-    """Return how far a constant may lie from a value, in the unit times are linear in."""
-    row = OWNERSHIP[one.name]
-    elsewhere = 0.0 if row.owner in at_home else row.spread
-    spread = max(math.hypot(elsewhere, deviation), LEAST_SPREAD * (row.high - row.low))
-    return spread / value**2 if one.inverse else spread

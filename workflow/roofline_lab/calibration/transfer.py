@@ -13,15 +13,16 @@ of errors over scatter by all constants, borrowed ones too, whose uncertainty wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline_lab.calibration.constants import Values, Vector
+from roofline_lab.calibration.constants import CONSTANTS, Constant, Values, Vector
 from roofline_lab.calibration.fit import bounded_linear
+from roofline_lab.calibration.ownership import OWNERSHIP, Owner
 
 # Standard deviations of a 95 % interval of the normal distribution, to either side.
 NORMAL_95 = 1.96
@@ -94,6 +95,46 @@ class Prior:
             self.values(np.clip(place + side * NORMAL_95 * deviations, self.low, self.high)) for side in (-1.0, 1.0)
         ]
         return {name: Range(*sorted((ends[0][name], ends[1][name]))) for name in self.names}
+
+
+# Of its range: even a constant the donor states without an interval may move a little.
+LEAST_SPREAD = 1e-3
+
+
+def prior_of(values: Values, deviations: Values, at_home: Collection[Owner] = ()) -> Prior:
+    """Return what a calibration's constants say of another GPU, server or site.
+
+    Parameters
+    ----------
+    values, deviations
+        The constants, and the standard deviation with which the calibration knows each, in its unit.
+    at_home
+        Owners that are the calibration's own: their constants are as certain as they were fitted.
+    """
+    ranges = [_turned(one, OWNERSHIP[one.name].low, OWNERSHIP[one.name].high) for one in CONSTANTS]
+    low, high = (np.array(ends, dtype=np.float64) for ends in zip(*ranges, strict=True))
+    centre: Vector = np.array([1 / values[one.name] if one.inverse else values[one.name] for one in CONSTANTS])
+    spread: Vector = np.array([_spread(one, values[one.name], deviations[one.name], at_home) for one in CONSTANTS])
+    return Prior(
+        names=tuple(one.name for one in CONSTANTS),
+        inverse=np.array([one.inverse for one in CONSTANTS]),
+        centre=centre,
+        spread=spread,
+        low=(low - centre) / spread,
+        high=(high - centre) / spread,
+    )
+
+
+def _turned(one: Constant, low: float, high: float) -> tuple[float, float]:
+    return (1 / high, 1 / low) if one.inverse else (low, high)
+
+
+def _spread(one: Constant, value: float, deviation: float, at_home: Collection[Owner]) -> float:
+    """Return how far a constant may lie from a value, in the unit times are linear in."""
+    row = OWNERSHIP[one.name]
+    elsewhere = 0.0 if row.owner in at_home else row.spread
+    spread = max(math.hypot(elsewhere, deviation), LEAST_SPREAD * (row.high - row.low))
+    return spread / value**2 if one.inverse else spread
 
 
 @dataclass(frozen=True, slots=True)

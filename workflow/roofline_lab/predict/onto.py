@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from roofline_lab.calibration.constants import SITES, Values, Vector, calibrated_client, data_sheet, options_of
-from roofline_lab.calibration.ownership import Owner, prior_of
+from roofline_lab.calibration.ownership import Owner
 from roofline_lab.calibration.plan import FOLDER
 from roofline_lab.calibration.points import setup_of
 from roofline_lab.calibration.record import Calibration, load_calibration
@@ -29,6 +29,7 @@ from roofline_lab.calibration.transfer import (
     carry_over,
     fit_told,
     jacobian_of,
+    prior_of,
     spread_of,
 )
 from roofline_lab.config import RandomArrivals, Settings, load_settings

@@ -217,7 +217,7 @@ def _from_requests(found: Sequence[AnsweredRequest], question: Question, saturat
     names = [asked.name for asked in question.asked if asked.name not in NEED_MORE]
     values = {name: DEFINITIONS[name].function(samples) for name in names}
     known = {name: value for name, value in values.items() if value is not None}
-    grows = grows_queue(done, DEFAULT) if saturated is None else saturated
+    grows = grows_queue(samples.ttft_us) if saturated is None else saturated
     return _checked(known, {}, question, grows, ())
 
 
