@@ -31,7 +31,7 @@ LADDER = (
     ("simulator.memory", "simulator.steptime"),
     ("simulator.engine",),
     ("simulator.workload", "simulator.request_times", "simulator.conversions"),
-    ("simulator.metrics", "simulator.occupancy"),
+    ("simulator.metrics", "simulator.occupancy", "simulator.saturation", "simulator.trust"),
     ("simulator.cli",),
     ("simulator.__main__",),
     ("roofline_lab",),

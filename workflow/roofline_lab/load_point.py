@@ -29,7 +29,6 @@ from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.load import LoadPoint, Side
 from roofline_lab.ground_truth.recorded_inputs import Recorded, RecordedLength
 from roofline_lab.scoring.comparison import Comparison, Wanted
-from roofline_lab.scoring.under_load import grows_queue, lacks_room
 from simulator.engine.loop import run as run_engine
 from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request, RequestResult, RunCounters
@@ -40,6 +39,7 @@ from simulator.model import Model
 from simulator.occupancy import Occupancy, occupancy
 from simulator.parallelism import require_runnable
 from simulator.request_times import MetricOptions, completed
+from simulator.saturation import grows_queue, lacks_room
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.build import BuiltStepTime
 from simulator.steptime.options import StepTimeOptions

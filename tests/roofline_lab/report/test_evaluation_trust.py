@@ -8,9 +8,9 @@ import shutil
 import pytest
 import yaml
 
-from roofline_lab.trust.distance import Cell, Load, Reach
 from roofline_lab.trust.held_out import held_out_text, read_held_out
 from roofline_lab.trust.intervals import validation_of
+from simulator.trust.distance import Cell, Load, Reach
 from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.predict.strangers import CALIBRATION_FILE, SEEN, STRANGE_MODEL, latency, point, poisson
 from tests.roofline_lab.trust.made_up import row

@@ -15,10 +15,11 @@ import yaml
 from roofline_lab.jobs.paths import committed_names
 from roofline_lab.report.trust import FOLDER, files_of, judge, publish
 from roofline_lab.scoring.numbers import NUMBER_COLUMNS
-from roofline_lab.trust.distance import Reach
 from roofline_lab.trust.held_out import held_out_text
-from roofline_lab.trust.intervals import Band, validation_of
+from roofline_lab.trust.intervals import validation_of
 from simulator.errors import ConfigError
+from simulator.trust.distance import Reach
+from simulator.trust.intervals import Band
 from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.predict.strangers import CALIBRATION_FILE
 from tests.roofline_lab.trust.made_up import CELLS, row, rows

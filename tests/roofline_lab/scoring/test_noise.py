@@ -11,11 +11,12 @@ from roofline_lab.ground_truth.noise import Noise
 from roofline_lab.ground_truth.reading import load_experiment
 from roofline_lab.report.cells import error_text, with_noise
 from roofline_lab.report.tables import Tables
-from roofline_lab.scoring.comparison import INTER_TOKEN, noise_pct, wanted_metrics
+from roofline_lab.scoring.comparison import noise_pct, wanted_metrics
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.table import errors_by, noise_by, table_of
 from roofline_lab.vocabulary import Metric
 from simulator.errors import ConfigError
+from simulator.trust.intervals import INTER_TOKEN
 from simulator.validation import parse
 from tests.paths import ROOT
 

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from roofline_lab.trust.distance import Cell
 from roofline_lab.trust.held_out import HeldOut
+from simulator.trust.distance import Cell
 
 # Model, kind, GPU, precision: as the fleet that is fitted to.
 CELLS = (

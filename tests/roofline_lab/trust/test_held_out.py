@@ -7,9 +7,9 @@ import math
 
 import pytest
 
-from roofline_lab.scoring.comparison import INTER_TOKEN
 from roofline_lab.trust.held_out import COLUMNS, held_out_text, read_held_out, with_e2e
 from simulator.errors import ConfigError
+from simulator.trust.intervals import INTER_TOKEN
 from tests.paths import ROOT
 from tests.roofline_lab.trust.made_up import row, rows
 

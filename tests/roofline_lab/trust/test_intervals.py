@@ -9,8 +9,9 @@ from itertools import pairwise
 
 import pytest
 
-from roofline_lab.trust.distance import Cell, Load, Reach, Run
-from roofline_lab.trust.intervals import Band, NoBand, validation_of
+from roofline_lab.trust.intervals import validation_of
+from simulator.trust.distance import Cell, Load, Reach, Run
+from simulator.trust.intervals import Band, NoBand
 from tests.roofline_lab.trust.made_up import CELLS, row, rows
 
 FLEET = validation_of("fleet", rows())

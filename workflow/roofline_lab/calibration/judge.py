@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from roofline_lab.calibration.constants import Values
 from roofline_lab.calibration.points import setup_of
 from roofline_lab.load_point import Target, compared, simulate
-from roofline_lab.scoring.comparison import INTER_TOKEN, Comparison, wanted_metrics
+from roofline_lab.scoring.comparison import Comparison, wanted_metrics
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.scoring.table import table_of
 from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError
+from simulator.trust.intervals import INTER_TOKEN
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,6 +19,7 @@ from roofline_lab.ground_truth import lint
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.requests import MeasuredRequest
+from simulator.saturation import MIN_WAITS
 from simulator.workload.arrivals import US_PER_S, Burst, ClosedLoop
 
 MS_PER_S = 1000.0
@@ -179,7 +180,7 @@ def _behind(load: Load, sent_per_s: float | None) -> Finding | None:
     """Find waiting that grows, or requests served more slowly than they were sent."""
     if load.in_flight is not None or _idle(load, sent_per_s):
         return None
-    if len(load.waits) >= lint.MIN_WAITS:
+    if len(load.waits) >= MIN_WAITS:
         return lint.queue_grows(load.waits)
     return _served_less(load, sent_per_s)
 
@@ -244,7 +245,7 @@ def _kept_up(load: Load, sent_per_s: float | None) -> tuple[State, str]:
     held = _held_while_busy(load, sent_per_s)
     if held is not None and held < BUSY:
         return "not_saturated", f"On average {held:.2g} requests were in flight: the server had nothing to do at times."
-    if len(load.waits) >= lint.MIN_WAITS:
+    if len(load.waits) >= MIN_WAITS:
         return "not_saturated", "Waiting does not grow from the first quarter of the requests to the last."
     rate = sent_per_s or load.requested_per_s
     if _excess_s(load, rate, load.completed) is None or load.ttft_s is None:

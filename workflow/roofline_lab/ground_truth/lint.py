@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from roofline_lab.ground_truth.quality import Finding, Flag
 from simulator.conversions import itl_from_means_ms, output_tokens_from_guidellm, tpot_from_stream_lines_ms
+from simulator.saturation import queue_growth
 
 if TYPE_CHECKING:
     from numpy import float64
@@ -71,9 +72,6 @@ COLD_STAGE_BULK = 1.05
 
 # Client and server keep up when they send, and complete, at least this share of what was asked for.
 KEPT_UP = 0.95
-# Time to the first token may grow by this factor from the first to the last quarter of a stage, of five requests each.
-QUEUE_GROWTH = 3.0
-MIN_WAITS = 20
 
 # Correlation of true output length with E2E is near 1 where lengths vary and decoding dominates.
 UNRELATED = 0.1
@@ -507,12 +505,10 @@ def arrivals_irregular(*, requested_per_s: float | None, completed_per_s: float 
 
 def queue_grows(ttft: Sequence[float]) -> Finding | None:
     """Find waiting that grows through a stage, from TTFT in order of sending."""
-    quarter = len(ttft) // 4
-    if len(ttft) < MIN_WAITS:
+    growth = queue_growth(ttft)
+    if growth is None:
         return None
-    first, last = median(ttft[:quarter]), median(ttft[-quarter:])
-    if last < QUEUE_GROWTH * first:
-        return None
+    first, last = growth
     return Finding(
         Flag.OVERLOADED,
         f"Median TTFT grows from {first:.0f} ms in the first quarter of the requests to {last:.0f} ms in the last.",

@@ -17,12 +17,13 @@ from roofline_lab.load_point import Target, compared
 from roofline_lab.predict.coverage import coverage_of
 from roofline_lab.predict.predictors import CalibratedPredictor, Holdout
 from roofline_lab.predict.trusted import load_of
-from roofline_lab.scoring.comparison import INTER_TOKEN, wanted_metrics
+from roofline_lab.scoring.comparison import wanted_metrics
 from roofline_lab.scoring.errors import PERCENT
-from roofline_lab.trust.distance import kind_of, precision_of, site_of
-from roofline_lab.trust.held_out import BETWEEN_TOKENS, HeldOut
+from roofline_lab.trust.held_out import BETWEEN_TOKENS, HeldOut, site_of
 from roofline_lab.vocabulary import RowStatus
 from simulator.errors import ConfigError
+from simulator.trust.distance import kind_of, precision_of
+from simulator.trust.intervals import INTER_TOKEN
 
 
 def held_out_rows(root: Path, name: str) -> tuple[HeldOut, ...]:

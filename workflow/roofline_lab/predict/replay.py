@@ -22,12 +22,12 @@ from roofline_lab.predict.recording import Recording, Stage
 from roofline_lab.project import Project
 from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference, wasserstein
 from roofline_lab.scoring.errors import PERCENT, ape_pct, signed_error_pct
-from roofline_lab.scoring.under_load import grows_queue
 from simulator.engine.records import RequestResult, RequestState
 from simulator.errors import UnsupportedError
 from simulator.metrics import mean, percentile
 from simulator.model import Model
 from simulator.request_times import MetricOptions, RequestTimes
+from simulator.saturation import grows_queue
 
 US_PER_MS = 1000.0
 US_PER_S = 1e6

@@ -9,45 +9,18 @@ the run is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import reduce
 
 from roofline_lab.load_point import Prediction, Target
 from roofline_lab.predict.fleet import FleetPredictor
 from roofline_lab.predict.predictors import CalibratedPredictor, Holdout, Predictor
-from roofline_lab.trust.distance import Cell, Load, Reach, Run, kind_of, precision_of, site_of
-from roofline_lab.trust.intervals import Band, NoBand, Validation
-
-MS_PER_S = 1000.0
-SATURATES = "saturated: latencies depend on when the run ends"
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """How far one prediction may be trusted.
-
-    Attributes
-    ----------
-    reasons
-        What makes it near or outside, in words; none where it was fitted to as it is.
-    bands
-        Interval of each latency, or why there is none.
-    """
-
-    reach: Reach
-    reasons: tuple[str, ...]
-    bands: Mapping[str, Band | NoBand]
-
-    def band(self, figure: str) -> Band | None:
-        """Return the interval of a figure, or None."""
-        band = self.bands.get(figure)
-        return band if isinstance(band, Band) else None
-
-    def refusal(self, figure: str) -> str:
-        """Return why a figure has no interval, or nothing."""
-        band = self.bands.get(figure)
-        return band.reason if isinstance(band, NoBand) else ""
+from roofline_lab.trust.held_out import site_of
+from roofline_lab.trust.intervals import Validation
+from simulator.trust.distance import Cell, Load, Run, kind_of, precision_of
+from simulator.trust.distance import load_of as load_of_run
+from simulator.trust.intervals import SATURATES, NoBand, Trust
 
 
 def trust_in(predictor: Predictor, target: Target, prediction: Prediction, latencies: Iterable[str]) -> Trust | None:
@@ -83,13 +56,8 @@ def _validations(
 
 
 def load_of(tensor_parallel: int, prediction: Prediction) -> Load | None:
-    """Return what a server has to do in a prediction; None where no request completes.
-
-    Requests in flight by Little's law, completed per second times the mean time from request to last token; at least
-    the one that sees them.
-    """
+    """Return what a server has to do in a prediction; None where no request completes."""
     seen, rate, e2e_ms = prediction.occupancy, prediction.value("request_throughput"), prediction.value("e2e_mean")
     if seen is None or rate is None or e2e_ms is None:
         return None
-    in_flight = max(1.0, rate * e2e_ms / MS_PER_S)
-    return Load(float(tensor_parallel), in_flight, seen.prompt_tokens, seen.output_tokens)
+    return load_of_run(tensor_parallel, rate, e2e_ms, seen.prompt_tokens, seen.output_tokens)

@@ -15,8 +15,8 @@ from roofline_lab.scoring.comparison import Comparison
 from roofline_lab.scoring.errors import PERCENT
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
 from roofline_lab.trust.coverage import Hit, Tally, tallies, tally
-from roofline_lab.trust.distance import Word
-from roofline_lab.trust.intervals import Band
+from simulator.trust.distance import Word
+from simulator.trust.intervals import Band
 
 METRIC_LABELS = tuple(map(label, HEADLINE))
 WORDS = {

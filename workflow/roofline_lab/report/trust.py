@@ -15,13 +15,13 @@ from roofline_lab.files import csv_text, write_report
 from roofline_lab.rendering import render
 from roofline_lab.report import trust_tables
 from roofline_lab.report.plots import EDGE, FILLS, document, line, text
-from roofline_lab.scoring.comparison import INTER_TOKEN
 from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 from roofline_lab.trust import ENDING
 from roofline_lab.trust.coverage import HeldOutHit, held_out_hits
-from roofline_lab.trust.distance import KIND_WORDS, Cell, Word, reach_of_cell
 from roofline_lab.trust.held_out import read_held_out
-from roofline_lab.trust.intervals import Band, Validation, validation_of
+from roofline_lab.trust.intervals import Validation, validation_of
+from simulator.trust.distance import KIND_WORDS, Cell, Word, reach_of_cell
+from simulator.trust.intervals import INTER_TOKEN, Band
 from simulator.validation import read_yaml
 
 FOLDER = Path("reports/trust")

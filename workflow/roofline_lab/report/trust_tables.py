@@ -21,8 +21,9 @@ from roofline_lab.scoring.errors import PERCENT, ape_pct, mean
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
 from roofline_lab.scoring.statistics import median
 from roofline_lab.trust.coverage import WANTED, HeldOutHit, Tally, tallies, tally
-from roofline_lab.trust.distance import KIND_WORDS, LOAD_WORDS, TOLERANCE, Cell, Reach, Seen, Word, reach_of_cell
-from roofline_lab.trust.intervals import Band, NoBand, Tested, Validation
+from roofline_lab.trust.intervals import Tested, Validation
+from simulator.trust.distance import KIND_WORDS, LOAD_WORDS, TOLERANCE, Cell, Reach, Seen, Word, reach_of_cell
+from simulator.trust.intervals import Band, NoBand
 
 METRIC_LABELS = tuple(map(label, HEADLINE))
 WORD_MEANINGS = {

@@ -18,10 +18,9 @@ from roofline_lab.ground_truth.metrics import KINDS, LATENCIES, LENGTHS, STATIST
 from roofline_lab.scoring.errors import PERCENT, signed_error_pct
 from roofline_lab.scoring.under_load import NOT_COMPARABLE, prediction_of
 from roofline_lab.vocabulary import RowStatus
+from simulator.trust.intervals import INTER_TOKEN
 from simulator.workload.arrivals import ClosedLoop
 
-# Time between tokens in the one definition that most sources allow.
-INTER_TOKEN = "inter_token_mean"
 FROM_MEANS = "(E2E - TTFT) / (N - 1) of means"
 ONE_TOKEN = "every answer is one token long: there is no time between tokens"
 NO_INTER_TOKEN = "neither E2E and TTFT nor a mean time between tokens were measured"

@@ -9,23 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from roofline_lab.ground_truth.lint import queue_grows
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.metrics import KINDS
 from roofline_lab.ground_truth.requests import MeasuredRequest
 from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_difference
-from simulator.engine.records import RequestResult, RunCounters
+from simulator.engine.records import RequestResult
 from simulator.metrics import DEFINITIONS
 from simulator.request_times import MetricOptions, RequestTimes
 from simulator.workload.arrivals import ClosedLoop
 
 US_PER_MS = 1000.0
-# From which share of the KV blocks on a cache was full, and from which share of its time on a request waits that is not
-# admitted, dimensionless. Clients of a closed loop wait for a prefill where many begin at once, up to 0.04 of the time
-# in simulated loops that kept up; where measured ones did not, because the cache was full, simulated ones wait 0.06 and
-# more (Llama-3.3-70B on H100 and H200, Qwen3-32B on H100).
-FULL_SHARE = 0.99
-WAITING_SHARE = 0.05
 # Kinds of load as the measuring clients name them; their load points are named after them.
 CLIENT_STRATEGIES = ("synchronous", "constant", "throughput", "poisson", "concurrent", "stage")
 # (kind, measured definition) -> predicted definition of the mean, and stem of its percentiles.
@@ -51,27 +44,6 @@ def strategy_of(point: LoadPoint) -> str:
     if named == "stage" and isinstance(point.arrivals, ClosedLoop):
         return point.strategy
     return named if named in CLIENT_STRATEGIES else point.strategy
-
-
-def grows_queue(ttft_us: Sequence[int]) -> bool:
-    """Return whether waiting grows through a simulated load point, from TTFT in order of sending.
-
-    Judged as recorded requests are.
-    """
-    return queue_grows([time_us / US_PER_MS for time_us in ttft_us]) is not None
-
-
-def lacks_room(done: Sequence[RequestResult], counters: RunCounters, kv_blocks: int) -> bool:
-    """Return whether a simulated closed loop is wider than its server: the KV cache fills up, and requests wait for it.
-
-    Waiting cannot grow there, because no client sends more until it is answered.
-    """
-    if counters.peak_kv_blocks < FULL_SHARE * kv_blocks:
-        return False
-    times = [(each.arrival_us, each.scheduled_us, each.completed_us) for each in done]
-    known = [(sent, start, end) for sent, start, end in times if start is not None and end is not None]
-    waited_us, took_us = sum(start - sent for sent, start, _ in known), sum(end - sent for sent, _, end in known)
-    return waited_us > WAITING_SHARE * took_us
 
 
 def prediction_of(name: str, definition: str) -> str | None:

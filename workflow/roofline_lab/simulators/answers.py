@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roofline_lab.ground_truth.metrics import MS_PER_S, PLAUSIBLE_MS
-from roofline_lab.scoring.under_load import grows_queue
 from roofline_lab.simulators.contract import Answer, AnsweredRequest, Question
 from roofline_lab.vocabulary import RowStatus
 from simulator.engine.records import RequestResult, RequestState
 from simulator.errors import ConfigError
 from simulator.metrics import DEFINITIONS, NEED_LIMITS, MetricName, Samples
 from simulator.request_times import DEFAULT
+from simulator.saturation import grows_queue
 from simulator.validation import parse
 
 US_PER_MS = 1000.0

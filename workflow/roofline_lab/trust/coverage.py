@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from roofline_lab.scoring.statistics import median
-from roofline_lab.trust.distance import Cell, Reach
 from roofline_lab.trust.held_out import Fold, HeldOut
-from roofline_lab.trust.intervals import Band, Tested, Validation
+from roofline_lab.trust.intervals import Tested, Validation
+from simulator.trust.distance import Cell, Reach
+from simulator.trust.intervals import Band
 
 # Share of measured values inside intervals of 90 % that a calibration has to reach on what was held out.
 WANTED = (0.85, 0.95)

@@ -20,10 +20,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import StringConstraints, model_validator
 
 from roofline_lab.files import csv_text
-from roofline_lab.scoring.comparison import INTER_TOKEN
-from roofline_lab.trust.distance import Cell, Load, Run
+from roofline_lab.ground_truth.experiment import Experiment
 from simulator.errors import ConfigError
 from simulator.input_files import csv_records, read_text
+from simulator.trust.distance import Cell, Load, Run
+from simulator.trust.intervals import INTER_TOKEN
 from simulator.validation import NonNegative, Positive, StrictModel, config_error, parse
 
 TTFT, E2E = "ttft_mean", "e2e_mean"
@@ -196,3 +197,13 @@ def _added_up(figures: dict[str, HeldOut]) -> Iterator[HeldOut]:
         for key in ("measured_ms", "predicted_ms")
     }
     yield first.model_copy(update={"metric": E2E, "noise": None, **sums})
+
+
+def site_of(experiment: Experiment, load_point: str) -> str:
+    """Return where and by which client a load point was measured: the site that is stated, else the tool.
+
+    Empty for figures that were taken at the engine, which contain no time of client and host.
+    """
+    if experiment.side_of(load_point) == "server":
+        return ""
+    return experiment.site or ("" if experiment.tool == "other" else experiment.tool)

@@ -25,57 +25,9 @@ from functools import cached_property, reduce
 from operator import or_
 
 from roofline_lab.scoring.conformal import FEWEST_CLUSTERS, held_out_spread
-from roofline_lab.trust.distance import KIND_WORDS, Cell, Reach, Run, Seen, reach_of, reach_of_cell, seen_in
 from roofline_lab.trust.held_out import Fold, HeldOut, figure_of, with_e2e
-
-LEVEL = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """Between which multiples of a prediction the measured value lies.
-
-    Attributes
-    ----------
-    low, high
-        Factors of the prediction; `low` is at most 1, `high` at least 1.
-    made_at
-        The reach whose held-out rows the widest of it comes from: that of the prediction, or the next wider one that
-        has enough cells.
-    clusters, rows
-        How much was held out there: cells, or servers of a cell that was fitted to.
-    """
-
-    low: float
-    high: float
-    made_at: Reach
-    clusters: int
-    rows: int
-
-    @property
-    def width(self) -> float:
-        """From end to end, as a fraction of the prediction."""
-        return self.high - self.low
-
-    def of(self, predicted: float) -> tuple[float, float]:
-        """Return the ends in the unit of a prediction."""
-        return self.low * predicted, self.high * predicted
-
-    def holds(self, predicted: float, measured: float) -> bool:
-        """Whether a measured value lies inside the interval of its prediction, ends included."""
-        low, high = self.of(predicted)
-        return low <= measured <= high
-
-    def __or__(self, other: Band) -> Band:
-        """Return the interval that holds both; it says of itself what the other one says."""
-        return Band(min(self.low, other.low), max(self.high, other.high), other.made_at, other.clusters, other.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class NoBand:
-    """Why a prediction has no interval."""
-
-    reason: str
+from simulator.trust.distance import KIND_WORDS, Cell, Reach, Run, Seen, reach_of, reach_of_cell, seen_in
+from simulator.trust.intervals import LEVEL, Band, NoBand
 
 
 @dataclass(frozen=True, slots=True)

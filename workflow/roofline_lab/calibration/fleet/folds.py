@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from roofline_lab.calibration.fleet.points import METRICS, FleetPoint
 from roofline_lab.ground_truth.load import LoadPoint
-from roofline_lab.trust.distance import site_of
-from roofline_lab.trust.held_out import Fold, HeldOut
+from roofline_lab.trust.held_out import Fold, HeldOut, site_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,10 @@ from roofline_lab.ground_truth.load import ClosedLoop
 from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.server import vllm_version
 from roofline_lab.load_point import Target, measured_server
-from roofline_lab.trust.distance import kind_of, precision_of
 from simulator.hardware import Hardware
 from simulator.model import Model
 from simulator.steptime.fleet import Conditions, conditions_of
+from simulator.trust.distance import kind_of, precision_of
 
 # Figures of a closed loop, in the order in which all tables of this room have them.
 METRICS = ("ttft_mean", "tpot_mean")

@@ -2,8 +2,9 @@
 
 Contract: pure. What was fitted to is a set of cells (model x GPU x precision), the sites at which they were measured,
 and the ranges of load and lengths (`Seen`); `reach_of` says which part of a run that does not hold, and why, in words.
-A prediction and a held-out row are asked by the same function, so that a row counts for exactly the predictions that
-are as far from their fit as it was from its own.
+A prediction and a held-out row are asked by the same functions, so that a row counts for exactly the predictions that
+are as far from their fit as it was from its own. `load_of` says what a server had to do, `nearest` which cells it is
+most like.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum, StrEnum
 
-from roofline_lab.ground_truth.experiment import Experiment
 from simulator.model import Model
 
 DENSE, MIXTURE, LATENT = "dense", "moe", "mla"
@@ -21,6 +21,7 @@ UNQUANTIZED = "bf16"
 # A load or a length is one that was measured up to this factor beyond what was: an eighth of the way to twice as much
 # is far below what moves a step from one bottleneck to another.
 TOLERANCE = 1.25
+MS_PER_S = 1000.0
 
 
 class Word(StrEnum):
@@ -120,6 +121,18 @@ class Run:
     site: str = ""
 
 
+def load_of(
+    tensor_parallel: int, request_rate_per_s: float, e2e_mean_ms: float, prompt_tokens: float, output_tokens: float
+) -> Load:
+    """Return what a server has to do in a run: means over its completed requests.
+
+    Requests in flight by Little's law, completed per second times the mean time from request to last token; at least
+    the one that sees them.
+    """
+    in_flight = max(1.0, request_rate_per_s * e2e_mean_ms / MS_PER_S)
+    return Load(float(tensor_parallel), in_flight, prompt_tokens, output_tokens)
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What was fitted to: cells, sites, and lowest and highest value of everything a `Load` has."""
@@ -161,6 +174,15 @@ def reach_of_cell(cell: Cell, cells: frozenset[Cell]) -> tuple[Reach, tuple[str,
     return Reach.PAIRING, (f"{kind}, {cell.hardware} and {cell.precision} were fitted to, but never together",)
 
 
+def nearest(cell: Cell, cells: Iterable[Cell]) -> tuple[Cell, ...]:
+    """Return the cells that have most in common with one of model, kind, GPU and precision, sorted."""
+    shared: dict[int, list[Cell]] = {}
+    for other in cells:
+        alike = sum(getattr(cell, field.name) == getattr(other, field.name) for field in fields(Cell))
+        shared.setdefault(alike, []).append(other)
+    return tuple(sorted(shared[max(shared)])) if shared else ()
+
+
 def _missing(cell: Cell, cells: frozenset[Cell]) -> Iterator[str]:
     """Yield what of a cell no other has."""
     names = {"kind": KIND_WORDS.get(cell.kind, cell.kind), "hardware": cell.hardware, "precision": cell.precision}
@@ -195,13 +217,3 @@ def kind_of(model: Model) -> str:
 def precision_of(model: Model) -> str:
     """Return how most weights of a model are stored, as `simulator.quantization` calls it; else `bf16`."""
     return model.quantization or UNQUANTIZED
-
-
-def site_of(experiment: Experiment, load_point: str) -> str:
-    """Return where and by which client a load point was measured: the site that is stated, else the tool.
-
-    Empty for figures that were taken at the engine, which contain no time of client and host.
-    """
-    if experiment.side_of(load_point) == "server":
-        return ""
-    return experiment.site or ("" if experiment.tool == "other" else experiment.tool)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.trust.distance import Cell, Load, Reach, Run, Word, kind_of, precision_of, reach_of, seen_in
 from simulator.model_files import load_model
+from simulator.trust.distance import Cell, Load, Reach, Run, Word, kind_of, precision_of, reach_of, seen_in
 from tests.paths import ROOT
 from tests.roofline_lab.trust.made_up import CELLS
 

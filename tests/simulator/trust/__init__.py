@@ -1,0 +1,1 @@
+"""Tests of how far a prediction may be trusted."""
