@@ -148,6 +148,11 @@ def test_a_criterion_on_a_group_no_experiment_belongs_to_is_refused(project):
     assert "unknown workload 'chatswep'; did you mean 'chatsweep'?" in message
 
 
+def test_a_criterion_on_a_gpu_nobody_describes_is_refused(project):
+    message = project.refusal(lambda spec: spec["criteria"][0].update(where={"hardware": ["h100-smx"]}))
+    assert "unknown hardware 'h100-smx'; did you mean 'h100-sxm'?" in message
+
+
 # --- options ----------------------------------------------------------------------------------------
 
 

@@ -299,7 +299,12 @@ def _unknown_groups(spec: Hypothesis, project: Project) -> Iterator[str]:
     """Yield groups of a criterion that no experiment can belong to: they would pass for not measured."""
     words = read_yaml(project.root / "ground_truth" / VOCABULARY_FILE)
     experiments = [experiment.id for experiment in project.experiments(spec.id)]
-    known = {"family": words["families"], "workload": words["workloads"], "experiment": experiments}
+    known = {
+        "family": words["families"],
+        "workload": words["workloads"],
+        "hardware": project.hardware_ids,
+        "experiment": experiments,
+    }
     for criterion in spec.judged:
         for kind, name in criterion.named_groups:
             if name not in known[kind]:

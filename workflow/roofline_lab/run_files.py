@@ -190,6 +190,7 @@ def _row(row: Row, metric: str, figure: Mapping[str, Any], status: RowStatus, re
         strategy=load.get("strategy", ""),
         rate_per_s=load.get("achieved_per_s") or load.get("requested_per_s"),
         mixed_share=_mixed_share(row) if load and "counters" in row else None,
+        hardware=row.get("hardware", ""),
         unit=figure.get("unit", "ms"),
         noise_pct=figure.get("noise_pct"),
         asked=_is_asked(row, figure),

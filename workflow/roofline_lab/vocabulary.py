@@ -160,6 +160,7 @@ class Scope(StrEnum):
     WORKLOAD = "workload"
     FAMILY = "family"
     TP = "tp"
+    HARDWARE = "hardware"
     LOAD_POINT = "load_point"
     STRATEGY = "strategy"
     DRIVER = "driver"

@@ -49,6 +49,23 @@ def at_tp(*gains, model="small", workload="chat"):
     return rows
 
 
+def test_a_gain_along_tp_is_told_for_every_gpu_and_over_all_load_points():
+    """A point that took the place of another one would make a trend of whatever came last."""
+    rows = [
+        row
+        for gpu, shift in (("h100-sxm", 0), ("b200-sxm", 10))
+        for tp in (1, 2)
+        for point, gain in (("c4", 3 * tp), ("c64", tp))
+        for row in pair(f"{gpu}-{tp}", -40, -40 + gain + shift, hardware=gpu, tensor_parallel=tp, load_point=point)
+    ]
+    found = {series.label: series.values for series in Scores(rows).tp_series("tpot_mean", "treatment", "baseline")}
+    assert found == {
+        "small/h100-sxm/chat": pytest.approx((2, 4)),
+        "small/b200-sxm/chat": pytest.approx((12, 14)),
+    }
+    assert judged(TREND | {"expect": "increasing"}, rows).result is CriterionResult.PASS
+
+
 # --- improvement ------------------------------------------------------------------------------------
 
 

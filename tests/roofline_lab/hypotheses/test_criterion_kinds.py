@@ -136,6 +136,58 @@ def test_the_sign_of_an_error_is_a_prediction_like_any_other():
     assert (found.result, found.detail) == (FAIL, "1 of 2 experiments too slow")
 
 
+# --- signed gaps --------------------------------------------------------------------------------
+
+
+def signed(**errors_pct):
+    """Return rows of the arm `treatment`, two experiments for each GPU with these signed errors."""
+    return [
+        error_row("treatment", f"{gpu}-{place}", error, hardware=gpu)
+        for gpu, errors in errors_pct.items()
+        for place, error in enumerate(errors)
+    ]
+
+
+GAP = {"kind": "signed_gap", "by": "hardware", "groups": ["new", "old"]}
+
+
+@pytest.mark.parametrize(("new", "expected"), [((-14, -16), PASS), ((-16, -18), FAIL), ((-4, -2), FAIL)])
+def test_two_groups_share_their_error_where_their_signed_means_lie_within_the_limit(new, expected):
+    found = judged(signed(new=new, old=(-10, -10)), **GAP, within_pp=5)
+    assert found.result is expected
+    assert found.observed == pytest.approx(sum(new) / 2 + 10)
+    assert (found.threshold, found.margin) == (5.0, pytest.approx(5 - abs(sum(new) / 2 + 10)))
+
+
+def test_errors_of_opposite_sign_and_equal_size_are_a_gap():
+    found = judged(signed(new=(8, 8), old=(-8, -8)), **GAP, within_pp=5)
+    assert (found.result, found.observed) == (FAIL, pytest.approx(16.0))
+    assert found.detail.startswith("new +8.0 % (n=2), old -8.0 % (n=2)")
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == pytest.approx((16.0, 16.0))
+
+
+@pytest.mark.parametrize(("new", "expected"), [((-4, -4), PASS), ((-6, -6), FAIL), ((-20, -20), FAIL)])
+def test_a_gap_that_is_asked_for_has_a_direction(new, expected):
+    found = judged(signed(new=new, old=(-10, -10)), **GAP, at_least_pp=5)
+    assert (found.result, found.margin) == (expected, pytest.approx(sum(new) / 2 + 10 - 5))
+
+
+def test_a_gap_of_one_experiment_on_either_side_has_no_interval_and_is_judged_all_the_same():
+    found = judged(signed(new=(-30,), old=(-10, -10)), **GAP, within_pp=5)
+    assert (found.result, found.interval) == (FAIL, None)
+
+
+def test_a_gap_to_a_group_nobody_measured_is_not_measured():
+    assert judged(signed(new=(-30, -30)), **GAP, within_pp=5).result is NOT_MEASURED
+
+
+@pytest.mark.parametrize("bounds", [{}, {"within_pp": 1, "at_least_pp": 2}])
+def test_a_signed_gap_has_exactly_one_bound(bounds):
+    with pytest.raises(ConfigError, match="exactly one of within_pp and at_least_pp"):
+        judged(signed(new=(1,), old=(1,)), **GAP, **bounds)
+
+
 # --- train and test -----------------------------------------------------------------------------
 
 
@@ -170,6 +222,13 @@ def test_a_criterion_can_be_narrowed_to_some_rows():
     assert judged(rows, kind="improvement", at_least_pp=3, where={"except_load_point": ["synchronous"]}).result is (
         NOT_MEASURED
     )
+
+
+def test_a_criterion_can_be_narrowed_to_gpus():
+    rows = gains(10, hardware="h200-sxm") + pair("x", -40, -39, hardware="b200-sxm")
+    found = judged(rows, kind="improvement", at_least_pp=3, where={"hardware": ["b200-sxm"]})
+    assert (found.result, found.observed) == (FAIL, pytest.approx(1.0))
+    assert found.statement.endswith("(at GPU b200-sxm)")
 
 
 def test_all_other_groups_can_stand_against_one():

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from roofline_lab.calibration.constants import FIXED, STEP_CONSTANTS, starts
 from roofline_lab.client_overhead import client_time
+from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.hypotheses.arms import differences, overlay
-from roofline_lab.predict.arms import replay_of, run_lines
+from roofline_lab.predict.arms import measured, replay_of, run_lines
 from roofline_lab.project import Run
 from roofline_lab.provenance import run_inputs
 from roofline_lab.report.findings import render_report
 from roofline_lab.report.results import build_report
-from roofline_lab.vocabulary import RowStatus
+from roofline_lab.scoring.under_load import prediction_of
+from roofline_lab.vocabulary import Metric, RowStatus
 from simulator.errors import ConfigError
 from simulator.steptime.calibration import HOST_STEP
 from simulator.steptime.options import parse_options
@@ -53,6 +56,23 @@ def test_an_arm_varies_one_definition_and_keeps_every_other_rule(lab):
     assert differences(arms["unlike"], arms["both_between_tokens"]) == {
         "method.definitions.tpot_mean.measured": ("as_reported", "itl_from_means")
     }
+
+
+def test_a_client_that_reports_no_request_latency_is_judged_by_the_time_per_token_it_reports(lab):
+    """`as_measured` derives it from E2E, which closed loops do not state; a plain mean is compared with its like."""
+    (experiment,) = [one for one in load_set(ROOT, "closed_loop") if one.id == "qwen3-32b-bf16-h100-tp8-1k-128"]
+    figure = experiment.load_points[0].measured["tpot_mean"]
+    run = SimpleNamespace(experiment=experiment)
+    found = {
+        method: measured(
+            Metric.TPOT_MEAN, lab.methods[method].definitions[Metric.TPOT_MEAN], run, experiment.load_points[0]
+        )
+        for method in ("as_reported", "as_measured")
+    }
+    assert found["as_reported"]["measured"] == figure.value
+    assert found["as_measured"]["measured"] is None
+    predicted = lab.methods["as_reported"].definitions[Metric.TPOT_MEAN].predicted
+    assert predicted == prediction_of("tpot_mean", figure.definition)
 
 
 def test_arrivals_and_lengths_are_varied_one_at_a_time(lab):

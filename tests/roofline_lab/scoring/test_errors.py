@@ -40,10 +40,11 @@ def test_a_prediction_that_is_too_slow_has_a_positive_error():
 
 
 def test_a_row_belongs_to_one_group_at_every_scope():
-    row = error_row(experiment="e", workload="code", family="Big", tensor_parallel=4, holdout="test", strategy="stage")
+    told = {"workload": "code", "family": "Big", "tensor_parallel": 4, "hardware": "gpu", "strategy": "stage"}
+    row = error_row(experiment="e", holdout="test", **told)
     not_of_rows = (Scope.ROW, Scope.SWEEP, Scope.DRIVER, Scope.TERM, Scope.SHARED)
     groups = [row.group(scope) for scope in Scope if scope not in not_of_rows]
-    assert groups == ["e", "code", "Big", "4", "synchronous", "stage", "test", "all"]
+    assert groups == ["e", "code", "Big", "4", "gpu", "synchronous", "stage", "test", "all"]
 
 
 # --- aggregates -------------------------------------------------------------------------------------
@@ -81,6 +82,15 @@ def test_numbers_are_aggregated_by_workload_family_tp_and_overall():
     }
     for (scope, key), value in expected.items():
         assert number(numbers, Statistic.MAPE, scope, key, "baseline") == pytest.approx(value)
+
+
+def test_numbers_are_aggregated_by_gpu_where_there_are_several():
+    rows = [*pair("a", -40, -20, hardware="old"), *pair("b", -20, -20, hardware="new")]
+    numbers = numbers_of(Scores(rows), ARMS, [TPOT])
+    assert number(numbers, Statistic.MAPE, Scope.HARDWARE, "old", "baseline") == pytest.approx(40.0)
+    assert number(numbers, Statistic.SIGNED_ERROR, Scope.HARDWARE, "new", "treatment") == pytest.approx(-20.0)
+    on_one = numbers_of(Scores(pair("a", -40, -20, hardware="old")), ARMS, [TPOT])
+    assert Scope.HARDWARE not in {found.scope for found in on_one}
 
 
 def test_a_gain_is_the_error_of_the_first_arm_minus_the_error_of_the_other():

@@ -11,7 +11,7 @@ Medians and trimmed means stand beside the strict value and never decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -28,6 +28,7 @@ from simulator.validation import Finite, NonNegative, NonNegativeInt, Positive, 
 
 # Every group but the other one that is named.
 OTHERS = "*"
+NAMED = ("family", "workload", "hardware")  # what groups go by whose names are known before anything runs
 NOTHING_ON_BOTH_ARMS = "no experiment was scored on both arms"
 NOTHING_SCORED = "no experiment was scored"
 NOT_DISTINGUISHABLE = "the difference is not distinguishable from zero"
@@ -128,9 +129,9 @@ class _OnErrors(BaseCriterion):
 
     @property
     def named_groups(self) -> Iterator[tuple[str, str]]:
-        """(kind, name) of every family, workload and experiment the criterion names."""
+        """(kind, name) of every family, workload, GPU and experiment the criterion names."""
         if self.where is not None:
-            for kind in ("family", "workload", "experiment"):
+            for kind in (*NAMED, "experiment"):
                 for name in getattr(self.where, kind) or ():
                     yield kind, name
 
@@ -220,39 +221,84 @@ class Improvement(_TwoArms):
         return self.compared(statement, _mean(gains), asked, _range_of(gains), lambda v: v >= asked, evidence)
 
 
-class ImprovementOrder(_TwoArms):
-    """The first group gains more than the second, by more than this much."""
-
-    kind: Literal["improvement_order"]
-    by: Literal["workload", "family", "load_point", "strategy"] = "workload"
+class _TwoGroups(_OnErrors):
+    by: Literal["workload", "family", "load_point", "strategy", "hardware"] = "workload"
     groups: Annotated[tuple[str, str], Field()]
-    more_than_pp: NonNegative = 0.0
 
     @property
     def named_groups(self) -> Iterator[tuple[str, str]]:
         """The two groups, and what `where` names."""
         yield from super().named_groups
-        yield from ((self.by, name) for name in self.groups if self.by in ("workload", "family") and name != OTHERS)
+        yield from ((self.by, name) for name in self.groups if self.by in NAMED and name != OTHERS)
 
-    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
-        """Compare the mean gains of the two groups."""
-        asked = self.more_than_pp
-        first, second = names = [name if name != OTHERS else "all others" for name in self.groups]
-        statement = f"{self.metric.label} error falls more for {first} than for {second}, by more than {asked:g} pp"
-        groups = [[gain for gain in self.gains(scores) if self._has(gain.row, index)] for index in (0, 1)]
-        if not all(groups):
-            return self.unanswered(statement, f"no scored experiment in {first} or in {second}")
-        evidence = uncertainty.of_groups(groups[0], groups[1], asked)
-        means = zip(names, groups, strict=True)
-        detail = ", ".join(f"{name} {_mean(group):+.1f} pp (n={len(group)})" for name, group in means)
-        detail += _told_from_zero(evidence)
-        observed = _mean(groups[0]) - _mean(groups[1])
-        return self.compared(statement, observed, asked, detail, lambda v: v > asked, evidence)
+    @property
+    def group_names(self) -> tuple[str, str]:
+        """Both in words."""
+        first, second = (name if name != OTHERS else "all others" for name in self.groups)
+        return first, second
+
+    def parted(self, values: Sequence[Gain]) -> tuple[list[Gain], list[Gain]]:
+        """Return what belongs to the first group, and what to the second."""
+        first, second = ([value for value in values if self._has(value.row, index)] for index in (0, 1))
+        return first, second
+
+    def means(self, groups: Iterable[Sequence[Gain]], unit: str) -> str:
+        """Return the mean of each group, in words."""
+        named = zip(self.group_names, groups, strict=True)
+        return ", ".join(f"{name} {_mean(group):+.1f} {unit} (n={len(group)})" for name, group in named)
 
     def _has(self, row: ErrorRow, index: int) -> bool:
         """Say whether a row is in the first or second group."""
         group, wanted, other = row.group(Scope(self.by)), self.groups[index], self.groups[1 - index]
         return group == wanted or (wanted == OTHERS and group != other)
+
+
+class ImprovementOrder(_TwoArms, _TwoGroups):
+    """The first group gains more than the second, by more than this much."""
+
+    kind: Literal["improvement_order"]
+    more_than_pp: NonNegative = 0.0
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean gains of the two groups."""
+        asked, (first, second) = self.more_than_pp, self.group_names
+        statement = f"{self.metric.label} error falls more for {first} than for {second}, by more than {asked:g} pp"
+        if not all(groups := self.parted(self.gains(scores))):
+            return self.unanswered(statement, f"no scored experiment in {first} or in {second}")
+        evidence = uncertainty.of_groups(*groups, asked)
+        order, detail = _mean(groups[0]) - _mean(groups[1]), self.means(groups, "pp") + _told_from_zero(evidence)
+        return self.compared(statement, order, asked, detail, lambda v: v > asked, evidence)
+
+
+class SignedGap(_OneArm, _TwoGroups):
+    """Mean signed errors of two groups lie so near each other, or apart; an error that both share cancels."""
+
+    kind: Literal["signed_gap"]
+    within_pp: Positive | None = None
+    at_least_pp: Positive | None = None
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> SignedGap:
+        if (self.within_pp is None) == (self.at_least_pp is None):
+            raise ValueError("give exactly one of within_pp and at_least_pp")
+        return self
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean signed error of the first group less that of the second, negative: predicted faster."""
+        low, high, (first, second) = self.at_least_pp, self.within_pp, self.group_names
+        wanted = f"within {high:g} pp of" if high is not None else f"at least {low:g} pp above"
+        statement = f"signed {self.metric.label} error of {self.of} for {first} is {wanted} that for {second}"
+        # A value per row, which the statistics of a difference know as a gain.
+        groups = self.parted([Gain(row, row.signed_error_pct) for row in self.rows(scores)])
+        if not all(groups):
+            return self.unanswered(statement, f"no scored experiment in {first} or in {second}")
+        bound = high or low or 0.0
+        evidence, gap = uncertainty.of_groups(*groups, bound), _mean(groups[0]) - _mean(groups[1])
+        detail = self.means(groups, "%") + _told_from_zero(evidence)
+        margin = gap - bound if high is None else bound - abs(gap)
+        robust = _robust(evidence, lambda v: v >= bound if high is None else abs(v) <= bound)
+        said = statement + self.narrowed
+        return self.decided(said, margin >= 0, gap, bound, margin, detail, self.unit, evidence, robust)
 
 
 class NoRowWorse(_TwoArms):
@@ -508,6 +554,7 @@ class TestGap(_OneArm):
 Criterion = Annotated[
     Improvement
     | ImprovementOrder
+    | SignedGap
     | NoRowWorse
     | Below
     | BelowArm

@@ -18,6 +18,8 @@ class Where(StrictModel):
 
     Attributes
     ----------
+    hardware
+        GPUs, by the name of their file.
     except_load_point
         Load points left out.
     strategy
@@ -29,6 +31,7 @@ class Where(StrictModel):
     experiment: Names | None = None
     workload: Names | None = None
     family: Names | None = None
+    hardware: Names | None = None
     tensor_parallel: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
     load_point: Names | None = None
     except_load_point: Names | None = None
@@ -45,7 +48,12 @@ class Where(StrictModel):
 
     def __str__(self) -> str:
         """Return the condition in words."""
-        words = {"tensor_parallel": "TP", "load_point": "load point", "except_load_point": "every load point but"}
+        words = {
+            "hardware": "GPU",
+            "tensor_parallel": "TP",
+            "load_point": "load point",
+            "except_load_point": "every load point but",
+        }
         parts = [f"{words.get(key, key)} {', '.join(map(str, names))}" for key, names in self._given()]
         if self.at_least_per_s is not None:
             parts.append(f"{self.at_least_per_s:g} requests per second or more")

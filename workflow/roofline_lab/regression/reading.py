@@ -36,7 +36,7 @@ SIDES = ("predicted", "measured")
 # Scope of single rows, and scopes that are means over rows.
 EXPERIMENT = "experiment"
 OVERALL = "overall"
-AGGREGATES = ("workload", "family", "tp", "load_point", "strategy", "split", "shared", OVERALL)
+AGGREGATES = ("workload", "family", "tp", "hardware", "load_point", "strategy", "split", "shared", OVERALL)
 # Statistics that follow from the two sides.
 DERIVED = ("mape", "signed_error", "delta")
 PREDICTION_COLUMNS = ("load_point", "variant", "metric", "predicted_ms", "measured_ms")

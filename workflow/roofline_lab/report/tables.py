@@ -226,10 +226,11 @@ def tp_speedups(rows: pd.DataFrame, arms: Sequence[str], labels: Mapping[str, st
 
 
 def _deployments(rows: pd.DataFrame) -> list[str]:
-    """Name what each row's load point would still be at another TP."""
+    """Name what each row's load point would still be at another TP; the GPU where there are several."""
+    gpus = rows["hardware"] if rows["hardware"].nunique() > 1 else [""] * len(rows)
     models = rows["model"].where(rows["model"] != "", rows["family"])
     rates = rows["rate_per_s"].map(lambda rate: f"{rate:.2g}/s" if rate == rate else "")
-    names = zip(models, rows["hardware"], rows["workload"], rows["load_point"], rates, rows["side"], strict=True)
+    names = zip(models, gpus, rows["workload"], rows["load_point"], rates, rows["side"], strict=True)
     return [" ".join(filter(None, parts)) for parts in names]
 
 
@@ -273,6 +274,7 @@ _SCOPE_TITLES = {
     Scope.WORKLOAD: "Workload",
     Scope.FAMILY: "Model family",
     Scope.TP: "TP",
+    Scope.HARDWARE: "GPU",
     Scope.LOAD_POINT: "Load point",
     Scope.SPLIT: "Side",
 }

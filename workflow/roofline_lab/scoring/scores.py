@@ -114,6 +114,7 @@ class ErrorRow:
             Scope.WORKLOAD: self.workload,
             Scope.FAMILY: self.family,
             Scope.TP: str(self.tensor_parallel),
+            Scope.HARDWARE: self.hardware,
             Scope.LOAD_POINT: self.load_point,
             Scope.STRATEGY: self.strategy,
             Scope.SPLIT: self.holdout,
@@ -231,12 +232,19 @@ class Scores:
         return other if other is not None and other.is_scored else None
 
     def tp_series(self, metric: str, of: str, over: str) -> tuple[Series, ...]:
-        """Return the gain along TP of every model and workload measured at two or more TP."""
-        found: dict[tuple[str, str], dict[int, float]] = {}
-        for gain in self.gains(metric, of, over):
-            found.setdefault((gain.row.model, gain.row.workload), {})[gain.row.tensor_parallel] = gain.value
+        """Return the gain along TP of every model and workload measured at two or more TP of one GPU.
+
+        Over several load points it is their mean.
+        """
+        gains = self.gains(metric, of, over)
+        one_gpu = len({gain.row.hardware for gain in gains}) <= 1
+        found: dict[str, dict[int, list[float]]] = {}
+        for gain in gains:
+            parts = (gain.row.model, "" if one_gpu else gain.row.hardware, gain.row.workload)
+            by_tp = found.setdefault("/".join(filter(None, parts)), {})
+            by_tp.setdefault(gain.row.tensor_parallel, []).append(gain.value)
         return tuple(
-            Series(f"{model}/{workload}", tuple(sorted(by_tp)), tuple(by_tp[tp] for tp in sorted(by_tp)))
-            for (model, workload), by_tp in sorted(found.items())
+            Series(label, tuple(sorted(by_tp)), tuple(mean(by_tp[tp]) for tp in sorted(by_tp)))
+            for label, by_tp in sorted(found.items())
             if len(by_tp) > 1
         )

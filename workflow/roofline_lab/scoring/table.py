@@ -31,13 +31,14 @@ GROUPS: Mapping[Scope, str] = {
     Scope.WORKLOAD: "workload",
     Scope.FAMILY: "family",
     Scope.TP: "tensor_parallel",
+    Scope.HARDWARE: "hardware",
     Scope.OVERALL: "overall",
     Scope.SPLIT: "holdout",
     Scope.STRATEGY: "strategy",
     Scope.LOAD_POINT: "load_point",
 }
 # Scopes whose means a findings page may quote.
-AGGREGATES = (Scope.WORKLOAD, Scope.FAMILY, Scope.TP, Scope.OVERALL, Scope.SPLIT, Scope.STRATEGY)
+AGGREGATES = (Scope.WORKLOAD, Scope.FAMILY, Scope.TP, Scope.HARDWARE, Scope.OVERALL, Scope.SPLIT, Scope.STRATEGY)
 SIDES = {Statistic.PREDICTED: ("predicted", "ms"), Statistic.MEASURED: ("measured", "ms")}
 ERRORS = {
     Statistic.MAPE: ("ape_pct", "pct"),
@@ -160,10 +161,16 @@ def _row_numbers(table: pd.DataFrame) -> Iterator[Number]:
 
 
 def _group_numbers(table: pd.DataFrame) -> Iterator[Number]:
-    """Yield means by load point, and over all load points together where an arm has several."""
+    """Yield means by load point, and over all load points together where an arm has several; by GPU where several are.
+
+    On one GPU the mean is that of all rows.
+    """
     several = table.groupby(["arm", "metric"])["load_point"].transform("nunique") > 1
     together = table[several].assign(load_point=ALL_LOAD_POINTS)
+    one_gpu = table["hardware"].nunique() <= 1
     for scope in AGGREGATES:
+        if scope is Scope.HARDWARE and one_gpu:
+            continue
         column = GROUPS[scope]
         for part in (together,) if scope is Scope.STRATEGY else (table, together):
             counting = part[(part["holdout"] != "") if scope is Scope.SPLIT else (part["holdout"] != "train")]
