@@ -33,6 +33,7 @@ from simulator.cli.server import (
     start_warnings,
 )
 from simulator.cli.step_time import ChosenStepTime, choose_step_time
+from simulator.cli.trust import Predicted, load_in, trust_lines, trust_report
 from simulator.cli.why import cost_record, explain_run
 from simulator.engine.loop import run as run_engine
 from simulator.engine.options import EngineOptions
@@ -43,11 +44,13 @@ from simulator.loading import as_loaded
 from simulator.metrics import DEFINITIONS, measure_all, measure_gaps
 from simulator.model import Model
 from simulator.parallelism import Parallelism, require_runnable
-from simulator.request_times import MetricOptions, RequestTimes
+from simulator.request_times import MetricOptions, RequestTimes, completed
+from simulator.saturation import grows_queue, lacks_room
 from simulator.steptime.base import StepTimeModel
 from simulator.steptime.build import BuiltStepTime
 from simulator.steptime.observers import ExtremesObserver
 from simulator.steptime.roofline_check import RooflineObserver
+from simulator.trust.distance import Cell, kind_of, precision_of
 from simulator.workload.build import Workload, build_workload
 from simulator.workload.lock_step import keeps_in_step, spread
 
@@ -146,8 +149,8 @@ def run_command(arguments: Namespace) -> int:
     logged = arguments.explain or bool({"steps", "trace"} & outputs.keys())
     result = _simulate(setup, observer.extremes, record_steps=logged)
     report = _report(setup, observer, result)
-    for warning in report["warnings"]:
-        say(f"warning: {warning}")
+    for line in (*trust_lines(report["trust"]), *(f"warning: {text}" for text in report["warnings"])):
+        say(line)
     if arguments.explain:
         report["explanation"] = explain_run(setup.step_time, result.steps)
         for line in report["explanation"]["typical_step"]["why"] if result.steps else ():
@@ -251,6 +254,7 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
     # Gaps are counted as they occur, those of a warm-up among them.
     gaps = {} if setup.workload.warm_up else measure_gaps(result.token_gaps)
     in_step = lock_step_report(setup, result)
+    predicted = _predicted(setup, result, measured, values)
     return {
         "model": setup.model.id,
         "hardware": setup.hardware.id,
@@ -262,6 +266,7 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
         "step_time_basis": setup.chosen.basis,
         "kernels": setup.chosen.kernels,
         "seed": spec.seed,
+        "trust": trust_report(setup.chosen.tested, predicted),
         "memory": setup.server.report(),
         "requests": {"total": len(measured)} | {state.value: states[state] for state in RequestState},
         "metrics": {
@@ -282,6 +287,23 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
             *([_lock_step_warning(in_step)] if in_step else []),
         ],
     }
+
+
+def _predicted(
+    setup: Setup, result: RunResult, measured: Sequence[RequestResult], values: Mapping[str, float | None]
+) -> Predicted:
+    """Return what a run gave, as it is asked how far to trust it; `measured` leaves the warm-up out."""
+    spec, model, options = setup.spec, setup.model, setup.spec.metrics
+    done = completed(measured[options.skip_first :])
+    blocks, closed = setup.server.engine.kv_blocks, setup.workload.concurrency is not None
+    full = closed and lacks_room(done, result.counters, blocks)
+    return Predicted(
+        cell=Cell(model.id, kind_of(model), setup.hardware.id, precision_of(model)),
+        load=load_in(done, spec.tensor_parallel, values),
+        values=values,
+        has_client=bool(options.client_offset_us or options.client_us_per_prompt_token),
+        saturated=full or grows_queue(RequestTimes(done, options).ttft_us),
+    )
 
 
 def lock_step_report(setup: Setup, result: RunResult) -> dict[str, dict[str, float | None]] | None:

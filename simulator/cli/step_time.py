@@ -41,6 +41,8 @@ from simulator.steptime.options import (
     parse_options,
 )
 from simulator.steptime.traffic import attention_shape
+from simulator.trust.intervals import FOLDER as INTERVALS
+from simulator.trust.intervals import IntervalTable, NoBand, load_intervals
 from simulator.validation import config_error
 
 CUSTOM = "custom"
@@ -50,7 +52,13 @@ CHOOSING = ("base", "family")
 
 @dataclass(frozen=True, slots=True)
 class ChosenStepTime:
-    """A bound step-time model, its name, what it rests on, the name of its kernels, notes, and which tables answer."""
+    """A bound step-time model, its name, what it rests on, the name of its kernels, notes, and which tables answer.
+
+    Attributes
+    ----------
+    tested
+        Intervals from measurements that were held out of it, or why there are none.
+    """
 
     model: BuiltStepTime
     name: str
@@ -58,7 +66,8 @@ class ChosenStepTime:
     basis: str
     kernels: str
     notes: tuple[str, ...]
-    tables: str = ""
+    tables: str
+    tested: IntervalTable | NoBand
 
 
 def choose_step_time(spec: RunSpec, model: Model, hardware: Hardware, configs: Path) -> ChosenStepTime:
@@ -78,7 +87,24 @@ def choose_step_time(spec: RunSpec, model: Model, hardware: Hardware, configs: P
     bound = build_step_time(options, model, hardware, spec.parallelism, kernels)
     name = kernels.name if kernels else _without_kernels(options)
     tables = "" if spec.tables is None else _contents(kernels, model, spec.tensor_parallel)
-    return ChosenStepTime(bound, named.name, options.family, named.basis, name, notes, tables)
+    tested = _tested(spec, named.name, given, configs)
+    return ChosenStepTime(bound, named.name, options.family, named.basis, name, notes, tables, tested)
+
+
+def _tested(spec: RunSpec, name: str, given: Mapping[str, Any], configs: Path) -> IntervalTable | NoBand:
+    """Return the intervals beside the calibration that a name means, or why there are none."""
+    if given:
+        return NoBand(f"{name} with options set by hand ({', '.join(sorted(given))}) was tested by nobody")
+    stated = spec.steptime if isinstance(spec.steptime, str) else spec.steptime.get("base", AUTO)
+    folder, known = configs / "calibration", calibrations(configs)
+    calibration = Path(stated) if stated not in known and Path(stated).is_file() else folder / f"{name}.yaml"
+    if not calibration.is_file():
+        allowed = ", ".join(known) or "none is known"
+        return NoBand(f"{name} was tested on no measurement that was held out; calibrations were ({allowed})")
+    table = calibration.parent / INTERVALS / calibration.name
+    if not table.is_file():
+        return NoBand(f"no {INTERVALS}/{calibration.name} lies beside it; `snakemake trust` writes it for calibrations")
+    return _intervals(table)
 
 
 def _contents(kernels: Kernels | None, model: Model, tensor_parallel: int) -> str:
@@ -176,6 +202,11 @@ def calibrations(configs: Path) -> Mapping[str, AnyCalibration]:
 @cache
 def _calibration(path: Path) -> AnyCalibration:
     return load_fleet(path) if is_fleet(path) else load_calibration(path)
+
+
+@cache
+def _intervals(path: Path) -> IntervalTable:
+    return load_intervals(path)
 
 
 def _kernels(

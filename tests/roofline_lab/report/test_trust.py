@@ -24,6 +24,8 @@ from tests.roofline_lab.builders import ROOT
 from tests.roofline_lab.predict.strangers import CALIBRATION_FILE
 from tests.roofline_lab.trust.made_up import CELLS, row, rows
 
+INTERVALS = "configs/calibration/intervals/fleet.yaml"
+
 
 def laboratory(root, tables):
     """Write a project that has calibrations with their held-out predictions, and nothing else."""
@@ -167,9 +169,8 @@ def test_a_page_older_than_the_held_out_predictions_is_a_failure(copied):
     path.write_text(held_out_text(rows(2)), encoding="utf-8")
     told, faults = copied.judge()
     assert told == "check trust: the committed page differs"
-    assert {fault[0] for fault in faults} == {
-        f"reports/trust/{name}" for name in ("TRUST.md", "fleet.svg", "numbers.csv")
-    }
+    pages = {f"reports/trust/{name}" for name in ("TRUST.md", "fleet.svg", "numbers.csv")}
+    assert {fault[0] for fault in faults} == {*pages, INTERVALS}
     assert all("`snakemake trust` makes it again" in fault[2] for fault in faults)
 
 
@@ -186,6 +187,26 @@ def test_a_missing_and_a_foreign_file_are_failures(copied):
     faults = {fault[0]: fault[2] for fault in copied.judge()[1]}
     assert "is missing" in faults["reports/trust/numbers.csv"]
     assert "belongs to no calibration" in faults["reports/trust/notes.txt"]
+
+
+def test_intervals_that_are_edited_missing_or_of_no_calibration_are_failures(copied):
+    path = copied.root / INTERVALS
+    path.write_text(path.read_text(encoding="utf-8").replace("high: 1.", "high: 2."), encoding="utf-8")
+    path.with_name("gone.yaml").write_text("", encoding="utf-8")
+    faults = {fault[0]: fault[2] for fault in copied.judge()[1]}
+    assert "is not what the held-out predictions give now" in faults[INTERVALS]
+    assert "belongs to no calibration" in faults["configs/calibration/intervals/gone.yaml"]
+    path.unlink()
+    assert "is missing" in {fault[0]: fault[2] for fault in copied.judge()[1]}[INTERVALS]
+
+
+def test_intervals_are_stale_once_the_client_of_their_calibration_is_another(copied):
+    """The simulator takes the client's time out of them."""
+    path = copied.root / "configs/calibration/fleet.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["constants"]["client_us_per_prompt_token"]["value"] *= 2
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    assert [fault[0] for fault in copied.judge()[1]] == [INTERVALS]
 
 
 def test_publishing_again_leaves_nothing_of_an_earlier_page(copied):

@@ -253,12 +253,12 @@ def publish_page(source: str, output: str) -> None:
 
 @clean_errors
 def trust(project: Project) -> None:
-    """Write the page on how far the predictions of each calibration may be trusted."""
+    """Write the page on how far the predictions of each calibration may be trusted, and its intervals as tables."""
     # Imported here because only this rule and a check need it.
-    from roofline_lab.report.trust import FOLDER, PAGE, publish
+    from roofline_lab.report.trust import FOLDER, PAGE, TABLES, publish
 
     publish(project.root)
-    _say(f"trust: page written to {FOLDER / PAGE}")
+    _say(f"trust: page written to {FOLDER / PAGE}, intervals to {TABLES}")
 
 
 @clean_errors

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roofline_lab.predict.predictors import Flag, Holdout, Note
-from roofline_lab.predict.trusted import Trust
 from roofline_lab.residuals.record import Residual
 from roofline_lab.scoring.comparison import Comparison
 from roofline_lab.scoring.errors import PERCENT, relative_difference
 from roofline_lab.vocabulary import RowStatus
-from simulator.trust.intervals import INTER_TOKEN
+from simulator.trust.intervals import INTER_TOKEN, Trust
 
 # Results that no mean of others holds, because one of them can outweigh all, or the server is of another kind.
 PREDICTED_SATURATED = "predicted saturated"

@@ -9,7 +9,11 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
+from roofline_lab.calibration.constants import calibrated_client
+from roofline_lab.calibration.record import Calibration
+from roofline_lab.client_overhead import ClientTime
 from roofline_lab.ground_truth.deployment import Ran
+from simulator.steptime.fleet import CLIENT_REQUEST, CLIENT_TOKEN, FleetCalibration
 
 LIGHTEST = "lightest"
 US_PER_MS = 1000.0
@@ -21,6 +25,14 @@ NORMAL_95 = 1.645
 def site_of(experiment: Ran) -> str:
     """Return the site of an experiment; where nobody names it, what was measured with and on stands for it."""
     return experiment.site or f"an unnamed site ({experiment.tool}, {experiment.hardware})"
+
+
+def client_nowhere(calibration: Calibration | FleetCalibration) -> ClientTime:
+    """Return what a calibration takes for the client at a site that nobody names, measured with any tool."""
+    if not isinstance(calibration, FleetCalibration):
+        return calibrated_client(calibration.values, "other")
+    common = {effect.constant: effect.value for effect in calibration.effects if effect.where is None}
+    return ClientTime(common.get(CLIENT_REQUEST, 0.0), common.get(CLIENT_TOKEN, 0.0))
 
 
 def further_site(known_us: Sequence[float]) -> tuple[float, float] | None:

@@ -1,7 +1,8 @@
-"""The page on trust: for which deployments the numbers of each calibration hold, and how far.
+"""The page on trust, for which deployments the numbers of each calibration hold, and intervals for the simulator.
 
-Contract: `files_of` is pure text from the tables of held-out predictions beside the calibrations. The same tables give
-the same bytes, so `judge` compares a committed page with one made anew: a stale page and an edited one are both found.
+Contract: `files_of` and `tables_of` are pure text from the tables of held-out predictions beside the calibrations. The
+same tables give the same bytes, so `judge` compares what is committed with what is made anew: stale and edited files
+are both found.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from roofline_lab.calibration.plan import FOLDER as CALIBRATIONS
+from roofline_lab.calibration.record import load_calibration
 from roofline_lab.files import csv_text, write_report
+from roofline_lab.predict.sites import client_nowhere
 from roofline_lab.rendering import render
 from roofline_lab.report import trust_tables
 from roofline_lab.report.plots import EDGE, FILLS, document, line, text
@@ -20,16 +23,21 @@ from roofline_lab.trust import ENDING
 from roofline_lab.trust.coverage import HeldOutHit, held_out_hits
 from roofline_lab.trust.held_out import read_held_out
 from roofline_lab.trust.intervals import Validation, validation_of
+from roofline_lab.trust.table import interval_table, table_text
+from simulator.steptime.fleet import is_fleet, load_fleet
 from simulator.trust.distance import KIND_WORDS, Cell, Word, reach_of_cell
+from simulator.trust.intervals import FOLDER as INTERVALS
 from simulator.trust.intervals import INTER_TOKEN, Band
 from simulator.validation import read_yaml
 
 FOLDER = Path("reports/trust")
+TABLES = CALIBRATIONS / INTERVALS
 PAGE, NUMBERS = "TRUST.md", "numbers.csv"
 AGAIN = "`snakemake trust` makes it again"
 # Stands for every GPU, or every precision, that was never fitted to.
 ANY_OTHER = "any other"
 Fault = tuple[str, str, str]
+Files = Mapping[str, str]
 
 
 class Trusted(NamedTuple):
@@ -61,6 +69,18 @@ def files_of(root: Path) -> dict[str, str]:
     return {**figures, NUMBERS: csv_text(NUMBER_COLUMNS, sorted(lines)), PAGE: page}
 
 
+def tables_of(root: Path) -> dict[str, str]:
+    """Return the file of intervals of every calibration by name; see `files_of`."""
+    found = {path.name.removesuffix(ENDING): path for path in held_out_files(root)}
+    return {f"{name}.yaml": _table(root / CALIBRATIONS / f"{name}.yaml", path) for name, path in found.items()}
+
+
+def _table(calibration: Path, held_out: Path) -> str:
+    described = load_fleet(calibration) if is_fleet(calibration) else load_calibration(calibration)
+    validation = validation_of(calibration.stem, read_held_out(held_out))
+    return table_text(interval_table(validation, client_nowhere(described)))
+
+
 def _rests_on_most(one: Trusted) -> tuple[int, str]:
     return (-len({cell.deployment for cell in one.validation.seen.cells}), one.figure)
 
@@ -75,34 +95,39 @@ def _trusted(path: Path) -> Trusted:
 
 
 def publish(root: Path) -> None:
-    """Write the page anew; what an earlier one left behind goes."""
-    folder = root / FOLDER
-    earlier = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    write_report(folder, files_of(root), earlier)
+    """Write page and tables anew; what an earlier run left behind goes."""
+    for folder, files in ((TABLES, tables_of(root)), (FOLDER, files_of(root))):
+        write_report(root / folder, files, sorted(_names_in(root / folder)))
 
 
 def judge(root: Path) -> tuple[str, list[Fault]]:
-    """Return one sentence about the committed page, and what is wrong with it: file, where, what.
+    """Return one sentence about the committed page and tables, and what is wrong with them: file, where, what.
 
     Raises
     ------
     ConfigError
         If a table of held-out predictions cannot be read.
     """
-    folder = root / FOLDER
-    if not folder.is_dir():
+    if not (root / FOLDER).is_dir():
         return f"check trust: no page on trust is committed; {AGAIN}", []
-    files, there = files_of(root), {path.name for path in folder.iterdir()}
-    faults = [_fault(name, f"is missing; {AGAIN}") for name in sorted(files.keys() - there)]
-    faults += [_fault(name, "belongs to no calibration; delete it") for name in sorted(there - files.keys())]
-    for name in sorted(there & files.keys()):
-        if (folder / name).read_text(encoding="utf-8", errors="replace") != files[name]:
-            faults.append(_fault(name, f"is not what the held-out predictions give now; {AGAIN}"))
+    faults = [*_faults(root, FOLDER, files_of(root)), *_faults(root, TABLES, tables_of(root))]
     return f"check trust: the committed page {'differs' if faults else 'comes out again'}", faults
 
 
-def _fault(name: str, what: str) -> Fault:
-    return (f"{FOLDER.as_posix()}/{name}", "file", what)
+def _faults(root: Path, folder: Path, files: Files) -> Iterator[Fault]:
+    there = _names_in(root / folder)
+    for name in sorted(there | files.keys()):
+        place = (f"{folder.as_posix()}/{name}", "file")
+        if name not in there:
+            yield (*place, f"is missing; {AGAIN}")
+        elif name not in files:
+            yield (*place, "belongs to no calibration; delete it")
+        elif (root / folder / name).read_text(encoding="utf-8", errors="replace") != files[name]:
+            yield (*place, f"is not what the held-out predictions give now; {AGAIN}")
+
+
+def _names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 # Points (1/72 inch).

@@ -96,12 +96,12 @@ class Validation:
         figure = figure_of(metric)
         if figure not in self.figures:
             return NoBand(f"no {figure} was held out")
-        own = self._own_band(figure, cell) if reach is Reach.CELL else None
+        own = self.own_band(figure, cell) if reach is Reach.CELL else None
         if own is None and (figure, cell.kind) not in self._bands:
             self._bands[figure, cell.kind] = self._at_every_reach(figure, cell.kind)
         return own or self._bands[figure, cell.kind][reach]
 
-    def _own_band(self, figure: str, cell: Cell) -> Band | None:
+    def own_band(self, figure: str, cell: Cell) -> Band | None:
         """Return the interval of a cell that was fitted to; None where too few servers of it were held out."""
         if (figure, cell) not in self._own:
             rows = [one for one in self._rows[figure, Reach.CELL] if one.cell == cell]
@@ -114,7 +114,7 @@ class Validation:
         known = {reach: _band(reach, rows[reach], _cell_of) for reach in Reach if _speaks_for(kind, reach, rows[reach])}
         pooled = {reach: band for reach, band in known.items() if band is not None}
         cells = sorted({one.cell for one in rows[Reach.CELL] if one.cell.kind == kind})
-        own = [band for cell in cells if (band := self._own_band(figure, cell)) is not None]
+        own = [band for cell in cells if (band := self.own_band(figure, cell)) is not None]
         found: dict[Reach, Band | NoBand] = {}
         for reach in Reach:
             wider = next((pooled[each] for each in Reach if each >= reach and each in pooled), None)
