@@ -26,11 +26,12 @@ from roofline_lab.hypotheses.spec import Claim, Hypothesis, kind_of, load_hypoth
 from roofline_lab.hypotheses.synthetic.resolve import check_synthetic, known_number
 from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
 from roofline_lab.scoring.published import Published, load_published
-from roofline_lab.simulators.description import Described, Simulator, load_simulators
+from roofline_lab.simulators.description import Described, Simulator, StepTimeSimulator, load_simulators
 from roofline_lab.simulators.table import read_table
 from simulator.engine.options import EngineOptions
 from simulator.errors import AllAtOnce, ConfigError
 from simulator.parallelism import require_runnable
+from simulator.steptime.named import BUILT_IN
 from simulator.validation import config_error, parse, read_yaml, suggest
 
 
@@ -291,8 +292,19 @@ def _check(spec: Hypothesis, project: Project) -> None:
         for resolved in project.arms(spec.id, method):
             if resolved.simulator.table_file is not None:
                 project.predictions(spec.id, resolved.simulator)
+            problems += _unknown_steps(resolved, project)
     if problems:
         raise config_error(source, list(dict.fromkeys(problems)))
+
+
+def _unknown_steps(arm: Arm, project: Project) -> Iterator[str]:
+    """Yield the name of steps that neither a calibration nor a step-time model has."""
+    if isinstance(arm.simulator.described, StepTimeSimulator):
+        known = [path.stem for path in sorted((project.root / "configs" / "calibration").glob("*.yaml"))]
+        name, allowed = arm.simulator.name, [*known, *BUILT_IN]
+        if name not in allowed:
+            told = f"unknown calibration or step-time model '{name}'; {suggest(name, allowed)}"
+            yield f"arms.{arm.name}.simulator.name: {told}"
 
 
 def _unknown_groups(spec: Hypothesis, project: Project) -> Iterator[str]:

@@ -31,6 +31,7 @@ CRITERIA = "hypotheses.synthetic.criteria"
 STAGES: Mapping[str, tuple[str, ...]] = {
     "simulate": ("predict.arms", READING),
     "sweep": ("predict.sweeps", READING),
+    "named": ("predict.named", READING),
     "outside": ("predict.outside", READING),
     "ask": ("predict.asking", READING),
     "price": ("predict.synthetic",),
@@ -47,6 +48,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 SIMULATING = (
     "simulate",
     "sweep",
+    "named",
     "outside",
     "ask",
     "price",

@@ -79,10 +79,10 @@ def test_rules_of_the_method_still_have_to_be_declared(others):
         ({"simulator": "mien"}, "unknown simulator 'mien'; did you mean 'mine'? allowed: builtin, mine, theirs"),
         (
             {"simulator": 3},
-            "must be the id of a file of configs/simulators, {name: ID, options: {...}}, or",
+            "must be the id of a file of configs/simulators, {name: ID, options: {...}}, {kind: table",
         ),
         ({"simulator": {"kind": "command", "run": ["sh"]}}, "a program is described in configs/simulators/<id>.yaml"),
-        ({"simulator": {"kind": "oracle"}}, "simulator: unknown kind 'oracle'; allowed: builtin, table"),
+        ({"simulator": {"kind": "oracle"}}, "simulator: unknown kind 'oracle'; allowed: builtin, steptime, table"),
         ({"simulator": {"name": "mine", "option": {}}}, "option: unknown key; did you mean 'options'?"),
         ({"simulator": {"kind": "table", "file": "../x.csv"}}, "simulator.file: must lie beside this file"),
         ({"simulator": {"kind": "table", "file": "none.csv"}}, "hypotheses/h90_others/none.csv"),

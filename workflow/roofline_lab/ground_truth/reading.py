@@ -146,8 +146,24 @@ def load_set(root: Path, name: str, loaded: dict[str, Experiment] | None = None)
     ConfigError
         If the set or one of its experiments is unknown, listed twice or malformed.
     """
+    members = members_of(root, name)
+    loaded = {} if loaded is None else loaded
+    missing = [member for member in members if member not in loaded]
+    words = words_of(root) if missing else None
+    loaded |= {member: load_experiment(root / "ground_truth" / member, words) for member in missing}
+    return tuple(loaded[member] for member in members)
+
+
+def members_of(root: Path, name: str) -> tuple[str, ...]:
+    """Return the ids of the experiments of one set, in the set's order.
+
+    Raises
+    ------
+    ConfigError
+        If the set or one of its experiments is unknown, or one is listed twice.
+    """
     folder = root / "ground_truth"
-    sets = parse(_Sets, read_yaml(folder / SETS_FILE), source=f"ground_truth/{SETS_FILE}").sets
+    sets = _sets(root)
     if name not in sets:
         raise ConfigError(f"ground_truth/{SETS_FILE}: unknown set '{name}'; {suggest(name, sets)}")
     members = sets[name].experiments
@@ -162,11 +178,16 @@ def load_set(root: Path, name: str, loaded: dict[str, Experiment] | None = None)
     ]
     if problems:
         raise config_error(f"ground_truth/{SETS_FILE}", problems)
-    loaded = {} if loaded is None else loaded
-    missing = [member for member in members if member not in loaded]
-    words = words_of(root) if missing else None
-    loaded |= {member: load_experiment(folder / member, words) for member in missing}
-    return tuple(loaded[member] for member in members)
+    return members
+
+
+def titles_of_sets(root: Path) -> dict[str, str]:
+    """Return what every set is about, by name."""
+    return {name: each.title for name, each in _sets(root).items()}
+
+
+def _sets(root: Path) -> dict[str, _Set]:
+    return parse(_Sets, read_yaml(root / "ground_truth" / SETS_FILE), source=f"ground_truth/{SETS_FILE}").sets
 
 
 class _Set(StrictModel):

@@ -41,6 +41,7 @@ from roofline_lab.jobs.paths import (
 )
 from roofline_lab.jobs.workers import Workers
 from roofline_lab.made import is_as_made, read_made, write_made
+from roofline_lab.predict import named
 from roofline_lab.predict.arms import Simulation, row_lines, run_of, simulated
 from roofline_lab.predict.asking import Asked, asked
 from roofline_lab.predict.outside import rows_of_arm
@@ -186,7 +187,7 @@ def predict(workers: Workers, wildcards: Any, code: str, swept: Sequence[str], o
         return
     value = chosen_value(project, hypothesis, method, arm, read_lines(map(Path, swept)))
     matrix = runs_by_arm(project, hypothesis)[method, arm]
-    if not matrix[0].arm.simulator.is_builtin:
+    if not matrix[0].arm.simulator.is_ours:
         _write_outside_rows(workers, matrix, output)
         return
     wanted = [Simulation(hypothesis, method, arm, run.experiment.id, value) for run in matrix]
@@ -320,7 +321,8 @@ def _write_rows(workers: Workers, wanted: Sequence[Simulation], code: Path, outp
             found.append(functools.partial(list, rows))
         else:
             key = ("simulate", run.method.id, run.digest, run.experiment.id)
-            found.append(workers.ask(key, simulated, simulation).result)
+            simulate = simulated if run.arm.simulator.is_builtin else named.simulated
+            found.append(workers.ask(key, simulate, simulation).result)
     lines = [row_lines(one, rows(), made_from[one.experiment]) for one, rows in zip(wanted, found, strict=True)]
     write_made(output, "".join(lines))
 

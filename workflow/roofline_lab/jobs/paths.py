@@ -13,10 +13,11 @@ from typing import Any
 
 from roofline_lab import provenance
 from roofline_lab.errata.documents import input_files
-from roofline_lab.files import digest_of_files, hash_list, json_text
+from roofline_lab.files import digest_of, digest_of_files, hash_list, json_text
 from roofline_lab.hypotheses.synthetic.resolve import arm_digests, methods_of, resolve_arms
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.made import RESULTS, write_made_if_changed
+from roofline_lab.predict.named import files_behind
 from roofline_lab.predict.sweeps import swept_arms
 from roofline_lab.project import Project, Run
 from roofline_lab.report.findings import report_files
@@ -135,8 +136,9 @@ def code_of_arm(project: Project, wildcards: Any) -> str:
     """Return the code the rows of an arm depend on: a swept arm also depends on how its value is chosen."""
     if wildcards.hypothesis in project.synthetic:
         return CODE["price"]
-    if not runs_by_arm(project, wildcards.hypothesis)[wildcards.method, wildcards.arm][0].arm.simulator.is_builtin:
-        return CODE["outside"]
+    simulator = runs_by_arm(project, wildcards.hypothesis)[wildcards.method, wildcards.arm][0].arm.simulator
+    if not simulator.is_builtin:
+        return CODE["named" if simulator.is_ours else "outside"]
     return CODE["sweep" if wildcards.arm in swept_arms(project, wildcards.hypothesis) else "simulate"]
 
 
@@ -207,6 +209,11 @@ def arm_records(
             data_of[place] = hashed(provenance.run_inputs(project, hypothesis, *place))
     for (method, arm), runs in runs_by_arm(project, hypothesis).items():
         data = {run.experiment.id: data_of[method, run.experiment.id] for run in runs}
+        if runs[0].arm.simulator.is_ours and not runs[0].arm.simulator.is_builtin:
+            data = {
+                run.experiment.id: digest_of([data[run.experiment.id], hashed(files_behind(project, run))])
+                for run in runs
+            }
         yield (method, arm), _measured_arm(project, runs[0]) | {"data": data}
 
 

@@ -27,10 +27,18 @@ from simulator.steptime.build import build_step_time
 from simulator.steptime.observers import BranchObserver, PeakObserver
 from simulator.steptime.options import ConstantMfuOptions, MfuRooflineOptions, StepTimeOptions
 
+Setting = Callable[[Project, Run], Setup]
 
-def rows_of(project: Project, run: Run) -> list[dict[str, Any]]:
-    """Return one row per load point of the run's experiment."""
-    return [_row(project, run, point) for point in run.experiment.load_points]
+
+def rows_of(project: Project, run: Run, setting: Setting | None = None) -> list[dict[str, Any]]:
+    """Return one row per load point of the run's experiment.
+
+    Parameters
+    ----------
+    setting
+        What says how a run is set up; by default the options of its arm do.
+    """
+    return [_row(project, run, point, setting or setup_of) for point in run.experiment.load_points]
 
 
 def run_lines(project: Project, run: Run) -> str:
@@ -56,23 +64,37 @@ def identity_of(run: Run, point: LoadPoint) -> dict[str, Any]:
     }
 
 
-def _row(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
+def _row(project: Project, run: Run, point: LoadPoint, setting: Setting) -> dict[str, Any]:
     identity, experiment = identity_of(run, point), run.experiment
     # Arms of one configuration give one result under one method, whichever hypothesis they are of.
     key = (run.method.id, run.digest, experiment.id, point.id)
     try:
         if key not in project.outcomes:
-            project.outcomes[key] = _outcome(project, run, point)
+            project.outcomes[key] = _outcome(project, run, point, setting(project, run))
         return identity | project.outcomes[key]
     except UnsupportedError as error:
-        return identity | {"status": RowStatus.UNSUPPORTED.value, "reason": str(error), "metrics": {}}
+        return identity | {"status": RowStatus.UNSUPPORTED.value, "reason": str(error), **_unanswered(run, point)}
 
 
-def _outcome(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
+def _unanswered(run: Run, point: LoadPoint) -> dict[str, Any]:
+    """Return what a row without prediction holds where its load point is replayed: what was measured all the same."""
+    if run.arm.simulator.is_builtin:
+        return {"metrics": {}}
+    metrics = {
+        metric.value: {"predicted": None, **measured(metric, definition, run, point)}
+        for metric, definition in run.rules.definitions.items()
+    }
+    found: dict[str, Any] = {"metrics": metrics, "simulator": run.arm.simulator.name}
     if run.rules.workload.arrivals is Arrivals.AS_MEASURED:
-        prediction, found = _as_measured(project, run, point)
+        found["load"] = load_of(point, None, figures_of(run.experiment, point, lambda name: None))
+    return found
+
+
+def _outcome(project: Project, run: Run, point: LoadPoint, setup: Setup) -> dict[str, Any]:
+    if run.rules.workload.arrivals is Arrivals.AS_MEASURED:
+        prediction, found = _as_measured(project, run, point, setup)
     else:
-        prediction, found = _by_rule(project, run, point)
+        prediction, found = _by_rule(project, run, point, setup)
     seen = prediction.occupancy
     metrics = {
         metric.value: {"predicted": prediction.value(definition.predicted), **measured(metric, definition, run, point)}
@@ -85,7 +107,8 @@ def _outcome(project: Project, run: Run, point: LoadPoint) -> dict[str, Any]:
         "requests": prediction.requests,
         "counters": dataclasses.asdict(prediction.counters),
         "occupancy": dataclasses.asdict(seen) if seen else None,
-        "kernels": _kernels_in_words(run.arm.steptime),
+        "kernels": _kernels_in_words(setup.options),
+        **({} if run.arm.simulator.is_builtin else {"simulator": run.arm.simulator.name}),
     } | found
 
 
@@ -121,18 +144,16 @@ def replay_of(project: Project, run: Run, load_point: str) -> Replay:
     return replay_by_rule(run.experiment, load_point, rule, recordings)
 
 
-def _by_rule(project: Project, run: Run, point: LoadPoint) -> tuple[Prediction, dict[str, Any]]:
+def _by_rule(project: Project, run: Run, point: LoadPoint, setup: Setup) -> tuple[Prediction, dict[str, Any]]:
     """Simulate requests as the rules of the run want them sent, and say how close steps come to the peaks."""
-    setup = setup_of(project, run)
     observer = PeakObserver(setup.step_time)
     replay = replay_of(project, run, point.id)
     prediction = simulate(target_of(project, run.experiment, point), setup, [replay], observer)
     return prediction, {"peak_shares": {"flops": observer.compute_share, "bytes": observer.bandwidth_share}}
 
 
-def _as_measured(project: Project, run: Run, point: LoadPoint) -> tuple[Prediction, dict[str, Any]]:
+def _as_measured(project: Project, run: Run, point: LoadPoint, setup: Setup) -> tuple[Prediction, dict[str, Any]]:
     """Simulate one load point as it was measured; what the load did is recorded beside the latencies."""
-    setup = setup_of(project, run)
     observer = BranchObserver(setup.step_time)
     prediction = simulate(target_of(project, run.experiment, point), setup, observer=observer)
     recorded = run.experiment.measured_requests(point.id)

@@ -3,6 +3,7 @@
 Contract: `load_predictor` reads one of
 
 * a calibration: its name in `configs/calibration`, or the path of its file;
+* a step-time model by its name on the simulator's command line: `roofline`, `v2`, `v1`, `data_sheet`;
 * the path of a YAML file with options of any step-time model (key `family`), and of the engine under `engine`;
 * an arm of a hypothesis, `HYPOTHESIS:ARM`, resolved by the method that repeats load points as measured;
 
@@ -25,15 +26,16 @@ from roofline_lab.calibration.plan import FOLDER
 from roofline_lab.calibration.record import load_calibration
 from roofline_lab.config import Arrivals, Method, load_methods
 from roofline_lab.files import digest_of, digest_of_files
-from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
+from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS, HARDWARE
 from roofline_lab.ground_truth.load import Id, Text
+from roofline_lab.ground_truth.reading import members_of
 from roofline_lab.hypotheses.arms import Arm, resolve_arm
 from roofline_lab.hypotheses.spec import ENGINE_KEY, Hypothesis, load_hypothesis
 from roofline_lab.predict.coverage import coverage_of
 from roofline_lab.predict.fleet import FleetPredictor
-from roofline_lab.predict.predictors import CalibratedPredictor, OptionsPredictor, Predictor
+from roofline_lab.predict.predictors import CalibratedPredictor, NamedPredictor, OptionsPredictor, Predictor
 from roofline_lab.project import Project
-from roofline_lab.simulators.description import load_simulators
+from roofline_lab.simulators.description import FittedTo, load_simulators
 from roofline_lab.trust import ENDING
 from roofline_lab.trust.held_out import HeldOut, read_held_out
 from roofline_lab.trust.intervals import validation_of
@@ -41,16 +43,28 @@ from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
 from simulator.kernels.analytic import load_analytic
 from simulator.steptime.fleet import EFFECTS, is_fleet, load_fleet
+from simulator.steptime.named import BUILT_IN, DATA_SHEET, ROOFLINE, V2
 from simulator.steptime.options import parse_options
 from simulator.validation import StrictModel, config_error, parse, read_yaml, suggest
 
 FILE = Path("configs/replay.yaml")
+SHELF = Path("configs") / HARDWARE
 # The method under which an arm predicts load points as they were measured, where its hypothesis names none that does.
 METHOD = "multi_rate"
 ALLOWED = (
-    "a name in configs/calibration, the path of a calibration or of a YAML file with step-time options, or "
-    "HYPOTHESIS:ARM"
+    "a name in configs/calibration, roofline, v2, v1 or data_sheet, the path of a calibration or of a YAML file with "
+    "step-time options, or HYPOTHESIS:ARM"
 )
+# What the constants of step-time models that go by a name rest on; nobody says what those of `v1` were tuned to.
+_BANDWIDTH = (
+    "kernel curves of timed GEMMs and attention on the H100; the share of bandwidth there chosen on one request "
+    "at a time (configs/hardware/sustained/h100-sxm.yaml)"
+)
+FITTED_TO: Mapping[str, FittedTo] = {
+    ROOFLINE: FittedTo(said=_BANDWIDTH, sets=("synchronous_13",)),
+    V2: FittedTo(said=f"{_BANDWIDTH}; formulas of the upstream program", sets=("synchronous_13",)),
+    DATA_SHEET: FittedTo(said="nothing: peaks of the data sheet, and no time beside the work"),
+}
 
 
 # --- a word of the command line ---------------------------------------------------------------------
@@ -84,11 +98,31 @@ def load_predictor(root: Path, text: str, option: str = "--steptime") -> Chosen:
     named = root / FOLDER / f"{text}.yaml"
     if named.is_file():
         return _calibration(root, named)
+    if text in BUILT_IN:
+        return _named(root, text)
     if ":" in text:
         hypothesis, _, arm = text.partition(":")
         return _arm(root, hypothesis, arm, option)
-    known = [path.stem for path in (root / FOLDER).glob("*.yaml")]
+    known = [*(path.stem for path in (root / FOLDER).glob("*.yaml")), *BUILT_IN]
     raise ConfigError(f"{option}: no calibration '{text}'; give {ALLOWED} ({suggest(text, known)})")
+
+
+def fitted_experiments(root: Path, fitted: FittedTo | None) -> frozenset[str]:
+    """Return the ids of the experiments something was fitted to.
+
+    Raises
+    ------
+    ConfigError
+        If it names a set that is not there.
+    """
+    return frozenset(member for name in (fitted.sets if fitted else ()) for member in members_of(root, name))
+
+
+def _named(root: Path, name: str) -> Chosen:
+    fitted, files = FITTED_TO.get(name), [root / EMBEDDED_KERNELS, *(root / SHELF).glob("sustained/*.yaml")]
+    seen = fitted_experiments(root, fitted)
+    predictor = NamedPredictor(name, fitted, seen, load_analytic(root / EMBEDDED_KERNELS), root / SHELF)
+    return Chosen(predictor, digest_of_files(files, root))
 
 
 def _file(root: Path, path: Path, option: str) -> Chosen:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from roofline_lab.calibration.constants import SITES, Values, calibrated_client
@@ -23,13 +24,15 @@ from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, simulate
 from roofline_lab.predict.coverage import Coverage, architecture_of, version_text
 from roofline_lab.predict.sites import not_calibrated
+from roofline_lab.simulators.description import FittedTo
 from roofline_lab.trust.intervals import Validation
-from simulator.hardware import Hardware
+from simulator.hardware import Hardware, with_sustained
 from simulator.kernels.analytic import AnalyticKernels
 from simulator.model import Model
 from simulator.steptime.build import build_step_time
 from simulator.steptime.kernel_choice import choose_kernels
-from simulator.steptime.options import CalibratedPhysicsOptions
+from simulator.steptime.named import named_step_time
+from simulator.steptime.options import CalibratedPhysicsOptions, parse_options
 
 KILO = 1000.0
 
@@ -286,6 +289,60 @@ class OptionsPredictor:
         kernels = choose_kernels(options, hardware, embedded=self.embedded)
         step_time = build_step_time(options, model, hardware, experiment.parallelism, kernels)
         return Setup(options, step_time, engine, client_time(rules.client if rules else None, experiment))
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPredictor:
+    """A step-time model of `simulator.steptime.named`, set up for each model and GPU as the simulator's command does.
+
+    Attributes
+    ----------
+    fitted, seen
+        What its constants rest on, and the experiments that are therefore no test of it; None where nobody says.
+    shelf
+        Folder of the data sheets, beside which is documented what runs on a GPU reach.
+    """
+
+    name: str
+    fitted: FittedTo | None
+    seen: frozenset[str]
+    embedded: AnalyticKernels
+    shelf: Path
+
+    @property
+    def described(self) -> str:
+        """What it is called, and what it rests on."""
+        return f"the step-time model `{self.name}`" + (f"; {self.fitted.said}" if self.fitted else "")
+
+    def holdout(self, experiment: Ran, model: Model) -> Holdout:
+        """Return how much of a test a prediction of `experiment` is."""
+        if self.fitted is None:
+            return Holdout.NO_RECORD
+        known = isinstance(experiment, Experiment) and experiment.id in self.seen
+        return Holdout.IN_SAMPLE if known else Holdout.NEVER_SEEN
+
+    def fitted_as(self, experiment: Ran, model: Model) -> str | None:
+        """Return that it was fitted to no family of its own."""
+        return None
+
+    def notes(self, experiment: Ran, model: Model, hardware: Hardware) -> tuple[Note, ...]:
+        """Return what the step-time model says about this model and GPU."""
+        return tuple(Note(Flag.MODEL, text) for text in self.setup(experiment, model, hardware).step_time.warnings)
+
+    def predict(self, target: Target, replays: Sequence[Replay] | None = None) -> Prediction:
+        """Return one load point on its model and GPU."""
+        return simulate(target, self.setup(target.experiment, target.model, target.hardware), replays)
+
+    def setup(self, experiment: Ran, model: Model, hardware: Hardware) -> Setup:
+        """Return its options on a model and GPU, with server and client as the experiment states them."""
+        engine = measured_server(experiment, model, hardware, {}, self.name)
+        documented = with_sustained(hardware, self.shelf / f"{hardware.id}.yaml")
+        spread, ahead = experiment.parallelism, engine.schedule_ahead
+        named = named_step_time(self.name, model, documented, spread.tensor_parallel, {}, schedule_ahead=ahead)
+        options = parse_options(named.options, source=self.name)
+        kernels = choose_kernels(options, documented, embedded=self.embedded)
+        step_time = build_step_time(options, model, documented, spread, kernels)
+        return Setup(options, step_time, engine, client_time(None, experiment))
 
 
 def measured_sides(experiment: Ran) -> set[str]:

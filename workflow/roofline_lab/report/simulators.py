@@ -42,7 +42,7 @@ def simulator_table(report: Report) -> str:
 
 
 def _answers(simulator: Simulator) -> str:
-    if simulator.is_builtin:
+    if simulator.is_ours:
         return "made for this page"
     if isinstance(simulator.described, CommandSimulator):
         return f"recorded answers, `{(FOLDER / simulator.name).as_posix()}.jsonl`"

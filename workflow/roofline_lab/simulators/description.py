@@ -1,5 +1,8 @@
 """Who predicts for an arm: the project's own simulator, a program, or a table of predictions made elsewhere.
 
+The project's own takes the options of the arm, or steps that go by a name, as on its command line: a calibration, whose
+constants differ from experiment to experiment, or a step-time model that is set up for each model and GPU.
+
 `configs/simulators/<id>.yaml` describes programs and tables that hypotheses share; an arm names one, with options, or
 has a table of its own. A description of a program is data: reading it starts nothing, and `simulators.program` runs
 what its `run` and `version` name and nothing else.
@@ -24,7 +27,8 @@ BUILTIN_NAME = "builtin"
 LONGEST_WAIT_S = 86_400.0
 MOST_THREADS = 1024
 ARM_FORMS = (
-    "the id of a file of configs/simulators, {name: ID, options: {...}}, or {kind: table, file: predictions.csv}"
+    "the id of a file of configs/simulators, {name: ID, options: {...}}, {kind: table, file: predictions.csv}, or "
+    "{kind: steptime, name: a calibration or a step-time model of our simulator}"
 )
 
 
@@ -45,6 +49,34 @@ class BuiltinSimulator(StrictModel):
     kind: Literal["builtin"]
 
 
+class StepTimeSimulator(StrictModel):
+    """The project's own, with steps that go by a name.
+
+    Attributes
+    ----------
+    name
+        A calibration of `configs/calibration`, or a step-time model of `simulator.steptime.named`.
+    """
+
+    kind: Literal["steptime"]
+    name: Text
+
+
+class FittedTo(StrictModel):
+    """What the constants of a simulator rest on; without it nobody knows which measurements are a test of it.
+
+    Attributes
+    ----------
+    said
+        In words, with its source.
+    sets
+        Sets of `ground_truth/sets.yaml` it was fitted to: predictions of their experiments are no test.
+    """
+
+    said: Text
+    sets: tuple[Text, ...] = ()
+
+
 class TableSimulator(StrictModel):
     """Predictions that somebody made elsewhere.
 
@@ -56,12 +88,15 @@ class TableSimulator(StrictModel):
         `client`: its TTFT and E2E contain what the client adds.
     source
         Who predicted it, with what.
+    fitted_to
+        What the predictor was fitted to; of a table that hypotheses share it stands beside `title`.
     """
 
     kind: Literal["table"]
     file: Text
     side: Side = "server"
     source: Text | None = None
+    fitted_to: FittedTo | None = None
 
 
 class CommandSimulator(StrictModel):
@@ -91,7 +126,7 @@ class CommandSimulator(StrictModel):
     memory_mb: Count = 1000
 
 
-AnySimulator = BuiltinSimulator | TableSimulator | CommandSimulator
+AnySimulator = BuiltinSimulator | StepTimeSimulator | TableSimulator | CommandSimulator
 
 
 class Described(StrictModel):
@@ -101,11 +136,14 @@ class Described(StrictModel):
     ----------
     title, source
         What readers call it; where it is from, and on what terms it is used.
+    fitted_to
+        What its constants rest on, and which measurements are therefore no test of it.
     """
 
     id: Annotated[Text, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
     title: Text
     source: Text | None = None
+    fitted_to: FittedTo | None = None
     simulator: Annotated[TableSimulator | CommandSimulator, Field(discriminator="kind")]
 
 
@@ -115,7 +153,7 @@ class _Named(StrictModel):
 
 
 class _OfArm(StrictModel):
-    simulator: Annotated[BuiltinSimulator | TableSimulator, Field(discriminator="kind")]
+    simulator: Annotated[BuiltinSimulator | StepTimeSimulator | TableSimulator, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +178,22 @@ class Simulator:
     options: Mapping[str, Any] = field(default_factory=dict)
     folder: str = "."
     source: str | None = None
+    fitted_to: FittedTo | None = None
 
     @property
     def is_builtin(self) -> bool:
-        """Whether it is the project's own."""
+        """Whether it is the project's own with the options of the arm."""
         return isinstance(self.described, BuiltinSimulator)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is the project's own, which simulates every load point."""
+        return isinstance(self.described, BuiltinSimulator | StepTimeSimulator)
 
     @property
     def side(self) -> Side:
         """Where the time is taken that it predicts; ours is told by figures of the server."""
-        return "server" if isinstance(self.described, BuiltinSimulator) else self.described.side
+        return "server" if isinstance(self.described, BuiltinSimulator | StepTimeSimulator) else self.described.side
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -160,7 +204,7 @@ class Simulator:
     @property
     def identity(self) -> dict[str, Any]:
         """The same with how it is asked; how long it may take and what it needs is none of it."""
-        apart = {"threads", "memory_mb", "timeout_s", "source"}
+        apart = {"threads", "memory_mb", "timeout_s", "source", "fitted_to"}
         return {**self.configuration, **self.described.model_dump(mode="json", exclude=apart)}
 
     @property
@@ -240,15 +284,18 @@ def _named(asked: _Named, known: Mapping[str, Described], source: str) -> Simula
         raise config_error(source, [f"unknown simulator '{asked.name}'; {nearest} (files of {SIMULATORS.as_posix()})"])
     if asked.options and isinstance(described.simulator, TableSimulator):
         raise config_error(source, [f"options: '{asked.name}' is a table, which takes none; leave them away"])
-    options, folder = asked.options, SIMULATORS.as_posix()
-    return Simulator(asked.name, described.title, described.simulator, options, folder, described.source)
+    shared = (SIMULATORS.as_posix(), described.source, described.fitted_to)
+    return Simulator(asked.name, described.title, described.simulator, asked.options, *shared)
 
 
-def _own(described: BuiltinSimulator | TableSimulator, folder: str, source: str) -> Simulator:
+def _own(described: BuiltinSimulator | StepTimeSimulator | TableSimulator, folder: str, source: str) -> Simulator:
     if isinstance(described, BuiltinSimulator):
         return BUILTIN
+    if isinstance(described, StepTimeSimulator):
+        return Simulator(described.name, f"the project's own simulator, steps `{described.name}`", described)
     _check_file(described, source)
-    return Simulator(described.file, f"predictions of {described.file}", described, folder=folder)
+    title = f"predictions of {described.file}"
+    return Simulator(described.file, title, described, {}, folder, described.source, described.fitted_to)
 
 
 def _check_file(described: TableSimulator | CommandSimulator, source: str) -> None:
