@@ -123,8 +123,13 @@ EVERYTHING = set(provenance.STAGES)
     ("file", "stages"),
     [
         ("simulator/engine/loop.py", EVERYTHING),
-        ("workflow/roofline_lab/load_point.py", {"simulate", "sweep", "score", "render", *OTHERS, *CALIBRATION}),
+        (
+            "workflow/roofline_lab/load_point.py",
+            {"simulate", "sweep", "named", "score", "render", *OTHERS, *CALIBRATION},
+        ),
         ("workflow/roofline_lab/predict/outside.py", OTHERS),
+        ("workflow/roofline_lab/predict/named.py", {"named"}),
+        ("workflow/roofline_lab/predict/fleet.py", {"named", "calibration_held_out"}),
         ("workflow/roofline_lab/simulators/program.py", {"ask"}),
         ("workflow/roofline_lab/ground_truth/reading.py", EVERYTHING - {"price", "index"}),
         ("workflow/roofline_lab/predict/synthetic.py", {"price"}),
