@@ -1,7 +1,7 @@
 # The two commands a newcomer needs: `make findings` and `make test`.
 # Needs only Python 3.11 to 3.13, make and git; everything else goes into .venv.
 
-.PHONY: help findings test check setup compiled lint lock bench clean
+.PHONY: help findings test check setup simulators compiled lint lock bench clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -18,6 +18,7 @@ help:
 	@echo "make test       create the environment if missing, run the tests"
 	@echo "make check      regenerate everything into results/ and compare with reports/ as found"
 	@echo "make setup      only create the environment (.venv)"
+	@echo "make simulators install simulators of others that hypotheses compare with; nothing else needs them"
 	@echo "make compiled   translate the simulator to machine code again, after an edit of its sources"
 	@echo "make lint       ruff, snakefmt and the experiment standards"
 	@echo "make bench      how fast it is"
@@ -31,6 +32,16 @@ $(READY): requirements.lock
 	@$(PIP) install -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $(READY)
+
+# Simulators of others, each in an environment of its own beside ours: configs/simulators/NAME.txt lists what it needs.
+simulators: $(patsubst configs/simulators/%.txt,.simulators/%/.ready,$(wildcard configs/simulators/*.txt))
+
+.simulators/%/.ready: configs/simulators/%.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 with venv found; install one or run 'make simulators PYTHON=/path/to/python'" >&2; exit 1; }
+	@echo "installing $* into $(@D) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check -qq install -r $<
+	@touch $@
 
 # Engine and step times as machine code where a C compiler is found, else one line that says why not; nothing to
 # do where these sources are compiled already.

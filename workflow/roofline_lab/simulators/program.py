@@ -34,6 +34,8 @@ MOST_ANSWERS = 10
 # How much of its standard error is kept, from the end.
 TAIL_BYTES = 4096
 LONGEST_VERSION = 200
+# Where `make simulators` puts programs.
+INSTALLED = ".simulators/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,9 @@ def version_of(program: CommandSimulator, root: Path, source: str) -> str:
             check=False,
         )
     except OSError as error:
-        raise ConfigError(f"{where}: '{program.version[0]}' cannot be started: {error.strerror}; install it") from None
+        first = program.version[0]
+        how = ": make simulators" if first.startswith(INSTALLED) else ""
+        raise ConfigError(f"{where}: '{first}' cannot be started: {error.strerror}; install it{how}") from None
     except ValueError as error:
         raise ConfigError(f"{where}: '{shown(words)}' is no command: {error}") from None
     except subprocess.TimeoutExpired:
