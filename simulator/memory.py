@@ -45,6 +45,10 @@ EXPERT_CHUNK = 32768
 # (vLLM 0.11 and 0.15 on H100, seven with one GPU and four with several), rounded.
 OUTSIDE_GIB = 0.3
 COMMUNICATION_GIB = 0.7
+# Positions up to which the table of sines and cosines of the rotation is part of `OUTSIDE_GIB`, as servers behind that
+# have one: 32 MiB for heads of 128. vLLM makes it for all of `max_position_embeddings` (`RotaryEmbedding`), whatever
+# length is served: 2.5 GiB for the ten million of Llama 4 Scout.
+ROTATED_OUTSIDE = 131_072
 # CUDA graphs, GiB per GPU, alone and in a group, whose all-reduces are captured too. vLLM counts them before it sizes
 # the KV cache from this version on; until then they took their room from what the share leaves. Calibrated: the mean
 # over the KV cache sizes that vLLM 0.19 printed for dense models on H100 (llm-d-planner, accuracy results v0.19.0).
@@ -133,7 +137,7 @@ def memory_plan(
         allowed=share * hardware.usable_memory,
         weights=weight_bytes(model, parallel),
         activations=_activation_bytes(model, parallel, token_budget or tokens, max_running or requests),
-        overhead=_overhead_gib(parallel.gpus, graphs_counted) * GIB,
+        overhead=_overhead_gib(parallel.gpus, graphs_counted) * GIB + _rotation_bytes(model),
         block_bytes=block_tokens * token_bytes,
     )
     window = window_of(model)
@@ -234,6 +238,16 @@ def _overhead_gib(gpus: int, graphs_counted: bool) -> float:
     if gpus == 1:
         return OUTSIDE_GIB + (GRAPHS_GIB if graphs_counted else 0.0)
     return OUTSIDE_GIB + COMMUNICATION_GIB + (GROUP_GRAPHS_GIB if graphs_counted else 0.0)
+
+
+def _rotation_bytes(model: Model) -> float:
+    """Return what the table of the rotation takes on every GPU beyond `ROTATED_OUTSIDE`, a value for each dimension.
+
+    A head that is rotated in part is taken to be rotated as a whole; no file that is read says otherwise.
+    """
+    rotated = model.qk_rope_head_dim if model.latent else model.head_elements
+    further = max(0, (model.max_position_embeddings or 0) - ROTATED_OUTSIDE)
+    return further * (rotated or 0) * model.activation_bytes
 
 
 def _is_large(hardware: Hardware) -> bool:

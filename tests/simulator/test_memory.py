@@ -40,6 +40,24 @@ def test_kv_blocks_are_those_that_servers_printed(name, degree, printed):
     assert plan.kv_blocks == pytest.approx(printed, rel=0.10 if (name, degree) in NEARLY_FULL else 0.03)
 
 
+def test_the_table_of_a_rotation_over_millions_of_positions_is_on_every_gpu():
+    """Of 10,485,760 positions, 128 values of 2 bytes each; servers of up to 131,072 have theirs in the overhead."""
+    model = model_of("llama-4-scout-17b-16e-instruct-fp8")
+    shorter = model.model_copy(update={"max_position_embeddings": 131_072})
+    for degree in (2, 4):
+        plans = [memory_plan(each, gpu(), degree) for each in (model, shorter)]
+        assert plans[0].overhead - plans[1].overhead == (10_485_760 - 131_072) * 128 * 2
+
+
+# KV blocks that vLLM 0.15.1 printed on H100-80GB, with 0.9 of its memory and 128 requests, of the model with a million
+# positions (inference-sim, testdata/trained_physics_iter29.json at f90a1e3a).
+@pytest.mark.parametrize(("degree", "tokens", "printed"), [(1, 2048, 19_251), (2, 1024, 48_009)])
+def test_a_server_of_a_model_with_a_million_positions_has_the_blocks_it_printed(degree, tokens, printed):
+    limits = {"token_budget": tokens, "max_running": 128, "graphs_counted": False}
+    plan = memory_plan(model_of("mistral-nemo-instruct-2407"), gpu(), degree, **limits)
+    assert plan.kv_blocks == pytest.approx(printed, rel=0.02)
+
+
 def test_weights_are_split_and_what_every_gpu_holds_is_not():
     model = model_of("qwen3-30b-a3b")
     whole, split = weight_bytes(model, 1), weight_bytes(model, 8)
