@@ -20,6 +20,10 @@ LEAST_WORDS = 4
 TELLS = re.compile(r"(Error|error|Problem|problem|problems|Breach|Difference|refus\w*|unknown|warn)$")
 # What became of messages, and which ones.
 GONE: dict[str, tuple[str, ...]] = {
+    "a failed check tells the worst numbers and counts the others, in several sentences": (
+        "check failed: {} differences between reports/ and what is regenerated now {} If the change is meant, run "
+        "`snakemake` (and `snakemake trust`) and commit reports/.",
+    ),
     "the message names the kind of folder, because calibrations are replaced as evaluations are": (
         "--out: {} exists and is no earlier evaluation; name another folder",
         "--out: {} holds an evaluation already; name another folder, or replace it with --force",

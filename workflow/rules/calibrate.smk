@@ -83,6 +83,18 @@ for name in calibration_names(PROJECT.root):
 
     rule:
         name:
+            f"calibration_record_{name}"
+        input:
+            calibration_files.published_paths(name),
+            calibration_files.held_out_path(name),
+            calibration_files.terms_paths(name),
+        output:
+            calibration_files.record_path(name),
+        run:
+            calibration.calibration_record(PROJECT, Path(output[0]).parent.name)
+
+    rule:
+        name:
             f"calibration_report_{name}"
         input:
             fit=f"results/calibration/{name}/fit.json",

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from roofline_lab.regression.check import compare_numbers, compare_reports
+from roofline_lab.config import Tolerances
+from roofline_lab.jobs.check import summary
+from roofline_lab.regression.check import Difference, compare_numbers, compare_reports
 from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 from tests.roofline_lab.builders import tolerances
 
@@ -138,6 +140,35 @@ def test_a_report_that_does_not_exist_at_all_differs_in_every_file(folders, tmp_
 def test_changed_text_is_named_by_its_first_line(folders):
     (folders[0] / "FINDINGS.md").write_text("# Title\n\nTampered.\n", encoding="utf-8")
     assert compared(folders) == ["FINDINGS.md: line 3: reported 'Tampered.', regenerated 'Text.'"]
+
+
+def test_changed_text_is_shown_between_its_neighbours(folders):
+    for folder, line in zip(folders, ("was", "is"), strict=True):
+        (folder / "FINDINGS.md").write_text(f"above\n{line}\nbelow\n", encoding="utf-8")
+    (found,) = compared(folders)
+    assert found == "FINDINGS.md: line 2: reported 'was', regenerated 'is' (after 'above', before 'below')"
+
+
+def test_numbers_that_differ_in_a_late_digit_are_told_apart():
+    assert differences(changed(0, "44.500000", "44.5100001")) == [
+        "numbers.csv: m, baseline, sync, overall, all, tpot_mean, mape, pct: "
+        "reported 44.51, regenerated 44.5 (tolerance 0.01)"
+    ]
+    close = Tolerances(**{name: 1e-12 for name in Tolerances.model_fields})
+    old, new = (text(ROWS[0].replace("44.500000", value)).encode() for value in ("44.50000001", "44.50000002"))
+    (found,) = compare_numbers(old, new, close)
+    assert "reported 44.50000001, regenerated 44.50000002" in found.what
+
+
+def test_a_failed_check_tells_the_worst_numbers_one_by_one_and_counts_the_others():
+    numbers = [Difference("reports/h/numbers.csv", f"row {n:02}", "differs", float(n)) for n in range(1, 31)]
+    told = summary([*numbers, Difference("reports/h/FINDINGS.md", "line 3", "reported 'a', regenerated 'b'")])
+    assert told.startswith("check failed: 31 differences")
+    assert "FINDINGS.md: line 3" in told
+    assert told.index("row 30") < told.index("row 29") < told.index("row 21")
+    assert "row 20" not in told
+    assert "reports/h/numbers.csv: 30" in told
+    assert "roofline-lab compare HEAD" in told
 
 
 @pytest.mark.parametrize("content", ["# Title\n\nText.\nMore.\n", "# Title\n", "# Title\n\nText."])

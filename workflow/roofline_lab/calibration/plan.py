@@ -202,7 +202,13 @@ def terms_paths(name: str) -> list[str]:
 def all_published(root: Path) -> list[str]:
     """Return the committed files of every calibration."""
     names = plan_names(root)
-    return [path for name in names for path in (*published_paths(name), held_out_path(name), *terms_paths(name))]
+    own = ((*published_paths(name), held_out_path(name), *terms_paths(name), record_path(name)) for name in names)
+    return [path for paths in own for path in paths]
+
+
+def record_path(name: str) -> str:
+    """Return the committed record of what a calibration's files are and what made them."""
+    return f"{REPORTS}/{name}/provenance.json"
 
 
 def data_digest(root: Path, name: str) -> str:

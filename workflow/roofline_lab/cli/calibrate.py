@@ -76,8 +76,10 @@ def calibrate(arguments: argparse.Namespace) -> int:
     """
     from roofline_lab.calibration.plan import PAGE
     from roofline_lab.predict.onto import Request, carry, prepare
+    from roofline_lab.report.calibration_guard import record_of_carried
     from roofline_lab.report.evaluation import publish, refuse_taken
     from roofline_lab.report.onto import OWN, files_of, misses, name_of, summary
+    from roofline_lab.report.recorded import PROVENANCE
 
     if not (arguments.root / "configs").is_dir():
         raise ConfigError(f"--root: {arguments.root} has no configs/; name the project's folder, or run this in it")
@@ -95,7 +97,8 @@ def calibrate(arguments: argparse.Namespace) -> int:
     out = arguments.out or DEFAULT_OUT / name_of(prepared)
     refuse_taken(out, force=arguments.force, own=OWN)
     result = carry(prepared, _say)
-    publish(out, files_of(result))
+    files = files_of(result)
+    publish(out, {PROVENANCE: record_of_carried(request, files), **files})
     written = [f"written: {out / PAGE}", f"use it: --steptime {out / name_of(prepared)}.yaml"]
     sys.stdout.write("\n".join([*summary(result), *written]) + "\n")
     return EXIT_NOT_DESCRIBED if misses(result) else 0

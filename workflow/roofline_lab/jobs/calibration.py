@@ -115,6 +115,16 @@ def _fleet(workers: Workers, name: str) -> None:
     fit = ask(("fit",), jobs.fit_job, problem).result()
     held_out = [ask(("fold", fold.fold, fold.name), jobs.fit_job, jobs.without(problem, fold)) for fold in folds]
     publish(root, name, jobs.results_of(root, name, everything, fit, [one.result() for one in held_out]))
+    calibration_record(workers.project, name)
+
+
+def calibration_record(project: Project, name: str) -> None:
+    """Write down what a calibration's files are and what made them, for the check."""
+    from roofline_lab.report.calibration_guard import record_of_folder
+    from roofline_lab.report.recorded import PROVENANCE
+
+    record = record_of_folder(project.root, name)
+    write_text(project.root / "reports" / "calibration" / name / PROVENANCE, record)
 
 
 @clean_errors

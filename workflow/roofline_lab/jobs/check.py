@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs.paths import ANSWERS, PAGES, REGENERATED_PAGES, REPORTS, RESULTS, committed_names, programs
@@ -11,26 +14,29 @@ from roofline_lab.made import read_made
 from roofline_lab.project import Project
 from roofline_lab.regression.check import Difference, compare_file, compare_reports
 from roofline_lab.regression.difference import side_by_side
-from roofline_lab.report import replay, trust
+from roofline_lab.report import calibration_guard, replay, trust
 from roofline_lab.simulators.recording import FOLDER as RECORDED
 from roofline_lab.simulators.recording import Recorded, answers_in, read_recorded, recorded_file
 
 Told = tuple[str, list[Difference]]
+# Numbers that are told one by one; the others are counted.
+MOST_NUMBERS = 10
 
 
 def compared(project: Project) -> Iterator[Told]:
-    """Yield one line for every page compared, with its differences: reports, pages about all, replays, trust."""
+    """Yield one line for every page compared, with its differences: reports, pages about all, what is kept."""
     for hypothesis in project.names:
         yield from _report(project, hypothesis)
     for page in PAGES.values():
         differences = compare_file(page, project.root / REPORTS, REGENERATED_PAGES, project.settings.check.tolerance)
         yield (
             f"check {page}: the committed page {'differs' if differences else 'comes out again'}",
-            [Difference(f"{REPORTS}/{page}", change.where, change.what) for change in differences],
+            [replace(change, file=f"{REPORTS}/{page}") for change in differences],
         )
     for simulator in programs(project):
         yield _answers(project, simulator)
-    for told, faults in (replay.judge(project), trust.judge(project.root)):
+    kept = (replay.judge(project), trust.judge(project.root), *calibration_guard.judge(project.root))
+    for told, faults in kept:
         yield told, [Difference(*fault) for fault in faults]
 
 
@@ -78,9 +84,24 @@ def _report(project: Project, hypothesis: str) -> Iterator[Told]:
     differences = compare_reports(committed, regenerated, project.settings.check.tolerance)
     yield (
         f"check {hypothesis}: the committed report {'differs' if differences else 'comes out again'}",
-        [Difference(f"{REPORTS}/{hypothesis}/{change.file}", change.where, change.what) for change in differences],
+        [replace(change, file=f"{REPORTS}/{hypothesis}/{change.file}") for change in differences],
     )
     verdict = json.loads(read_made(RESULTS / hypothesis / VERDICT_FILE))
     if counts := verdict["reproduction"]:
         told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         yield f"check {hypothesis}: published numbers: {told} (table: {regenerated}/reproduction.md)", []
+
+
+def summary(found: Sequence[Difference]) -> str:
+    """Return what a failed check tells: counts per file where there are many, the worst numbers, everything else."""
+    numbers = [difference for difference in found if math.isfinite(difference.size)]
+    worst = sorted(numbers, key=lambda difference: (-difference.size, str(difference)))[:MOST_NUMBERS]
+    listed = [f"  {difference}" for difference in found if not math.isfinite(difference.size)]
+    listed += [f"  {difference}, {difference.size:.3g} times as far apart as allowed" for difference in worst]
+    if len(numbers) > MOST_NUMBERS:
+        counted = Counter(difference.file for difference in numbers)
+        listed += [f"  {len(numbers)} numbers differ, of which these are the {MOST_NUMBERS} worst; by file:"]
+        listed += [f"    {file}: {count}" for file, count in sorted(counted.items())]
+    told = "\n".join([f"check failed: {len(found)} differences between reports/ and what is regenerated now", *listed])
+    compare = "\n`roofline-lab compare HEAD` says what a changed model does to errors and verdicts." if numbers else ""
+    return f"{told}{compare}\nIf the change is meant, run `snakemake` (and `snakemake trust`) and commit reports/."

@@ -272,18 +272,14 @@ def check(project: Project) -> None:
         Naming every row that differs.
     """
     # Imported here because only a check needs it.
-    from roofline_lab.jobs.check import abandoned, compared
+    from roofline_lab.jobs.check import abandoned, compared, summary
 
     found = abandoned(project)
     for told, differences in compared(project):
         _say(told)
         found += differences
     if found:
-        listed = "\n".join(f"  {difference}" for difference in found)
-        raise WorkflowError(
-            f"check failed: {len(found)} differences between reports/ and what is regenerated now\n{listed}\n"
-            "If the change is meant, run `snakemake` (and `snakemake trust`) and commit reports/."
-        )
+        raise WorkflowError(summary(found))
 
 
 @clean_errors

@@ -6,7 +6,7 @@ its model, and gives them as the rows of `roofline_lab.trust.held_out`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from roofline_lab.calibration.plan import FOLDER
@@ -26,8 +26,13 @@ from simulator.trust.distance import kind_of, precision_of
 from simulator.trust.intervals import INTER_TOKEN
 
 
-def held_out_rows(root: Path, name: str) -> tuple[HeldOut, ...]:
+def held_out_rows(root: Path, name: str, only: Container[str] | None = None) -> tuple[HeldOut, ...]:
     """Return every latency of every load point a calibration was fitted to, predicted without its model.
+
+    Parameters
+    ----------
+    only
+        Experiments to predict; by default all.
 
     Raises
     ------
@@ -37,7 +42,8 @@ def held_out_rows(root: Path, name: str) -> tuple[HeldOut, ...]:
     calibration = load_calibration(root / FOLDER / f"{name}.yaml")
     predictor = CalibratedPredictor(name, calibration, coverage_of(calibration, root))
     targets = load_targets(root, calibration.trained_on.sets, load_settings(root).arrivals)
-    return tuple(row for target in targets for row in _rows(predictor, target))
+    wanted = [target for target in targets if only is None or target.experiment.id in only]
+    return tuple(row for target in wanted for row in _rows(predictor, target))
 
 
 def _rows(predictor: CalibratedPredictor, target: Target) -> Iterator[HeldOut]:

@@ -8,8 +8,9 @@ can see, not in their labels; everything else must be equal.
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,26 @@ from simulator.errors import ConfigError
 # Half a typographic point is invisible; different libraries place text by fractions of one.
 FIGURE_TOLERANCE_POINTS = 0.5
 PROVENANCE = "provenance.json"
+# A binary double has no more.
+MOST_DIGITS = 17
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LABEL = re.compile(r"<text[^>]*>([^<]*)</text>")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as it was reported: which file, which row or line, and how."""
+    """One thing that is not as it was reported: which file, which row or line, and how.
+
+    Attributes
+    ----------
+    size
+        By how many tolerances a number is off; infinite for everything else.
+    """
 
     file: str
     where: str
     what: str
+    size: float = math.inf
 
     def __str__(self) -> str:
         """Return one line for a terminal or a report."""
@@ -72,7 +82,7 @@ def compare_numbers(found: bytes, regenerated: bytes, tolerances: Tolerances) ->
     except ConfigError as error:
         return [Difference("numbers.csv", "file", f"cannot be read as a table of numbers: {error}")]
     told = ((key, _difference(key, was, now, tolerances)) for key, was, now in side_by_side(old, new))
-    return [Difference("numbers.csv", ", ".join(key), what) for key, what in sorted(told) if what]
+    return [Difference("numbers.csv", ", ".join(key), what, size) for key, (what, size) in sorted(told) if what]
 
 
 def _read_numbers(content: bytes, source: str) -> dict[NumberKey, str]:
@@ -83,20 +93,33 @@ def _read_numbers(content: bytes, source: str) -> dict[NumberKey, str]:
     return table
 
 
-def _difference(key: NumberKey, reported: str | None, regenerated: str | None, tolerances: Tolerances) -> str:
-    """Return how a number differs; empty where it does not."""
+def _difference(
+    key: NumberKey, reported: str | None, regenerated: str | None, tolerances: Tolerances
+) -> tuple[str, float]:
+    """Return how a number differs, empty where it does not, and by how many tolerances."""
     if regenerated is None:
-        return f"reported as {reported}, but no longer regenerated"
+        return f"reported as {reported}, but no longer regenerated", math.inf
     if reported is None:
-        return f"regenerated as {regenerated}, but not in the report"
+        return f"regenerated as {regenerated}, but not in the report", math.inf
     found, new = _number(reported), _number(regenerated)
     if found is None or new is None:
-        return f"reported {reported!r} is not a number"
+        return f"reported {reported!r} is not a number", math.inf
     allowed = tolerances.of(key.unit)
     # Not `>`: a NaN on either side must count as a difference.
-    if not abs(found - new) <= allowed:
-        return f"reported {found:g}, regenerated {new:g} (tolerance {allowed:g})"
-    return ""
+    if abs(found - new) <= allowed:
+        return "", 0.0
+    was, now = _told_apart(found, new)
+    return f"reported {was}, regenerated {now} (tolerance {allowed:g})", _tolerances(found - new, allowed)
+
+
+def _tolerances(difference: float, allowed: float) -> float:
+    return abs(difference) / allowed if math.isfinite(difference) and allowed else math.inf
+
+
+def _told_apart(found: float, new: float) -> tuple[str, str]:
+    """Return two numbers with as many digits as it takes to see that they differ."""
+    shown = ((f"{found:.{digits}g}", f"{new:.{digits}g}") for digits in range(6, MOST_DIGITS + 1))
+    return next((pair for pair in shown if pair[0] != pair[1]), (repr(found), repr(new)))
 
 
 def _number(text: str) -> float | None:
@@ -142,11 +165,21 @@ def _leaves(text: str) -> dict[str, str]:
 
 
 def _compare_text(name: str, old: str, new: str) -> Difference:
+    """Return the first line that differs, between its neighbours."""
     old_lines, new_lines = old.splitlines(), new.splitlines()
-    for number, (before, after) in enumerate(zip(old_lines, new_lines, strict=False), start=1):
-        if before != after:
-            return Difference(name, f"line {number}", f"reported {before!r}, regenerated {after!r}")
-    return Difference(name, "end", f"reported {len(old_lines)} lines, regenerated {len(new_lines)}")
+    pairs = enumerate(zip(old_lines, new_lines, strict=False))
+    first = next((place for place, (before, after) in pairs if before != after), None)
+    if first is None:
+        return Difference(name, "end", f"reported {len(old_lines)} lines, regenerated {len(new_lines)}")
+    what = f"reported {old_lines[first]!r}, regenerated {new_lines[first]!r}"
+    return Difference(name, f"line {first + 1}", f"{what}{_neighbours(old_lines, first)}")
+
+
+def _neighbours(lines: Sequence[str], place: int) -> str:
+    """Return the lines around a place in words, without empty ones."""
+    before, after = lines[max(place - 1, 0) : place], lines[place + 1 : place + 2]
+    told = [f"after {line!r}" for line in before if line] + [f"before {line!r}" for line in after if line]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _compare_figures(name: str, old: str, new: str) -> list[Difference]:

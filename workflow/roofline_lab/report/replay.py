@@ -12,14 +12,12 @@ Distributions are drawn at whole percentiles, never request by request.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roofline_lab.files import DIGEST_CHARACTERS, digest_of_files, json_text, write_report
+from roofline_lab.files import digest_of_files, write_report
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.quality import Flag, flag_lines
@@ -45,6 +43,16 @@ from roofline_lab.report.plots import (
     plain_log_ticks,
     signed_error_label,
     svg,
+)
+from roofline_lab.report.recorded import (
+    PROVENANCE,
+    Fault,
+    file_faults,
+    read_record,
+    record_text,
+    recorded_names,
+    text_digest,
+    told,
 )
 from roofline_lab.report.replay_tables import by_set, by_stage, in_common, numbers_text
 from simulator.errors import ConfigError
@@ -250,9 +258,7 @@ def _curve_axes(axes: Axes, latency: str, samples: Sequence[Sequence[float]]) ->
 
 
 FOLDER = Path("reports/replay")
-PROVENANCE = "provenance.json"
 AGAIN = f"`roofline-lab replay TRACES --out {FOLDER.as_posix()}` makes it again"
-Fault = tuple[str, str, str]
 
 
 def publish(folder: Path, files: dict[str, str], made_of: dict[str, Any]) -> None:
@@ -265,8 +271,7 @@ def publish(folder: Path, files: dict[str, str], made_of: dict[str, Any]) -> Non
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out {folder}: is a file; give a folder")
-    record = {**made_of, "files": {name: _digest(text) for name, text in files.items()}}
-    write_report(folder, {PROVENANCE: json_text(record), **files}, _recorded_files(folder))
+    write_report(folder, {PROVENANCE: record_text(files, made_of), **files}, recorded_names(folder))
 
 
 def provenance(
@@ -309,29 +314,12 @@ def judge(project: Project) -> tuple[str, list[Fault]]:
     folder = project.root / FOLDER
     if not folder.is_dir():
         return f"check replay: no page of replayed traces is committed; {AGAIN}", []
-    record = _record(folder)
-    if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
-        return "check replay: the committed page differs", [_fault(PROVENANCE, f"missing or no record; {AGAIN}")]
-    faults = [_fault(name, what) for name, what in _file_faults(folder, record["files"])]
-    if faults:
-        return "check replay: the committed page differs", faults
-    changed = _changed(project, record)
-    if changed:
-        return f"check replay: STALE, made before a change of {', '.join(changed)}; {AGAIN}", []
-    return "check replay: the committed page is as written, and its inputs have not changed since", []
+    record = read_record(folder)
+    faults = [(f"{FOLDER.as_posix()}/{name}", "file", what) for name, what in file_faults(folder, record, AGAIN)]
+    return told("replay", faults, _changed(project, record) if not faults else (), AGAIN), faults
 
 
-def _file_faults(folder: Path, stated: dict[str, str]) -> list[tuple[str, str]]:
-    there = {path.name for path in folder.iterdir()} - {PROVENANCE}
-    found = [(name, "is in the record, but missing from the report") for name in sorted(set(stated) - there)]
-    found += [(name, "belongs to no replay; delete it") for name in sorted(there - set(stated))]
-    for name in sorted(there & set(stated)):
-        if _digest((folder / name).read_text(encoding="utf-8", errors="replace")) != stated[name]:
-            found.append((name, f"is not as it was written; {AGAIN}"))
-    return found
-
-
-def _changed(project: Project, record: dict[str, Any]) -> list[str]:
+def _changed(project: Project, record: Mapping[str, Any]) -> list[str]:
     """Return what of the inputs changed, in words."""
     try:
         now = _hashes(project, record.get("experiments", []), load_option_sets(project))
@@ -351,27 +339,5 @@ def _hashes(project: Project, experiments: Sequence[str], option_sets: Sequence[
     return {
         "measurements": digest_of_files(measured, root),
         "models, hardware, kernels": digest_of_files([*configured, root / EMBEDDED_KERNELS], root),
-        "options": _digest(options),
+        "options": text_digest(options),
     }
-
-
-def _record(folder: Path) -> Any:
-    try:
-        return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _recorded_files(folder: Path) -> list[str]:
-    """Return names an earlier replay recorded; never a path out of the folder."""
-    record = _record(folder)
-    names = record.get("files", {}) if isinstance(record, dict) else {}
-    return [name for name in names if Path(name).name == name]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]
-
-
-def _fault(name: str, what: str) -> Fault:
-    return (f"{FOLDER.as_posix()}/{name}", "file", what)

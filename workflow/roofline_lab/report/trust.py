@@ -18,6 +18,7 @@ from roofline_lab.predict.sites import client_nowhere
 from roofline_lab.rendering import render
 from roofline_lab.report import trust_tables
 from roofline_lab.report.plots import EDGE, FILLS, document, line, text
+from roofline_lab.report.recorded import Fault
 from roofline_lab.scoring.numbers import NUMBER_COLUMNS
 from roofline_lab.trust import ENDING
 from roofline_lab.trust.coverage import HeldOutHit, held_out_hits
@@ -36,7 +37,6 @@ PAGE, NUMBERS = "TRUST.md", "numbers.csv"
 AGAIN = "`snakemake trust` makes it again"
 # Stands for every GPU, or every precision, that was never fitted to.
 ANY_OTHER = "any other"
-Fault = tuple[str, str, str]
 Files = Mapping[str, str]
 
 
