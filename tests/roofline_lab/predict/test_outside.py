@@ -324,6 +324,21 @@ def test_a_simulator_that_calls_a_server_saturated_loses_its_own_load_points_and
     assert "the simulated server was saturated (saturated), the measured one was not" in lost[0].reason
 
 
+def test_a_page_comes_out_where_a_program_is_missing_and_none_of_its_answers_is_recorded(bench):
+    loaded(bench, "right")
+    described = bench.root / "configs" / "simulators" / "right.yaml"
+    edit_yaml(described, lambda content: content["simulator"].update(version=["no-such-simulator"]))
+    project = load_project(bench.root)
+    assert "right.yaml: simulator.version: 'no-such-simulator' cannot be started" in answers(project, "right").why
+    report = report_of(project, "as_measured")
+    points = len(report.experiments[0].load_points)
+    assert str(report.headline.scores.coverage("right", Metric.TTFT_MEAN)) == f"0 of {points}"
+    assert (
+        "no recorded answer of right, and it was not asked: nobody asked"
+        in render_report(project, report)["FINDINGS.md"]
+    )
+
+
 def test_a_page_of_several_simulators_under_load_compares_over_what_all_predict(bench):
     project = loaded(bench, "crashes")
     report = report_of(project, "as_measured")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from roofline_lab.scoring.table import COLUMNS, levels, mean_of, means, table_of
+from roofline_lab.scoring.table import COLUMNS, coverage_by, levels, mean_of, means, table_of
 from tests.paths import ROOT
 from tests.roofline_lab.builders import error_row, unscored_row
 
@@ -35,6 +35,10 @@ def test_means_are_by_group_over_the_rows_that_have_a_number():
     assert means(table_of(rows), ["family"]) == {("Small",): pytest.approx(20.0), ("Big",): pytest.approx(20.0)}
     signed = means(table_of(rows), ["family", "arm"], "signed_error_pct")
     assert signed == {("Small", "baseline"): pytest.approx(-20.0), ("Big", "baseline"): pytest.approx(20.0)}
+
+
+def test_of_no_rows_there_is_no_coverage():
+    assert coverage_by(table_of([]), ["family", "arm"]) == {}
 
 
 def test_a_mean_does_not_depend_on_the_order_of_the_rows():

@@ -63,7 +63,7 @@ def table_of(rows: Iterable[ErrorRow]) -> pd.DataFrame:
 
     found = list(rows)
     table = pd.DataFrame({name: [getattr(row, name) for row in found] for name in COLUMNS})
-    table = table.astype(dict.fromkeys(NUMBERS, float))
+    table = table.astype(dict.fromkeys(NUMBERS, float) | {"asked": bool})  # also where there is no row
     error = signed_error_pct(table["predicted"], table["measured"]).where(table["status"] == RowStatus.OK)
     return table.assign(signed_error_pct=error, ape_pct=error.abs(), overall=ALL)
 
