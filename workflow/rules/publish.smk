@@ -30,3 +30,9 @@ for page, file in paths.PAGES.items():
 rule trust:
     run:
         jobs.trust(PROJECT)
+
+
+# No output on purpose, as above: made of what is committed, in seconds, and not committed itself.
+rule site:
+    run:
+        jobs.site(PROJECT)
