@@ -20,6 +20,7 @@ from roofline_lab.residuals.rows import NAMES, residuals_of
 from roofline_lab.run_files import Row
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
 from roofline_lab.vocabulary import Metric, Scope, Statistic
+from simulator.metrics import MetricName
 
 # Terms that a page shows and whose numbers it may quote.
 SHOWN_TERMS = 5
@@ -107,7 +108,8 @@ def analysed(project: Project, spec: Hypothesis) -> list[tuple[str, bool]]:
 
 def _measures_as_it_predicts(method: Method) -> bool:
     """Whether both sides of the time per token are the time between tokens, and not one of upstream's quirks."""
-    return method.definitions[Metric.TPOT_MEAN].measured is MeasuredDefinition.ITL_FROM_MEANS
+    definition = method.definitions[Metric.TPOT_MEAN]
+    return definition.measured is MeasuredDefinition.ITL_FROM_MEANS or definition.predicted == MetricName.TPOT_REQUEST
 
 
 def _chose(spec: Hypothesis, row: Row) -> bool:
