@@ -57,19 +57,13 @@ def quantity(value: float | None, unit: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Format a table with padded columns; the first `left` columns are left-aligned, the rest right."""
-    cells = [[_cell(text) for text in line] for line in (header, *rows)]
-    widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(header))]
-    rule = [":" + "-" * (width - 1) if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    return "\n".join(_line(line, widths, left) for line in (cells[0], rule, *cells[1:]))
+    """Format a table; the first `left` columns are left-aligned, the rest right.
 
-
-def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
-    padded = [
-        text.ljust(width) if column < left else text.rjust(width)
-        for column, (text, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "| " + " | ".join(padded) + " |"
+    Cells are as wide as their text, so that one number that changes changes one line.
+    """
+    rule = [":--" if column < left else "--:" for column in range(len(header))]
+    lines = [[_cell(text) for text in line] for line in (header, *rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
 
 def _cell(text: str) -> str:

@@ -28,6 +28,8 @@ from simulator.steptime.overhead import build_overhead
 
 # Renders an author's template; the second argument says where it stands.
 Text = Callable[[str, str], str]
+# Front page of a report, which pages of others link to.
+PAGE = "FINDINGS.md"
 # Rates that are checked against a peak of the GPU.
 RATES = {"flops": "FLOP rate", "bytes": "byte rate"}
 # Whole microseconds and float sums may put a step this far above a peak it exactly reaches.
@@ -44,6 +46,28 @@ def difference_table(arms: Sequence[Arm]) -> str:
         others = [found[arm.name].get(key, (base, base))[1] for arm in arms[1:]]
         rows.append([f"`{key}`", *(_shown(value) for value in (base, *others))])
     return table(["Option", *(arm.name for arm in arms)], rows)
+
+
+def builds_on(project: Project, report: Report) -> list[str]:
+    """Return, for every hypothesis that is referenced, how the first arm here differs from the arm it ends with.
+
+    In the options of the deciding method: rule ED-6, generated. A reference that method does not run, or that is no
+    hypothesis on measurements, is named without.
+    """
+    return [_builds_on(project, report, name) for name in report.spec.references]
+
+
+def _builds_on(project: Project, report: Report, name: str) -> str:
+    link, method = f"[{name}](../{name}/{PAGE})", report.headline.method.id
+    other = project.hypotheses.get(name)
+    if other is None or method not in other.all_methods:
+        return f"Builds on {link}."
+    ends_with = other.adopts or other.reference_arm
+    theirs = next(arm for arm in project.arms(name, method) if arm.name == ends_with)
+    changed = differences(theirs, report.headline.arms[0])
+    told = "; ".join(f"`{key}` {_shown(was)} becomes {_shown(now)}" for key, (was, now) in sorted(changed.items()))
+    what = f"with {told}" if told else "configured the same"
+    return f"Builds on {link}: `{report.spec.reference_arm}` here is `{ends_with}` there, {what}."
 
 
 def findings_table(spec: Claim, text: Text) -> str:

@@ -9,11 +9,11 @@ from roofline_lab.formatting import pct, pp, table
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.hypotheses.verdict import verdict_text
 from roofline_lab.project import Project
-from roofline_lab.rendering import render
 from roofline_lab.report import residuals, simulators, tables
 from roofline_lab.report.design import (
     OPTION,
     audit_table,
+    builds_on,
     design_table,
     overhead_table,
     preconditions,
@@ -63,8 +63,9 @@ def render_report(project: Project, report: Report) -> dict[str, str]:
         figures[residuals.figure_name(analysis.extra)] = drawn
     verdict = verdict_text((method.method.id, method.verdict, method.scores.unscored()) for method in report.methods)
     values = values_of(report)
-    page = render("findings.md.j2", _context(project, report, values))
-    return page_files(report, values, verdict, figures, page)
+    return page_files(
+        report, values, verdict, figures, ("details.md.j2", "findings.md.j2"), _context(project, report, values)
+    )
 
 
 def report_files(project: Project, hypothesis: str) -> list[str]:
@@ -76,6 +77,7 @@ def report_files(project: Project, hypothesis: str) -> list[str]:
 
 def _context(project: Project, report: Report, values: Values) -> dict[str, Any]:
     spec, extra, arms = report.spec, report.spec.extra_experiments, report.headline.arms
+    scope = scope_of(project, report)
     return context_of(project, report, values) | {
         "residuals": residuals,
         "error_tables": tables.Tables(
@@ -87,6 +89,10 @@ def _context(project: Project, report: Report, values: Values) -> dict[str, Any]
         "shared_summary": simulators.shared_summary(report, project.settings.bold_above_pp),
         "load_sections": load_sections,
         "method_lines": [_method_line(method) for method in report.methods],
+        "method_titles": [f"**{method.title}** method: {method.method.summary.strip()}" for method in report.methods],
+        "builds_on": builds_on(project, report),
+        "data_line": f"- **Date of the data:** {scope.data_date}",
+        "decided_by": f"{report.headline.title.lower()} method",
         "controlled": [words for words, options in CONTROLLED.items() if not _varies(spec, options)],
         "metrics": spec.metrics,
         "reference": spec.reference_arm,
@@ -100,7 +106,7 @@ def _context(project: Project, report: Report, values: Values) -> dict[str, Any]
         "experiment_table": _experiment_table(report),
         "design_table": design_table(spec, preconditions(report), seeds_in_words(report, project.settings)),
         "audit_table": audit_table(report),
-        "scope": scope_of(project, report),
+        "scope": scope,
         "trend_metric": _trend_metric(spec),
         "judged_metrics": {criterion.metric for criterion in spec.judged},
         "analyses": report.analyses,

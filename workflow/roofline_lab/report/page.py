@@ -15,20 +15,21 @@ from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.project import Project
 from roofline_lab.rendering import render
 from roofline_lab.report import tables
-from roofline_lab.report.design import Text, difference_table, evidence_table, findings_table
+from roofline_lab.report.design import PAGE, Text, difference_table, evidence_table, findings_table
 from roofline_lab.report.results import Report
 from roofline_lab.report.synthetic_results import RowReport
 from roofline_lab.report.values import RowValues, Values
 from roofline_lab.scoring.numbers import numbers_text
 from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS
 
-PAGE = "FINDINGS.md"
+# What a front page has no room for.
+DETAILS = "DETAILS.md"
 
 
 def file_names(project: Project, spec: Claim, figures: Iterable[str]) -> list[str]:
     """Return the names of all files a report has, the page last."""
     published = ["reproduction.md"] if project.published[spec.id] is not None else []
-    return ["numbers.csv", VERDICT_FILE, "provenance.json", *expectation_names(spec), *figures, *published, PAGE]
+    return ["numbers.csv", VERDICT_FILE, "provenance.json", *expectation_names(spec), *figures, *published, DETAILS, PAGE]
 
 
 def page_files(
@@ -36,9 +37,15 @@ def page_files(
     values: Values | RowValues,
     verdict: str,
     figures: Mapping[str, str],
-    page: str,
+    templates: tuple[str, str],
+    context: Mapping[str, Any],
 ) -> dict[str, str]:
     """Return every file of a report folder, name to text, the page last; provenance is added by the caller.
+
+    Parameters
+    ----------
+    templates
+        Of the details and of the page.
 
     Raises
     ------
@@ -48,9 +55,10 @@ def page_files(
     spec = report.spec
     files = {"numbers.csv": numbers_text(report.numbers), VERDICT_FILE: verdict, **figures}
     if report.published is not None:
-        context = {"tables": tables, "spec": spec, "source": report.published.source, "comparisons": report.comparisons}
-        files["reproduction.md"] = render("reproduction.md.j2", context)
-    return {**files, **expectation_files(spec, _author_text(spec, values)), PAGE: page}
+        of_published = {"tables": tables, "spec": spec, "source": report.published.source}
+        files["reproduction.md"] = render("reproduction.md.j2", {**of_published, "comparisons": report.comparisons})
+    details, page = (render(template, dict(context)) for template in templates)
+    return {**files, **expectation_files(spec, _author_text(spec, values)), DETAILS: details, PAGE: page}
 
 
 def context_of(project: Project, report: Report | RowReport, values: Values | RowValues) -> dict[str, Any]:

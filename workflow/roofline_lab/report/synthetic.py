@@ -19,9 +19,8 @@ from roofline_lab.hypotheses.synthetic.spec import (
 )
 from roofline_lab.hypotheses.verdict import verdict_text
 from roofline_lab.project import Project
-from roofline_lab.rendering import render
 from roofline_lab.report import synthetic_tables
-from roofline_lab.report.design import design_table
+from roofline_lab.report.design import PAGE, design_table
 from roofline_lab.report.page import context_of, file_names, page_files
 from roofline_lab.report.plots import (
     EDGE,
@@ -58,8 +57,9 @@ def render_row_report(project: Project, report: RowReport) -> dict[str, str]:
     drawn = (draw(figure, spec, report.headline.table) for figure in spec.figures)
     figures = dict(zip(_figure_names(spec), drawn, strict=True))
     verdict = verdict_text((method.method, method.verdict, ()) for method in report.methods)
-    page = render("synthetic.md.j2", _context(project, report, values))
-    return page_files(report, values, verdict, figures, page)
+    return page_files(
+        report, values, verdict, figures, ("synthetic_details.md.j2", "synthetic.md.j2"), _context(project, report, values)
+    )
 
 
 def row_report_files(project: Project, hypothesis: str) -> list[str]:
@@ -73,13 +73,16 @@ def _figure_names(spec: SyntheticHypothesis) -> list[str]:
 
 
 def _context(project: Project, report: RowReport, values: RowValues) -> dict[str, Any]:
-    spec = report.spec
+    spec, count = report.spec, sum(len(points(sweep)) for sweep in report.spec.sweeps)
     return context_of(project, report, values) | {
         "row_tables": synthetic_tables,
+        "builds_on": [f"Builds on [{name}](../{name}/{PAGE})." for name in spec.references],
+        "data_line": f"- **Data:** {count} generated points; nothing here was measured on a server",
+        "decided_by": report.headline.title.lower(),
         "report": report,
         "on_measured_tables": report.headline.method == MEASURED,
         "setup": _setup(project, report),
-        "point_count": sum(len(points(sweep)) for sweep in spec.sweeps),
+        "point_count": count,
         "design_table": design_table(spec, _preconditions(spec), "nothing is drawn at random"),
         "audit_table": synthetic_tables.audit_table(report),
         "changes": _changes(report),

@@ -65,9 +65,11 @@ class Tables:
 
         return self._by_metric(build)
 
-    def aggregates(self, scores: Scores, scope: Scope) -> str:
-        """Return error and gain per group, with the overall row last."""
+    def aggregates(self, scores: Scores, scope: Scope, *, only_if_several: bool = False) -> str:
+        """Return error and gain per group, with the overall row last; nothing of one group if only several say more."""
         scored = gains_table(scores, self.arms[0])
+        if only_if_several and scored[GROUPS[Scope(scope)]].nunique() < FEW_ARMS:
+            return ""
         columns = [GROUPS[scope]] if scope == Scope.SPLIT else [GROUPS[scope], GROUPS[Scope.OVERALL]]
 
         def build(metrics: Sequence[Metric]) -> str:
@@ -278,6 +280,25 @@ _SCOPE_TITLES = {
     Scope.LOAD_POINT: "Load point",
     Scope.SPLIT: "Side",
 }
+
+
+def judged(verdict: Verdict) -> str:
+    """Return every criterion and control in one line: what was observed, how sure it is, and the result."""
+    rows = []
+    for role, outcomes in (("criterion", verdict.criteria), ("control", verdict.controls)):
+        for outcome in outcomes:
+            evidence = outcome.evidence
+            rows.append(
+                [
+                    f"`{outcome.id}`",
+                    outcome.statement + (f" ({role})" if role == "control" else " (decisive)" if outcome.decisive else ""),
+                    f"**{outcome.result}**",
+                    quantity(outcome.observed, outcome.unit),
+                    interval_cell(evidence.interval, " %" if outcome.unit == "pct" else " pp") if evidence else MISSING,
+                    p_value_cell(evidence.p_value) if evidence else MISSING,
+                ]
+            )
+    return table(["Criterion", "Claim", "Result", "Observed", "95 % interval", "p"], rows, left=3)
 
 
 def criteria(verdict: Verdict) -> str:
