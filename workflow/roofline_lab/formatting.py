@@ -62,7 +62,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     Cells are as wide as their text, so that one number that changes changes one line.
     """
     rule = [":--" if column < left else "--:" for column in range(len(header))]
-    lines = [[_cell(text) for text in line] for line in (header, *rows)]
+    lines = [[_cell(text) for _, text in zip(header, line, strict=True)] for line in (header, *rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
 

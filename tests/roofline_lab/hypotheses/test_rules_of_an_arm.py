@@ -247,13 +247,14 @@ def pages(lab):
     found = {}
     for name in (ARRIVALS, DEFINITIONS):
         rows = [json.loads(line) for run in lab.runs(name) for line in run_lines(lab, run).splitlines()]
-        found[name] = render_report(lab, build_report(lab, name, rows, None))["FINDINGS.md"]
+        files = render_report(lab, build_report(lab, name, rows, None))
+        found[name] = files["FINDINGS.md"] + files["DETAILS.md"]
     return found
 
 
 def test_what_varies_is_not_called_controlled(pages):
-    assert "the same for every arm: model, server settings, and the GPU's data sheet" in pages[ARRIVALS]
-    assert "the same for every arm: model, workload, arrivals, server settings, and" in pages[DEFINITIONS]
+    assert "The same for every arm: model, server settings, and the GPU's data sheet" in pages[ARRIVALS]
+    assert "The same for every arm: model, workload, arrivals, server settings, and" in pages[DEFINITIONS]
 
 
 def test_definitions_that_an_arm_varies_are_not_called_those_of_every_arm(pages):

@@ -119,7 +119,7 @@ def test_status_criteria_controls_and_rows_without_a_number_are_published(h1_rep
 
 def test_a_report_has_a_verdict_file_that_agrees_with_its_page(lab, h1_report):
     files = render_report(lab, h1_report)
-    assert read_verdict(files[VERDICT_FILE].encode(), "v") == read_page(files["FINDINGS.md"])
+    assert read_verdict(files[VERDICT_FILE].encode(), "v") == read_page(files["DETAILS.md"])
 
 
 def test_a_verdict_file_holds_no_number_that_a_tolerance_would_have_to_cover(lab, h1_report):

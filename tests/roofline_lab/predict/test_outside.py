@@ -305,7 +305,7 @@ def test_criteria_compare_arms_where_both_predict_and_the_page_shows_both_means(
     own, shared = scores.mape("ours", "tpot_mean"), scores.shared(report.spec.arms).mape("ours", "tpot_mean")
     assert own != shared
     assert f"{own:.1f} % (4 of 4)" in page
-    assert "| Corrected | TPOT   |           2 |" in page
+    assert "| Corrected | TPOT | 2 |" in page
     assert "hypotheses/h90_others/predictions.csv has no line of this load point" in page
     numbers = {(n.arm, n.scope, n.metric, n.statistic): n.value for n in report.numbers if n.load_point == "all"}
     assert numbers["elsewhere", "overall", "tpot_mean", "predicted_points"] == 2
@@ -342,7 +342,7 @@ def test_a_page_comes_out_where_a_program_is_missing_and_none_of_its_answers_is_
 def test_a_page_of_several_simulators_under_load_compares_over_what_all_predict(bench):
     project = loaded(bench, "crashes")
     report = report_of(project, "as_measured")
-    page = render_report(project, report)["FINDINGS.md"]
+    page = render_report(project, report)["DETAILS.md"]
     points = len(report.experiments[0].load_points)
     assert f"({points - 1} of {points})" in page
     assert "the program ended with code 7 before it answered; its last words: segmentation fault" in page

@@ -205,7 +205,7 @@ def test_a_page_and_its_verdict_file_say_the_same():
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
 def test_every_committed_page_and_its_verdict_file_say_the_same(path):
     folder = path.parent
-    rulings, unscored = read_page((folder / "FINDINGS.md").read_text(encoding="utf-8"))
+    rulings, unscored = read_page((folder / "DETAILS.md").read_text(encoding="utf-8"))
     assert rulings
     assert all(ruling.criteria for ruling in rulings.values())
     assert (rulings, unscored) == read_verdict((folder / "verdict.json").read_bytes(), "v")

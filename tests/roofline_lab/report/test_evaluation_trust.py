@@ -54,7 +54,7 @@ def test_every_predicted_mean_has_a_word_and_an_interval(stranger):
         assert ends(found) == pytest.approx(band.of(float(found["predicted"])), rel=1e-5)
         assert found["no_interval"] == ""
     assert "## How far these predictions may be trusted" in stranger.page
-    assert "| inside | never seen  |" in stranger.page
+    assert "| inside | never seen |" in stranger.page
 
 
 def test_a_measured_value_outside_its_interval_is_bold_and_counted(stranger, capsys):

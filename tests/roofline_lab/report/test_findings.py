@@ -15,6 +15,7 @@ from roofline_lab.report.tables import Tables
 from roofline_lab.scoring.numbers import ERROR_COLUMNS, errors_text
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.vocabulary import Metric, Scope
+from tests.paths import ROOT
 from tests.roofline_lab.builders import HYPOTHESIS, error_row, pair, unscored_row
 
 TPOT = Metric.TPOT_MEAN
@@ -153,6 +154,35 @@ def test_no_page_prints_a_negative_zero(files):
             assert re.findall(r"(?<![\d.])-0\.0+(?!\d)", text) == [], name
 
 
+SECTIONS = {
+    "FINDINGS.md": (
+        "Implications for Users",
+        "Criteria",
+        "Experiment Design",
+        "Results",
+        "Root Cause Analysis",
+        "Devil's Advocate",
+        "Findings Classification",
+        "Standards Audit",
+        "Scope and Limitations",
+        "Evidence Quality",
+        "Filed under",
+        "Reproducing",
+    ),
+    "DETAILS.md": (
+        "Design",
+        "Results by method",
+        "As published method",
+        "Corrected method",
+        "Figures",
+        "Residuals",
+        "What changes when the method is corrected",
+        "Do the published numbers come out again?",
+    ),
+}
+MOST_VISIBLE_LINES = 250
+
+
 # --- the page ---------------------------------------------------------------------------------------
 
 
@@ -167,33 +197,32 @@ def test_rendering_twice_gives_the_same_bytes(lab, h1_report, files):
 
 
 def test_every_section_a_reader_looks_for_is_there(files):
+    for name, headings in SECTIONS.items():
+        found = re.findall(r"^#+ (.+)$", files[name], flags=re.MULTILINE)
+        assert [heading for heading in found if heading in headings] == list(headings)
+        assert re.findall(r"{{|\bNone\b|\bnan\b|\binf\b", files[name]) == []
+
+
+def test_a_front_page_answers_before_anything_else_and_is_short(files):
     page = files["FINDINGS.md"]
-    headings = re.findall(r"^#+ (.+)$", page, flags=re.MULTILINE)
-    for heading in (
-        "Hypothesis",
-        "Experiment Design",
-        "Results",
-        "As published method",
-        "Corrected method",
-        "Figures",
-        "What changes when the method is corrected",
-        "Do the published numbers come out again?",
-        "Root Cause Analysis",
-        "Devil's Advocate",
-        "Findings Classification",
-        "Standards Audit",
-        "Scope and Limitations",
-        "Evidence Quality",
-        "Implications for Users",
-        "Reproducing",
-    ):
-        assert heading in headings
-    assert re.findall(r"{{|\bNone\b|\bnan\b|\binf\b", page) == []
+    places = [
+        page.index(text) for text in ("> The simulator predicts", "**Partially confirmed** (corrected", "1. Divide")
+    ]
+    assert places == sorted(places)
+    assert page[: places[-1]].count("\n") < 20
+    assert re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL).count("\n") <= MOST_VISIBLE_LINES
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "reports").glob("*/FINDINGS.md")), ids=lambda path: path.parent.name)
+def test_the_visible_part_of_every_committed_page_is_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert re.sub(r"<details>.*?</details>", "", text, flags=re.DOTALL).count("\n") <= MOST_VISIBLE_LINES
+    assert text.count("<details>") == text.count("</details>")
 
 
 def test_every_figure_and_file_a_page_links_to_exists(files):
     known = {*files, "provenance.json"}
-    for name in ("FINDINGS.md", "reproduction.md"):
+    for name in ("FINDINGS.md", "DETAILS.md", "reproduction.md"):
         links = re.findall(r"\]\(([^)#]+)\)", files[name])
         assert {link for link in links if not link.startswith("http")} <= known
 

@@ -215,7 +215,7 @@ def test_numbers_are_unique_and_readable_by_the_check(lab, h1_report):
 
 def test_the_page_has_the_section_and_its_figures(lab, h1_report):
     files = render_report(lab, h1_report)
-    page = files["FINDINGS.md"]
+    page = files["DETAILS.md"]
     assert "## Residuals" in page
     assert "### Corrected, arm treatment" in page
     assert "Next hypothesis: time per layer" in page

@@ -29,7 +29,16 @@ DETAILS = "DETAILS.md"
 def file_names(project: Project, spec: Claim, figures: Iterable[str]) -> list[str]:
     """Return the names of all files a report has, the page last."""
     published = ["reproduction.md"] if project.published[spec.id] is not None else []
-    return ["numbers.csv", VERDICT_FILE, "provenance.json", *expectation_names(spec), *figures, *published, DETAILS, PAGE]
+    return [
+        "numbers.csv",
+        VERDICT_FILE,
+        "provenance.json",
+        *expectation_names(spec),
+        *figures,
+        *published,
+        DETAILS,
+        PAGE,
+    ]
 
 
 def page_files(

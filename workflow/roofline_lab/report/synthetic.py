@@ -58,7 +58,12 @@ def render_row_report(project: Project, report: RowReport) -> dict[str, str]:
     figures = dict(zip(_figure_names(spec), drawn, strict=True))
     verdict = verdict_text((method.method, method.verdict, ()) for method in report.methods)
     return page_files(
-        report, values, verdict, figures, ("synthetic_details.md.j2", "synthetic.md.j2"), _context(project, report, values)
+        report,
+        values,
+        verdict,
+        figures,
+        ("synthetic_details.md.j2", "synthetic.md.j2"),
+        _context(project, report, values),
     )
 
 

@@ -291,7 +291,8 @@ def judged(verdict: Verdict) -> str:
             rows.append(
                 [
                     f"`{outcome.id}`",
-                    outcome.statement + (f" ({role})" if role == "control" else " (decisive)" if outcome.decisive else ""),
+                    outcome.statement
+                    + (f" ({role})" if role == "control" else " (decisive)" if outcome.decisive else ""),
                     f"**{outcome.result}**",
                     quantity(outcome.observed, outcome.unit),
                     interval_cell(evidence.interval, " %" if outcome.unit == "pct" else " pp") if evidence else MISSING,
