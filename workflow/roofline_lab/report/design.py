@@ -216,6 +216,7 @@ class ReportScope:
     workloads: str
     load_points: str
     ground_truth: str
+    ground_truth_in_short: str
     seeds: str
     bootstrap: str
     statistics: str
@@ -237,7 +238,8 @@ def scope_of(project: Project, report: Report) -> ReportScope:
         tensor_parallel=_listed(str(experiment.tensor_parallel) for experiment in experiments),
         workloads=_listed(experiment.workload.name for experiment in experiments),
         load_points=_listed(point.id for experiment in experiments for point in experiment.load_points),
-        ground_truth=_sources(experiments),
+        ground_truth=" ".join(_sources(experiments)),
+        ground_truth_in_short=_first_source(experiments),
         seeds=seeds_in_words(report, settings),
         bootstrap=(
             f"{settings.bootstrap.level_pct:g} % percentile bootstrap intervals over model families "
@@ -317,13 +319,18 @@ def _dates(experiments: Sequence[Experiment]) -> str:
     return f"{days} (published {max(published)})" if published else days
 
 
-def _sources(experiments: Iterable[Experiment]) -> str:
+def _sources(experiments: Iterable[Experiment]) -> list[str]:
     parts = dict.fromkeys(
         f"{experiment.source.document} ({experiment.source.date or 'day not known'}); "
         f"measured by {experiment.tool} on the {experiment.side} side"
         for experiment in experiments
     )
-    return " ".join(f"{part}." for part in parts)
+    return [f"{part}." for part in parts]
+
+
+def _first_source(experiments: Iterable[Experiment]) -> str:
+    first, *more = _sources(experiments)
+    return f"{first} {len(more)} more sources: [DETAILS.md](DETAILS.md)." if more else first
 
 
 def _assumptions(experiments: Sequence[Experiment]) -> Iterator[str]:

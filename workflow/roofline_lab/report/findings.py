@@ -35,7 +35,7 @@ from roofline_lab.report.results import MethodReport, Report, several_simulators
 from roofline_lab.report.values import Values, values_of
 from roofline_lab.scoring.published import NotReproducible, ReproducedCell
 from roofline_lab.scoring.scores import ErrorRow, Scores
-from roofline_lab.vocabulary import Metric, Reproduction, RowStatus
+from roofline_lab.vocabulary import Metric, Reproduction, RowStatus, Scope
 
 # What arms have in common unless a hypothesis varies it, by the option that would.
 CONTROLLED = {
@@ -78,11 +78,13 @@ def report_files(project: Project, hypothesis: str) -> list[str]:
 def _context(project: Project, report: Report, values: Values) -> dict[str, Any]:
     spec, extra, arms = report.spec, report.spec.extra_experiments, report.headline.arms
     scope = scope_of(project, report)
+    error_tables = tables.Tables(
+        spec.shown_arms, spec.metrics, project.settings.bold_above_pp, covered=several_simulators(arms)
+    )
     return context_of(project, report, values) | {
         "residuals": residuals,
-        "error_tables": tables.Tables(
-            spec.shown_arms, spec.metrics, project.settings.bold_above_pp, covered=several_simulators(arms)
-        ),
+        "error_tables": error_tables,
+        "group_tables": group_tables(error_tables, report.headline.judging),
         "several_simulators": several_simulators(arms),
         "simulators": simulators,
         "simulator_table": simulators.simulator_table(report),
@@ -113,6 +115,13 @@ def _context(project: Project, report: Report, values: Values) -> dict[str, Any]
         "changes": _changes_text(report) if len(report.methods) > 1 else "",
         "reproduction": _reproduction(project, report),
     }
+
+
+def group_tables(layout: tables.Tables, scores: Scores) -> list[str]:
+    """Return errors by every grouping that has several groups, GPUs first; by family where none has."""
+    scopes = (Scope.HARDWARE, Scope.FAMILY, Scope.TP, Scope.WORKLOAD)
+    told = [text for scope in scopes if (text := layout.aggregates(scores, scope, only_if_several=True))]
+    return told or [layout.aggregates(scores, Scope.FAMILY)]
 
 
 def _varies(spec: Hypothesis, options: str) -> bool:
