@@ -9,7 +9,7 @@ exist, arms that differ in something undeclared (rule ED-1).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -91,6 +91,17 @@ class Project(Catalog):
         extra = self.hypotheses[hypothesis].extra_experiments
         return () if extra is None else self._set(hypothesis, extra.set, "beyond.set")
 
+    def compared_sets(self, hypothesis: str) -> dict[str, tuple[Experiment, ...]]:
+        """Return the sets on which the page of all simulators compares the arms of a hypothesis; mostly none."""
+        names = self.hypotheses[hypothesis].compared_on
+        return {name: self._set(hypothesis, name, "compared_on") for name in names}
+
+    def all_experiments(self, hypothesis: str) -> tuple[Experiment, ...]:
+        """Return every experiment of a hypothesis once: those that decide, and those that do not."""
+        compared = (one for members in self.compared_sets(hypothesis).values() for one in members)
+        found = (*self.experiments(hypothesis), *self.extra_experiments(hypothesis), *compared)
+        return tuple({experiment.id: experiment for experiment in found}.values())
+
     def _set(self, hypothesis: str, name: str, key: str) -> tuple[Experiment, ...]:
         if name not in self._sets:
             try:
@@ -118,7 +129,7 @@ class Project(Catalog):
         """
         name = simulator.table_file or ""
         if (hypothesis, name) not in self._predictions:
-            own = (*self.experiments(hypothesis), *self.extra_experiments(hypothesis))
+            own = self.all_experiments(hypothesis)
             others = (path.parent.name for path in (self.root / "ground_truth").glob(f"*/{EXPERIMENT_FILE}"))
             points = {experiment.id: [point.id for point in experiment.load_points] for experiment in own}
             known: dict[str, list[str]] = {**{other: [] for other in others}, **points}
@@ -144,7 +155,7 @@ class Project(Catalog):
         return resolved, digest(self.methods[method], resolved)
 
     def runs(self, hypothesis: str) -> tuple[Run, ...]:
-        """Return the run matrix: methods x arms x experiments, and behind it those of extra experiments."""
+        """Return the run matrix: methods x arms x experiments, and behind it those of runs that do not decide."""
         return tuple(self._matrix(hypothesis).values())
 
     def run(self, hypothesis: str, method: str, arm: str, experiment: str) -> Run:
@@ -172,8 +183,25 @@ class Project(Catalog):
                 for arm in self.arms(hypothesis, method)
                 for hashed in (digest(self.methods[method], arm),)
                 for experiment in self.experiments(hypothesis)
-            } | self._beyond_matrix(hypothesis)
+            }
+            # What both ask for is run once: the runs that decide come first, and stay.
+            beyond = self._beyond_matrix(hypothesis) | self._compared_matrix(hypothesis)
+            self._runs[hypothesis] |= {
+                place: run for place, run in beyond.items() if place not in self._runs[hypothesis]
+            }
         return self._runs[hypothesis]
+
+    def _compared_matrix(self, hypothesis: str) -> dict[tuple[str, str, str], Run]:
+        """Return the runs of the page of all simulators; one experiment may be in two sets, under two methods."""
+        chosen = self.hypotheses[hypothesis].compared_on
+        return {
+            (method.id, arm.name, experiment.id): Run(hypothesis, method, arm, experiment, hashed)
+            for name, experiments in self.compared_sets(hypothesis).items()
+            for method in (self.methods[chosen[name]],)
+            for arm in self.arms(hypothesis, method.id)
+            for hashed in (digest(method, arm),)
+            for experiment in experiments
+        }
 
     def _beyond_matrix(self, hypothesis: str) -> dict[tuple[str, str, str], Run]:
         extra = self.hypotheses[hypothesis].extra_experiments
@@ -186,6 +214,11 @@ class Project(Catalog):
             for hashed in (digest(method, arms[name]),)
             for experiment in self.extra_experiments(hypothesis)
         }
+
+    @property
+    def comparing(self) -> str | None:
+        """The hypothesis whose arms the page of all simulators compares."""
+        return next((name for name, spec in self.hypotheses.items() if spec.compared_on), None)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -221,6 +254,7 @@ def load_project(root: Path, tables_folder: Path | None = None) -> Project:
     _check_methods(methods)
     by_id = {one.id: one for one in hypotheses}
     check_names_and_cycles([*hypotheses, *synthetic.values()])
+    _refuse_two_comparisons(hypotheses)
     project = Project(root, load_settings(root), methods, by_id, tables_folder, synthetic, load_simulators(root))
     for path, hypothesis in zip(paths, hypotheses, strict=True):
         _check(hypothesis, project)
@@ -232,6 +266,15 @@ def load_project(root: Path, tables_folder: Path | None = None) -> Project:
         project.discussions[claim.id] = load_discussion(claim, path.parent, root)
         project.published[claim.id] = load_published(path.parent / "published", known_number(claim))
     return project
+
+
+def _refuse_two_comparisons(hypotheses: Sequence[Hypothesis]) -> None:
+    """Refuse a second hypothesis that wants to be the page of all simulators."""
+    comparing = [spec.id for spec in hypotheses if spec.compared_on]
+    if len(comparing) > 1:
+        source = f"hypotheses/{comparing[1]}/hypothesis.yaml"
+        told = f"compared_on: {comparing[0]} fills the page reports/simulators already; leave it to one of them"
+        raise config_error(source, [told])
 
 
 def check_references(spec: Claim, project: Project) -> None:
@@ -275,7 +318,7 @@ def _check(spec: Hypothesis, project: Project) -> None:
         raise config_error(source, problems)
     check_references(spec, project)
     told = AllAtOnce()
-    for experiment in (*project.experiments(spec.id), *project.extra_experiments(spec.id)):
+    for experiment in project.all_experiments(spec.id):
         with told:
             require_runnable(project.model(experiment.model), experiment.parallelism)
         with told:

@@ -37,6 +37,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "price": ("predict.synthetic",),
     "score": ("jobs.reports", "report.results", "report.synthetic_results", CRITERIA, READING),
     "render": ("jobs.reports", "report.findings", "report.synthetic", CRITERIA, "hypotheses.discussion", READING),
+    "compared": ("report.compared", READING),
     "errata": ("errata.evaluation", "report.errata"),
     "index": ("report.index",),
     "calibration_surface": ("calibration.surface",),
@@ -129,8 +130,7 @@ def settings_digest(settings: Settings, stage: str = "render") -> str:
 def run_inputs(project: Project, hypothesis: str, method: str, experiment: str) -> list[Path]:
     """Return the data files one simulated run depends on."""
     root = project.root
-    known = (*project.experiments(hypothesis), *project.extra_experiments(hypothesis))
-    found = {measured.id: measured for measured in known}[experiment]
+    found = {measured.id: measured for measured in project.all_experiments(hypothesis)}[experiment]
     folders = {arm.rules.workload.recordings or method for arm in project.arms(hypothesis, method) if arm.rules}
     measured = root / "ground_truth" / experiment
     return [

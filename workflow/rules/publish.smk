@@ -26,13 +26,18 @@ for page, file in paths.PAGES.items():
             jobs.publish_page(input[0], output[0])
 
 
+if paths.compared_paths(PROJECT, paths.REPORTS):
+
+    rule simulators:
+        input:
+            paths.compared_paths(PROJECT, paths.REGENERATED_PAGES),
+        output:
+            paths.compared_paths(PROJECT, paths.REPORTS),
+        run:
+            jobs.simulators()
+
+
 # No output on purpose: made in a second, it is made whenever it is asked for, also where somebody has edited the page.
 rule trust:
     run:
         jobs.trust(PROJECT)
-
-
-# No output on purpose, as above: made of what is committed, in seconds, and not committed itself.
-rule site:
-    run:
-        jobs.site(PROJECT)

@@ -33,3 +33,17 @@ rule render_index:
         "results/project/README.md",
     run:
         jobs.render_index(PROJECT, list(input.verdicts), output[0])
+
+
+if paths.compared_rows(PROJECT):
+
+    rule render_simulators:
+        input:
+            rows=paths.compared_rows(PROJECT),
+            data=paths.COMPARED_DATA,
+            judged_by=f"{ROWS}/{PROJECT.comparing}/{paths.JUDGED_BY}",
+            code=paths.CODE["compared"],
+        output:
+            paths.compared_paths(PROJECT, paths.REGENERATED_PAGES),
+        run:
+            jobs.render_simulators(WORKERS)

@@ -86,7 +86,7 @@ def test_what_a_model_cannot_describe_is_a_row_with_the_measurement_beside_it(na
 
 def test_everybody_says_what_is_no_test_of_them(named):
     project = named(EXPERIMENTS[0], LOOP, described={"fitted_to": {"said": "two runs", "sets": ["synchronous_13"]}})
-    synchronous = {arm: holdout_of(project, run(project, arm)) for arm in (*NAMES, "mine")}
+    synchronous = {arm: holdout_of(project, run(project, arm), Metric.TPOT_MEAN) for arm in (*NAMES, "mine")}
     assert synchronous == {
         "h100_vllm": Holdout.HELD_OUT,
         "vllm_fleet": Holdout.NEVER_SEEN,
@@ -96,7 +96,7 @@ def test_everybody_says_what_is_no_test_of_them(named):
         "data_sheet": Holdout.NEVER_SEEN,
         "mine": Holdout.IN_SAMPLE,
     }
-    assert holdout_of(project, run(project, "vllm_fleet", LOOP)) is Holdout.HELD_OUT
+    assert holdout_of(project, run(project, "vllm_fleet", LOOP), Metric.TPOT_MEAN) is Holdout.HELD_OUT
     assert fitted_in_words(project, run(project, "mine")) == "two runs"
     assert fitted_in_words(project, run(project, "v1")) == "nobody states what it was tuned to"
     assert "constants of the fit without it" in fitted_in_words(project, run(project, "h100_vllm"))
@@ -104,13 +104,13 @@ def test_everybody_says_what_is_no_test_of_them(named):
 
 def test_who_states_nothing_has_no_record(named):
     project = named(described={})
-    assert holdout_of(project, run(project, "mine")) is Holdout.NO_RECORD
+    assert holdout_of(project, run(project, "mine"), Metric.TPOT_MEAN) is Holdout.NO_RECORD
 
 
 def test_a_set_nobody_knows_is_refused(named):
     project = named(described={"fitted_to": {"said": "x", "sets": ["synchronos_13"]}})
     with pytest.raises(ConfigError, match="unknown set 'synchronos_13'; did you mean 'synchronous_13'"):
-        holdout_of(project, run(project, "mine"))
+        holdout_of(project, run(project, "mine"), Metric.TPOT_MEAN)
 
 
 def test_a_name_nobody_has_is_refused_before_anything_runs(named):

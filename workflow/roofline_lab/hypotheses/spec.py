@@ -228,6 +228,9 @@ class Hypothesis(Claim):
         The search of one arm's option on the train experiments.
     extra_experiments
         Further experiments (key `beyond`), reported beside those that decide.
+    compared_on
+        Sets, each with the method by which all arms run on it, for the page `reports/simulators` alone: who predicts
+        what how well. They decide nothing here.
     """
 
     kind: Literal["validation"] = "validation"
@@ -242,11 +245,13 @@ class Hypothesis(Claim):
     split: Split | None = None
     sweep: Sweep | None = None
     extra_experiments: Annotated[ExtraExperiments | None, Field(alias="beyond")] = None
+    compared_on: dict[Text, Name] = Field(default_factory=dict)
 
     @property
     def all_methods(self) -> tuple[str, ...]:
-        """The methods that decide, and that of the extra experiments."""
-        return self.methods if self.extra_experiments is None else (*self.methods, self.extra_experiments.method)
+        """The methods that decide, and those of experiments that do not."""
+        extra = () if self.extra_experiments is None else (self.extra_experiments.method,)
+        return tuple(dict.fromkeys((*self.methods, *extra, *self.compared_on.values())))
 
     @property
     def sweep_arms(self) -> tuple[str, ...]:

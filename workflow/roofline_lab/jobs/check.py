@@ -9,7 +9,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
-from roofline_lab.jobs.paths import ANSWERS, PAGES, REGENERATED_PAGES, REPORTS, RESULTS, committed_names, programs
+from roofline_lab.jobs.paths import (
+    ANSWERS,
+    PAGES,
+    REGENERATED_PAGES,
+    REPORTS,
+    RESULTS,
+    SIMULATORS,
+    committed_names,
+    programs,
+)
 from roofline_lab.made import read_made
 from roofline_lab.project import Project
 from roofline_lab.regression.check import Difference, compare_file, compare_reports
@@ -33,11 +42,23 @@ def compared(project: Project) -> Iterator[Told]:
             f"check {page}: the committed page {'differs' if differences else 'comes out again'}",
             [replace(change, file=f"{REPORTS}/{page}") for change in differences],
         )
+    if project.comparing is not None:
+        yield _simulators(project)
     for simulator in programs(project):
         yield _answers(project, simulator)
     kept = (replay.judge(project), trust.judge(project.root), *calibration_guard.judge(project.root))
     for told, faults in kept:
         yield told, [Difference(*fault) for fault in faults]
+
+
+def _simulators(project: Project) -> Told:
+    """Return whether the page that compares all simulators comes out again."""
+    folders = (project.root / REPORTS / SIMULATORS, REGENERATED_PAGES / SIMULATORS)
+    differences = compare_reports(*folders, project.settings.check.tolerance)
+    return (
+        f"check {SIMULATORS}: the committed page {'differs' if differences else 'comes out again'}",
+        [Difference(f"{REPORTS}/{SIMULATORS}/{change.file}", change.where, change.what) for change in differences],
+    )
 
 
 def _answers(project: Project, simulator: str) -> Told:
@@ -72,7 +93,7 @@ def _said(answer: Recorded | None) -> str:
 
 def abandoned(project: Project) -> list[Difference]:
     """Return the folders of reports/ that belong to nothing."""
-    known = {*project.names, *committed_names()}
+    known = {*project.names, *committed_names(), *([SIMULATORS] if project.comparing is not None else [])}
     folder = project.root / REPORTS
     left = sorted({path.name for path in folder.iterdir()} - known) if folder.is_dir() else ()
     return [Difference(f"{REPORTS}/{name}", "folder", "belongs to no hypothesis; delete it") for name in left]

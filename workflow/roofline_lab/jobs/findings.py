@@ -27,9 +27,12 @@ from roofline_lab.jobs.paths import (
     PAGE,
     PAGES,
     PUBLISH_RULE,
+    REGENERATED_PAGES,
     REPORT,
     REPORTS,
     RESULTS,
+    SIMULATOR_FILES,
+    SIMULATORS,
     arm_path,
     made_folders,
     names,
@@ -64,7 +67,6 @@ LOST_WORKER = (
     "from what is made (with fewer --cores it takes less memory)"
 )
 
-BYTES_PER_MB = 1e6
 # The one word `--config ask` takes.
 AGAIN = "again"
 
@@ -248,6 +250,20 @@ def render_index(project: Project, verdicts: Iterable[str], output: str) -> None
 
 
 @clean_errors
+def render_simulators(workers: Workers) -> None:
+    """Compare all simulators on all sets; the page itself is written last."""
+    files = workers.ask("simulators", reports.simulators).result()
+    _replace_report(REGENERATED_PAGES / SIMULATORS, files, write_made)
+
+
+@clean_errors
+def simulators() -> None:
+    """Copy the page that compares all simulators into reports/."""
+    source = REGENERATED_PAGES / SIMULATORS
+    _replace_report(REPORTS / SIMULATORS, {name: read_made(source / name) for name in SIMULATOR_FILES})
+
+
+@clean_errors
 def publish_page(source: str, output: str) -> None:
     """Copy a page about the whole project into reports/."""
     write_text(Path(output), read_made(Path(source)))
@@ -261,16 +277,6 @@ def trust(project: Project) -> None:
 
     publish(project.root)
     _say(f"trust: page written to {FOLDER / PAGE}, intervals to {TABLES}")
-
-
-@clean_errors
-def site(project: Project) -> None:
-    """Write the site: pages, tables and plots of all that is committed, to open in a browser."""
-    # Imported here because only this rule needs it.
-    from roofline_lab.site.build import SITE, build_site
-
-    built = build_site(project, project.root / SITE)
-    _say(f"site: {built.pages} pages, {built.size_bytes / BYTES_PER_MB:.1f} MB; open {SITE}/index.html")
 
 
 @clean_errors

@@ -14,14 +14,17 @@ from typing import Any
 from roofline_lab import provenance
 from roofline_lab.errata.documents import input_files
 from roofline_lab.files import digest_of, digest_of_files, hash_list, json_text
+from roofline_lab.ground_truth.reading import SETS_FILE
 from roofline_lab.hypotheses.synthetic.resolve import arm_digests, methods_of, resolve_arms
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.made import RESULTS, write_made_if_changed
 from roofline_lab.predict.named import files_behind
 from roofline_lab.predict.sweeps import swept_arms
 from roofline_lab.project import Project, Run
+from roofline_lab.report import compared
 from roofline_lab.report.findings import report_files
 from roofline_lab.report.synthetic import row_report_files
+from roofline_lab.simulators.costs import FILE as COSTS
 from roofline_lab.simulators.description import CommandSimulator, program_digest
 from roofline_lab.simulators.recording import FOLDER as RECORDED
 from roofline_lab.simulators.recording import recorded_file
@@ -36,6 +39,9 @@ SCORES = ("rows.csv", "numbers.csv", VERDICT_FILE)
 # Pages about the whole project rather than one hypothesis, by rule: `snakemake errata`, `snakemake index`.
 PAGES: Mapping[str, str] = {"errata": "errata.md", "index": "README.md"}
 REGENERATED_PAGES = RESULTS / "project"
+# Of the page that compares simulators, which has several files; the page itself is written last.
+SIMULATORS = compared.FOLDER.name
+SIMULATOR_FILES = (compared.NUMBERS, compared.FIGURE, compared.PAGE)
 # Folders of reports/ that no run of all findings makes again: `snakemake calibrate` takes minutes,
 # `roofline-lab replay` needs traces that are not part of the project, and `snakemake trust` follows a calibration.
 NOT_REGENERATED = ("calibration", "replay", "trust")
@@ -49,7 +55,7 @@ ANSWERS = RESULTS / "simulators"
 # Stage -> the file that changes when code or settings of the stage do.
 CODE = {stage: f"{INPUTS}/{stage}.sha256" for stage in provenance.STAGES}
 # What the pages about the whole project are made from beside results: all specs, and all data of the errata.
-SPECS, ERRATA_DATA = (f"{INPUTS}/{name}.sha256" for name in ("specs", "errata_data"))
+SPECS, ERRATA_DATA, COMPARED_DATA = (f"{INPUTS}/{name}.sha256" for name in ("specs", "errata_data", "compared_data"))
 # Below the results of one hypothesis: what its scores are judged by, and all its author wrote.
 JUDGED_BY, WRITTEN = "inputs/judged_by.sha256", "inputs/written.sha256"
 
@@ -162,6 +168,7 @@ def record_inputs(project: Project) -> None:
     specs = [path for hypothesis in names(project) for path in judging_files(project, hypothesis)]
     _record_content(project, Path(SPECS), specs)
     _record_content(project, Path(ERRATA_DATA), errata_inputs(project))
+    _record_content(project, Path(COMPARED_DATA), compared_inputs(project))
     for hypothesis in names(project):
         folder = results_folder(project) / hypothesis
         _record_content(project, folder / JUDGED_BY, judging_files(project, hypothesis))
@@ -336,7 +343,20 @@ def regenerated_pages(project: Project) -> list[str]:
     """
     if project.tables_folder is not None:
         return regenerated(project, names(project))
-    return [*regenerated(project, project.names), *((REGENERATED_PAGES / name).as_posix() for name in PAGES.values())]
+    pages = [(REGENERATED_PAGES / name).as_posix() for name in PAGES.values()]
+    return [*regenerated(project, project.names), *pages, *compared_paths(project, REGENERATED_PAGES)]
+
+
+def compared_rows(project: Project) -> list[str]:
+    """Return the rows the page of all simulators is made from; none where no hypothesis compares them."""
+    return [] if project.comparing is None else row_paths(project, project.comparing)
+
+
+def compared_paths(project: Project, folder: Path) -> list[str]:
+    """Return the files of the page of all simulators in a folder; none where no hypothesis compares them."""
+    if project.comparing is None or project.tables_folder is not None:
+        return []
+    return [(folder / SIMULATORS / name).as_posix() for name in SIMULATOR_FILES]
 
 
 def report_names(project: Project, hypothesis: str) -> list[str]:
@@ -356,12 +376,22 @@ def all_reports(project: Project) -> list[str]:
     reports = [path for hypothesis in names(project) for path in report_paths(project, hypothesis)]
     if project.tables_folder is not None:
         return reports
-    return [*reports, *((REPORTS / name).as_posix() for name in PAGES.values())]
+    return [*reports, *((REPORTS / name).as_posix() for name in PAGES.values()), *compared_paths(project, REPORTS)]
 
 
 def committed_names() -> list[str]:
-    """Return what may stand in reports/ beside the hypotheses."""
+    """Return what may stand in reports/ beside the hypotheses, and beside the page that compares their simulators."""
     return [*NOT_REGENERATED, *PAGES.values()]
+
+
+def compared_inputs(project: Project) -> list[str]:
+    """Return what the page of all simulators depends on beside rows: who was fitted to what, sets and costs."""
+    if project.comparing is None:
+        return []
+    root = project.root
+    described = [*(root / "configs" / "simulators").glob("*.yaml"), *(root / "configs" / "calibration").glob("*.yaml")]
+    found = [*described, root / COSTS, root / "ground_truth" / SETS_FILE]
+    return [path.relative_to(root).as_posix() for path in sorted(found) if path.is_file()]
 
 
 def errata_inputs(project: Project) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from roofline_lab.jobs import paths
 from roofline_lab.predict.arms import Simulation, run_of
 from roofline_lab.predict.sweeps import chosen_value
 from roofline_lab.project import Project
+from roofline_lab.report import compared
 from roofline_lab.report.findings import render_report
 from roofline_lab.report.results import MethodReport, Report, build_report, several_simulators, versions_of
 from roofline_lab.report.synthetic import render_row_report
 from roofline_lab.report.synthetic_results import KernelReport, RowReport, build_row_report, rows_text
-from roofline_lab.run_files import read_lines, read_rows
+from roofline_lab.run_files import Row, read_lines, read_rows
 from roofline_lab.scoring.numbers import errors_text, numbers_text
 from roofline_lab.vocabulary import Metric, Reproduction
 from simulator.errors import RooflineLabError
@@ -56,17 +58,34 @@ def read_report(project: Project, hypothesis: str) -> Report | RowReport:
     ConfigError
         If a file of rows is damaged, or not of these runs and configurations.
     """
-    files = [Path(path) for path in paths.row_paths(project, hypothesis)]
     published = project.published[hypothesis]
     if hypothesis in project.synthetic:
+        files = map(Path, paths.row_paths(project, hypothesis))
         return build_row_report(project, project.synthetic[hypothesis], read_lines(files), published)
     swept = read_lines(map(Path, paths.sweep_paths(project, hypothesis)))
-    runs = []
+    return build_report(project, hypothesis, _measured_rows(project, hypothesis, swept), published, swept)
+
+
+def simulators(project: Project) -> Files:
+    """Return the files of the page that compares all simulators, the page last.
+
+    Raises
+    ------
+    ConfigError
+        If rows are damaged.
+    """
+    assert project.comparing is not None, "only asked where a hypothesis compares them"
+    return compared.files_of(project, project.comparing, _measured_rows(project, project.comparing, []))
+
+
+def _measured_rows(project: Project, hypothesis: str, swept: Sequence[Row]) -> list[Row]:
+    """Return all rows of a hypothesis on measurements, in matrix order."""
+    files, runs = map(Path, paths.row_paths(project, hypothesis)), []
     for (method, arm), matrix in paths.runs_by_arm(project, hypothesis).items():
         value = chosen_value(project, hypothesis, method, arm, swept)
         wanted = (Simulation(hypothesis, method, arm, run.experiment.id, value) for run in matrix)
         runs.append([run_of(project, simulation) for simulation in wanted])
-    return build_report(project, hypothesis, read_rows(zip(files, runs, strict=True)), published, swept)
+    return read_rows(zip(files, runs, strict=True))
 
 
 def score_files(report: Report | RowReport) -> Files:

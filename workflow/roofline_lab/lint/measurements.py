@@ -35,7 +35,7 @@ Errors = dict[tuple[str, str], float]
 
 def pitfalls_flagged(project: Project) -> Findings:
     """GT: every pitfall an experiment shows is one of its quality flags."""
-    sets = [(*project.experiments(name), *project.extra_experiments(name)) for name in project.hypotheses]
+    sets = [project.all_experiments(name) for name in project.hypotheses]
     loaded = {experiment.id: experiment for members in sets for experiment in members}
     experiments, breaches, words = [], [], words_of(project.root)
     for path in sorted((project.root / "ground_truth").glob(f"*/{EXPERIMENT_FILE}")):

@@ -104,12 +104,14 @@ def _outcome(project: Project, run: Run, point: LoadPoint, setup: Setup) -> dict
         "status": RowStatus.OK.value,
         "reason": "",
         "metrics": metrics,
-        "requests": prediction.requests,
-        "counters": dataclasses.asdict(prediction.counters),
         "occupancy": dataclasses.asdict(seen) if seen else None,
         "kernels": _kernels_in_words(setup.options),
-        **({} if run.arm.simulator.is_builtin else {"simulator": run.arm.simulator.name}),
+        **(_steps(prediction) if run.arm.simulator.is_builtin else {"simulator": run.arm.simulator.name}),
     } | found
+
+
+def _steps(prediction: Prediction) -> dict[str, Any]:
+    return {"requests": prediction.requests, "counters": dataclasses.asdict(prediction.counters)}
 
 
 def target_of(project: Project, experiment: Experiment, point: LoadPoint) -> Target:
@@ -154,11 +156,12 @@ def _by_rule(project: Project, run: Run, point: LoadPoint, setup: Setup) -> tupl
 
 def _as_measured(project: Project, run: Run, point: LoadPoint, setup: Setup) -> tuple[Prediction, dict[str, Any]]:
     """Simulate one load point as it was measured; what the load did is recorded beside the latencies."""
-    observer = BranchObserver(setup.step_time)
+    # Who is compared as a simulator is told by its answers; looking at every step takes longer than the steps.
+    observer = BranchObserver(setup.step_time) if run.arm.simulator.is_builtin else None
     prediction = simulate(target_of(project, run.experiment, point), setup, observer=observer)
     recorded = run.experiment.measured_requests(point.id)
     load = load_of(point, prediction.saturated, figures_of(run.experiment, point, prediction.value)) | {
-        "branches": dict(sorted(observer.mixed.items())),
+        "branches": dict(sorted(observer.mixed.items())) if observer else {},
         "distances": distances_of(recorded, prediction.completed, prediction.seen),
     }
     return prediction, {"load": load}

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -107,6 +107,7 @@ def load_predictor(root: Path, text: str, option: str = "--steptime") -> Chosen:
     raise ConfigError(f"{option}: no calibration '{text}'; give {ALLOWED} ({suggest(text, known)})")
 
 
+@lru_cache(maxsize=64)
 def fitted_experiments(root: Path, fitted: FittedTo | None) -> frozenset[str]:
     """Return the ids of the experiments something was fitted to.
 

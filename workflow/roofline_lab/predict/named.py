@@ -19,6 +19,7 @@ from roofline_lab.predict.choose import fitted_experiments, load_predictor
 from roofline_lab.predict.predictors import Holdout, NamedPredictor, Predictor
 from roofline_lab.project import Project, Run
 from roofline_lab.simulators.description import StepTimeSimulator
+from roofline_lab.vocabulary import Metric
 from simulator.hardware import SUSTAINED_FOLDER
 
 OPTION = "simulator.name"
@@ -53,15 +54,16 @@ def files_behind(project: Project, run: Run) -> Iterator[Path]:
 # --- who was fitted to what ---------------------------------------------------------------------------
 
 
-def holdout_of(project: Project, run: Run) -> Holdout:
-    """Return how much of a test the prediction of a run is."""
+def holdout_of(project: Project, run: Run, metric: Metric) -> Holdout:
+    """Return how much of a test the prediction of a metric is."""
     simulator = run.arm.simulator
     if isinstance(simulator.described, StepTimeSimulator):
         return predictor_of(project, simulator.name).holdout(run.experiment, project.model(run.experiment.model))
     if simulator.fitted_to is None:
         return Holdout.NO_RECORD
-    seen = fitted_experiments(project.root, simulator.fitted_to)
-    return Holdout.IN_SAMPLE if run.experiment.id in seen else Holdout.NEVER_SEEN
+    fitted = metric in simulator.fitted_to.metrics
+    seen = fitted and run.experiment.id in fitted_experiments(project.root, simulator.fitted_to)
+    return Holdout.IN_SAMPLE if seen else Holdout.NEVER_SEEN
 
 
 def fitted_in_words(project: Project, run: Run) -> str:

@@ -120,6 +120,7 @@ def build_report(
         Result lines of its sweep, if it has one.
     """
     spec = project.hypotheses[hypothesis]
+    rows = _told_here(project, spec, rows)
     methods = tuple(_method_report(project, spec, name, rows, swept) for name in spec.methods)
     comparisons: tuple[ReproducedCell, ...] = ()
     if published is not None:
@@ -139,6 +140,14 @@ def build_report(
         extra_scores=Scores(error_rows(extra_rows, spec.metrics)) if extra else None,
         analyses=analyses_of(project, spec, {method.method.id: method.arms for method in methods}, rows),
     )
+
+
+def _told_here(project: Project, spec: Hypothesis, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of a hypothesis without those that only the page of all simulators shows."""
+    own = {(name, one.id) for name in spec.methods for one in project.experiments(spec.id)}
+    if spec.extra_experiments is not None:
+        own |= {(spec.extra_experiments.method, one.id) for one in project.extra_experiments(spec.id)}
+    return [row for row in rows if (row["method"], row["experiment"]) in own]
 
 
 def _method_report(

@@ -50,7 +50,10 @@ def _answers(simulator: Simulator) -> str:
 
 
 def shared_summary(report: Report, bold_above_pp: float) -> str:
-    """Return the mean errors of every arm over the load points at which all of them predict the metric, by method."""
+    """Return the mean errors of every arm over the load points at which all of them predict the metric, by method.
+
+    Arms that predict none of them have no error here.
+    """
     if not several_simulators(report.headline.arms):
         return ""
     reference, *others = report.spec.arms
@@ -62,7 +65,8 @@ def shared_summary(report: Report, bold_above_pp: float) -> str:
             for arm in others:
                 gain = overall_gain(shared, metric, arm, reference)
                 cells += [pct(shared.mape(arm, metric)), pp(gain, bold_above=bold_above_pp)]
-            lines.append([method.title, metric.label, str(shared.coverage(reference, metric).predicted), *cells])
+            points = max(len(shared.select(arm, metric)) for arm in report.spec.arms)
+            lines.append([method.title, metric.label, str(points), *cells])
     header = [cell for arm in others for cell in (arm, "gain")]
     return table(["Method", "Metric", "load points", reference, *header], lines, left=2)
 

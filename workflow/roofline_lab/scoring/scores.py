@@ -202,9 +202,17 @@ class Scores:
         return Coverage(sum(row.is_scored for row in own), len(own))
 
     def shared(self, arms: Iterable[str]) -> Scores:
-        """Return the rows of load points at which every arm has an error in the metric."""
+        """Return the rows of load points at which every arm has an error in the metric.
+
+        An arm that has none anywhere in a metric does not count there: nothing would be left to compare the others on.
+        """
+        known = {(row.arm, row.metric) for row in self.rows if row.is_scored}
         wanted = tuple(arms)
-        return self.where(lambda row: all(self._scored(arm, row) is not None for arm in wanted))
+
+        def is_shared(row: ErrorRow) -> bool:
+            return all(self._scored(arm, row) is not None for arm in wanted if (arm, row.metric) in known)
+
+        return self.where(is_shared)
 
     def mape(self, arm: str, metric: str, where: Callable[[ErrorRow], bool] = lambda row: True) -> float | None:
         """Return the unweighted mean error in percent, or None if nothing was scored."""

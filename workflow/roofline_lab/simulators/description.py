@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from roofline_lab.files import digest_of, digest_of_files
 from roofline_lab.ground_truth.load import Side
 from roofline_lab.simulators.contract import SIMULATORS, Text
+from roofline_lab.vocabulary import Metric
 from simulator.validation import Count, StrictModel, config_error, parse, read_yaml, suggest
 
 BUILTIN_NAME = "builtin"
@@ -71,10 +72,13 @@ class FittedTo(StrictModel):
         In words, with its source.
     sets
         Sets of `ground_truth/sets.yaml` it was fitted to: predictions of their experiments are no test.
+    metrics
+        The only ones whose predictions depend on what was fitted; by default all do.
     """
 
     said: Text
     sets: tuple[Text, ...] = ()
+    metrics: tuple[Metric, ...] = tuple(Metric)
 
 
 class TableSimulator(StrictModel):
