@@ -69,3 +69,8 @@ def test_who_shares_no_load_point_is_not_ranked_and_says_so():
     found = ranked([*rows("one", [5.0] * 4, PLACES[:4]), *rows("other", [5.0] * 4, PLACES[4:])], ["one", "other"])
     assert {each.rank for each in found.values()} == {None}
     assert {each.excluded for each in found.values()} == {"no load point is predicted by all who compete"}
+
+
+def test_an_arm_that_predicts_nothing_leaves_the_others_their_shared_load_points():
+    scores = Scores([*rows("near", [4.0] * 8), *(unscored_row("silent", place) for place in PLACES)])
+    assert len(scores.shared(["near", "silent"]).select("near", Metric.TPOT_MEAN)) == 8

@@ -204,15 +204,11 @@ class Scores:
     def shared(self, arms: Iterable[str]) -> Scores:
         """Return the rows of load points at which every arm has an error in the metric.
 
-        An arm that has none anywhere in a metric does not count there: nothing would be left to compare the others on.
+        An arm that has no error in any metric does not count: nothing would be left to compare the others on.
         """
-        known = {(row.arm, row.metric) for row in self.rows if row.is_scored}
-        wanted = tuple(arms)
-
-        def is_shared(row: ErrorRow) -> bool:
-            return all(self._scored(arm, row) is not None for arm in wanted if (arm, row.metric) in known)
-
-        return self.where(is_shared)
+        known = {row.arm for row in self.rows if row.is_scored}
+        wanted = [arm for arm in arms if arm in known]
+        return self.where(lambda row: all(self._scored(arm, row) is not None for arm in wanted))
 
     def mape(self, arm: str, metric: str, where: Callable[[ErrorRow], bool] = lambda row: True) -> float | None:
         """Return the unweighted mean error in percent, or None if nothing was scored."""
