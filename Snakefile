@@ -1,7 +1,7 @@
 """Front door of the laboratory.
 
 snakemake                       every finding
-snakemake h1_bw_efficiency      one finding (`snakemake --list-target-rules` lists them)
+snakemake h1_bw_efficiency      one finding, by its id or an alias (`roofline-lab list` shows them)
 snakemake errata index          the errata of the published findings, and the index of all findings
 snakemake check                 do all committed reports still come out?
 snakemake --config kernels=DIR  the synthetic findings on a folder of measured kernel tables, into results/measured/
@@ -38,7 +38,7 @@ from simulator.errors import RooflineLabError
 from roofline_lab import scheduling
 from roofline_lab.calibration import plan as calibration_files
 from roofline_lab.calibration.plan import plan_names as calibration_names
-from roofline_lab.jobs import calibration, findings as jobs, paths
+from roofline_lab.jobs import calibration, findings as jobs, paths, targets
 from roofline_lab.jobs.workers import Workers
 
 scheduling.hush_scheduler()
@@ -49,7 +49,6 @@ try:
     PROJECT = jobs.open_project(
         Path(workflow.basedir), config.get("kernels"), alone=workflow.is_main_process, ask=config.get("ask")
     )
-    jobs.refuse_misspelt_targets(PROJECT, sys.argv[1:])
 except RooflineLabError as error:
     raise jobs.user_error(error) from None
 WORKERS = Workers(PROJECT)
@@ -97,6 +96,20 @@ for hypothesis in paths.names(PROJECT):
         name:
             hypothesis
         input:
-            paths.regenerated(PROJECT, [hypothesis]),
-            paths.report_paths(PROJECT, hypothesis),
-            paths.recorded_paths(PROJECT, [hypothesis]),
+            paths.finding(PROJECT, hypothesis),
+
+
+for alias, hypothesis in targets.aliases(PROJECT).items():
+    if not workflow.is_rule(alias):
+
+        rule:
+            name:
+                alias
+            input:
+                paths.finding(PROJECT, hypothesis),
+
+
+try:
+    targets.refuse_unknown(PROJECT, jobs.named_targets(sys.argv), [rule.name for rule in workflow.rules])
+except RooflineLabError as error:
+    raise jobs.user_error(error) from None

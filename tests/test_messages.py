@@ -20,6 +20,9 @@ LEAST_WORDS = 4
 TELLS = re.compile(r"(Error|error|Problem|problem|problems|Breach|Difference|refus\w*|unknown|warn)$")
 # What became of messages, and which ones.
 GONE: dict[str, tuple[str, ...]] = {
+    "a finding may be meant by its beginning or its alias, and a command lists them all": (
+        "unknown target '{}'; did you mean '{}'? allowed: {}",
+    ),
     "a failed check tells the worst numbers and counts the others, in several sentences": (
         "check failed: {} differences between reports/ and what is regenerated now {} If the change is meant, run "
         "`snakemake` (and `snakemake trust`) and commit reports/.",

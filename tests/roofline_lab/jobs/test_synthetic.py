@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
-from roofline_lab.jobs.findings import refuse_misspelt_targets
 from roofline_lab.jobs.paths import arm_records
+from roofline_lab.jobs.targets import refuse_unknown
 from roofline_lab.project import load_project
 from simulator.errors import ConfigError, TableError
 from simulator.kernels.analytic import load_analytic
@@ -76,7 +76,7 @@ def test_a_changed_table_changes_what_a_job_depends_on(built):
 def test_what_is_about_committed_reports_is_refused_with_measured_tables(built, target):
     laboratory = load_project(built, built / "tables")
     with pytest.raises(ConfigError, match=f"'{target}' cannot be run with measured kernel tables"):
-        refuse_misspelt_targets(laboratory, [target])
+        refuse_unknown(laboratory, [target], ["check", "index"])
 
 
 def test_a_folder_that_is_not_there_is_refused(built):

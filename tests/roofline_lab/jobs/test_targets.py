@@ -1,42 +1,65 @@
-"""A misspelt target is refused with the one that was meant; everything Snakemake understands passes."""
+"""Findings are asked for by id or alias; a word that is neither is refused with what was probably meant."""
 
 from __future__ import annotations
 
 import pytest
 
-from roofline_lab.jobs.findings import refuse_misspelt_targets, user_error
+from roofline_lab.jobs.findings import named_targets, user_error
+from roofline_lab.jobs.targets import aliases, refuse_unknown
 from simulator.errors import ConfigError
 from tests.roofline_lab.builders import HYPOTHESIS
+
+RULES = (HYPOTHESIS, "h2_fixed_overhead", "H2b", "all", "check", "predict", f"publish_{HYPOTHESIS}")
+NAMED = [
+    ([], set()),
+    ([HYPOTHESIS, "H2b", "-n"], {HYPOTHESIS, "H2b"}),
+    (["--cores", "2", "-call", "--forceall"], set()),
+    (["--directory", f"/somewhere/{HYPOTHESIS}2"], set()),
+    (["-R", "predict", "--until", "score", "--", "H2b"], {"predict", "score", "H2b"}),
+    (["--target-jobs", f"publish_{HYPOTHESIS}:", "--allowed-rules", "predict"], set()),
+]
 
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    [("h1_bw_eficiency", HYPOTHESIS), ("h1_bw_efficency", HYPOTHESIS), ("chek", "check"), ("checks", "check")],
-)
-def test_a_nearly_right_target_is_refused_with_the_right_one(lab, word, meant):
-    with pytest.raises(ConfigError, match=f"unknown target '{word}'; did you mean '{meant}'"):
-        refuse_misspelt_targets(lab, ["--cores", "2", word])
-
-
-@pytest.mark.parametrize(
-    "arguments",
     [
-        [],
-        [HYPOTHESIS],
-        ["all", "check"],
-        ["-call"],
-        ["--cores", "all", "--forceall"],
-        ["-R", f"publish_{HYPOTHESIS}"],
-        ["--directory", f"/somewhere/{HYPOTHESIS}2"],
-        [f"reports/{HYPOTHESIS}/FINDINGS.md"],
-        ["results/h1/x.csv"],
-        ["--target-jobs", f"publish_{HYPOTHESIS}:", "--allowed-rules", f"publish_{HYPOTHESIS}"],
-        ["predict:hypothesis=h1_bw_efficiency,method=corrected,arm=baseline"],
+        ("h1_bw_eficiency", f"'{HYPOTHESIS}'"),
+        ("h1", f"'{HYPOTHESIS}'"),
+        ("H1", f"'{HYPOTHESIS}'"),
+        ("h2B", "'h2b_scaled_overhead'"),
+        ("h8_decode", "'h8_decode_max_kv'"),
+        ("chek", "'check'"),
+        ("predct", "'predict'"),
     ],
 )
-def test_options_files_rules_and_job_names_pass(lab, arguments):
-    """The last ones are what Snakemake passes to the processes it starts for single jobs."""
-    refuse_misspelt_targets(lab, arguments)
+def test_the_beginning_of_a_finding_and_a_misspelt_word_are_refused_with_what_was_meant(lab, word, meant):
+    with pytest.raises(ConfigError, match=f"unknown target '{word}'; did you mean {meant}"):
+        refuse_unknown(lab, [word], RULES)
+
+
+def test_a_word_like_nothing_is_refused_with_what_is_allowed(lab):
+    with pytest.raises(ConfigError, match=r"unknown target 'zzz'; allowed: all, check, .*`roofline-lab list` shows"):
+        refuse_unknown(lab, ["zzz"], RULES)
+
+
+@pytest.mark.parametrize("word", [*RULES, f"reports/{HYPOTHESIS}/FINDINGS.md", "results/h1/x.csv", "Snakefile"])
+def test_rules_and_files_pass(lab, word):
+    refuse_unknown(lab, [word], RULES)
+
+
+@pytest.mark.parametrize(("words", "found"), NAMED)
+def test_targets_are_told_from_the_values_of_options(words, found):
+    assert named_targets(["/somewhere/bin/snakemake", *words]) == found
+
+
+def test_a_program_that_is_not_snakemake_asks_for_nothing():
+    assert named_targets(["pytest", "h1"]) == set()
+
+
+def test_every_alias_that_is_a_word_leads_to_its_hypothesis(lab):
+    found = aliases(lab)
+    assert found["H2b"] == "h2b_scaled_overhead"
+    assert set(found.values()) <= set(lab.names)
 
 
 def test_an_expected_error_reaches_snakemake_as_one_it_prints_without_a_traceback():

@@ -6,7 +6,6 @@ has to be computed, and leave every decision to the pure modules.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import sys
@@ -15,6 +14,7 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
+from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
 
 from roofline_lab import made
@@ -22,11 +22,10 @@ from roofline_lab.errata.evaluation import evaluate_documents
 from roofline_lab.files import digest_of, json_text, write_report, write_text
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs import reports
+from roofline_lab.jobs.freshness import PROGRAM
 from roofline_lab.jobs.paths import (
     ANSWERS,
     PAGE,
-    PAGES,
-    PUBLISH_RULE,
     REGENERATED_PAGES,
     REPORT,
     REPORTS,
@@ -60,8 +59,6 @@ from simulator.errors import ConfigError, RooflineLabError
 
 # Changed results that are named before a run; of more only their number is told.
 CHANGED_SHOWN = 5
-# Similarity from which a word counts as a misspelt target; options and numbers lie far below.
-MISSPELT = 0.7
 LOST_WORKER = (
     "a worker process ended before it answered: the run was interrupted, or memory ran out; the same command goes on "
     "from what is made (with fewer --cores it takes less memory)"
@@ -123,30 +120,15 @@ def _discard_changed(project: Project) -> None:
     made.tidy_ledger()
 
 
-def refuse_misspelt_targets(project: Project, arguments: Iterable[str]) -> None:
-    """Refuse a word on the command line that is nearly, but not quite, a hypothesis.
+def named_targets(arguments: Sequence[str]) -> set[str]:
+    """Return the targets of a command line of Snakemake, and the rules that its options name.
 
-    Snakemake itself only says that no rule produces it. Options, files and the job names that
-    Snakemake passes to processes of its own (`rule:wildcards`) are not words.
-
-    Raises
-    ------
-    ConfigError
-        Naming the hypothesis that was probably meant.
+    Snakemake keeps what it was asked for from who writes a Snakefile, so its own parser reads the words once more.
     """
-    known = [*names(project), *PAGES, "all", "check"]
-    rules = {f"{PUBLISH_RULE}{hypothesis}" for hypothesis in names(project)}
-    for word in arguments:
-        if project.tables_folder is not None and word in ("check", *PAGES, *project.hypotheses):
-            raise ConfigError(
-                f"'{word}' cannot be run with measured kernel tables: reports/ and measured experiments always use the "
-                "kernels the project ships; leave --config kernels=... away"
-            )
-        if not word.isidentifier() or word in rules:
-            continue
-        near = difflib.get_close_matches(word, known, n=1, cutoff=MISSPELT)
-        if near and word not in known:
-            raise ConfigError(f"unknown target '{word}'; did you mean '{near[0]}'? allowed: {', '.join(known)}")
+    if not arguments or not PROGRAM.search(Path(arguments[0]).as_posix()):
+        return set()
+    found, _ = get_argument_parser().parse_known_args(list(arguments[1:]))
+    return {*found.targets, *found.forcerun, *found.until, *found.omit_from}
 
 
 def user_error(error: RooflineLabError) -> WorkflowError:

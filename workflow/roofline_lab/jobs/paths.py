@@ -394,6 +394,15 @@ def compared_inputs(project: Project) -> list[str]:
     return [path.relative_to(root).as_posix() for path in sorted(found) if path.is_file()]
 
 
+def finding(project: Project, hypothesis: str) -> list[str]:
+    """Return all that one finding consists of: what is made again, and what is committed."""
+    return [
+        *regenerated(project, [hypothesis]),
+        *report_paths(project, hypothesis),
+        *recorded_paths(project, [hypothesis]),
+    ]
+
+
 def errata_inputs(project: Project) -> list[str]:
     """Return the data files the errata depend on."""
     root = project.root
