@@ -1,7 +1,7 @@
 # The two commands a newcomer needs: `make findings` and `make test`.
 # Needs only Python 3.11 to 3.13, make and git; everything else goes into .venv.
 
-.PHONY: help findings test check setup simulators compiled lint lock bench clean
+.PHONY: help findings site test check setup simulators compiled lint lock bench clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -15,6 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 help:
 	@echo "make findings   create the environment if missing, regenerate every finding into reports/"
+	@echo "make site       pages, tables and plots of the findings as found in reports/, for a browser: site/index.html (seconds)"
 	@echo "make test       create the environment if missing, run the tests"
 	@echo "make check      regenerate everything into results/ and compare with reports/ as found"
 	@echo "make setup      only create the environment (.venv)"
@@ -51,6 +52,9 @@ compiled: $(READY)
 findings: compiled
 	@$(BIN)/snakemake --forceall
 
+site: compiled
+	@$(BIN)/snakemake site
+
 test: compiled
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8
 
@@ -69,4 +73,4 @@ bench: compiled
 	@$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) results .snakemake
+	rm -rf $(VENV) results site .snakemake

@@ -4,6 +4,7 @@ snakemake                       every finding
 snakemake h1_bw_efficiency      one finding, by its id or an alias (`roofline-lab list` shows them)
 snakemake errata index          the errata of the published findings, and the index of all findings
 snakemake check                 do all committed reports still come out?
+snakemake site                  pages, tables and plots of all that is committed, to open in a browser: site/index.html
 snakemake --config kernels=DIR  the synthetic findings on a folder of measured kernel tables, into results/measured/
 snakemake --config ask=again    programs of others are asked all anew (docs/simulator-contract.md)
 

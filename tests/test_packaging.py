@@ -138,6 +138,7 @@ def test_an_installed_package_brings_its_templates_and_rules_along():
         for path in (ROOT / packages["package-dir"][package]).glob(pattern)
     }
     needed = {path for suffix in ("*.j2", "*.smk") for path in (ROOT / "workflow").rglob(suffix)}
+    needed |= {path for path in (ROOT / "workflow" / "templates" / "site").iterdir() if path.is_file()}
     assert listed == needed
 
 

@@ -41,3 +41,9 @@ if paths.compared_paths(PROJECT, paths.REPORTS):
 rule trust:
     run:
         jobs.trust(PROJECT)
+
+
+# No output on purpose, as above: made of what is committed, in seconds, and not committed itself.
+rule site:
+    run:
+        jobs.site(PROJECT)

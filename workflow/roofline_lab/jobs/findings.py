@@ -64,6 +64,7 @@ LOST_WORKER = (
     "from what is made (with fewer --cores it takes less memory)"
 )
 
+BYTES_PER_MB = 1e6
 # The one word `--config ask` takes.
 AGAIN = "again"
 
@@ -259,6 +260,16 @@ def trust(project: Project) -> None:
 
     publish(project.root)
     _say(f"trust: page written to {FOLDER / PAGE}, intervals to {TABLES}")
+
+
+@clean_errors
+def site(project: Project) -> None:
+    """Write the site: pages, tables and plots of all that is committed, to open in a browser."""
+    # Imported here because only this rule needs it.
+    from roofline_lab.site.build import SITE, build_site
+
+    built = build_site(project, project.root / SITE)
+    _say(f"site: {built.pages} pages, {built.size_bytes / BYTES_PER_MB:.1f} MB; open {SITE}/index.html")
 
 
 @clean_errors
