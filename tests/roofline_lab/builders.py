@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from roofline_lab.config import Tolerances
-from roofline_lab.hypotheses.criteria import CriterionOutcome
+from roofline_lab.hypotheses.outcome import CriterionOutcome
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import CriterionResult, Metric, RowStatus
 from tests.paths import ROOT

@@ -8,7 +8,7 @@
 | `Purpose`        | verification, validation or uncertainty quantification          |
 | `EvidenceType`   | deterministic, or which statistical statement                   |
 | `FindingType`    | what kind of finding a table row reports                        |
-| `CriterionResult`| PASS, FAIL or NOT MEASURED                                      |
+| `CriterionResult`| PASS (decided or not), FAIL or NOT MEASURED                      |
 | `RowStatus`      | what became of one simulated run                                |
 | `Reproduction`   | what became of one published number                             |
 | `Metric`         | which latency a number describes                                |
@@ -89,9 +89,10 @@ class FindingType(StrEnum):
 
 
 class CriterionResult(StrEnum):
-    """Outcome of one criterion."""
+    """Outcome of one criterion; one that holds, but cannot be told from its threshold, is passed and undecided."""
 
     PASS = "PASS"
+    UNDECIDED = "PASS, undecided"
     FAIL = "FAIL"
     NOT_MEASURED = "NOT MEASURED"
 

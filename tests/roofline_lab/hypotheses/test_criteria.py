@@ -71,15 +71,15 @@ def test_a_gain_along_tp_is_told_for_every_gpu_and_over_all_load_points():
 
 def test_an_improvement_is_the_mean_gain_over_experiments_with_its_margin():
     found = judged(IMPROVEMENT, [*pair("a", -40, -30), *pair("b", -40, -36)])
-    assert found.result is CriterionResult.PASS
+    assert found.result is not CriterionResult.FAIL
     assert found.observed == pytest.approx(7.0)
     assert (found.threshold, found.margin) == (3.0, pytest.approx(4.0))
-    assert found.detail == "2 of 2 experiments improve, from +4.0 to +10.0 pp"
+    assert found.detail.partition(";")[0] == "2 of 2 experiments improve, from +4.0 to +10.0 pp"
 
 
 @pytest.mark.parametrize(
     ("after_pct", "expected"),
-    [(-37.0, CriterionResult.PASS), (-37.5, CriterionResult.FAIL), (-36.5, CriterionResult.PASS)],
+    [(-37.0, CriterionResult.UNDECIDED), (-37.5, CriterionResult.FAIL), (-36.5, CriterionResult.UNDECIDED)],
 )
 def test_an_improvement_of_exactly_the_threshold_passes(after_pct, expected):
     rows = pair("a", -40.0, after_pct, predicted=None)
@@ -111,7 +111,9 @@ def test_one_experiment_has_no_interval():
 
 
 def test_the_interval_lies_around_what_was_observed():
-    found = judged(IMPROVEMENT, [*pair("a", -40, -30), *pair("b", -40, -36), *pair("c", -40, -20)])
+    found = judged(
+        IMPROVEMENT, [row for i, gain in enumerate((10, 4, 20, 8)) for row in pair(f"e{i}", -40, -40 + gain)]
+    )
     assert found.interval.low < found.observed < found.interval.high
 
 
@@ -125,7 +127,7 @@ def groups(chat, code):
 
 def test_an_order_compares_the_mean_gains_of_two_groups():
     found = judged(ORDER, groups([12, 10], [8, 8]))
-    assert found.result is CriterionResult.PASS
+    assert found.result is CriterionResult.UNDECIDED
     assert found.observed == pytest.approx(3.0)
     assert found.detail.startswith("chat +11.0 pp (n=2), code +8.0 pp (n=2)")
 
@@ -144,12 +146,22 @@ def test_a_difference_of_exactly_the_threshold_is_not_more_than_it():
     rows = groups([12], [10])
     observed = judged(ORDER, rows).observed
     assert judged({**ORDER, "more_than_pp": observed}, rows).result is CriterionResult.FAIL
-    assert judged({**ORDER, "more_than_pp": observed - 1e-9}, rows).result is CriterionResult.PASS
+    assert judged({**ORDER, "more_than_pp": observed - 1e-9}, rows).result is CriterionResult.UNDECIDED
 
 
 def test_an_order_within_noise_says_so():
-    assert "not distinguishable from zero" in judged(ORDER, groups([0, 20, 10], [9, 8, 10])).detail
-    assert "not distinguishable" not in judged(ORDER, groups([20, 21, 22, 23], [1, 2, 3, 4])).detail
+    within = judged(ORDER, groups([0, 20, 10, 12], [9, 8, 10, 9]))
+    assert within.result is CriterionResult.UNDECIDED
+    assert within.detail.endswith("; not distinguishable from zero")
+    beyond = judged(ORDER, groups([20, 21, 22, 23], [1, 2, 3, 4]))
+    assert beyond.result is CriterionResult.PASS
+    assert "distinguishable" not in beyond.detail
+
+
+def test_a_failure_stays_one_however_little_it_can_be_told_from_the_threshold():
+    found = judged(ORDER, groups([9, 8, 10, 8.5], [0, 20, 10, 12]))
+    assert found.result is CriterionResult.FAIL
+    assert found.detail.endswith("; not distinguishable from zero")
 
 
 @pytest.mark.parametrize(("chat", "code"), [([], [8]), ([8], []), ([], [])])
@@ -234,5 +246,5 @@ def test_a_direction_that_so_few_experiments_cannot_tell_says_so():
     rows = [*pair("one", -40, -30, workload="chat"), *pair("two", -40, -31, workload="code")]
     keys = {**ORDER, "by": "workload", "metric": "tpot_mean", "of": "treatment", "over": "baseline"}
     found = judged(keys, rows)
-    assert found.result is CriterionResult.PASS
-    assert "cannot be told from so few experiments" in found.detail
+    assert found.result is CriterionResult.UNDECIDED
+    assert "cannot be told from zero: 1 experiment, and an interval needs 4" in found.detail

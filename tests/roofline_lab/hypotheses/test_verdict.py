@@ -18,6 +18,7 @@ from tests.roofline_lab.regression.pages import read_page
 from tests.roofline_lab.regression.small import key
 
 PASS, FAIL, MISSING = CriterionResult.PASS, CriterionResult.FAIL, CriterionResult.NOT_MEASURED
+OPEN = CriterionResult.UNDECIDED
 
 
 def status(decisive, others=(), controls=()):
@@ -35,6 +36,10 @@ def status(decisive, others=(), controls=()):
         (PASS, [PASS], [PASS], Status.CONFIRMED),
         (PASS, [PASS], [FAIL], Status.CONFIRMED_WITH_NUANCE),
         (PASS, [PASS], [MISSING], Status.CONFIRMED_WITH_NUANCE),
+        (OPEN, [PASS], [PASS], Status.CONFIRMED_WITH_NUANCE),
+        (PASS, [OPEN], [PASS], Status.CONFIRMED_WITH_NUANCE),
+        (PASS, [PASS], [OPEN], Status.CONFIRMED_WITH_NUANCE),
+        (OPEN, [FAIL], [PASS], Status.PARTIALLY_CONFIRMED),
         (PASS, [FAIL], [PASS], Status.PARTIALLY_CONFIRMED),
         (PASS, [MISSING], [PASS], Status.PARTIALLY_CONFIRMED),
         (PASS, [FAIL, MISSING], [FAIL], Status.PARTIALLY_CONFIRMED),
@@ -50,10 +55,10 @@ def test_the_status_follows_from_the_results(decisive, others, controls, expecte
 
 def test_only_a_claim_all_of_whose_criteria_passed_is_confirmed_in_any_way():
     """An open refutation clause forbids a confirmation, and so does a failed criterion."""
-    for results in product((PASS, FAIL, MISSING), repeat=4):
+    for results in product((PASS, OPEN, FAIL, MISSING), repeat=4):
         found = status(results[0], results[1:3], results[3:])
         confirmed = found in (Status.CONFIRMED, Status.CONFIRMED_WITH_NUANCE)
-        assert confirmed == (set(results[:3]) == {PASS}), results
+        assert confirmed == (set(results[:3]) <= {PASS, OPEN}), results
         assert (found is Status.CONFIRMED) == (set(results) == {PASS}), results
 
 
@@ -84,6 +89,12 @@ def test_a_marked_criterion_takes_the_decision_from_the_first():
         ([outcome("main"), outcome("x", FAIL), outcome("y", FAIL)], [], "x, y fails"),
         ([outcome("main"), outcome("x", MISSING)], [], "x was not measured"),
         ([outcome("main")], [outcome("trend", FAIL)], "the control trend does not"),
+        ([outcome("main")], [outcome("x", OPEN)], "all criteria pass, x cannot be told from its threshold"),
+        (
+            [outcome("main", OPEN)],
+            [outcome("x", FAIL)],
+            "the control x does not and main cannot be told from its threshold",
+        ),
         ([outcome("main")], [], "all criteria and controls pass"),
     ],
 )
@@ -96,6 +107,12 @@ def test_every_status_has_a_resolution_which_a_hypothesis_may_override():
     override = {Status.REFUTED: Resolution.PARTIAL_SURPRISE}
     assert judge("m", [outcome("a", FAIL)], [], override).resolution is Resolution.PARTIAL_SURPRISE
     assert judge("m", [outcome("a", PASS)], [], override).resolution is Resolution.CLEAN
+
+
+def test_what_is_only_undecided_stays_an_open_question_and_speaks_of_no_wrong_mechanism():
+    assert judge("m", [outcome("a", OPEN)], [], {}).resolution is Resolution.OPEN_QUESTION
+    assert judge("m", [outcome("a")], [outcome("b", OPEN)], {}).resolution is Resolution.OPEN_QUESTION
+    assert judge("m", [outcome("a", OPEN)], [outcome("b", FAIL)], {}).resolution is Resolution.WRONG_MECHANISM
 
 
 def test_an_outcome_is_found_by_name_and_a_misspelt_name_says_which_there_is():

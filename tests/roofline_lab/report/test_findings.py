@@ -241,7 +241,7 @@ def test_every_figure_names_its_quantity_and_unit(lab, files, metric):
 def test_the_page_says_what_changes_with_the_method(h1_report):
     found = changes(h1_report)
     assert found["status"] == [
-        "The status changes from Confirmed to Partially confirmed: "
+        "The status changes from Confirmed with nuance to Partially confirmed: "
         "the decisive criteria pass, chat_more_than_code fails."
     ]
     assert len(found["criteria"]) == 1

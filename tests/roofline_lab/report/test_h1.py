@@ -182,9 +182,11 @@ def test_every_published_measurement_is_the_one_scored_against(h1_report):
     assert all(one.difference == 0 for one in measured)
 
 
-def test_the_published_conclusion_holds_as_published_and_its_workload_order_turns_when_corrected(h1_report):
+def test_the_published_conclusion_holds_as_published_and_its_undecided_workload_order_turns_when_corrected(h1_report):
     as_published, corrected = h1_report.methods
-    assert as_published.verdict.status.value == "Confirmed"
+    published = {criterion.id: criterion.result.value for criterion in as_published.verdict.criteria}
+    assert published == {"tpot_improves": "PASS", "chat_more_than_code": "PASS, undecided"}
+    assert as_published.verdict.status.value == "Confirmed with nuance"
     results = {criterion.id: criterion.result.value for criterion in corrected.verdict.criteria}
     assert results == {"tpot_improves": "PASS", "chat_more_than_code": "FAIL"}
     assert corrected.verdict.status.value == "Partially confirmed"

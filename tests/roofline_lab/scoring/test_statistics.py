@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roofline_lab.scoring.statistics import bootstrap_difference, bootstrap_mean
+from roofline_lab.scoring.statistics import bootstrap_difference, bootstrap_mean, fewest_units
 
 SETTINGS = {"resamples": 500, "level_pct": 95.0, "seed": 11}
 SAMPLE = [3.0, 4.5, 5.0, 8.0, 12.0, 2.0]
-values = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=13)
+values = st.lists(st.floats(-1e3, 1e3), min_size=4, max_size=13)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
@@ -57,22 +57,37 @@ def test_the_width_agrees_with_the_standard_error():
 
 
 def test_equal_values_give_an_interval_without_width():
-    interval = bootstrap_mean([7.0, 7.0, 7.0], **SETTINGS)
+    interval = bootstrap_mean([7.0] * 4, **SETTINGS)
     assert interval.low == interval.high == pytest.approx(7.0)
 
 
-@pytest.mark.parametrize("sample", [[], [4.0]])
-def test_below_two_experiments_there_is_no_interval(sample):
+@pytest.mark.parametrize("sample", [[], [4.0], [4.0, 9.0], [4.0, 9.0, 2.0]])
+def test_fewer_experiments_than_an_interval_needs_have_none(sample):
+    """Of three values drawn three at a time 1 in 27 draws is one value alone: more than the 2.5 % beyond an end."""
     assert bootstrap_mean(sample, **SETTINGS) is None
     assert bootstrap_difference(sample, SAMPLE, **SETTINGS) is None
     assert bootstrap_difference(SAMPLE, sample, **SETTINGS) is None
 
 
+@pytest.mark.parametrize(("level_pct", "fewest"), [(40.0, 2), (80.0, 3), (95.0, 4), (99.0, 4), (99.9, 5)])
+def test_a_higher_level_needs_more_experiments(level_pct, fewest):
+    assert fewest_units(level_pct) == fewest
+    tail = (1 - level_pct / 100) / 2
+    assert fewest**-fewest < tail <= (fewest - 1) ** -(fewest - 1)
+
+
+def test_an_interval_is_narrower_than_its_sample_from_the_fewest_experiments_on():
+    """With fewer, its ends would be the smallest and the largest value at any level."""
+    sample = [1.0, 4.0, 9.0, 2.0]
+    interval = bootstrap_mean(sample, **SETTINGS)
+    assert min(sample) < interval.low < interval.high < max(sample)
+
+
 def test_a_difference_is_first_minus_second_and_contains_the_difference_of_means():
-    interval = bootstrap_difference([10.0, 12.0, 14.0], [1.0, 2.0, 3.0], **SETTINGS)
+    interval = bootstrap_difference([10.0, 12.0, 14.0, 12.0], [1.0, 2.0, 3.0, 2.0], **SETTINGS)
     assert interval.low < 10.0 < interval.high
     assert interval.low > 0
-    mirrored = bootstrap_difference([1.0, 2.0, 3.0], [10.0, 12.0, 14.0], **SETTINGS)
+    mirrored = bootstrap_difference([1.0, 2.0, 3.0, 2.0], [10.0, 12.0, 14.0, 12.0], **SETTINGS)
     assert mirrored.high < 0
 
 

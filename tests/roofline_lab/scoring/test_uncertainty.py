@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from roofline_lab.report import tables
 from roofline_lab.scoring.scores import Gain
 from roofline_lab.scoring.statistics import (
+    Interval,
     bootstrap_difference,
     bootstrap_mean,
     label_swap_p,
@@ -21,6 +22,7 @@ from roofline_lab.scoring.statistics import (
     trimmed_mean,
 )
 from roofline_lab.scoring.uncertainty import Uncertainty
+from roofline_lab.vocabulary import CriterionResult, Status
 from tests.roofline_lab.builders import HYPOTHESIS, error_row
 
 BOOTSTRAP = {"resamples": 2000, "level_pct": 95.0, "seed": 5}
@@ -32,28 +34,29 @@ LABORATORY = Uncertainty(resamples=500, level_pct=95.0, seed=5)
 
 
 def test_members_of_one_cluster_are_drawn_together_and_widen_the_interval():
-    """Twenty values in two clusters are two pieces of evidence, not twenty."""
-    sample, clusters = [0.0] * 10 + [10.0] * 10, ["a"] * 10 + ["b"] * 10
+    """Twenty values in four clusters are four pieces of evidence, not twenty."""
+    sample, clusters = ([0.0] * 5 + [10.0] * 5) * 2, [name for name in "abcd" for _ in range(5)]
     apart = bootstrap_mean(sample, **BOOTSTRAP)
     together = bootstrap_mean(sample, **BOOTSTRAP, clusters=clusters)
-    assert (together.low, together.high) == (0.0, 10.0)
-    assert together.high - together.low > 2 * (apart.high - apart.low)
+    assert together.high - together.low > 1.5 * (apart.high - apart.low)
 
 
-def test_a_cluster_per_value_is_no_clustering_and_a_single_cluster_falls_back_to_values():
+def test_a_cluster_per_value_is_no_clustering_and_a_single_cluster_has_no_interval():
     sample = [1.0, 4.0, 9.0, 2.0]
     alone = bootstrap_mean(sample, **BOOTSTRAP, clusters=list("abcd"))
     plain = bootstrap_mean(sample, **BOOTSTRAP)
     assert alone.low == pytest.approx(plain.low, abs=0.5)
-    assert bootstrap_mean(sample, **BOOTSTRAP, clusters=["a"] * 4) == plain
+    assert bootstrap_mean(sample, **BOOTSTRAP, clusters=["a"] * 4) is None
 
 
-def test_a_spread_that_both_groups_share_cancels_when_the_same_clusters_are_drawn():
-    first, second, clusters = [1.0, 11.0, 21.0], [0.0, 10.0, 20.0], list("abc")
+def test_two_groups_are_resampled_each_for_itself_although_they_share_clusters():
+    """Drawing the same clusters for both would let their spread cancel, down to an interval without width."""
+    first, second = [1.0, 11.0, 21.0, 31.0], [0.0, 10.0, 20.0, 30.0]
+    clusters = list("abcd")
     shared = bootstrap_difference(first, second, **BOOTSTRAP, clusters=(clusters, clusters))
-    assert (shared.low, shared.high) == (pytest.approx(1.0), pytest.approx(1.0))
-    apart = bootstrap_difference(first, second, **BOOTSTRAP)
-    assert apart.low < 0 < apart.high
+    assert shared.low < 0 < shared.high
+    assert shared.high - shared.low > 20
+    assert shared == bootstrap_difference(first, second, **BOOTSTRAP, clusters=(clusters, list("efgh")))
 
 
 # --- permutation tests --------------------------------------------------------------------------
@@ -146,18 +149,21 @@ def test_one_wild_experiment_moves_neither_median_nor_trimmed_mean():
 # --- what the report says -----------------------------------------------------------------------
 
 
-def test_the_published_contrast_between_workloads_is_not_distinguishable_from_zero(h1_report):
+def test_the_published_contrast_between_workloads_passes_undecided(h1_report):
     """H1 reports 1.0 pp more for chat than for code as directional evidence."""
     published = h1_report.methods[0]
     assert published.method.id == "as_published"
     contrast = next(criterion for criterion in published.verdict.criteria if criterion.id == "chat_more_than_code")
     assert contrast.observed == pytest.approx(1.0, abs=0.05)
+    assert contrast.result is CriterionResult.UNDECIDED
     assert contrast.evidence.is_distinguishable is False
     assert contrast.evidence.interval.low < 0 < contrast.evidence.interval.high
     assert contrast.evidence.p_value.value > 0.5
     assert contrast.evidence.needed > 100
     assert "not distinguishable from zero" in contrast.detail
     assert "**no**" in tables.uncertainty(published.verdict)
+    assert published.verdict.status is Status.CONFIRMED_WITH_NUANCE
+    assert "chat_more_than_code cannot be told from its threshold" in published.verdict.reason
 
 
 def test_the_improvement_of_h1_is_distinguishable_and_robust(h1_report):
@@ -186,18 +192,57 @@ def gain(value, experiment, family="f"):
 
 
 def test_load_points_of_one_experiment_have_no_interval_however_many_they_are():
-    found = LABORATORY.of_gains([gain(5.0, "sweep"), gain(6.0, "sweep"), gain(7.0, "sweep")], 0.0)
+    sweep = [gain(float(value), "sweep") for value in range(8)]
+    found = LABORATORY.of_gains(sweep, 0.0)
     assert (found.sizes, found.interval, found.p_value) == ((1,), None, None)
-    rows = [error_row(experiment="sweep", load_point=point) for point in ("low", "high")]
-    assert LABORATORY.of_errors([1.0, 2.0], rows).interval is None
+    assert found.no_interval == "1 experiment, and an interval needs 4"
+    rows = [error_row(experiment="sweep", load_point=str(point)) for point in range(8)]
+    assert LABORATORY.of_errors([1.0] * 8, rows).interval is None
 
 
 def test_experiments_of_one_family_are_drawn_whole():
-    found = LABORATORY.of_gains([gain(0.0, "a"), gain(0.0, "a"), gain(10.0, "b"), gain(10.0, "b")], 0.0)
-    assert (found.interval.low, found.interval.high) == (0.0, 10.0)
+    apart = LABORATORY.of_gains([gain(value, name) for value, name in zip((0, 10, 0, 10), "abcd", strict=True)], 0.0)
+    twice = LABORATORY.of_gains([gain(value, name) for value, name in zip((0, 10) * 4, "abcd" * 2, strict=True)], 0.0)
+    assert (apart.interval.low, apart.interval.high) == (twice.interval.low, twice.interval.high)
+    assert apart.clusters == 1
 
 
-def test_a_difference_between_groups_needs_two_experiments_in_each():
-    many = [gain(1.0, "a"), gain(2.0, "b", "g")]
-    assert LABORATORY.of_groups(many, [gain(0.0, "sweep"), gain(0.5, "sweep")], 0.0).interval is None
-    assert LABORATORY.of_groups(many, [gain(0.0, "a"), gain(0.5, "b", "g")], 0.0).interval is not None
+def test_fewer_families_than_an_interval_needs_have_none_however_many_experiments_they_have():
+    """Two families would give the means of the two as a 95 % interval, and a single one among them no width."""
+    found = LABORATORY.of_gains([gain(1.0 + i, f"e{i}", "fg"[i % 2]) for i in range(12)], 0.0)
+    assert (found.interval, found.no_interval) == (None, "2 model families, and an interval needs 4")
+    assert found.p_value.value < 0.05
+    assert found.is_distinguishable is None
+
+
+def test_a_difference_between_groups_needs_enough_experiments_in_each():
+    many = [gain(float(i), f"e{i}", f"f{i}") for i in range(5)]
+    few = [gain(0.5, "one"), gain(1.0, "two")]
+    found = LABORATORY.of_groups(many, few, 0.0)
+    assert (found.interval, found.no_interval) == (None, "2 experiments, and an interval needs 4")
+    assert LABORATORY.of_groups(many, many, 0.0).interval is not None
+
+
+# --- told from the threshold --------------------------------------------------------------------
+
+
+def test_a_mean_is_told_from_its_threshold_and_not_only_from_zero():
+    gains = [gain(value, f"e{i}", f"f{i}") for i, value in enumerate((6.0, 8.0, 12.0, 14.0, 20.0, 25.0, 31.0))]
+    assert LABORATORY.of_gains(gains, 0.0).is_distinguishable is True
+    asked_for_twelve = LABORATORY.of_gains(gains, 12.0)
+    assert asked_for_twelve.is_distinguishable is False
+    assert asked_for_twelve.interval.low < 12.0
+    assert asked_for_twelve.p_value.value > 0.05
+
+
+def test_an_error_below_a_limit_is_told_from_that_limit():
+    rows = [error_row(experiment=f"e{i}", family=f"f{i}") for i in range(7)]
+    errors = [6.0, 9.0, 7.0, 8.0, 6.5, 9.5, 7.5]
+    assert LABORATORY.of_errors(errors, rows, 20.0).is_distinguishable is True
+    assert LABORATORY.of_errors(errors, rows, 8.0).is_distinguishable is False
+
+
+def test_a_page_prints_no_interval_without_width():
+    assert tables.interval_cell(Interval(8.46, 8.46, 95.0)) == "all +8.5"
+    assert tables.interval_cell(Interval(-0.0021, -0.0012, 95.0), " pp") == "-0.002 to -0.001 pp"
+    assert tables.interval_cell(None) == "–"

@@ -4,6 +4,10 @@ One class per kind. Its fields are what an author may write in `hypothesis.yaml`
 scores into a `CriterionOutcome`: PASS, FAIL or NOT MEASURED, with observed value, threshold and margin. A new kind
 is a class here, and its name in the union `Criterion` below.
 
+A criterion on a mean speaks of more experiments than were measured. Where it passes, but interval and permutation test
+do not tell the mean from the threshold, it is PASS, undecided. A criterion on every single row speaks of these rows
+alone and has no interval.
+
 Gains follow one sign convention: error of arm `over` minus error of arm `of`, in percentage points,
 positive = `of` is better. `where` narrows a criterion to some rows; `side` to one side of a split.
 Medians and trimmed means stand beside the strict value and never decide.
@@ -12,98 +16,24 @@ Medians and trimmed means stand beside the strict value and never decide.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from roofline_lab.formatting import quantity
+from roofline_lab.hypotheses.outcome import BaseCriterion, CriterionOutcome, robust_variants
 from roofline_lab.hypotheses.where import Where
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
-from roofline_lab.scoring.statistics import Interval
 from roofline_lab.scoring.uncertainty import Evidence, Uncertainty
-from roofline_lab.vocabulary import CriterionResult, Metric, Scope
-from simulator.validation import Finite, NonNegative, NonNegativeInt, Positive, StrictModel
+from roofline_lab.vocabulary import Metric, Scope
+from simulator.validation import Finite, NonNegative, NonNegativeInt, Positive
 
 # Every group but the other one that is named.
 OTHERS = "*"
 NAMED = ("family", "workload", "hardware")  # what groups go by whose names are known before anything runs
+SIDES = ("train", "test")
 NOTHING_ON_BOTH_ARMS = "no experiment was scored on both arms"
 NOTHING_SCORED = "no experiment was scored"
-NOT_DISTINGUISHABLE = "the difference is not distinguishable from zero"
-UNKNOWN_DISTINCTION = "whether the difference is zero cannot be told from so few experiments"
-
-
-@dataclass(frozen=True, slots=True)
-class Robust:
-    """The same criterion by a statistic that single rows cannot move; it decides nothing."""
-
-    name: str
-    observed: float
-    result: CriterionResult
-
-
-@dataclass(frozen=True, slots=True)
-class CriterionOutcome:
-    """Result of one criterion; `observed`, `threshold` and `margin` are in `unit`.
-
-    `margin` is the distance to the threshold on the side that passes: positive, room to spare.
-    """
-
-    id: str
-    statement: str
-    result: CriterionResult
-    observed: float | None
-    threshold: float | None
-    margin: float | None
-    interval: Interval | None
-    detail: str
-    decisive: bool
-    unit: str = "pp"
-    evidence: Evidence | None = None
-    robust: tuple[Robust, ...] = ()
-
-    def __str__(self) -> str:
-        """Return result and observed value, as in `PASS (+3.2 pp)`."""
-        return f"{self.result} ({quantity(self.observed, self.unit)})"
-
-
-class BaseCriterion(StrictModel):
-    """What every criterion has, of measured and of synthetic hypotheses, and how it comes to its outcome.
-
-    Attributes
-    ----------
-    decisive
-        Whether its failure refutes the claim.
-    """
-
-    id: str
-    decisive: bool = False
-
-    def decided(
-        self,
-        statement: str,
-        passed: bool,
-        observed: float,
-        threshold: float,
-        margin: float,
-        detail: str,
-        unit: str,
-        evidence: Evidence | None = None,
-        robust: tuple[Robust, ...] = (),
-    ) -> CriterionOutcome:
-        """Return PASS or FAIL, with the numbers that say why."""
-        interval = evidence.interval if evidence else None
-        numbers = (float(observed), float(threshold), float(margin), interval)
-        return CriterionOutcome(
-            self.id, statement, _result(passed), *numbers, detail, self.decisive, unit, evidence, robust
-        )
-
-    def not_measured(self, statement: str, reason: str, unit: str) -> CriterionOutcome:
-        """Return the outcome of a criterion that nothing answers."""
-        nothing = CriterionResult.NOT_MEASURED
-        return CriterionOutcome(self.id, statement, nothing, None, None, None, None, reason, self.decisive, unit)
 
 
 class _OnErrors(BaseCriterion):
@@ -172,7 +102,7 @@ class _OnErrors(BaseCriterion):
             Whether larger values pass.
         """
         margin = observed - threshold if rising else threshold - observed
-        robust = _robust(evidence, passes) if evidence else ()
+        robust = robust_variants(evidence, passes) if evidence else ()
         said, passed = statement + self.narrowed, passes(observed)
         return self.decided(said, passed, observed, threshold, margin, detail, self.unit, evidence, robust)
 
@@ -266,7 +196,7 @@ class ImprovementOrder(_TwoArms, _TwoGroups):
         if not all(groups := self.parted(self.gains(scores))):
             return self.unanswered(statement, f"no scored experiment in {first} or in {second}")
         evidence = uncertainty.of_groups(*groups, asked)
-        order, detail = _mean(groups[0]) - _mean(groups[1]), self.means(groups, "pp") + _told_from_zero(evidence)
+        order, detail = _mean(groups[0]) - _mean(groups[1]), self.means(groups, "pp")
         return self.compared(statement, order, asked, detail, lambda v: v > asked, evidence)
 
 
@@ -293,10 +223,11 @@ class SignedGap(_OneArm, _TwoGroups):
         if not all(groups):
             return self.unanswered(statement, f"no scored experiment in {first} or in {second}")
         bound = high or low or 0.0
-        evidence, gap = uncertainty.of_groups(*groups, bound), _mean(groups[0]) - _mean(groups[1])
-        detail = self.means(groups, "%") + _told_from_zero(evidence)
+        evidence = uncertainty.of_groups(*groups, bound, either_way=high is not None)
+        gap = _mean(groups[0]) - _mean(groups[1])
+        detail = self.means(groups, "%")
         margin = gap - bound if high is None else bound - abs(gap)
-        robust = _robust(evidence, lambda v: v >= bound if high is None else abs(v) <= bound)
+        robust = robust_variants(evidence, lambda v: v >= bound if high is None else abs(v) <= bound)
         said = statement + self.narrowed
         return self.decided(said, margin >= 0, gap, bound, margin, detail, self.unit, evidence, robust)
 
@@ -319,7 +250,7 @@ class NoRowWorse(_TwoArms):
         worst = min(gains, key=lambda gain: (gain.value, gain.row.experiment))
         losing = sum(gain.value < limit for gain in gains)
         detail = f"worst: {worst.row.experiment} {worst.value:+.1f} pp; {losing} of {len(gains)} beyond the limit"
-        robust = _robust(uncertainty.of_gains(gains, 0.0), lambda v: v >= limit)
+        robust = robust_variants(uncertainty.of_gains(gains, 0.0), lambda v: v >= limit)
         said, margin = statement + self.narrowed, worst.value - limit
         return self.decided(said, margin >= 0, worst.value, limit, margin, detail, self.unit, robust=robust)
 
@@ -338,7 +269,7 @@ class Below(_OneArm):
         if not rows:
             return self.unanswered(statement, NOTHING_SCORED)
         errors = [row.ape_pct for row in rows]
-        evidence = uncertainty.of_errors(errors, rows)
+        evidence = uncertainty.of_errors(errors, rows, limit)
         detail = f"{sum(error < limit for error in errors)} of {len(errors)} {_noun(rows)} below it"
         return self.compared(statement, mean(errors), limit, detail, lambda v: v < limit, evidence, rising=False)
 
@@ -355,12 +286,16 @@ class BelowArm(_TwoArms):
         if not gains:
             return self.unanswered(statement, NOTHING_ON_BOTH_ARMS)
         evidence = uncertainty.of_gains(gains, 0.0)
-        detail = _range_of(gains) + _told_from_zero(evidence)
-        return self.compared(statement, _mean(gains), 0.0, detail, lambda v: v > 0, evidence)
+        return self.compared(statement, _mean(gains), 0.0, _range_of(gains), lambda v: v > 0, evidence)
 
 
 class Vanishes(_TwoArms):
-    """The mean effect is smaller than this much in a regime where it should vanish; `where` names the regime."""
+    """No predicted time changes by as much as this in a regime where it should not; `where` names the regime.
+
+    Judged is the largest change of any row, in percent of the measured time, and never a mean of gains: an effect that
+    turns an error of one sign into the same of the other, or that goes up here and down there, is no vanished effect.
+    Where arms are compared with different measured figures, it is the change of the signed error.
+    """
 
     kind: Literal["vanishes"]
     less_than_pp: Positive
@@ -377,18 +312,21 @@ class Vanishes(_TwoArms):
         return f" (on the {self.side} experiments)" if self.side else ""
 
     def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
-        """Compare the size of the mean effect with the limit."""
-        gains, limit = self.gains(scores), self.less_than_pp
+        """Compare the size of the largest change with the limit."""
+        pairs, limit = self.looked_at(scores).pairs(self.metric, self.of, self.over), self.less_than_pp
         statement = (
-            f"{self.metric.label} effect of {self.of} over {self.over} is smaller than {limit:g} pp at {self.where}"
+            f"{self.metric.label} effect of {self.of} over {self.over} is smaller than {limit:g} pp at {self.where}, "
+            "in every row"
         )
-        if not gains:
+        if not pairs:
             return self.unanswered(statement, f"{NOTHING_ON_BOTH_ARMS} there")
-        evidence = uncertainty.of_gains(gains, limit)
-        largest = max(gains, key=lambda gain: (abs(gain.value), gain.row.experiment))
-        detail = f"largest single effect {largest.value:+.2f} pp ({largest.row.experiment}); n={len(gains)}"
-        size = abs(_mean(gains))
-        return self.compared(statement, size, limit, detail, lambda v: abs(v) < limit, evidence, rising=False)
+        changes = {row: row.signed_error_pct - other.signed_error_pct for row, other in pairs}
+        worst = max(changes, key=lambda row: (abs(changes[row]), row.place))
+        within = sum(abs(change) < limit for change in changes.values())
+        detail = f"{within} of {len(changes)} {_noun(list(changes))} within it; largest: {worst.place} "
+        detail += f"{changes[worst]:+.2f} pp (positive: predicted slower)"
+        size = abs(changes[worst])
+        return self.compared(statement, size, limit, detail, lambda v: v < limit, rising=False)
 
 
 class Equivalence(_TwoArms):
@@ -406,9 +344,9 @@ class Equivalence(_TwoArms):
         )
         if not gains:
             return self.unanswered(statement, NOTHING_ON_BOTH_ARMS)
-        evidence = uncertainty.of_gains(gains, limit)
+        evidence = uncertainty.of_gains(gains, limit, either_way=True)
         if evidence.interval is None:
-            return self.unanswered(statement, "fewer than two experiments have no interval")
+            return self.unanswered(statement, f"there is no interval: {evidence.no_interval}")
         farthest = max(abs(evidence.interval.low), abs(evidence.interval.high))
         mean_gain = f"mean difference {_mean(gains):+.2f} pp"
         detail = f"{mean_gain}; observed is the end of the interval that is farther from zero"
@@ -539,16 +477,20 @@ class TestGap(_OneArm):
             if self.either_way
             else f"{self.metric.label} error {what} is worse on test than on train by at most {limit:g} pp"
         )
-        means = {}
-        for side in ("train", "test"):
-            errors = [row.ape_pct for row in self.rows(scores) if row.holdout == side]
-            if not errors:
-                return self.unanswered(statement, f"no scored experiment on the side {side}")
-            means[side] = mean(errors)
-        gap = means["test"] - means["train"]
-        detail = f"train {means['train']:.1f} %, test {means['test']:.1f} %"
+        # A value per row, which the statistics of a difference know as a gain.
+        errors = [Gain(row, row.ape_pct) for row in self.rows(scores)]
+        train, test = ([error for error in errors if error.row.holdout == side] for side in SIDES)
+        if not train or not test:
+            return self.unanswered(statement, f"no scored experiment on the side {SIDES[1] if train else SIDES[0]}")
+        means = [_mean(train), _mean(test)]
+        gap = means[1] - means[0]
+        evidence = uncertainty.of_groups(test, train, limit, either_way=self.either_way)
+        detail = f"train {means[0]:.1f} %, test {means[1]:.1f} %"
         observed = abs(gap) if self.either_way else gap
-        return self.compared(statement, observed, limit, detail, lambda v: v <= limit, rising=False)
+        return self.compared(statement, observed, limit, detail, self._holds, evidence, rising=False)
+
+    def _holds(self, gap: float) -> bool:
+        return (abs(gap) if self.either_way else gap) <= self.at_most_pp
 
 
 Criterion = Annotated[
@@ -567,21 +509,6 @@ Criterion = Annotated[
     | TestGap,
     Field(discriminator="kind"),
 ]
-
-
-def _result(passed: bool) -> CriterionResult:
-    return CriterionResult.PASS if passed else CriterionResult.FAIL
-
-
-def _robust(evidence: Evidence, passes: Callable[[float], bool]) -> tuple[Robust, ...]:
-    return tuple(Robust(name, value, _result(passes(value))) for name, value in evidence.robust)
-
-
-def _told_from_zero(evidence: Evidence) -> str:
-    """Return a remark where a difference cannot be told from zero."""
-    if not evidence.against_zero or evidence.is_distinguishable is True:
-        return ""
-    return f"; {UNKNOWN_DISTINCTION if evidence.is_distinguishable is None else NOT_DISTINGUISHABLE}"
 
 
 def _mean(gains: Sequence[Gain]) -> float:

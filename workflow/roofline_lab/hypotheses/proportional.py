@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from roofline_lab.hypotheses.criteria import CriterionOutcome
+from roofline_lab.hypotheses.outcome import CriterionOutcome
 from roofline_lab.scoring.errors import PERCENT, ape_pct, gain_pp, mean
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.statistics import median

@@ -2,8 +2,8 @@
 
 1. A decisive criterion fails: Refuted. A decisive criterion was not measured: Inconclusive.
 2. Any other criterion fails or was not measured: Partially confirmed, at most.
-3. All criteria pass but a control does not: Confirmed with nuance.
-4. All criteria and controls pass: Confirmed.
+3. All criteria pass but a control does not, or any of them is passed and undecided: Confirmed with nuance.
+4. All criteria and controls pass and are decided: Confirmed.
 
 Criteria marked `decisive` decide; if none is marked, the first one does.
 
@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from roofline_lab.files import json_text
-from roofline_lab.hypotheses.criteria import CriterionOutcome
+from roofline_lab.hypotheses.outcome import CriterionOutcome
 from roofline_lab.scoring.numbers import report_record
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.vocabulary import CriterionResult, Resolution, Status
@@ -78,7 +78,7 @@ def judge(
     """Apply the rule to evaluated criteria (at least one) and controls."""
     marked = with_decisive(criteria)
     status, reason = _status(marked, controls)
-    resolution = resolutions.get(status, DEFAULT_RESOLUTIONS[status])
+    resolution = resolutions.get(status, _default_resolution(status, controls))
     return Verdict(method, status, resolution, reason, tuple(marked), tuple(controls))
 
 
@@ -150,10 +150,26 @@ def _status(criteria: Sequence[CriterionOutcome], controls: Sequence[CriterionOu
         return Status.PARTIALLY_CONFIRMED, f"the decisive criteria pass, {failed} fails"
     if missing := _ids(criteria, CriterionResult.NOT_MEASURED):
         return Status.PARTIALLY_CONFIRMED, f"the decisive criteria pass, {missing} was not measured"
-    if open_controls := [o for o in controls if o.result is not CriterionResult.PASS]:
-        listed = ", ".join(outcome.id for outcome in open_controls)
-        return Status.CONFIRMED_WITH_NUANCE, f"all criteria pass, the control {listed} does not"
+    nuances = []
+    if listed := ", ".join(outcome.id for outcome in _open(controls)):
+        nuances.append(f"the control {listed} does not")
+    if undecided := _ids((*criteria, *controls), CriterionResult.UNDECIDED):
+        nuances.append(f"{undecided} cannot be told from its threshold")
+    if nuances:
+        return Status.CONFIRMED_WITH_NUANCE, f"all criteria pass, {' and '.join(nuances)}"
     return Status.CONFIRMED, "all criteria and controls pass"
+
+
+def _default_resolution(status: Status, controls: Sequence[CriterionOutcome]) -> Resolution:
+    """Return how a status came about where the hypothesis does not say: what is only undecided stays open."""
+    if status is Status.CONFIRMED_WITH_NUANCE and not _open(controls):
+        return Resolution.OPEN_QUESTION
+    return DEFAULT_RESOLUTIONS[status]
+
+
+def _open(controls: Sequence[CriterionOutcome]) -> list[CriterionOutcome]:
+    """Return the controls that failed or were not measured."""
+    return [o for o in controls if o.result in (CriterionResult.FAIL, CriterionResult.NOT_MEASURED)]
 
 
 def _ids(outcomes: Iterable[CriterionOutcome], result: CriterionResult) -> str:

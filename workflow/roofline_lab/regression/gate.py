@@ -4,7 +4,8 @@ Pure. A gate fails on a verdict or criterion that flipped, on a prediction that 
 that grew beyond noise. Two things tell noise from growth, because one alone would miss half of what can go wrong:
 
 * a mean error grew if the paired differences of its load points are above zero with their whole interval, drawn as
-  everywhere by family, and a permutation test agrees, or all of them are above zero where there are too few for one;
+  everywhere by family (where there are too few families for one: in every family), and a permutation test agrees, or
+  all of them are above zero where there are too few for one;
 * a row grew if no value its measurement may have makes the change less than a floor (`noise`), and the change is far
   beyond how the other rows of the same mean moved: predictions of a simulator that draws at random all move a little.
 
@@ -29,7 +30,7 @@ from roofline_lab.scoring.uncertainty import Uncertainty
 SPREADS = 6.0
 # Median of absolute values to standard deviation, for a normal distribution.
 DEVIATION_OVER_MEDIAN = 1.4826
-# Fewest clusters an interval can be drawn from, and pairs that let a permutation test reach 5 % (2 / 2**6).
+# Fewest clusters that tell anything, and pairs that let a permutation test reach 5 % (2 / 2**6).
 FEWEST, FEWEST_CONCLUSIVE = 2, 6
 
 
@@ -40,14 +41,14 @@ class GrownMean:
     Attributes
     ----------
     change_pp, interval
-        Mean of the paired differences, and its interval.
+        Mean of the paired differences, and its interval; None with too few clusters for one.
     rows
         Its load points, those that grew most first.
     """
 
     group: Group
     change_pp: float
-    interval: Interval
+    interval: Interval | None
     rows: tuple[Row, ...]
 
 
@@ -128,9 +129,12 @@ def _grown(
     changes = [row.change.pp for row in rows]
     if mean(changes) <= threshold_pp:
         return None
-    blocks = _witnesses(rows, {})
-    interval = uncertainty.interval_of(changes, _witnesses(rows, families)) if blocks else None
-    if interval is None or interval.low <= 0 or not _is_significant(changes, blocks, uncertainty):
+    blocks, clusters = _witnesses(rows, {}), _witnesses(rows, families)
+    if not blocks:
+        return None
+    interval = uncertainty.interval_of(changes, clusters)
+    lowest = min(_means(changes, clusters)) if interval is None else interval.low
+    if lowest <= 0 or not _is_significant(changes, blocks, uncertainty):
         return None
     worst = sorted(rows, key=lambda row: (-round(row.change.pp, 9), row.key))
     return GrownMean(group, mean(changes), interval, tuple(worst))
@@ -147,6 +151,13 @@ def _witnesses(rows: Sequence[Row], families: Mapping[str, str]) -> list[str]:
         if len(set(names)) >= FEWEST:
             return names
     return []
+
+
+def _means(changes: Sequence[float], clusters: Sequence[str]) -> list[float]:
+    found: dict[str, list[float]] = {}
+    for change, cluster in zip(changes, clusters, strict=True):
+        found.setdefault(cluster, []).append(change)
+    return [mean(members) for members in found.values()]
 
 
 def _is_significant(changes: Sequence[float], blocks: Sequence[str], uncertainty: Uncertainty) -> bool:

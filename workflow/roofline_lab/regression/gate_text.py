@@ -71,8 +71,8 @@ def _mean_record(grown: GrownMean) -> dict[str, Any]:
         "before_pct": grown.group.before,
         "after_pct": grown.group.after,
         "change_pp": grown.change_pp,
-        "interval_pp": [grown.interval.low, grown.interval.high],
-        "level_pct": grown.interval.level_pct,
+        "interval_pp": [grown.interval.low, grown.interval.high] if grown.interval else None,
+        "level_pct": grown.interval.level_pct if grown.interval else None,
         "load_points": len(grown.rows),
         "worst": [_row_record(row) for row in grown.rows[:WORST_SHOWN]],
     }
@@ -116,7 +116,7 @@ def _mean_lines(means: Iterable[GrownMean]) -> Lines:
             pct(grown.group.before),
             pct(grown.group.after),
             change_text(grown.change_pp),
-            f"{grown.interval.low:+.1f} to {grown.interval.high:+.1f} pp",
+            f"{grown.interval.low:+.1f} to {grown.interval.high:+.1f} pp" if grown.interval else MISSING,
             str(len(grown.rows)),
             "; ".join(map(_worst, grown.rows[:WORST_SHOWN])) or MISSING,
         )

@@ -19,6 +19,7 @@ from roofline_lab.hypotheses.expectations import finding_text
 from roofline_lab.hypotheses.spec import Claim
 from roofline_lab.project import Project
 from roofline_lab.report.results import MethodReport, Report
+from roofline_lab.scoring.statistics import fewest_units
 from roofline_lab.scoring.uncertainty import CLUSTER
 from roofline_lab.vocabulary import RowStatus
 from simulator.hardware import Hardware
@@ -280,10 +281,12 @@ def _statistics(settings: Settings) -> str:
     level = settings.bootstrap.level_pct
     return (
         f"Interval: {level:g} % percentile bootstrap; the cluster that is drawn is the {CLUSTER}, or the experiment "
-        "where there is only one family; a single experiment has no interval. p: two-sided permutation test over "
-        "experiments (signs of paired differences, labels of groups; load points of one experiment move together), "
-        "exact unless marked as drawn. "
-        f"Distinguishable from zero: the interval excludes zero and p is at most {(100 - level) / 100:g}. Experiments "
+        f"where there is only one family; fewer than {fewest_units(level)} have no interval, because its ends would be "
+        "single ones of them at any level; two groups are drawn each for itself. p: two-sided permutation test over "
+        "experiments of whether the value is the threshold (signs of differences from it, labels of groups; load "
+        "points of one experiment move together), exact unless marked as drawn. "
+        f"Told from the threshold: the interval excludes it and p is at most {(100 - level) / 100:g}; a criterion that "
+        "passes without that is undecided. Experiments "
         "needed: n = ((z(1 - α/2) + z(power)) · s / effect)², for two groups n per group with s² = s₁² + s₂², at power "
         f"{settings.testing.power:g} and for the effect the criterion claims, or the observed one where it claims a "
         "mere direction. Median and trimmed mean decide nothing"

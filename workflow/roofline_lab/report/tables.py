@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, S
 from typing import TYPE_CHECKING, Any
 
 from roofline_lab.formatting import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
-from roofline_lab.hypotheses.criteria import CriterionOutcome
+from roofline_lab.hypotheses.outcome import CriterionOutcome
 from roofline_lab.hypotheses.proportional import TOLERANCE_PCT, ExplainedCriterion, ProportionalArm
 from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict
@@ -262,9 +262,19 @@ def errors_with_gains(
     return cells
 
 
+# Decimals of an interval whose ends are close together; ends that are the same in all of them are one value.
+MOST_DECIMALS = 6
+
+
 def interval_cell(interval: Interval | None, unit: str = "") -> str:
-    """Return the ends of an interval of differences."""
-    return MISSING if interval is None else f"{interval.low:+.1f} to {interval.high:+.1f}{unit}"
+    """Return the ends of an interval of differences, with as many decimals as tell them apart."""
+    if interval is None:
+        return MISSING
+    for decimals in range(1, MOST_DECIMALS + 1):
+        low, high = (f"{signless_zero(end, decimals):+.{decimals}f}" for end in (interval.low, interval.high))
+        if low != high:
+            return f"{low} to {high}{unit}"
+    return f"all {signless_zero(interval.low):+.1f}{unit}"
 
 
 def p_value_cell(p_value: PValue | None) -> str:
@@ -458,16 +468,13 @@ def _gap(row: ErrorRow | None) -> str:
     return f"{signless_zero(row.predicted - row.measured):+.1f}"
 
 
-_YES_NO = {True: "yes", False: "**no**", None: MISSING}
-
-
 def uncertainty(verdict: Verdict) -> str:
     """Return interval, test, sample size and robust variants of each criterion; empty if there are none."""
     judged = [(outcome, outcome.evidence) for outcome in verdict.outcomes if outcome.evidence is not None]
     if not judged:
         return ""
     robust = [f"By {name}" for name, _ in judged[0][1].robust]
-    header = ["Id", "Experiments", "Families", "Interval", "p", "Distinguishable from zero", "Experiments needed"]
+    header = ["Id", "Experiments", "Families", "Interval", "p", "Told from the threshold", "Experiments needed"]
     return table([*header, *robust], [_uncertainty_row(outcome, evidence) for outcome, evidence in judged])
 
 
@@ -476,12 +483,16 @@ def _uncertainty_row(outcome: CriterionOutcome, evidence: Evidence) -> list[str]
         outcome.id,
         " and ".join(map(str, evidence.sizes)),
         str(evidence.clusters),
-        interval_cell(evidence.interval, " %" if outcome.unit == "pct" else " pp"),
+        f"none: {evidence.no_interval}" if evidence.no_interval else _interval_of(outcome, evidence),
         p_value_cell(evidence.p_value),
-        _YES_NO[evidence.is_distinguishable] if evidence.against_zero else MISSING,
+        "yes" if evidence.is_distinguishable else "**no**",
         _needed(evidence),
         *(f"{quantity(robust.observed, outcome.unit)} ({robust.result})" for robust in outcome.robust),
     ]
+
+
+def _interval_of(outcome: CriterionOutcome, evidence: Evidence) -> str:
+    return interval_cell(evidence.interval, " %" if outcome.unit == "pct" else " pp")
 
 
 def _needed(evidence: Evidence) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from roofline_lab.hypotheses.criteria import CriterionOutcome
+from roofline_lab.hypotheses.outcome import CriterionOutcome
 from roofline_lab.hypotheses.proportional import ProportionalArm
 from roofline_lab.hypotheses.synthetic.resolve import MEASURED
 from roofline_lab.hypotheses.synthetic.rows import RowTable, summarise

@@ -3,8 +3,8 @@
 The unit is the experiment, never the request: experiments are what a claim generalises over. Where
 clusters are named (the model family of each experiment), whole clusters are resampled, because
 experiments on one model share its errors; interval ends are percentiles of resampled means
-(linear interpolation). Permutation tests are exact up to `EXACT_LIMIT` arrangements, seeded beyond;
-several values of one experiment are permuted as one block.
+(linear interpolation), and too few units have none. Permutation tests are exact up to `EXACT_LIMIT`
+arrangements, seeded beyond; several values of one experiment are permuted as one block.
 """
 
 from __future__ import annotations
@@ -46,25 +46,31 @@ class PValue:
     exact: bool
 
 
+def fewest_units(level_pct: float) -> int:
+    """Return from how many independent units on an interval of their mean can be given.
+
+    Of k units drawn k at a time, k**-k of the draws are one unit alone. While that is no less than the tail left out at
+    either end, (100 - level) / 2 %, the ends are the smallest and the largest unit whatever the level: 4 units at 95 %.
+    """
+    tail, units = (1.0 - level_pct / PERCENT) / 2.0, MIN_SAMPLE
+    while float(units) ** -units >= tail:
+        units += 1
+    return units
+
+
 def bootstrap_mean(
     sample: Sequence[float], *, resamples: int, level_pct: float, seed: int, clusters: Sequence[str] | None = None
 ) -> Interval | None:
-    """Return the interval of the mean of `sample`, or None below two experiments.
+    """Return the interval of the mean of `sample`, or None with fewer units than `fewest_units`.
 
     Parameters
     ----------
     clusters
-        Cluster of each value; whole clusters are drawn. With fewer than two clusters, or without
-        any, the values themselves are drawn.
+        Cluster of each value; whole clusters are drawn. Without any, the values themselves are drawn.
     """
-    if len(sample) < MIN_SAMPLE:
+    if _units(sample, clusters) < fewest_units(level_pct):
         return None
-    generator = np.random.default_rng(seed)
-    if clusters is None or len(set(clusters)) < MIN_SAMPLE:
-        return _interval(_resampled_means(sample, resamples, generator), level_pct)
-    names = sorted(set(clusters))
-    picks = generator.integers(0, len(names), size=(resamples, len(names)))
-    return _interval(_cluster_means(sample, clusters, names, picks), level_pct)
+    return _interval(_drawn_means(sample, clusters, resamples, np.random.default_rng(seed)), level_pct)
 
 
 def bootstrap_difference(
@@ -74,25 +80,19 @@ def bootstrap_difference(
     resamples: int,
     level_pct: float,
     seed: int,
-    clusters: tuple[Sequence[str], Sequence[str]] | None = None,
+    clusters: tuple[Sequence[str] | None, Sequence[str] | None] = (None, None),
 ) -> Interval | None:
-    """Return the interval of mean(first) - mean(second), or None below two experiments in a group.
+    """Return the interval of mean(first) - mean(second), or None where a group has fewer units than `fewest_units`.
 
-    Without clusters the groups are resampled independently. With clusters (one sequence per group)
-    the same clusters are drawn for both, since one model is measured in both groups; a draw that
-    leaves a group empty is dropped.
+    Each group is resampled for itself, whether or not a cluster is in both: with clusters (one sequence per group)
+    whole clusters of that group are drawn.
     """
-    if min(len(first), len(second)) < MIN_SAMPLE:
+    groups = tuple(zip((first, second), clusters, strict=True))
+    if min(_units(*group) for group in groups) < fewest_units(level_pct):
         return None
     generator = np.random.default_rng(seed)
-    if clusters is None or len({*clusters[0], *clusters[1]}) < MIN_SAMPLE:
-        means = _resampled_means(first, resamples, generator) - _resampled_means(second, resamples, generator)
-        return _interval(means, level_pct)
-    names = sorted({*clusters[0], *clusters[1]})
-    picks = generator.integers(0, len(names), size=(resamples, len(names)))
-    means = _cluster_means(first, clusters[0], names, picks) - _cluster_means(second, clusters[1], names, picks)
-    kept = means[np.isfinite(means)]
-    return _interval(kept, level_pct) if len(kept) else None
+    one, other = (_drawn_means(*group, resamples, generator) for group in groups)
+    return _interval(one - other, level_pct)
 
 
 def sign_flip_p(
@@ -225,22 +225,24 @@ def _mean(sample: Sequence[float]) -> float:
     return math.fsum(sample) / len(sample)
 
 
-def _resampled_means(sample: Sequence[float], resamples: int, generator: np.random.Generator) -> Floats:
-    values = np.sort(np.asarray(sample, dtype=np.float64))
-    picks = generator.integers(0, len(values), size=(resamples, len(values)))
-    return values[picks].mean(axis=1)
+def _units(sample: Sequence[float], clusters: Sequence[str] | None) -> int:
+    return len(sample) if clusters is None else len(set(clusters))
 
 
-def _cluster_means(
-    sample: Sequence[float], clusters: Sequence[str], names: Sequence[str], picks: NDArray[np.int64]
+def _drawn_means(
+    sample: Sequence[float], clusters: Sequence[str] | None, resamples: int, generator: np.random.Generator
 ) -> Floats:
-    """Return the mean over the values of the picked clusters, per row of `picks`; NaN where there are none."""
-    pairs = list(zip(sample, clusters, strict=True))
-    sums = np.array([math.fsum(value for value, cluster in pairs if cluster == name) for name in names])
-    counts = np.array([sum(cluster == name for _, cluster in pairs) for name in names])
-    drawn = counts[picks].sum(axis=1)
-    empty = np.full(len(drawn), np.nan)
-    return np.divide(sums[picks].sum(axis=1), drawn, out=empty, where=drawn > 0)
+    """Return the mean of every resample: as many values, or whole clusters, as there are, drawn with replacement."""
+    if clusters is None:
+        values = np.sort(np.asarray(sample, dtype=np.float64))
+        return values[generator.integers(0, len(values), size=(resamples, len(values)))].mean(axis=1)
+    members: dict[str, list[float]] = {}
+    for value, cluster in zip(sample, clusters, strict=True):
+        members.setdefault(cluster, []).append(value)
+    sums = np.array([math.fsum(members[name]) for name in sorted(members)])
+    counts = np.array([len(members[name]) for name in sorted(members)])
+    picks = generator.integers(0, len(sums), size=(resamples, len(sums)))
+    return sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
 
 
 def _interval(means: Floats, level_pct: float) -> Interval:

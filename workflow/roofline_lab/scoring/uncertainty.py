@@ -1,17 +1,19 @@
 """How sure one can be of a criterion: interval, p-value, sample size and robust variants of one sample.
 
 `Uncertainty` binds the laboratory's settings to `roofline_lab.scoring.statistics`, so that every criterion is
-treated the same way. The cluster of an experiment is its model family; the load points of one experiment
-are permuted together and count as one experiment.
+treated the same way: interval and test both ask whether what was observed can be told from the criterion's threshold.
+The cluster of an experiment is its model family; where all are of one family, experiments are drawn, and the interval
+speaks of that family alone. The load points of one experiment are permuted together and count as one experiment.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from roofline_lab.config import Settings
-from roofline_lab.scoring.errors import mean
+from roofline_lab.scoring.errors import PERCENT, mean
 from roofline_lab.scoring.scores import ErrorRow, Gain
 from roofline_lab.scoring.statistics import (
     MIN_SAMPLE,
@@ -20,6 +22,7 @@ from roofline_lab.scoring.statistics import (
     bootstrap_difference,
     bootstrap_mean,
     deviation,
+    fewest_units,
     label_swap_p,
     median,
     pairs_needed,
@@ -29,10 +32,6 @@ from roofline_lab.scoring.statistics import (
 )
 
 CLUSTER = "model family"
-# The same property of every member of two groups.
-Groups = tuple[Sequence[str], Sequence[str]]
-# Fewest clusters from which whole-family sign flips could ever reach p <= 5 %: 2 / 2**6 < 0.05.
-FEWEST_CONCLUSIVE_CLUSTERS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,12 @@ class Evidence:
         Experiments in the sample, or in each of its two groups.
     clusters
         Model families among them.
+    no_interval
+        Why there is no interval; empty where there is one.
+    p_value
+        Of the test whether the mean, or the difference between two, is the threshold.
+    threshold
+        What the criterion compares with, in its unit.
     claimed
         The effect the criterion claims, in its unit; where it claims none but a direction, the one
         observed.
@@ -52,26 +57,62 @@ class Evidence:
         Experiments (per group) that detect the claimed effect; None if there is no effect.
     robust
         (name, value) of the same quantity by median and by trimmed mean.
-    against_zero
-        Whether zero is what the difference has to be told from.
+    either_way
+        Whether the threshold's mirror image is one as well: the claim is about a size.
     """
 
     sizes: tuple[int, ...]
     clusters: int
     interval: Interval | None
+    no_interval: str
     p_value: PValue | None
+    threshold: float
     claimed: float
     needed: int | None
     robust: tuple[tuple[str, float], ...]
-    against_zero: bool = True
+    either_way: bool = False
 
     @property
     def is_distinguishable(self) -> bool | None:
-        """Whether interval and permutation test both tell the difference from zero; None if unknown."""
+        """Whether interval and permutation test both tell the threshold from what was observed; None if unknown."""
         if self.interval is None or self.p_value is None:
             return None
-        alpha = 1.0 - self.interval.level_pct / 100.0
-        return not self.interval.low <= 0.0 <= self.interval.high and self.p_value.value <= alpha
+        alpha = 1.0 - self.interval.level_pct / PERCENT
+        thresholds = (self.threshold, -self.threshold) if self.either_way else (self.threshold,)
+        inside = any(self.interval.low <= threshold <= self.interval.high for threshold in thresholds)
+        return not inside and self.p_value.value <= alpha
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Values of one group, and the rows they are of."""
+
+    values: tuple[float, ...]
+    rows: tuple[ErrorRow, ...]
+
+    @property
+    def blocks(self) -> list[str]:
+        """The experiment of each value."""
+        return [row.experiment for row in self.rows]
+
+    @property
+    def families(self) -> set[str]:
+        return {row.family for row in self.rows}
+
+    @property
+    def units(self) -> tuple[str, list[str]]:
+        """What is drawn, in words, and which of them each value belongs to."""
+        if len(self.families) < MIN_SAMPLE:
+            return "experiments", self.blocks
+        return "model families", [row.family for row in self.rows]
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over experiments, each the mean of its values."""
+        found: dict[str, list[float]] = {}
+        for block, value in zip(self.blocks, self.values, strict=True):
+            found.setdefault(block, []).append(value)
+        return deviation([mean(values) for values in found.values()])
 
 
 class Uncertainty:
@@ -108,73 +149,86 @@ class Uncertainty:
         )
 
     def interval_of(self, values: Sequence[float], clusters: Sequence[str] | None = None) -> Interval | None:
-        """Return the interval of a mean, by drawing whole clusters where they are named."""
-        return bootstrap_mean(values, level_pct=self.level_pct, clusters=clusters, **self._bootstrap)
+        """Return the interval of a mean, by drawing whole clusters where several are named."""
+        named = clusters if clusters is not None and len(set(clusters)) >= MIN_SAMPLE else None
+        return bootstrap_mean(values, level_pct=self.level_pct, clusters=named, **self._bootstrap)
 
     def p_of_differences(self, differences: Sequence[float], blocks: Sequence[str] | None = None) -> PValue | None:
         """Test whether paired differences have mean zero; several of one block move together."""
         return sign_flip_p(differences, blocks=blocks, **self._permute)
 
-    def of_gains(self, gains: Sequence[Gain], claimed: float) -> Evidence:
-        """Describe a mean gain; `claimed` is the gain the criterion asks for, 0 for a mere direction."""
-        values = [gain.value for gain in gains]
-        families = [gain.row.family for gain in gains]
-        spread = deviation(_per_experiment(gains))
-        effect = claimed or mean(values)
-        return Evidence(
-            sizes=(len(_blocks(gains)),),
-            clusters=len(set(families)),
-            interval=self._interval(values, [gain.row for gain in gains]),
-            p_value=self.p_of_differences(values, [gain.row.experiment for gain in gains]),
-            claimed=effect,
-            needed=None if spread is None else pairs_needed(effect, spread, level_pct=self.level_pct, power=self.power),
-            robust=self._robust(lambda centre: centre(values)),
-        )
+    def of_gains(self, gains: Sequence[Gain], claimed: float, *, either_way: bool = False) -> Evidence:
+        """Describe a mean gain.
 
-    def of_groups(self, first: Sequence[Gain], second: Sequence[Gain], claimed: float) -> Evidence:
-        """Describe the difference between the mean gains of two groups."""
-        values = [[gain.value for gain in group] for group in (first, second)]
-        families = ([gain.row.family for gain in first], [gain.row.family for gain in second])
-        blocks = ([gain.row.experiment for gain in first], [gain.row.experiment for gain in second])
-        spreads = [deviation(_per_experiment(group)) for group in (first, second)]
-        effect = claimed or mean(values[0]) - mean(values[1])
-        needed = None
-        if spreads[0] is not None and spreads[1] is not None:
-            needed = per_group_needed(effect, spreads[0], spreads[1], level_pct=self.level_pct, power=self.power)
+        Parameters
+        ----------
+        claimed
+            The gain the criterion asks for, 0 for a mere direction.
+        either_way
+            The claim is about the size of the gain: the nearer of the two ends is what it has to be told from.
+        """
+        sample = _of(gains)
+        effect, spread = claimed or mean(sample.values), sample.spread
+        needed = None if spread is None else pairs_needed(effect, spread, level_pct=self.level_pct, power=self.power)
+        return self._of_mean(sample, claimed, effect, needed, either_way=either_way)
+
+    def of_errors(self, errors: Sequence[float], rows: Sequence[ErrorRow], threshold: float = 0.0) -> Evidence:
+        """Describe the mean of one error per row, which is compared with a limit."""
+        return self._of_mean(_Sample(tuple(errors), tuple(rows)), threshold, 0.0, None)
+
+    def _of_mean(
+        self, sample: _Sample, threshold: float, claimed: float, needed: int | None, *, either_way: bool = False
+    ) -> Evidence:
+        told_from = math.copysign(threshold, mean(sample.values)) if either_way else threshold
+        _, units = sample.units
         return Evidence(
-            sizes=(len(_blocks(first)), len(_blocks(second))),
-            clusters=len({*families[0], *families[1]}),
-            interval=self._interval_of_difference(values, families, blocks),
-            p_value=label_swap_p(values[0], values[1], blocks=blocks, **self._permute),
-            claimed=effect,
+            sizes=(len(set(sample.blocks)),),
+            clusters=len(sample.families),
+            interval=bootstrap_mean(sample.values, level_pct=self.level_pct, clusters=units, **self._bootstrap),
+            no_interval=self._too_few(sample),
+            p_value=self.p_of_differences([value - told_from for value in sample.values], sample.blocks),
+            threshold=told_from,
+            claimed=claimed,
             needed=needed,
-            robust=self._robust(lambda centre: centre(values[0]) - centre(values[1])),
+            robust=self._robust(lambda centre: centre(sample.values)),
+            either_way=either_way,
         )
 
-    def of_errors(self, errors: Sequence[float], rows: Sequence[ErrorRow]) -> Evidence:
-        """Describe the mean of one error per row, which is compared with a limit and never with zero."""
-        families = [row.family for row in rows]
-        experiments = len({row.experiment for row in rows})
-        interval = self._interval(errors, rows)
-        robust = self._robust(lambda centre: centre(errors))
-        return Evidence((experiments,), len(set(families)), interval, None, 0.0, None, robust, against_zero=False)
+    def of_groups(
+        self, first: Sequence[Gain], second: Sequence[Gain], claimed: float, *, either_way: bool = False
+    ) -> Evidence:
+        """Describe the difference between the means of two groups, each resampled for itself; keys as of `of_gains`."""
+        one, other = _of(first), _of(second)
+        difference = mean(one.values) - mean(other.values)
+        told_from = math.copysign(claimed, difference) if either_way else claimed
+        blocks, units = (one.blocks, other.blocks), (one.units[1], other.units[1])
+        shifted = [value - told_from for value in one.values]
+        return Evidence(
+            sizes=(len(set(one.blocks)), len(set(other.blocks))),
+            clusters=len(one.families | other.families),
+            interval=bootstrap_difference(
+                one.values, other.values, level_pct=self.level_pct, clusters=units, **self._bootstrap
+            ),
+            no_interval="; ".join(filter(None, map(self._too_few, (one, other)))),
+            p_value=label_swap_p(shifted, other.values, blocks=blocks, **self._permute),
+            threshold=told_from,
+            claimed=told_from or difference,
+            needed=self._needed_per_group(told_from or difference, one.spread, other.spread),
+            robust=self._robust(lambda centre: centre(one.values) - centre(other.values)),
+            either_way=either_way,
+        )
 
-    def _interval(self, values: Sequence[float], rows: Sequence[ErrorRow]) -> Interval | None:
-        """Draw families, or experiments where there is one family; one experiment alone has no interval."""
-        families, experiments = [row.family for row in rows], [row.experiment for row in rows]
-        if len(set(experiments)) < MIN_SAMPLE:
+    def _needed_per_group(self, effect: float, first: float | None, second: float | None) -> int | None:
+        if first is None or second is None:
             return None
-        clusters = families if len(set(families)) >= MIN_SAMPLE else experiments
-        return self.interval_of(values, clusters)
+        return per_group_needed(effect, first, second, level_pct=self.level_pct, power=self.power)
 
-    def _interval_of_difference(
-        self, values: Sequence[Sequence[float]], families: Groups, experiments: Groups
-    ) -> Interval | None:
-        if min(len(set(group)) for group in experiments) < MIN_SAMPLE:
-            return None
-        several = len({*families[0], *families[1]}) >= MIN_SAMPLE
-        clusters = families if several else experiments
-        return bootstrap_difference(*values, level_pct=self.level_pct, clusters=clusters, **self._bootstrap)
+    def _too_few(self, sample: _Sample) -> str:
+        """Say that a sample is too small for an interval, and what it would need; empty where it is not."""
+        (word, units), fewest = sample.units, fewest_units(self.level_pct)
+        if (count := len(set(units))) >= fewest:
+            return ""
+        return f"{'1 experiment' if count == 1 else f'{count} {word}'}, and an interval needs {fewest}"
 
     def _robust(self, quantity: Callable[[Callable[[Sequence[float]], float]], float]) -> tuple[tuple[str, float], ...]:
         trimmed = f"{self.trim_pct:g} % trimmed mean"
@@ -184,13 +238,5 @@ class Uncertainty:
         )
 
 
-def _blocks(gains: Sequence[Gain]) -> dict[str, list[float]]:
-    """Return the gains of each experiment, one per load point."""
-    found: dict[str, list[float]] = {}
-    for gain in gains:
-        found.setdefault(gain.row.experiment, []).append(gain.value)
-    return found
-
-
-def _per_experiment(gains: Sequence[Gain]) -> list[float]:
-    return [mean(values) for values in _blocks(gains).values()]
+def _of(gains: Sequence[Gain]) -> _Sample:
+    return _Sample(tuple(gain.value for gain in gains), tuple(gain.row for gain in gains))

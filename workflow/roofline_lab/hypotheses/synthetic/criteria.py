@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from roofline_lab.formatting import quantity
-from roofline_lab.hypotheses.criteria import BaseCriterion, CriterionOutcome
+from roofline_lab.hypotheses.outcome import BaseCriterion, CriterionOutcome
 from roofline_lab.hypotheses.spec import Name, Text
 from roofline_lab.hypotheses.synthetic.rows import (
     PERCENT,
