@@ -20,7 +20,7 @@ from roofline_lab.ground_truth.catalog import Catalog
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, VOCABULARY_FILE, load_set
 from roofline_lab.hypotheses.arms import Arm, digest, resolve_arm, undeclared
-from roofline_lab.hypotheses.discussion import load_discussion
+from roofline_lab.hypotheses.discussion import Discussion, load_discussion
 from roofline_lab.hypotheses.references import check_names_and_cycles
 from roofline_lab.hypotheses.spec import Claim, Hypothesis, kind_of, load_hypothesis
 from roofline_lab.hypotheses.synthetic.resolve import check_synthetic, known_number
@@ -70,7 +70,7 @@ class Project(Catalog):
         self.hypotheses = hypotheses
         self.synthetic = synthetic
         self.simulators = simulators
-        self.discussions: dict[str, dict[str, str]] = {}
+        self.discussions: dict[str, Discussion] = {}
         self.published: dict[str, Published | None] = {}
         # What was simulated so far, by method, configuration, experiment and load point: hypotheses share arms.
         self.outcomes: dict[tuple[str, ...], dict[str, Any]] = {}

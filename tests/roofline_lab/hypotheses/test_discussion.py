@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from roofline_lab.hypotheses.discussion import SECTIONS
+from roofline_lab.vocabulary import Status
+from tests.roofline_lab.builders import HYPOTHESIS
 
 FIRST = "## Root Cause Analysis\n\n"
 
@@ -32,6 +34,14 @@ def say(project, sentence):
         ("(0.82 of the peak)", "0.82"),
         ("It reaches 82 percent.", "82 percent"),
         ("It reaches 80-82 %.", "82 %"),
+        ("In 12 of 13 experiments, over 2 methods.", "12 of 13"),
+        ("It improves twelve of thirteen experiments.", "twelve of thirteen"),
+        ("It improves 12 out of\nthe 13 experiments.", "12 out of the 13"),
+        ("Nine of 13 improve.", "Nine of 13"),
+        ("The error falls by five percent.", "five percent"),
+        ("The error falls by twenty-two percentage points.", "twenty-two percentage points"),
+        ("A step takes ten milliseconds.", "ten milliseconds"),
+        ("A step takes 250 microseconds.", "250 microseconds"),
     ],
 )
 def test_a_number_typed_by_hand_is_refused_and_quoted(project, sentence, number):
@@ -48,7 +58,10 @@ def test_a_number_typed_by_hand_is_refused_and_quoted(project, sentence, number)
         "vLLM v0.6.3 and Llama-3.1-8B.",
         "It leaves 100 % of the peak, or 100% of it, unused.",
         "See `overhead: 2.5 ms` and {{ v.gain('corrected', 'tpot_mean') | pp }}.",
-        "In 12 of 13 experiments, over 2 methods.",
+        "In 13 experiments, over two methods and three load points.",
+        "It improves {{ v.improving('corrected', 'tpot_mean') }} of {{ v.count('corrected', 'tpot_mean') }}.",
+        "It is the one of the three that describes what the GPU runs, and none of them is faster.",
+        "A hundred percent of the peak is a whole, and twenty-one layers are not a result.",
         "MSE-2.5D is a name.",
     ],
 )
@@ -97,3 +110,31 @@ def test_a_hypothesis_without_a_discussion_is_refused(project):
 def test_the_texts_of_findings_and_evidence_obey_the_same_rule(project, list_name, key):
     message = project.refusal(lambda spec: spec[list_name][0].update({key: "It gains 12.2 pp."}))
     assert f"{list_name}.0: '12.2' is typed by hand" in message or f"{list_name}.0: '12.2 pp' is typed" in message
+
+
+# --- the status a text was written for ----------------------------------------------------------
+
+
+def front_matter(project, lines):
+    text = project.discussion.read_text(encoding="utf-8")
+    body = text[text.index("## ") :]
+    project.discussion.write_text(f"---\n{lines}\n---\n{body}", encoding="utf-8")
+
+
+def test_a_discussion_names_the_status_it_was_written_for(project):
+    front_matter(project, "# a remark\nwritten_for: Confirmed with nuance")
+    assert project.load().discussions[HYPOTHESIS].written_for is Status.CONFIRMED_WITH_NUANCE
+    front_matter(project, "# written_for: Confirmed")
+    assert project.load().discussions[HYPOTHESIS].written_for is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("written_for: Confirmt", "written_for: unknown status 'Confirmt'; did you mean 'Confirmed'?"),
+        ("status: Confirmed", "unknown key 'status' in the front matter; allowed: written_for"),
+    ],
+)
+def test_a_status_there_is_not_and_a_key_nobody_reads_are_refused(project, lines, message):
+    front_matter(project, lines)
+    assert message in project.refusal()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from roofline_lab.hypotheses.criteria import Criterion
 from roofline_lab.hypotheses.proportional import explain_criteria, explained_pct, proportional_arms
-from roofline_lab.report.tables import explained_criteria, explained_gains
+from roofline_lab.report.tables import explained_criteria, explained_gains, proportional
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import CriterionResult, Metric
@@ -44,24 +44,24 @@ def only(rows, configurations=None):
     return found[0]
 
 
-@given(st.lists(st.floats(-80, 200), min_size=1, max_size=8), st.floats(0.5, 2.0))
+@given(st.lists(st.floats(-80, 200), max_size=5), st.floats(0.5, 2.0))
 @settings(max_examples=60, deadline=None)
 def test_a_constant_multiple_explains_all_of_its_gains_whatever_the_signs(errors, factor):
-    found = only(scaled(errors, factor))
+    found = only(scaled([-60.0, -20.0, 30.0, *errors], factor))
     assert found.is_constant_multiple
     assert found.scale == pytest.approx(factor)
     assert [row.gain for row in found.rows] == pytest.approx([row.if_proportional for row in found.rows], abs=1e-6)
 
 
 def test_too_fast_before_and_after_the_gain_is_factor_minus_one_times_what_is_left_of_100():
-    found = only(scaled([-50.0, -30.0], 1.2))
-    assert [row.if_proportional for row in found.rows] == pytest.approx([0.2 * 50.0, 0.2 * 70.0])
+    found = only(scaled([-50.0, -30.0, -20.0], 1.2))
+    assert [row.if_proportional for row in found.rows] == pytest.approx([0.2 * 50.0, 0.2 * 70.0, 0.2 * 80.0])
     assert found.explained_pct == pytest.approx(100.0)
 
 
 def test_an_arm_that_helps_some_experiments_more_is_no_constant_multiple():
     rows = [
-        *scaled([-50.0], 1.2),
+        *scaled([-60.0, -50.0, -40.0], 1.2),
         error_row("baseline", "other", predicted=50.0),
         error_row("treatment", "other", predicted=70.0),
     ]
@@ -86,6 +86,24 @@ def test_a_share_explained_is_never_negative():
     assert explained_pct([(10.0, 9.0), (10.0, 11.0)]) == pytest.approx(90.0)
 
 
+@pytest.mark.parametrize(
+    ("rows", "points"),
+    [
+        (scaled([-50.0], 1.2), 1),
+        (scaled([-50.0, -30.0], 1.2), 2),
+        (scaled([-50.0, -50.3, -49.8, -50.2], 1.2), 1),
+        ([row for i in range(5) for row in scaled([-50.0 + 9 * i], 1.2, load_point=str(i))], 1),
+    ],
+    ids=["one experiment", "two", "four alike", "load points of one experiment"],
+)
+def test_a_factor_is_not_told_from_fewer_than_three_different_experiments(rows, points):
+    found = only(rows)
+    assert (found.points, found.spread_pct, found.is_constant_multiple) == (points, pytest.approx(0.0), False)
+    assert judge(rows, kind="improvement", at_least_pp=1) == ()
+    assert explained_gains([found], [TPOT]) == ""
+    assert f"cannot be told from {points} different experiment" in proportional([found])
+
+
 def judge(rows, **keys):
     criterion = parse(Holder, {"criterion": {"id": "c", **keys}}, source="test").criterion
     scores = Scores(rows)
@@ -94,8 +112,8 @@ def judge(rows, **keys):
 
 
 def test_a_contrast_between_groups_that_the_factor_gives_is_said_to_follow_from_it():
-    rows = scaled([-30.0, -30.0], 1.2, workload="chat") + [
-        row for row in scaled([-60.0, -60.0, -60.0, -60.0], 1.2, workload="code") if row.experiment in ("e2", "e3")
+    rows = scaled([-30.0, -35.0], 1.2, workload="chat") + [
+        row for row in scaled([-60.0, -60.0, -60.0, -65.0], 1.2, workload="code") if row.experiment in ("e2", "e3")
     ]
     (found,) = judge(rows, kind="improvement_order", groups=["chat", "code"])
     assert found.observed.result is CriterionResult.UNDECIDED
@@ -105,7 +123,7 @@ def test_a_contrast_between_groups_that_the_factor_gives_is_said_to_follow_from_
 
 def test_criteria_on_arms_that_are_no_multiple_are_left_alone():
     rows = [
-        *scaled([-50.0], 1.2),
+        *scaled([-60.0, -50.0, -40.0], 1.2),
         error_row("baseline", "other", predicted=50.0),
         error_row("treatment", "other", predicted=90.0),
     ]

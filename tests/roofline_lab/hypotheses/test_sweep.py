@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from roofline_lab.hypotheses.sweep import COARSE, FINE, Split, Sweep, curve, optimum
+from roofline_lab.hypotheses.sweep import COARSE, FINE, Search, Split, Sweep, curve, optimum
 from roofline_lab.predict.arms import VALUE, Simulation, row_lines, run_lines, run_of, simulated
 from roofline_lab.predict.sweeps import chosen_value, search, stage_simulations, train_experiments
 from roofline_lab.report import tables
@@ -89,6 +89,17 @@ def test_the_value_with_the_lowest_mean_error_is_chosen_and_of_equals_the_smalle
 def test_a_test_experiment_can_never_choose():
     with pytest.raises(InvariantError, match="may not choose"):
         curve([(1.0, error_row(holdout="test"))], TPOT)
+
+
+# --- the edge -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("chosen", "at_edge"), [(0.0, True), (25.0, False), (98.0, False), (100.0, True)])
+def test_a_chosen_value_at_the_end_of_its_range_is_flagged_beside_the_search(chosen, at_edge):
+    found = Search(sweep(then={"around_optimum": 25, "step": 1}), {0.0: 9.0, 50.0: 5.0, chosen: 3.0}, chosen)
+    assert found.is_at_edge is at_edge
+    flag = f"**The chosen value is the end of its range** ({chosen:g}, searched from 0 to 100)"
+    assert (flag in tables.sweep(found)) is at_edge
 
 
 # --- the guard ----------------------------------------------------------------------------------

@@ -315,6 +315,26 @@ def test_a_hypothesis_without_a_report_is_found(audited):
     breach(audited.breaches("STATUS"), "there is no report")
 
 
+@pytest.mark.parametrize("written", ["Confirmed", None])
+def test_findings_written_for_another_status_or_for_none_break_fits(audited, written):
+    lines = audited.breaches("FITS", lambda spec: spec.update(written_for=written))
+    said = "'Confirmed', but the page says 'Partially confirmed'" if written else "names no status"
+    breach(lines, "hypothesis.yaml: written_for", said)
+
+
+def test_a_discussion_written_for_another_status_breaks_fits(audited):
+    replace_text(audited.discussion, "written_for: Partially confirmed", "written_for: Refuted")
+    breach(audited.breaches("FITS"), "discussion.md: written_for", "'Refuted', but the page says 'Partially confirmed'")
+
+
+def test_a_status_that_flips_breaks_fits_in_both_texts(audited):
+    verdict = audited.report / "verdict.json"
+    content = json.loads(verdict.read_text(encoding="utf-8"))
+    content["methods"][-1]["status"] = "Refuted"
+    verdict.write_text(json.dumps(content), encoding="utf-8")
+    assert len(audited.breaches("FITS")) == 2
+
+
 def test_a_text_that_is_still_to_be_written_is_found(audited):
     replace_text(audited.discussion, "**Why this might be refuted after all.**", "**Why.** TODO")
     breach(audited.breaches("TEXT"), "says TODO", "discussion.md:")

@@ -12,9 +12,10 @@ from roofline_lab.report.findings import changes, render_report, report_files
 from roofline_lab.report.plots import FILLS, HATCHES, legend_columns
 from roofline_lab.report.results import build_report
 from roofline_lab.report.tables import Tables
+from roofline_lab.residuals.rows import NAMES
 from roofline_lab.scoring.numbers import ERROR_COLUMNS, errors_text
 from roofline_lab.scoring.scores import Scores
-from roofline_lab.vocabulary import Metric, Scope
+from roofline_lab.vocabulary import Metric, Scope, Status
 from tests.paths import ROOT
 from tests.roofline_lab.builders import HYPOTHESIS, error_row, pair, unscored_row
 
@@ -284,3 +285,45 @@ def test_a_legend_has_as_many_columns_as_fit():
 
 def test_no_two_of_six_arms_look_alike():
     assert len(set(zip(FILLS, HATCHES, strict=True))) == len(set(FILLS)) == 6
+
+
+# --- texts and the status they were written for ---------------------------------------------------
+
+
+def test_a_page_whose_texts_were_written_for_its_status_carries_no_banner(files):
+    assert "written for another status" not in files["FINDINGS.md"]
+
+
+def test_a_page_of_another_status_than_its_texts_were_written_for_says_so_at_the_top(lab, h1_report, monkeypatch):
+    other = dataclasses.replace(lab.discussions[HYPOTHESIS], written_for=Status.CONFIRMED)
+    monkeypatch.setitem(lab.discussions, HYPOTHESIS, other)
+    page = render_report(lab, h1_report)["FINDINGS.md"]
+    banner = page.index("were written for another status** (reasoning and implications for *Confirmed*)")
+    assert banner < page.index("## Hypothesis")
+    assert "*Partially confirmed*: take tables and figures as they are" in page
+
+
+# --- one sign -------------------------------------------------------------------------------------
+
+
+def test_a_residual_is_the_signed_error_of_the_same_row_in_tables_and_figures(h1_report):
+    """Negative is too fast wherever an error has a sign."""
+    compared = 0
+    for analysis in h1_report.analyses:
+        own = [method.scores for method in h1_report.methods if method.method.id == analysis.method.id]
+        scores = own[0] if own else h1_report.extra_scores
+        for residual in analysis.residuals:
+            for metric in analysis.metrics:
+                row = scores.row(analysis.arm, residual.experiment, metric, residual.load_point)
+                figure = residual.figure(NAMES[metric])
+                if row is not None and row.is_scored and figure.is_scored:
+                    assert figure.relative * 100 == pytest.approx(row.signed_error_pct, abs=1e-6)
+                    assert (row.signed_error_pct < 0) == (row.predicted < row.measured)
+                    compared += 1
+    assert compared > 30
+
+
+def test_every_figure_of_signed_errors_names_the_sign_in_the_same_words(files):
+    signed = [name for name in files if "signed_errors" in name or "residuals" in name]
+    assert len(signed) >= 4
+    assert all("(negative: predicted too fast" in files[name] for name in signed)

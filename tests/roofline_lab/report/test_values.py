@@ -81,7 +81,7 @@ def test_a_number_of_two_load_points_is_quoted_as_their_mean_or_not_at_all():
 def test_every_expression_of_the_committed_texts_finds_its_number(v, lab):
     """Including the ones no page would show; rendering raises where a number is missing."""
     spec = lab.hypotheses[HYPOTHESIS]
-    texts = [*lab.discussions[HYPOTHESIS].values()]
+    texts = [*lab.discussions[HYPOTHESIS].sections.values()]
     texts += [text for finding in spec.findings for text in (finding.finding, finding.action)]
     texts += [text for item in spec.evidence for text in (item.value, item.confidence)]
     quoting = [text for text in texts if "{{" in text]

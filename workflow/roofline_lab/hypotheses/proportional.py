@@ -7,7 +7,8 @@ from the reference's signed error s (percent) and c alone:
 
 Whatever such an arm shows (who gains more, a trend along TP) would be shown by any change that scales
 time by c, whatever its cause. An arm that is compared with other measured figures gains by those, so
-that nothing is said about it. c is computed from the options where only the bandwidth efficiency
+that nothing is said about it; and a single experiment has one ratio, which is constant whatever the
+arm does, so that several different ones are needed. c is computed from the options where only the bandwidth efficiency
 differs and all time is memory traffic; else it is the median of the observed ratios.
 """
 
@@ -27,6 +28,9 @@ from roofline_lab.vocabulary import Metric
 # Largest deviation of one experiment's ratio from c that still counts as a constant multiple, percent:
 # steps are whole microseconds, and requests that overlap in one arm may not in the other.
 TOLERANCE_PCT = 2.0
+# Fewest experiments with different predictions at which one factor is no coincidence: one always has a factor, two may
+# have the same by chance.
+FEWEST_POINTS = 3
 BANDWIDTH = "bandwidth_efficiency"
 
 
@@ -52,6 +56,8 @@ class ProportionalArm:
         Largest deviation of an experiment's ratio from c.
     is_computed
         Whether c follows from the options instead of the results.
+    points
+        Experiments whose predictions under the reference differ from each other by more than the tolerance.
     """
 
     arm: str
@@ -60,11 +66,17 @@ class ProportionalArm:
     spread_pct: float
     is_computed: bool
     rows: tuple[ExplainedGain, ...]
+    points: int
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there are enough different experiments to tell a constant multiple from any other change."""
+        return self.points >= FEWEST_POINTS
 
     @property
     def is_constant_multiple(self) -> bool:
-        """Whether every experiment's prediction is c times the reference's."""
-        return self.spread_pct <= TOLERANCE_PCT
+        """Whether every experiment's prediction is c times the reference's, in enough different ones to tell."""
+        return self.is_told and self.spread_pct <= TOLERANCE_PCT
 
     @property
     def gain(self) -> float:
@@ -146,7 +158,7 @@ def _against_reference(
     scale = median(list(ratios.values()))
     if computed is not None and _spread_pct(ratios.values(), computed) <= TOLERANCE_PCT:
         scale = computed
-    rows = []
+    rows, predicted = [], dict[str, float]()
     for experiment, load_point in ratios:
         before = scores.row(reference, experiment, metric, load_point)
         after = scores.row(arm, experiment, metric, load_point)
@@ -156,7 +168,18 @@ def _against_reference(
             return None
         if_proportional = gain_pp(abs(scale * (PERCENT + before.signed_error_pct) - PERCENT), before.ape_pct)
         rows.append(ExplainedGain(experiment, load_point, gain_pp(after.ape_pct, before.ape_pct), if_proportional))
-    return ProportionalArm(arm, metric, scale, _spread_pct(ratios.values(), scale), scale == computed, tuple(rows))
+        predicted.setdefault(experiment, before.predicted or 0.0)
+    spread, points = _spread_pct(ratios.values(), scale), _different(predicted.values())
+    return ProportionalArm(arm, metric, scale, spread, scale == computed, tuple(rows), points)
+
+
+def _different(predictions: Iterable[float]) -> int:
+    """Count the predictions that differ from each other by more than the tolerance."""
+    kept: list[float] = []
+    for value in sorted(predictions):
+        if not kept or value > kept[-1] * (1.0 + TOLERANCE_PCT / PERCENT):
+            kept.append(value)
+    return len(kept)
 
 
 def _spread_pct(ratios: Iterable[float], scale: float) -> float:

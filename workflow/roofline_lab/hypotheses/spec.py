@@ -163,6 +163,8 @@ class Claim(StrictModel):
         Dotted option names in which the arms may differ, and no others (rule ED-1).
     resolutions
         How each status is resolved, where the default of `roofline_lab.hypotheses.verdict` does not fit.
+    written_for
+        The status that findings and evidence were written for.
     """
 
     id: Name
@@ -181,6 +183,7 @@ class Claim(StrictModel):
     varied: Annotated[tuple[Text, ...], Field(min_length=1)]
     vanishing: Text | None = None
     resolutions: dict[Status, Resolution] = Field(default_factory=dict)
+    written_for: Status | None = None
     findings: tuple[Finding, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     not_tested: tuple[Text, ...] = ()

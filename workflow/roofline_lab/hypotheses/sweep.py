@@ -175,6 +175,18 @@ class Search:
     errors: Mapping[float, float]
     chosen: float
 
+    @property
+    def is_at_edge(self) -> bool:
+        """Whether the chosen value is an end of the range, so that a better one may lie beyond it."""
+        values = self.sweep.values()
+        return self.chosen in (values[0], values[-1])
+
+    @property
+    def range_text(self) -> str:
+        """The range and the chosen value, in words."""
+        values = self.sweep.values()
+        return f"{self.chosen:g}, searched from {values[0]:g} to {values[-1]:g}"
+
 
 def curve(rows: Sequence[tuple[float, ErrorRow]], metric: Metric) -> dict[float, float]:
     """Return the mean error in percent by value, over the train experiments.

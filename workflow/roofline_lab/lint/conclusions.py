@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from roofline_lab.hypotheses.discussion import WRITTEN_FOR
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.lint.rules import Breach, Findings, Subject, file_of, findings
 from roofline_lab.project import Project
@@ -76,6 +77,25 @@ def status_follows(subject: Subject) -> Findings:
     ]
     judged = sum(len(verdict.criteria) for verdict in subject.verdicts)
     return findings(f"{len(subject.verdicts)} statuses against {judged} criteria and controls", breaches)
+
+
+def texts_fit(subject: Subject) -> Findings:
+    """Check that findings and discussion name the status they were written for, and that it is the page's."""
+    written = {
+        f"{subject.file}: {WRITTEN_FOR}": subject.spec.written_for,
+        f"{subject.discussion_file}: {WRITTEN_FOR}": subject.project.discussions[subject.id].written_for,
+    }
+    if not subject.verdicts:
+        return findings("no verdict to compare with")
+    status = subject.verdicts[-1].status
+    breaches = [
+        Breach(where, f"'{found}', but the page says '{status}'", "read the text against the page, correct both")
+        if found
+        else Breach(where, "names no status the text was written for", f"read it against the page, then say '{status}'")
+        for where, found in written.items()
+        if found != status
+    ]
+    return findings(f"texts against '{status}'", breaches)
 
 
 def _contradictions(subject: Subject, status: str, results: Mapping[str, str]) -> Iterator[str]:

@@ -26,6 +26,7 @@ HYPOTHESIS_RULES = (
     Rule("RCV-6", "scope, what was not tested and uncertainty are stated", _AUTO, verification.scope),
     Rule("VOC", "words come from the closed vocabularies", _AUTO, conclusions.vocabularies),
     Rule("TEXT", "no text still says what is to be done", _AUTO, conclusions.finished),
+    Rule("FITS", "texts were written for the status the page has", _AUTO, conclusions.texts_fit),
     Rule("STATUS", "the status is one the criteria allow", _AUTO, conclusions.status_follows),
     Rule("R1", "no run is lost silently", _AUTO, conclusions.no_silent_loss),
 )

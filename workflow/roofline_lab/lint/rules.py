@@ -137,7 +137,7 @@ class Subject:
     @property
     def discussion(self) -> Mapping[str, str]:
         """Sections of the discussion."""
-        return self.project.discussions[self.id]
+        return self.project.discussions[self.id].sections
 
     @cached_property
     def page(self) -> str:

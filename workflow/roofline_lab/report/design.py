@@ -161,6 +161,9 @@ def _method_audit(report: MethodReport) -> list[list[str]]:
     done = [row for row in report.rows if row["status"] == RowStatus.OK]
     complete, observed = len(done) == len(report.rows), f"{len(done)} of {len(report.rows)}"
     lines = [check_line(title, "every run of the matrix has a number", complete, observed)]
+    if report.search is not None:
+        inside = "the chosen value lies inside the range that was searched"
+        lines.append(check_line(title, inside, not report.search.is_at_edge, report.search.range_text))
     priced = [row for row in done if "peak_shares" in row]
     for rate in RATES if priced else ():
         worst = max(priced, key=lambda row: (row["peak_shares"][rate], row["experiment"], row["arm"]))

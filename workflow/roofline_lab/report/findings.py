@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roofline_lab.formatting import pct, pp, table
+from roofline_lab.hypotheses.proportional import FEWEST_POINTS
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.hypotheses.verdict import verdict_text
 from roofline_lab.project import Project
@@ -99,6 +100,7 @@ def _context(project: Project, report: Report, values: Values) -> dict[str, Any]
         "metrics": spec.metrics,
         "reference": spec.reference_arm,
         "bold_above_pp": project.settings.bold_above_pp,
+        "fewest_points": FEWEST_POINTS,
         "summary_table": _summary(report, project.settings.bold_above_pp),
         "overhead_table": _overheads(project, report),
         "experiments": report.experiments,

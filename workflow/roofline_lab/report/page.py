@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from roofline_lab.author_texts import render_text
+from roofline_lab.hypotheses.discussion import Discussion
 from roofline_lab.hypotheses.expectations import expectation_files, expectation_names
 from roofline_lab.hypotheses.spec import Claim
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
@@ -20,7 +21,7 @@ from roofline_lab.report.results import Report
 from roofline_lab.report.synthetic_results import RowReport
 from roofline_lab.report.values import RowValues, Values
 from roofline_lab.scoring.numbers import numbers_text
-from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS
+from roofline_lab.vocabulary import FAMILY_LABELS, PURPOSE_LABELS, Status
 
 # What a front page has no room for.
 DETAILS = "DETAILS.md"
@@ -80,7 +81,7 @@ def context_of(project: Project, report: Report | RowReport, values: Values | Ro
     """
     spec = report.spec
     text = _author_text(spec, values)
-    sections = project.discussions[spec.id]
+    discussion, status = project.discussions[spec.id], report.headline.verdict.status
     return {
         "tables": tables,
         "spec": spec,
@@ -98,10 +99,17 @@ def context_of(project: Project, report: Report | RowReport, values: Values | Ro
             for outcome in report.headline.verdict.criteria
         ],
         "diff_table": difference_table(report.headline.arms),
-        "discussion": {name: text(body, f"discussion.md: {name}") for name, body in sections.items()},
+        "outdated_texts": outdated_texts(spec, discussion, status),
+        "discussion": {name: text(body, f"discussion.md: {name}") for name, body in discussion.sections.items()},
         "findings_table": findings_table(spec, text),
         "evidence_table": evidence_table(spec, text),
     }
+
+
+def outdated_texts(spec: Claim, discussion: Discussion, status: Status) -> str:
+    """Return which texts were written for another status than the page has; empty where all fit."""
+    texts = {"reasoning and implications": discussion.written_for, "findings and evidence": spec.written_for}
+    return "; ".join(f"{name} for *{written}*" for name, written in texts.items() if written not in (None, status))
 
 
 def _author_text(spec: Claim, values: Values | RowValues) -> Text:

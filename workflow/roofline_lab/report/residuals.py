@@ -66,8 +66,8 @@ def _drivers(residuals: Sequence[Residual], metrics: Sequence[str]) -> str:
     rows = [row for driver in DRIVERS for row in _driver_rows(residuals, driver, metrics)]
     header = ["Driver", "", *(LABELS[metric] for metric in metrics), "load points"]
     return (
-        "Signed residuals by driver: Spearman's rank correlation, and means by value (negative: too fast).\n\n"
-        + table(header, rows, left=2)
+        "Signed residuals by driver: Spearman's rank correlation, and means by value "
+        f"(negative: predicted too fast).\n\n{table(header, rows, left=2)}"
     )
 
 
@@ -303,7 +303,7 @@ def _y_labels(top: float, axis: Axis) -> list[str]:
 def _row_label(top: float, metric: str) -> list[str]:
     """Name a row's error and its sign, in two lines beside the panel."""
     middle = top + PANEL_HEIGHT / 2
-    words = {10.0: f"residual of {LABELS[metric]} [%]", 20.0: "(negative: too fast)"}
+    words = {10.0: f"residual of {LABELS[metric]} [%]", 20.0: "(negative: predicted too fast)"}
     return [turned(x, middle, label, SMALL) for x, label in words.items()]
 
 

@@ -305,7 +305,7 @@ def judged(verdict: Verdict) -> str:
                     + (f" ({role})" if role == "control" else " (decisive)" if outcome.decisive else ""),
                     f"**{outcome.result}**",
                     quantity(outcome.observed, outcome.unit),
-                    interval_cell(evidence.interval, " %" if outcome.unit == "pct" else " pp") if evidence else MISSING,
+                    _interval_of(outcome, evidence) if evidence else MISSING,
                     p_value_cell(evidence.p_value) if evidence else MISSING,
                 ]
             )
@@ -380,13 +380,22 @@ def _difference(comparison: ReproducedCell) -> str:
 
 
 def sweep(search: Search) -> str:
-    """Return the mean error on the train experiments by value; the chosen one is bold."""
+    """Return the mean error on the train experiments by value, the chosen one bold, and whether it ends the range."""
     metric = search.sweep.select.metric.label
     rows = []
     for value, error in search.errors.items():
         cells = [f"{value:g}", pct(error)]
         rows.append([f"**{cell}**" for cell in cells] if value == search.chosen else cells)
-    return table([f"`{search.sweep.option}`", f"{metric} error on train"], rows, left=0)
+    found = table([f"`{search.sweep.option}`", f"{metric} error on train"], rows, left=0)
+    return f"{found}\n\n{at_edge(search)}" if search.is_at_edge else found
+
+
+def at_edge(search: Search) -> str:
+    """Return the warning that a search ended at the end of its range."""
+    return (
+        f"**The chosen value is the end of its range** ({search.range_text}): a better one may lie beyond it, and this "
+        "is no optimum."
+    )
 
 
 def covered_error(scores: Scores, arm: str, metric: Metric) -> str:
@@ -483,7 +492,7 @@ def _uncertainty_row(outcome: CriterionOutcome, evidence: Evidence) -> list[str]
         outcome.id,
         " and ".join(map(str, evidence.sizes)),
         str(evidence.clusters),
-        f"none: {evidence.no_interval}" if evidence.no_interval else _interval_of(outcome, evidence),
+        _interval_of(outcome, evidence),
         p_value_cell(evidence.p_value),
         "yes" if evidence.is_distinguishable else "**no**",
         _needed(evidence),
@@ -492,6 +501,8 @@ def _uncertainty_row(outcome: CriterionOutcome, evidence: Evidence) -> list[str]
 
 
 def _interval_of(outcome: CriterionOutcome, evidence: Evidence) -> str:
+    if evidence.no_interval:
+        return f"none: {evidence.no_interval}"
     return interval_cell(evidence.interval, " %" if outcome.unit == "pct" else " pp")
 
 
@@ -512,7 +523,7 @@ def proportional(found: Sequence[ProportionalArm]) -> str:
                 arm.metric.label,
                 f"{arm.scale:.4f}{' (from the options)' if arm.is_computed and constant else ''}",
                 f"{arm.spread_pct:.2f} %",
-                "**yes**" if constant else "no",
+                _constant(arm),
                 pp(arm.gain),
                 pp(arm.if_proportional) if constant else MISSING,
                 pct(arm.explained_pct) if constant else MISSING,
@@ -520,6 +531,12 @@ def proportional(found: Sequence[ProportionalArm]) -> str:
         )
     header = ["Arm", "Metric", "Factor", "Largest deviation", f"Constant within {TOLERANCE_PCT:g} %"]
     return table([*header, "Gain", "By the factor alone", "Explained"], rows, left=2)
+
+
+def _constant(arm: ProportionalArm) -> str:
+    if not arm.is_told:
+        return f"cannot be told from {arm.points} different experiment{'s' if arm.points != 1 else ''}"
+    return "**yes**" if arm.is_constant_multiple else "no"
 
 
 def explained_gains(found: Sequence[ProportionalArm], metrics: Collection[Metric]) -> str:

@@ -134,8 +134,12 @@ class Values:
         """Return PASS, FAIL or NOT MEASURED."""
         return self._outcome(method, criterion).result.value
 
+    def detail(self, method: str, criterion: str) -> str:
+        """Return what stands beside a criterion's result, as in `9 of 9 experiments improve, from ...`."""
+        return self._outcome(method, criterion).detail
+
     def p_value(self, method: str, criterion: str) -> float:
-        """Return the permutation p-value of a criterion's difference."""
+        """Return the p-value of the permutation test that tells a criterion's mean from its threshold."""
         evidence = self._outcome(method, criterion).evidence
         if evidence is None or evidence.p_value is None:
             raise ConfigError(f"p_value({method!r}, {criterion!r}): the criterion has no permutation test")
