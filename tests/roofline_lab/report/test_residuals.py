@@ -104,7 +104,7 @@ def best_of(residuals, metric="itl"):
 def test_a_cost_is_printed_in_its_unit_and_thousands_of_microseconds_in_ms():
     assert constant_text(best_of(with_missing("layer", 61.5))) == "61.5 us"
     assert constant_text(best_of(with_missing("step", 2030.0))) == "2.03 ms"
-    assert interval_text(best_of(with_missing("step", 2030.0))) == "2.03 to 2.03"
+    assert interval_text(best_of(with_missing("step", 2030.0))) == "all 2.03"
     assert constant_text(best_of(with_missing("kv_token", 120.0))) == "120 us per 1000 tokens"
 
 
@@ -277,7 +277,7 @@ def test_the_figure_has_a_panel_per_metric_and_driver_and_names_units():
     assert len(circles(svg)) == 3 * 6 * len(residuals)
     assert {driver.title for driver in DRIVERS} <= set(texts(svg))
     assert {"residual of TTFT [%]", "residual of ITL [%]", "residual of E2E [%]"} <= set(texts(svg))
-    assert texts(svg).count("(negative: too fast)") == 3
+    assert texts(svg).count("(negative: predicted too fast)") == 3
 
 
 def test_the_figure_leaves_out_drivers_that_do_not_vary():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from roofline_lab.residuals.ranking import Resampling, error_with, mean_error_pct, ranked_terms
 from roofline_lab.residuals.record import Figure
 from roofline_lab.residuals.terms import BY_NAME, TERMS, Term
-from roofline_lab.residuals.words import constant_text
+from roofline_lab.residuals.words import constant_text, sentence
 from tests.roofline_lab.residuals.samples import exact, residual, unscored, with_missing
 
 QUICK = Resampling(resamples=200)
@@ -222,6 +222,18 @@ def test_one_family_is_fitted_but_never_beyond_noise():
     assert best.low is None
     assert not best.beyond_noise
     assert best.reason == "one model family; none can be held out"
+
+
+def test_fewer_families_than_an_interval_needs_hold_one_out_but_tell_nothing_from_noise():
+    three = [one for one in exact() if one.family in sorted({two.family for two in exact()})[:3]]
+    best = ranked_terms(with_missing("layer", 60.0, three), "itl")[0]
+    assert (best.families, best.term.name) == (3, "layer")
+    assert best.held_out < best.mape_before
+    assert (best.low, best.gain_low, best.beyond_noise) == (None, None, False)
+    assert best.reason == "3 model families; an interval needs 4"
+    assert ranked_terms(with_missing("layer", 60.0), "itl")[0].beyond_noise
+    told = sentence([best], "itl")
+    assert told.startswith("Whether a term lowers the ITL error beyond noise cannot be told: 3 model families")
 
 
 def test_two_families_are_enough_to_hold_one_out():

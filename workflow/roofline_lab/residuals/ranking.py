@@ -7,7 +7,8 @@ bounds, and ranks by what the term does for model families it was not fitted to:
     MAPE       = mean |r + constant * a|
     held out   = the same with the constant of all other families, family by family
 
-Deterministic: intervals are percentiles of a seeded bootstrap over families. The rule was fixed before it was
+Deterministic: intervals are percentiles of a seeded bootstrap over families, of which too few give none
+(`roofline_lab.scoring.statistics.fewest_units`). The rule was fixed before it was
 looked at what it ranks first: no term has a weight or a prior of its own.
 """
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from roofline_lab.residuals.record import Residual, scored
 from roofline_lab.residuals.terms import TERMS, Term
 from roofline_lab.scoring.errors import PERCENT, mean
-from roofline_lab.scoring.statistics import weighted_sums
+from roofline_lab.scoring.statistics import fewest_units, weighted_sums
 
 Vector = NDArray[np.float64]
 Bounds = tuple[float, float]
@@ -59,7 +60,8 @@ class Suggestion:
     Attributes
     ----------
     constant, low, high
-        In the term's unit, and its interval over families; None where it could not be fitted.
+        In the term's unit, and its interval over families; None where it could not be fitted, or families are too few
+        for an interval.
     least, spent
         Lowest constant beside 0 that physics allows, and what the prediction already spends on the term where that is
         known and the same everywhere.
@@ -72,14 +74,14 @@ class Suggestion:
     held_out
         Percent with every family predicted by the constant of the others; None below two families.
     gain_low, gain_high
-        Interval over families of `mape_before - held_out`, percentage points.
+        Interval over families of `mape_before - held_out`, percentage points; None with too few families.
     beyond_noise
         Whether that interval lies above zero.
     tied
         Candidates whose columns cannot be told from this one's.
     rivals
         Of the first one: other candidates that lower the held-out error too and may be as good: the interval of the
-        difference reaches below `CLOSE_PCT`.
+        difference reaches below `CLOSE_PCT`, or there is none to tell them apart.
     points, families
         Load points fitted to, and how many families they are of.
     reason
@@ -228,7 +230,7 @@ def _fitted(blank: Suggestion, column: Vector, bounds: Bounds, data: _Data, resa
     constant = float(_bounded(np.array([free]), bounds)[0])
     after = np.abs(data.relative + constant * column)
     drawn = _bounded(_ratio(weighted_sums(data.draws, products), weighted_sums(data.draws, squares)), bounds)
-    low, high = _percentiles(drawn, resampling)
+    low, high = _percentiles(drawn, resampling) if _tells(data, resampling) else (None, None)
     found = replace(
         blank,
         constant=constant,
@@ -243,10 +245,18 @@ def _fitted(blank: Suggestion, column: Vector, bounds: Bounds, data: _Data, resa
         return _Fit(replace(found, low=None, high=None, reason="one model family; none can be held out"), column, after)
     others = _bounded(_ratio(products.sum() - products, squares.sum() - squares), bounds)
     errors = np.abs(data.relative + others[data.family] * column)
+    found = replace(found, held_out=float(np.mean(errors)) * PERCENT)
+    if not _tells(data, resampling):
+        fewest = fewest_units(resampling.level_pct)
+        return _Fit(
+            replace(found, reason=f"{data.families} model families; an interval needs {fewest}"), column, errors
+        )
     gain_low, gain_high = _gain_interval(np.abs(data.relative) - errors, data, resampling)
-    held_out = float(np.mean(errors)) * PERCENT
-    found = replace(found, held_out=held_out, gain_low=gain_low, gain_high=gain_high, beyond_noise=gain_low > 0.0)
-    return _Fit(found, column, errors)
+    return _Fit(replace(found, gain_low=gain_low, gain_high=gain_high, beyond_noise=gain_low > 0.0), column, errors)
+
+
+def _tells(data: _Data, resampling: Resampling) -> bool:
+    return data.families >= fewest_units(resampling.level_pct)
 
 
 def _ratio(products: Vector, squares: Vector) -> Vector:
@@ -290,8 +300,10 @@ def _rivals(fits: Sequence[_Fit], data: _Data, resampling: Resampling) -> tuple[
         held_out = other.suggestion.held_out
         if held_out is None or held_out >= data.mape_before or _cosine(first.column, other.column) >= TIE_COSINE:
             continue
-        low, _ = _gain_interval(other.errors - first.errors, data, resampling)
-        if low <= CLOSE_PCT:
+        if (
+            not _tells(data, resampling)
+            or _gain_interval(other.errors - first.errors, data, resampling)[0] <= CLOSE_PCT
+        ):
             found.append(other.suggestion.term.name)
     return tuple(found)
 

@@ -37,7 +37,8 @@ def interval_text(suggestion: Suggestion) -> str:
     if suggestion.low is None or suggestion.high is None:
         return MISSING
     scale, _ = _scale(suggestion)
-    return f"{_number(suggestion.low * scale)} to {_number(suggestion.high * scale)}"
+    low, high = (_number(end * scale) for end in (suggestion.low, suggestion.high))
+    return f"{low} to {high}" if low != high else f"all {low}"
 
 
 def implied_text(suggestion: Suggestion) -> str:
@@ -71,6 +72,8 @@ def sentence(ranked: Sequence[Suggestion], metric: str, harmful: Collection[str]
     if best.beyond_noise:
         return f"Next hypothesis: {_told(best)}"
     nothing = f"No single term lowers the {label} error on unseen families beyond noise"
+    if best.gain_low is None:
+        nothing = f"Whether a term lowers the {label} error beyond noise cannot be told: {best.reason}"
     harmless = next(
         (suggestion for suggestion in ranked if _lowers(suggestion) and suggestion.term.name not in harmful), None
     )
@@ -81,7 +84,7 @@ def sentence(ranked: Sequence[Suggestion], metric: str, harmful: Collection[str]
 
 
 def _told(suggestion: Suggestion) -> str:
-    return f"{suggestion_text(suggestion)}, gain {_gain(suggestion)}.{_alike(suggestion)}"
+    return f"{suggestion_text(suggestion)}{_gain(suggestion)}.{_alike(suggestion)}"
 
 
 def _lowers(suggestion: Suggestion) -> bool:
@@ -97,9 +100,9 @@ def suggestion_text(suggestion: Suggestion) -> str:
 
 
 def _gain(suggestion: Suggestion) -> str:
-    assert suggestion.gain_low is not None, "only told where a family was held out"
-    assert suggestion.gain_high is not None, "only told where a family was held out"
-    return f"{suggestion.gain_low:+.1f} to {suggestion.gain_high:+.1f} pp over families"
+    if suggestion.gain_low is None or suggestion.gain_high is None:
+        return ""
+    return f", gain {suggestion.gain_low:+.1f} to {suggestion.gain_high:+.1f} pp over families"
 
 
 def _alike(suggestion: Suggestion) -> str:

@@ -209,7 +209,7 @@ class Uncertainty:
             interval=bootstrap_difference(
                 one.values, other.values, level_pct=self.level_pct, clusters=units, **self._bootstrap
             ),
-            no_interval="; ".join(filter(None, map(self._too_few, (one, other)))),
+            no_interval="; ".join(dict.fromkeys(filter(None, map(self._too_few, (one, other))))),
             p_value=label_swap_p(shifted, other.values, blocks=blocks, **self._permute),
             threshold=told_from,
             claimed=told_from or difference,
