@@ -154,7 +154,9 @@ def _status(criteria: Sequence[CriterionOutcome], controls: Sequence[CriterionOu
     if listed := ", ".join(outcome.id for outcome in _open(controls)):
         nuances.append(f"the control {listed} does not")
     if undecided := _ids((*criteria, *controls), CriterionResult.UNDECIDED):
-        nuances.append(f"{undecided} cannot be told from its threshold")
+        nuances.append(
+            f"{undecided} cannot be told from {'their thresholds' if ', ' in undecided else 'its threshold'}"
+        )
     if nuances:
         return Status.CONFIRMED_WITH_NUANCE, f"all criteria pass, {' and '.join(nuances)}"
     return Status.CONFIRMED, "all criteria and controls pass"
