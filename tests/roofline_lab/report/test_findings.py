@@ -299,7 +299,7 @@ def test_a_page_of_another_status_than_its_texts_were_written_for_says_so_at_the
     monkeypatch.setitem(lab.discussions, HYPOTHESIS, other)
     page = render_report(lab, h1_report)["FINDINGS.md"]
     banner = page.index("were written for another status** (reasoning and implications for *Confirmed*)")
-    assert banner < page.index("## Hypothesis")
+    assert banner < page.index("## Implications for Users")
     assert "*Partially confirmed*: take tables and figures as they are" in page
 
 
