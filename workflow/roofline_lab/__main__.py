@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """`python -m roofline_lab`, the same as `roofline-lab`: see `roofline_lab.cli`."""
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ A number that does not exist prints as a dash, never as zero.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 MISSING = "–"
@@ -64,6 +65,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     rule = [":--" if column < left else "--:" for column in range(len(header))]
     lines = [[_cell(text) for _, text in zip(header, line, strict=True)] for line in (header, *rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Format lines of equally many cells for a terminal: left-aligned, two blanks between columns."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = ("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def natural_order(name: str) -> tuple[tuple[int, str], ...]:
+    """Return what names are sorted by so that h2 stands before h10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((int(part), "") if part.isdigit() else (0, part) for part in parts)
 
 
 def _cell(text: str) -> str:

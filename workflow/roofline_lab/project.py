@@ -8,7 +8,6 @@ exist, arms that differ in something undeclared (rule ED-1).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from roofline_lab.config import Method, Rules, Settings, load_methods, load_settings
+from roofline_lab.formatting import natural_order
 from roofline_lab.ground_truth.catalog import Catalog
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, VOCABULARY_FILE, load_set
@@ -223,7 +223,7 @@ class Project(Catalog):
     @property
     def names(self) -> tuple[str, ...]:
         """Every hypothesis of either kind, numbers in their natural order."""
-        return tuple(sorted([*self.hypotheses, *self.synthetic], key=_natural))
+        return tuple(sorted([*self.hypotheses, *self.synthetic], key=natural_order))
 
 
 def load_project(root: Path, tables_folder: Path | None = None) -> Project:
@@ -283,12 +283,6 @@ def check_references(spec: Claim, project: Project) -> None:
     if unknown:
         told = [f"references: unknown hypothesis '{name}'; {suggest(name, project.names)}" for name in unknown]
         raise config_error(f"hypotheses/{spec.id}/hypothesis.yaml", told)
-
-
-def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    """Sort h2 before h10."""
-    parts = re.findall(r"\d+|\D+", name)
-    return tuple((int(part), "") if part.isdigit() else (0, part) for part in parts)
 
 
 def engine_options(arm: Arm, experiment: Experiment, source: str) -> EngineOptions:

@@ -22,6 +22,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+# What an imported measurement is taken for where neither files nor a person say it; the import names it.
+DEFAULT_HARDWARE = "h100-sxm"
+DEFAULT_WORKLOAD = "custom"
+
 
 class Status(StrEnum):
     """What the criteria say about the claim."""

@@ -10,11 +10,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roofline_lab.importers.overrides import DEFAULT_HARDWARE, DEFAULT_WORKLOAD, Overrides
-from roofline_lab.importers.tools import tools
+from roofline_lab.cli.tool_names import tool_names
+from roofline_lab.vocabulary import DEFAULT_HARDWARE, DEFAULT_WORKLOAD
 from simulator.errors import ConfigError
 
 if TYPE_CHECKING:
+    from roofline_lab.importers.overrides import Overrides
     from roofline_lab.importers.writing import Imported, Written
 
 # Some runs of a table were imported, others not.
@@ -39,12 +40,12 @@ def add_import_command(subparsers: Any) -> argparse.ArgumentParser:
     """Add `import` to the subcommands of a parser; the parsed `run` takes the arguments and returns 0."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "import",
-        help=f"write measurements of {', '.join(tools())} as an experiment",
+        help=f"write measurements of {', '.join(tool_names())} as an experiment",
         description="Convert measurements to ground_truth/<id>/experiment.yaml, and say what was converted.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("tool", nargs="?", choices=tuple(tools()), help="what wrote the files")
+    parser.add_argument("tool", nargs="?", choices=tool_names(), help="what wrote the files")
     parser.add_argument("path", nargs="?", type=Path, help="its file or folder")
     parser.add_argument("--out", type=Path, required=True, help="folder of the experiment; must not exist yet")
     parser.add_argument("--from-csv", type=Path, metavar="FILE", help="read a table of measured runs instead")
@@ -116,7 +117,7 @@ def _imported(arguments: argparse.Namespace) -> Imported:
         found = table.read(arguments.from_csv, arguments.experiment, arguments.year)
         return table.import_table(arguments.from_csv, found, arguments.out, overrides, arguments.trace, arguments.root)
     if arguments.tool is None or arguments.path is None:
-        raise ConfigError(f"import: give a tool ({', '.join(tools())}) and its path, or --from-csv FILE")
+        raise ConfigError(f"import: give a tool ({', '.join(tool_names())}) and its path, or --from-csv FILE")
     written = import_experiment(
         arguments.tool, arguments.path, arguments.out, overrides, arguments.trace, root=arguments.root
     )
@@ -124,6 +125,8 @@ def _imported(arguments: argparse.Namespace) -> Imported:
 
 
 def _overrides(arguments: argparse.Namespace) -> Overrides:
+    from roofline_lab.importers.overrides import Overrides
+
     offset = arguments.client_offset_ms
     if offset is not None and not 0 <= offset < float("inf"):
         raise ConfigError(f"--client-offset-ms: must be 0 or greater, got {offset:g}")

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roofline_lab.cli.tool_names import tool_names
 from roofline_lab.formatting import table
-from roofline_lab.importers.tools import tools
 
 if TYPE_CHECKING:
     from roofline_lab.importers.common import BothSides
@@ -35,7 +35,7 @@ def add_inspect_command(subparsers: Any) -> argparse.ArgumentParser:
         "inspect",
         help="show the figures of measurements and every pitfall found in them",
         description="Show the figures of measurements and every pitfall that the numbers alone give away.",
-        epilog=EPILOG.format(tools=", ".join(tools())),
+        epilog=EPILOG.format(tools=", ".join(tool_names())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders to look at")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roofline_lab.formatting import table
+from roofline_lab.formatting import columns
 from simulator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def lint(arguments: argparse.Namespace) -> int:
 
     if arguments.rules:
         rows = [[rule.id, rule.checked.value, rule.statement] for rule in RULES]
-        sys.stdout.write(table(["Rule", "Checked", "Asks for"], rows, left=3) + "\n")
+        sys.stdout.write(columns([["Rule", "Checked", "Asks for"], *rows]) + "\n")
         return 0
     project = load_project(arguments.root)
     results = run(project, _chosen(project, arguments.hypotheses))

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 
 from simulator.errors import RooflineLabError
@@ -21,8 +22,11 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 EXIT_BROKEN_PIPE = 141
 
+# Set by the shell while it completes a word with argcomplete.
+COMPLETES = "_ARGCOMPLETE"
 # Command -> its module, which is imported for this command alone or for a look at all of them.
 COMMANDS = {
+    "list": "list_findings",
     "new": "new",
     "lint": "lint",
     "inspect": "inspect",
@@ -34,6 +38,7 @@ COMMANDS = {
     "replay": "replay",
 }
 EPILOG = """examples:
+  roofline-lab list                      which findings there are, with their statuses
   roofline-lab new my_claim              a hypothesis that runs, to be filled in
   roofline-lab lint                      do all hypotheses keep the experiment standards?
   roofline-lab inspect results/          figures of a measurement, and the pitfalls they show
@@ -44,7 +49,8 @@ EPILOG = """examples:
   roofline-lab gate h_mine               may this version of my simulator be merged?
   roofline-lab replay traces/            recorded requests served again, and how far off that is
 
-Findings themselves are made by Snakemake: `snakemake --list-target-rules` lists what there is.
+Findings themselves are made by Snakemake: `snakemake ID` makes one, `snakemake` all of them.
+Completion of words with the Tab key: docs/running.md.
 """
 
 
@@ -52,15 +58,38 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser of the command that `words` begin with, else of all commands."""
     top = argparse.ArgumentParser(
         prog="roofline-lab",
-        description="Start hypotheses, check the standards, import, evaluate, replay measurements, calibrate, compare.",
+        description="List and start hypotheses, check standards, import, evaluate and replay measurements, calibrate.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version and leave")
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
     for name in words[:1] if words and words[0] in COMMANDS else COMMANDS:
         module = import_module(f"roofline_lab.cli.{COMMANDS[name]}")
         getattr(module, f"add_{name}_command")(commands)
     return top
+
+
+def version() -> str:
+    """Return the version of the project as installed, or as a clone that was never installed says it."""
+    # Imported here because only this option needs it.
+    import tomllib
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("roofline-lab")
+    except PackageNotFoundError:
+        written = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
+        return str(tomllib.loads(written)["project"]["version"])
+
+
+class _Version(argparse.Action):
+    """Looks the version up only where it is asked for: that takes a third of the time a page of help has."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        sys.stdout.write(f"{parser.prog} {version()}\n")
+        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,9 +135,21 @@ def _termination_is_an_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
+def _can_complete() -> bool:
+    """Tell the shell what a word may become, and leave; without argcomplete nothing is told."""
+    try:
+        completer = import_module("argcomplete")
+    except ImportError:
+        return False
+    completer.autocomplete(parser())
+    return True
+
+
 def _guarded(argv: Sequence[str] | None) -> int:
     try:
         words = sys.argv[1:] if argv is None else argv
+        if COMPLETES in os.environ and not _can_complete():
+            return EXIT_FAILURE
         arguments = parser(words).parse_args(words)
         code: int = arguments.run(arguments)
     except SystemExit as leaving:  # argparse: 0 after --help, 2 after a wrong flag

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roofline_lab.formatting import pct
-from roofline_lab.ground_truth.published_traces import find_unmeasured, published_format
-from roofline_lab.ground_truth.requests import FURTHER_COLUMNS, TRACE_COLUMNS, find_traces
+from roofline_lab.ground_truth.trace_columns import FURTHER_COLUMNS, TRACE_COLUMNS
 from simulator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -87,6 +86,7 @@ def replay(arguments: argparse.Namespace) -> int:
         If a trace cannot be read, belongs to no experiment, or needs a server that is not described; nothing is
         written then.
     """
+    from roofline_lab.ground_truth.published_traces import find_unmeasured
     from roofline_lab.predict.choose import load_option_sets
     from roofline_lab.predict.recording import load_recordings
     from roofline_lab.predict.replay import score
@@ -110,6 +110,9 @@ def replay(arguments: argparse.Namespace) -> int:
 
 def _refuse_other_use(arguments: argparse.Namespace, unmeasured: Sequence[Path]) -> None:
     """Refuse a trace without latencies and without a server, and a server without such a trace."""
+    from roofline_lab.ground_truth.published_traces import published_format
+    from roofline_lab.ground_truth.requests import find_traces
+
     given = [name for name in PREDICTION_OPTIONS if getattr(arguments, name) is not None]
     if given and not unmeasured:
         find_traces(arguments.traces)

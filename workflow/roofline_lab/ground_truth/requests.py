@@ -18,6 +18,7 @@ from pathlib import Path
 
 from roofline_lab.files import DIGEST_CHARACTERS, csv_text
 from roofline_lab.ground_truth.json_stream import READ_ERRORS, open_text, stream_values
+from roofline_lab.ground_truth.trace_columns import FURTHER_COLUMNS, TRACE_COLUMNS
 from simulator.engine.records import Request
 from simulator.errors import ConfigError
 from simulator.input_files import csv_records, unreadable
@@ -164,24 +165,6 @@ BESIDE_EXPERIMENT = Layout(
     answered=False,
 )
 
-# Column -> what it holds. Arrivals count from any start and run through all stages of a file.
-TRACE_COLUMNS: Mapping[str, str] = {
-    "index": "name of the request, unique in its stage",
-    "stage": "number of the load point, from 0 in the order they were run",
-    "arrival_time_us": "when it was sent, whole microseconds",
-    "input_tokens": "prompt length, shared prefix included",
-    "output_tokens_true": "tokens really generated",
-    "ttft_ms": "measured time to first token, milliseconds",
-    "e2e_ms": "measured time to the last token, milliseconds",
-}
-# Columns that may be there; all but `has_error` are left alone.
-FURTHER_COLUMNS: Mapping[str, str] = {
-    "has_error": "1 where the request failed, else 0",
-    "output_tokens_client_retokenized": "tokens the client counted in the text",
-    "queue_ms": "time in the waiting queue, milliseconds",
-    "prefill_ms": "first scheduled to first token, milliseconds",
-    "decode_ms": "first to last token, milliseconds",
-}
 _TRACE_FIELDS = ("id", "load_point", "arrival_us", "prompt_tokens", "output_tokens", "ttft_ms", "e2e_ms")
 
 REPLAYED = Layout(

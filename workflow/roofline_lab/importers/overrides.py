@@ -18,13 +18,11 @@ from roofline_lab.ground_truth.quality import Finding, Flag
 from roofline_lab.ground_truth.server import Server
 from roofline_lab.importers.common import UNSTATED, Measurement
 from roofline_lab.importers.server_sources import read_mapping
+from roofline_lab.vocabulary import DEFAULT_HARDWARE, DEFAULT_WORKLOAD
 from simulator.errors import ConfigError
 from simulator.gpu_names import gpu_named, gpus_named
 from simulator.model_files import CONFIG_FILE, contents_of, find_model_file, known_as, load_model, models_in
 from simulator.validation import parse, suggest
-
-DEFAULT_HARDWARE = "h100-sxm"
-DEFAULT_WORKLOAD = "custom"
 
 
 class UnknownNameError(ConfigError):
