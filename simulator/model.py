@@ -12,6 +12,7 @@ Whether it can be split over a number of GPUs is a separate question: see `simul
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -25,6 +26,8 @@ BYTES_PER_VALUE = {"bfloat16": 2, "float16": 2, "float32": 4}
 # How a server may keep keys and values, named as by vLLM: bytes of one value, None meaning as activations.
 KV_CACHE_BYTES = {"auto": None, "bfloat16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 KvCacheType = Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"]
+# Words by which checkpoints say in their name how weights are stored.
+_STORED = re.compile(r"(?<![a-z0-9])(?:fp8|fp4|nvfp4|mxfp4|int8|int4|w8a8|w4a16|awq|gptq)(?![a-z0-9])", re.IGNORECASE)
 
 
 class GenerationDefaults(StrictModel):
@@ -272,6 +275,12 @@ class Model(StrictModel):
             found.append(
                 f"{self.id}: images and sounds are not modelled; their encoder counts as about "
                 f"{self.encoder_parameters / 1e9:.1f} billion weights of memory"
+            )
+        promised = None if self.quantization else _STORED.search(self.id)
+        if promised:
+            found.append(
+                f"{self.id}: its name says {promised[0].upper()}, its files do not: weights are taken to be of 16 "
+                "bits. Put quantization_config into config.json, or hf_quant_config.json beside it"
             )
         if self.left_out:
             found.append(self.left_out_warning)

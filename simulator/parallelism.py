@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.errors import ConfigError
+from simulator.hardware import Hardware
 from simulator.model import Model
 from simulator.validation import config_error
 
@@ -92,6 +93,33 @@ def require_degrees(parallelism: Parallelism | int) -> None:
         degree: Any = getattr(parallel, name)
         if not isinstance(degree, int) or isinstance(degree, bool) or degree < 1:
             raise ConfigError(f"{name}: must be a whole number of at least 1 (got {degree!r})")
+
+
+def require_linked(hardware: Hardware, parallelism: Parallelism | int) -> None:
+    """Refuse a server beyond the links of a GPU.
+
+    Raises
+    ------
+    ConfigError
+        If more GPUs are asked for than the links join.
+    """
+    parallel, linked = as_parallelism(parallelism), hardware.sustained.linked_gpus
+    if linked is not None and parallel.gpus > linked.value:
+        raise ConfigError(
+            f"tensor_parallel: {parallel} is {parallel.gpus} GPUs, but the links of {hardware.id} join {linked.value} "
+            f"({linked.source}); communication between servers is not modelled"
+        )
+
+
+def block_warnings(model: Model, parallel: Parallelism) -> Iterator[str]:
+    """Say when a GPU's share of a feed-forward layer is no whole number of blocks of quantized weights."""
+    shards = parallel.expert_shards if model.num_local_experts else parallel.tensor_parallel
+    share, block = model.expert_width // shards, model.quantized_block
+    if block is not None and share % block:
+        yield (
+            f"{model.id}: a width of {model.expert_width} over {shards} GPUs is {share}, no whole number of "
+            f"blocks of {block} quantized weights; a server refuses that, unless it puts whole experts on each GPU"
+        )
 
 
 def _split_problems(model: Model, parallel: Parallelism) -> Iterator[str]:

@@ -7,13 +7,12 @@ from typing import Any
 
 from simulator.cli.catalog import configs_folder, find_hardware, find_model
 from simulator.cli.files import emit_document, say
-from simulator.cli.run import require_linked
 from simulator.cli.run_spec import switched_on
 from simulator.cli.server import ServerOptions, model_counts, server_of
 from simulator.errors import AllAtOnce
 from simulator.loading import as_loaded
 from simulator.model import Model
-from simulator.parallelism import Parallelism, require_runnable
+from simulator.parallelism import Parallelism, require_linked, require_runnable
 from simulator.validation import parse
 
 

@@ -24,7 +24,6 @@ from simulator.cli.run_spec import RunSpec, read_spec, spec_of
 from simulator.cli.server import (
     Server,
     batch_warnings,
-    block_warnings,
     length_warnings,
     memory_warnings,
     require_served,
@@ -43,7 +42,7 @@ from simulator.hardware import Hardware
 from simulator.loading import as_loaded
 from simulator.metrics import DEFINITIONS, measure_all, measure_gaps
 from simulator.model import Model
-from simulator.parallelism import Parallelism, require_runnable
+from simulator.parallelism import block_warnings, require_linked, require_runnable
 from simulator.request_times import MetricOptions, RequestTimes, completed
 from simulator.saturation import grows_queue, lacks_room
 from simulator.steptime.base import StepTimeModel
@@ -204,22 +203,6 @@ def build_setup(spec: RunSpec, base: Path, configs: Path) -> Setup:
         require_served(workload.requests, spec.engine)
     told.refuse()
     return Setup(spec, model, hardware, server, replace(chosen, notes=(*notes, *chosen.notes)), workload)
-
-
-def require_linked(hardware: Hardware, parallel: Parallelism) -> None:
-    """Refuse a server beyond the links of a GPU.
-
-    Raises
-    ------
-    ConfigError
-        If more GPUs are asked for than the links join.
-    """
-    linked = hardware.sustained.linked_gpus
-    if linked is not None and parallel.gpus > linked.value:
-        raise ConfigError(
-            f"tensor_parallel: {parallel.gpus} GPUs, but the links of {hardware.id} join {linked.value} "
-            f"({linked.source}); communication between servers is not modelled"
-        )
 
 
 def require_sane_blocks(engine: EngineOptions) -> None:

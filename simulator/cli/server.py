@@ -166,17 +166,6 @@ def _held(model: Model, tokens: int) -> float:
     return tokens * (1 - windowed) + min(tokens, model.sliding_window) * windowed
 
 
-def block_warnings(model: Model, parallel: Parallelism) -> Iterator[str]:
-    """Say when a GPU's share of a feed-forward layer is no whole number of blocks of quantized weights."""
-    shards = parallel.expert_shards if model.num_local_experts else parallel.tensor_parallel
-    share, block = model.expert_width // shards, model.quantized_block
-    if block is not None and share % block:
-        yield (
-            f"{model.id}: a width of {model.expert_width} over {shards} GPUs is {share}, no whole number of "
-            f"blocks of {block} quantized weights; a server refuses that, unless it puts whole experts on each GPU"
-        )
-
-
 def _longer(requests: Iterable[Request], limit: int | None) -> str | None:
     """Say how many requests are longer than a limit, or None."""
     lengths = {request.id: request.prompt_tokens + request.output_tokens for request in requests}

@@ -100,7 +100,10 @@ def _tested(spec: RunSpec, name: str, given: Mapping[str, Any], configs: Path) -
     calibration = Path(stated) if stated not in known and Path(stated).is_file() else folder / f"{name}.yaml"
     if not calibration.is_file():
         allowed = ", ".join(known) or "none is known"
-        return NoBand(f"{name} was tested on no measurement that was held out; calibrations were ({allowed})")
+        return NoBand(
+            f"{name} was tested on no measurement that was held out; calibrations were ({allowed}): "
+            "choose one with --steptime"
+        )
     table = calibration.parent / INTERVALS / calibration.name
     if not table.is_file():
         return NoBand(f"no {INTERVALS}/{calibration.name} lies beside it; `snakemake trust` writes it for calibrations")

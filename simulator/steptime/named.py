@@ -158,10 +158,13 @@ def _calibrated(
     name: str, found: AnyCalibration, model: Model, hardware: Hardware, tp: int, *, schedule_ahead: bool
 ) -> NamedStepTime:
     experts = bool(model.num_local_experts)
-    kind, errors = "mixtures of experts" if experts else "dense models", "nobody states the error"
+    kind, basis = "mixtures of experts" if experts else "dense models", f"{found.title}; {found.rests_on}"
+    errors = "nobody states the error"
     if found.validated is not None:
         errors = str(found.validated.mixture_of_experts if experts else found.validated.dense)
-    basis = f"{found.title}; {found.rests_on}; {kind} of families it had not seen there: {errors}"
+    # Of a fleet no error of families is stated: what was held out of it are cells, of which intervals tell.
+    if found.validated is not None or not isinstance(found, FleetCalibration):
+        basis += f"; {kind} of families it had not seen there: {errors}"
     departures = "".join(f"; {text}" for text in found.departures(model.id, hardware.id, tp))
     if isinstance(found, FleetCalibration):
         options = found.options(conditions_of(model, hardware, schedule_ahead=schedule_ahead), model, hardware)

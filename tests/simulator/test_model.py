@@ -119,6 +119,16 @@ def test_tensor_parallelism_below_one_or_not_whole_is_refused(tp):
         require_runnable(read(), tp)
 
 
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("Llama-3.3-70B-Instruct-FP8", "FP8"), ("k2.5-nvfp4", "NVFP4"), ("llama-awq", "AWQ"), ("yi-34b", None)],
+)
+def test_a_name_that_says_how_weights_are_stored_where_the_files_do_not_is_told(name, word):
+    said = [text for text in read(id=name, source="s").warnings if "its files do not" in text]
+    assert [f"its name says {word}" in text for text in said] == ([True] if word else [])
+    assert read(id=name, source="s", quantization="fp8").warnings == ()
+
+
 def test_a_sliding_window_is_announced_as_not_modelled():
     assert "sliding_window 4096 is not modelled" in read(sliding_window=4096).warnings[0]
     assert read(sliding_window=4096, use_sliding_window=False).warnings == ()

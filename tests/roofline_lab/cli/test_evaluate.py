@@ -183,6 +183,15 @@ def test_a_model_a_server_could_not_shard_is_a_row_with_its_reason(stranger):
     assert section(stranger.page, "What could not be evaluated").count("| odd ") == 1
 
 
+def test_more_gpus_than_links_join_are_refused_and_a_share_that_splits_blocks_of_weights_is_told(stranger):
+    stranger.add("joined", model="minimax-m2.5", tensor_parallel=16)
+    stranger.add("cut", model="minimax-m2.5", tensor_parallel=8)
+    assert stranger.evaluate() == 1
+    (refused,) = stranger.rows(status="refused")
+    assert "TP 16 is 16 GPUs, but the links of h100-sxm join 8" in refused["reason"]
+    assert "a width of 1536 over 8 GPUs is 192, no whole number of blocks of 128" in stranger.page
+
+
 @pytest.mark.parametrize("form", ["file", "folder", "named"])
 def test_a_strangers_model_needs_no_edit_of_the_project(stranger, tmp_path, form):
     shutil.rmtree(stranger.folder / "models")

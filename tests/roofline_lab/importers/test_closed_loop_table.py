@@ -172,6 +172,11 @@ def test_a_day_nobody_states_is_unknown(tmp_path):
         ({"tp": "8", "ep": "4"}, "ep: 4; whole experts are spread over all 8 GPUs or none; write 1 or 8"),
         ({"concurrency": "4", "ttft_ms": "90"}, "concurrency: 4 is given twice; remove one row"),
         ({"concurrency": "-4"}, "line 3: concurrency: "),
+        (
+            {"concurrency": "8", "tp": "4", "kv_dtype": "fp8"},
+            "run_id: its rows differ in tp (2, 4), kv_dtype (auto, fp8)",
+        ),
+        ({"precision": "fp6"}, "precision: 'fp6' is not modelled; allowed: nvfp4, mxfp4, fp4, "),
         ({"tp": "two"}, "line 3: tp: "),
         ({"num_prompts": "900000000"}, "more than 200000 single requests"),
         ({"date": "spring"}, "date: 'spring' is no day such as 2026-03-27"),
@@ -204,6 +209,22 @@ def test_a_table_of_which_nothing_can_be_used_is_refused(tmp_path):
 )
 def test_a_row_says_how_its_model_was_spread_whether_tp_counts_a_group_or_all_gpus(tmp_path, changes, spread):
     assert one(tmp_path, ROW | changes).parallelism == spread
+
+
+def test_a_precision_that_is_not_that_of_the_checkpoint_is_told_and_one_that_may_be_is_not(tmp_path, capsys):
+    cells = [("openai/gpt-oss-120b", "fp4"), ("MiniMaxAI/MiniMax-M2.5", "NVFP4"), ("moonshotai/Kimi-K2.5", "int4")]
+    rows = [ROW | {"run_id": name, "model_hf_id": name, "precision": word, "tp": "4"} for name, word in cells]
+    command = ["import", "--from-csv", str(table(tmp_path, *rows)), "--root", str(ROOT), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    said = [line for line in "".join(capsys.readouterr()).splitlines() if "figures_contradict" in line]
+    assert len(said) == 1
+    assert "weights in nvfp4; what is simulated is minimax-m2.5 with weights in fp8" in said[0]
+
+
+def test_requests_longer_than_the_server_takes_are_told(tmp_path):
+    for limit, told in (("1100", True), ("1200", False), ("unknown", False)):
+        found = [flag.text for flag in one(tmp_path, ROW | {"max_model_len": limit}).quality]
+        assert any("up to 1200 tokens, and the server is said to take" in text for text in found) == told
 
 
 def test_the_table_is_known_by_its_columns_and_imported_by_the_same_command(tmp_path, capsys):

@@ -145,6 +145,8 @@ def test_one_configuration_with_two_results_is_a_contradiction(project, tmp_path
     other = imported(project, tmp_path / "s", sent(ttft_s=0.08), name="again")
     assert "mine has the same configuration" in flags(other)[Flag.FIGURES_CONTRADICT].text
     assert "ttft_mean 80.95 and 50.95" in flags(other)[Flag.FIGURES_CONTRADICT].text
+    spread = edited(other, project, lambda content: content["server"]["known"].update(expert_parallel=True))
+    assert [seen for seen in seen_among(spread, [one]) if seen.flag is Flag.FIGURES_CONTRADICT] == []
     near = imported(project, tmp_path / "t", sent(ttft_s=0.0505), name="near")
     assert [seen for seen in seen_among(near, [one]) if seen.flag is Flag.FIGURES_CONTRADICT] == []
 

@@ -155,12 +155,20 @@ def test_the_estimate_of_kv_blocks_is_said_and_follows_the_share_of_memory(stran
 
 
 def test_the_cache_a_server_is_said_to_have_decides_its_blocks_and_one_nobody_knows_is_refused(stranger):
-    for name, dtype in (("sixteen", "auto"), ("eight", "fp8"), ("other", "nvfp4")):
+    for name, dtype in (
+        ("sixteen", "auto"),
+        ("eight", "fp8"),
+        ("bf16", "bf16"),
+        ("capital", "FP8"),
+        ("other", "nvfp4"),
+    ):
         stranger.add(name, load_points=[poisson()], server={"known": {"kv_cache_dtype": dtype}, "assumed": LIMITS})
     assert stranger.evaluate() == 1
     assert "kv_cache_dtype: 'nvfp4' is not modelled" in section(stranger.page, "What could not be evaluated")
     latency = [float(stranger.row("e2e_mean", experiment=name)["predicted"]) for name in ("sixteen", "eight")]
     assert latency[1] < latency[0]
+    words = [float(stranger.row("e2e_mean", experiment=name)["predicted"]) for name in ("bf16", "capital")]
+    assert words == latency
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ from simulator.model import KV_CACHE_BYTES, GenerationDefaults, KvCacheType, Mod
 DEFAULT = EngineOptions()
 # What a server does for requests that ask for the likeliest token.
 GREEDY = GenerationDefaults(source="requests with temperature 0")
+# Other words for a KV cache in 16 bits.
+KV_CACHE_NAMES = {"bf16": "bfloat16", "fp16": "bfloat16", "float16": "bfloat16", "half": "bfloat16"}
 # Where nobody names the serving software, measurements from this day on are taken to be of a version that schedules
 # ahead (vLLM from 0.14 on): the day of the earliest measurement in the project that states such a version.
 AHEAD_SINCE = date(2026, 2, 17)
@@ -94,8 +96,9 @@ def served(experiment: Ran, model: Model, hardware: Hardware) -> Model:
     model, _ = as_loaded(model, hardware)
     if isinstance(experiment, Experiment) and experiment.workload.temperature == 0:
         model = model.model_copy(update={"generation_config": GREEDY})
-    stated = experiment.server.settings.kv_cache_dtype
-    if stated is None or stated == "auto":
+    stated = (experiment.server.settings.kv_cache_dtype or "auto").lower()
+    stated = KV_CACHE_NAMES.get(stated, stated)
+    if stated == "auto":
         return model
     if stated not in KV_CACHE_BYTES:
         allowed = ", ".join(sorted(KV_CACHE_BYTES))

@@ -178,7 +178,8 @@ def _latencies(experiment: Experiment) -> dict[str, float]:
 def _configuration(experiment: Experiment) -> tuple[object, ...]:
     """Return what a repeated measurement has in common with the first one."""
     return (
-        *(experiment.model, experiment.hardware, experiment.tensor_parallel, experiment.date, experiment.tool),
+        *(experiment.model, experiment.hardware, experiment.parallelism, experiment.date, experiment.tool),
+        experiment.server.settings.kv_cache_dtype or "auto",
         *(experiment.workload.prompt, experiment.workload.output, experiment.workload.prefix),
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from roofline_lab.ground_truth.quality import Flag
 from roofline_lab.ground_truth.requests import refuse_too_many
 from roofline_lab.importers.closed_loop_noise import noise_of
 from roofline_lab.importers.common import Foreign, Measurement, Notes, measured_metrics, measurement
-from simulator.errors import ConfigError
+from simulator.errors import AllAtOnce, ConfigError
 from simulator.gpu_names import read_gpu_name
 from simulator.input_files import csv_records, unreadable
 from simulator.memory import LARGE_BATCH
@@ -45,6 +46,25 @@ _GRAPH_MODE = re.compile(r"\b(?:NONE|PIECEWISE|FULL(?:_[A-Z_]+)?)\b")
 # Words of a name that do not tell one checkpoint of a table from another, and forms of a GPU that are the usual one.
 _USUAL = re.compile(r"-(?:instruct|sxm)(?=-|$)")
 KIBI = 1024
+# What a word for the precision may mean, as `precision_of` says it; the first word that a cell contains counts.
+STORED_AS = {
+    "nvfp4": ("nvfp4",),
+    "mxfp4": ("mxfp4",),
+    "fp4": ("nvfp4", "mxfp4"),
+    "int4": ("int4",),
+    "w4a16": ("int4",),
+    "fp8": ("fp8", "w8a16"),
+    "int8": ("int8", "w8a16"),
+    "bf16": ("bf16",),
+    "bfloat16": ("bf16",),
+    "fp16": ("bf16",),
+    "float16": ("bf16",),
+}
+# What all rows of one server have in common.
+OF_THE_SERVER = (
+    *("model_hf_id", "system", "precision", "tp", "ep", "attention_dp", "gpus", "isl", "osl", "range_ratio"),
+    *("kv_dtype", "vllm_version", "date", "max_model_len", "max_num_batched_tokens", "prefix_caching"),
+)
 # GPUs of at least 70 GiB that are no A100, by which vLLM chooses `LARGE_BATCH` where nobody states a batch.
 LARGE_GPUS = frozenset(("h100", "h200", "h800", "h20", "b200", "b300", "gb200", "gb300", "mi300x", "mi325x", "mi355x"))
 
@@ -210,7 +230,14 @@ def measured_run(path: Path, name: str, points: Sequence[_Point], table: Sequenc
     """
     points = sorted(points, key=lambda point: point.concurrency)
     source, first = f"{path}: {name}", points[0]
-    parallel = _parallelism(source, first)
+    told = AllAtOnce()
+    with told:
+        _require_one_server(source, points)
+    with told:
+        stored_as = _stored_as(source, first.precision)
+    with told:
+        parallel = _parallelism(source, first)
+    told.refuse()
     widths = [point.concurrency for point in points]
     if len(set(widths)) < len(widths):
         twice = next(width for width in widths if widths.count(width) > 1)
@@ -218,8 +245,14 @@ def measured_run(path: Path, name: str, points: Sequence[_Point], table: Sequenc
     refuse_too_many(source, sum(point.sent for point in points if point.drawn))
     notes = Notes()
     _note(notes)
+    if first.drawn and first.date:
+        notes.converted(
+            f"Taken to be measured at {_site(first)}, its client in its year. Client and host of another cluster take "
+            "time of their own: name yours with --site."
+        )
+    _note_length(first, notes)
     known, assumed = _settings(points, parallel)
-    return measurement(
+    found = measurement(
         tool="vllm-bench",
         tool_version=f"{CLIENT}, closed loop" if first.drawn else None,
         source=source,
@@ -238,6 +271,36 @@ def measured_run(path: Path, name: str, points: Sequence[_Point], table: Sequenc
         server_note=_beside(first),
         noise=noise_of(points, table),
     )
+    return replace(found, stored_as=stored_as)
+
+
+def _require_one_server(source: str, points: Sequence[_Point]) -> None:
+    """Refuse rows of one `run_id` that are of different servers."""
+    found = {name: dict.fromkeys(str(getattr(point, name)) for point in points) for name in OF_THE_SERVER}
+    several = [f"{name} ({', '.join(values)})" for name, values in found.items() if len(values) > 1]
+    if several:
+        raise ConfigError(
+            f"{source}: run_id: its rows differ in {', '.join(several)}; give each server a run_id of its own"
+        )
+
+
+def _stored_as(source: str, words: str) -> tuple[str, ...]:
+    """Return what formats of weights the words of a cell may mean; none where it says nothing."""
+    text = words.lower()
+    if text in ("", "unknown", "auto", "default"):
+        return ()
+    meant = next((formats for word, formats in STORED_AS.items() if word in text), None)
+    if meant is None:
+        raise ConfigError(f"{source}: precision: '{words[:40]}' is not modelled; allowed: {', '.join(STORED_AS)}")
+    return meant
+
+
+def _note_length(point: _Point, notes: Notes) -> None:
+    """Say when requests are longer than the server is said to take."""
+    longest, most = point.isl + point.osl, point.max_model_len
+    if most is not None and longest > most:
+        text = f"Requests have up to {longest} tokens, and the server is said to take {most} (max_model_len)."
+        notes.say(Flag.FIGURES_CONTRADICT, text)
 
 
 def _workload(point: _Point, notes: Notes) -> dict[str, Any]:

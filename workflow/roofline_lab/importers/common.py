@@ -102,6 +102,8 @@ class Measurement:
         Requests that client and server recorded, in order of sending.
     asked
         What the client was told to send, in a word such as `rate_4`, where load points with other words may look alike.
+    stored_as
+        How the files say that weights are stored: the formats their word stands for; empty where they do not say.
     """
 
     experiment: Experiment
@@ -110,6 +112,7 @@ class Measurement:
     tensor_parallel_stated: bool = True
     both_sides: tuple[BothSides, ...] = ()
     asked: str = ""
+    stored_as: tuple[str, ...] = ()
 
 
 class Notes:

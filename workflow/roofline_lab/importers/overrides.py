@@ -22,6 +22,7 @@ from roofline_lab.vocabulary import DEFAULT_HARDWARE, DEFAULT_WORKLOAD
 from simulator.errors import ConfigError
 from simulator.gpu_names import gpu_named, gpus_named
 from simulator.model_files import CONFIG_FILE, contents_of, find_model_file, known_as, load_model, models_in
+from simulator.trust.distance import precision_of
 from simulator.validation import parse, suggest
 
 
@@ -111,6 +112,7 @@ def named(found: Measurement, name: str, overrides: Overrides, root: Path, besid
             ),
             "quality": (
                 *measured.quality,
+                *_weights(found.stored_as, model, models.get(model)),
                 *_assumptions(
                     server,
                     hardware=hardware is not None,
@@ -149,6 +151,17 @@ def _assumptions(
     if assumed.get("client_offset_ms") == 0 and client:
         text += " All time between client and engine then counts as error; --client-offset-ms states it."
     yield Finding(Flag.SETTING_ASSUMED, text).quality("noted")
+
+
+def _weights(stored_as: tuple[str, ...], model: str, file: Path | None) -> Iterable[object]:
+    """Yield the flag of a model whose weights are stored otherwise than the files say."""
+    stored = precision_of(load_model(file, model)) if stored_as and file else None
+    if stored is not None and stored not in stored_as:
+        text = (
+            f"The files say weights in {' or '.join(stored_as)}; what is simulated is {model} with weights in {stored}."
+        )
+        text += " If another checkpoint was served, name that one."
+        yield Finding(Flag.FIGURES_CONTRADICT, text).quality("noted")
 
 
 def _shown(value: object) -> str:

@@ -17,7 +17,7 @@ from roofline_lab.ground_truth.catalog import HARDWARE, MODELS, hardware_in
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
 from simulator.errors import ConfigError
 from simulator.gpu_names import gpu_named
-from simulator.hardware import Hardware, load_hardware
+from simulator.hardware import Hardware, load_hardware, with_sustained
 from simulator.model import Model
 from simulator.model_files import known_as, load_model, models_in, parts_of
 from simulator.validation import suggest
@@ -102,6 +102,16 @@ class Catalogue:
         if described not in self._hardware:
             self._hardware[described] = load_hardware(self.hardware_files[described])
         return self._hardware[described]
+
+    def documented(self, name: str) -> Hardware:
+        """Return a GPU with what is documented about its use beside its data sheet.
+
+        Raises
+        ------
+        ConfigError
+            If no file describes it, or one of its files is wrong.
+        """
+        return with_sustained(self.hardware(name), self.hardware_files[self.hardware_id(name)])
 
     def files_of(self, models: Sequence[str], hardware: Sequence[str]) -> tuple[Path, ...]:
         """Return the files behind some names, those there are."""

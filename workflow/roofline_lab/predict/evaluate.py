@@ -43,6 +43,7 @@ from simulator.errors import ConfigError, RooflineLabError
 from simulator.hardware import Hardware
 from simulator.loading import as_loaded
 from simulator.model import Model
+from simulator.parallelism import block_warnings, require_linked
 from simulator.validation import read_yaml
 
 Progress = Callable[[str], None]
@@ -250,6 +251,7 @@ def task_of(
         lambda: catalogue.model(experiment.model),
         lambda: catalogue.hardware(experiment.hardware),
         lambda: ran(catalogue, experiment),
+        lambda: require_linked(catalogue.documented(experiment.hardware), experiment.parallelism),
     )
     for describe in describing:
         try:
@@ -265,6 +267,7 @@ def task_of(
     notes = tuple(Note(Flag.SERVER, text) for text in filter(None, (said, *assumed)))
     if model.left_out:
         notes += (Note(Flag.MODEL, model.left_out_warning),)
+    notes += tuple(Note(Flag.MODEL, text) for text in block_warnings(model, experiment.parallelism))
     _, departures = as_loaded(catalogue.model(experiment.model), hardware)
     notes += tuple(Note(Flag.MODEL, text) for text in departures)
     return Task(complete, model, hardware, tuple(predictors), arrivals, notes)
