@@ -9,7 +9,9 @@ import yaml
 
 from roofline_lab.project import load_project
 from roofline_lab.report.index import correction_chain, index_page
+from roofline_lab.trust.held_out import read_held_out
 from roofline_lab.vocabulary import Metric
+from tests.paths import ROOT
 from tests.roofline_lab.builders import HYPOTHESIS, copy_project, edit_yaml
 
 
@@ -135,3 +137,27 @@ def test_a_single_correction_adds_nothing_up_and_is_no_chain(chained, verdicts):
     page = index_page(chained, changed)
     assert "| raw" not in page
     assert "| raw" in index_page(chained, verdicts)
+
+
+def test_the_index_begins_with_what_the_best_models_miss_on_measurements_left_out(chained, verdicts):
+    figures = read_held_out(ROOT / "configs" / "calibration" / "h100_vllm.held_out.csv")
+    page = index_page(chained, verdicts, {"h100_vllm": figures})
+    means = {name: [row for row in figures if row.metric == name] for name in ("ttft_mean", "itl_mean", "e2e_mean")}
+    told = [
+        f"{sum(abs(row.predicted_ms / row.measured_ms - 1) for row in rows) / len(rows) * 100:.1f} %"
+        for rows in means.values()
+    ]
+    line = f"| [h100_vllm](calibration/h100_vllm/CALIBRATION.md) | model | 37 | {' | '.join(told)} |"
+    assert line in page
+    assert page.index(line) < page.index("One row per hypothesis")
+    assert "What the corrections led to" not in index_page(chained, verdicts)
+
+
+def test_the_readme_opens_with_the_errors_the_index_has():
+    index = (ROOT / "reports" / "README.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in index.splitlines() if line.startswith("| [") and "CALIBRATION.md" in line]
+    told = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    found = {row[0]: row for row in rows}
+    one, fleet = (next(row for name, row in found.items() if key in name) for key in ("h100_vllm", "vllm_fleet"))
+    assert f"errs by {one[3]} in TTFT and {one[4]} in the time between tokens on {one[2]} load points" in told
+    assert f"errs by {fleet[3]} and {fleet[4]} on {fleet[2]}" in told

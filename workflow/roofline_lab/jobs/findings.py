@@ -33,6 +33,7 @@ from roofline_lab.jobs.paths import (
     SIMULATOR_FILES,
     SIMULATORS,
     arm_path,
+    held_out_files,
     made_folders,
     names,
     record_inputs,
@@ -55,6 +56,8 @@ from roofline_lab.report.index import index_page
 from roofline_lab.run_files import read_lines, standing_rows
 from roofline_lab.simulators.description import CommandSimulator
 from roofline_lab.simulators.recording import FOLDER, answers_in, read_recorded, recorded_file, recorded_text
+from roofline_lab.trust import ENDING
+from roofline_lab.trust.held_out import read_held_out
 from simulator.errors import ConfigError, RooflineLabError
 
 # Changed results that are named before a run; of more only their number is told.
@@ -229,7 +232,8 @@ def render_errata(workers: Workers, output: str) -> None:
 def render_index(project: Project, verdicts: Iterable[str], output: str) -> None:
     """List every hypothesis with what it concludes."""
     read = {Path(path).parent.name: _verdict(Path(path)) for path in verdicts}
-    write_made(Path(output), index_page(project, read))
+    tables = {path.name.removesuffix(ENDING): read_held_out(path) for path in held_out_files(project)}
+    write_made(Path(output), index_page(project, read, tables))
 
 
 @clean_errors

@@ -28,6 +28,7 @@ from roofline_lab.simulators.costs import FILE as COSTS
 from roofline_lab.simulators.description import CommandSimulator, program_digest
 from roofline_lab.simulators.recording import FOLDER as RECORDED
 from roofline_lab.simulators.recording import recorded_file
+from roofline_lab.trust import ENDING
 
 ON_MEASURED_TABLES = RESULTS / "measured"
 REPORTS = Path("reports")
@@ -155,6 +156,11 @@ def swept_arm_path(project: Project, wildcards: Any) -> str:
     return arm_path(project, wildcards.hypothesis, wildcards.method, arm).as_posix()
 
 
+def held_out_files(project: Project) -> list[Path]:
+    """Return what calibrations predict of measurements they were not fitted to, which the index begins with."""
+    return sorted((project.root / "configs" / "calibration").glob(f"*{ENDING}"))
+
+
 def record_inputs(project: Project) -> None:
     """Write what jobs depend on: hashes of the code of every stage, and of each arm its options and its data.
 
@@ -166,7 +172,7 @@ def record_inputs(project: Project) -> None:
         write_made_if_changed(INPUTS / "simulators" / f"{simulator}.json", json_text(_program(project, simulator)))
     hashes: dict[tuple[Path, ...], str] = {}
     specs = [path for hypothesis in names(project) for path in judging_files(project, hypothesis)]
-    _record_content(project, Path(SPECS), specs)
+    _record_content(project, Path(SPECS), [*specs, *held_out_files(project)])
     _record_content(project, Path(ERRATA_DATA), errata_inputs(project))
     _record_content(project, Path(COMPARED_DATA), compared_inputs(project))
     for hypothesis in names(project):
