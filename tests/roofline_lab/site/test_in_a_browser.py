@@ -72,9 +72,9 @@ def window(browser, folder):
     page.on("requestfailed", lambda request: faults.append(f"{request.url} did not load"))
 
     def go(address):
-        faults.clear()
         name, mark, rest = re.match(r"([^?#]*)([?#]?)(.*)", address).groups()
-        page.goto("about:blank")
+        page.goto("about:blank")  # which ends what the page before still loads
+        faults.clear()
         page.goto((folder / name).as_uri() + mark + rest, wait_until="load")
         assert faults == [], address
         return page
@@ -151,7 +151,7 @@ def test_a_table_of_a_written_page_sorts(window):
     header.locator(".dt-column-order").wait_for()
     sort(header, "ascending")
     names = table.locator("tbody tr td:first-child").all_inner_texts()
-    assert names == sorted(names)
+    assert names == sorted(names, key=str.lower)
     sort(header, "descending")
     assert table.locator("tbody tr td:first-child").all_inner_texts() == names[::-1]
 
@@ -207,6 +207,16 @@ def test_a_title_with_html_markdown_and_jinja_appears_as_text(window, folder):
     assert NASTY in page.locator("table.data").inner_text()
     assert page.title() != "x"
     assert window(f"reports/{SYNTHETIC}/FINDINGS.html").locator("h1").inner_text() == f"H6: {NASTY}"
+
+
+def test_a_printed_page_has_no_navigation_and_dark_ink(window):
+    page = window(FINDINGS)
+    page.emulate_media(media="print")
+    try:
+        assert not page.locator("header").is_visible()
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    finally:
+        page.emulate_media(media="screen")
 
 
 def test_light_and_dark_are_kept_from_page_to_page(window):

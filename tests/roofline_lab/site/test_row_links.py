@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from roofline_lab.site.places import Place
@@ -88,6 +90,13 @@ def test_a_number_leads_to_no_row_of_another_sign():
 def test_a_mean_over_the_only_load_point_of_a_method_is_found_without_its_name():
     place = {"row": ("Published", "Refuted"), "column": "TPOT base", "headings": ("Title",), "caption": "Rounds: 1"}
     assert found("54.6 %", **place) == [9]
+
+
+def test_of_names_within_each_other_the_longest_is_meant():
+    content = CONTENT + "corrected,base_case,synchronous,experiment,run-a,tpot_mean,mape,25.02,pct\n"
+    finder = RowFinder(read_rows(content.encode(), "numbers.csv"), lambda lines: "")
+    assert finder.lines("25.0 %", IN_CORRECTED) == [3]
+    assert finder.lines("25.0 %", replace(IN_CORRECTED, column="base_case TPOT")) == [11]
 
 
 def test_a_row_knows_its_line_in_the_file():

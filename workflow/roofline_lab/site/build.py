@@ -6,10 +6,12 @@ calibrations) and simulates nothing. The folder is complete or absent: it is mad
 
 from __future__ import annotations
 
+import gc
 import posixpath
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -75,7 +77,20 @@ def build_site(project: Project, folder: Path) -> Built:
 
 def site_files(project: Project) -> dict[str, bytes]:
     """Return every file of the site by its path."""
-    return _Builder(project).files()
+    with _collector_at_rest():
+        return _Builder(project).files()
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Look for no circles of objects: a page has tens of thousands of tokens and none, and a third is saved."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -101,6 +116,7 @@ class _Builder:
         self.project = project
         self.root = project.root
         self.copied: set[str] = set()
+        self._finders: dict[str, RowFinder] = {}
 
     def files(self) -> dict[str, bytes]:
         """Return every file of the site by its path."""
@@ -206,16 +222,22 @@ class _Builder:
 
     def _markdown_page(self, name: str) -> Page:
         path, folder = self.markdown[name], posixpath.dirname(name)
-        rows = self.numbers.get(folder)
-        find = RowFinder(rows, _rows_target) if rows and name.startswith("reports/") else None
+        find = self._finder(folder)
         text = rendered(read_text(self.root / name), lambda target: self._link(target, name), find)
         hypothesis = posixpath.basename(folder)
         title = text.title or posixpath.basename(name)
-        if posixpath.basename(name) == FINDINGS and hypothesis in self.project.names:
-            title = front.named(self.project, hypothesis)
+        if hypothesis in self.project.names:  # as its author wrote it, whatever marks it holds
+            more = "" if posixpath.basename(name) == FINDINGS else f": {_view(name).lower()}"
+            title = front.named(self.project, hypothesis) + more
         group = next((group for start, group in GROUPS.items() if name.startswith(start)), DOCUMENTATION)
         context = {"body": text.body, "source": name, "numbered": find is not None}
         return Page(path, title, group, "page.html", context, text.sections, self._tabs(folder))
+
+    def _finder(self, folder: str) -> RowFinder | None:
+        """Return what finds the rows of a report's numbers, None for a page without a `numbers.csv` beside it."""
+        if folder in self.numbers and folder not in self._finders:
+            self._finders[folder] = RowFinder(self.numbers[folder], _rows_target)
+        return self._finders.get(folder)
 
     def _link(self, target: str, source: str) -> str | None:
         """Return where a link of a markdown page leads in the site, None if its target is not in it."""
@@ -235,11 +257,8 @@ class _Builder:
         """Return the pages of one report: its markdown, its plots and its numbers."""
         if not folder.startswith("reports/"):
             return {}
-        tabs = {
-            posixpath.basename(name).removesuffix(".md").replace("_", " ").capitalize(): page
-            for name, page in self.markdown.items()
-            if posixpath.dirname(name) == folder
-        }
+        own = [name for name in self.markdown if posixpath.dirname(name) == folder]
+        tabs = {_view(name): self.markdown[name] for name in sorted(own, key=_order)}
         if folder in self._comparisons or posixpath.basename(folder) in self.held_out:
             tabs["Plots"] = f"{folder}/explore.html"
         if folder in self.numbers:
@@ -302,6 +321,16 @@ class _Builder:
 def _first_heading(text: str) -> str:
     line = next((line for line in text.splitlines() if line.startswith("# ")), "")
     return line.removeprefix("# ").replace("`", "")
+
+
+def _view(name: str) -> str:
+    """Return what the tab of a page of markdown is called."""
+    return posixpath.basename(name).removesuffix(".md").replace("_", " ").capitalize()
+
+
+def _order(name: str) -> tuple[bool, str]:
+    """Sort the page of findings first."""
+    return (posixpath.basename(name) != FINDINGS, name)
 
 
 def _rows_target(lines: Sequence[int]) -> str:

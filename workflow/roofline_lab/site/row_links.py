@@ -31,8 +31,10 @@ STATISTIC_WORDS = {
     "interval_width": ("width",),
 }
 PERCENT = 100.0
+# Cells and captions repeat; so many are kept in plain words.
+KEPT_TEXTS = 65536
 # Units that pages print in another one too, with the factor.
-_SCALES = {"ratio": (1.0, PERCENT)}
+SCALES = {"ratio": (1.0, PERCENT)}
 # Never printed with a plus.
 UNSIGNED = frozenset({"mape", "measured", "predicted"})
 UNITS = {"%": ("pct", "ratio"), "pp": ("pp",), "ms": ("ms",), "us": ("us",)}
@@ -111,16 +113,17 @@ class RowFinder:
     """
 
     def __init__(self, rows: Sequence[Row], target: Callable[[Sequence[int]], str]) -> None:
-        self._rows = rows
         self._target = target
         self._by_text: dict[int, dict[tuple[str, str], list[Row]]] = {}
-        self._arms, self._metrics, self._methods, self._load_points = (
-            frozenset(getattr(row, column) for row in rows) for column in ("arm", "metric", "method", "load_point")
+        self._keyed = [(abs(float(row.value)), _key_of(row), row) for row in rows]
+        self._arms, self._methods, self._load_points = (
+            _Names(getattr(row, column) for row in rows) for column in ("arm", "method", "load_point")
         )
+        self._metrics = _Metrics(row.metric for row in rows)
         self._several = frozenset(
             row.method for row in rows if row.load_point == ALL_LOAD_POINTS and row.scope == Scope.OVERALL
         )
-        self._known = frozenset(_key_of(row) for row in rows)
+        self._known = frozenset(key for _, key, _ in self._keyed)
         self._named = lru_cache(maxsize=1)(self._look_around)
 
     def __call__(self, number: str, place: Place) -> str | None:
@@ -163,28 +166,71 @@ class RowFinder:
         """Return rows by value as printed with so many decimals, without its sign, and by key in plain words."""
         if decimals not in self._by_text:
             index: dict[tuple[str, str], list[Row]] = {}
-            for row in self._rows:
-                for value in (abs(float(row.value)) * scale for scale in _SCALES.get(row.unit, (1.0,))):
-                    index.setdefault((f"{value:.{decimals}f}", _key_of(row)), []).append(row)
+            for value, key, row in self._keyed:
+                for scale in SCALES.get(row.unit, (1.0,)):
+                    index.setdefault((f"{value * scale:.{decimals}f}", key), []).append(row)
             self._by_text[decimals] = index
         return self._by_text[decimals]
 
     def _look_around(self, place: Place) -> _Named:
         cells = [_plain(text) for text in place.row]
         column, caption = _plain(place.column), _plain(place.caption)
-        near = [column] if any(_holds(column, arm) for arm in self._arms) else [_plain(place.before), column]
+        near = [column] if self._arms.within(column) else [_plain(place.before), column]
         texts = [*near, *cells, caption]
-        around = " ".join(texts)
-        headings = [_plain(text) for text in place.headings]
         return _Named(
-            arms=_named_in([" ".join(near), *cells], self._arms),
-            metrics=frozenset(metric for metric in self._metrics if _names_metric(around, column, metric)),
-            methods=_named_in([*headings, *cells], self._methods),
-            load_points=_named_in(texts, self._load_points),
+            arms=self._arms.among([" ".join(near), *cells]),
+            metrics=self._metrics.named(texts, column),
+            methods=self._methods.among([*map(_plain, place.headings), *cells]),
+            load_points=self._load_points.among(texts),
             first=_plain(place.row[-1].partition(",")[0]) if place.row else "",
-            around=around,
+            around=" ".join(texts),
             column=column,
         )
+
+
+class _Names:
+    """Finds names in plain texts, as whole words; of names within each other the longest."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._plain = {_plain(name): name for name in names}
+        longest_first = sorted(filter(None, self._plain), key=len, reverse=True)
+        self._pattern = re.compile(rf"(?<!\S)(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})(?!\S)")
+        self.within = lru_cache(maxsize=KEPT_TEXTS)(self._within)
+
+    def _within(self, text: str) -> frozenset[str]:
+        return frozenset(self._plain[found] for found in self._pattern.findall(text))
+
+    def among(self, texts: Iterable[str]) -> frozenset[str]:
+        """Return the names that any of the texts holds."""
+        return frozenset().union(*map(self.within, texts))
+
+
+class _Metrics:
+    """Finds metrics in plain texts by their words."""
+
+    def __init__(self, metrics: Iterable[str]) -> None:
+        self._words = {metric: _words_of(metric) for metric in metrics}
+        self._names = _Names(word for words in self._words.values() for word in words)
+
+    def named(self, texts: Sequence[str], column: str) -> frozenset[str]:
+        """Return the metrics that are named: their latency and, for a percentile, that; a mean goes without saying."""
+        words = self._names.among(texts)
+        percentiles = {found for text in texts for found in PERCENTILE.findall(text)}
+        among = PERCENTILE.search(column) is None
+        return frozenset(
+            metric
+            for metric, own in self._words.items()
+            if not words.isdisjoint(own) and (which in percentiles if (which := _percentile(metric)) else among)
+        )
+
+
+def _percentile(metric: str) -> str:
+    which = metric.rpartition("_")[2]
+    return which if PERCENTILE.fullmatch(which) else ""
+
+
+def _words_of(metric: str) -> Sequence[str]:
+    return (metric.rpartition("_")[0],) if _percentile(metric) else METRIC_WORDS.get(metric, (metric,))
 
 
 def _units(unit: str, place: Place) -> Callable[[str], bool]:
@@ -227,28 +273,11 @@ def _is_statistic(statistic: str, named: _Named) -> bool:
     return statistic.replace("_", " ") in named.around
 
 
-def _named_in(texts: Sequence[str], names: Iterable[str]) -> frozenset[str]:
-    return frozenset(name for name in names if any(_holds(text, name) for text in texts))
-
-
 def _key_of(row: Row) -> str:
     """Return a row's key in plain words; that of a row of generated points without the name of their table."""
     return _plain(row.key.partition("/")[2] if row.scope == Scope.ROW else row.key)
 
 
-def _names_metric(around: str, column: str, metric: str) -> bool:
-    """Whether a place names a metric: its latency and, for a percentile, that; a mean goes without saying."""
-    latency, _, which = metric.rpartition("_")
-    if PERCENTILE.fullmatch(which):
-        return _holds(around, latency) and _holds(around, which)
-    return not PERCENTILE.search(column) and any(_holds(around, word) for word in METRIC_WORDS.get(metric, [metric]))
-
-
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=KEPT_TEXTS)
 def _plain(text: str) -> str:
     return " ".join(re.sub(r"[_`*/=,]", " ", text.lower()).split())
-
-
-def _holds(text: str, name: str) -> bool:
-    """Whether a name stands in a plain text as whole words."""
-    return f" {_plain(name)} " in f" {text} "

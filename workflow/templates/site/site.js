@@ -192,10 +192,10 @@ function search(documents) {
   }
 }
 
-/* ---- tables of written pages sort, long ones filter; made when they come into view ---- */
+/* ---- tables of written pages sort, long ones filter; made when they come into view. Not those whose rows go on over lines ---- */
 function sortable(table) {
-  const rows = table.tBodies[0]?.rows.length ?? 0;
-  if (rows < SORTED_FROM || [...table.rows].some((row) => row.cells.length !== table.rows[0].cells.length)) return;
+  const rows = table.tBodies[0]?.rows.length ?? 0, goesOn = (row) => row !== table.rows[0] && !row.cells[0].textContent.trim();
+  if (rows < SORTED_FROM || [...table.rows].some((row) => row.cells.length !== table.rows[0].cells.length || goesOn(row))) return;
   const made = new DataTable(table, { paging: false, info: false, searching: rows >= FILTERED_FROM, order: [], autoWidth: false, language: { search: "Find in the table" } });
   const frame = table.closest(".scroll");
   if (frame && rows >= FILTERED_FROM) frame.before(find(".dt-search", made.table().container()));
