@@ -54,6 +54,7 @@ except RooflineLabError as error:
     raise jobs.user_error(error) from None
 WORKERS = Workers(PROJECT)
 ROWS = paths.results_folder(PROJECT).as_posix()
+scheduling.tell_reasons(lambda graph: jobs.tell_forecast(PROJECT, graph))
 scheduling.when_nothing_is_to_be_done(lambda: FRESHNESS.record(PROJECT.names))
 
 

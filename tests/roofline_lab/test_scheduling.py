@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 
 import pytest
@@ -95,3 +96,14 @@ def test_a_run_that_finds_nothing_to_be_done_tells_who_asked():
     finally:
         for one in set(logger.filters) - set(before):
             logger.removeFilter(one)
+
+
+def test_a_look_ahead_ends_with_what_the_laboratory_says_of_the_jobs(monkeypatch):
+    importlib.import_module("snakemake.cli")
+    graphs = importlib.import_module("snakemake.dag").DAG
+    told = []
+    monkeypatch.setattr(graphs, scheduling.REASONS, getattr(graphs, scheduling.REASONS))
+    scheduling.tell_reasons(lambda graph: told.append(graph))
+    graph = graphs.__new__(graphs)
+    graph.print_reasons()
+    assert told == [graph]

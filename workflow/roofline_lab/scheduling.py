@@ -17,6 +17,7 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 
 CHATTER = ("Select jobs to execute", "Execute ", "Using shell", "Assuming unrestricted")
 NOTHING_TO_BE_DONE = "Nothing to be done"
+REASONS = "print_reasons"
 REEVALUATE = "_schedule_reevalutation"
 # Ready jobs among which the scheduler chooses in one round; more than most machines have cores.
 OFFERED = 16
@@ -36,6 +37,15 @@ def when_nothing_is_to_be_done(act: Callable[[], None]) -> None:
         return True
 
     logger.addFilter(seen)
+
+
+def tell_reasons(tell: Callable[[Any], None]) -> None:
+    """Let a look ahead end with what a function says of the graph of jobs, in place of reasons by the name of rules."""
+    # Imported here because Snakemake itself has to be loaded before: its modules import one another in a circle.
+    from snakemake.dag import DAG
+
+    if hasattr(DAG, REASONS):
+        setattr(DAG, REASONS, tell)
 
 
 def stop_idle_rounds() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from roofline_lab.errata.evaluation import evaluate_documents
 from roofline_lab.files import digest_of, json_text, write_report, write_text
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs import reports
+from roofline_lab.jobs.forecast import PUBLISH, Waiting, forecast
 from roofline_lab.jobs.freshness import PROGRAM
 from roofline_lab.jobs.paths import (
     ANSWERS,
     PAGE,
+    PUBLISH_RULE,
     REGENERATED_PAGES,
     REPORT,
     REPORTS,
@@ -33,6 +35,7 @@ from roofline_lab.jobs.paths import (
     SIMULATOR_FILES,
     SIMULATORS,
     arm_path,
+    code_of_arm,
     held_out_files,
     made_folders,
     names,
@@ -40,6 +43,7 @@ from roofline_lab.jobs.paths import (
     report_names,
     results_folder,
     row_paths,
+    rows_path,
     runs_by_arm,
 )
 from roofline_lab.jobs.workers import Workers
@@ -153,6 +157,49 @@ def clean_errors(job: Callable[..., None]) -> Callable[..., None]:
             raise WorkflowError(LOST_WORKER) from None
 
     return guarded
+
+
+# --- a look ahead -------------------------------------------------------------------------------------
+
+
+def tell_forecast(project: Project, graph: Any) -> None:
+    """Say what would run, of which finding, and why.
+
+    Parameters
+    ----------
+    graph
+        Snakemake's graph of jobs.
+    """
+    waiting = (
+        _waiting(job, graph.reason(job)) for job in graph.needrun_jobs(exclude_finished=False) if not job.is_norun
+    )
+    for line in forecast(project, waiting, functools.partial(_standing, project)):
+        _say(line)
+
+
+def _waiting(job: Any, reason: Any) -> Waiting:
+    rule, wildcards = job.rule.name, dict(job.wildcards_dict)
+    if rule.startswith(PUBLISH_RULE):
+        rule, wildcards = PUBLISH, {"hypothesis": rule.removeprefix(PUBLISH_RULE)}
+    return Waiting(
+        rule,
+        wildcards,
+        tuple(sorted(map(str, reason.updated_input - reason.updated_input_run))),
+        missing=bool(reason.missing_output),
+        interrupted=bool(reason.incomplete_output),
+        forced=bool(reason.forced),
+        rules_changed=bool(reason.is_provenance_triggered()),
+    )
+
+
+def _standing(project: Project, runs: Sequence[Run]) -> int:
+    """Return how many runs of one arm have rows that still stand."""
+    if not runs[0].arm.simulator.is_ours:
+        return 0
+    first = Simulation(runs[0].hypothesis, runs[0].method.id, runs[0].arm.name, runs[0].experiment.id)
+    made_from = _made_from(project, first, Path(code_of_arm(project, first)))
+    standing = standing_rows(rows_path(project, first.hypothesis, first.method, first.arm))
+    return sum(_rows_of(run, standing, made_from) is not None for run in runs)
 
 
 # --- rules --------------------------------------------------------------------------------------------
@@ -326,8 +373,7 @@ def _write_rows(workers: Workers, wanted: Sequence[Simulation], code: Path, outp
     found: list[Callable[[], Rows]] = []
     for simulation in wanted:
         run = run_of(workers.project, simulation)
-        rows = standing.get((run.experiment.id, run.digest, made_from[run.experiment.id]), [])
-        if [row["load_point"] for row in rows] == [point.id for point in run.experiment.load_points]:
+        if (rows := _rows_of(run, standing, made_from)) is not None:
             found.append(functools.partial(list, rows))
         else:
             key = ("simulate", run.method.id, run.digest, run.experiment.id)
@@ -335,6 +381,13 @@ def _write_rows(workers: Workers, wanted: Sequence[Simulation], code: Path, outp
             found.append(workers.ask(key, simulate, simulation).result)
     lines = [row_lines(one, rows(), made_from[one.experiment]) for one, rows in zip(wanted, found, strict=True)]
     write_made(output, "".join(lines))
+
+
+def _rows_of(run: Run, standing: Mapping[tuple[str, str, str], Rows], made_from: Mapping[str, str]) -> Rows | None:
+    """Return the rows of one run where they still stand."""
+    rows = standing.get((run.experiment.id, run.digest, made_from[run.experiment.id]), [])
+    complete = [row["load_point"] for row in rows] == [point.id for point in run.experiment.load_points]
+    return rows if complete else None
 
 
 def _write_outside_rows(workers: Workers, matrix: Sequence[Run], output: str) -> None:

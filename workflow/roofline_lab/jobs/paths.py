@@ -99,8 +99,12 @@ def arms_of(project: Project, hypothesis: str) -> list[tuple[str, str]]:
 
 def row_paths(project: Project, hypothesis: str) -> list[str]:
     """Return the files of rows of one hypothesis, in matrix order."""
-    folder = results_folder(project) / hypothesis / "rows"
-    return [f"{folder}/{method}/{arm}.jsonl" for method, arm in arms_of(project, hypothesis)]
+    return [rows_path(project, hypothesis, *place).as_posix() for place in arms_of(project, hypothesis)]
+
+
+def rows_path(project: Project, hypothesis: str, method: str, arm: str) -> Path:
+    """Return the file of rows of one arm."""
+    return results_folder(project) / hypothesis / "rows" / method / f"{arm}.jsonl"
 
 
 def arm_path(project: Project, hypothesis: str, method: str, arm: str) -> Path:
