@@ -82,7 +82,7 @@ def asked(project: Project, simulator: str, known: Known, *, anew: bool, any_ver
         return Asked(tuple(standing.values()), len(questions), 0, why)
     apart = _named_apart({name: questions[name] for name in wanted})
     heard = ask(program, project.root, list(apart.values()))
-    new = {name: _answer(heard[question.id], question, found.version) for name, question in apart.items()}
+    new = {name: _answer(heard[question.id], question, found.version, simulator) for name, question in apart.items()}
     made = {name: Recorded(questions[name].id, name, digest, said) for name, said in new.items()}
     kept = {name: _kept(standing.get(name), answer) for name, answer in made.items()}
     return Asked(tuple((standing | kept).values()), len(questions), len(new))
@@ -130,9 +130,16 @@ def _named_apart(questions: Mapping[str, Question]) -> dict[str, Question]:
     return found
 
 
-def _answer(heard: Heard, question: Question, version: str) -> Predicted:
+def _answer(heard: Heard, question: Question, version: str, simulator: str) -> Predicted:
+    """Return what a program said; what went wrong begins with the file that describes the program."""
     said = read_answers(heard.answers, question) if heard.answers else without(RowStatus.FAILED, heard.failure)
-    return replace(said, version=version, seconds=heard.seconds)
+    file = (SIMULATORS / f"{simulator}.yaml").as_posix()
+    refused = {
+        name: (status, f"{file}: {reason}" if status is RowStatus.FAILED else reason)
+        for name, (status, reason) in said.refused.items()
+    }
+    reason = f"{file}: {said.reason}" if said.status is RowStatus.FAILED else said.reason
+    return replace(said, reason=reason, refused=refused, version=version, seconds=heard.seconds)
 
 
 def _kept(earlier: Recorded | None, answer: Recorded) -> Recorded:
