@@ -224,6 +224,13 @@ def test_options_that_are_no_calibration_have_nothing_to_lend(stranger, capsys):
     assert "--from: options.yaml has no 'constants', so there is nothing to borrow" in told
 
 
+def test_a_calibration_of_a_fleet_is_no_donor_and_one_that_is_is_named(stranger, capsys):
+    stranger.add(RUN, hardware=GPU)
+    told = refusal(capsys, stranger, stranger.folder / RUN, donor="vllm_fleet")
+    assert "vllm_fleet.yaml is the calibration of a fleet" in told
+    assert "such as h100_vllm" in told
+
+
 def test_a_run_without_latencies_is_refused(stranger, capsys):
     counted = {"request_throughput": {"value": 1.0, "unit": "1/s", "definition": "whole_run"}}
     stranger.add(RUN, hardware=GPU, load_points=[point(measured=counted)])

@@ -235,6 +235,11 @@ def load_donor(root: Path, text: str) -> Calibration:
         known = [file.stem for file in (root / FOLDER).glob("*.yaml")]
         raise ConfigError(f"--from: no calibration '{text}'; {CALIBRATIONS} ({suggest(text, known)})")
     content = read_yaml(path)
+    if isinstance(content, Mapping) and "effects" in content:
+        raise ConfigError(
+            f"--from: {path.name} is the calibration of a fleet, whose factors no single run tells; borrow from "
+            "that of one GPU, such as h100_vllm"
+        )
     if not isinstance(content, Mapping) or "constants" not in content:
         raise ConfigError(f"--from: {path.name} has no 'constants', so there is nothing to borrow; {CALIBRATIONS}")
     return load_calibration(path)
