@@ -51,7 +51,7 @@ LADDER = (
     ("roofline_lab.regression",),
     ("roofline_lab.report",),
     ("roofline_lab.site",),
-    ("roofline_lab.jobs", "roofline_lab.scheduling"),
+    ("roofline_lab.jobs", "roofline_lab.json_schemas", "roofline_lab.scheduling"),
     ("roofline_lab.cli",),
     ("roofline_lab.__main__",),
 )

@@ -86,7 +86,7 @@ def words_of(root: Path) -> Words:
         If the vocabulary cannot be read.
     """
     path = root / "ground_truth" / VOCABULARY_FILE
-    vocabulary = parse(_Vocabulary, read_yaml(path), source=f"ground_truth/{VOCABULARY_FILE}")
+    vocabulary = parse(Vocabulary, read_yaml(path), source=f"ground_truth/{VOCABULARY_FILE}")
     return Words(
         families=tuple(vocabulary.families),
         workloads=tuple(vocabulary.workloads),
@@ -187,7 +187,7 @@ def titles_of_sets(root: Path) -> dict[str, str]:
 
 
 def _sets(root: Path) -> dict[str, _Set]:
-    return parse(_Sets, read_yaml(root / "ground_truth" / SETS_FILE), source=f"ground_truth/{SETS_FILE}").sets
+    return parse(SetsFile, read_yaml(root / "ground_truth" / SETS_FILE), source=f"ground_truth/{SETS_FILE}").sets
 
 
 class _Set(StrictModel):
@@ -195,11 +195,15 @@ class _Set(StrictModel):
     experiments: Annotated[tuple[Id, ...], Field(min_length=1)]
 
 
-class _Sets(StrictModel):
+class SetsFile(StrictModel):
+    """`ground_truth/sets.yaml`: experiments that hypotheses name together."""
+
     sets: dict[Id, _Set]
 
 
-class _Vocabulary(StrictModel):
+class Vocabulary(StrictModel):
+    """`ground_truth/vocabulary.yaml`: the words for families and workloads, each with what it means."""
+
     families: dict[Text, Text]
     workloads: dict[Text, Text]
 
