@@ -345,7 +345,10 @@ def test_a_page_of_several_simulators_under_load_compares_over_what_all_predict(
     page = render_report(project, report)["DETAILS.md"]
     points = len(report.experiments[0].load_points)
     assert f"({points - 1} of {points})" in page
-    assert "configs/simulators/crashes.yaml: the program ended with code 7 before it answered; its last words: segm" in page
+    assert (
+        "configs/simulators/crashes.yaml: the program ended with code 7 before it answered; its last words: segm"
+        in page
+    )
     grouped = page.split("**By strategy**")[1].split("**", 1)[0]
     assert f"{points - 1} of {points - 1}" in grouped
     assert "What each load point was (ours; shares of all steps)" in page
