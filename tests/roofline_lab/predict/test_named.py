@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.predict.arms import Simulation
+from roofline_lab.predict.arms import Simulation, target_of
 from roofline_lab.predict.choose import load_predictor
 from roofline_lab.predict.named import files_behind, fitted_in_words, holdout_of, simulated
 from roofline_lab.predict.predictors import Holdout
@@ -57,8 +57,6 @@ def test_an_arm_predicts_what_an_evaluation_with_the_same_name_does(named, name)
     (row,) = rows(project, name)
     experiment = run(project, name).experiment
     target = (experiment, project.model(experiment.model), project.hardware(experiment.hardware))
-    from roofline_lab.predict.arms import target_of
-
     expected = load_predictor(project.root, name).predictor.predict(
         target_of(project, experiment, experiment.load_points[0])
     )
@@ -66,6 +64,18 @@ def test_an_arm_predicts_what_an_evaluation_with_the_same_name_does(named, name)
     assert row["metrics"]["tpot_mean"]["predicted"] == expected.value("itl_ratio_of_means")
     assert row["simulator"] == name
     assert load_predictor(project.root, name).predictor.notes(*target) is not None
+
+
+@pytest.mark.parametrize("name", ["h100_vllm", "vllm_fleet"])
+def test_an_arm_takes_the_model_as_its_server_kept_it(named, name):
+    """A KV cache of one byte per value was read at two, which made steps of long contexts slow."""
+    project = named(LOOP, arms=[name])
+    experiment = run(project, name, LOOP).experiment
+    assert project.model(experiment.model) != target_of(project, experiment, experiment.load_points[0]).model
+    predictor = load_predictor(project.root, name).predictor
+    expected = [predictor.predict(target_of(project, experiment, point)) for point in experiment.load_points]
+    found = [row["metrics"]["ttft_mean"]["predicted"] for row in rows(project, name, LOOP)]
+    assert found == [prediction.value("ttft_mean") for prediction in expected]
 
 
 def test_a_server_is_never_faster_than_its_data_sheet(named):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.calibration.plan import FOLDER as CALIBRATIONS
+from roofline_lab.ground_truth.assumed_server import served
 from roofline_lab.load_point import Setup
 from roofline_lab.predict.arms import Simulation, rows_of, run_of
 from roofline_lab.predict.choose import fitted_experiments, load_predictor
@@ -33,7 +34,8 @@ def simulated(project: Project, wanted: Simulation) -> list[dict[str, Any]]:
 
 
 def _setup(project: Project, run: Run) -> Setup:
-    model, hardware = project.model(run.experiment.model), project.hardware(run.experiment.hardware)
+    hardware = project.hardware(run.experiment.hardware)
+    model = served(run.experiment, project.model(run.experiment.model), hardware)
     return predictor_of(project, run.arm.simulator.name).setup(run.experiment, model, hardware)
 
 
