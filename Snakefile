@@ -82,14 +82,26 @@ include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/check.smk"
 
 
-rule all:
-    default_target: True
-    input:
-        paths.regenerated_pages(PROJECT),
-        paths.all_reports(PROJECT),
-        paths.recorded_paths(PROJECT, paths.names(PROJECT)),
-    message:
-        "All findings are up to date in reports/."
+if PROJECT.left_out:
+
+    # Pages about all findings are complete or absent, and the run ends with what has to be put right.
+    rule all:
+        default_target: True
+        input:
+            [path for hypothesis in paths.names(PROJECT) for path in paths.finding(PROJECT, hypothesis)],
+        run:
+            jobs.refuse_left_out(PROJECT)
+
+else:
+
+    rule all:
+        default_target: True
+        input:
+            paths.regenerated_pages(PROJECT),
+            paths.all_reports(PROJECT),
+            paths.recorded_paths(PROJECT, paths.names(PROJECT)),
+        message:
+            "All findings are up to date in reports/."
 
 
 for hypothesis in paths.names(PROJECT):

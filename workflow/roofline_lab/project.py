@@ -8,7 +8,7 @@ exist, arms that differ in something undeclared (rule ED-1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -76,6 +76,8 @@ class Project(Catalog):
         self.outcomes: dict[tuple[str, ...], dict[str, Any]] = {}
         # Programs of others are asked all anew, whatever answers of them are known.
         self.ask_again = False
+        # Hypotheses that are broken, or build on one that is, with what is wrong; all else is as if there were none.
+        self.left_out: Mapping[str, str] = MappingProxyType({})
         self._predictions: dict[tuple[str, str], dict[str, list[object]]] = {}
         self._sets: dict[str, tuple[Experiment, ...]] = {}
         self._loaded: dict[str, Experiment] = {}
@@ -226,7 +228,7 @@ class Project(Catalog):
         return tuple(sorted([*self.hypotheses, *self.synthetic], key=natural_order))
 
 
-def load_project(root: Path, tables_folder: Path | None = None) -> Project:
+def load_project(root: Path, tables_folder: Path | None = None, leaving_out: Collection[str] = ()) -> Project:
     """Load and cross-check a project folder.
 
     Parameters
@@ -235,6 +237,8 @@ def load_project(root: Path, tables_folder: Path | None = None) -> Project:
         The project.
     tables_folder
         Measured kernel tables in InferSim layout, if the user has some.
+    leaving_out
+        Hypotheses that are not looked at.
 
     Raises
     ------
@@ -245,9 +249,9 @@ def load_project(root: Path, tables_folder: Path | None = None) -> Project:
     paths = sorted((root / "hypotheses").glob("*/hypothesis.yaml"))
     if not paths:
         raise ConfigError("hypotheses/: no */hypothesis.yaml found; add a folder with one")
-    kinds = {path: kind_of(path, root) for path in paths}
-    synthetic_paths = [path for path in paths if kinds[path] == "synthetic"]
-    paths = [path for path in paths if kinds[path] != "synthetic"]
+    kinds = {path: kind_of(path, root) for path in paths if path.parent.name not in leaving_out}
+    synthetic_paths = [path for path, kind in kinds.items() if kind == "synthetic"]
+    paths = [path for path, kind in kinds.items() if kind != "synthetic"]
     hypotheses = [load_hypothesis(path, root) for path in paths]
     synthetic = {path.parent.name: load_hypothesis(path, root, SyntheticHypothesis) for path in synthetic_paths}
     methods = load_methods(root)

@@ -22,6 +22,7 @@ from roofline_lab.errata.evaluation import evaluate_documents
 from roofline_lab.files import digest_of, json_text, write_report, write_text
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs import reports
+from roofline_lab.jobs.drafts import left_out_told, load_usable
 from roofline_lab.jobs.forecast import PUBLISH, Waiting, forecast
 from roofline_lab.jobs.freshness import PROGRAM
 from roofline_lab.jobs.paths import (
@@ -54,7 +55,7 @@ from roofline_lab.predict.asking import Asked, asked
 from roofline_lab.predict.outside import rows_of_arm
 from roofline_lab.predict.sweeps import chosen_value, stage_simulations
 from roofline_lab.predict.synthetic import price_arm
-from roofline_lab.project import Project, Run, load_project
+from roofline_lab.project import Project, Run
 from roofline_lab.report.errata import errata_page
 from roofline_lab.report.index import index_page
 from roofline_lab.run_files import read_lines, standing_rows
@@ -101,7 +102,9 @@ def open_project(
     """
     if ask not in (None, AGAIN):
         raise ConfigError(f"--config ask={ask}: must be {AGAIN}, which asks programs of others all anew, or left away")
-    project = load_project(root, Path(tables_folder).resolve() if tables_folder else None)
+    project = load_usable(root, Path(tables_folder).resolve() if tables_folder else None)
+    for told in project.left_out.values():
+        _say(f"left out: {told}")
     project.ask_again = ask == AGAIN
     if alone:
         _discard_changed(project)
@@ -361,6 +364,18 @@ def ask(workers: Workers, simulator: str) -> None:
 def record(source: str, output: str) -> None:
     """Copy answers to where they are committed."""
     write_text(Path(output), read_made(Path(source)))
+
+
+@clean_errors
+def refuse_left_out(project: Project) -> None:
+    """End a run of all findings that had to leave some out, once the others are made.
+
+    Raises
+    ------
+    WorkflowError
+        Naming the hypotheses that were left out, with what is wrong.
+    """
+    raise ConfigError(left_out_told(project))
 
 
 # --- what rules share ---------------------------------------------------------------------------------

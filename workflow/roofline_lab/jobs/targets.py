@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from roofline_lab.hypotheses.spec import Claim
+from roofline_lab.jobs.drafts import left_out_told
 from roofline_lab.jobs.paths import PAGES, names
 from roofline_lab.project import Project
 from simulator.errors import ConfigError
@@ -47,6 +48,10 @@ def refuse_unknown(project: Project, words: Iterable[str], rules: Iterable[str])
     """
     known = set(rules)
     for word in sorted(words):
+        if word in project.left_out:
+            raise ConfigError(project.left_out[word])
+        if project.left_out and word in ("check", *PAGES):
+            raise ConfigError(f"'{word}' is about all findings, and some cannot be made: {left_out_told(project)}")
         if project.tables_folder is not None and word in ("check", *PAGES, *_measured(project)):
             raise ConfigError(
                 f"'{word}' cannot be run with measured kernel tables: reports/ and measured experiments always use the "
