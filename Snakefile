@@ -5,22 +5,35 @@ snakemake h1_bw_efficiency      one finding, by its id or an alias (`roofline-la
 snakemake errata index          the errata of the published findings, and the index of all findings
 snakemake check                 do all committed reports still come out?
 snakemake site                  pages, tables and plots of all that is committed, to open in a browser: site/index.html
+snakemake --config project=DIR  all of this for the lab in another folder (docs/labs.md)
 snakemake --config kernels=DIR  the synthetic findings on a folder of measured kernel tables, into results/measured/
 snakemake --config ask=again    programs of others are asked all anew (docs/simulator-contract.md)
 
 Everything is loaded and validated here, before any job runs; the rules below only say which file is
-made from which.
+made from which. A lab of one's own takes them as a module (docs/labs.md).
 """
 
 import os
 import sys
 from pathlib import Path
 
-# A clone works without installing the package.
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+# A clone works without installing the package; a lab's Snakefile may lie anywhere.
+HERE = Path(str(workflow.current_basedir))
+if (HERE / "simulator").is_dir():
+    sys.path[:0] = [str(HERE / "workflow"), str(HERE)]
 
+from snakemake.exceptions import WorkflowError
 from roofline_lab.jobs.at_work import end_when_interrupted, take_turn
 from roofline_lab.jobs.freshness import NOTHING_TO_DO, Freshness
+
+if "project" in config:
+    if not (Path(config["project"]) / "hypotheses").is_dir():
+        raise WorkflowError(
+            f"--config project={config['project']}: has no hypotheses/; `roofline-lab init` makes a lab there"
+        )
+
+    workdir: config["project"]
+
 
 END = end_when_interrupted(os._exit)
 FRESHNESS = Freshness(sys.argv)
@@ -48,7 +61,7 @@ scheduling.choose_among_few()
 scheduling.end_at_once(END)
 try:
     PROJECT = jobs.open_project(
-        Path(workflow.basedir), config.get("kernels"), alone=workflow.is_main_process, ask=config.get("ask")
+        Path.cwd(), config.get("kernels"), alone=workflow.is_main_process, ask=config.get("ask")
     )
 except RooflineLabError as error:
     raise jobs.user_error(error) from None
@@ -70,6 +83,9 @@ onstart:
 
 onsuccess:
     FRESHNESS.record(PROJECT.names)
+
+
+scheduling.keep_handlers(workflow)
 
 
 include: "workflow/rules/predict.smk"
@@ -123,7 +139,8 @@ for alias, hypothesis in targets.aliases(PROJECT).items():
                 paths.finding(PROJECT, hypothesis),
 
 
-try:
-    targets.refuse_unknown(PROJECT, jobs.named_targets(sys.argv), [rule.name for rule in workflow.rules])
-except RooflineLabError as error:
-    raise jobs.user_error(error) from None
+if workflow.modifier.is_main_snakefile() or not targets.has_rules(Path(workflow.main_snakefile)):
+    try:
+        targets.refuse_unknown(PROJECT, jobs.named_targets(sys.argv), [rule.name for rule in workflow.rules])
+    except RooflineLabError as error:
+        raise jobs.user_error(error) from None

@@ -34,7 +34,7 @@ LADDER = (
     ("simulator.metrics", "simulator.occupancy", "simulator.saturation", "simulator.trust"),
     ("simulator.cli",),
     ("simulator.__main__",),
-    ("roofline_lab",),
+    ("roofline_lab", "roofline_lab.places"),
     ("roofline_lab.config", "roofline_lab.files", "roofline_lab.formatting", "roofline_lab.vocabulary"),
     ("roofline_lab.made",),
     ("roofline_lab.author_texts", "roofline_lab.rendering"),

@@ -23,6 +23,9 @@ GONE: dict[str, tuple[str, ...]] = {
     "a finding may be meant by its beginning or its alias, and a command lists them all": (
         "unknown target '{}'; did you mean '{}'? allowed: {}",
     ),
+    "a lab that has no hypothesis yet is told the command that writes one": (
+        "hypotheses/: no */hypothesis.yaml found; add a folder with one",
+    ),
     "a failed check tells the worst numbers and counts the others, in several sentences": (
         "check failed: {} differences between reports/ and what is regenerated now {} If the change is meant, run "
         "`snakemake` (and `snakemake trust`) and commit reports/.",

@@ -13,8 +13,6 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from roofline_lab import files
-from roofline_lab.files import packaged
 from tests.paths import ROOT
 
 # Where conda names a package otherwise than the Python package index; nowhere else may names differ.
@@ -26,8 +24,12 @@ REGISTRY_HOSTS = ("pypi" + ".org", "python" + "hosted", "index" + "-url", "arti"
 ENVIRONMENT_LINE = re.compile(r"^([A-Za-z0-9._-]+)(.*)$")
 
 
+def project_file():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
 def project():
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project_file()["project"]
 
 
 def declared():
@@ -129,24 +131,19 @@ def test_the_simulator_needs_neither_numba_nor_scipy():
     assert not {"numba", "scipy"} & {name for name, _, _ in pins()}
 
 
-def test_an_installed_package_brings_its_templates_and_rules_along():
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    listed = {
-        path
-        for package, patterns in packages["package-data"].items()
-        for pattern in patterns
-        for path in (ROOT / packages["package-dir"][package]).glob(pattern)
-    }
-    needed = {path for suffix in ("*.j2", "*.smk") for path in (ROOT / "workflow").rglob(suffix)}
-    needed |= {path for path in (ROOT / "workflow" / "templates" / "site").iterdir() if path.is_file()}
-    assert listed == needed
+IMAGE = re.compile(r"^FROM python:(\d+\.\d+)-", re.MULTILINE)
+COPIED = re.compile(r"^COPY (.+) \S+$", re.MULTILINE)
 
 
-def test_templates_are_found_in_a_clone_and_inside_an_installed_package(tmp_path, monkeypatch):
-    assert packaged("templates") == ROOT / "workflow" / "templates"
-    (tmp_path / "roofline_lab" / "templates").mkdir(parents=True)
-    monkeypatch.setattr(files, "__file__", str(tmp_path / "roofline_lab" / "files.py"))
-    assert packaged("templates") == tmp_path / "roofline_lab" / "templates"
+def test_the_container_file_takes_a_supported_python_and_what_a_wheel_is_made_of():
+    text = (ROOT / "Containerfile").read_text(encoding="utf-8")
+    (python,) = IMAGE.findall(text)
+    assert python in PYTHONS
+    copied = " ".join(COPIED.findall(text)).split()
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    shipped = project_file()["tool"]["setuptools"]["package-data"]["roofline_lab.shipped"]
+    needed = {pattern.split("/")[0] for pattern in shipped} | {"pyproject.toml", "setup.py", "README.md", "simulator"}
+    assert needed <= set(copied)
 
 
 # --- what a newcomer sees ---------------------------------------------------------------------------

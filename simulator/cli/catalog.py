@@ -23,7 +23,10 @@ from simulator.validation import parse, suggest
 if TYPE_CHECKING:
     from simulator.kernels.tables import KernelTables
 
-SHIPPED_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+_ABOVE = Path(__file__).resolve().parents[2]
+# Beside the packages in a clone; installed, with what else comes with the laboratory.
+_INSTALLED = _ABOVE / "roofline_lab" / "shipped"
+SHIPPED_CONFIGS = (_INSTALLED if _INSTALLED.is_dir() else _ABOVE) / "configs"
 
 # GPU whose fitted curves answer for GPUs that have none of their own.
 DEFAULT_CURVES = "h100"

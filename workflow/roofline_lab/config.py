@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from roofline_lab.places import listed, name_of, place_of
 from roofline_lab.vocabulary import Metric
 from simulator.metrics import DEFINITIONS
 from simulator.validation import (
@@ -235,8 +236,8 @@ def load_settings(root: Path) -> Settings:
     ConfigError
         Naming every wrong key.
     """
-    path = root / "configs" / "lab.yaml"
-    return parse(Settings, read_yaml(path), source=str(path.relative_to(root)))
+    path = place_of(root, "configs/lab.yaml")
+    return parse(Settings, read_yaml(path), source=name_of(path, root))
 
 
 def load_methods(root: Path) -> dict[str, Method]:
@@ -248,8 +249,8 @@ def load_methods(root: Path) -> dict[str, Method]:
         Naming file and key; also when an id is not the file's name, which the method's files go by.
     """
     methods = {}
-    for path in sorted((root / "configs" / "methods").glob("*.yaml")):
-        source = path.relative_to(root).as_posix()
+    for path in listed(root, "configs/methods", "*.yaml"):
+        source = name_of(path, root)
         method = parse(Method, read_yaml(path), source=source)
         if method.id != path.stem:
             raise config_error(source, [f"id: must be the file's name '{path.stem}' (got '{method.id}')"])

@@ -16,6 +16,8 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from roofline_lab.places import name_of
+
 DIGEST_CHARACTERS = 16
 # What counts, draws random numbers, averages and fills in templates; another release of one makes everything again.
 LIBRARIES = ("numpy", "pandas", "jinja2")
@@ -80,13 +82,13 @@ def digest_of(value: Mapping[str, object] | Sequence[object]) -> str:
 
 
 def hash_list(paths: Iterable[Path], root: Path) -> str:
-    """Return one line per file, content hash and name relative to `root`, sorted by name."""
-    lines = sorted((path.relative_to(root).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths)
+    """Return one line per file, content hash and name in the lab at `root`, sorted by name."""
+    lines = sorted((name_of(path, root), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths)
     return "".join(f"{digest}  {name}\n" for name, digest in lines)
 
 
 def digest_of_files(paths: Iterable[Path], root: Path) -> str:
-    """Return a short content hash of files and their names relative to `root`."""
+    """Return a short content hash of files and their names in the lab at `root`."""
     return hashlib.sha256(hash_list(paths, root).encode()).hexdigest()[:DIGEST_CHARACTERS]
 
 
@@ -102,9 +104,3 @@ def libraries() -> str:
         except PackageNotFoundError:
             found.append(f"{name} is not there\n")
     return "".join(found)
-
-
-def packaged(name: str) -> Path:
-    """Return a folder that comes with the package: inside it once installed, beside it in a clone."""
-    package = Path(__file__).parent
-    return package / name if (package / name).is_dir() else package.parent / name

@@ -18,13 +18,14 @@ from roofline_lab.config import Method, Rules, Settings, load_methods, load_sett
 from roofline_lab.formatting import natural_order
 from roofline_lab.ground_truth.catalog import Catalog
 from roofline_lab.ground_truth.experiment import Experiment
-from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, VOCABULARY_FILE, load_set
+from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_set, words_of
 from roofline_lab.hypotheses.arms import Arm, digest, resolve_arm, undeclared
 from roofline_lab.hypotheses.discussion import Discussion, load_discussion
 from roofline_lab.hypotheses.references import check_names_and_cycles
 from roofline_lab.hypotheses.spec import Claim, Hypothesis, kind_of, load_hypothesis
 from roofline_lab.hypotheses.synthetic.resolve import check_synthetic, known_number
 from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
+from roofline_lab.places import listed, place_of
 from roofline_lab.scoring.published import Published, load_published
 from roofline_lab.simulators.description import Described, Simulator, StepTimeSimulator, load_simulators
 from roofline_lab.simulators.table import read_table
@@ -32,7 +33,10 @@ from simulator.engine.options import EngineOptions
 from simulator.errors import AllAtOnce, ConfigError
 from simulator.parallelism import require_runnable
 from simulator.steptime.named import BUILT_IN
-from simulator.validation import config_error, parse, read_yaml, suggest
+from simulator.validation import config_error, parse, suggest
+
+# Where published documents with claims lie, those of hypotheses first.
+CLAIMS = ("hypotheses/*/published/claims.yaml", "documents/*/claims.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ class Project(Catalog):
             others = (path.parent.name for path in (self.root / "ground_truth").glob(f"*/{EXPERIMENT_FILE}"))
             points = {experiment.id: [point.id for point in experiment.load_points] for experiment in own}
             known: dict[str, list[str]] = {**{other: [] for other in others}, **points}
-            self._predictions[hypothesis, name] = read_table(self.root / name, name, known)
+            self._predictions[hypothesis, name] = read_table(place_of(self.root, name), name, known)
         return self._predictions[hypothesis, name]
 
     def swept_arm(self, hypothesis: str, method: str, value: float, arm: str | None = None) -> tuple[Arm, str]:
@@ -223,6 +227,11 @@ class Project(Catalog):
         return next((name for name, spec in self.hypotheses.items() if spec.compared_on), None)
 
     @property
+    def has_documents(self) -> bool:
+        """Whether there are published documents with claims, of which errata tell."""
+        return any(True for pattern in CLAIMS for _ in self.root.glob(pattern))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Every hypothesis of either kind, numbers in their natural order."""
         return tuple(sorted([*self.hypotheses, *self.synthetic], key=natural_order))
@@ -248,7 +257,7 @@ def load_project(root: Path, tables_folder: Path | None = None, leaving_out: Col
     root = root.resolve()
     paths = sorted((root / "hypotheses").glob("*/hypothesis.yaml"))
     if not paths:
-        raise ConfigError("hypotheses/: no */hypothesis.yaml found; add a folder with one")
+        raise ConfigError("hypotheses/: no */hypothesis.yaml found; `roofline-lab new my_claim --set SET` writes one")
     kinds = {path: kind_of(path, root) for path in paths if path.parent.name not in leaving_out}
     synthetic_paths = [path for path, kind in kinds.items() if kind == "synthetic"]
     paths = [path for path, kind in kinds.items() if kind != "synthetic"]
@@ -341,7 +350,7 @@ def _check(spec: Hypothesis, project: Project) -> None:
 def _unknown_steps(arm: Arm, project: Project) -> Iterator[str]:
     """Yield the name of steps that neither a calibration nor a step-time model has."""
     if isinstance(arm.simulator.described, StepTimeSimulator):
-        known = [path.stem for path in sorted((project.root / "configs" / "calibration").glob("*.yaml"))]
+        known = [path.stem for path in listed(project.root, "configs/calibration", "*.yaml")]
         name, allowed = arm.simulator.name, [*known, *BUILT_IN]
         if name not in allowed:
             told = f"unknown calibration or step-time model '{name}'; {suggest(name, allowed)}"
@@ -350,11 +359,11 @@ def _unknown_steps(arm: Arm, project: Project) -> Iterator[str]:
 
 def _unknown_groups(spec: Hypothesis, project: Project) -> Iterator[str]:
     """Yield groups of a criterion that no experiment can belong to: they would pass for not measured."""
-    words = read_yaml(project.root / "ground_truth" / VOCABULARY_FILE)
+    words = words_of(project.root)
     experiments = [experiment.id for experiment in project.experiments(spec.id)]
     known = {
-        "family": words["families"],
-        "workload": words["workloads"],
+        "family": words.families or (),
+        "workload": words.workloads or (),
         "hardware": project.hardware_ids,
         "experiment": experiments,
     }

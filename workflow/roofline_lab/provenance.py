@@ -20,6 +20,7 @@ from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from roofline_lab.hypotheses.synthetic.resolve import arm_digests, methods_of
 from roofline_lab.hypotheses.synthetic.spec import points
+from roofline_lab.places import INSIDE, code_folders, listed, place_of
 from roofline_lab.project import Project
 
 SETTINGS_FILE = "configs/lab.yaml"
@@ -65,12 +66,13 @@ _IMPORT = re.compile(r"^[ ]*from roofline_lab([\w.]*) import (\([^)]*\)|[^\n]*)"
 
 def simulator_sources(root: Path) -> list[Path]:
     """Return every source file a simulated number depends on inside `simulator`."""
-    return sorted((root / "simulator").rglob("*.py"))
+    simulator, _, _ = code_folders(root)
+    return sorted(simulator.rglob("*.py"))
 
 
 def lab_sources(root: Path) -> list[Path]:
     """Return every source file a report depends on inside `workflow`."""
-    return sorted([*(root / "workflow" / "roofline_lab").rglob("*.py"), *_templates(root)])
+    return sorted([*modules_of(root).values(), *_templates(root)])
 
 
 def stage_hashes(root: Path, settings: Settings) -> dict[str, str]:
@@ -90,11 +92,11 @@ def stage_hashes(root: Path, settings: Settings) -> dict[str, str]:
 
 def modules_of(root: Path) -> dict[str, Path]:
     """Return every module of the laboratory, by its name inside the package; the package itself has none."""
-    package = root / "workflow" / "roofline_lab"
-    paths = sorted(package.rglob("*.py"))
+    _, package, _ = code_folders(root)
     return {
         ".".join(path.relative_to(package).with_suffix("").parts).removesuffix("__init__").rstrip("."): path
-        for path in paths
+        for path in sorted(package.rglob("*.py"))
+        if not path.is_relative_to(package / INSIDE)
     }
 
 
@@ -138,8 +140,8 @@ def run_inputs(project: Project, hypothesis: str, method: str, experiment: str) 
         *([measured / REQUESTS_FILE] if found.requests_file is not None else []),
         project.model_file(found.model),
         project.hardware_file(found.hardware),
-        root / EMBEDDED_KERNELS,
-        *sorted(path for folder in folders for path in (root / "configs" / "methods" / folder).glob("*.csv")),
+        place_of(root, EMBEDDED_KERNELS),
+        *(path for folder in sorted(folders) for path in listed(root, f"configs/methods/{folder}", "*.csv")),
     ]
 
 
@@ -153,7 +155,7 @@ def priced_inputs(project: Project, hypothesis: str) -> list[Path]:
     spec = project.synthetic[hypothesis]
     models = {point.model(spec.setup) for sweep in spec.sweeps for point in points(sweep)}
     found = [project.model_file(model) for model in sorted(models)]
-    return [*found, project.hardware_file(spec.setup.hardware), project.root / EMBEDDED_KERNELS]
+    return [*found, project.hardware_file(spec.setup.hardware), place_of(project.root, EMBEDDED_KERNELS)]
 
 
 def provenance_text(
@@ -181,13 +183,13 @@ def _measured(project: Project, hypothesis: str) -> tuple[dict[str, Any], dict[s
     root, spec = project.root, project.hypotheses[hypothesis]
     runs = project.runs(hypothesis)
     data = {path for run in runs for path in run_inputs(project, hypothesis, run.method.id, run.experiment.id)}
-    methods = [root / "configs" / "methods" / f"{method}.yaml" for method in spec.all_methods]
+    methods = [place_of(root, f"configs/methods/{method}.yaml") for method in spec.all_methods]
     hashes = {
         "methods": digest_of_files(methods, root),
         "measurements, models, hardware": digest_of_files(data, root),
     }
     tables = {run.arm.simulator.table_file for run in runs} - {None}
-    hashes |= {"predictions": digest_of_files([root / str(name) for name in tables], root)} if tables else {}
+    hashes |= {"predictions": digest_of_files([place_of(root, str(name)) for name in tables], root)} if tables else {}
     return {method: project.arm_digests(hypothesis, method) for method in spec.all_methods}, hashes
 
 
@@ -205,10 +207,11 @@ def code_hashes(root: Path) -> dict[str, str]:
     return {
         "simulator": digest_of_files(simulator_sources(root), root),
         "laboratory": digest_of_files(lab_sources(root), root),
-        "lab.yaml": digest_of_files([root / SETTINGS_FILE], root),
-        "requirements.lock": digest_of_files([root / "requirements.lock"], root),
+        "lab.yaml": digest_of_files([place_of(root, SETTINGS_FILE)], root),
+        "requirements.lock": digest_of_files([place_of(root, "requirements.lock")], root),
     }
 
 
 def _templates(root: Path) -> list[Path]:
-    return sorted((root / "workflow" / "templates").rglob("*.j2"))
+    _, _, templates = code_folders(root)
+    return sorted(templates.rglob("*.j2"))

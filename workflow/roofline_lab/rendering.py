@@ -13,8 +13,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
-from roofline_lab.files import packaged
 from roofline_lab.formatting import ms, pct, pp, quantity, signed_pct
+from roofline_lab.places import TEMPLATES
 from simulator.errors import ConfigError
 
 
@@ -36,7 +36,7 @@ def render(name: str, context: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    loader = FileSystemLoader(packaged("templates"))
+    loader = FileSystemLoader(TEMPLATES)
     environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, trim_blocks=True)
     environment.filters |= {**NUMBER_FILTERS, "bullets": _bullets}
     return environment

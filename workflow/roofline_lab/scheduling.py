@@ -67,6 +67,27 @@ def stop_idle_rounds() -> None:
     setattr(JobScheduler, REEVALUATE, look_again)
 
 
+def keep_handlers(workflow: Any) -> None:
+    """Let what is to happen at the start and after success happen where these rules are another workflow's module too.
+
+    Of a module Snakemake only leaves the handlers among the module's names; those of the workflow itself come first.
+    """
+    if workflow.modifier.is_main_snakefile():
+        return
+    for name in ("onstart", "onsuccess"):
+        own, ours = getattr(workflow, f"_{name}", None), workflow.globals.get(name)
+        if own is not None and hasattr(ours, "func"):
+            setattr(workflow, f"_{name}", _one_after_the_other(own, ours.func))
+
+
+def _one_after_the_other(first: Callable[[str], None], then: Callable[[str], None]) -> Callable[[str], None]:
+    def both(log: str) -> None:
+        first(log)
+        then(log)
+
+    return both
+
+
 def end_at_once(end: Callable[[int, FrameType | None], None]) -> None:
     """Let SIGTERM end a run at once, as SIGINT does: the scheduler would finish what is running, and exit with 0."""
     JobScheduler.exit_gracefully = lambda scheduler, number, frame=None: end(number, frame)

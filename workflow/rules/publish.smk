@@ -13,7 +13,7 @@ for hypothesis in PROJECT.names if PROJECT.tables_folder is None else ():
             jobs.publish(PROJECT, Path(output[0]).parent.name)
 
 
-for page, file in paths.PAGES.items():
+for page, file in paths.pages(PROJECT).items():
 
     rule:
         name:

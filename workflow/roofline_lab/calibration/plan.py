@@ -19,6 +19,7 @@ from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import Id, Text
 from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.made import write_made_if_changed
+from roofline_lab.places import place_of
 from roofline_lab.trust import ENDING
 from simulator.validation import NonNegativeInt, Positive, StrictModel, parse, read_yaml
 
@@ -141,7 +142,7 @@ def terms_discussion_record(root: Path, name: str) -> str:
 def _record(root: Path, name: str, files: Iterable[str]) -> str:
     """Write down the content of some files, unless it is what was written down before; return where."""
     record = RESULTS / "inputs" / f"{name}.sha256"
-    write_made_if_changed(record, hash_list((root / file for file in files), root), root)
+    write_made_if_changed(record, hash_list((place_of(root, file) for file in files), root), root)
     return record.as_posix()
 
 
@@ -219,7 +220,7 @@ def data_digest(root: Path, name: str) -> str:
 def digest_of_experiments(root: Path, experiments: Iterable[str], more: Iterable[str]) -> str:
     """Return a hash of the data of experiments and of further files."""
     files = [root / path for experiment in experiments for path in experiment_files(root, experiment)]
-    return digest_of_files([*files, *(root / path for path in more)], root)
+    return digest_of_files([*files, *(place_of(root, path) for path in more)], root)
 
 
 def experiments_of(root: Path, sets: Iterable[str]) -> list[str]:

@@ -20,6 +20,7 @@ from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.load_point import Setup, Target, measured_server, run_replay
+from roofline_lab.places import place_of
 from simulator.engine.options import EngineOptions
 from simulator.engine.records import RequestResult
 from simulator.errors import ConfigError
@@ -56,8 +57,8 @@ def load_targets(root: Path, sets: Iterable[str], arrivals: RandomArrivals) -> t
 def what_ran(root: Path, experiment: Experiment) -> tuple[Model, Hardware]:
     """Return model and GPU of an experiment of the project."""
     return (
-        load_model(root / "configs" / "models" / f"{experiment.model}.json"),
-        load_hardware(root / "configs" / "hardware" / f"{experiment.hardware}.yaml"),
+        load_model(place_of(root, f"configs/models/{experiment.model}.json")),
+        load_hardware(place_of(root, f"configs/hardware/{experiment.hardware}.yaml")),
     )
 
 

@@ -27,6 +27,7 @@ COMPLETES = "_ARGCOMPLETE"
 # Command -> its module, which is imported for this command alone or for a look at all of them.
 COMMANDS = {
     "list": "list_findings",
+    "init": "init",
     "new": "new",
     "lint": "lint",
     "inspect": "inspect",
@@ -38,6 +39,7 @@ COMMANDS = {
     "replay": "replay",
 }
 EPILOG = """examples:
+  roofline-lab init my-lab               a folder for measurements and claims of one's own
   roofline-lab list                      which findings there are, with their statuses
   roofline-lab new my_claim              a hypothesis that runs, to be filled in
   roofline-lab lint                      do all hypotheses keep the experiment standards?
@@ -58,7 +60,7 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser of the command that `words` begin with, else of all commands."""
     top = argparse.ArgumentParser(
         prog="roofline-lab",
-        description="List and start hypotheses, check standards, import, evaluate and replay measurements, calibrate.",
+        description="Make labs, list and start hypotheses, check standards, import, evaluate, replay, calibrate.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

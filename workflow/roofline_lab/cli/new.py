@@ -14,14 +14,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roofline_lab.files import packaged, write_text
+from roofline_lab import places
+from roofline_lab.files import write_text
 from simulator.errors import ConfigError
 
-TEMPLATES = packaged("templates") / "new"
+TEMPLATES = places.TEMPLATES / "new"
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 PLAIN = re.compile(r"[A-Za-z][\w-]*")
 DEFAULT_SET = "synchronous_13"
 DEFAULT_METHOD = "corrected"
+# How the file of sets of a lab begins that has none yet.
+FIRST_SET = "# Named groups of experiments. A hypothesis names one; its tables follow this order.\nsets:\n"
 RULE = re.compile(r"^rule (\w+):", re.MULTILINE)
 EPILOG = """examples:
   roofline-lab new h20_bigger_batches
@@ -80,7 +83,7 @@ def new(arguments: argparse.Namespace) -> int:
     title = arguments.title or arguments.id.replace("_", " ").capitalize()
     if not title.strip() or "\n" in title:
         raise ConfigError("--title: must be one line of text")
-    methods = sorted(path.stem for path in (root / "configs" / "methods").glob("*.yaml"))
+    methods = [path.stem for path in places.listed(root, "configs/methods", "*.yaml")]
     if arguments.method not in methods:
         raise ConfigError(f"--method: unknown method '{arguments.method}'; {suggest(arguments.method, methods)}")
     sets, workloads = _measured(root, arguments.set)
@@ -121,7 +124,7 @@ def _refuse(root: Path, name: str, folder: Path) -> None:
 def _rules(root: Path) -> set[str]:
     from roofline_lab.jobs.paths import NOT_REGENERATED, PAGES
 
-    files = [root / "Snakefile", *sorted((root / "workflow" / "rules").glob("*.smk"))]
+    files = [root / "Snakefile", Path(places.SNAKEFILE), *sorted(places.RULES.glob("*.smk"))]
     return {
         *PAGES,
         *NOT_REGENERATED,
@@ -135,7 +138,8 @@ def _measured(root: Path, name: str) -> tuple[str | None, list[str]]:
     from simulator.validation import read_yaml, suggest
 
     path, place = root / "ground_truth" / SETS_FILE, f"ground_truth/{SETS_FILE}"
-    content = read_yaml(path)
+    text = path.read_text(encoding="utf-8") if path.is_file() else FIRST_SET
+    content = read_yaml(path) if path.is_file() else {"sets": {}}
     sets = content.get("sets") if isinstance(content, dict) else None
     if not isinstance(sets, dict):
         raise ConfigError(f"{place}: sets: missing; it is required")
@@ -148,7 +152,7 @@ def _measured(root: Path, name: str) -> tuple[str | None, list[str]]:
             nearest = suggest(name, [*sets, *known])
             raise ConfigError(f"--set: neither a set of {place} nor an experiment is '{name}'; {nearest}")
         experiments = (load_experiment(path.parent / name),)
-        extended = _with_set(path.read_text(encoding="utf-8"), sets, name, place)
+        extended = _with_set(text, sets, name, place)
     if all(experiment.saturated for experiment in experiments):
         raise ConfigError(
             f"--set: every load point of '{name}' is saturated, and latencies of a saturated server enter no error; "

@@ -26,7 +26,7 @@ from pydantic import Field
 from roofline_lab.errata.claims import Claim
 from roofline_lab.errata.interval import Interval, number_in, printed
 from roofline_lab.ground_truth.reading import load_set
-from roofline_lab.project import Project
+from roofline_lab.project import CLAIMS, Project
 from roofline_lab.scoring.published import Cell, load_cells
 from roofline_lab.vocabulary import Statistic
 from simulator.errors import ConfigError
@@ -37,7 +37,6 @@ from simulator.steptime.options import parse_options
 from simulator.steptime.traffic import gemm_flops_per_token
 from simulator.validation import Count, Finite, StrictModel, config_error, parse, read_yaml
 
-CLAIMS_FILE = "claims.yaml"
 ROW = "row"
 MEASURED_SET = "synchronous_13"
 FLOPS_PER_WEIGHT = 2  # one multiplication and one addition per weight and token
@@ -104,10 +103,7 @@ def load_documents(project: Project) -> tuple[Document, ...]:
         Naming file and key of whatever is malformed, and a subject or claim given twice.
     """
     root = project.root
-    paths = [
-        *sorted(root.glob(f"hypotheses/*/published/{CLAIMS_FILE}")),
-        *sorted(root.glob(f"documents/*/{CLAIMS_FILE}")),
-    ]
+    paths = [path for pattern in CLAIMS for path in sorted(root.glob(pattern))]
     documents = tuple(_document(project, path) for path in paths)
     for index, document in enumerate(documents):
         if document.file.subject in {other.file.subject for other in documents[:index]}:

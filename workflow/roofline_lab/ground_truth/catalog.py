@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from roofline_lab.places import listed, place_of
 from simulator.hardware import Hardware, load_hardware
 from simulator.kernels.analytic import AnalyticKernels, load_analytic
 from simulator.kernels.base import Kernels
@@ -31,6 +32,11 @@ def hardware_in(folders: Sequence[Path]) -> Mapping[str, Path]:
         for path in sorted(folder.glob("*.yaml")):
             found.setdefault(path.stem, path)
     return found
+
+
+def embedded_kernels(root: Path) -> AnalyticKernels:
+    """Return the fitted curves a project uses where it has no measured tables."""
+    return load_analytic(place_of(root, EMBEDDED_KERNELS))
 
 
 class Catalog:
@@ -86,15 +92,15 @@ class Catalog:
 
     def model_file(self, identifier: str) -> Path:
         """Return where a model is described."""
-        return self.root / "configs" / "models" / f"{identifier}.json"
+        return place_of(self.root, f"configs/models/{identifier}.json")
 
     def hardware_file(self, identifier: str) -> Path:
         """Return where a GPU is described."""
-        return self.root / "configs" / "hardware" / f"{identifier}.yaml"
+        return place_of(self.root, f"configs/hardware/{identifier}.yaml")
 
     @cached_property
     def _embedded(self) -> AnalyticKernels:
-        return load_analytic(self.root / EMBEDDED_KERNELS)
+        return embedded_kernels(self.root)
 
     @cached_property
     def _tables(self) -> KernelTables | None:
@@ -102,8 +108,8 @@ class Catalog:
 
     @cached_property
     def _models(self) -> dict[str, Model]:
-        return {path.stem: load_model(path) for path in sorted((self.root / "configs" / "models").glob("*.json"))}
+        return {path.stem: load_model(path) for path in listed(self.root, "configs/models", "*.json")}
 
     @cached_property
     def _hardware(self) -> dict[str, Hardware]:
-        return {path.stem: load_hardware(path) for path in sorted((self.root / "configs" / "hardware").glob("*.yaml"))}
+        return {path.stem: load_hardware(path) for path in listed(self.root, "configs/hardware", "*.yaml")}

@@ -26,6 +26,7 @@ from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import DrawnLengths, Id, LoadPoint, Text
 from roofline_lab.ground_truth.metrics import problems_of
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
+from roofline_lab.places import listed, shelves
 from simulator.errors import ConfigError
 from simulator.validation import StrictModel, config_error, parse, read_yaml, suggest
 from simulator.workload.lengths import GaussianLengths, UniformLengths, expected_tokens
@@ -85,14 +86,24 @@ def words_of(root: Path) -> Words:
     ConfigError
         If the vocabulary cannot be read.
     """
-    path = root / "ground_truth" / VOCABULARY_FILE
-    vocabulary = parse(Vocabulary, read_yaml(path), source=f"ground_truth/{VOCABULARY_FILE}")
+    vocabulary = _vocabulary(root)
     return Words(
         families=tuple(vocabulary.families),
         workloads=tuple(vocabulary.workloads),
-        models=tuple(path.stem for path in (root / "configs" / "models").glob("*.json")),
-        hardware=tuple(path.stem for path in (root / "configs" / "hardware").glob("*.yaml")),
+        models=tuple(path.stem for path in listed(root, "configs/models", "*.json")),
+        hardware=tuple(path.stem for path in listed(root, "configs/hardware", "*.yaml")),
     )
+
+
+def _vocabulary(root: Path) -> Vocabulary:
+    """Return the words of a project's own vocabulary, added to those that are shipped."""
+    name = f"ground_truth/{VOCABULARY_FILE}"
+    paths = [path for path in shelves(root, name) if path.is_file()] or [root / name]
+    words = Vocabulary(families={}, workloads={})
+    for path in reversed(paths):
+        own = parse(Vocabulary, read_yaml(path), source=name)
+        words = Vocabulary(families=words.families | own.families, workloads=words.workloads | own.workloads)
+    return words
 
 
 def experiment_from(
@@ -179,6 +190,22 @@ def members_of(root: Path, name: str) -> tuple[str, ...]:
     if problems:
         raise config_error(f"ground_truth/{SETS_FILE}", problems)
     return members
+
+
+def ids_of_set(root: Path, name: str) -> tuple[str, ...]:
+    """Return the ids of a set of the project, else of one that is shipped by name alone, without its measurements.
+
+    Raises
+    ------
+    ConfigError
+        If neither has it.
+    """
+    own, *others = shelves(root, "")
+    if not (own / "ground_truth" / SETS_FILE).is_file() or name not in _sets(own):
+        shipped = {each: found for folder in others for each, found in _sets(folder).items()}
+        if name in shipped:
+            return shipped[name].experiments
+    return members_of(root, name)
 
 
 def titles_of_sets(root: Path) -> dict[str, str]:

@@ -15,9 +15,11 @@ from roofline_lab.ground_truth.assumed_server import taken_ahead, unknown_softwa
 from roofline_lab.ground_truth.catalog import HARDWARE, MODELS, hardware_in
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.quality import Finding, Flag
+from roofline_lab.ground_truth.reading import words_of
 from roofline_lab.ground_truth.server import Server
 from roofline_lab.importers.common import UNSTATED, Measurement
 from roofline_lab.importers.server_sources import read_mapping
+from roofline_lab.places import shelves
 from roofline_lab.vocabulary import DEFAULT_HARDWARE, DEFAULT_WORKLOAD
 from simulator.errors import ConfigError
 from simulator.gpu_names import gpu_named, gpus_named
@@ -185,7 +187,7 @@ def _described(kind: str, root: Path, beside: Path | None) -> Mapping[str, Path]
 
 
 def _shelves(kind: str, root: Path, beside: Path | None) -> list[Path]:
-    return [*([beside / kind] if beside else []), root / "configs" / kind]
+    return [*([beside / kind] if beside else []), *shelves(root, f"configs/{kind}")]
 
 
 def brought_model(model: str | None, root: Path, beside: Path | None) -> Path | None:
@@ -274,8 +276,7 @@ def _family(model: str, root: Path, beside: Path | None) -> str:
             return str(experiment["family"])
     if beside is not None:
         return model
-    families = read_mapping(root / "ground_truth" / "vocabulary.yaml").get("families", {})
-    words = [str(word) for word in families] if isinstance(families, Mapping) else []
+    words = list(words_of(root).families or ())
     named_so = [word for word in words if _letters(model).startswith(_letters(word))]
     if named_so:
         return max(named_so, key=len)

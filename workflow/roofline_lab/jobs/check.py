@@ -11,12 +11,12 @@ from dataclasses import replace
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs.paths import (
     ANSWERS,
-    PAGES,
     REGENERATED_PAGES,
     REPORTS,
     RESULTS,
     SIMULATORS,
     committed_names,
+    pages,
     programs,
 )
 from roofline_lab.made import read_made
@@ -36,7 +36,7 @@ def compared(project: Project) -> Iterator[Told]:
     """Yield one line for every page compared, with its differences: reports, pages about all, what is kept."""
     for hypothesis in project.names:
         yield from _report(project, hypothesis)
-    for page in PAGES.values():
+    for page in pages(project).values():
         differences = compare_file(page, project.root / REPORTS, REGENERATED_PAGES, project.settings.check.tolerance)
         yield (
             f"check {page}: the committed page {'differs' if differences else 'comes out again'}",

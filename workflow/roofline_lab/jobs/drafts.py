@@ -46,8 +46,8 @@ def left_out_told(project: Project) -> str:
     """Return what a run says at its end that had to leave hypotheses out."""
     listed = "\n".join(f"  {message}" for message in project.left_out.values())
     return (
-        f"findings made: {len(project.names)}, left out: {len(project.left_out)}; pages about all of them (errata, index) "
-        f"are made again once these are right:\n{listed}"
+        f"findings made: {len(project.names)}, left out: {len(project.left_out)}; pages about all of them (errata, "
+        f"index) are made again once these are right:\n{listed}"
     )
 
 

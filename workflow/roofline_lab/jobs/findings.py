@@ -49,6 +49,7 @@ from roofline_lab.jobs.paths import (
 )
 from roofline_lab.jobs.workers import Workers
 from roofline_lab.made import is_as_made, read_made, write_made
+from roofline_lab.places import clashes
 from roofline_lab.predict import named
 from roofline_lab.predict.arms import Simulation, row_lines, run_of, simulated
 from roofline_lab.predict.asking import Asked, asked
@@ -108,6 +109,8 @@ def open_project(
     project.ask_again = ask == AGAIN
     if alone:
         _discard_changed(project)
+        for name in clashes(root):
+            _say(f"{name}: this lab's own, in place of the one that comes with the package")
     record_inputs(project)
     return project
 

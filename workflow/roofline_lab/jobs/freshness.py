@@ -19,11 +19,12 @@ from pathlib import Path
 
 from roofline_lab.files import digest_of, libraries, write_text
 from roofline_lab.made import LEDGER, tidy_ledger
+from roofline_lab.places import CONFIGS, SHIPPED, code_folders, is_shipped
 
 KEPT_IN = "results/up_to_date.json"
 ALL, CHECK = "all", "check"
 NOTHING_TO_DO = "Nothing to be done (what was read and what was made are, by content, as the last run left them)."
-# What a run may read, all of it: code, settings, hypotheses, measurements, documents.
+# What a run may read of its folder, all of it: code, settings, hypotheses, measurements, documents.
 INPUTS = (
     "Snakefile",
     "configs",
@@ -89,7 +90,7 @@ class Freshness:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self.command = read_command(arguments)
-        self._inputs = digest_of([_digest(INPUTS), libraries()]) if self.command else ""
+        self._inputs = digest_of([_digest((*INPUTS, *_from_the_package())), libraries()]) if self.command else ""
 
     def nothing_to_do(self) -> bool:
         """Return whether every target asked for is as a successful run left it, made from what is there now."""
@@ -129,6 +130,14 @@ class Freshness:
     def _stands(self, kept: dict[str, dict[str, str]], target: str) -> bool:
         entry = kept.get(target, {})
         return entry.get("inputs") == self._inputs and entry.get("outputs") == _outputs(target)
+
+
+def _from_the_package() -> tuple[str, ...]:
+    """Return what a run may read elsewhere than in its folder."""
+    here = Path()
+    shipped = () if is_shipped(here) else (SHIPPED / CONFIGS, SHIPPED / "ground_truth" / "vocabulary.yaml")
+    code = (folder for folder in code_folders(here) if not folder.is_relative_to(here))
+    return tuple(path.as_posix() for path in (*shipped, *code))
 
 
 def _outputs(target: str) -> str:

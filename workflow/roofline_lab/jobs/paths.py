@@ -18,6 +18,7 @@ from roofline_lab.ground_truth.reading import SETS_FILE
 from roofline_lab.hypotheses.synthetic.resolve import arm_digests, methods_of, resolve_arms
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.made import RESULTS, write_made_if_changed
+from roofline_lab.places import listed, name_of, place_of
 from roofline_lab.predict.named import files_behind
 from roofline_lab.predict.sweeps import swept_arms
 from roofline_lab.project import Project, Run
@@ -71,6 +72,11 @@ def names(project: Project) -> tuple[str, ...]:
 def one_of(hypotheses: Iterable[str]) -> str:
     """Return a pattern that matches exactly these hypotheses, and nothing if there are none."""
     return "|".join(hypotheses) or "(?!)"
+
+
+def pages(project: Project) -> Mapping[str, str]:
+    """Return the pages about the whole project it has, by rule: without published documents there are no errata."""
+    return {rule: file for rule, file in PAGES.items() if rule != "errata" or project.has_documents}
 
 
 def results_folder(project: Project) -> Path:
@@ -189,7 +195,7 @@ def record_inputs(project: Project) -> None:
 
 def _record_content(project: Project, record: Path, names_of_files: Iterable[str]) -> None:
     """Write the hashes of some files of the project to one that changes only when their content does."""
-    paths = {project.root / name for name in names_of_files}
+    paths = {place_of(project.root, name) for name in names_of_files}
     write_made_if_changed(record, hash_list(paths, project.root))
 
 
@@ -314,9 +320,9 @@ def _program(project: Project, simulator: str) -> dict[str, Any]:
 def author_files(project: Project, hypothesis: str) -> list[str]:
     """Return the author's files of one hypothesis and the methods it uses."""
     used = project.hypotheses[hypothesis].all_methods if hypothesis in project.hypotheses else ()
-    methods = [project.root / "configs" / "methods" / f"{method}.yaml" for method in used]
+    methods = [place_of(project.root, f"configs/methods/{method}.yaml") for method in used]
     paths = [*provenance.hypothesis_files(project.root, hypothesis), *methods]
-    return [path.relative_to(project.root).as_posix() for path in paths]
+    return [name_of(path, project.root) for path in paths]
 
 
 def judging_files(project: Project, hypothesis: str) -> list[str]:
@@ -353,8 +359,8 @@ def regenerated_pages(project: Project) -> list[str]:
     """
     if project.tables_folder is not None:
         return regenerated(project, names(project))
-    pages = [(REGENERATED_PAGES / name).as_posix() for name in PAGES.values()]
-    return [*regenerated(project, project.names), *pages, *compared_paths(project, REGENERATED_PAGES)]
+    about_all = [(REGENERATED_PAGES / name).as_posix() for name in pages(project).values()]
+    return [*regenerated(project, project.names), *about_all, *compared_paths(project, REGENERATED_PAGES)]
 
 
 def compared_rows(project: Project) -> list[str]:
@@ -386,7 +392,8 @@ def all_reports(project: Project) -> list[str]:
     reports = [path for hypothesis in names(project) for path in report_paths(project, hypothesis)]
     if project.tables_folder is not None:
         return reports
-    return [*reports, *((REPORTS / name).as_posix() for name in PAGES.values()), *compared_paths(project, REPORTS)]
+    about_all = [(REPORTS / name).as_posix() for name in pages(project).values()]
+    return [*reports, *about_all, *compared_paths(project, REPORTS)]
 
 
 def committed_names() -> list[str]:
@@ -399,9 +406,9 @@ def compared_inputs(project: Project) -> list[str]:
     if project.comparing is None:
         return []
     root = project.root
-    described = [*(root / "configs" / "simulators").glob("*.yaml"), *(root / "configs" / "calibration").glob("*.yaml")]
-    found = [*described, root / COSTS, root / "ground_truth" / SETS_FILE]
-    return [path.relative_to(root).as_posix() for path in sorted(found) if path.is_file()]
+    described = [*listed(root, "configs/simulators", "*.yaml"), *listed(root, "configs/calibration", "*.yaml")]
+    found = [*described, place_of(root, COSTS), root / "ground_truth" / SETS_FILE]
+    return sorted(name_of(path, root) for path in found if path.is_file())
 
 
 def finding(project: Project, hypothesis: str) -> list[str]:
@@ -416,7 +423,7 @@ def finding(project: Project, hypothesis: str) -> list[str]:
 def errata_inputs(project: Project) -> list[str]:
     """Return the data files the errata depend on."""
     root = project.root
-    configured = [*(root / "configs" / "models").glob("*.json"), *(root / "configs" / "hardware").glob("*.yaml")]
+    configured = [*listed(root, "configs/models", "*.json"), *listed(root, "configs/hardware", "*.yaml")]
     measured = list((root / "ground_truth").rglob("*.yaml"))
     paths = [*input_files(root), *configured, *measured]
-    return sorted(path.relative_to(root).as_posix() for path in paths)
+    return sorted(name_of(path, root) for path in paths)

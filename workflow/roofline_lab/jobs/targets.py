@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from roofline_lab.hypotheses.spec import Claim
 from roofline_lab.jobs.drafts import left_out_told
@@ -19,6 +20,8 @@ ALLOWED = f"allowed: {', '.join(COMMON)}, and every finding by id or alias (`roo
 MISSPELT = 0.6
 # Suggestions made for one word.
 SUGGESTED = 3
+# Where a Snakefile begins another rule.
+OTHER_RULES = re.compile(r"^\s*(rule|checkpoint|include)\b", re.MULTILINE)
 # An alias that is no such word (it has a blank, say) cannot be a target.
 WORD = re.compile(r"[A-Za-z][\w-]*")
 
@@ -27,6 +30,11 @@ def aliases(project: Project) -> dict[str, str]:
     """Return the hypothesis behind every alias that can be asked for."""
     claims: Mapping[str, Claim] = {**project.hypotheses, **project.synthetic}
     return {alias: name for name in names(project) for alias in claims[name].aliases if WORD.fullmatch(alias)}
+
+
+def has_rules(snakefile: Path) -> bool:
+    """Return whether a Snakefile that takes these rules as a module has others too, which are not known to them."""
+    return OTHER_RULES.search(snakefile.read_text(encoding="utf-8")) is not None
 
 
 def refuse_unknown(project: Project, words: Iterable[str], rules: Iterable[str]) -> None:

@@ -22,6 +22,7 @@ from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.hypotheses.synthetic.resolve import methods_of, resolve_arms
 from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
 from roofline_lab.hypotheses.verdict import VERDICT_FILE, Conclusion, read_conclusions
+from roofline_lab.places import PACKAGE, SHIPPED
 from roofline_lab.project import Project
 from roofline_lab.scoring.numbers import finite, read_numbers, report_record
 from simulator.errors import ConfigError
@@ -221,6 +222,12 @@ class Provenance(BaseModel):
 
 def _provenance(content: bytes, source: str) -> Provenance:
     return report_record(Provenance, content, source)
+
+
+def cited_file(root: Path, path: str) -> Path | None:
+    """Return a file a text cites: of the project, else one that comes with the package, by its name in a clone."""
+    inside = path.removeprefix("workflow/")
+    return file_of(root, path) or file_of(SHIPPED, path) or file_of(PACKAGE.parent, inside)
 
 
 def file_of(root: Path, path: str) -> Path | None:

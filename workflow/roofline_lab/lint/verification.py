@@ -8,7 +8,7 @@ from typing import Any
 
 from roofline_lab.hypotheses.arms import differences
 from roofline_lab.hypotheses.spec import Mechanism, MechanismControl
-from roofline_lab.lint.rules import Breach, Findings, Subject, file_of, findings
+from roofline_lab.lint.rules import Breach, Findings, Subject, cited_file, findings
 from roofline_lab.scoring.errors import relative_difference
 from roofline_lab.vocabulary import FindingType
 
@@ -131,7 +131,7 @@ def _split(citation: str) -> tuple[str, str]:
 
 
 def _missing(subject: Subject, where: str, path: str, line: str) -> Iterator[Breach]:
-    found = file_of(subject.project.root, path)
+    found = cited_file(subject.project.root, path)
     if found is None:
         yield Breach(where, f"cites `{path}`, which does not exist", "correct the path")
     elif line and not LINE.fullmatch(line):

@@ -18,6 +18,7 @@ from roofline_lab.ground_truth.assumed_server import served
 from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, replay_by_rule, simulate
+from roofline_lab.places import place_of
 from roofline_lab.project import Project, Run, engine_options
 from roofline_lab.scoring.comparison import noise_pct
 from roofline_lab.scoring.under_load import NOT_COMPARABLE, distances_of, prediction_of, strategy_of
@@ -142,7 +143,7 @@ def setup_of(project: Project, run: Run) -> Setup:
 def replay_of(project: Project, run: Run, load_point: str) -> Replay:
     """Return the requests of a run whose rules do not repeat the load point as it was measured."""
     rule = run.rules.workload
-    recordings = project.root / "configs" / "methods" / (rule.recordings or run.method.id)
+    recordings = place_of(project.root, f"configs/methods/{rule.recordings or run.method.id}")
     return replay_by_rule(run.experiment, load_point, rule, recordings)
 
 

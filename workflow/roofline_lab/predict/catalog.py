@@ -15,6 +15,7 @@ from pathlib import Path
 
 from roofline_lab.ground_truth.catalog import HARDWARE, MODELS, hardware_in
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
+from roofline_lab.places import shelves
 from simulator.errors import ConfigError
 from simulator.gpu_names import gpu_named
 from simulator.hardware import Hardware, load_hardware, with_sustained
@@ -143,8 +144,8 @@ def catalogue_of(root: Path, experiments: Path, models: Path | None = None, hard
             raise ConfigError(f"{option}: no such folder: {folder}")
     beside = _beside(experiments)
     return Catalogue(
-        [*([models] if models else []), *_shelves(beside, MODELS), root / "configs" / MODELS],
-        [*([hardware] if hardware else []), *_shelves(beside, HARDWARE), root / "configs" / HARDWARE],
+        [*([models] if models else []), *_shelves(beside, MODELS), *shelves(root, f"configs/{MODELS}")],
+        [*([hardware] if hardware else []), *_shelves(beside, HARDWARE), *shelves(root, f"configs/{HARDWARE}")],
     )
 
 

@@ -26,11 +26,12 @@ from roofline_lab.calibration.plan import FOLDER
 from roofline_lab.calibration.record import load_calibration
 from roofline_lab.config import Arrivals, Method, load_methods
 from roofline_lab.files import digest_of, digest_of_files
-from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS, HARDWARE
+from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS, HARDWARE, embedded_kernels
 from roofline_lab.ground_truth.load import Id, Text
-from roofline_lab.ground_truth.reading import members_of
+from roofline_lab.ground_truth.reading import ids_of_set
 from roofline_lab.hypotheses.arms import Arm, resolve_arm
 from roofline_lab.hypotheses.spec import ENGINE_KEY, Hypothesis, load_hypothesis
+from roofline_lab.places import listed, place_of
 from roofline_lab.predict.coverage import coverage_of
 from roofline_lab.predict.fleet import FleetPredictor
 from roofline_lab.predict.predictors import CalibratedPredictor, NamedPredictor, OptionsPredictor, Predictor
@@ -41,7 +42,6 @@ from roofline_lab.trust.held_out import HeldOut, read_held_out
 from roofline_lab.trust.intervals import validation_of
 from simulator.engine.options import EngineOptions
 from simulator.errors import ConfigError
-from simulator.kernels.analytic import load_analytic
 from simulator.steptime.fleet import EFFECTS, is_fleet, load_fleet
 from simulator.steptime.named import BUILT_IN, DATA_SHEET, ROOFLINE, V2
 from simulator.steptime.options import parse_options
@@ -95,7 +95,7 @@ def load_predictor(root: Path, text: str, option: str = "--steptime") -> Chosen:
     """
     if Path(text).is_file():
         return _file(root, Path(text), option)
-    named = root / FOLDER / f"{text}.yaml"
+    named = place_of(root, FOLDER / f"{text}.yaml")
     if named.is_file():
         return _calibration(root, named)
     if text in BUILT_IN:
@@ -103,7 +103,7 @@ def load_predictor(root: Path, text: str, option: str = "--steptime") -> Chosen:
     if ":" in text:
         hypothesis, _, arm = text.partition(":")
         return _arm(root, hypothesis, arm, option)
-    known = [*(path.stem for path in (root / FOLDER).glob("*.yaml")), *BUILT_IN]
+    known = [*(path.stem for path in listed(root, FOLDER, "*.yaml")), *BUILT_IN]
     raise ConfigError(f"{option}: no calibration '{text}'; give {ALLOWED} ({suggest(text, known)})")
 
 
@@ -116,13 +116,13 @@ def fitted_experiments(root: Path, fitted: FittedTo | None) -> frozenset[str]:
     ConfigError
         If it names a set that is not there.
     """
-    return frozenset(member for name in (fitted.sets if fitted else ()) for member in members_of(root, name))
+    return frozenset(member for name in (fitted.sets if fitted else ()) for member in ids_of_set(root, name))
 
 
 def _named(root: Path, name: str) -> Chosen:
-    fitted, files = FITTED_TO.get(name), [root / EMBEDDED_KERNELS, *(root / SHELF).glob("sustained/*.yaml")]
+    fitted, files = FITTED_TO.get(name), [place_of(root, EMBEDDED_KERNELS), *listed(root, SHELF, "sustained/*.yaml")]
     seen = fitted_experiments(root, fitted)
-    predictor = NamedPredictor(name, fitted, seen, load_analytic(root / EMBEDDED_KERNELS), root / SHELF)
+    predictor = NamedPredictor(name, fitted, seen, embedded_kernels(root), root)
     return Chosen(predictor, digest_of_files(files, root))
 
 
@@ -135,7 +135,7 @@ def _file(root: Path, path: Path, option: str) -> Chosen:
     engine = content.get(ENGINE_KEY, {})
     parse(EngineOptions, engine, source=f"{path.name}: {ENGINE_KEY}")
     options = parse_options({key: value for key, value in content.items() if key != ENGINE_KEY}, source=path.name)
-    embedded = load_analytic(root / EMBEDDED_KERNELS)
+    embedded = embedded_kernels(root)
     described = f"options of {path.name} (step-time model {options.family})"
     predictor = OptionsPredictor(path.stem, described, Arm(path.stem, options, engine), embedded)
     return Chosen(predictor, digest_of_files([path], path.parent))
@@ -180,9 +180,9 @@ def _arm(root: Path, hypothesis: str, arm: str, option: str) -> Chosen:
         name=f"{hypothesis}:{arm}",
         described=f"arm {arm} of {hypothesis} ({spec.title})",
         arm=resolved,
-        embedded=load_analytic(root / EMBEDDED_KERNELS),
+        embedded=embedded_kernels(root),
     )
-    files = [path, root / "configs" / "methods" / f"{method.id}.yaml", root / EMBEDDED_KERNELS]
+    files = [path, place_of(root, f"configs/methods/{method.id}.yaml"), place_of(root, EMBEDDED_KERNELS)]
     return Chosen(predictor, digest_of_files(files, root))
 
 
@@ -261,7 +261,7 @@ def load_option_sets(project: Project) -> tuple[OptionSet, ...]:
     ConfigError
         Naming every wrong key, and every arm or calibration that does not exist.
     """
-    entries = parse(ReplaySettings, read_yaml(project.root / FILE), source=FILE.as_posix()).option_sets
+    entries = parse(ReplaySettings, read_yaml(place_of(project.root, FILE)), source=FILE.as_posix()).option_sets
     ids = [entry.id for entry in entries]
     problems = [f"option_sets: id '{name}' is used twice" for name in sorted(set(ids)) if ids.count(name) > 1]
     problems += [
@@ -277,7 +277,7 @@ def load_option_sets(project: Project) -> tuple[OptionSet, ...]:
 def _problem(project: Project, entry: OptionSetEntry) -> str | None:
     """Return what of an entry does not exist."""
     if entry.arm is None:
-        known = [path.stem for path in (project.root / FOLDER).glob("*.yaml")]
+        known = [path.stem for path in listed(project.root, FOLDER, "*.yaml")]
         return _unknown("calibration", entry.calibration or "", known)
     unknown = _unknown("arm.hypothesis", entry.arm.hypothesis, project.hypotheses)
     unknown = unknown or _unknown("arm.method", entry.arm.method, project.methods)
@@ -304,7 +304,7 @@ def _resolved(project: Project, entry: OptionSetEntry) -> OptionSet:
 
 def _calibrated(project: Project, name: str) -> tuple[str, str, Callable[[], Predictor]]:
     """Return source, digest and predictor of a calibration."""
-    calibration = load_calibration(project.root / FOLDER / f"{name}.yaml")
+    calibration = load_calibration(place_of(project.root, FOLDER / f"{name}.yaml"))
     decides = [calibration.values, calibration.held_out, list(calibration.trained_on.families)]
     return (
         f"`held_out` of `{FOLDER}/{name}.yaml`",
@@ -323,6 +323,9 @@ def _steps_of_arm(project: Project, reference: ArmReference) -> tuple[str, str, 
         # Departures alone: an option added with a default that changes nothing is no other arm.
         digest_of({"family": steptime.family, **steptime.model_dump(mode="json", exclude_defaults=True)}),
         lambda: OptionsPredictor(
-            reference.arm, source, Arm(reference.arm, steptime, {}), load_analytic(project.root / EMBEDDED_KERNELS)
+            reference.arm,
+            source,
+            Arm(reference.arm, steptime, {}),
+            embedded_kernels(project.root),
         ),
     )

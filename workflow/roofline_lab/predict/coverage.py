@@ -13,6 +13,7 @@ from pathlib import Path
 from roofline_lab.calibration.record import Calibration
 from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, load_experiment, words_of
 from roofline_lab.ground_truth.server import vllm_version
+from roofline_lab.places import place_of
 from simulator.errors import ConfigError, RooflineLabError
 from simulator.model import Model
 from simulator.model_files import load_model
@@ -76,7 +77,7 @@ def coverage_of(calibration: Calibration, root: Path) -> Coverage:
     shapes: dict[Shape, dict[str, int]] = {}
     architectures: dict[str, frozenset[str]] = {}
     for name, family in calibration.trained_on.models.items():
-        path = root / "configs" / "models" / f"{name}.json"
+        path = place_of(root, f"configs/models/{name}.json")
         if path.is_file():
             model = _model(path)
             shapes.setdefault(shape_of(model), {})[family] = model.vocab_size

@@ -14,6 +14,7 @@ from roofline_lab.calibration.points import load_targets
 from roofline_lab.calibration.record import load_calibration
 from roofline_lab.config import load_settings
 from roofline_lab.load_point import Target, compared
+from roofline_lab.places import place_of
 from roofline_lab.predict.coverage import coverage_of
 from roofline_lab.predict.predictors import CalibratedPredictor, Holdout
 from roofline_lab.predict.trusted import load_of
@@ -39,7 +40,7 @@ def held_out_rows(root: Path, name: str, only: Container[str] | None = None) -> 
     ConfigError
         If the calibration keeps no constants without some model.
     """
-    calibration = load_calibration(root / FOLDER / f"{name}.yaml")
+    calibration = load_calibration(place_of(root, FOLDER / f"{name}.yaml"))
     predictor = CalibratedPredictor(name, calibration, coverage_of(calibration, root))
     targets = load_targets(root, calibration.trained_on.sets, load_settings(root).arrivals)
     wanted = [target for target in targets if only is None or target.experiment.id in only]

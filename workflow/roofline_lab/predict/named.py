@@ -15,6 +15,7 @@ from typing import Any
 from roofline_lab.calibration.plan import FOLDER as CALIBRATIONS
 from roofline_lab.ground_truth.assumed_server import served
 from roofline_lab.load_point import Setup
+from roofline_lab.places import place_of
 from roofline_lab.predict.arms import Simulation, rows_of, run_of
 from roofline_lab.predict.choose import fitted_experiments, load_predictor
 from roofline_lab.predict.predictors import Holdout, NamedPredictor, Predictor
@@ -47,7 +48,7 @@ def predictor_of(project: Project, name: str) -> Predictor:
 
 def files_behind(project: Project, run: Run) -> Iterator[Path]:
     """Yield the files that decide what a name means for a run: the calibration, and what is documented of the GPU."""
-    calibration = project.root / CALIBRATIONS / f"{run.arm.simulator.name}.yaml"
+    calibration = place_of(project.root, CALIBRATIONS / f"{run.arm.simulator.name}.yaml")
     described = project.hardware_file(run.experiment.hardware)
     documented = described.parent / SUSTAINED_FOLDER / described.name
     yield from (path for path in (calibration, documented) if path.is_file())

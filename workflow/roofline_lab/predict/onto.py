@@ -38,6 +38,7 @@ from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
 from roofline_lab.ground_truth.requests import REQUESTS_FILE
 from roofline_lab.importers.stated_server import settings_by_options
 from roofline_lab.load_point import Prediction, Target, compared, simulate
+from roofline_lab.places import listed, place_of
 from roofline_lab.predict.catalog import catalogue_of
 from roofline_lab.predict.evaluate import Task, find_experiments, read_experiments, saturated, task_of
 from roofline_lab.predict.predictors import Note
@@ -230,9 +231,9 @@ def load_donor(root: Path, text: str) -> Calibration:
     ConfigError
         If there is none, or the file is none.
     """
-    path = Path(text) if Path(text).is_file() else root / FOLDER / f"{text}.yaml"
+    path = Path(text) if Path(text).is_file() else place_of(root, FOLDER / f"{text}.yaml")
     if not path.is_file():
-        known = [file.stem for file in (root / FOLDER).glob("*.yaml")]
+        known = [file.stem for file in listed(root, FOLDER, "*.yaml")]
         raise ConfigError(f"--from: no calibration '{text}'; {CALIBRATIONS} ({suggest(text, known)})")
     content = read_yaml(path)
     if isinstance(content, Mapping) and "effects" in content:

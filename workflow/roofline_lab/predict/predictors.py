@@ -22,6 +22,7 @@ from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.server import vllm_version
 from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, simulate
+from roofline_lab.places import place_of
 from roofline_lab.predict.coverage import Coverage, architecture_of, version_text
 from roofline_lab.predict.sites import not_calibrated
 from roofline_lab.simulators.description import FittedTo
@@ -299,15 +300,15 @@ class NamedPredictor:
     ----------
     fitted, seen
         What its constants rest on, and the experiments that are therefore no test of it; None where nobody says.
-    shelf
-        Folder of the data sheets, beside which is documented what runs on a GPU reach.
+    root
+        Project of the data sheets, beside which is documented what runs on a GPU reach.
     """
 
     name: str
     fitted: FittedTo | None
     seen: frozenset[str]
     embedded: AnalyticKernels
-    shelf: Path
+    root: Path
 
     @property
     def described(self) -> str:
@@ -336,7 +337,7 @@ class NamedPredictor:
     def setup(self, experiment: Ran, model: Model, hardware: Hardware) -> Setup:
         """Return its options on a model and GPU, with server and client as the experiment states them."""
         engine = measured_server(experiment, model, hardware, {}, self.name)
-        documented = with_sustained(hardware, self.shelf / f"{hardware.id}.yaml")
+        documented = with_sustained(hardware, place_of(self.root, f"configs/hardware/{hardware.id}.yaml"))
         spread, ahead = experiment.parallelism, engine.schedule_ahead
         named = named_step_time(self.name, model, documented, spread.tensor_parallel, {}, schedule_ahead=ahead)
         options = parse_options(named.options, source=self.name)

@@ -21,6 +21,7 @@ from roofline_lab.ground_truth.requests import digest_of_trace
 from roofline_lab.importers.common import DEFAULT_SETTINGS
 from roofline_lab.importers.stated_server import settings_by_options
 from roofline_lab.load_point import Prediction, serve
+from roofline_lab.places import shelves
 from roofline_lab.predict.choose import OptionSet
 from roofline_lab.predict.replay import LATENCIES, STATISTICS, refuse_in_sample
 from simulator.engine.records import Request, RequestState
@@ -292,20 +293,20 @@ def too_long(trace: SentTrace, server: Server) -> str | None:
 
 
 def _model_file(root: Path, name: str) -> Path:
-    shelf, path = root / "configs" / MODELS, Path(name)
-    found = find_model_file(name, [shelf])
+    places, path = shelves(root, f"configs/{MODELS}"), Path(name)
+    found = find_model_file(name, places)
     if found is None and path.exists():
         return path
     if found is None:
         raise ConfigError(
-            f"--model: unknown model '{name}'; {suggest(name, models_in([shelf]))} (or give the path of its Hugging "
+            f"--model: unknown model '{name}'; {suggest(name, models_in(places))} (or give the path of its Hugging "
             "Face config.json, or of the folder of a downloaded model)"
         )
     return found
 
 
 def _hardware_file(root: Path, name: str) -> Path:
-    known, path = hardware_in([root / "configs" / HARDWARE]), Path(name)
+    known, path = hardware_in(shelves(root, f"configs/{HARDWARE}")), Path(name)
     found = gpu_named(name, known)
     if found is None and path.is_file():
         return path

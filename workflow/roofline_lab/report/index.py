@@ -26,8 +26,11 @@ WHOLE_MODELS = ("model", "cell")
 CHAIN_METRICS = (Metric.TPOT_MEAN, Metric.E2E_MEAN)
 INTRODUCTION = """\
 One row per hypothesis: what it is about, what each method (or kernel source) concludes, and the page with every
-number. Every hypothesis is one folder of `hypotheses/`; how to add one is told in
-[docs/writing-a-hypothesis.md](../docs/writing-a-hypothesis.md). What does not follow in the published pages themselves
+number. Every hypothesis is one folder of `hypotheses/`;"""
+GUIDE = "docs/writing-a-hypothesis.md"
+STARTED = "`roofline-lab new` starts one."
+ERRATA = """\
+What does not follow in the published pages themselves
 is listed in [errata.md](errata.md)."""
 
 
@@ -58,7 +61,7 @@ def index_page(
         "# Findings",
         "",
         *_best(held_out),
-        INTRODUCTION,
+        _introduction(project),
         "",
         _overview(project, verdicts),
         "",
@@ -107,6 +110,12 @@ def _held_out_line(name: str, figures: Sequence[HeldOut]) -> list[str]:
     cells = [pct(mean(errors[key])) if key in errors else MISSING for key in (TTFT, between, E2E)]
     count = len({(row.experiment, row.load_point) for row in chosen})
     return [f"[{name}](calibration/{name}/CALIBRATION.md)", chosen[0].fold, str(count), *cells]
+
+
+def _introduction(project: Project) -> str:
+    """Return what the page is, with links to the pages that the project has."""
+    guide = f"how to add one is told in\n[{GUIDE}](../{GUIDE})." if (project.root / GUIDE).is_file() else STARTED
+    return " ".join([INTRODUCTION, guide, *([ERRATA] if project.has_documents else [])])
 
 
 def correction_chain(project: Project, method: str, verdicts: Mapping[str, Mapping[str, Any]]) -> tuple[ChainLink, ...]:

@@ -22,6 +22,7 @@ from roofline_lab.ground_truth.catalog import EMBEDDED_KERNELS
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.quality import Flag, flag_lines
 from roofline_lab.ground_truth.reading import load_experiment
+from roofline_lab.places import place_of
 from roofline_lab.predict.choose import OptionSet, load_option_sets
 from roofline_lab.predict.published import SentTrace, Server, TracePrediction
 from roofline_lab.predict.recording import Recording
@@ -338,6 +339,6 @@ def _hashes(project: Project, experiments: Sequence[str], option_sets: Sequence[
     options = "".join(f"{tried.id} {tried.label} {tried.meaning} {tried.digest}\n" for tried in option_sets)
     return {
         "measurements": digest_of_files(measured, root),
-        "models, hardware, kernels": digest_of_files([*configured, root / EMBEDDED_KERNELS], root),
+        "models, hardware, kernels": digest_of_files([*configured, place_of(root, EMBEDDED_KERNELS)], root),
         "options": text_digest(options),
     }

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from roofline_lab.files import digest_of, digest_of_files
 from roofline_lab.ground_truth.load import Side
+from roofline_lab.places import listed, name_of, place_of
 from roofline_lab.simulators.contract import SIMULATORS, Text
 from roofline_lab.vocabulary import Metric
 from simulator.validation import Count, StrictModel, config_error, parse, read_yaml, suggest
@@ -233,8 +234,8 @@ def load_simulators(root: Path) -> dict[str, Described]:
         Naming file and key; also when an id is not the file's name, or the one of the project's own.
     """
     found = {}
-    for path in sorted((root / SIMULATORS).glob("*.yaml")):
-        source = path.relative_to(root).as_posix()
+    for path in listed(root, SIMULATORS, "*.yaml"):
+        source = name_of(path, root)
         described = parse(Described, read_yaml(path), source=source)
         if described.id != path.stem:
             raise config_error(source, [f"id: must be the file's name '{path.stem}' (got '{described.id}')"])
@@ -320,7 +321,8 @@ def program_files(described: CommandSimulator, root: Path) -> list[Path]:
     """
     words = (PurePosixPath(word) for word in described.run if "/" in word)
     inside = (word for word in words if not word.is_absolute() and not any(part[0] == "." for part in word.parts))
-    return sorted({root / word for word in inside if (root / word).is_file()})
+    files = {place_of(root, Path(word)) for word in inside}
+    return sorted(path for path in files if path.is_file())
 
 
 def program_digest(described: CommandSimulator, root: Path) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from roofline_lab.places import place_of
 from roofline_lab.simulators import processes
 from roofline_lab.simulators.answers import shown
 from roofline_lab.simulators.contract import Question
@@ -144,7 +145,7 @@ def _left_out(batch: Sequence[Question], silent: Sequence[Question]) -> str:
 def _words(command: Sequence[str], root: Path) -> list[str]:
     """Return the words of a command, the program by its full path where it is relative to the project."""
     first = command[0]
-    return [str((root / first).absolute()) if "/" in first else first, *command[1:]]
+    return [str(place_of(root, first).absolute()) if "/" in first else first, *command[1:]]
 
 
 # --- one process ------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from roofline_lab.files import packaged
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.hypotheses.verdict import VERDICT_FILE, Conclusion, read_conclusions
+from roofline_lab.places import TEMPLATES
 from roofline_lab.project import Project
 from roofline_lab.report.trust import held_out_files
 from roofline_lab.site import front, measurements, numbers
@@ -132,7 +132,7 @@ class _Builder:
         found["search-data.js"] = pushed(list(_searched([page for page, _ in pages]))).encode()
         for name in sorted(self.copied):
             found[name] = (self.root / name).read_bytes()
-        own = {name: (packaged("templates") / "site" / name).read_bytes() for name in OWN_FILES}
+        own = {name: (TEMPLATES / "site" / name).read_bytes() for name in OWN_FILES}
         return found | {f"{STATIC}/{name}": content for name, content in {**library_files(), **own}.items()}
 
     # --- what is read ----------------------------------------------------------------------------------

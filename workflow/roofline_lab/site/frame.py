@@ -13,8 +13,8 @@ from functools import lru_cache
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from roofline_lab.files import packaged
 from roofline_lab.formatting import pct, quantity, signed_pct
+from roofline_lab.places import TEMPLATES
 from roofline_lab.site.pages import Page, relative
 
 # Headings down to this level are told in a page's contents, if it has more than so many.
@@ -45,7 +45,7 @@ def framed(page: Page, navigation: Mapping[str, str]) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    loader = FileSystemLoader(packaged("templates") / "site")
+    loader = FileSystemLoader(TEMPLATES / "site")
     environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=True, trim_blocks=True)
     environment.filters |= {"pct": pct, "signed_pct": signed_pct, "quantity": quantity}
     return environment
