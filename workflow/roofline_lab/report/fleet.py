@@ -62,6 +62,7 @@ def page_text(root: Path, name: str, found: FleetResults) -> str:
             "trained": found.calibration.trained_on,
             "loss": found.calibration.loss,
             "headline": headline(root, found),
+            "aims": aims_text(found),
             "folds": fold_table(found.rows),
             "bias": bias_table(found.rows),
             "worst": worst_table(found.rows),
@@ -88,6 +89,26 @@ def headline(root: Path, found: FleetResults) -> str:
     lines.append(["**mean of cells**", "", *_mean_of_cells(rows), *[""] * 6])
     header = ["cell", "n", "TTFT %", "per token %", "in sample: TTFT", "per token", "noise: TTFT", "per token"]
     return table([*header, "peer: TTFT", "per token"], lines)
+
+
+def aims_text(found: FleetResults) -> str:
+    """Say whether cells that were left out are as near as was aimed at, in the mean and one by one."""
+    rows = [row for row in found.rows if row.fold == "cell" and row.measured_ms and row.predicted_ms]
+    told = []
+    for metric, words in zip(METRICS, ("TTFT", "per token"), strict=True):
+        aim = found.plan.aims[metric]
+        cells = {
+            _cell(row): [each for each in rows if _cell(each) == _cell(row) and each.metric == metric] for row in rows
+        }
+        errors = {cell: mean([_ape(row) for row in own]) for cell, own in sorted(cells.items())}
+        over = ", ".join(f"`{cell}` {pct(error)}" for cell, error in errors.items() if error > aim)
+        whole = mean([_ape(row) for row in rows if row.metric == metric])
+        told.append(f"{words} at most {aim:g} %: {pct(whole)} over all load points; missed at {over or 'no cell'}.")
+    return f"*Aimed at*: {' '.join(told)}"
+
+
+def _ape(row: HeldOut) -> float:
+    return abs(signed_error_pct(row.predicted_ms or 0.0, row.measured_ms or 0.0))
 
 
 def fold_table(rows: Sequence[HeldOut]) -> str:

@@ -36,6 +36,8 @@ Line = tuple[str, ...]
 
 # Of fewer load points chance alone decides whether the share of intervals that hold is the one wanted.
 JUDGED = 30
+# Deployments whose intervals hold too rarely that are named.
+MOST_SHORT = 6
 # Of more models only their number is told.
 NAMED = 2
 
@@ -77,6 +79,23 @@ def coverage_table(validation: Validation, hits: Sequence[HeldOutHit]) -> str:
         known = [counted.get((word, metric)) for metric in HEADLINE]
         lines.append([word, WORD_MEANINGS[word], str(len(cells)), *map(_share_and_width, known)])
     return table(["word", "of a deployment", "cells held out", *METRIC_LABELS], lines, left=2)
+
+
+def short_of(hits: Sequence[HeldOutHit]) -> str:
+    """Name the deployments whose measured means lie in their intervals less often than is wanted, the worst first."""
+    counted = tallies(hits, lambda hit: (hit.reach.word, hit.cell.deployment, hit.figure))
+    short = sorted(
+        (found.share, word, _words(deployment), label(metric))
+        for (word, deployment, metric), found in counted.items()
+        if metric in HEADLINE and found.points >= JUDGED and found.share < WANTED[0]
+    )
+    if not short:
+        return ""
+    named = "; ".join(
+        f"{words}, {word}: {metric} {_percent(share)}" for share, word, words, metric in short[:MOST_SHORT]
+    )
+    more = f"; and {len(short) - MOST_SHORT} more" if len(short) > MOST_SHORT else ""
+    return f"The mean hides where intervals hold less often than {_percent(WANTED[0])}: {named}{more}."
 
 
 def deployment_table(validation: Validation, hits: Sequence[HeldOutHit]) -> str:
@@ -139,7 +158,7 @@ def missing_table(validation: Validation) -> str:
 
 
 PARTS = {"kind": "kind of model", "hardware": "GPU", "precision": "precision"}
-RUN_OF_PART = "one run with it; its other pairs come near"
+RUN_OF_PART = "a run with it among those fitted to; its other pairs come near"
 STEP = "one step farther"
 BEYOND = (STEP, "beyond what was measured", "a run at that load or length")
 SITE = "one load point with one request at a time"

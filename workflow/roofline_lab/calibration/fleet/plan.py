@@ -51,6 +51,8 @@ class FleetPlan(StrictModel):
         Relative scatter of TTFT and of the time per token around the model: what a start is weighed against.
     counted_as
         Load points of one cell count as so many independent ones, because they share what the model leaves out.
+    aims
+        Mean absolute error of cells left out that is aimed at, percent, by figure.
     """
 
     title: Text
@@ -58,6 +60,7 @@ class FleetPlan(StrictModel):
     scatter: dict[Text, Positive]
     counted_as: Count
     configuration_folds: Count
+    aims: dict[Text, Positive]
     effects: Annotated[tuple[PlannedEffect, ...], Field(min_length=1)]
 
 
