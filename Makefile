@@ -67,7 +67,7 @@ lint: $(READY)
 
 # Needs uv; pins every dependency for all supported Python versions at once.
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra site --universal --python-version 3.11 --no-header --no-annotate -o requirements.lock
 
 bench: compiled
 	@$(BIN)/python -m benchmarks

@@ -33,8 +33,9 @@ def project():
 
 
 def declared():
-    """Return every declared dependency, those of development included."""
-    listed = [*project()["dependencies"], *project()["optional-dependencies"]["dev"]]
+    """Return every declared dependency, those of development and of the site included."""
+    optional = project()["optional-dependencies"]
+    listed = [*project()["dependencies"], *optional["dev"], *optional["site"]]
     return [Requirement(text) for text in listed]
 
 
