@@ -71,6 +71,9 @@ scheduling.tell_reasons(lambda graph: jobs.tell_forecast(PROJECT, graph))
 scheduling.when_nothing_is_to_be_done(lambda: FRESHNESS.record(PROJECT.names))
 
 
+report: "workflow/report/workflow.rst"
+
+
 wildcard_constraints:
     hypothesis=paths.one_of(PROJECT.names),
     simulator=paths.one_of(paths.programs(PROJECT)),

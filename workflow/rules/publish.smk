@@ -8,7 +8,16 @@ for hypothesis in PROJECT.names if PROJECT.tables_folder is None else ():
         input:
             f"results/{hypothesis}/report/FINDINGS.md",
         output:
-            paths.report_paths(PROJECT, hypothesis),
+            [
+                (
+                    report(
+                        path, caption=f"../report/{shown}.rst", category=hypothesis, labels={shown: Path(path).stem}
+                    )
+                    if (shown := targets.shown_as(path))
+                    else path
+                )
+                for path in paths.report_paths(PROJECT, hypothesis)
+            ],
         run:
             jobs.publish(PROJECT, Path(output[0]).parent.name)
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -256,6 +257,21 @@ def test_missing_report_files_fail_the_check_and_are_not_put_back(project):
     for name in names:
         assert f"{name}: file: is regenerated, but missing from the report" in done.stdout
         assert not (project / name).exists()
+
+
+# --- Snakemake's own report -------------------------------------------------------------------------
+
+
+def test_the_report_of_snakemake_holds_page_figures_and_tables_with_captions_by_hypothesis(project):
+    succeed(project, "--report", "report.zip", HYPOTHESIS)
+    with zipfile.ZipFile(project / "report.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+        shown = archive.read("report/report.html").decode()
+    assert {"FINDINGS.md", "DETAILS.md", "numbers.csv", "ttft_mean_signed_errors.svg"} <= names
+    assert "provenance.json" not in names
+    for caption in (ROOT / "workflow" / "report").glob("*.rst"):
+        assert caption.read_text(encoding="utf-8")[:50] in shown, caption.name
+    assert f'"{HYPOTHESIS}"' in shown
 
 
 # --- user errors ------------------------------------------------------------------------------------

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from roofline_lab.hypotheses.spec import Claim
 from roofline_lab.jobs.drafts import left_out_told
-from roofline_lab.jobs.paths import PAGES, names
+from roofline_lab.jobs.paths import PAGE, PAGES, names
 from roofline_lab.project import Project
 from simulator.errors import ConfigError
 
 # What people ask for beside findings; every other rule is a step on the way to one of these.
 COMMON = ("all", "check", *PAGES, "site", "trust", "calibrate")
 ALLOWED = f"allowed: {', '.join(COMMON)}, and every finding by id or alias (`roofline-lab list` shows them)"
+# What `snakemake --report` shows of a finding, each with the caption of its name in workflow/report/.
+SHOWN: Mapping[str, str] = {PAGE: "page", ".md": "details", ".png": "figure", ".svg": "figure", ".csv": "table"}
 # Similarity from which a word counts as misspelt.
 MISSPELT = 0.6
 # Suggestions made for one word.
@@ -35,6 +37,11 @@ def aliases(project: Project) -> dict[str, str]:
 def has_rules(snakefile: Path) -> bool:
     """Return whether a Snakefile that takes these rules as a module has others too, which are not known to them."""
     return OTHER_RULES.search(snakefile.read_text(encoding="utf-8")) is not None
+
+
+def shown_as(path: str) -> str | None:
+    """Return what a file of a report is in `snakemake --report`: page, details, figure, table; None if not shown."""
+    return SHOWN.get(Path(path).name) or SHOWN.get(Path(path).suffix)
 
 
 def refuse_unknown(project: Project, words: Iterable[str], rules: Iterable[str]) -> None:
