@@ -55,6 +55,7 @@ from roofline_lab.calibration.plan import plan_names as calibration_names
 from roofline_lab.jobs import calibration, findings as jobs, paths, targets
 from roofline_lab.jobs.workers import Workers
 
+jobs.be_quiet(workflow.output_settings.quiet or ())
 scheduling.hush_scheduler()
 scheduling.stop_idle_rounds()
 scheduling.choose_among_few()
@@ -81,6 +82,7 @@ wildcard_constraints:
 
 onstart:
     forced = workflow.dag_settings.forceall or workflow.dag_settings.forcerun or workflow.dag_settings.forcetargets
+    jobs.start_progress(workflow.dag)
     WORKERS.start(workflow.cores, reuse=not forced)
 
 

@@ -58,7 +58,7 @@ LADDER = (
 FLOORS = {name: floor for floor, names in enumerate(LADDER) for name in names}
 FORBIDDEN_IN_THE_SIMULATOR = {"roofline_lab", "snakemake", "pandas", "matplotlib", "jinja2", "numba", "scipy"}
 # Command lines, and the one function through which jobs say how far they are.
-MAY_PRINT = re.compile(r"^simulator/cli/|^workflow/roofline_lab/(cli/|jobs/findings\.py$)|/__main__\.py$")
+MAY_PRINT = re.compile(r"^simulator/cli/|^workflow/roofline_lab/(cli/|jobs/progress\.py$)|/__main__\.py$")
 # Where a package starts: `simulator/` lies at the root, `roofline_lab/` in the folder of the pipeline.
 PACKAGES = {"simulator": ROOT, "roofline_lab": ROOT / "workflow"}
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
 from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.enums import Quietness
 
 from roofline_lab import made
 from roofline_lab.errata.evaluation import evaluate_documents
@@ -47,6 +47,7 @@ from roofline_lab.jobs.paths import (
     rows_path,
     runs_by_arm,
 )
+from roofline_lab.jobs.progress import PROGRESS
 from roofline_lab.jobs.workers import Workers
 from roofline_lab.made import is_as_made, read_made, write_made
 from roofline_lab.places import clashes
@@ -105,12 +106,12 @@ def open_project(
         raise ConfigError(f"--config ask={ask}: must be {AGAIN}, which asks programs of others all anew, or left away")
     project = load_usable(root, Path(tables_folder).resolve() if tables_folder else None)
     for told in project.left_out.values():
-        _say(f"left out: {told}")
+        PROGRESS.say(f"left out: {told}")
     project.ask_again = ask == AGAIN
     if alone:
         _discard_changed(project)
         for name in clashes(root):
-            _say(f"{name}: this lab's own, in place of the one that comes with the package")
+            PROGRESS.say(f"{name}: this lab's own, in place of the one that comes with the package")
     record_inputs(project)
     return project
 
@@ -128,9 +129,11 @@ def _discard_changed(project: Project) -> None:
             (folder / page).unlink(missing_ok=True)
     made.discard_partial(REPORTS)
     for path in changed[:CHANGED_SHOWN]:
-        _say(f"{path}: is not as it was made, so it is made again")
+        PROGRESS.say(f"{path}: is not as it was made, so it is made again")
     if len(changed) > CHANGED_SHOWN:
-        _say(f"{RESULTS}: {len(changed) - CHANGED_SHOWN} more files are not as they were made, so they are made again")
+        PROGRESS.say(
+            f"{RESULTS}: {len(changed) - CHANGED_SHOWN} more files are not as they were made, so they are made again"
+        )
     made.tidy_ledger()
 
 
@@ -165,6 +168,16 @@ def clean_errors(job: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
+def start_progress(graph: Any) -> None:
+    """Count the findings that a run is to make."""
+    PROGRESS.start(sum(job.rule.name.startswith(PUBLISH_RULE) for job in graph.needrun_jobs()))
+
+
+def be_quiet(quiet: Collection[Quietness]) -> None:
+    """Say nothing but errors where silence is asked for: `-q`, which stands for progress and rules, or `-q all`."""
+    PROGRESS.quiet = Quietness.ALL in quiet or set(quiet) == {Quietness.PROGRESS, Quietness.RULES}
+
+
 # --- a look ahead -------------------------------------------------------------------------------------
 
 
@@ -180,7 +193,7 @@ def tell_forecast(project: Project, graph: Any) -> None:
         _waiting(job, graph.reason(job)) for job in graph.needrun_jobs(exclude_finished=False) if not job.is_norun
     )
     for line in forecast(project, waiting, functools.partial(_standing, project)):
-        _say(line)
+        PROGRESS.say(line)
 
 
 def _waiting(job: Any, reason: Any) -> Waiting:
@@ -247,7 +260,7 @@ def sweep(workers: Workers, wildcards: Any, code: str, earlier: Sequence[str], o
 @clean_errors
 def score(workers: Workers, hypothesis: str) -> None:
     """Compare every prediction with its measurement and judge the criteria; the verdict is written last."""
-    _say(f"{hypothesis}: {_rows_in_words(workers.project, hypothesis)}, scoring")
+    PROGRESS.say(f"{hypothesis}: {_rows_in_words(workers.project, hypothesis)}, scoring")
     files, _ = _reported(workers, hypothesis)
     for name, text in files.items():
         write_made(results_folder(workers.project) / hypothesis / name, text)
@@ -271,8 +284,8 @@ def publish(project: Project, hypothesis: str) -> None:
     told = _conclusions(RESULTS / hypothesis / VERDICT_FILE)
     _replace_report(REPORTS / hypothesis, files)
     for line in told:
-        _say(f"{hypothesis}: {line}")
-    _say(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
+        PROGRESS.say(f"{hypothesis}: {line}")
+    PROGRESS.finding_made(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
 
 
 @clean_errors
@@ -316,7 +329,7 @@ def trust(project: Project) -> None:
     from roofline_lab.report.trust import FOLDER, PAGE, TABLES, publish
 
     publish(project.root)
-    _say(f"trust: page written to {FOLDER / PAGE}, intervals to {TABLES}")
+    PROGRESS.say(f"trust: page written to {FOLDER / PAGE}, intervals to {TABLES}")
 
 
 @clean_errors
@@ -326,7 +339,7 @@ def site(project: Project) -> None:
     from roofline_lab.site.build import SITE, build_site
 
     built = build_site(project, project.root / SITE)
-    _say(f"site: {built.pages} pages, {built.size_bytes / BYTES_PER_MB:.1f} MB; open {SITE}/index.html")
+    PROGRESS.say(f"site: {built.pages} pages, {built.size_bytes / BYTES_PER_MB:.1f} MB; open {SITE}/index.html")
 
 
 @clean_errors
@@ -343,7 +356,7 @@ def check(project: Project) -> None:
 
     found = abandoned(project)
     for told, differences in compared(project):
-        _say(told)
+        PROGRESS.say(told)
         found += differences
     if found:
         raise WorkflowError(summary(found))
@@ -357,7 +370,7 @@ def ask(workers: Workers, simulator: str) -> None:
     earlier = answers_in(read_made(file), file.as_posix()) if is_as_made(file) else {}
     known = earlier | read_recorded(committed, (FOLDER / committed.name).as_posix())
     found = asked(project, simulator, known, anew=not workers.reuse, any_version=project.ask_again)
-    _say(f"{simulator}: {_asked_in_words(found)}")
+    PROGRESS.say(f"{simulator}: {_asked_in_words(found)}")
     write_made(file, recorded_text(found.answers))
     state = {"why": found.why, "asked": found.asked_now, "questions": found.questions}
     write_made(ANSWERS / f"{simulator}.json", json_text(state))
@@ -464,7 +477,3 @@ def _replace_report(folder: Path, files: dict[str, str], write: Callable[[Path, 
     """Make a folder hold exactly the files of a report."""
     earlier = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     write_report(folder, files, earlier, write)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201 - the pipeline's progress channel is standard error
