@@ -135,7 +135,7 @@ EVERYTHING = set(provenance.STAGES)
         ("workflow/roofline_lab/predict/synthetic.py", {"price"}),
         ("workflow/roofline_lab/predict/sweeps.py", {"sweep", "score", "render", "compared"}),
         ("workflow/roofline_lab/scoring/statistics.py", {"score", "render", "calibration_page", "compared"}),
-        ("workflow/roofline_lab/hypotheses/criteria.py", {"score", "render", "calibration_page", "compared"}),
+        ("workflow/roofline_lab/hypotheses/criteria.py", {"score", "render"}),
         ("workflow/roofline_lab/hypotheses/synthetic/criteria.py", {"score", "render"}),
         ("workflow/roofline_lab/hypotheses/discussion.py", {"render"}),
         ("workflow/roofline_lab/report/design.py", {"render"}),

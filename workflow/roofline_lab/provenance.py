@@ -26,8 +26,8 @@ from roofline_lab.project import Project
 SETTINGS_FILE = "configs/lab.yaml"
 # What turns files of the ground truth into experiments: nobody below the project imports it, and all rest on it.
 READING = "ground_truth.reading"
-# What judges synthetic hypotheses; only their spec, which is not followed, imports it.
-CRITERIA = "hypotheses.synthetic.criteria"
+# What judges hypotheses; only their specs, which are not followed, import it.
+CRITERIA = ("hypotheses.criteria", "hypotheses.synthetic.criteria")
 # Stage -> the modules that do its work. Whatever they import belongs to the stage too, and so does the simulator.
 STAGES: Mapping[str, tuple[str, ...]] = {
     "simulate": ("predict.arms", READING),
@@ -36,8 +36,8 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "outside": ("predict.outside", READING),
     "ask": ("predict.asking", READING),
     "price": ("predict.synthetic",),
-    "score": ("jobs.reports", "report.results", "report.synthetic_results", CRITERIA, READING),
-    "render": ("jobs.reports", "report.findings", "report.synthetic", CRITERIA, "hypotheses.discussion", READING),
+    "score": ("jobs.reports", "report.results", "report.synthetic_results", *CRITERIA, READING),
+    "render": ("jobs.reports", "report.findings", "report.synthetic", *CRITERIA, "hypotheses.discussion", READING),
     "compared": ("report.compared", READING),
     "errata": ("errata.evaluation", "report.errata"),
     "index": ("report.index",),

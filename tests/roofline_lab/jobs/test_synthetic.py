@@ -40,7 +40,8 @@ def arms_on(root, tables):
 
 
 def test_one_target_makes_one_report(built):
-    assert {"FINDINGS.md", "numbers.csv", "verdict.json", "provenance.json", "figures/ratio.svg"} == set(
+    pages = {"FINDINGS.md", "DETAILS.md"}
+    assert {*pages, "numbers.csv", "verdict.json", "provenance.json", "figures/ratio.svg"} == set(
         contents(built / "reports" / NAME)
     )
 
@@ -57,7 +58,8 @@ def test_with_measured_tables_nothing_is_written_into_reports(built):
     succeed(built, NAME, "--cores", "1", "--config", "kernels=tables")
     page = (built / "results" / "measured" / NAME / "report" / "FINDINGS.md").read_text(encoding="utf-8")
     assert "made with a folder of measured kernel tables" in page
-    assert "measured tables h100" in page
+    details = (built / "results" / "measured" / NAME / "report" / "DETAILS.md").read_text(encoding="utf-8")
+    assert "measured tables h100" in details
     assert contents(built / "reports") == before
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from roofline_lab.jobs.findings import named_targets, user_error
-from roofline_lab.jobs.targets import aliases, refuse_unknown
+from roofline_lab.jobs.targets import aliases, has_rules, refuse_unknown
+from roofline_lab.places import TEMPLATES
 from simulator.errors import ConfigError
 from tests.roofline_lab.builders import HYPOTHESIS
+from tests.roofline_lab.hypotheses.synthetic.toys import toy
 
 RULES = (HYPOTHESIS, "h2_fixed_overhead", "H2b", "all", "check", "predict", f"publish_{HYPOTHESIS}")
 NAMED = [
@@ -68,3 +70,18 @@ def test_an_expected_error_reaches_snakemake_as_one_it_prints_without_a_tracebac
     error = user_error(ConfigError("file: key: wrong"))
     assert isinstance(error, WorkflowError)
     assert "file: key: wrong" in str(error)
+
+
+def test_a_lab_without_published_documents_offers_no_errata(bench):
+    laboratory = bench.load(toy())
+    with pytest.raises(ConfigError, match=r"unknown target 'errata'; allowed: all, check, index, site"):
+        refuse_unknown(laboratory, ["errata"], ("all", "check", "index"))
+
+
+def test_other_rules_beside_the_module_are_seen_in_a_snakefile(tmp_path):
+    snakefile = tmp_path / "Snakefile"
+    text = (TEMPLATES / "lab" / "Snakefile").read_text(encoding="utf-8")
+    snakefile.write_text(text, encoding="utf-8")
+    assert not has_rules(snakefile)
+    snakefile.write_text(f"{text}\n\nrule mine:\n    output:\n        'mine.txt'\n", encoding="utf-8")
+    assert has_rules(snakefile)

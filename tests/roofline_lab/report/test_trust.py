@@ -240,3 +240,9 @@ def test_a_saturated_row_changes_no_number_of_the_page(tmp_path):
         for name, more in (("with", [*rows(), full]), ("without", rows()))
     ]
     assert texts[0] == texts[1]
+
+
+def test_a_project_without_held_out_predictions_is_told_so_and_nothing_is_written(tmp_path):
+    with pytest.raises(ConfigError, match=r"configs/calibration/: no \*\.held_out\.csv"):
+        publish(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -9,13 +9,10 @@ from pathlib import Path
 
 from roofline_lab.hypotheses.spec import Claim
 from roofline_lab.jobs.drafts import left_out_told
-from roofline_lab.jobs.paths import PAGE, PAGES, names
+from roofline_lab.jobs.paths import PAGE, PAGES, names, pages
 from roofline_lab.project import Project
 from simulator.errors import ConfigError
 
-# What people ask for beside findings; every other rule is a step on the way to one of these.
-COMMON = ("all", "check", *PAGES, "site", "trust", "calibrate")
-ALLOWED = f"allowed: {', '.join(COMMON)}, and every finding by id or alias (`roofline-lab list` shows them)"
 # What `snakemake --report` shows of a finding, each with the caption of its name in workflow/report/.
 SHOWN: Mapping[str, str] = {PAGE: "page", ".md": "details", ".png": "figure", ".svg": "figure", ".csv": "table"}
 # Similarity from which a word counts as misspelt.
@@ -75,8 +72,8 @@ def refuse_unknown(project: Project, words: Iterable[str], rules: Iterable[str])
         if word not in known and "/" not in word and not (project.root / word).is_file():
             meant = " or ".join(f"'{name}'" for name in suggestions(project, word, known))
             if meant:
-                raise ConfigError(f"unknown target '{word}'; did you mean {meant}? {ALLOWED}")
-            raise ConfigError(f"unknown target '{word}'; {ALLOWED}")
+                raise ConfigError(f"unknown target '{word}'; did you mean {meant}? {_allowed(project)}")
+            raise ConfigError(f"unknown target '{word}'; {_allowed(project)}")
 
 
 def suggestions(project: Project, word: str, rules: Iterable[str]) -> list[str]:
@@ -85,9 +82,19 @@ def suggestions(project: Project, word: str, rules: Iterable[str]) -> list[str]:
     found = [name for alias, name in aliases(project).items() if alias.lower() == lowered]
     found += [name for name in names(project) if re.match(rf"{re.escape(lowered)}(?![a-z0-9])", name)]
     if not found:
-        near = difflib.get_close_matches(word, [*names(project), *COMMON], n=1, cutoff=MISSPELT)
+        near = difflib.get_close_matches(word, [*names(project), *_common(project)], n=1, cutoff=MISSPELT)
         found = near or difflib.get_close_matches(word, sorted(rules), n=1, cutoff=MISSPELT)
     return list(dict.fromkeys(found))[:SUGGESTED]
+
+
+def _common(project: Project) -> tuple[str, ...]:
+    """Return what people ask for beside findings; every other rule is a step on the way to one of these."""
+    return ("all", "check", *pages(project), "site", "trust", "calibrate")
+
+
+def _allowed(project: Project) -> str:
+    common = ", ".join(_common(project))
+    return f"allowed: {common}, and every finding by id or alias (`roofline-lab list` shows them)"
 
 
 def _measured(project: Project) -> set[str]:

@@ -25,6 +25,7 @@ from roofline_lab.trust.coverage import HeldOutHit, held_out_hits
 from roofline_lab.trust.held_out import read_held_out
 from roofline_lab.trust.intervals import Validation, validation_of
 from roofline_lab.trust.table import interval_table, table_text
+from simulator.errors import ConfigError
 from simulator.steptime.fleet import is_fleet, load_fleet
 from simulator.trust.distance import KIND_WORDS, Cell, Word, reach_of_cell
 from simulator.trust.intervals import FOLDER as INTERVALS
@@ -95,7 +96,18 @@ def _trusted(path: Path) -> Trusted:
 
 
 def publish(root: Path) -> None:
-    """Write page and tables anew; what an earlier run left behind goes."""
+    """Write page and tables anew; what an earlier run left behind goes.
+
+    Raises
+    ------
+    ConfigError
+        If no calibration of the project keeps held-out predictions, or a table of them cannot be read.
+    """
+    if not held_out_files(root):
+        raise ConfigError(
+            f"{CALIBRATIONS.as_posix()}/: no *{ENDING}, so nothing says how far a calibration may be trusted; "
+            "`snakemake calibrate` makes one for every plan"
+        )
     for folder, files in ((TABLES, tables_of(root)), (FOLDER, files_of(root))):
         write_report(root / folder, files, sorted(_names_in(root / folder)))
 
