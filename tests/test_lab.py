@@ -103,7 +103,14 @@ def test_wheel_and_source_distribution_hold_everything_a_lab_takes_from_the_pack
         names = {name.partition("/")[2] for name in archive.getnames()}
     inside = set(zipfile.ZipFile(wheel).namelist())
     shipped = ["Snakefile", "requirements.lock", "ground_truth/sets.yaml", "ground_truth/vocabulary.yaml"]
-    for folder in ("configs", "profiles", "workflow/report", "workflow/rules", "workflow/schemas", "workflow/templates"):
+    for folder in (
+        "configs",
+        "profiles",
+        "workflow/report",
+        "workflow/rules",
+        "workflow/schemas",
+        "workflow/templates",
+    ):
         files = (path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
         shipped += [path.relative_to(ROOT).as_posix() for path in files]
     assert len(shipped) > 100
