@@ -9,6 +9,7 @@ import math
 import pytest
 import yaml
 
+from roofline_lab import places
 from roofline_lab.lint.lint import HYPOTHESIS_RULES, PROJECT_RULES, RULES, run
 from roofline_lab.lint.rules import PROJECT
 from roofline_lab.project import Project, load_project
@@ -97,8 +98,9 @@ def test_a_control_that_looks_where_the_effect_vanishes_keeps_ed_2_without_a_not
     assert "gone" in result.findings.checked
 
 
-def test_a_missing_description_of_the_hardware_breaks_ed_3(audited):
+def test_a_missing_description_of_the_hardware_breaks_ed_3(audited, tmp_path, monkeypatch):
     laboratory = load_project(audited.root)
+    monkeypatch.setattr(places, "SHIPPED", tmp_path / "nothing")
     (audited.root / "configs" / "hardware" / "h100-sxm.yaml").unlink()
     lines = audited.of(laboratory, "ED-3")
     assert all("configs/hardware/h100-sxm.yaml is missing" in line for line in lines)

@@ -18,6 +18,7 @@ _METHOD_SUFFIX = " method"
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 _METRICS = {metric.label: metric.value for metric in Metric}
 CRITERIA_COLUMNS = ("Id", "Role", "Statement", "Result")
+GROUPED_COLUMNS = ("Arm", "Metric", "Status", "Reason", "Load points", "First")
 UNSCORED_COLUMNS = ("Experiment", "Arm", "Load point", "Metric", "Status", "Reason")
 
 
@@ -35,6 +36,13 @@ def read_page(text: str):
         rulings.setdefault(method, Ruling(found["status"], _criteria(body)))
         unscored |= _unscored(method, body)
     return rulings, unscored
+
+
+def counted_by_reason(text):
+    """Return of how many rows without a number a page of several simulators tells, which counts them by reason."""
+    return sum(
+        int(row["Load points"]) for section in _sections(text).values() for row in _table(section, GROUPED_COLUMNS)
+    )
 
 
 def _sections(text):

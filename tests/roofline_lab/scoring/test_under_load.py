@@ -149,7 +149,7 @@ def test_every_measured_figure_is_there_with_a_prediction_or_a_reason(rows, labo
 def test_percentiles_are_scored_where_they_were_measured(rows):
     table = statistics(compared(rows), ["weighted", "longer"])
     for statistic in ("mean", "p50", "p90", "p99"):
-        assert f"| TTFT    | {statistic}" in table
+        assert f"| TTFT | {statistic} |" in table
     assert unavailable(compared(rows), "longer") == ""
 
 

@@ -6,15 +6,21 @@ A page of help names them, and loading every reader would take longer than a per
 from __future__ import annotations
 
 import re
-from functools import cache
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 READERS = Path(__file__).parent.parent / "importers"
 NAMED = re.compile(r"^TOOL = \"(.+)\"$", re.MULTILINE)
 
 
-@cache
 def tool_names() -> tuple[str, ...]:
     """Return the keys of `importers.tools.tools()`, in its order."""
-    texts = (path.read_text(encoding="utf-8") for path in READERS.glob("*.py"))
+    texts = (path.read_text(encoding="utf-8") for folder in _folders() for path in Path(folder).glob("*.py"))
     return tuple(sorted(name for text in texts for name in NAMED.findall(text)))
+
+
+def _folders() -> Iterable[str | Path]:
+    """Return where readers lie; a folder that was added to the package's path counts once the package is loaded."""
+    loaded = sys.modules.get("roofline_lab.importers")
+    return [READERS] if loaded is None else loaded.__path__

@@ -10,6 +10,7 @@ from roofline_lab.ground_truth.reading import EXPERIMENT_FILE
 from roofline_lab.hypotheses.arms import Arm, differences, undeclared
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.lint.rules import Breach, Findings, Subject, findings
+from roofline_lab.places import name_of
 from roofline_lab.provenance import hypothesis_files
 from roofline_lab.vocabulary import CriterionResult, EvidenceType
 
@@ -74,7 +75,7 @@ def preconditions(subject: Subject) -> Findings:
         breaches += [
             Breach(
                 f"{subject.file}: ground_truth.set",
-                f"{path.relative_to(project.root).as_posix()} is missing",
+                f"{name_of(path, project.root)} is missing",
                 "add the file, or take the experiment out of the set",
             )
             for path in needed

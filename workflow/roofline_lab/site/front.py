@@ -14,6 +14,7 @@ from roofline_lab.hypotheses.spec import Claim, Hypothesis
 from roofline_lab.hypotheses.verdict import Conclusion
 from roofline_lab.project import Project
 from roofline_lab.report.index import CHAIN_METRICS, correction_chain
+from roofline_lab.scoring.errors import ape_pct
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
 from roofline_lab.scoring.statistics import Interval, bootstrap_mean
 from roofline_lab.site.row_links import Row
@@ -30,7 +31,6 @@ HEADLINE_FOLDS: Mapping[str, str] = {
 }
 # The method whose corrections are added up: the measurement repeated as it was made.
 CHAIN_METHOD = "corrected"
-PERCENT = 100.0
 
 # By hypothesis: what each of its methods concludes, the deciding one last; none of those without a report.
 Conclusions = Mapping[str, Sequence[Conclusion]]
@@ -110,7 +110,7 @@ def _error(words: str, rows: Sequence[HeldOut], settings: Settings) -> Error:
 
 
 def _error_pct(row: HeldOut) -> float:
-    return abs((row.predicted_ms or 0.0) / (row.measured_ms or 1.0) - 1) * PERCENT
+    return ape_pct(row.predicted_ms or 0.0, row.measured_ms or 1.0)
 
 
 # --- how corrections add up ----------------------------------------------------------------------------

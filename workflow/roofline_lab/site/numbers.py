@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.scoring.errors import signed_error_pct
 from roofline_lab.site.measurements import label, page_of
 from roofline_lab.site.pages import relative
 from roofline_lab.site.row_links import Row
@@ -13,7 +14,6 @@ from roofline_lab.trust.held_out import HeldOut
 from roofline_lab.vocabulary import Scope, Statistic
 
 COMPARED = (Statistic.MEASURED, Statistic.PREDICTED, Statistic.SIGNED_ERROR)
-PERCENT = 100.0
 COLOURS = ("arm", "model", "gpu", "tp", "workload", "load")
 METRICS_FIRST = ("e2e_mean", "tpot_mean", "ttft_mean")
 
@@ -77,7 +77,7 @@ def comparison_table(
 def held_out_table(rows: Sequence[HeldOut], experiments: Mapping[str, Experiment], page: str) -> Table:
     """Return the held-out predictions of a calibration: every row that is compared and of a known experiment."""
     kept = [row for row in rows if row.residual is not None and row.experiment in experiments]
-    errors = [((row.predicted_ms or 0.0) / (row.measured_ms or 1.0) - 1) * PERCENT for row in kept]
+    errors = [signed_error_pct(row.predicted_ms or 0.0, row.measured_ms or 1.0) for row in kept]
     columns = [
         *_of_experiments([experiments[row.experiment] for row in kept], page),
         Column("load", "Load point", [row.load_point for row in kept]),
