@@ -23,7 +23,7 @@ NAMES = ("configs", "ground_truth", "profiles", "simulator", "workflow", "Snakef
 
 @pytest.fixture(scope="module")
 def page(shared_dir, tmp_path_factory):
-    """Import both samples and a table with its trace, judge one hypothesis by them, and return its page."""
+    """Import both samples and a table with its trace, judge one hypothesis by them, and return its details."""
     project = copy_project(tmp_path_factory.mktemp("imported") / "project", NAMES)
     shutil.copytree(ROOT / "hypotheses" / HYPOTHESIS, project / "hypotheses" / HYPOTHESIS)
     folder = shared_dir / "ground_truth"
@@ -40,7 +40,7 @@ def page(shared_dir, tmp_path_factory):
     edit_yaml(project / "ground_truth" / "sets.yaml", lambda sets: sets["sets"].update(mine=mine))
     edit_yaml(project / "hypotheses" / HYPOTHESIS / "hypothesis.yaml", use_imported)
     succeed(project, "--cores", "1", HYPOTHESIS)
-    return (project / "reports" / HYPOTHESIS / "FINDINGS.md").read_text(encoding="utf-8")
+    return (project / "reports" / HYPOTHESIS / "DETAILS.md").read_text(encoding="utf-8")
 
 
 def use_imported(spec):
