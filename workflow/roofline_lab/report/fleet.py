@@ -93,22 +93,15 @@ def headline(root: Path, found: FleetResults) -> str:
 
 def aims_text(found: FleetResults) -> str:
     """Say whether cells that were left out are as near as was aimed at, in the mean and one by one."""
-    rows = [row for row in found.rows if row.fold == "cell" and row.measured_ms and row.predicted_ms]
+    rows = [row for row in found.rows if row.fold == "cell"]
+    whole = _mean_errors(rows)
+    cells = {cell: _mean_errors(row for row in rows if _cell(row) == cell) for cell in sorted(map(_cell, rows))}
     told = []
-    for metric, words in zip(METRICS, ("TTFT", "per token"), strict=True):
+    for place, (metric, words) in enumerate(zip(METRICS, ("TTFT", "time per token"), strict=True)):
         aim = found.plan.aims[metric]
-        cells = {
-            _cell(row): [each for each in rows if _cell(each) == _cell(row) and each.metric == metric] for row in rows
-        }
-        errors = {cell: mean([_ape(row) for row in own]) for cell, own in sorted(cells.items())}
-        over = ", ".join(f"`{cell}` {pct(error)}" for cell, error in errors.items() if error > aim)
-        whole = mean([_ape(row) for row in rows if row.metric == metric])
-        told.append(f"{words} at most {aim:g} %: {pct(whole)} over all load points; missed at {over or 'no cell'}.")
-    return f"*Aimed at*: {' '.join(told)}"
-
-
-def _ape(row: HeldOut) -> float:
-    return abs(signed_error_pct(row.predicted_ms or 0.0, row.measured_ms or 0.0))
+        over = ", ".join(f"`{cell}` {pct(errors[place])}" for cell, errors in cells.items() if errors[place] > aim)
+        told.append(f"{words} at most {aim:g} %: {pct(whole[place])} over all, missed at {over or 'no cell'}")
+    return f"*Aimed at*: {'; '.join(told)}."
 
 
 def fold_table(rows: Sequence[HeldOut]) -> str:
@@ -151,7 +144,7 @@ def worst_table(rows: Sequence[HeldOut]) -> str:
             row.metric,
             f"{row.measured_ms:.1f}",
             f"{row.predicted_ms:.1f}",
-            signed_pct(_signed_error(row)),
+            signed_pct(row.error_pct),
         ]
         for row in worst
     ]
@@ -209,15 +202,16 @@ def _cell(row: HeldOut) -> str:
     return f"{row.model}/{row.hardware}/{row.precision}"
 
 
-def _signed_error(row: HeldOut) -> float:
-    return signed_error_pct(row.predicted_ms or 0.0, row.measured_ms or 1.0)
-
-
 def _each(rows: Iterable[HeldOut]) -> Iterator[list[float]]:
     """Yield the signed errors of TTFT, then those of the time per token."""
-    known = [row for row in rows if row.residual is not None]
+    known = [(row.metric, error) for row in rows if (error := row.error_pct) is not None]
     for metric in METRICS:
-        yield [_signed_error(row) for row in known if row.metric == metric]
+        yield [error for name, error in known if name == metric]
+
+
+def _mean_errors(rows: Iterable[HeldOut]) -> list[float]:
+    """Return mean absolute errors of TTFT and of the time per token."""
+    return [mean([abs(error) for error in errors]) for errors in _each(rows)]
 
 
 def _errors(rows: Iterable[HeldOut]) -> list[str]:
@@ -230,7 +224,7 @@ def _signed(rows: Iterable[HeldOut]) -> list[str]:
 
 def _mean_of_cells(rows: Sequence[HeldOut]) -> list[str]:
     cells = sorted({_cell(row) for row in rows})
-    means = [[mean([abs(e) for e in own]) for own in _each(r for r in rows if _cell(r) == cell)] for cell in cells]
+    means = [_mean_errors(row for row in rows if _cell(row) == cell) for cell in cells]
     return [pct(mean([one[place] for one in means])) for place in range(len(METRICS))]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from roofline_lab.formatting import MISSING, pct, table
 from roofline_lab.hypotheses.spec import Claim
 from roofline_lab.project import Project
-from roofline_lab.scoring.errors import ape_pct, mean
+from roofline_lab.scoring.errors import mean
 from roofline_lab.trust.held_out import BETWEEN_TOKENS, E2E, TTFT, HeldOut
 from roofline_lab.vocabulary import Metric, Status
 
@@ -82,7 +82,7 @@ def index_page(
 
 
 def _best(held_out: Mapping[str, Sequence[HeldOut]]) -> list[str]:
-    """Return how well the calibrated models predict what they were not fitted to, the one with most figures last."""
+    """Return how well the calibrated models predict what they were not fitted to, by name."""
     rows = [line for name, figures in sorted(held_out.items()) if (line := _held_out_line(name, figures))]
     if not rows:
         return []
@@ -100,12 +100,12 @@ def _best(held_out: Mapping[str, Sequence[HeldOut]]) -> list[str]:
 
 
 def _held_out_line(name: str, figures: Sequence[HeldOut]) -> list[str]:
-    chosen = [row for row in figures if row.fold in WHOLE_MODELS and row.measured_ms and row.predicted_ms]
+    chosen = [row for row in figures if row.fold in WHOLE_MODELS and row.error_pct is not None]
     if not chosen:
         return []
     errors: dict[str, list[float]] = {}
     for row in chosen:
-        errors.setdefault(row.metric, []).append(ape_pct(row.predicted_ms or 0.0, row.measured_ms or 0.0))
+        errors.setdefault(row.metric, []).append(abs(row.error_pct or 0.0))
     between = next((metric for metric in BETWEEN_TOKENS if metric in errors), "")
     cells = [pct(mean(errors[key])) if key in errors else MISSING for key in (TTFT, between, E2E)]
     count = len({(row.experiment, row.load_point) for row in chosen})

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from roofline_lab.formatting import MISSING, table
 from roofline_lab.predict.records import HEADLINE, label
 from roofline_lab.report.cells import error_text, with_noise
-from roofline_lab.scoring.errors import PERCENT, ape_pct, mean
+from roofline_lab.scoring.errors import PERCENT, mean
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
 from roofline_lab.scoring.statistics import median
 from roofline_lab.trust.coverage import WANTED, HeldOutHit, Tally, tallies, tally
@@ -192,7 +192,7 @@ def _figure_cell(validation: Validation, rows: Iterable[Tested], metric: str, co
     own = [one for one in rows if one.figure == metric]
     if not own:
         return MISSING
-    errors = [ape_pct(one.row.predicted_ms or 0.0, one.row.measured_ms or 1.0) for one in own]
+    errors = [abs(error) for one in own if (error := one.row.error_pct) is not None]
     farthest = max(one.reach for one in own)
     band = _widest(validation.band(metric, farthest, cell) for cell in {one.cell for one in own})
     interval = f"{ends(band)} %" if band else "no interval"

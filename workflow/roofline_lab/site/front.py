@@ -14,7 +14,6 @@ from roofline_lab.hypotheses.spec import Claim, Hypothesis
 from roofline_lab.hypotheses.verdict import Conclusion
 from roofline_lab.project import Project
 from roofline_lab.report.index import CHAIN_METRICS, correction_chain
-from roofline_lab.scoring.errors import ape_pct
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS
 from roofline_lab.scoring.statistics import Interval, bootstrap_mean
 from roofline_lab.site.row_links import Row
@@ -96,7 +95,7 @@ def _figure(row: HeldOut) -> str:
 
 
 def _error(words: str, rows: Sequence[HeldOut], settings: Settings) -> Error:
-    errors = [_error_pct(row) for row in rows]
+    errors = [abs(error) for row in rows if (error := row.error_pct) is not None]
     models = [row.model for row in rows]
     bootstrap = settings.bootstrap
     interval = bootstrap_mean(
@@ -107,10 +106,6 @@ def _error(words: str, rows: Sequence[HeldOut], settings: Settings) -> Error:
         clusters=models,
     )
     return Error(words, math.fsum(errors) / len(errors), interval, len(errors), len(set(models)))
-
-
-def _error_pct(row: HeldOut) -> float:
-    return ape_pct(row.predicted_ms or 0.0, row.measured_ms or 1.0)
 
 
 # --- how corrections add up ----------------------------------------------------------------------------
@@ -174,7 +169,8 @@ def _calibrated_step(project: Project, hypothesis: str, best: tuple[str, Sequenc
         return None
     errors = []
     for metric in CHAIN_METRICS:
-        found = [_error_pct(row) for row in own if _figure(row) == figure_of(metric.value)]
+        known = (row.error_pct for row in own if _figure(row) == figure_of(metric.value))
+        found = [abs(error) for error in known if error is not None]
         errors.append(math.fsum(found) / len(found) if found else None)
     fold = own[0].fold
     return Step(f"Calibrated physics, on {HEADLINE_FOLDS[fold]}", "", tuple(errors), name)

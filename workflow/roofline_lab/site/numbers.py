@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from roofline_lab.ground_truth.experiment import Experiment
-from roofline_lab.scoring.errors import signed_error_pct
 from roofline_lab.site.measurements import label, page_of
 from roofline_lab.site.pages import relative
 from roofline_lab.site.row_links import Row
@@ -76,8 +75,8 @@ def comparison_table(
 
 def held_out_table(rows: Sequence[HeldOut], experiments: Mapping[str, Experiment], page: str) -> Table:
     """Return the held-out predictions of a calibration: every row that is compared and of a known experiment."""
-    kept = [row for row in rows if row.residual is not None and row.experiment in experiments]
-    errors = [signed_error_pct(row.predicted_ms or 0.0, row.measured_ms or 1.0) for row in kept]
+    known = [(row, error) for row in rows if (error := row.error_pct) is not None and row.experiment in experiments]
+    kept, errors = [row for row, _ in known], [error for _, error in known]
     columns = [
         *_of_experiments([experiments[row.experiment] for row in kept], page),
         Column("load", "Load point", [row.load_point for row in kept]),

@@ -21,6 +21,7 @@ from pydantic import StringConstraints, model_validator
 
 from roofline_lab.files import csv_text
 from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.scoring.errors import signed_error_pct
 from simulator.errors import ConfigError
 from simulator.input_files import csv_records, read_text
 from simulator.trust.distance import Cell, Load, Run
@@ -102,6 +103,13 @@ class HeldOut(StrictModel):
         if self.saturated or not self.measured_ms or not self.predicted_ms:
             return None
         return math.log(self.predicted_ms / self.measured_ms)
+
+    @property
+    def error_pct(self) -> float | None:
+        """Signed error, negative: predicted too fast; None where the server was saturated."""
+        if self.saturated or not self.measured_ms or not self.predicted_ms:
+            return None
+        return signed_error_pct(self.predicted_ms, self.measured_ms)
 
 
 COLUMNS = tuple(HeldOut.model_fields)
