@@ -32,6 +32,7 @@ LADDER = (
     ("simulator.engine",),
     ("simulator.workload", "simulator.request_times", "simulator.conversions"),
     ("simulator.metrics", "simulator.occupancy", "simulator.saturation", "simulator.trust"),
+    ("simulator.slo",),
     ("simulator.cli",),
     ("simulator.__main__",),
     ("roofline_lab", "roofline_lab.places"),

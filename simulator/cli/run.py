@@ -146,7 +146,7 @@ def run_command(arguments: Namespace) -> int:
         say(setup.chosen.tables)
     observer = Observers(setup)
     logged = arguments.explain or bool({"steps", "trace"} & outputs.keys())
-    result = _simulate(setup, observer.extremes, record_steps=logged)
+    result = simulate(setup, observer.extremes, record_steps=logged)
     report = _report(setup, observer, result)
     for line in (*trust_lines(report["trust"]), *(f"warning: {text}" for text in report["warnings"])):
         say(line)
@@ -166,7 +166,7 @@ def runs_command(arguments: Namespace) -> int:
     def answer(record: Mapping[str, Any], source: str) -> dict[str, Any]:
         setup = build_setup(spec_of(record, source), Path(), configs)
         observer = Observers(setup)
-        return _report(setup, observer, _simulate(setup, observer.extremes, record_steps=False))
+        return _report(setup, observer, simulate(setup, observer.extremes, record_steps=False))
 
     return answer_lines(answer)
 
@@ -211,7 +211,14 @@ def require_sane_blocks(engine: EngineOptions) -> None:
         raise ConfigError(f"engine.block_tokens: must be at most {MAX_BLOCK_TOKENS}, got {engine.block_tokens}")
 
 
-def _simulate(setup: Setup, step_time: StepTimeModel, *, record_steps: bool) -> RunResult:
+def simulate(setup: Setup, step_time: StepTimeModel, *, record_steps: bool = False) -> RunResult:
+    """Serve the requests of a simulation.
+
+    Raises
+    ------
+    UnsupportedError
+        If a step takes no finite time.
+    """
     workload = setup.workload
     try:
         return run_engine(
@@ -237,7 +244,7 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
     # Gaps are counted as they occur, those of a warm-up among them.
     gaps = {} if setup.workload.warm_up else measure_gaps(result.token_gaps)
     in_step = lock_step_report(setup, result)
-    predicted = _predicted(setup, result, measured, values)
+    predicted = predicted_of(setup, result, measured, values)
     return {
         "model": setup.model.id,
         "hardware": setup.hardware.id,
@@ -272,7 +279,7 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
     }
 
 
-def _predicted(
+def predicted_of(
     setup: Setup, result: RunResult, measured: Sequence[RequestResult], values: Mapping[str, float | None]
 ) -> Predicted:
     """Return what a run gave, as it is asked how far to trust it; `measured` leaves the warm-up out."""
@@ -302,7 +309,7 @@ def lock_step_report(setup: Setup, result: RunResult) -> dict[str, dict[str, flo
     if at_once["e2e_mean"] is None:
         return None
     apart = spread(workload, at_once["e2e_mean"] * US_PER_MS)
-    again = _simulate(replace(setup, workload=apart), setup.step_time, record_steps=False)
+    again = simulate(replace(setup, workload=apart), setup.step_time, record_steps=False)
     spread_out = measure_all(again.requests[workload.warm_up :], options)
     ends = {"all_at_once": at_once, "spread": spread_out}
     return {name: {f"{metric}_ms": values[metric] for metric in RANGED} for name, values in ends.items()}
