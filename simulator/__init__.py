@@ -36,6 +36,7 @@ _HOMES = {
     "UnsupportedError": "simulator.errors",
     "Workload": "simulator.workload.build",
     "WorkloadSpec": "simulator.workload.build",
+    "at_rate": "simulator.workload.build",
     "build_step_time": "simulator.steptime.build",
     "build_workload": "simulator.workload.build",
     "load_analytic": "simulator.kernels.analytic",

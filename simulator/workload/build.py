@@ -17,7 +17,16 @@ from pydantic import Field, Strict, model_validator
 from simulator.engine.records import Request
 from simulator.errors import ConfigError, InvariantError
 from simulator.validation import NonNegativeInt, StrictModel
-from simulator.workload.arrivals import US_PER_S, ArrivalSpec, ClosedLoop, arrival_times
+from simulator.workload.arrivals import (
+    US_PER_S,
+    ClosedLoop,
+    Replayed,
+    WorkloadArrivals,
+    WorkloadArrivalSpec,
+    arrival_times,
+    arrivals_at_rate,
+    replayed_times,
+)
 from simulator.workload.lengths import LengthSpec, draw_lengths
 from simulator.workload.prefixes import (
     NoSharing,
@@ -95,7 +104,7 @@ class WorkloadSpec(StrictModel):
     """
 
     requests: RequestCount | None = None
-    arrivals: ArrivalSpec | None = None
+    arrivals: WorkloadArrivalSpec | None = None
     prompt: LengthSpec | None = None
     output: LengthSpec | None = None
     prefix: PrefixSpec = NoSharing(kind="none")
@@ -109,6 +118,8 @@ class WorkloadSpec(StrictModel):
             missing = [name for name, value in drawn.items() if value is None]
             if missing:
                 raise ValueError(f"missing: {', '.join(missing)}; give them, or a 'trace'")
+            if isinstance(self.arrivals, Replayed) and self.arrivals.arrival_us is None:
+                raise ValueError("replayed arrivals without arrival_us are those of a trace; give them, or a 'trace'")
             return self
         extra = [name for name in ("prompt", "output") if drawn[name] is not None]
         if extra:
@@ -139,6 +150,21 @@ def build_workload(spec: WorkloadSpec, seed: int, *, base: Path = Path()) -> Wor
     if not isinstance(spec.arrivals, ClosedLoop):
         return Workload(requests, None, notes=notes)
     return replace(in_closed_loop(requests, spec.arrivals), notes=notes)
+
+
+def at_rate(spec: WorkloadSpec, rate_per_s: float) -> WorkloadSpec:
+    """Return the same workload at another mean rate of arrivals.
+
+    Built with one seed, both have the same random numbers: requests have the same lengths and come in the same pattern,
+    faster or slower. A trace keeps the pattern it was recorded with.
+
+    Raises
+    ------
+    ConfigError
+        If its arrivals have no rate (a closed loop, a burst), or the rate is out of all proportion.
+    """
+    arrivals = Replayed(kind="replayed") if spec.arrivals is None else spec.arrivals
+    return spec.model_copy(update={"arrivals": arrivals_at_rate(arrivals, rate_per_s)})
 
 
 def in_closed_loop(requests: tuple[Request, ...], loop: ClosedLoop) -> Workload:
@@ -190,16 +216,23 @@ def _recorded(
     from simulator.workload.trace import read_trace  # drawn workloads need no reader
 
     path = base / trace.file
-    found = read_trace(path, where=trace.where, times_required=spec.arrivals is None)
+    own_times = spec.arrivals is None or (isinstance(spec.arrivals, Replayed) and spec.arrivals.arrival_us is None)
+    found = read_trace(path, where=trace.where, times_required=own_times)
     requests, notes = found.requests, tuple(f"{path.name}: {note}" for note in found.notes)
     if isinstance(spec.prefix, PromptPool):
         requests = _pooled(requests, spec.prefix)
     if spec.requests is not None:
         requests = _first(requests, spec.requests, path)
     if spec.arrivals is not None:
-        times = arrival_times(spec.arrivals, len(requests), seed)
+        times = _times_of(spec.arrivals, requests, seed)
         requests = tuple(replace(request, arrival_us=time) for request, time in zip(requests, times, strict=True))
     return requests, notes
+
+
+def _times_of(arrivals: WorkloadArrivals, requests: tuple[Request, ...], seed: int) -> list[int]:
+    if isinstance(arrivals, Replayed) and arrivals.arrival_us is None:
+        return replayed_times(arrivals, [request.arrival_us for request in requests])
+    return arrival_times(arrivals, len(requests), seed)
 
 
 def _first(requests: tuple[Request, ...], count: int, path: Path) -> tuple[Request, ...]:

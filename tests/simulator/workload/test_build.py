@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from simulator.errors import ConfigError, RooflineLabError
 from simulator.validation import parse
-from simulator.workload.build import WorkloadSpec, build_workload
+from simulator.workload.build import WorkloadSpec, at_rate, build_workload
 from simulator.workload.prefixes import SharedPrefix, share
 
 GAUSSIAN = {"kind": "gaussian", "mean_tokens": 300, "stdev_tokens": 90, "min_tokens": 2, "max_tokens": 700}
@@ -279,3 +279,39 @@ def test_prefixes_of_several_groups_are_sent_in_turn():
     prompts = share(spec, [100] * 4, 4)
     assert [prompt.prefix_group for prompt in prompts] == ["shared_0", "shared_1", "shared_2", "shared_0"]
     assert {(prompt.tokens, prompt.prefix_tokens) for prompt in prompts} == {(500, 400)}
+
+
+def test_a_workload_at_another_rate_has_the_same_requests_in_the_same_pattern():
+    spec = parse(
+        WorkloadSpec, {"requests": 50, "arrivals": POISSON, "prompt": GAUSSIAN, "output": GAUSSIAN}, source="here"
+    )
+
+    slow, fast = (build_workload(at_rate(spec, rate), 5).requests for rate in (10, 20))
+
+    assert slow == build_workload(spec, 5).requests
+    assert [request.arrival_us for request in fast] == pytest.approx([one.arrival_us / 2 for one in slow], abs=1)
+    assert [(one.prompt_tokens, one.output_tokens) for one in fast] == [
+        (one.prompt_tokens, one.output_tokens) for one in slow
+    ]
+
+
+def test_a_trace_at_another_rate_keeps_its_pattern(tmp_path):
+    (tmp_path / "trace.csv").write_text("arrival_us,prompt_tokens,output_tokens\n5,10,1\n15,20,2\n45,30,3\n")
+    spec = parse(WorkloadSpec, {"trace": {"file": "trace.csv"}}, source="here")
+
+    requests = build_workload(at_rate(spec, 4), 0, base=tmp_path).requests
+
+    assert [(one.arrival_us, one.prompt_tokens) for one in requests] == [(5, 10), (125_005, 20), (500_005, 30)]
+
+
+def test_a_trace_is_replayed_faster(tmp_path):
+    (tmp_path / "trace.csv").write_text("arrival_us,prompt_tokens,output_tokens\n5,10,1\n15,20,2\n45,30,3\n")
+
+    requests = replay(tmp_path, arrivals={"kind": "replayed", "speed": 2.5}).requests
+
+    assert [request.arrival_us for request in requests] == [5, 9, 21]
+
+
+def test_replayed_arrivals_need_times_or_a_trace():
+    with pytest.raises(ConfigError, match="replayed arrivals without arrival_us are those of a trace"):
+        build(arrivals={"kind": "replayed", "speed": 2.0})
