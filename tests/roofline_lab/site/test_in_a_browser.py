@@ -37,7 +37,7 @@ KINDS = (
     "ground_truth/load_points.html",
     "ground_truth/flags.html",
     "ground_truth/jan30-llama2-7b-tp1-chatsweep.html",
-    "documentation.html",
+    "docs/README.html",
     "docs/site.html",
     "search.html?q=bandwidth",
 )
@@ -85,7 +85,7 @@ def window(browser, folder):
 @pytest.fixture
 def narrow(window):
     """Let pages open as on a telephone."""
-    page = window("documentation.html")
+    page = window("docs/README.html")
     page.set_viewport_size({"width": 390, "height": 800})
     yield
     page.set_viewport_size({"width": 1280, "height": 900})
@@ -224,7 +224,7 @@ def test_light_and_dark_are_kept_from_page_to_page(window):
     was = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.click("#theme")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != was
-    again = window("documentation.html")
+    again = window("docs/README.html")
     assert again.evaluate("getComputedStyle(document.body).backgroundColor") != was
     again.click("#theme")
 

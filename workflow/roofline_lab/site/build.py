@@ -183,7 +183,6 @@ class _Builder:
             yield from self._number_pages(folder)
         yield from self._calibration_pages()
         yield from measurements.pages(tuple(self.experiments.values()))
-        yield self._documentation(), None
         yield Page("search.html", "Search", "", "search.html"), None
 
     def _front(self) -> Page:
@@ -303,10 +302,6 @@ class _Builder:
         context = {"standings": self._standings(), "links": self._linked_pages("Calibration")}
         if any(context.values()):
             yield Page("calibration.html", "Calibrations", "Calibration", "calibrations.html", context), None
-
-    def _documentation(self) -> Page:
-        context = {"links": self._linked_pages(DOCUMENTATION)}
-        return Page("documentation.html", DOCUMENTATION, DOCUMENTATION, "documentation.html", context)
 
     def _linked_pages(self, group: str) -> list[tuple[str, str]]:
         """Return title and path of the markdown pages of a group."""

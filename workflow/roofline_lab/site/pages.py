@@ -17,7 +17,7 @@ NAVIGATION: Mapping[str, str] = {
     "Simulators": "reports/simulators/SIMULATORS.html",
     "Errata": "reports/errata.html",
     "Ground truth": "ground_truth/index.html",
-    "Documentation": "documentation.html",
+    "Documentation": "docs/README.html",
 }
 
 
