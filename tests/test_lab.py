@@ -1,4 +1,4 @@
-"""A lab is a folder: made by the installed package, outside any clone, from a measurement to a page.
+"""A lab is a folder: made by the installed package, outside any clone, from the example's measurements to a page.
 
 The package is built as a package manager builds it (source distribution, then wheel) and unpacked, not installed: its
 dependencies are those of the tests.
@@ -20,8 +20,7 @@ from roofline_lab import scheduling
 from roofline_lab.cli.main import main
 from roofline_lab.jobs.freshness import Freshness
 from tests.paths import ROOT
-from tests.roofline_lab.builders import copy_project, replace_text
-from tests.roofline_lab.importers.samples import guidellm_benchmark, guidellm_report, sent, write_guidellm
+from tests.roofline_lab.builders import copy_project, example_lab, replace_text
 from tests.roofline_lab.snakemake_runs import SNAKEMAKE, contents, environment
 
 PACKAGED = ("configs", "profiles", "simulator", "workflow", "Snakefile", "requirements.lock")
@@ -81,15 +80,11 @@ def run(*command, cwd, path):
 def lab(site, tmp_path_factory):
     """Return a lab from its making to its page: the folder, and what the commands said."""
     folder = tmp_path_factory.mktemp("outside")
-    benchmarks = [
-        guidellm_benchmark(sent(), {"type_": "synchronous"}),
-        guidellm_benchmark(sent(first_s=100.0), {"type_": "constant", "rate": 1.0}, index=1),
-    ]
-    results = write_guidellm(folder / "results", guidellm_report(benchmarks))
     command = (sys.executable, "-m", "roofline_lab")
     run(*command, "init", "my-lab", cwd=folder, path=[site])
-    root = folder / "my-lab"
-    run(*command, "import", "guidellm", results, "--out", "ground_truth/my-run", cwd=root, path=[site])
+    root = example_lab(folder / "my-lab")
+    imported = ("vllm-bench", "measured/made-up-mix", "--out", "ground_truth/my-run", "--hardware", "made-up-gpu")
+    run(*command, "import", *imported, cwd=root, path=[site])
     run(*command, "new", "my_claim", "--set", "my-run", "--method", "multi_rate", cwd=root, path=[site])
     return SimpleNamespace(root=root, said=run(SNAKEMAKE, "--cores", "2", cwd=root, path=[site]))
 
@@ -147,6 +142,11 @@ def test_nothing_a_lab_would_commit_names_a_place_of_the_machine(lab, site):
     assert len(texts) > 10
     places = [str(place).encode() for place in (site, lab.root.parent, ROOT)]
     assert [path for path, text in texts.items() if any(place in text for place in places)] == []
+
+
+def test_the_finished_example_keeps_the_standards(lab, capsys):
+    assert main(["lint", "launch_time", "--root", str(lab.root)]) == 0
+    assert ": 0 breaches" in capsys.readouterr().out
 
 
 def test_a_lab_is_done_once_it_is_made(lab, site):

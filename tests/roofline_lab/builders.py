@@ -97,6 +97,12 @@ def copy_project(target, names=INPUTS):
     return target
 
 
+def example_lab(target):
+    """Copy the example lab, `.test`, without anything a run made there; all of it is made up."""
+    made = shutil.ignore_patterns("reports", "results", ".snakemake", "evaluations", "__pycache__")
+    return Path(shutil.copytree(ROOT / ".test", target, ignore=made, dirs_exist_ok=True))
+
+
 def _foreign(folder, names):
     here = Path(folder).relative_to(ROOT).as_posix()
     extra = foreign(here) if here in ("ground_truth", "hypotheses", "reports") else set()
