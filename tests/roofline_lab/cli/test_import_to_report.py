@@ -85,10 +85,13 @@ def test_the_commands_an_import_prints_give_a_report_without_editing(tmp_path):
     import_ = [sys.executable, "-m", "roofline_lab", "import", "guidellm", str(results), "--out", "ground_truth/my-run"]
     imported = subprocess.run(import_, **run)
     assert imported.returncode == 0, imported.stderr
-    printed = imported.stdout[imported.stdout.index("To use it: ") :].removeprefix("To use it: ").split("\n")
-    new, snakemake = (line.split() for line in printed[:2])
+    evaluate, new = (line[line.index("roofline-lab ") :].split() for line in imported.stdout.splitlines()[-2:])
+    judged = subprocess.run([sys.executable, "-m", "roofline_lab", *evaluate[1:]], **run)
+    assert judged.returncode == 0, judged.stderr
+    assert (project / evaluate[-1] / "EVALUATION.md").is_file()
     made = subprocess.run([sys.executable, "-m", "roofline_lab", *new[1:]], **run)
     assert made.returncode == 0, made.stderr
+    snakemake = ["snakemake", new[2]]
     succeed(project, "--cores", "1", *snakemake[1:])
     page = (project / "reports" / snakemake[1] / "FINDINGS.md").read_text(encoding="utf-8")
     assert "my-run" in page

@@ -22,7 +22,12 @@ def rows(page):
     """Return the table of assumptions: what is assumed -> its cells."""
     table = page.split("**What the assumptions about servers cost**")[1].split("\n## ")[0]
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:2] == "| "]
-    return {cells[1]: cells for cells in lines[1:] if not cells[1].startswith(":")}
+    return {cells[0]: cells for cells in lines[1:] if not cells[1].startswith(":")}
+
+
+def unmoved(page):
+    """Return the sentence about assumptions that move no mean."""
+    return page.split("Also assumed, ")[1].split("\n")[0]
 
 
 def moved(cell):
@@ -38,14 +43,15 @@ def workload(prefix):
 def test_every_assumption_is_printed_with_the_prediction_the_other_way_round(stranger):
     stranger.add(workload=workload(SHARED), load_points=[poisson()])
     assert stranger.evaluate() == 0
-    found = rows(stranger.page)
-    assert [cells[2] for cells in found.values() if "prefix caching on" in cells[1]] == ["off"]
-    assert {name.split(" KV")[-1] for name in found if "KV blocks" in name} == {" blocks"}
-    assert "a budget of 2048 tokens" in found
-    assert "at most 256 requests in a batch" in found
+    found, still = rows(stranger.page), unmoved(stranger.page)
+    assert found["prefix caching on"][1] == "off"
     assert "asynchronous scheduling on" in found
-    before, after = moved(found["prefix caching on"][3])
+    before, after = moved(found["prefix caching on"][4])
     assert after > 1.05 * before
+    assert still.startswith("moving no mean by 1 %: ")
+    assert "a budget of 2048 tokens (not 8192)" in still
+    assert "at most 256 requests in a batch (not 1024)" in still
+    assert "KV blocks (not half of them" in still
 
 
 def test_the_other_way_round_is_what_stating_it_predicts(stranger):
@@ -55,7 +61,7 @@ def test_the_other_way_round_is_what_stating_it_predicts(stranger):
     assert stranger.evaluate() == 0
     table = stranger.page.split("cost**")[1].split("\n## ")[0]
     (line,) = [line for line in table.splitlines() if "prefix caching on" in line]
-    _, after = moved(line.split("|")[4].strip())
+    _, after = moved(line.split("|")[5].strip())
     assert after == pytest.approx(float(stranger.row("ttft_mean", experiment="stated")["predicted"]), rel=1e-3)
 
 
@@ -71,12 +77,13 @@ def test_what_is_stated_is_no_assumption(stranger):
     stranger.add(server={"known": known}, load_points=[point()])
     assert stranger.evaluate() == 0
     assert "What the assumptions about servers cost" not in stranger.page
+    assert "Also assumed" not in stranger.page
 
 
 def test_prompts_that_share_nothing_cost_no_simulation(stranger):
     stranger.add(load_points=[point()])
     assert stranger.evaluate() == 0
-    assert "prompts share nothing" in rows(stranger.page)["prefix caching on"][6]
+    assert "prefix caching on: prompts share nothing" in unmoved(stranger.page)
 
 
 @pytest.mark.parametrize("blocks", [{}, {"kv_blocks": 70}])
@@ -105,7 +112,7 @@ def test_the_busiest_load_point_that_kept_up_is_looked_at(stranger):
     points = [poisson("slow", 1.0), poisson("fast", 5.0), poisson("lost", 9.0, state="saturated")]
     stranger.add(load_points=points)
     assert stranger.evaluate() == 0
-    assert {cells[0] for cells in rows(stranger.page).values()} == {"run-1/fast"}
+    assert {cells[2] for cells in rows(stranger.page).values()} == {"run-1/fast"}
 
 
 def test_a_dear_assumption_is_named_beside_the_result(stranger, capsys):

@@ -46,6 +46,7 @@ def test_both_are_on_the_page_with_gain_test_and_rows_better_or_worse(stranger):
 
 def test_the_other_one_enters_no_table_of_the_one_judged(stranger):
     stranger.add()
+    stranger.add("two", tensor_parallel=2)
     stranger.evaluate("--against", "h2b_scaled_overhead:scaled")
     assert "| no record" not in section(stranger.page, "Result")
     assert "| no record" not in section(stranger.page, "By group")

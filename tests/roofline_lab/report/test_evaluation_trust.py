@@ -195,3 +195,17 @@ def test_the_load_of_a_held_out_row_is_that_of_the_prediction():
     """One request at a time keeps one in flight, by rows and by the law of Little alike."""
     alone = [one.row.run.load for one in VALIDATION.tested if one.row.load_point == "synchronous"]
     assert all(isinstance(load, Load) and 1.0 <= load.concurrency < 1.11 for load in alone)
+
+
+def test_a_figure_taken_at_the_server_has_the_interval_without_the_clients_time(stranger):
+    """Held-out rows were measured at the client: an error in ms stays, so it is a larger share of a shorter figure."""
+    stranger.add("client", **WITHIN)
+    stranger.add("server", **WITHIN, side="server")
+    assert stranger.evaluate() == 0
+    at_client, at_server = (stranger.row("ttft_mean", experiment=name) for name in ("client", "server"))
+    missing_ms = float(at_client["predicted"]) - float(at_server["predicted"])
+    assert missing_ms > 0
+    expected = [end - missing_ms for end in ends(at_client)]
+    assert ends(at_server) == pytest.approx((max(0.0, expected[0]), expected[1]), rel=1e-4)
+    between = [stranger.row("inter_token_mean", experiment=name) for name in ("client", "server")]
+    assert ends(between[0]) == ends(between[1])

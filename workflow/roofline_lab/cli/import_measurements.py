@@ -146,24 +146,27 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
     )
 
 
-def _next_step(written: Written, root: Path | None) -> str:
+def _next_steps(written: Written, root: Path | None) -> list[str]:
+    """Return what answers the question of most: how far a prediction is off; and how a claim about it is made."""
     from roofline_lab.ground_truth.reading import VOCABULARY_FILE
+    from roofline_lab.predict.choose import default_name
 
-    folder = written.folder.absolute().parent
+    experiment, folder = written.experiment, written.folder.absolute().parent
     in_project = (folder / VOCABULARY_FILE).is_file()
-    if in_project and written.experiment.saturated:
-        return (
-            "Every load point is saturated, and latencies of a saturated server enter no error: a hypothesis needs "
-            f"lower rates. Its throughput is scored by: roofline-lab evaluate {written.folder} --steptime CALIBRATION "
-            "--out DIR"
+    project = f" --root {root}" if root and not in_project else ""
+    steptime = default_name(root or folder.parent, experiment.hardware)
+    lines = [
+        "How well is it predicted?  "
+        f"roofline-lab evaluate {written.folder}{project} --steptime {steptime} --out evaluation"
+    ]
+    if in_project and experiment.saturated:
+        lines.append(
+            "Every load point is saturated, and latencies of a saturated server enter no error: a claim about them "
+            "needs lower rates; throughput is scored."
         )
-    if in_project:
-        return (
-            f"To use it: roofline-lab new my_claim --set {written.experiment.id} --method multi_rate\n"
-            "             snakemake my_claim"
-        )
-    project = f" --root {root}" if root else ""
-    return f"To use it: roofline-lab evaluate {written.folder.parent}{project} --steptime CALIBRATION --out DIR"
+    elif in_project:
+        lines.append(f"To test a claim on it:     roofline-lab new my_claim --set {experiment.id} --method multi_rate")
+    return lines
 
 
 def _report(written: Written, root: Path | None) -> None:
@@ -172,6 +175,6 @@ def _report(written: Written, root: Path | None) -> None:
     lines = [
         f"{written.folder}: {experiment.model} on {experiment.hardware}, load points: {points}",
         *(f"  - {sentence}" for sentence in written.sentences),
-        f"  {_next_step(written, root)}",
+        *(f"  {line}" for line in _next_steps(written, root)),
     ]
     print("\n".join(lines))  # noqa: T201 - the command's output

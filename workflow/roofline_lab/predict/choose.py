@@ -107,6 +107,17 @@ def load_predictor(root: Path, text: str, option: str = "--steptime") -> Chosen:
     raise ConfigError(f"{option}: no calibration '{text}'; give {ALLOWED} ({suggest(text, known)})")
 
 
+def default_name(root: Path, hardware_id: str) -> str:
+    """Return what a GPU is predicted with where nobody names anything: the calibration that covers it, else `roofline`.
+
+    Source: the default of the simulator's command line (`simulator.steptime.named.default_name`).
+    """
+    for path in listed(root, FOLDER, "*.yaml"):
+        if (load_fleet(path) if is_fleet(path) else load_calibration(path)).covers(hardware_id):
+            return path.stem
+    return ROOFLINE
+
+
 @lru_cache(maxsize=64)
 def fitted_experiments(root: Path, fitted: FittedTo | None) -> frozenset[str]:
     """Return the ids of the experiments something was fitted to.

@@ -45,6 +45,7 @@ from simulator.loading import as_loaded
 from simulator.model import Model
 from simulator.parallelism import block_warnings, require_linked
 from simulator.validation import read_yaml
+from simulator.workload.arrivals import ClosedLoop
 
 Progress = Callable[[str], None]
 IN_SAMPLE = "the client's time at this site was taken from this load point's TTFT"
@@ -438,7 +439,8 @@ def _result(
         if isinstance(predictor, AtSites):
             figures = tuple(map(_without_ttft, figures)) if predictor.taken_from(target) else figures
             predictor = predictor.predictor
-        trust = trust_in(predictor, target, prediction, [figure.name for figure in figures if figure.is_latency])
+        predicted_ms = {figure.name: figure.predicted for figure in figures if figure.is_latency}
+        trust = trust_in(predictor, target, prediction, predicted_ms)
         result = _compared(target, prediction, replace(empty, notes=notes, trust=trust), figures)
     except RooflineLabError as error:
         figures = tuple(metric.without(RowStatus.UNSUPPORTED, str(error)) for metric in wanted)
@@ -549,4 +551,5 @@ def _place(target: Target) -> Place:
         tool=experiment.tool,
         side=experiment.side_of(point.id),
         rate_per_s=point.rate_per_s,
+        clients=point.arrivals.concurrency if isinstance(point.arrivals, ClosedLoop) else None,
     )

@@ -27,7 +27,13 @@ LABELS: Mapping[str, str] = {"ttft": "TTFT", "inter_token": "ITL", "itl": "ITL",
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a load point belongs: everything results are grouped by."""
+    """Where a load point belongs: everything results are grouped by.
+
+    Attributes
+    ----------
+    rate_per_s, clients
+        Requests sent per second, or how many are kept in flight; None where the load is of another kind.
+    """
 
     experiment: str
     load_point: str
@@ -41,6 +47,7 @@ class Place:
     tool: str
     side: str
     rate_per_s: float | None = None
+    clients: int | None = None
 
     @property
     def name(self) -> str:

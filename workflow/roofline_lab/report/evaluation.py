@@ -24,7 +24,7 @@ from roofline_lab.predict.predictors import OUT_OF_SAMPLE, CalibratedPredictor, 
 from roofline_lab.predict.records import EXCLUDED, HEADLINE, PREDICTED_SATURATED, PointResult, Refused, count, label
 from roofline_lab.provenance import code_hashes
 from roofline_lab.rendering import render
-from roofline_lab.report import evaluation_tables, evaluation_trust
+from roofline_lab.report import evaluation_points, evaluation_tables, evaluation_trust
 from roofline_lab.report.evaluation_numbers import (
     NOT_IN_THE_FIT,
     by_holdout,
@@ -102,6 +102,7 @@ def files_of(root: Path, evaluation: Evaluation) -> dict[str, str]:
         "against": against_each_other(evaluation.results, names) if len(names) > 1 else "",
     }
     files = {f"figures/{name}.svg": text for name, text in figures.items() if text}
+    files |= {_curve_file(name): text for name, text in evaluation_points.latency_over_load(judged).items()}
     if _analysed(judged):
         files[RESIDUALS] = residual_figure([result.residual for result in _analysed(judged) if result.residual])
     compared = evaluation_tables.comparisons(evaluation.results, names, evaluation.settings) if len(names) > 1 else []
@@ -112,6 +113,10 @@ def files_of(root: Path, evaluation: Evaluation) -> dict[str, str]:
     files[PROVENANCE] = _provenance(root, evaluation)
     files[PAGE] = render("evaluation.md.j2", _context(evaluation, judged, compared, set(files)))
     return files
+
+
+def _curve_file(experiment: str) -> str:
+    return f"figures/over_load/{experiment}.svg"
 
 
 def refuse_taken(out: Path, *, force: bool, own: Kind = EVALUATION) -> None:
@@ -199,9 +204,14 @@ def _context(
     evaluation: Evaluation, judged: Sequence[PointResult], compared: Sequence[SideBySide], files: Collection[str]
 ) -> dict[str, Any]:
     settings, names = evaluation.settings, [predictor.name for predictor in evaluation.predictors]
+    curves = evaluation_points.varied(judged)
     analysed = [result.residual for result in _analysed(judged) if result.residual]
     return {
         "tables": evaluation_tables,
+        "points": evaluation_points,
+        "shown_points": evaluation_points.SHOWN_POINTS,
+        "curves": {name: _curve_file(name) for name in curves if _curve_file(name) in files},
+        "varied": len(curves),
         "trust": evaluation_trust,
         "title": evaluation.title,
         "predictors": evaluation.predictors,

@@ -8,8 +8,9 @@ Its test flips signs of the mean gains of experiments, its interval resamples fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from roofline_lab.config import Settings
 from roofline_lab.formatting import MISSING, pct, pp, signed_pct, table
@@ -65,6 +66,8 @@ from roofline_lab.vocabulary import RowStatus
 WORST = 12
 # From this change of a mean on, an assumption is named beside the result: twice what repeated runs differ by.
 WORTH_STATING_PCT = 5.0
+# Below this change an assumption stands in a sentence, not in the table of what assumptions cost.
+NOTICED_PCT = 1.0
 METRIC_LABELS = tuple(map(label, HEADLINE))
 GROUP_TITLES = {
     "family": "family",
@@ -93,14 +96,20 @@ def headline(results: Sequence[PointResult], settings: Settings) -> str:
     """Mean and median absolute errors of means, three ways, by how much of a test they are."""
     lines, noises = [], []
     for holdout, members in holdout_groups(results).items():
-        found = levels_of(evaluated(members), settings=settings)
-        for place, name in enumerate(LEVELS if found else ()):
-            levels = [found[metric][place] if metric in found else None for metric in HEADLINE]
-            counts = _span({level.count for level in levels if level})
-            cells = [_with_interval(level, bold=name == "experiments") for level in levels]
-            lines.append([holdout, f"{counts} {name}", *cells])
-            noises.append([level.noise_pct if level else None for level in levels])
+        for name, errors in _levels(levels_of(evaluated(members), settings=settings)):
+            cells = [_with_interval(level, bold=name == LEVELS[1]) for level in errors]
+            over = _span({level.count for level in errors if level})
+            lines.append([holdout, "1 experiment" if over == "1" else f"{over} {name}", *cells])
+            noises.append([level.noise_pct if level else None for level in errors])
     return _errors_table(["predictions", "mean over", *METRIC_LABELS], lines, noises) if lines else ""
+
+
+def _levels(found: Mapping[str, Sequence[Level]]) -> Iterator[tuple[str, list[Level | None]]]:
+    """Yield the levels of a headline that have several members; the experiments, by which it goes, in any case."""
+    for place, name in enumerate(LEVELS if found else ()):
+        errors = [found[metric][place] if metric in found else None for metric in HEADLINE]
+        if name == LEVELS[1] or any(level.count > 1 for level in errors if level):
+            yield name, errors
 
 
 def holdouts(results: Sequence[PointResult]) -> str:
@@ -118,7 +127,7 @@ def holdouts(results: Sequence[PointResult]) -> str:
 
 
 def by_group(results: Sequence[PointResult]) -> Iterator[tuple[str, str]]:
-    """Yield title and table of every grouping that has something scored."""
+    """Yield title and table of every grouping that has several groups with something scored."""
     scored = evaluated(results)
     for scope, column in GROUPS.items():
         by = (column, "method", "metric")
@@ -130,7 +139,8 @@ def by_group(results: Sequence[PointResult]) -> Iterator[tuple[str, str]]:
             points = _span({error.count for error in known if error})
             lines.append([str(group[0]), str(group[1]), points, *map(_absolute_and_signed, known)])
             noises.append([error.noise_pct if error else None for error in known])
-        if lines:
+        # One group alone is what stands above all groups.
+        if len({key for key, _ in groups}) > 1:
             header = [GROUP_TITLES[scope], "predictions", "n", *METRIC_LABELS]
             yield GROUP_TITLES[scope], _errors_table(header, lines, noises)
 
@@ -275,20 +285,33 @@ def within(results: Sequence[PointResult], refused: Sequence[Refused]) -> str:
 
 
 def assumptions(results: Sequence[PointResult]) -> str:
-    """List what was assumed about servers with what it costs, the dearest first."""
-    found = sorted((cost for result in results for cost in result.costs), key=lambda cost: -cost.largest_pct)
+    """List what was assumed about servers and moves a mean, once each, the dearest first, where it moves most."""
     lines = [
-        [
-            cost.load_point,
-            cost.assumed,
-            cost.otherwise,
-            *(_moved(cost, name) for name in METRIC_LABELS),
-            cost.reason or MISSING,
-        ]
-        for cost in found
+        [costs[0].assumed, costs[0].otherwise, costs[0].load_point, str(len(costs)), *map(moved, METRIC_LABELS)]
+        for costs in _by_assumption(results)
+        if costs[0].largest_pct >= NOTICED_PCT
+        for moved in [partial(_moved, costs[0])]
     ]
-    header = ["load point", "assumed", "if it was", *(f"{name} [ms]" for name in METRIC_LABELS), "remark"]
+    header = ["assumed", "if it was", "moves most at", "experiments", *(f"{name} [ms]" for name in METRIC_LABELS)]
     return table(header, lines, left=3) if lines else ""
+
+
+def idle_assumptions(results: Sequence[PointResult]) -> str:
+    """Say in a sentence what was assumed about servers and moves no mean, or not known how far."""
+    still = [costs for costs in _by_assumption(results) if costs[0].largest_pct < NOTICED_PCT]
+    unmoved = [f"{costs[0].assumed} (not {costs[0].otherwise})" for costs in still if costs[0].moves]
+    unknown = [f"{costs[0].assumed}: {costs[0].reason}" for costs in still if not costs[0].moves]
+    parts = [f"moving no mean by {NOTICED_PCT:g} %: {', '.join(unmoved)}"] if unmoved else []
+    return "; ".join([*parts, *unknown])
+
+
+def _by_assumption(results: Iterable[PointResult]) -> list[list[AssumptionCost]]:
+    """Return the costs of each assumption with the experiment it costs most in first, the dearest assumption first."""
+    found: dict[tuple[str, str], list[AssumptionCost]] = {}
+    for cost in (cost for result in results for cost in result.costs):
+        found.setdefault((cost.assumed, cost.otherwise), []).append(cost)
+    ranked = [sorted(costs, key=lambda cost: -cost.largest_pct) for costs in found.values()]
+    return sorted(ranked, key=lambda costs: -costs[0].largest_pct)
 
 
 def dearest(results: Sequence[PointResult]) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -200,6 +201,22 @@ def _spans(panel: Panel, left: float, axis: Axis) -> Iterator[str]:
         low, high = (TITLE_HEIGHT + (1 - share) * PANEL for share in shares)
         at = left + axis.place(x) * PANEL
         yield line(at, low, at, high, LINE, SPAN_WIDTH)
+
+
+def curves(panels: Sequence[Panel]) -> str:
+    """Draw points joined by lines over linear axes from zero, the second series and later ones dashed; SVG text."""
+    width = _width(len(panels), SCATTER_LEFT, SCATTER_LEFT)
+    legend = _legend([*_labels(panels).items()], width, TITLE_HEIGHT + PANEL + AXIS_HEIGHT)
+    lines = []
+    for index, panel in enumerate(panels):
+        left = SCATTER_LEFT + index * (PANEL + SCATTER_LEFT)
+        x, y = (linear_axis(point[way] for series in panel.series for point in series.points) for way in (0, 1))
+        lines += _frame(panel, left, PANEL, x, y)
+        for order, series in enumerate(panel.series):
+            at = [(left + x.place(a) * PANEL, TITLE_HEIGHT + (1 - y.place(b)) * PANEL) for a, b in series.points]
+            lines += [line(*start, *end, EDGE, 1.0, DASHES if order else "") for start, end in pairwise(at)]
+            lines += [_marker(series, *place) for place in at]
+    return _document(width, legend, lines)
 
 
 def bars(panels: Sequence[Panel], names: Sequence[str], *, log: bool = False) -> str:
