@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from roofline_lab.ground_truth.names import readable_names
 from roofline_lab.report.findings import changes, render_report, report_files
 from roofline_lab.report.plots import FILLS, HATCHES, legend_columns
 from roofline_lab.report.results import build_report
@@ -59,7 +60,7 @@ def test_a_run_without_a_number_stands_in_the_report_with_status_and_reason(lab,
     page = render_report(lab, lossy)["FINDINGS.md"]
     assert "**Runs without a number** (they enter no mean)" in page
     for metric in ("TTFT", "TPOT", "E2E"):
-        assert len(lines_with(page, LOST, "treatment", metric, "unsupported", REASON)) == 1
+        assert len(lines_with(page, "Llama2-7B TP1 chatsweep", "treatment", metric, "unsupported", REASON)) == 1
     assert lines_with(page, "every run of the matrix has a number", "**violated**", "25 of 26")
 
 
@@ -235,8 +236,40 @@ def test_every_figure_names_its_quantity_and_unit(lab, files, metric):
         assert words in scatter
     bars = files[f"figures/{metric}_signed_errors.svg"]
     assert f"signed error of mean {metric.label} [%]" in bars
-    for experiment in lab.experiments(HYPOTHESIS):
-        assert experiment.id in bars
+    for name in readable_names(lab.experiments(HYPOTHESIS)).values():
+        assert name in bars
+
+
+def texts_of(svg):
+    return [text.partition("</")[0] for text in svg.split(">") if "</text" in text]
+
+
+def test_model_and_tp_of_every_point_of_a_scatter_stand_in_its_legend(lab, files):
+    experiments = lab.experiments(HYPOTHESIS)
+    for metric in Metric:
+        shown = set(texts_of(files[f"figures/{metric}_predicted_vs_measured.svg"]))
+        assert {f"{each.family} TP{each.tensor_parallel}" for each in experiments} <= shown
+        assert {"Corrected: baseline", "Corrected: treatment"} <= shown
+
+
+def test_bars_are_sorted_by_the_error_of_the_last_arm(lab, files, h1_report):
+    names = readable_names(lab.experiments(HYPOTHESIS))
+    rows = h1_report.headline.scores.select("treatment", "tpot_mean")
+    wanted = [names[row.experiment] for row in sorted(rows, key=lambda row: row.signed_error_pct)]
+    shown = texts_of(files["figures/tpot_mean_signed_errors.svg"])
+    assert [text for text in shown if text in names.values()] == wanted
+
+
+def test_bars_have_a_line_at_the_mean_of_the_first_and_last_arm_and_a_band_of_small_errors(files):
+    shown = texts_of(files["figures/tpot_mean_signed_errors.svg"])
+    assert {"mean of baseline", "mean of treatment", "within 10 %"} <= set(shown)
+
+
+def test_the_front_page_calls_experiments_by_names_to_read_and_the_details_say_which_those_are(lab, files):
+    for key, name in readable_names(lab.experiments(HYPOTHESIS)).items():
+        assert key not in files["FINDINGS.md"]
+        assert len(lines_with(files["FINDINGS.md"], f"| {name} |", "pp")) == 1
+        assert lines_with(files["DETAILS.md"], f"| {name} | {key} |")
 
 
 def test_the_page_says_what_changes_with_the_method(h1_report):

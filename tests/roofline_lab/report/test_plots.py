@@ -8,8 +8,10 @@ from xml.etree import ElementTree
 import pytest
 
 from roofline_lab.report.plots import (
+    BAND,
     FILLS,
     MARKERS,
+    PANEL,
     Axis,
     Layout,
     Panel,
@@ -76,14 +78,40 @@ def test_bars_of_all_panels_share_one_range():
 
 
 def test_a_mark_is_a_dashed_line_with_its_meaning_in_the_legend():
-    svg = bars([panel(VALUES["one"], mark=(1.0, "no difference"))], NAMES)
+    svg = bars([panel(VALUES["one"], marks=((1.0, "no difference"),))], NAMES)
     assert svg.count("stroke-dasharray") == 2
     assert "no difference" in svg
 
 
+def test_marks_of_one_panel_differ_in_their_dashes():
+    svg = bars([panel(VALUES["one"], marks=((1.0, "low"), (2.0, "high")))], NAMES)
+    assert len(set(re.findall(r'stroke-dasharray="([^"]+)"', svg))) == 2
+
+
+def test_a_band_is_shaded_as_far_as_the_axis_goes_and_named_in_the_legend():
+    svg = bars([panel(((-40.0, 0.0),), band=(-10.0, 10.0, "within 10 %"))], NAMES)
+    assert svg.count(f'fill="{BAND}"') == 2
+    assert "within 10 %" in svg
+    shaded = re.search(rf'x="([\d.]+)" y="[\d.]+" width="([\d.]+)" height="[\d.]+" fill="{BAND}"', svg)
+    assert 0 < float(shaded.group(2)) < PANEL
+
+
+def test_panels_are_put_under_each_other_when_there_are_more_than_columns():
+    one, two = (scatter([panel(VALUES["zero"])] * 2, "equal", columns=columns) for columns in (2, 1))
+    height, width = (rf'{side}="([\d.]+)pt"' for side in ("height", "width"))
+    assert float(re.search(height, two).group(1)) > 1.5 * float(re.search(height, one).group(1))
+    assert float(re.search(width, two).group(1)) < float(re.search(width, one).group(1))
+
+
+def test_panels_of_a_shared_range_have_the_same_ticks():
+    panels = [panel(((1.0, 2.0),)), panel(((500.0, 700.0),))]
+    labels = re.findall(r">([\d.]+)</text>", scatter(panels, "equal", shared=True))
+    assert labels[: len(labels) // 2] == labels[len(labels) // 2 :]
+
+
 def test_six_series_differ_in_marker_and_filling():
     svg = dots([panel(VALUES["one"])], NAMES)
-    assert len(MARKERS) == len(FILLS) == 6
+    assert len(MARKERS) >= len(FILLS) == 6
     assert all(f'fill="{fill}"' in svg for fill in FILLS)
 
 

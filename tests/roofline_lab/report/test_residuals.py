@@ -276,8 +276,20 @@ def test_the_figure_has_a_panel_per_metric_and_driver_and_names_units():
     svg = residual_figure(residuals)
     assert len(circles(svg)) == 3 * 6 * len(residuals)
     assert {driver.title for driver in DRIVERS} <= set(texts(svg))
-    assert {"residual of TTFT [%]", "residual of ITL [%]", "residual of E2E [%]"} <= set(texts(svg))
-    assert texts(svg).count("(negative: predicted too fast)") == 3
+    assert {"mean TTFT [%]", "mean ITL [%]", "mean E2E [%]"} <= set(texts(svg))
+    assert texts(svg).count("signed error of") == 3
+
+
+def test_the_figure_says_whose_errors_it_shows_and_what_their_sign_means():
+    svg = residual_figure(with_missing("layer", 60.0), of="treatment, corrected method")
+    assert texts(svg)[0] == "Signed errors of treatment, corrected method (negative: predicted too fast)"
+
+
+@pytest.mark.parametrize("metrics", [("itl",), ("ttft", "itl", "e2e")])
+def test_no_text_of_the_figure_runs_out_of_it(metrics):
+    svg = residual_figure(with_missing("layer", 60.0), metrics, of="an arm with a long name, and its method")
+    width = float(re.search(r'width="([\d.]+)pt"', svg).group(1))
+    assert width >= 5.5 * len(texts(svg)[0])
 
 
 def test_the_figure_leaves_out_drivers_that_do_not_vary():

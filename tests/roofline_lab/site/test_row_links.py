@@ -49,6 +49,13 @@ def test_a_signed_error_is_told_from_its_size():
     assert found("-12.5 %", column="treated TPOT", caption="Signed errors") == [6]
 
 
+def test_an_experiment_is_found_by_the_name_that_pages_call_it():
+    finder = RowFinder(ROWS, lambda lines: "", {"run-a": "Llama-7B TP1 chat", "run-b": "Llama-7B TP2 chat"})
+    assert finder.lines("25.0 %", replace(IN_CORRECTED, row=("Llama-7B TP1 chat",))) == [3]
+    assert finder.lines("25.0 %", replace(IN_CORRECTED, row=("Llama-7B TP1 chat, synchronous",))) == [3]
+    assert finder.lines("25.0 %", IN_CORRECTED) == [3]
+
+
 def test_the_row_of_an_overall_mean_has_no_experiment():
     assert found("12.5 %", column="treated TPOT", row=("overall",)) == [7]
 

@@ -26,6 +26,7 @@ from simulator.workload.lengths import (
     GuideLlmLengths,
     UniformLengths,
     VllmRandomLengths,
+    expected_tokens,
 )
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -36,6 +37,15 @@ Side = Literal["client", "server"]
 DrawnLengths = GaussianLengths | UniformLengths
 AnySent = GuideLlmLengths | VllmRandomLengths | ConstantLengths | EmpiricalLengths | DrawnLengths
 SentLengths = Annotated[AnySent, Field(discriminator="kind")]
+
+
+def mean_tokens(lengths: AnySent) -> float:
+    """Return the mean of lengths in tokens: whole tokens of recorded ones and of a distribution's moments."""
+    if isinstance(lengths, ConstantLengths):
+        return float(lengths.tokens)
+    if isinstance(lengths, EmpiricalLengths):
+        return float(round(sum(lengths.tokens) / len(lengths.tokens)))
+    return lengths.mean_tokens if isinstance(lengths, GuideLlmLengths) else float(round(expected_tokens(lengths)[0]))
 
 
 class RequestCounts(StrictModel):

@@ -14,13 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from roofline_lab.ground_truth.load import AnySent, LoadPoint
+from roofline_lab.ground_truth.load import AnySent, LoadPoint, mean_tokens
 from roofline_lab.ground_truth.quality import Finding, Flag, QualityFlag
 from roofline_lab.ground_truth.server import Server, ServerSettings
 from roofline_lab.importers.common import UNSTATED, Measurement
 from roofline_lab.importers.tools import MAX_DEPTH, tool_of
 from simulator.errors import ConfigError
-from simulator.workload.lengths import ConstantLengths, EmpiricalLengths, GuideLlmLengths, expected_tokens
 
 # Documents that are named one by one.
 MAX_NAMED = 3
@@ -279,7 +278,13 @@ def _copies(parts: Sequence[_Part], names: Sequence[str]) -> Iterator[QualityFla
 
 def _order(part: _Part) -> tuple[Any, ...]:
     """Return what load points are sorted by: kind of load, then how much of it, then lengths."""
-    return (_stem(part.point), _amount(part.point), _mean(part.prompt), _mean(part.output), part.found.source)
+    return (
+        _stem(part.point),
+        _amount(part.point),
+        mean_tokens(part.prompt),
+        mean_tokens(part.output),
+        part.found.source,
+    )
 
 
 def _stem(point: LoadPoint) -> str:
@@ -330,15 +335,7 @@ def _kind(part: _Part) -> str:
 
 
 def _lengths(part: _Part) -> str:
-    return "_".join(f"{_mean(lengths):g}{way}" for lengths, way in ((part.prompt, "in"), (part.output, "out")))
-
-
-def _mean(lengths: AnySent) -> float:
-    if isinstance(lengths, ConstantLengths):
-        return float(lengths.tokens)
-    if isinstance(lengths, EmpiricalLengths):
-        return float(round(sum(lengths.tokens) / len(lengths.tokens)))
-    return lengths.mean_tokens if isinstance(lengths, GuideLlmLengths) else float(round(expected_tokens(lengths)[0]))
+    return "_".join(f"{mean_tokens(lengths):g}{way}" for lengths, way in ((part.prompt, "in"), (part.output, "out")))
 
 
 def _sent(part: _Part) -> str:

@@ -6,11 +6,14 @@ an error that is no larger that it is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from roofline_lab.formatting import pct, signed_pct
 from roofline_lab.scoring.errors import PERCENT, is_within_noise
+from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.scoring.table import GroupErrors
 
 # Heads of `group_cells` and of `distance_cells`.
@@ -58,3 +61,27 @@ def distance_cells(found: Mapping[str, Any]) -> list[str]:
     """Return how far two distributions over requests lie apart."""
     difference = pct(found["quantile_difference"] * PERCENT)
     return [str(found["requests"]), f"{found['kolmogorov_smirnov']:.3f}", difference]
+
+
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
+
+
+class RunNames:
+    """What tables and figures call the runs of some rows: the experiment, with its load point where it has several.
+
+    Parameters
+    ----------
+    names
+        What readers call experiments; the id where there is no name.
+    """
+
+    def __init__(self, rows: Iterable[ErrorRow], names: Mapping[str, str] = NO_NAMES) -> None:
+        self._names = names
+        self._points: defaultdict[str, set[str]] = defaultdict(set)
+        for row in rows:
+            self._points[row.experiment].add(row.load_point)
+
+    def __call__(self, experiment: str, load_point: str) -> str:
+        """Return the name of a run."""
+        name = self._names.get(experiment, experiment)
+        return f"{name}, {load_point}" if len(self._points[experiment]) > 1 else name

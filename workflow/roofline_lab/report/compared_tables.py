@@ -214,9 +214,9 @@ def _seconds(found: Comparison, question: Question, arm: str, measured: float | 
     return MISSING if value is None else f"{value:.2g} s"
 
 
-def missing(question: Question) -> str:
+def missing(found: Comparison, question: Question) -> str:
     """Return what of a set has no number, and why."""
-    return missing_table(question.scores.where(lambda row: row.asked))
+    return missing_table(question.scores.where(lambda row: row.asked), found.run_names)
 
 
 # --- numbers.csv --------------------------------------------------------------------------------------

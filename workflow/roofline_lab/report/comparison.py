@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import ClosedLoop, LoadPoint
+from roofline_lab.ground_truth.names import readable_names
 from roofline_lab.ground_truth.reading import titles_of_sets
 from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.predict.named import fitted_in_words, holdout_of
@@ -67,6 +68,8 @@ class Comparison:
         Kind of load and of model, by experiment and load point.
     fitted
         What each arm was fitted to, in words.
+    run_names
+        What readers call the experiments.
     """
 
     hypothesis: str
@@ -77,6 +80,7 @@ class Comparison:
     versions: Mapping[str, str]
     costs: Costs | None
     rows: tuple[Row, ...]
+    run_names: Mapping[str, str]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -104,6 +108,7 @@ def compare(project: Project, hypothesis: str, rows: Sequence[Row]) -> Compariso
         versions,
         read_costs(project.root),
         tuple(rows),
+        readable_names(one for members in sets.values() for one in members),
     )
 
 

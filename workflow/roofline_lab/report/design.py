@@ -6,7 +6,7 @@ kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from roofline_lab.config import Settings
@@ -150,13 +150,19 @@ def preconditions(report: Report) -> str:
     )
 
 
-def audit_table(report: Report) -> str:
-    """Return what was checked on the finished runs, one line per method and check."""
-    rows = [row for method in report.methods for row in _method_audit(method)]
+def audit_table(report: Report, names: Mapping[str, str]) -> str:
+    """Return what was checked on the finished runs, one line per method and check.
+
+    Parameters
+    ----------
+    names
+        What readers call the experiments.
+    """
+    rows = [row for method in report.methods for row in _method_audit(method, names)]
     return table(["Method", "Check", "Result", "Observed"], rows, left=4)
 
 
-def _method_audit(report: MethodReport) -> list[list[str]]:
+def _method_audit(report: MethodReport, names: Mapping[str, str]) -> list[list[str]]:
     title = report.title
     done = [row for row in report.rows if row["status"] == RowStatus.OK]
     complete, observed = len(done) == len(report.rows), f"{len(done)} of {len(report.rows)}"
@@ -167,7 +173,9 @@ def _method_audit(report: MethodReport) -> list[list[str]]:
     priced = [row for row in done if "peak_shares" in row]
     for rate in RATES if priced else ():
         worst = max(priced, key=lambda row: (row["peak_shares"][rate], row["experiment"], row["arm"]))
-        lines.append(peak_line(title, rate, worst["peak_shares"][rate], f"{worst['experiment']}, {worst['arm']}"))
+        lines.append(
+            peak_line(title, rate, worst["peak_shares"][rate], f"{names[worst['experiment']]}, {worst['arm']}")
+        )
     return lines
 
 

@@ -47,6 +47,7 @@ from roofline_lab.report.plots import (
     LEFT_INCHES,
     LINE,
     PANEL_WIDTH,
+    SIGN,
     Layout,
     Panel,
     Series,
@@ -473,7 +474,7 @@ def _ranks(axes: Axes, stem: str, results: Sequence[PointResult]) -> None:
     axes.set_xticks(range(len(ranks)), counts)
     axes.set_title(label(f"{stem}_mean"))
     axes.set_xlabel("statistic over requests, and load points that have it")
-    axes.set_ylabel("signed error [%]\n(negative: predicted too fast)")
+    axes.set_ylabel(f"signed error [%]\n({SIGN})")
     axes.grid(axis="y", color=GRID, linewidth=0.5)
 
 

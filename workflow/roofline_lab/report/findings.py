@@ -11,6 +11,7 @@ from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.hypotheses.verdict import verdict_text
 from roofline_lab.project import Project
 from roofline_lab.report import residuals, simulators, tables
+from roofline_lab.report.cells import RunNames
 from roofline_lab.report.design import (
     OPTION,
     audit_table,
@@ -24,7 +25,6 @@ from roofline_lab.report.design import (
 from roofline_lab.report.load import load_sections
 from roofline_lab.report.page import context_of, file_names, page_files
 from roofline_lab.report.plots import (
-    MARKERS,
     Panel,
     Series,
     bars,
@@ -33,7 +33,9 @@ from roofline_lab.report.plots import (
     signed_error_label,
 )
 from roofline_lab.report.results import MethodReport, Report, several_simulators
+from roofline_lab.report.servers import Server, ServerMarkers
 from roofline_lab.report.values import Values, values_of
+from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.published import NotReproducible, ReproducedCell
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.vocabulary import Metric, Reproduction, RowStatus, Scope
@@ -46,6 +48,12 @@ CONTROLLED = {
     "server settings": "engine",
 }
 
+# Panels of a scatter side by side.
+MOST_COLUMNS = 3
+# Errors that are shaded as small, percent either way.
+CLOSE_PCT = 10.0
+CLOSE = f"within {CLOSE_PCT:g} %"
+
 
 def render_report(project: Project, report: Report) -> dict[str, str]:
     """Return every file of a report folder, name to text; provenance is added by the caller.
@@ -56,11 +64,12 @@ def render_report(project: Project, report: Report) -> dict[str, str]:
         If a text asks for a number that is not there.
     """
     scores = {method.title: method.scores for method in report.methods}
-    figures = {}
+    figures: dict[str, str] = {}
     for metric in report.spec.metrics:
-        figures |= error_figures(metric, report.spec.shown_arms, scores)
+        figures |= error_figures(metric, report.spec.shown_arms, scores, report.names)
     for analysis in report.analyses:
-        drawn = residuals.residual_figure(analysis.residuals, tuple(analysis.ranked))
+        of = f"{analysis.arm}, {analysis.method.title.lower()} method"
+        drawn = residuals.residual_figure(analysis.residuals, tuple(analysis.ranked), of)
         figures[residuals.figure_name(analysis.extra)] = drawn
     verdict = verdict_text((method.method.id, method.verdict, method.scores.unscored()) for method in report.methods)
     values = values_of(report)
@@ -78,7 +87,7 @@ def report_files(project: Project, hypothesis: str) -> list[str]:
 
 def _context(project: Project, report: Report, values: Values) -> dict[str, Any]:
     spec, extra, arms = report.spec, report.spec.extra_experiments, report.headline.arms
-    scope = scope_of(project, report)
+    scope, names = scope_of(project, report), report.names
     error_tables = tables.Tables(
         spec.shown_arms, spec.metrics, project.settings.bold_above_pp, covered=several_simulators(arms)
     )
@@ -107,9 +116,10 @@ def _context(project: Project, report: Report, values: Values) -> dict[str, Any]
         "extra_experiments": report.extra_experiments,
         "extra_section": _extra_section(report),
         "extra_summary": project.methods[extra.method].summary.strip() if extra else "",
-        "experiment_table": _experiment_table(report),
+        "experiment_table": _experiment_table(report, names),
         "design_table": design_table(spec, preconditions(report), seeds_in_words(report, project.settings)),
-        "audit_table": audit_table(report),
+        "audit_table": audit_table(report, names),
+        "names": names,
         "scope": scope,
         "trend_metric": _trend_metric(spec),
         "judged_metrics": {criterion.metric for criterion in spec.judged},
@@ -197,9 +207,10 @@ def _overheads(project: Project, report: Report) -> str:
     return overhead_table(project, report.experiments, report.headline.arms)
 
 
-def _experiment_table(report: Report) -> str:
+def _experiment_table(report: Report, names: Mapping[str, str]) -> str:
     rows = [
         [
+            names[experiment.id],
             experiment.id,
             f"`{experiment.model}`",
             str(experiment.tensor_parallel),
@@ -210,7 +221,7 @@ def _experiment_table(report: Report) -> str:
         for experiment in report.experiments
         for point in experiment.load_points
     ]
-    return table(["Experiment", "Model", "TP", "Workload", "Requests", "Load point"], rows, left=2)
+    return table(["Name", "Experiment", "Model", "TP", "Workload", "Requests", "Load point"], rows, left=3)
 
 
 def _changes_text(report: Report) -> str:
@@ -301,51 +312,80 @@ def _missed(comparison: ReproducedCell) -> str:
     )
 
 
-def error_figures(metric: Metric, arms: Sequence[str], methods: Mapping[str, Scores]) -> dict[str, str]:
-    """Draw predicted against measured means and signed errors, one panel per method; returns file name to SVG."""
+def error_figures(
+    metric: Metric, arms: Sequence[str], methods: Mapping[str, Scores], names: Mapping[str, str]
+) -> dict[str, str]:
+    """Draw predicted against measured means and signed errors of some arms; returns file name to SVG.
+
+    Parameters
+    ----------
+    methods
+        Scores by title of the method, the deciding one last.
+    names
+        What readers call the experiments.
+    """
     rows = {title: [row for arm in arms for row in scores.select(arm, metric)] for title, scores in methods.items()}
-    names = list(dict.fromkeys(_bar_name(row) for own in rows.values() for row in own))
-    workloads = sorted({row.workload for scores in methods.values() for row in scores.rows})
-    points = [
-        predicted_against_measured(f"mean {metric.label}", _points(own, arms, workloads), title)
+    drawn = (_scattered(metric, arms, rows), _error_bars(metric, arms, rows, names))
+    return dict(zip(_error_figure_names(metric), drawn, strict=True))
+
+
+def _scattered(metric: Metric, arms: Sequence[str], rows: Mapping[str, Sequence[ErrorRow]]) -> str:
+    """Draw a panel for each arm, under each other by method, all with one range."""
+    markers = ServerMarkers(_server(row) for own in rows.values() for row in own)
+    panels = []
+    for title, own in rows.items():
+        for arm in arms:
+            points = [(_server(row), (row.measured or 0.0, row.predicted or 0.0)) for row in own if row.arm == arm]
+            name = f"{title}: {arm}" if len(rows) > 1 else arm
+            panels.append(predicted_against_measured(f"mean {metric.label}", markers.series(points), name))
+    lines_of_panels = -(-len(arms) // MOST_COLUMNS)
+    columns = -(-len(arms) // lines_of_panels)
+    return scatter(panels, "predicted = measured", room=1.6, columns=columns, shared=True)
+
+
+def _server(row: ErrorRow) -> Server:
+    return Server(row.family, row.hardware, row.tensor_parallel)
+
+
+def _error_bars(
+    metric: Metric, arms: Sequence[str], rows: Mapping[str, Sequence[ErrorRow]], names: Mapping[str, str]
+) -> str:
+    """Draw signed errors, the fastest prediction of the last arm on top, a panel for each method."""
+    every = [row for title in reversed(rows) for row in rows[title]]
+    deciding = sorted(
+        (row for row in [*rows.values()][-1] if row.arm == arms[-1]), key=lambda row: row.signed_error_pct
+    )
+    named = RunNames(every, names)
+    order = list(dict.fromkeys(named(row.experiment, row.load_point) for row in (*deciding, *every)))
+    words = signed_error_label(f"mean {metric.label}")
+    panels = [
+        Panel(
+            title, words, _errors(own, arms, order, named), marks=_means(own, arms), band=(-CLOSE_PCT, CLOSE_PCT, CLOSE)
+        )
         for title, own in rows.items()
     ]
-    words = signed_error_label(f"mean {metric.label}")
-    errors = [Panel(title, words, _errors(own, arms, names)) for title, own in rows.items()]
-    drawn = (scatter(points, "predicted = measured", room=1.6), bars(errors, names))
-    return dict(zip(_error_figure_names(metric), drawn, strict=True))
+    return bars(panels, order)
+
+
+def _means(rows: Sequence[ErrorRow], arms: Sequence[str]) -> tuple[tuple[float, str], ...]:
+    """Return the mean signed errors of the first and of the last arm."""
+    found = {arm: [row.signed_error_pct for row in rows if row.arm == arm] for arm in (arms[0], arms[-1])}
+    return tuple((mean(errors), f"mean of {arm}") for arm, errors in found.items() if errors)
 
 
 def _error_figure_names(metric: Metric) -> tuple[str, str]:
     return f"figures/{metric.value}_predicted_vs_measured.svg", f"figures/{metric.value}_signed_errors.svg"
 
 
-def _points(rows: Sequence[ErrorRow], arms: Sequence[str], workloads: Sequence[str]) -> tuple[Series, ...]:
-    """Return one series per arm (its filling) and workload (its marker)."""
+def _errors(rows: Sequence[ErrorRow], arms: Sequence[str], order: Sequence[str], named: RunNames) -> tuple[Series, ...]:
+    place = {name: float(at) for at, name in enumerate(order)}
     return tuple(
         Series(
-            f"{arm}, {workload}",
+            arm,
             tuple(
-                (row.measured or 0.0, row.predicted or 0.0)
-                for row in rows
-                if (row.arm, row.workload) == (arm, workload)
+                (row.signed_error_pct, place[named(row.experiment, row.load_point)]) for row in rows if row.arm == arm
             ),
-            marker,
-            fill,
+            fill=fill,
         )
         for fill, arm in enumerate(arms)
-        for marker, workload in enumerate(workloads[: len(MARKERS)])
     )
-
-
-def _errors(rows: Sequence[ErrorRow], arms: Sequence[str], names: Sequence[str]) -> tuple[Series, ...]:
-    found = {arm: [row for row in rows if row.arm == arm] for arm in arms}
-    return tuple(
-        Series(arm, tuple((row.signed_error_pct, float(names.index(_bar_name(row)))) for row in found[arm]), fill=place)
-        for place, arm in enumerate(arms)
-    )
-
-
-def _bar_name(row: ErrorRow) -> str:
-    """Name a bar: replayed load points one by one, as an experiment has several."""
-    return f"{row.experiment}, {row.load_point}" if row.strategy else row.experiment

@@ -23,7 +23,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EDGE, GRID, DOT, LINE = "#222222", "#dddddd", "#4d4d4d", "#b3b3b3"
-MARKERS = ("circle", "square", "triangle", "diamond", "down", "cross")
+MARKERS = (
+    "circle",
+    "square",
+    "triangle",
+    "diamond",
+    "down",
+    "cross",
+    "hexagon",
+    "left",
+    "right",
+    "star",
+    "bar",
+    "post",
+)
 FILLS = ("white", "#4d4d4d", "#b3b3b3", "#1f6fa8", "#f2c572", "#e6e6e6")
 # Lines of each filling's hatch in a tile of HATCH points; the second filling is plain.
 HATCHES: tuple[tuple[str, ...], ...] = (
@@ -35,7 +48,10 @@ HATCHES: tuple[tuple[str, ...], ...] = (
     ("M3,0 V6", "M0,3 H6"),
 )
 HATCH = 6
-DASHES = "4 3"
+# What the sign of an error means, on every figure.
+SIGN = "negative: predicted too fast"
+DASHES = ("4 3", "1.5 2", "8 3")
+BAND = "#ececec"
 
 # Points (1/72 inch).
 PANEL = 280.0
@@ -85,8 +101,10 @@ class Panel:
     ----------
     ticks
         Short strokes on rows of dots, (value, place): means.
-    mark
-        Where a dashed line runs across rows, and what it means.
+    marks
+        Where dashed lines run across rows, and what each means.
+    band
+        From where to where rows are shaded, and what that means.
     """
 
     title: str
@@ -94,7 +112,8 @@ class Panel:
     series: tuple[Series, ...]
     y_label: str = ""
     ticks: tuple[tuple[float, float], ...] = ()
-    mark: tuple[float, str] | None = None
+    marks: tuple[tuple[float, str], ...] = ()
+    band: tuple[float, float, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +176,21 @@ def predicted_against_measured(what: str, series: Iterable[Series], title: str =
 
 def signed_error_label(what: str, more: str = "") -> str:
     """Return the label of an axis of signed errors in percent, with what else its panel shows."""
-    return f"signed error of {what} [%]\n(negative: predicted too fast{more})"
+    return f"signed error of {what} [%]\n({SIGN}{more})"
 
 
 # --- points and bars, line by line ------------------------------------------------------------------
 
 
-def scatter(panels: Sequence[Panel], diagonal: str, *, room: float = 1.3, least: float | None = None) -> str:
+def scatter(
+    panels: Sequence[Panel],
+    diagonal: str,
+    *,
+    room: float = 1.3,
+    least: float | None = None,
+    columns: int | None = None,
+    shared: bool = False,
+) -> str:
     """Draw points on log axes with the same range both ways; returns SVG text.
 
     Parameters
@@ -174,24 +201,41 @@ def scatter(panels: Sequence[Panel], diagonal: str, *, room: float = 1.3, least:
         Factor between the outermost values and the frame.
     least
         Low end of every axis, instead of what the values need.
+    columns
+        Panels side by side, the others below; None for all.
+    shared
+        Whether all panels have one range.
     """
-    labels = _labels(panels)
-    width = _width(len(panels), SCATTER_LEFT, SCATTER_LEFT)
-    legend = _legend([(diagonal, None), *labels.items()], width, TITLE_HEIGHT + PANEL + AXIS_HEIGHT)
+    across = min(columns or len(panels), len(panels))
+    pitch = TITLE_HEIGHT + PANEL + AXIS_HEIGHT
+    width = _width(across, SCATTER_LEFT, SCATTER_LEFT)
+    entries = [(diagonal, None), *_labels(panels).items()]
+    legend = _legend(entries, width, pitch * -(-len(panels) // across))
+    every = [value for panel in panels for value in _positive(panel)]
     lines = []
     for index, panel in enumerate(panels):
-        left = SCATTER_LEFT + index * (PANEL + SCATTER_LEFT)
-        values = [value for series in panel.series for point in series.points for value in point if value > 0] or [1.0]
+        values = (every if shared else _positive(panel)) or [1.0]
         axis = Axis(least or min(values) / room, max(values) * room, log=True)
-        lines += _frame(panel, left, PANEL, axis, axis)
-        lines.append(line(left, TITLE_HEIGHT + PANEL, left + PANEL, TITLE_HEIGHT, EDGE, 0.8))
-        lines += _spans(panel, left, axis)
-        for series in panel.series:
-            for x, y in series.points:
-                if x > 0 and y > 0:
-                    at = left + axis.place(x) * PANEL, TITLE_HEIGHT + (1 - axis.place(y)) * PANEL
-                    lines.append(_marker(series, *at))
+        left, top = SCATTER_LEFT + index % across * (PANEL + SCATTER_LEFT), index // across * pitch
+        drawn_panel = _scattered(panel, left, axis)
+        lines += [f'<g transform="translate(0 {top:.1f})">', *drawn_panel, "</g>"] if top else drawn_panel
     return _document(width, legend, lines)
+
+
+def _positive(panel: Panel) -> list[float]:
+    return [value for series in panel.series for point in series.points for value in point if value > 0]
+
+
+def _scattered(panel: Panel, left: float, axis: Axis) -> list[str]:
+    lines = _frame(panel, left, PANEL, axis, axis)
+    lines.append(line(left, TITLE_HEIGHT + PANEL, left + PANEL, TITLE_HEIGHT, EDGE, 0.8))
+    lines += _spans(panel, left, axis)
+    for series in panel.series:
+        for x, y in series.points:
+            if x > 0 and y > 0:
+                at = left + axis.place(x) * PANEL, TITLE_HEIGHT + (1 - axis.place(y)) * PANEL
+                lines.append(_marker(series, *at))
+    return lines
 
 
 def _spans(panel: Panel, left: float, axis: Axis) -> Iterator[str]:
@@ -260,15 +304,14 @@ def _rows(
     left = CHARACTER_WIDTH * max(map(len, names), default=1) + 14
     width, height = _width(len(panels), left, GAP), row * max(len(names), least_rows)
     values = [[x for series in panel.series for x, _ in series.points] for panel in panels]
-    values = [[*own, *([panel.mark[0]] if panel.mark else [])] for own, panel in zip(values, panels, strict=True)]
+    values = [[*own, *(at for at, _ in panel.marks)] for own, panel in zip(values, panels, strict=True)]
     shared = _row_axis([value for own in values for value in own], log=log)
-    entries = [*_labels(panels).items(), *dict.fromkeys((panel.mark[1], None) for panel in panels if panel.mark)]
-    legend = _legend(entries, width, TITLE_HEIGHT + height + AXIS_HEIGHT, boxes=boxes)
+    legend = _legend(_row_entries(panels), width, TITLE_HEIGHT + height + AXIS_HEIGHT, boxes=boxes)
     lines = []
     for index, panel in enumerate(panels):
         start = left + index * (PANEL + GAP)
         axis = shared if boxes else _row_axis(values[index], log=log)
-        lines += _frame(panel, start, height, axis, None)
+        lines += [*_band(panel, start, height, axis), *_frame(panel, start, height, axis, None)]
         lines.append(f'<g transform="translate({start:.1f} {TITLE_HEIGHT + row / 2:.1f})">')
         zero = 0.0 if log else axis.place(0.0) * PANEL
         for order, series in enumerate(panel.series):
@@ -276,12 +319,28 @@ def _rows(
         for value, place in panel.ticks:
             at = axis.place(value) * PANEL
             lines.append(line(at, place * row - 7, at, place * row + 7, EDGE, 1.5))
-        if panel.mark:
-            at = axis.place(panel.mark[0]) * PANEL
-            lines.append(line(at, -row / 2, at, height - row / 2, EDGE, 1.0, DASHES))
+        for place, (value, _) in enumerate(panel.marks):
+            at = axis.place(value) * PANEL
+            lines.append(line(at, -row / 2, at, height - row / 2, EDGE, 1.0, DASHES[place % len(DASHES)]))
         lines += ["</g>", line(start + zero, TITLE_HEIGHT, start + zero, TITLE_HEIGHT + height, EDGE, 0.8)]
     lines += [text(left - 6, TITLE_HEIGHT + (place + 0.5) * row + 3, name, "end") for place, name in enumerate(names)]
     return _document(width, legend, lines)
+
+
+def _row_entries(panels: Sequence[Panel]) -> list[tuple[str, Series | str | None]]:
+    """Return the entries of a legend: what bars or dots are, then dashed lines and what is shaded."""
+    marks = {words: DASHES[place % len(DASHES)] for panel in panels for place, (_, words) in enumerate(panel.marks)}
+    bands = dict.fromkeys((panel.band[2], BAND) for panel in panels if panel.band)
+    return [*_labels(panels).items(), *marks.items(), *bands]
+
+
+def _band(panel: Panel, left: float, height: float, axis: Axis) -> list[str]:
+    """Return what shades the rows between two values, as far as the axis goes."""
+    if panel.band is None:
+        return []
+    low, high = (min(1.0, max(0.0, axis.place(end))) * PANEL for end in panel.band[:2])
+    shape = f'x="{left + low:.1f}" y="{TITLE_HEIGHT}" width="{high - low:.1f}" height="{height:.1f}"'
+    return [f'<rect {shape} fill="{BAND}"/>']
 
 
 def _width(panels: int, left: float, gap: float) -> float:
@@ -321,26 +380,35 @@ def legend_columns(width: float, labels: Sequence[str]) -> int:
 
 
 def _legend(
-    entries: Sequence[tuple[str, Series | None]], width: float, top: float, *, boxes: bool = False
+    entries: Sequence[tuple[str, Series | str | None]], width: float, top: float, *, boxes: bool = False
 ) -> tuple[float, list[str]]:
-    """Return the bottom of a figure and its legend below all panels; None stands for the diagonal."""
+    """Return the bottom of a figure and its legend below all panels.
+
+    An entry is a series, the dashes of a line, the colour of what is shaded, or None: the diagonal.
+    """
     columns = legend_columns(width, [label for label, _ in entries])
     rows = -(-len(entries) // columns)
     pitch = LEGEND_HANDLE + SMALL_CHARACTER_WIDTH * max((len(label) for label, _ in entries), default=1)
     left = (width - columns * pitch) / 2
     lines = []
-    for place, (label, series) in enumerate(entries):
+    for place, (label, shown) in enumerate(entries):
         x, y = left + place // rows * pitch, top + (place % rows + 0.5) * LEGEND_LINE_HEIGHT
-        if series is None:
-            lines.append(line(x, y, x + 20, y, EDGE, 0.8, DASHES if boxes else ""))
-        elif boxes:
-            shape, fill = f'x="{x:.1f}" y="{y - 4:.1f}" width="20" height="8"', series.fill % len(FILLS)
-            lines.append(f'<rect {shape} fill="{FILLS[fill]}" stroke="{EDGE}" stroke-width="0.6"/>')
-            lines += [f'<rect {shape} fill="url(#hatch{fill})"/>'] if HATCHES[fill] else []
-        else:
-            lines.append(_marker(series, x + 10, y))
-        lines.append(text(x + 26, y + 3, label, "start", SMALL))
+        lines += [*_handle(shown, x, y, boxes=boxes), text(x + 26, y + 3, label, "start", SMALL)]
     return top + rows * LEGEND_LINE_HEIGHT + 6, lines
+
+
+def _handle(shown: Series | str | None, x: float, y: float, *, boxes: bool) -> list[str]:
+    """Return what stands before an entry of a legend, as it looks in the panels."""
+    box = f'x="{x:.1f}" y="{y - 4:.1f}" width="20" height="8"'
+    if shown == BAND:
+        return [f'<rect {box} fill="{BAND}"/>']
+    if not isinstance(shown, Series):
+        return [line(x, y, x + 20, y, EDGE, 0.8, shown or "")]
+    if not boxes:
+        return [_marker(shown, x + 10, y)]
+    fill = shown.fill % len(FILLS)
+    hatched = [f'<rect {box} fill="url(#hatch{fill})"/>'] if HATCHES[fill] else []
+    return [f'<rect {box} fill="{FILLS[fill]}" stroke="{EDGE}" stroke-width="0.6"/>', *hatched]
 
 
 def _marker(series: Series, x: float, y: float) -> str:
@@ -354,6 +422,21 @@ def _marker(series: Series, x: float, y: float) -> str:
             *((-r, -r / 3), (-r / 3, -r / 3), (-r / 3, -r), (r / 3, -r), (r / 3, -r / 3), (r, -r / 3)),
             *((r, r / 3), (r / 3, r / 3), (r / 3, r), (-r / 3, r), (-r / 3, r / 3), (-r, r / 3)),
         ),
+        "hexagon": ((-r, 0), (-r / 2, -r), (r / 2, -r), (r, 0), (r / 2, r), (-r / 2, r)),
+        "left": ((-r, 0), (r, -r), (r, r)),
+        "right": ((r, 0), (-r, -r), (-r, r)),
+        "star": (
+            (0, -1.4 * r),
+            (r / 3, -r / 3),
+            (1.4 * r, 0),
+            (r / 3, r / 3),
+            (0, 1.4 * r),
+            (-r / 3, r / 3),
+            (-1.4 * r, 0),
+            (-r / 3, -r / 3),
+        ),
+        "bar": ((-1.3 * r, -r / 2), (1.3 * r, -r / 2), (1.3 * r, r / 2), (-1.3 * r, r / 2)),
+        "post": ((-r / 2, -1.3 * r), (r / 2, -1.3 * r), (r / 2, 1.3 * r), (-r / 2, 1.3 * r)),
     }
     kind = MARKERS[series.marker % len(MARKERS)]
     if kind == "circle":

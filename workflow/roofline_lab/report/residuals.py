@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from roofline_lab.formatting import MISSING, pct, signed_pct, signless_zero, table
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.project import Project
-from roofline_lab.report.plots import DOT, EDGE, GRID, SMALL, document, line, linear_ticks, text, turned
+from roofline_lab.report.plots import (
+    DOT,
+    EDGE,
+    GRID,
+    SIGN,
+    SMALL,
+    document,
+    line,
+    linear_ticks,
+    text,
+    turned,
+)
 from roofline_lab.residuals.analysis import SHOWN_TERMS, Analysis, analysed
 from roofline_lab.residuals.drivers import DRIVERS, Driver, correlation, groups, pairs, varies
 from roofline_lab.residuals.ranking import DEFAULT, Resampling, Suggestion, error_with, mean_error_pct, ranked_terms
@@ -177,7 +188,7 @@ def analysis_figures(project: Project, spec: Hypothesis) -> list[str]:
 # Points: panel, gaps between panels, margins.
 PANEL_WIDTH, PANEL_HEIGHT = 124.0, 92.0
 GAP_X, GAP_Y = 22.0, 14.0
-LEFT, RIGHT, TOP, BOTTOM = 62.0, 10.0, 8.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 62.0, 10.0, 26.0, 40.0
 # Room between the outermost points and the frame, as a share of the range.
 PADDING = 0.08
 # Ranges wider than this factor are drawn on a log axis.
@@ -186,6 +197,8 @@ MAX_TICKS = 5
 # Of a digit at the figure's font size of 8 points.
 CHARACTER_WIDTH = 5.1
 EMPTY_WIDTH = 320.0
+TITLE_SIZE, TITLE_CHARACTER_WIDTH = 10, 6.0
+EDGE_LEFT = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +235,16 @@ def axis_of(values: Sequence[float], *, may_be_log: bool) -> Axis:
     return Axis(low - room, high + room, values=few)
 
 
-def residual_figure(residuals: Iterable[Residual], metrics: Sequence[str] = METRICS) -> str:
-    """Draw one row of panels per metric and one column per driver that varies; returns SVG text."""
+def residual_figure(
+    residuals: Iterable[Residual], metrics: Sequence[str] = METRICS, of: str = "the predictions"
+) -> str:
+    """Draw one row of panels per metric and one column per driver that varies; returns SVG text.
+
+    Parameters
+    ----------
+    of
+        Whose residuals these are, for the title.
+    """
     chosen = tuple(residuals)
     rows = [metric for metric in metrics if scored(chosen, metric)]
     columns = [driver for driver in DRIVERS if varies(chosen, driver) and _has_points(chosen, driver, rows)]
@@ -231,7 +252,8 @@ def residual_figure(residuals: Iterable[Residual], metrics: Sequence[str] = METR
         return document(
             EMPTY_WIDTH, TOP + BOTTOM, [text(LEFT, TOP + 12, "no residual that could vary", "start", SMALL)]
         )
-    lines = []
+    title = f"Signed errors of {of} ({SIGN})"
+    lines = [text(EDGE_LEFT, 14, title, "start", TITLE_SIZE)]
     for row, metric in enumerate(rows):
         vertical = axis_of([0.0, *_residuals(chosen, metric, columns)], may_be_log=False)
         top = TOP + row * (PANEL_HEIGHT + GAP_Y)
@@ -243,7 +265,8 @@ def residual_figure(residuals: Iterable[Residual], metrics: Sequence[str] = METR
             lines += _panel(left, top, horizontal, vertical, pairs(chosen, driver, metric))
             lines += _x_labels(left, top, horizontal, driver.title if last else "")
             lines += _y_labels(top, vertical) if column == 0 else []
-    width = LEFT + len(columns) * (PANEL_WIDTH + GAP_X) - GAP_X + RIGHT
+    panels_width = LEFT + len(columns) * (PANEL_WIDTH + GAP_X) - GAP_X + RIGHT
+    width = max(panels_width, EDGE_LEFT + TITLE_CHARACTER_WIDTH * len(title))
     height = TOP + len(rows) * (PANEL_HEIGHT + GAP_Y) - GAP_Y + BOTTOM
     return document(width, height, lines)
 
@@ -301,9 +324,9 @@ def _y_labels(top: float, axis: Axis) -> list[str]:
 
 
 def _row_label(top: float, metric: str) -> list[str]:
-    """Name a row's error and its sign, in two lines beside the panel."""
+    """Name a row's error with its unit, in two lines beside the panel."""
     middle = top + PANEL_HEIGHT / 2
-    words = {10.0: f"residual of {LABELS[metric]} [%]", 20.0: "(negative: predicted too fast)"}
+    words = {10.0: "signed error of", 20.0: f"mean {LABELS[metric]} [%]"}
     return [turned(x, middle, label, SMALL) for x, label in words.items()]
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from roofline_lab.config import Method
 from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.names import readable_names
 from roofline_lab.hypotheses.proportional import (
     ExplainedCriterion,
     ProportionalArm,
@@ -83,6 +84,11 @@ class Report:
     def headline(self) -> MethodReport:
         """The method that gives the page its status: the last one listed."""
         return self.methods[-1]
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What readers call the experiments of the page, by id."""
+        return readable_names((*self.experiments, *self.extra_experiments))
 
     @cached_property
     def numbers(self) -> tuple[Number, ...]:

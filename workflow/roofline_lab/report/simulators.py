@@ -7,7 +7,7 @@ easy questions alone would look best.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from roofline_lab.formatting import MISSING, pct, pp, signed_pct, table
 from roofline_lab.report.results import MethodReport, Report, several_simulators, versions_of
@@ -93,10 +93,20 @@ def _seconds(rows: Sequence[Row], arm: str) -> str:
     return f"{median(known):.2g}" if known else MISSING
 
 
-def missing_table(scores: Scores) -> str:
-    """Return what has no number and why: as many rows as there are reasons, each with its first load point."""
+def missing_table(scores: Scores, names: Mapping[str, str]) -> str:
+    """Return what has no number and why: as many rows as there are reasons, each with its first load point.
+
+    Parameters
+    ----------
+    names
+        What readers call the experiments.
+    """
     found: dict[tuple[str, ...], list[ErrorRow]] = {}
     for row in scores.unscored():
         found.setdefault((row.arm, Metric(row.metric).label, row.status.value, row.reason), []).append(row)
-    lines = [[*key, str(len(rows)), f"{rows[0].experiment}, {rows[0].load_point}"] for key, rows in found.items()]
+    metrics: dict[tuple[str, ...], list[str]] = {}
+    for (arm, metric, *why), rows in found.items():
+        first = f"{names[rows[0].experiment]}, {rows[0].load_point}"
+        metrics.setdefault((arm, *why, str(len(rows)), first), []).append(metric)
+    lines = [[arm, ", ".join(those), *rest] for (arm, *rest), those in metrics.items()]
     return table(["Arm", "Metric", "Status", "Reason", "Load points", "First"], lines, left=4) if lines else ""

@@ -227,8 +227,8 @@ def _bars(figure: Figure, spec: SyntheticHypothesis, table: RowTable) -> str:
         )
         for fill, column in enumerate(figure.columns)
     )
-    mark = (figure.mark.value, figure.mark.label) if figure.mark is not None else None
-    panel = Panel(figure.title, figure.x.label, series, mark=mark)
+    marks = ((figure.mark.value, figure.mark.label),) if figure.mark is not None else ()
+    panel = Panel(figure.title, figure.x.label, series, marks=marks)
     return bars([panel], [row.label for row in rows], log=figure.x.log)
 
 

@@ -15,7 +15,7 @@ from roofline_lab.hypotheses.outcome import CriterionOutcome
 from roofline_lab.hypotheses.proportional import TOLERANCE_PCT, ExplainedCriterion, ProportionalArm
 from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict
-from roofline_lab.report.cells import Noises, error_text, with_noise
+from roofline_lab.report.cells import NO_NAMES, Noises, RunNames, error_text, with_noise
 from roofline_lab.scoring.errors import gain_pp, mean
 from roofline_lab.scoring.published import ReproducedCell
 from roofline_lab.scoring.scores import ErrorRow, Scores
@@ -52,14 +52,15 @@ class Tables:
         self.bold_above_pp = bold_above_pp
         self.covered = covered
 
-    def errors(self, scores: Scores) -> str:
-        """Return error and gain per experiment."""
+    def errors(self, scores: Scores, names: Mapping[str, str] = NO_NAMES) -> str:
+        """Return error and gain per experiment, under the names that readers know."""
+        named = RunNames(scores.rows, names)
 
         def build(metrics: Sequence[Metric]) -> str:
             rows = []
             for name, load_point, workload in _runs(scores):
                 cells = [cell for metric in metrics for cell in self._error_cells(scores, name, metric, load_point)]
-                rows.append([_label(scores, name, load_point), workload, *cells])
+                rows.append([named(name, load_point), workload, *cells])
             header = ["Experiment", "Workload", *error_header(self.arms, metrics)]
             return table(*self._with_noise(header, rows, scores, metrics), left=2)
 
@@ -84,10 +85,10 @@ class Tables:
 
         def build(metrics: Sequence[Metric]) -> str:
             header = ["Experiment", *(f"{arm} {metric.label} [ms]" for metric in metrics for arm in self.arms)]
-            rows = []
+            rows, named = [], RunNames(scores.rows)
             for name, load_point, _ in _kept_up(scores):
                 found = [scores.row(arm, name, metric, load_point) for metric in metrics for arm in self.arms]
-                rows.append([_label(scores, name, load_point), *(_gap(row) for row in found)])
+                rows.append([named(name, load_point), *(_gap(row) for row in found)])
             return table(header, rows)
 
         return self._by_metric(build)
@@ -99,9 +100,9 @@ class Tables:
             header = ["Experiment"]
             for metric in metrics:
                 header += self._latency_header(scores, metric)
-            rows = []
+            rows, named = [], RunNames(scores.rows)
             for name, load_point, _ in _kept_up(scores):
-                cells = [_label(scores, name, load_point)]
+                cells = [named(name, load_point)]
                 for metric in metrics:
                     cells += self._latency_cells(scores, name, metric, load_point)
                 rows.append(cells)
@@ -114,10 +115,10 @@ class Tables:
 
         def build(metrics: Sequence[Metric]) -> str:
             header = ["Experiment", *(f"{arm} {metric.label}" for metric in metrics for arm in self.arms)]
-            rows = []
+            rows, named = [], RunNames(scores.rows)
             for name, load_point, _ in _runs(scores):
                 found = [scores.row(arm, name, metric, load_point) for metric in metrics for arm in self.arms]
-                rows.append([_label(scores, name, load_point), *map(_signed_error, found)])
+                rows.append([named(name, load_point), *map(_signed_error, found)])
             return table(*self._with_noise(header, rows, scores, metrics))
 
         return self._by_metric(build)
@@ -437,24 +438,22 @@ def several_load_points(scores: Scores) -> bool:
     return len({row.load_point for row in scores.rows}) > 1
 
 
-def _label(scores: Scores, experiment: str, load_point: str) -> str:
-    """Return the experiment, with its load point where it has several."""
-    points = {row.load_point for row in scores.rows if row.experiment == experiment}
-    return f"{experiment}, {load_point}" if len(points) > 1 else experiment
-
-
 def _runs(scores: Scores) -> list[tuple[str, str, str]]:
     """Return (experiment, load point, workload) in matrix order."""
     return list(dict.fromkeys((row.experiment, row.load_point, row.workload) for row in scores.rows))
 
 
-def unscored(scores: Scores) -> str:
-    """Return the runs without a number, with status and reason; empty if there are none."""
-    rows = [
-        [row.experiment, row.arm, row.load_point, Metric(row.metric).label, row.status.value, row.reason]
-        for row in scores.unscored()
-    ]
-    return table(["Experiment", "Arm", "Load point", "Metric", "Status", "Reason"], rows, left=6) if rows else ""
+def unscored(scores: Scores, names: Mapping[str, str] = NO_NAMES) -> str:
+    """Return the runs without a number, with status and reason, arms and metrics together; empty if there are none."""
+    metrics: dict[tuple[str, ...], list[str]] = {}
+    for row in scores.unscored():
+        run = names.get(row.experiment, row.experiment), row.load_point
+        metrics.setdefault((*run, row.status.value, row.reason, row.arm), []).append(Metric(row.metric).label)
+    arms: dict[tuple[str, ...], list[str]] = {}
+    for (*run, arm), labels in metrics.items():
+        arms.setdefault((*run, ", ".join(labels)), []).append(arm)
+    rows = [[name, point, ", ".join(own), labels, *why] for (name, point, *why, labels), own in arms.items()]
+    return table(["Experiment", "Load point", "Arm", "Metric", "Status", "Reason"], rows, left=6) if rows else ""
 
 
 def _measured_differs(scores: Scores, arms: Sequence[str], metric: Metric) -> bool:

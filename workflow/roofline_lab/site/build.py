@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from roofline_lab.ground_truth.experiment import Experiment
+from roofline_lab.ground_truth.names import readable_names
 from roofline_lab.hypotheses.verdict import VERDICT_FILE, Conclusion, read_conclusions
 from roofline_lab.places import TEMPLATES
 from roofline_lab.project import Project
@@ -235,8 +236,12 @@ class _Builder:
     def _finder(self, folder: str) -> RowFinder | None:
         """Return what finds the rows of a report's numbers, None for a page without a `numbers.csv` beside it."""
         if folder in self.numbers and folder not in self._finders:
-            self._finders[folder] = RowFinder(self.numbers[folder], _rows_target)
+            self._finders[folder] = RowFinder(self.numbers[folder], _rows_target, self._names(self.numbers[folder]))
         return self._finders.get(folder)
+
+    def _names(self, rows: Sequence[Row]) -> Mapping[str, str]:
+        """Return what the pages of a report call its experiments."""
+        return readable_names(self.experiments[key] for key in {row.key for row in rows} & set(self.experiments))
 
     def _link(self, target: str, source: str) -> str | None:
         """Return where a link of a markdown page leads in the site, None if its target is not in it."""

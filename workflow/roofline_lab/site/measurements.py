@@ -8,6 +8,7 @@ from typing import Any
 
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
+from roofline_lab.ground_truth.names import readable_names
 from roofline_lab.ground_truth.quality import MEANINGS
 from roofline_lab.ground_truth.reading import load_experiment, words_of
 from roofline_lab.site.pages import Page, Section
@@ -38,11 +39,6 @@ def all_experiments(root: Path) -> tuple[Experiment, ...]:
     return tuple(load_experiment(path.parent, words) for path in sorted(root.glob(f"{FOLDER}/*/experiment.yaml")))
 
 
-def label(experiment: Experiment) -> str:
-    """Return a name to read: model family, GPU, TP and workload."""
-    return f"{experiment.family} {experiment.hardware} TP{experiment.tensor_parallel} {experiment.workload.name}"
-
-
 def page_of(experiment: str) -> str:
     """Return where an experiment's page lies."""
     return f"{FOLDER}/{experiment}.html"
@@ -60,8 +56,9 @@ def pages(experiments: Sequence[Experiment]) -> Iterator[tuple[Page, Table | Non
     yield _table_page("load_points.html", "Load points", introduction), _load_points_table(experiments)
     introduction = "What is special about a measurement, and whether the figures written down are free of it."
     yield _table_page("flags.html", "Quality flags", introduction), _flags_table(experiments)
+    names = readable_names(experiments)
     for experiment in experiments:
-        yield _experiment_page(experiment), None
+        yield _experiment_page(experiment, names[experiment.id]), None
 
 
 def _table_page(name: str, title: str, introduction: str) -> Page:
@@ -137,7 +134,7 @@ def _flags_table(experiments: Sequence[Experiment]) -> Table:
     return Table("quality flags", columns)
 
 
-def _experiment_page(experiment: Experiment) -> Page:
+def _experiment_page(experiment: Experiment, title: str) -> Page:
     context: dict[str, Any] = {
         "experiment": experiment,
         "facts": _facts(experiment),
@@ -148,7 +145,6 @@ def _experiment_page(experiment: Experiment) -> Page:
         "meanings": MEANINGS,
     }
     words = [experiment.id, experiment.source.document, *(flag.text for flag in experiment.quality)]
-    title = label(experiment)
     section = Section("", title, 1, " ".join(words))
     return Page(page_of(experiment.id), title, GROUP, "experiment.html", context, (section,), tabs=TABS)
 

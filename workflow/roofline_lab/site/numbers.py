@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from roofline_lab.ground_truth.experiment import Experiment
-from roofline_lab.site.measurements import label, page_of
+from roofline_lab.ground_truth.names import readable_names
+from roofline_lab.site.measurements import page_of
 from roofline_lab.site.pages import relative
 from roofline_lab.site.row_links import Row
 from roofline_lab.site.tables import Cell, Column, Plot, Table
@@ -94,9 +95,9 @@ def held_out_table(rows: Sequence[HeldOut], experiments: Mapping[str, Experiment
 
 
 def _of_experiments(ran: Sequence[Experiment], page: str) -> list[Column]:
-    target = relative(page_of("{}"), page)
+    target, names = relative(page_of("{}"), page), readable_names(ran)
     return [
-        Column("name", "Experiment", [label(each) for each in ran], link=target, link_by="id"),
+        Column("name", "Experiment", [names[each.id] for each in ran], link=target, link_by="id"),
         Column("id", "Name in the project", [each.id for each in ran], hidden=True),
         Column("model", "Model", [each.family for each in ran], filters=True),
         Column("gpu", "GPU", [each.hardware for each in ran], filters=True),

@@ -8,7 +8,7 @@ equally well, the number leads to all of them; where the surroundings say too li
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -110,10 +110,15 @@ class RowFinder:
     ----------
     target
         From line numbers to where a link to these rows leads.
+    names
+        What pages call experiments, by id.
     """
 
-    def __init__(self, rows: Sequence[Row], target: Callable[[Sequence[int]], str]) -> None:
+    def __init__(
+        self, rows: Sequence[Row], target: Callable[[Sequence[int]], str], names: Mapping[str, str] | None = None
+    ) -> None:
         self._target = target
+        self._ids = {_plain(name): _plain(key) for key, name in (names or {}).items()}
         self._by_text: dict[int, dict[tuple[str, str], list[Row]]] = {}
         self._keyed = [(abs(float(row.value)), _key_of(row), row) for row in rows]
         self._arms, self._methods, self._load_points = (
@@ -155,8 +160,13 @@ class RowFinder:
 
     def _keys(self, place: Place) -> list[str]:
         """Return the keys that the row of a number names, each once; a cell may hold a key and more after a comma."""
-        cells = dict.fromkeys(_plain(part) for text in place.row for part in (text, text.partition(",")[0]))
+        cells = dict.fromkeys(self._id(part) for text in place.row for part in (text, text.partition(",")[0]))
         return [EVERYTHING if cell == OVERALL else cell for cell in cells if cell in self._known or cell == OVERALL]
+
+    def _id(self, text: str) -> str:
+        """Return what the rows call something, where pages have a name for it."""
+        plain = _plain(text)
+        return self._ids.get(plain, plain)
 
     def _is_mean(self, row: Row) -> bool:
         """Whether a row is over all load points of its method, or of the only one."""
@@ -182,7 +192,7 @@ class RowFinder:
             metrics=self._metrics.named(texts, column),
             methods=self._methods.among([*map(_plain, place.headings), *cells]),
             load_points=self._load_points.among(texts),
-            first=_plain(place.row[-1].partition(",")[0]) if place.row else "",
+            first=self._id(place.row[-1].partition(",")[0]) if place.row else "",
             around=" ".join(texts),
             column=column,
         )
