@@ -23,9 +23,10 @@ class MetricOptions(StrictModel):
     output_processing_us
         Time from the end of a step until its token is delivered (a2 of the alpha model); it does
         not delay the engine.
-    client_offset_us, client_us_per_prompt_token
-        Added to TTFT and E2E where the other side was measured at the client: per request, and for
-        each token of its prompt.
+    client_offset_us
+        Added to TTFT and E2E of every request, where the other side was measured at the client.
+    client_us_per_prompt_token
+        The same for each token of its prompt.
     skip_first
         Leave out this many requests (in the order given), to keep warm-up out of percentiles.
     ttft_limit_ms, tpot_limit_ms, e2e_limit_ms

@@ -54,7 +54,7 @@ LADDER = (
     ("roofline_lab.site",),
     ("roofline_lab.jobs", "roofline_lab.json_schemas", "roofline_lab.scheduling"),
     ("roofline_lab.cli",),
-    ("roofline_lab.__main__",),
+    ("roofline_lab.__main__", "roofline_lab.manual"),
 )
 FLOORS = {name: floor for floor, names in enumerate(LADDER) for name in names}
 FORBIDDEN_IN_THE_SIMULATOR = {"roofline_lab", "snakemake", "pandas", "matplotlib", "jinja2", "numba", "scipy"}

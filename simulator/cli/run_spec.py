@@ -105,8 +105,12 @@ class RunSpec(StrictModel):
         (absent: the default of the GPU), or with `family` options from the ground up (`simulator.steptime.options`).
     tables
         Measured kernel tables, for `steptime.mfu.source: measured`.
-    engine, workload, metrics
-        Server, requests, and what lies between the engine's clock and the reported numbers.
+    engine
+        The server: limits and policies.
+    workload
+        Which requests arrive when.
+    metrics
+        What lies between the engine's clock and the reported numbers, and limits of goodput.
     seed
         Seed of every random draw.
     """

@@ -64,7 +64,7 @@ class KernelMfuOptions(StrictModel):
     ----------
     style
         `seconds`: the kernels know their own time. `mfu`: FLOPs over peak times MFU, with the
-        attention variants of `MfuRooflineOptions`.
+        attention variants beside it (`decode_attention`, `prefill_context`, ...).
     source
         `embedded`: the project's fitted curves. `tabulated`: those curves sampled as a table.
         `measured`: a folder of tables given by the user.
@@ -251,15 +251,18 @@ class MfuRooflineOptions(StrictModel):
     bandwidth_efficiency
         Sustained over peak HBM bandwidth for all bytes; None or 0 means peak.
     prefill_bandwidth_efficiency, decode_bandwidth_efficiency
-        The same for one phase only, in place of `bandwidth_efficiency`.
-    kv_bandwidth_efficiency, kv_bandwidth_growth
-        Efficiency of KV reads and writes alone, constant or growing with batch; None: as the rest.
+        The same for this phase only, in place of `bandwidth_efficiency`; None: as that.
+    kv_bandwidth_efficiency
+        Efficiency of KV reads and writes alone; None: as the rest.
+    kv_bandwidth_growth
+        That efficiency growing with the batch, in place of a constant; None: it does not.
     kv_split
         `even`: KV bytes are divided by TP (as upstream does). `by_head`: beyond as many GPUs as KV heads
         nothing more is split, because a GPU holds whole heads.
-    kv_read_fraction, activation_fraction
-        Share of KV reads and activations that reaches HBM; the decode value holds for every
-        request with one new token.
+    kv_read_fraction
+        Share of KV reads that reaches HBM; the decode value holds for every request with one new token.
+    activation_fraction
+        Share of activations that reaches HBM, by the same rule.
     compute_term
         False prices memory traffic alone.
     mfu
@@ -287,17 +290,22 @@ class MfuRooflineOptions(StrictModel):
         Length at which the prefill efficiency is looked up.
     prefill_gemm
         `single`: one GEMM over all new tokens; `per_bucket`: one per prefill bucket.
-    causal_divisor, causal_divisor_by_gpu
-        Dense over causal FLOPs; the mapping (GPU id to value) wins where it names the GPU.
+    causal_divisor
+        Dense over causal FLOPs: exact counting gives 2.
+    causal_divisor_by_gpu
+        The same by GPU id; wins where it names the GPU.
     phase_combination
         How prefill and decode seconds of a mixed step become one.
-    tensor_parallel, tensor_parallel_gemm
-        How compute scales with TP; and whether a GEMM is priced whole and its time divided, or
-        priced in its sharded shape.
+    tensor_parallel
+        How compute scales with TP.
+    tensor_parallel_gemm
+        Whether a GEMM is priced whole and its time divided, or priced in its sharded shape.
     all_reduce_us
         Time of one all-reduce, two per layer where TP > 1.
     link_efficiency
         Sustained over peak link bandwidth in those all-reduces; None prices them without their bytes.
+    overhead
+        Time of a step beside the work: of the host, of launches.
     """
 
     family: Literal["mfu_roofline"]
@@ -363,18 +371,24 @@ class CalibratedPhysicsOptions(StrictModel):
 
     Attributes
     ----------
-    weight_bandwidth_efficiency, kv_bandwidth_efficiency
-        Sustained over peak HBM bandwidth while weights, or KV cache, are read.
-    gemm_efficiency, attention_efficiency
-        Sustained over peak FLOP/s in large GEMMs, and in prefill attention.
+    weight_bandwidth_efficiency
+        Sustained over peak HBM bandwidth while weights are read.
+    kv_bandwidth_efficiency
+        Sustained over peak HBM bandwidth while the KV cache is read.
+    gemm_efficiency
+        Sustained over peak FLOP/s in large GEMMs.
+    attention_efficiency
+        Sustained over peak FLOP/s in prefill attention.
     corner_sharpness
-        Exponent that joins memory and compute time of the GEMMs; see `GEMM_CORNER_SHARPNESS`.
+        Exponent of the p-norm that joins memory and compute time of the GEMMs: 1 adds both, infinity takes the longer.
     wide_batch_slowdown
-        Weight reads of a step of more than `NARROW_BATCH_TOKENS` tokens over those of a smaller one: GEMMs of FP8
-        weights with one scale per matrix change kernels there on Hopper.
-    expert_bandwidth_efficiency, expert_gemm_efficiency
-        The first two for grouped GEMMs of routed experts, which then have a corner of their own; None: as other
+        Weight reads of a step of more than 16 tokens over those of a smaller one: GEMMs of FP8 weights with one scale
+        per matrix change kernels there on Hopper.
+    expert_bandwidth_efficiency
+        Bandwidth efficiency of grouped GEMMs of routed experts, which then have a corner of their own; None: as other
         weights, in one corner with them.
+    expert_gemm_efficiency
+        FLOP/s efficiency of these; None: as other weights.
     expert_padding_tokens
         Tokens a grouped GEMM computes beside the real ones, per expert visited: half a tile of its kernel on average.
     layer_us
@@ -424,7 +438,17 @@ class CalibratedPhysicsOptions(StrictModel):
 
 
 class LinearOptions(StrictModel):
-    """Step time linear in new tokens; coefficients in us and us per token, fitted elsewhere."""
+    """Step time linear in new tokens, with coefficients that were fitted elsewhere.
+
+    Attributes
+    ----------
+    step_us
+        Time of every step, us.
+    prefill_us_per_token
+        Time of each new token of a prompt, us.
+    decode_us_per_token
+        Time of each decode, us.
+    """
 
     family: Literal["linear"]
     step_us: Finite

@@ -22,24 +22,42 @@ class V1Parameters(StrictModel):
 
     Attributes
     ----------
-    tflops_peak, bw_peak_tbs
-        Peak TFLOPS and HBM TB/s.
+    tflops_peak
+        Peak of the tensor cores, TFLOPS. Higher: compute-bound steps, prefill of long prompts above all, get faster.
+    bw_peak_tbs
+        Peak of the memory, TB/s. Higher: memory-bound steps, decode above all, get faster.
     bw_eff_constant
-        Sustained over peak bandwidth.
-    mfu_prefill, mfu_decode, mfu_prefill_multiplier, mfu_decode_multiplier
-        FLOPs utilisation per phase and its adjustment.
-    tp_scaling_exponent, decode_tp_scaling_exponent
-        Speed-up of prefill and decode is TP**exponent.
-    t_overhead_micros, prefill_overhead_micros, mixed_prefill_overhead_micros
-        us per step, per prefill request of a pure-prefill step, per prefill request of a mixed step.
+        Share of that bandwidth which is sustained, measured by a streaming benchmark. Higher: memory-bound steps get
+        faster.
+    mfu_prefill
+        Share of the FLOP rate that prefill reaches. Higher: prefill gets faster where it is compute-bound.
+    mfu_decode
+        The same of decode, far lower because a decode waits for weights. Higher: decodes of large batches get faster;
+        a memory-bound one stays as it is.
+    tp_scaling_exponent
+        Prefill compute is divided by TP to this power. Higher: prefill gains more from further GPUs.
+    decode_tp_scaling_exponent
+        The same of decode, compute and bytes; 0 means 1. Higher: decode gains more from further GPUs.
+    t_overhead_micros
+        Time of every step beside the work, us; grows with the logarithm of the batch. Higher: every step gets slower.
+    prefill_overhead_micros
+        Time per prefill request of a step without decodes, us. Higher: first tokens come later.
+    mixed_prefill_overhead_micros
+        Time per prefill request of a step with decodes, us. Higher: tokens come later while others prefill.
     all_reduce_latency
-        us per all-reduce, two per layer where TP > 1.
-    prefill_bw_factor, decode_bw_factor
-        Bandwidth adjustment per phase.
+        Time of one all-reduce, us, two per layer where TP > 1. Higher: steps of several GPUs get slower.
+    mfu_prefill_multiplier
+        Multiplies `mfuPrefill`. Lower it by 10 to 20 % where prefill is predicted too fast.
+    mfu_decode_multiplier
+        Multiplies `mfuDecode`. Lower it by 10 to 20 % where large decode batches are predicted too fast.
+    prefill_bw_factor
+        Multiplies the sustained bandwidth in prefill. Lower: memory-bound prefill gets slower.
+    decode_bw_factor
+        Multiplies the sustained bandwidth in decode, for scattered reads of the KV cache. Lower: decode gets slower.
     vector_peak_fraction
-        Rate of the vector units over the tensor-core peak.
+        Rate of the vector units (softmax) over the tensor-core peak. Higher: long contexts get cheaper.
     per_layer_overhead
-        us per layer and step.
+        Time of every layer in every step, us. Higher: every step gets slower, of deep models most.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
@@ -64,7 +82,15 @@ class V1Parameters(StrictModel):
 
 
 class CalibratedRooflineOptions(StrictModel):
-    """Roofline with hand-calibrated efficiencies; `variant` is one of three historic formula sets, or the guide's."""
+    """Roofline with hand-calibrated efficiencies.
+
+    Attributes
+    ----------
+    variant
+        One of three historic formula sets, or the guide's, in which all parameters act.
+    parameters
+        The 17 of one GPU.
+    """
 
     family: Literal["calibrated_roofline"]
     variant: Variant = "v1_c"

@@ -95,8 +95,12 @@ class WorkloadSpec(StrictModel):
     ----------
     requests
         How many.
-    arrivals, prompt, output, prefix
-        Arrival process, lengths in tokens, and what prompts share.
+    arrivals
+        When they arrive.
+    prompt, output
+        Their lengths in tokens.
+    prefix
+        What prompts share.
     sent_before
         Requests of the same client that came before these, so that those of a prompt pool go on where they were.
     trace

@@ -1,22 +1,18 @@
-"""Every option, name and parameter a user can set is in the reference, with the values it has in the code."""
+"""Names of step-time models, and what is documented per GPU, are in the reference as the code has them."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-import yaml
 
 from simulator.hardware import Sustained, load_hardware, with_sustained
 from simulator.steptime.calibration import load_calibration
 from simulator.steptime.fleet import is_fleet
 from simulator.steptime.named import BUILT_IN
-from simulator.steptime.options import FAMILIES
-from simulator.steptime.v1_parameters import V1Parameters
 from tests.paths import ROOT
 
 PAGE = (ROOT / "docs" / "step-time.md").read_text(encoding="utf-8")
-ROWS = [line for line in PAGE.splitlines() if line.startswith("| `")]
 CALIBRATIONS = sorted((ROOT / "configs" / "calibration").glob("*.yaml"))
 
 
@@ -27,26 +23,9 @@ def row(name: str, *, heading: str) -> list[str]:
     return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
-@pytest.mark.parametrize("family", ["mfu_roofline", "calibrated_physics"])
-def test_every_option_of_a_family_has_a_row(family):
-    for name in FAMILIES[family].model_fields.keys() - {"family"}:
-        assert row(name, heading=f"## Options of `{family}`")
-
-
 def test_every_name_has_a_row():
     for name in (*BUILT_IN, *(path.stem for path in CALIBRATIONS)):
         assert row(name, heading="## Names")
-
-
-def test_every_parameter_of_the_guide_has_a_row_with_the_values_of_both_gpus():
-    kept = {
-        gpu: yaml.safe_load((ROOT / "configs" / "hardware" / "sustained" / f"{gpu}.yaml").read_text())["v1"]
-        for gpu in ("h100-sxm", "a100-sxm")
-    }
-    for field in V1Parameters.model_fields.values():
-        cells = row(field.alias, heading="## Options of `calibrated_roofline`")
-        assert float(cells[3]) == kept["h100-sxm"][field.alias]
-        assert float(cells[4]) == kept["a100-sxm"][field.alias]
 
 
 def test_what_is_documented_per_gpu_is_what_its_file_says():
@@ -59,14 +38,6 @@ def test_what_is_documented_per_gpu_is_what_its_file_says():
             cells = row(name, heading="## What is documented per GPU")
             assert float(cells[column]) == getattr(stated, name).value
         assert float(row("all_reduce", heading="## What is documented per GPU")[column]) == stated.all_reduce.value_us
-
-
-def test_the_constants_of_the_calibration_are_those_of_its_file():
-    calibration = load_calibration(CALIBRATIONS[0])
-    for name, value in {**calibration.values, **calibration.fixed}.items():
-        if name in FAMILIES["calibrated_physics"].model_fields and "sampling" not in name:
-            told = row(name, heading="## Options of `calibrated_physics`")[3]
-            assert float(told) == pytest.approx(value, rel=0.03)
 
 
 @pytest.mark.parametrize("path", [path for path in CALIBRATIONS if not is_fleet(path)], ids=lambda path: path.stem)

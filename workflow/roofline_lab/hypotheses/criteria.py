@@ -41,6 +41,10 @@ class _OnErrors(BaseCriterion):
 
     Attributes
     ----------
+    metric
+        Whose errors are looked at.
+    where
+        Which rows; None: all.
     side
         `train` or `test`: look at one side of the hypothesis' split only.
     unit
@@ -108,6 +112,14 @@ class _OnErrors(BaseCriterion):
 
 
 class _OneArm(_OnErrors):
+    """A criterion on one arm.
+
+    Attributes
+    ----------
+    of
+        The arm that is looked at.
+    """
+
     of: str = "treatment"
 
     @property
@@ -121,6 +133,16 @@ class _OneArm(_OnErrors):
 
 
 class _TwoArms(_OnErrors):
+    """A criterion on the gain of one arm over another.
+
+    Attributes
+    ----------
+    of
+        The arm that should be better.
+    over
+        The arm it is compared with.
+    """
+
     of: str = "treatment"
     over: str = "baseline"
 

@@ -155,16 +155,42 @@ class Claim(StrictModel):
 
     Attributes
     ----------
+    id
+        The folder's name, and the target of `snakemake`.
+    aliases
+        Other names it may be asked for by.
+    title
+        Its line in lists, and the heading of its page.
+    claim
+        The sentence that may turn out to be wrong.
+    diagnostic
+        What it means if it is, and where to look next.
+    vvuq
+        What it is for.
+    type
+        The kind of evidence.
+    tier
+        What a test needs: 0 no measurement of its own, 1 one trace, 2 a measurement of every pattern.
+    rounds
+        How often it was reviewed.
+    references
+        Hypotheses it builds on.
     base
         Step-time options common to all arms; a method may override them, an arm overrides both.
     arms
         Named overlays on the base; the first arm is the reference of every difference.
     varied
         Dotted option names in which the arms may differ, and no others (rule ED-1).
+    vanishing
+        Where the effect should vanish and why no arm runs there (rule ED-2).
     resolutions
         How each status is resolved, where the default of `roofline_lab.hypotheses.verdict` does not fit.
     written_for
         The status that findings and evidence were written for.
+    findings, evidence
+        Rows of the table of this name on the page.
+    not_tested
+        What a reader might take for tested.
     """
 
     id: Name
@@ -213,6 +239,12 @@ class Hypothesis(Claim):
 
     Attributes
     ----------
+    methods
+        Files of `configs/methods/`; the last one gives the page its status.
+    ground_truth
+        The experiments it is judged by.
+    metrics
+        What is compared.
     criteria
         Decide the status; exactly the ones marked `decisive` (by default the first) can refute.
     controls
