@@ -3,6 +3,7 @@
 snakemake                       every finding
 snakemake h1_bw_efficiency      one finding, by its id or an alias (`roofline-lab list` shows them)
 snakemake errata index          the errata of the published findings, and the index of all findings
+snakemake questions             what load meets which limits: an answer to every question in questions/
 snakemake check                 do all committed reports still come out?
 snakemake site                  pages, tables and plots of all that is committed, to open in a browser: site/index.html
 snakemake --config project=DIR  all of this for the lab in another folder (docs/labs.md)
@@ -52,7 +53,7 @@ from simulator.errors import RooflineLabError
 from roofline_lab import scheduling
 from roofline_lab.calibration import plan as calibration_files
 from roofline_lab.calibration.plan import plan_names as calibration_names
-from roofline_lab.jobs import calibration, findings as jobs, paths, targets
+from roofline_lab.jobs import calibration, findings as jobs, paths, questions, targets
 from roofline_lab.jobs.workers import Workers
 
 jobs.be_quiet(workflow.output_settings.quiet or ())
@@ -99,6 +100,7 @@ include: "workflow/rules/sweep.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/render.smk"
 include: "workflow/rules/publish.smk"
+include: "workflow/rules/capacity.smk"
 include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/check.smk"
 

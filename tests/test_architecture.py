@@ -49,6 +49,7 @@ LADDER = (
     ("roofline_lab.trust",),
     ("roofline_lab.calibration", "roofline_lab.errata", "roofline_lab.lint", "roofline_lab.residuals"),
     ("roofline_lab.predict",),
+    ("roofline_lab.capacity",),
     ("roofline_lab.regression",),
     ("roofline_lab.report",),
     ("roofline_lab.site",),

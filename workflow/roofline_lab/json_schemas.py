@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from roofline_lab.calibration.fleet.plan import FleetPlan
 from roofline_lab.calibration.plan import Plan
+from roofline_lab.capacity.question import Question, WorkloadFile
 from roofline_lab.config import Method, Settings
 from roofline_lab.errata.documents import ClaimsFile
 from roofline_lab.files import json_text, write_text
@@ -41,6 +42,8 @@ RECORDS: Mapping[str, tuple[type[BaseModel], str]] = {
     "replay": (ReplaySettings, "configs/replay.yaml"),
     "simulator": (Described, "configs/simulators/*.yaml"),
     "hardware": (Hardware, "configs/hardware/*.yaml"),
+    "question": (Question, "questions/*.yaml"),
+    "workload": (WorkloadFile, "configs/workloads/*.yaml"),
     "calibration_plan": (Plan, "configs/calibration/plans/*.yaml"),
     "fleet_plan": (FleetPlan, "configs/calibration/fleet/*.yaml"),
 }

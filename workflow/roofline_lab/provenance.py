@@ -39,6 +39,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "score": ("jobs.reports", "report.results", "report.synthetic_results", *CRITERIA, READING),
     "render": ("jobs.reports", "report.findings", "report.synthetic", *CRITERIA, "hypotheses.discussion", READING),
     "compared": ("report.compared", READING),
+    "capacity": ("capacity.ask", "report.capacity"),
     "errata": ("errata.evaluation", "report.errata"),
     "index": ("report.index",),
     "calibration_surface": ("calibration.surface",),

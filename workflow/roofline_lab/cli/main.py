@@ -37,6 +37,8 @@ COMMANDS = {
     "compare": "compare",
     "gate": "gate",
     "replay": "replay",
+    "capacity": "capacity",
+    "predict": "predict",
 }
 EPILOG = """examples:
   roofline-lab init my-lab               a folder for measurements and claims of one's own
@@ -49,6 +51,8 @@ EPILOG = """examples:
   roofline-lab calibrate --onto a100-sxm --from h100_vllm --with my-run
   roofline-lab compare main              what changed in errors and verdicts since main?
   roofline-lab gate h_mine               may this version of my simulator be merged?
+  roofline-lab capacity q.yaml           which load meets limits on latencies, with which GPUs
+  roofline-lab predict --model ...       latencies and throughput of a server, with intervals
   roofline-lab replay traces/            recorded requests served again, and how far off that is
 
 Findings themselves are made by Snakemake: `snakemake ID` makes one, `snakemake` all of them.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs.paths import (
     ANSWERS,
+    QUESTIONS,
     REGENERATED_PAGES,
     REPORTS,
     RESULTS,
@@ -18,6 +19,7 @@ from roofline_lab.jobs.paths import (
     committed_names,
     pages,
     programs,
+    questions,
 )
 from roofline_lab.made import read_made
 from roofline_lab.project import Project
@@ -42,6 +44,8 @@ def compared(project: Project) -> Iterator[Told]:
             f"check {page}: the committed page {'differs' if differences else 'comes out again'}",
             [replace(change, file=f"{REPORTS}/{page}") for change in differences],
         )
+    for question in questions(project):
+        yield _answer(project, question)
     if project.comparing is not None:
         yield _simulators(project)
     for simulator in programs(project):
@@ -53,11 +57,20 @@ def compared(project: Project) -> Iterator[Told]:
 
 def _simulators(project: Project) -> Told:
     """Return whether the page that compares all simulators comes out again."""
-    folders = (project.root / REPORTS / SIMULATORS, REGENERATED_PAGES / SIMULATORS)
+    return _page_with_files(project, SIMULATORS)
+
+
+def _answer(project: Project, question: str) -> Told:
+    """Return whether the answer to a question about capacity comes out again."""
+    return _page_with_files(project, f"{QUESTIONS}/{question}")
+
+
+def _page_with_files(project: Project, name: str) -> Told:
+    folders = (project.root / REPORTS / name, REGENERATED_PAGES / name)
     differences = compare_reports(*folders, project.settings.check.tolerance)
     return (
-        f"check {SIMULATORS}: the committed page {'differs' if differences else 'comes out again'}",
-        [Difference(f"{REPORTS}/{SIMULATORS}/{change.file}", change.where, change.what) for change in differences],
+        f"check {name}: the committed page {'differs' if differences else 'comes out again'}",
+        [replace(change, file=f"{REPORTS}/{name}/{change.file}") for change in differences],
     )
 
 
@@ -96,7 +109,12 @@ def abandoned(project: Project) -> list[Difference]:
     known = {*project.names, *committed_names(), *([SIMULATORS] if project.comparing is not None else [])}
     folder = project.root / REPORTS
     left = sorted({path.name for path in folder.iterdir()} - known) if folder.is_dir() else ()
-    return [Difference(f"{REPORTS}/{name}", "folder", "belongs to no hypothesis; delete it") for name in left]
+    answers = folder / QUESTIONS
+    unasked = sorted({path.name for path in answers.iterdir()} - {*questions(project)}) if answers.is_dir() else ()
+    return [
+        *(Difference(f"{REPORTS}/{name}", "folder", "belongs to no hypothesis; delete it") for name in left),
+        *(Difference(f"{REPORTS}/{QUESTIONS}/{name}", "folder", "answers no question; delete it") for name in unasked),
+    ]
 
 
 def _report(project: Project, hypothesis: str) -> Iterator[Told]:

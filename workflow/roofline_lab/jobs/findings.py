@@ -272,7 +272,7 @@ def render(workers: Workers, hypothesis: str) -> None:
     _, files = _reported(workers, hypothesis)
     if files is None:
         files = workers.ask(("page", hypothesis), reports.render, hypothesis).result()
-    _replace_report(results_folder(workers.project) / hypothesis / REPORT, files, write_made)
+    replace_report(results_folder(workers.project) / hypothesis / REPORT, files, write_made)
 
 
 @clean_errors
@@ -282,7 +282,7 @@ def publish(project: Project, hypothesis: str) -> None:
     files = {name: read_made(source / name) for name in report_names(project, hypothesis)}
     # Read before anything is replaced: Snakemake deletes what a failing job has written.
     told = _conclusions(RESULTS / hypothesis / VERDICT_FILE)
-    _replace_report(REPORTS / hypothesis, files)
+    replace_report(REPORTS / hypothesis, files)
     for line in told:
         PROGRESS.say(f"{hypothesis}: {line}")
     PROGRESS.finding_made(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
@@ -306,14 +306,14 @@ def render_index(project: Project, verdicts: Iterable[str], output: str) -> None
 def render_simulators(workers: Workers) -> None:
     """Compare all simulators on all sets; the page itself is written last."""
     files = workers.ask("simulators", reports.simulators).result()
-    _replace_report(REGENERATED_PAGES / SIMULATORS, files, write_made)
+    replace_report(REGENERATED_PAGES / SIMULATORS, files, write_made)
 
 
 @clean_errors
 def simulators() -> None:
     """Copy the page that compares all simulators into reports/."""
     source = REGENERATED_PAGES / SIMULATORS
-    _replace_report(REPORTS / SIMULATORS, {name: read_made(source / name) for name in SIMULATOR_FILES})
+    replace_report(REPORTS / SIMULATORS, {name: read_made(source / name) for name in SIMULATOR_FILES})
 
 
 @clean_errors
@@ -473,7 +473,7 @@ def _verdict(path: Path) -> Any:
     return json.loads(read_made(path))
 
 
-def _replace_report(folder: Path, files: dict[str, str], write: Callable[[Path, str], None] = write_text) -> None:
+def replace_report(folder: Path, files: dict[str, str], write: Callable[[Path, str], None] = write_text) -> None:
     """Make a folder hold exactly the files of a report."""
     earlier = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     write_report(folder, files, earlier, write)

@@ -32,6 +32,7 @@ INPUTS = (
     "ground_truth",
     "hypotheses",
     "profiles",
+    "questions",
     "requirements.lock",
     "simulator",
     "workflow",

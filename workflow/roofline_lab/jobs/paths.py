@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab import provenance
+from roofline_lab.capacity.question import read_question
 from roofline_lab.errata.documents import input_files
 from roofline_lab.files import digest_of, digest_of_files, hash_list, json_text
 from roofline_lab.ground_truth.reading import SETS_FILE
 from roofline_lab.hypotheses.synthetic.resolve import arm_digests, methods_of, resolve_arms
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.made import RESULTS, write_made_if_changed
-from roofline_lab.places import listed, name_of, place_of
+from roofline_lab.places import CONFIGS, listed, name_of, place_of
 from roofline_lab.predict.named import files_behind
 from roofline_lab.predict.sweeps import swept_arms
 from roofline_lab.project import Project, Run
-from roofline_lab.report import compared
+from roofline_lab.report import capacity, compared
 from roofline_lab.report.findings import report_files
 from roofline_lab.report.synthetic import row_report_files
 from roofline_lab.simulators.costs import FILE as COSTS
@@ -44,6 +45,9 @@ REGENERATED_PAGES = RESULTS / "project"
 # Of the page that compares simulators, which has several files; the page itself is written last.
 SIMULATORS = compared.FOLDER.name
 SIMULATOR_FILES = (compared.NUMBERS, compared.FIGURE, compared.PAGE)
+# Questions about capacity: their files, their folder in reports/, and what their answers rest on.
+QUESTIONS = "questions"
+CAPACITY_DATA = f"{RESULTS}/inputs/capacity_data.sha256"
 # Folders of reports/ that no run of all findings makes again: `snakemake calibrate` takes minutes,
 # `roofline-lab replay` needs traces that are not part of the project, and `snakemake trust` follows a calibration.
 NOT_REGENERATED = ("calibration", "replay", "trust")
@@ -185,6 +189,11 @@ def record_inputs(project: Project) -> None:
     _record_content(project, Path(SPECS), [*specs, *held_out_files(project)])
     _record_content(project, Path(ERRATA_DATA), errata_inputs(project))
     _record_content(project, Path(COMPARED_DATA), compared_inputs(project))
+    if questions(project):
+        configs = listed(project.root, CONFIGS, "**/*")
+        _record_content(
+            project, Path(CAPACITY_DATA), [name_of(path, project.root) for path in configs if path.is_file()]
+        )
     for hypothesis in names(project):
         folder = results_folder(project) / hypothesis
         _record_content(project, folder / JUDGED_BY, judging_files(project, hypothesis))
@@ -360,7 +369,30 @@ def regenerated_pages(project: Project) -> list[str]:
     if project.tables_folder is not None:
         return regenerated(project, names(project))
     about_all = [(REGENERATED_PAGES / name).as_posix() for name in pages(project).values()]
-    return [*regenerated(project, project.names), *about_all, *compared_paths(project, REGENERATED_PAGES)]
+    apart = [*compared_paths(project, REGENERATED_PAGES), *question_paths(project, REGENERATED_PAGES)]
+    return [*regenerated(project, project.names), *about_all, *apart]
+
+
+def questions(project: Project) -> list[str]:
+    """Return the questions about capacity of a project; none are asked on measured tables."""
+    if project.tables_folder is not None:
+        return []
+    return sorted(path.stem for path in (project.root / QUESTIONS).glob("*.yaml"))
+
+
+def question_file(question: str) -> str:
+    """Return the file of a question."""
+    return f"{QUESTIONS}/{question}.yaml"
+
+
+def question_paths(project: Project, folder: Path, question: str | None = None) -> list[str]:
+    """Return the files of the answers to one question or to all of them, in a folder of reports."""
+    asked = questions(project) if question is None else [question]
+    return [
+        (folder / QUESTIONS / each / name).as_posix()
+        for each in asked
+        for name in capacity.file_names(read_question(project.root / question_file(each), project.root))
+    ]
 
 
 def compared_rows(project: Project) -> list[str]:
@@ -393,12 +425,12 @@ def all_reports(project: Project) -> list[str]:
     if project.tables_folder is not None:
         return reports
     about_all = [(REPORTS / name).as_posix() for name in pages(project).values()]
-    return [*reports, *about_all, *compared_paths(project, REPORTS)]
+    return [*reports, *about_all, *compared_paths(project, REPORTS), *question_paths(project, REPORTS)]
 
 
 def committed_names() -> list[str]:
     """Return what may stand in reports/ beside the hypotheses, and beside the page that compares their simulators."""
-    return [*NOT_REGENERATED, *PAGES.values()]
+    return [*NOT_REGENERATED, QUESTIONS, *PAGES.values()]
 
 
 def compared_inputs(project: Project) -> list[str]:

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab import provenance
+from roofline_lab.capacity.ask import ask
+from roofline_lab.capacity.question import read_question
 from roofline_lab.files import json_text
 from roofline_lab.hypotheses.verdict import VERDICT_FILE, Verdict
 from roofline_lab.jobs import paths
 from roofline_lab.predict.arms import Simulation, run_of
 from roofline_lab.predict.sweeps import chosen_value
 from roofline_lab.project import Project
-from roofline_lab.report import compared
+from roofline_lab.report import capacity, compared
 from roofline_lab.report.findings import render_report
 from roofline_lab.report.results import MethodReport, Report, build_report, several_simulators, versions_of
 from roofline_lab.report.synthetic import render_row_report
@@ -76,6 +78,18 @@ def simulators(project: Project) -> Files:
     """
     assert project.comparing is not None, "only asked where a hypothesis compares them"
     return compared.files_of(project, project.comparing, _measured_rows(project, project.comparing, []))
+
+
+def answered(project: Project, question: str) -> Files:
+    """Return the files of the answer to a question about capacity, the page last.
+
+    Raises
+    ------
+    RooflineLabError
+        If the question is wrong, or no server it asks about can be.
+    """
+    file = paths.question_file(question)
+    return capacity.report_files(ask(read_question(project.root / file, project.root), file, project.root))
 
 
 def _measured_rows(project: Project, hypothesis: str, swept: Sequence[Row]) -> list[Row]:
