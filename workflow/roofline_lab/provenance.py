@@ -106,7 +106,8 @@ def imported_by(text: str, modules: Mapping[str, Path]) -> set[str]:
     found = set()
     for module, names in _IMPORT.findall(text):
         parent = module.removeprefix(".")
-        inner = (f"{parent}.{name}".removeprefix(".") for name in re.findall(r"\w+", names))
+        named = re.findall(r"\w+", re.sub(r"\bas \w+", "", names))
+        inner = (f"{parent}.{name}".removeprefix(".") for name in named)
         found |= {parent, *inner} & modules.keys()
     return found
 

@@ -48,7 +48,7 @@ KINDS = {
         "workflow/templates/findings.md.j2",
         "\n",
         "\n\n",
-        {"inputs/render.sha256", "inputs/calibration_page.sha256", "inputs/compared.sha256"},
+        {f"inputs/{stage}.sha256" for stage in ("render", "calibration_page", "compared", "capacity")},
     ),
 }
 

@@ -15,7 +15,7 @@ from roofline_lab.capacity.answer import Answer, meets
 from roofline_lab.capacity.question import Variant
 from roofline_lab.capacity.search import highest
 from roofline_lab.capacity.serve import Simulated
-from roofline_lab.predict.sensitivity import BATCHES, BUDGETS
+from roofline_lab.ground_truth.assumed_server import BATCHES, BUDGETS
 from simulator.errors import RooflineLabError
 from simulator.slo import Limit
 from simulator.validation import StrictModel

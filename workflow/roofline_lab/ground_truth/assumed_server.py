@@ -24,6 +24,10 @@ from simulator.memory import MemoryPlan, memory_plan
 from simulator.model import KV_CACHE_BYTES, GenerationDefaults, KvCacheType, Model
 
 DEFAULT = EngineOptions()
+# Budgets and batch limits that vLLM's server takes by itself: the first on GPUs below 70 GiB, the second above
+# (`max_num_batched_tokens`, `max_num_seqs`; vLLM 0.9 to 0.15). Units: tokens, requests.
+BUDGETS = (2048, 8192)
+BATCHES = (256, 1024)
 # What a server does for requests that ask for the likeliest token.
 GREEDY = GenerationDefaults(source="requests with temperature 0")
 # Other words for a KV cache in 16 bits.

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from roofline_lab.ground_truth.assumed_server import BATCHES, BUDGETS
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.server import Server
@@ -23,10 +24,6 @@ from simulator.engine.options import EngineOptions
 from simulator.errors import RooflineLabError
 
 DEFAULT = EngineOptions()
-# Budgets and batch limits that vLLM's server takes by itself: the first on GPUs below 70 GiB, the second above
-# (`max_num_batched_tokens`, `max_num_seqs`; vLLM 0.9 to 0.15). Units: tokens, requests.
-BUDGETS = (2048, 8192)
-BATCHES = (256, 1024)
 # What simulated definitions stand for the mean latencies of the page.
 DEFINITIONS = {"TTFT": "ttft_mean", "ITL": "itl_ratio_of_means", "E2E": "e2e_mean"}
 SHARED_NOTHING = "prompts share nothing, as far as is known: no effect"
