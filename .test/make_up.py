@@ -25,7 +25,7 @@ from simulator.workload.build import Workload, WorkloadSpec, build_workload
 LAB = Path(__file__).parent
 # The distortion: a token takes so many times what was simulated, and a client sees the first one so much later.
 SLOWER = 1.04
-CLIENT_S = 0.005
+CLIENT_S = 0.006
 FIRST_SEED = 40
 US_PER_S = 1e6
 # Experiment -> prompt and output lengths in tokens (mean, deviation, least, most), rates in requests per second.

@@ -220,15 +220,6 @@ def test_the_family_of_a_model_is_the_word_its_name_begins_with(project, tmp_pat
     assert experiment.family == family
 
 
-def test_the_documented_example_of_vllm_bench_needs_nothing_more(project, tmp_path, monkeypatch):
-    text = (ROOT / "docs" / "importing.md").read_text(encoding="utf-8")
-    (example,) = (line for line in text.splitlines() if line.startswith("roofline-lab import vllm-bench"))
-    write_vllm(project)
-    monkeypatch.chdir(project)
-    assert run(*example.split()[2:]) == 0
-    assert load_experiment(project / "ground_truth" / "my-run").family == "Llama3.1-8B"
-
-
 def test_an_unknown_tool_is_refused(project, tmp_path):
     with pytest.raises(ConfigError, match=r"unknown tool 'guidelm'; did you mean 'guidellm'\?"):
         import_experiment("guidelm", tmp_path, project / "ground_truth" / "mine")
