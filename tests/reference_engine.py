@@ -98,6 +98,9 @@ class Job:
         """Name the tokens from the beginning to the end of block `position` by the last of them."""
         last = (position + 1) * block_tokens
         shared = self.request.prefix_group is not None
+        if self.request.session is not None:
+            begins = shared and last <= self.request.prefix_tokens
+            return ("group", self.request.prefix_group, last) if begins else ("session", self.request.session, last)
         if shared and self.request.outer_group is not None and last <= self.request.outer_tokens:
             return ("outer", self.request.outer_group, last)
         if shared and last <= self.request.prefix_tokens:
@@ -145,10 +148,12 @@ class Server:
         self.cache = Cache(options)
         self.jobs = [Job(request, order) for order, request in enumerate(requests)]
         clients = len(self.jobs) if concurrency is None else concurrency
-        self.coming, self.unreleased = self.jobs[:clients], self.jobs[clients:]
+        first = [job for job in self.jobs if self.turn_before(job) is None]
+        self.coming, self.unreleased = first[:clients], first[clients:]
         if concurrency is not None:
             for job in self.coming:
                 job.arrival = 0
+        self.closed = concurrency is not None
         self.running, self.waiting, self.steps, self.gaps = [], [], [], []
         self.totals = {"cached_tokens": 0, "preemptions": 0, "kv_block_hits": 0, "peak_kv_blocks": 0, "end_us": 0}
 
@@ -169,8 +174,17 @@ class Server:
         for job in self.waiting + [job for job in self.coming if horizon is None or job.arrival <= horizon]:
             job.state = "queued"
 
-    def let_next_come(self, time):
-        if self.unreleased:
+    def turn_before(self, job):
+        earlier = [other for other in self.jobs[: job.order] if other.request.session == job.request.session]
+        return earlier[-1] if earlier and job.request.session is not None else None
+
+    def let_next_come(self, done, time):
+        for job in self.jobs:
+            if self.turn_before(job) is done:
+                job.arrival = time + job.request.think_us
+                self.coming.append(job)
+                return
+        if self.unreleased and self.closed:
             job = self.unreleased.pop(0)
             job.arrival = time
             self.coming.append(job)
@@ -181,7 +195,7 @@ class Server:
             self.coming.remove(job)
             if -(-(job.prompt + job.output - 1) // self.options.block_tokens) > self.cache.total:
                 job.state = "dropped_unservable"
-                self.let_next_come(job.entered())
+                self.let_next_come(job, job.entered())
             else:
                 self.waiting.append(job)
 
@@ -207,7 +221,7 @@ class Server:
             self.running.remove(job)
             self.cache.release(job)
             job.state, job.completed, job.last_step = "completed", end, end - now
-            self.let_next_come(end)
+            self.let_next_come(job, end)
         idle = not self.running and not self.waiting
         return now if idle and self.options.idle_until == "step_start" else end
 

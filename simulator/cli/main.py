@@ -255,7 +255,12 @@ def _run_workload(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--prompt-tokens", metavar="L", help=f"prompt without shared prefix: {length}")
     group.add_argument("--output-tokens", metavar="L", help=f"generated tokens: {length}")
     group.add_argument("--prefix-tokens", type=int, metavar="N", help="tokens all prompts begin with, on top")
+    group.add_argument("--turns", metavar="N", help="requests are turns of conversations of N or MIN-MAX turns each")
+    group.add_argument(
+        "--think-s", type=float, metavar="S", help="with --turns: exponential, S seconds on average from answer to turn"
+    )
     group.add_argument("--request-trace", metavar="FILE", help="recorded requests instead of drawn ones")
+    arrivals.add_argument("--speed", type=float, metavar="X", help="with --request-trace: X times as fast as recorded")
     group.add_argument("--seed", type=int, metavar="N", help="seed of every draw (default 42)")
 
 

@@ -292,7 +292,8 @@ def predicted_of(
         load=load_in(done, spec.tensor_parallel, values),
         values=values,
         has_client=bool(options.client_offset_us or options.client_us_per_prompt_token),
-        saturated=full or grows_queue(RequestTimes(done, options).ttft_us),
+        # Turns of sessions stand together in the list, whenever they were sent.
+        saturated=full or grows_queue(RequestTimes(sorted(done, key=_sent), options).ttft_us),
     )
 
 
@@ -322,6 +323,10 @@ def _lock_step_warning(in_step: Mapping[str, Mapping[str, float | None]]) -> str
         f"{at_once:.4g} ms, all clients starting at once as they do here, and {apart:.4g} ms where they are spread; "
         "give lengths with their scatter, such as --output-tokens 819-1024, or start clients over time with --ramp-s"
     )
+
+
+def _sent(result: RequestResult) -> int:
+    return result.arrival_us
 
 
 def _longest_context(results: Sequence[RequestResult]) -> int:

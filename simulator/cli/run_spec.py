@@ -204,6 +204,11 @@ def _flags(arguments: Namespace) -> Iterator[tuple[str, Any]]:
         value = getattr(arguments, flag)
         if value is not None:
             yield flag, value
+    yield from _workload_flags(arguments)
+
+
+def _workload_flags(arguments: Namespace) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of the flags that say which requests come when."""
     arrivals = _arrivals(arguments)
     if arrivals is not None:
         yield "workload.arrivals", arrivals
@@ -214,6 +219,10 @@ def _flags(arguments: Namespace) -> Iterator[tuple[str, Any]]:
     if arguments.prefix_tokens is not None:
         tokens = arguments.prefix_tokens
         yield "workload.prefix", {"kind": "shared", "tokens": tokens} if tokens else {"kind": "none"}
+    if arguments.turns is not None:
+        yield "workload.sessions.turns", _turns(arguments.turns)
+    if arguments.think_s is not None:
+        yield "workload.sessions.think_s", {"kind": "exponential", "mean_s": arguments.think_s}
     if arguments.request_trace is not None:
         # Absolute, because a flag is relative to the working directory and not to the YAML file.
         yield "workload.trace.file", str(checked_path(arguments.request_trace, "--request-trace").absolute())
@@ -233,7 +242,19 @@ def _arrivals(arguments: Namespace) -> dict[str, Any] | None:
         return {"kind": "constant_rate", "rate_per_s": arguments.rate}
     if arguments.poisson is not None:
         return {"kind": "poisson", "rate_per_s": arguments.poisson}
+    if arguments.speed is not None:
+        return {"kind": "replayed", "speed": arguments.speed}
     return None
+
+
+def _turns(text: str) -> dict[str, Any]:
+    """Return how many turns sessions have, from `N` or `MIN-MAX`."""
+    numbers = [_number(part) for part in text.split("-")]
+    if len(numbers) == 1 and numbers[0] is not None:
+        return {"kind": "constant", "turns": numbers[0]}
+    if len(numbers) == 2 and None not in numbers:
+        return {"kind": "uniform", "min_turns": numbers[0], "max_turns": numbers[1]}
+    raise ConfigError(f"--turns: must be N or MIN-MAX, got '{text[:60]}'")
 
 
 def _lengths(text: str, flag: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ LOWEST = {
     "prefix_tokens": 0,
     "queueing_delay_us": 0,
     "outer_tokens": 0,
+    "think_us": 0,
 }
 
 
@@ -28,13 +29,14 @@ def check_requests(requests: Sequence[Request]) -> None:
     ------
     ConfigError
         Naming the requests with a duplicate id, a length or time that is negative or not a whole
-        number, an empty prompt, a shared prefix longer than the prompt, or a prefix group that begins alike with two
-        outer groups.
+        number, an empty prompt, a shared prefix longer than the prompt, a prefix group that begins alike with two
+        outer groups, or a turn of a session that does not begin with the turns before it.
     """
     problems = [problem for request in requests if not _is_sound(request) for problem in _problems(request)]
     if len({request.id for request in requests}) < len(requests):
         problems += _duplicates(requests)
     problems += _torn_groups(requests)
+    problems += _torn_sessions(requests)
     if problems:
         from simulator.validation import config_error  # costs more to import than most runs take
 
@@ -74,7 +76,7 @@ def _torn_groups(requests: Sequence[Request]) -> Iterator[str]:
     """Name requests whose prefix group begins with other tokens than it does in an earlier request."""
     outer_of: dict[str, str | None] = {}
     for request in requests:
-        group = request.prefix_group
+        group = None if request.session is not None else request.prefix_group
         if group is not None and outer_of.setdefault(group, request.outer_group) != request.outer_group:
             yield (
                 f"{request.id}: outer_group: prefix group {group!r} is in {outer_of[group]!r} in an earlier request, "
@@ -82,12 +84,38 @@ def _torn_groups(requests: Sequence[Request]) -> Iterator[str]:
             )
 
 
+def _torn_sessions(requests: Sequence[Request]) -> Iterator[str]:
+    """Name turns whose prompts do not begin with the turns before them, as far as lengths and names say so."""
+    turns = [request for request in requests if request.session is not None]
+    if not turns:
+        return
+    groups = {group for request in requests for group in (request.prefix_group, request.outer_group)}
+    last: dict[str | None, Request] = {}
+    for request in turns:
+        before = last.setdefault(request.session, request)
+        last[request.session] = request
+        if request.session in groups:
+            yield f"{request.id}: session: {request.session!r} is the name of a prefix group too; name it otherwise"
+        if request.outer_group is not None:
+            yield f"{request.id}: outer_group: a session begins with a prefix_group alone, got {request.outer_group!r}"
+        if (request.prefix_group, request.prefix_tokens) != (before.prefix_group, before.prefix_tokens):
+            yield f"{request.id}: prefix_group, prefix_tokens: must be those of the turn before ({before.id})"
+        history = before.prompt_tokens + max(before.output_tokens, 1)
+        if before is not request and request.prompt_tokens < history:
+            yield (
+                f"{request.id}: prompt_tokens: must be at least {history}, prompt and answer of the turn before "
+                f"({before.id}), got {request.prompt_tokens}"
+            )
+
+
 def _is_sound(request: Request) -> bool:
     arrival, prompt, output = request.arrival_us, request.prompt_tokens, request.output_tokens
     prefix, delay, outer = request.prefix_tokens, request.queueing_delay_us, request.outer_tokens
-    if not type(arrival) is type(prompt) is type(output) is type(prefix) is type(delay) is type(outer) is int:
+    think = request.think_us
+    numbers = (arrival, prompt, output, prefix, delay, outer, think)
+    if any([type(number) is not int for number in numbers]):
         return False
-    in_range = arrival >= 0 and output >= 0 and delay >= 0 and 0 <= outer <= prefix <= prompt and prompt > 0
+    in_range = min(arrival, output, delay, think) >= 0 and 0 <= outer <= prefix <= prompt and prompt > 0
     return in_range and type(request.priority) is int
 
 

@@ -5,8 +5,9 @@ content; release appends a request's blocks to its tail, last block first, and t
 findable until the block is taken again. Every copy of a content is findable; a search finds the
 oldest one.
 
-Works on extents instead of single blocks. Content matters only for the prefix a group shares and for
-the blocks of a request that was preempted, so all other blocks are anonymous and merely counted.
+Works on extents instead of single blocks. Content matters only for the prefix a group shares, for what a session
+has computed, and for the blocks of a request that was preempted, so all other blocks are anonymous and merely counted.
+Turns of a session follow each other, so blocks that a turn fills with its answer are named when it lets them go.
 Blocks that were named together stay one `Run` until somebody uses only a part of them.
 """
 
@@ -63,16 +64,27 @@ class BlockTable:
     Attributes
     ----------
     group, shared_blocks
-        Prefix group, and number of full blocks whose content the whole group shares.
+        Prefix group or session, and number of full blocks whose content all of it shares.
     outer_group, outer_blocks
         Group that the prefix group begins alike with, and number of those blocks that are the outer group's.
     named, named_blocks
         Runs held with the number of their blocks held, in order of position; sum of those numbers.
+    keeps_answer
+        Generated tokens are the group's content too, as those of a session are.
     was_preempted
         The request may find blocks of its own.
     """
 
-    __slots__ = ("group", "named", "named_blocks", "outer_blocks", "outer_group", "shared_blocks", "was_preempted")
+    __slots__ = (
+        "group",
+        "keeps_answer",
+        "named",
+        "named_blocks",
+        "outer_blocks",
+        "outer_group",
+        "shared_blocks",
+        "was_preempted",
+    )
 
     def __init__(self, group: str | None, shared_blocks: int) -> None:
         self.group = group
@@ -81,6 +93,7 @@ class BlockTable:
         self.outer_blocks = 0
         self.named: list[tuple[Run, int]] = []
         self.named_blocks = 0
+        self.keeps_answer = False
         self.was_preempted = False
 
     def begin_with(self, outer_group: str, outer_blocks: int) -> None:
@@ -197,19 +210,25 @@ class KvCache:
         table.named_blocks = end
 
     def release(self, table: BlockTable, tokens: int) -> None:
-        """Free the blocks of a finished request that held `tokens` tokens; its own content is of no further use."""
+        """Free the blocks of a finished request that held `tokens` tokens; only a session has further use for them."""
+        if table.keeps_answer:
+            self._release_findable(table, tokens, table.group)
+            return
         self._free_anonymous(self.blocks_for(tokens) - table.named_blocks)
         self._free_named(table)
 
     def release_preempted(self, table: BlockTable, tokens: int) -> None:
         """Free the blocks of a request that will come back: its full blocks can be found by itself."""
+        self._release_findable(table, tokens, table.group if table.keeps_answer else table)
+        table.was_preempted = True
+
+    def _release_findable(self, table: BlockTable, tokens: int, stream: Hashable | None) -> None:
         full = max(tokens // self.block_tokens, table.named_blocks) if self._prefix_caching else 0
         self._free_anonymous(self.blocks_for(tokens) - full)
         if full > table.named_blocks:
-            for run in reversed(list(self._name(table, table.named_blocks, full))):
+            for run in reversed(list(self._name(stream, table.named_blocks, full))):
                 self._let_go(run)
         self._free_named(table)
-        table.was_preempted = True
 
     def _take_runs(self, count: int) -> None:
         while count:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from simulator.engine.arrivals import ClosedLoop, OpenLoop
+from simulator.engine.arrivals import arrivals_of
 from simulator.engine.checks import check_concurrency, check_requests
 from simulator.engine.grouped_server import GroupedServer
 from simulator.engine.records import Request, RunResult
@@ -46,10 +46,11 @@ def run(
     options
         Limits and policies of the server; None: those that `EngineOptions` has by default.
     concurrency
-        None: requests arrive at their `arrival_us`. Otherwise a closed loop of that many clients: the
+        None: requests arrive at their `arrival_us`, later turns of a session after the one before. Otherwise a closed
+        loop of that many clients: the
         first ones arrive at 0, or one after the other within `ramp_us`, and each request that completes or is
-        dropped lets the next one, in the order given, arrive at that time; a request never let in keeps
-        the `arrival_us` given.
+        dropped lets the next one, in the order given, arrive at that time: the session's next turn, after its think
+        time, or behind the last turn the next session; a request never let in keeps the `arrival_us` given.
     ramp_us
         Time over which the clients of a closed loop start, evenly; 0: all at once.
     record_steps
@@ -66,7 +67,7 @@ def run(
 
     check_requests(requests)
     check_concurrency(concurrency)
-    arrivals = OpenLoop(requests) if concurrency is None else ClosedLoop(requests, concurrency, ramp_us)
+    arrivals = arrivals_of(requests, concurrency, ramp_us)
     statistics = RunStatistics(record_steps, count_gaps)
     limits = options or EngineOptions()
     kind = Server if limits.attention_data_parallel == 1 else GroupedServer

@@ -33,6 +33,11 @@ class Request:
     outer_group, outer_tokens
         Several groups may begin alike: requests of one outer group share their first `outer_tokens` tokens, at most
         `prefix_tokens`, whatever their prefix group.
+    session
+        Conversation this is a turn of. Its turns are sent one after the other, in the order given; the prompt of each
+        begins with all prompts and answers before it, and a prefix group is what the session begins with.
+    think_us
+        Time from the end of the turn before to the arrival of this one, whose `arrival_us` counts for nothing then.
     priority
         Only for the priority scheduler; higher runs first.
     queueing_delay_us
@@ -49,6 +54,8 @@ class Request:
     queueing_delay_us: int = 0
     outer_group: str | None = None
     outer_tokens: int = 0
+    session: str | None = None
+    think_us: int = 0
 
 
 class RequestState(StrEnum):

@@ -55,9 +55,7 @@ class RunningRequest:
         self.arrival_us = arrival_us
         self.target_tokens = request.prompt_tokens
         self.final_tokens = final_tokens(request)
-        self.table = BlockTable(request.prefix_group, request.prefix_tokens // block_tokens)
-        if request.outer_group is not None:
-            self.table.begin_with(request.outer_group, request.outer_tokens // block_tokens)
+        self.table = block_table(request, block_tokens)
         self.computed = 0
         self.base = 0
         self.membership = 0
@@ -85,6 +83,21 @@ class RunningRequest:
             self.preemptions,
             self.cached_tokens,
         )
+
+
+def block_table(request: Request, block_tokens: int) -> BlockTable:
+    """Return the empty table of a request, which says whose content its blocks have."""
+    prefix_blocks = request.prefix_tokens // block_tokens
+    if request.session is not None:
+        table = BlockTable(request.session, final_tokens(request) // block_tokens)
+        table.keeps_answer = True
+        if request.prefix_group is not None:
+            table.begin_with(request.prefix_group, prefix_blocks)
+        return table
+    table = BlockTable(request.prefix_group, prefix_blocks)
+    if request.outer_group is not None:
+        table.begin_with(request.outer_group, request.outer_tokens // block_tokens)
+    return table
 
 
 def final_tokens(request: Request) -> int:

@@ -113,7 +113,7 @@ class Server:
                 self._enqueue(live)
             else:
                 self._results[index] = live.result(RequestState.DROPPED)
-                arrivals.release(next_us)
+                arrivals.release(index, next_us)
 
     def _next_steps(self) -> None:
         """Form a step and take it; if only decodes are in it, take all steps that are bound to equal it."""
@@ -263,7 +263,7 @@ class Server:
         for live in done:
             scheduler.remove(live)
             self._results[live.index] = live.result(RequestState.COMPLETED, end_us, duration_us)
-            self._arrivals.release(end_us)
+            self._arrivals.release(live.index, end_us)
 
     def _look_again(self, start_us: int, end_us: int) -> None:
         """Set the clock to when the server looks at its queue again, behind a step."""

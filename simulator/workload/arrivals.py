@@ -237,11 +237,27 @@ def arrival_times(spec: WorkloadArrivals, count: int, seed: int) -> list[int]:
         case Burst():
             return [spec.at_us] * count
         case RecordedArrivals():
-            return _first_of(spec.arrival_us, count)
+            return first_times(spec.arrival_us, count)
         case Replayed():
-            return replayed_times(spec, _first_of(spec.arrival_us or (), count))
+            return replayed_times(spec, first_times(spec.arrival_us or (), count))
         case Diurnal():
             return _diurnal(spec, stream(seed, "arrivals").exponential(1.0, count).tolist())
+
+
+def first_times(recorded_us: Sequence[int], count: int) -> list[int]:
+    """Return the first `count` recorded times.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer.
+    """
+    if count > len(recorded_us):
+        raise ConfigError(
+            f"arrivals.arrival_us: {len(recorded_us)} recorded times for {count} requests; "
+            "record more or lower 'requests'"
+        )
+    return list(recorded_us[:count])
 
 
 def replayed_times(spec: Replayed, recorded_us: list[int]) -> list[int]:
@@ -289,15 +305,6 @@ def _from_gaps(gaps: list[float], end_us: float | None) -> list[int]:
     if end_us is not None:
         times = [time / times[-1] * end_us for time in times]
     return [int(time) for time in times]
-
-
-def _first_of(recorded_us: Sequence[int], count: int) -> list[int]:
-    if count > len(recorded_us):
-        raise ConfigError(
-            f"arrivals.arrival_us: {len(recorded_us)} recorded times for {count} requests; "
-            "record more or lower 'requests'"
-        )
-    return list(recorded_us[:count])
 
 
 def _diurnal(spec: Diurnal, gaps: list[float]) -> list[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
@@ -25,18 +25,23 @@ from simulator.workload.arrivals import (
     WorkloadArrivalSpec,
     arrival_times,
     arrivals_at_rate,
+    first_times,
     replayed_times,
 )
 from simulator.workload.lengths import LengthSpec, draw_lengths
 from simulator.workload.prefixes import (
+    DrawnPrefix,
     NoSharing,
-    PrefixSpec,
     PromptPool,
     SharedPrefix,
+    WorkloadPrefixSpec,
     distinct_prompts,
+    prompts_of,
     recognise_pool,
     share,
 )
+from simulator.workload.sessions import SessionsSpec, session_requests
+from simulator.workload.streams import stream
 
 # Ten times the 100,000 requests the engine is built for; stops a slip from filling the memory.
 MAX_REQUESTS = 1_000_000
@@ -78,10 +83,14 @@ class TraceSource(StrictModel):
         CSV or CSV.gz; a relative name starts at the `base` given to `build_workload`.
     where
         Keep only rows whose cells equal these texts.
+    order
+        `recorded`: the first `requests` rows, each once. `resampled`: `requests` rows drawn with replacement, prompt
+        and answer of a row together, to arrive by a process of their own.
     """
 
     file: str = Field(min_length=1)
     where: dict[str, str] = Field(default_factory=dict)
+    order: Literal["recorded", "resampled"] = "recorded"
 
 
 class WorkloadSpec(StrictModel):
@@ -90,6 +99,9 @@ class WorkloadSpec(StrictModel):
     Either everything is drawn (`requests`, `arrivals`, `prompt`, `output`, optionally `prefix`) or
     recorded (`trace`; `requests` then keeps the first ones, `arrivals` replaces the recorded times,
     and `prefix` may only be a prompt pool to recognise).
+
+    With `sessions`, requests are turns of conversations: `arrivals` are those of the sessions, `prompt` is what a turn
+    adds to the conversation, and `prefix` is what a session begins with.
 
     Attributes
     ----------
@@ -101,6 +113,8 @@ class WorkloadSpec(StrictModel):
         Their lengths in tokens.
     prefix
         What prompts share.
+    sessions
+        Turns of conversations, and the time between them.
     sent_before
         Requests of the same client that came before these, so that those of a prompt pool go on where they were.
     trace
@@ -111,7 +125,8 @@ class WorkloadSpec(StrictModel):
     arrivals: WorkloadArrivalSpec | None = None
     prompt: LengthSpec | None = None
     output: LengthSpec | None = None
-    prefix: PrefixSpec = NoSharing(kind="none")
+    prefix: WorkloadPrefixSpec = NoSharing(kind="none")
+    sessions: SessionsSpec | None = None
     sent_before: NonNegativeInt = 0
     trace: TraceSource | None = None
 
@@ -128,9 +143,32 @@ class WorkloadSpec(StrictModel):
         extra = [name for name in ("prompt", "output") if drawn[name] is not None]
         if extra:
             raise ValueError(f"a trace already has lengths; remove {' and '.join(extra)}, or remove 'trace'")
-        if isinstance(self.prefix, SharedPrefix):
+        if isinstance(self.prefix, SharedPrefix | DrawnPrefix):
             raise ValueError("a trace names its shared prefixes in its own columns; remove 'prefix'")
+        if self.trace.order == "resampled":
+            _require_resampled(self)
         return self
+
+    @model_validator(mode="after")
+    def _sessions_alone(self) -> Self:
+        if self.sessions is None:
+            return self
+        if self.trace is not None:
+            raise ValueError("sessions are drawn, and a trace has requests of its own; remove 'sessions' or 'trace'")
+        if isinstance(self.prefix, PromptPool):
+            raise ValueError("turns of sessions are no prompts of a pool; take a prefix of kind shared or drawn")
+        if isinstance(self.arrivals, ClosedLoop) and self.arrivals.warm_up_requests:
+            raise ValueError("a warm-up counts single requests, not sessions; remove arrivals.warm_up_requests")
+        return self
+
+
+def _require_resampled(spec: WorkloadSpec) -> None:
+    """Refuse to draw rows of a trace without saying how many there are and when they come."""
+    missing = [name for name in ("requests", "arrivals") if getattr(spec, name) is None]
+    if missing:
+        raise ValueError(f"missing: {', '.join(missing)}; a resampled trace does not say how many come when")
+    if isinstance(spec.prefix, PromptPool):
+        raise ValueError("rows drawn at random repeat no prompt pool; remove 'prefix', or trace.order")
 
 
 def build_workload(spec: WorkloadSpec, seed: int, *, base: Path = Path()) -> Workload:
@@ -192,12 +230,17 @@ def _drawn(spec: WorkloadSpec, seed: int) -> tuple[Request, ...]:
     count, arrivals, prompt, output = spec.requests, spec.arrivals, spec.prompt, spec.output
     if count is None or arrivals is None or prompt is None or output is None:
         raise InvariantError("a workload description without a trace lost a part that validation requires")
+    if spec.sessions is not None and not isinstance(spec.prefix, PromptPool):
+        new_tokens = draw_lengths(prompt, count, "prompt", seed)
+        outputs = draw_lengths(output, count, "output", seed)
+        opening = prompts_of(spec.prefix, count, seed)
+        return _begin(session_requests(spec.sessions, new_tokens, outputs, opening, seed), arrivals, seed)
     warm_up = arrivals.warm_up_requests if isinstance(arrivals, ClosedLoop) else 0
     count += warm_up
     times = arrival_times(arrivals, count, seed)
     before = spec.sent_before if isinstance(spec.prefix, PromptPool) else 0
     lengths = draw_lengths(prompt, distinct_prompts(spec.prefix, before + count), "prompt", seed)
-    prompts = share(spec.prefix, lengths, before + count)[before:]
+    prompts = share(spec.prefix, lengths, before + count, seed)[before:]
     outputs = draw_lengths(output, count, "output", seed)
     return tuple(
         Request(
@@ -214,6 +257,13 @@ def _drawn(spec: WorkloadSpec, seed: int) -> tuple[Request, ...]:
     )
 
 
+def _begin(turns: list[Request], arrivals: WorkloadArrivals, seed: int) -> tuple[Request, ...]:
+    """Let the sessions of turns arrive one after the other."""
+    sessions = list(dict.fromkeys(turn.session for turn in turns))
+    times = dict(zip(sessions, arrival_times(arrivals, len(sessions), seed), strict=True))
+    return tuple(replace(turn, arrival_us=times[turn.session]) for turn in turns)
+
+
 def _recorded(
     spec: WorkloadSpec, trace: TraceSource, seed: int, base: Path
 ) -> tuple[tuple[Request, ...], tuple[str, ...]]:
@@ -223,26 +273,33 @@ def _recorded(
     own_times = spec.arrivals is None or (isinstance(spec.arrivals, Replayed) and spec.arrivals.arrival_us is None)
     found = read_trace(path, where=trace.where, times_required=own_times)
     requests, notes = found.requests, tuple(f"{path.name}: {note}" for note in found.notes)
+    recorded_us = [request.arrival_us for request in requests]
     if isinstance(spec.prefix, PromptPool):
         requests = _pooled(requests, spec.prefix)
     if spec.requests is not None:
-        requests = _first(requests, spec.requests, path)
+        resampled = trace.order == "resampled"
+        requests = _resampled(requests, spec.requests, seed) if resampled else _first(requests, spec.requests, path)
     if spec.arrivals is not None:
-        times = _times_of(spec.arrivals, requests, seed)
+        times = _times_of(spec.arrivals, recorded_us, len(requests), seed)
         requests = tuple(replace(request, arrival_us=time) for request, time in zip(requests, times, strict=True))
     return requests, notes
 
 
-def _times_of(arrivals: WorkloadArrivals, requests: tuple[Request, ...], seed: int) -> list[int]:
+def _times_of(arrivals: WorkloadArrivals, recorded_us: list[int], count: int, seed: int) -> list[int]:
     if isinstance(arrivals, Replayed) and arrivals.arrival_us is None:
-        return replayed_times(arrivals, [request.arrival_us for request in requests])
-    return arrival_times(arrivals, len(requests), seed)
+        return replayed_times(arrivals, first_times(recorded_us, count))
+    return arrival_times(arrivals, count, seed)
 
 
 def _first(requests: tuple[Request, ...], count: int, path: Path) -> tuple[Request, ...]:
     if count > len(requests):
         raise ConfigError(f"{path}: has {len(requests)} requests, but 'requests' asks for {count}; lower it")
     return requests[:count]
+
+
+def _resampled(requests: tuple[Request, ...], count: int, seed: int) -> tuple[Request, ...]:
+    picks = stream(seed, "rows").integers(len(requests), size=count).tolist()
+    return tuple(replace(requests[pick], id=f"request_{position}") for position, pick in enumerate(picks))
 
 
 def _pooled(requests: tuple[Request, ...], pool: PromptPool) -> tuple[Request, ...]:

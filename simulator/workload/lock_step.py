@@ -17,7 +17,7 @@ def keeps_in_step(workload: Workload) -> bool:
     sent, clients = workload.requests, workload.concurrency
     if clients is None or clients < 2 or workload.ramp_us or len(sent) <= clients:
         return False
-    return all(request.output_tokens == sent[0].output_tokens for request in sent)
+    return all(request.output_tokens == sent[0].output_tokens and not request.think_us for request in sent)
 
 
 def spread(workload: Workload, request_us: float) -> Workload:

@@ -6,13 +6,16 @@ prompt pool repeats whole prompts: request i sends prompt i mod n.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, Strict, model_validator
 
 from simulator.errors import ConfigError
 from simulator.validation import Count, NonNegativeInt, StrictModel
+from simulator.workload.streams import stream
 
 SHARED_GROUP = "shared"
 
@@ -70,8 +73,29 @@ class PromptPool(StrictModel):
         return self
 
 
+class DrawnPrefix(StrictModel):
+    """All prompts begin with one of `groups` prefixes of `tokens` tokens, some of which are asked for more often.
+
+    Attributes
+    ----------
+    counted
+        As of `SharedPrefix`.
+    exponent
+        Zipf's: the k-th prefix is drawn k ** -exponent times as often as the first; 0: all of them as often.
+    """
+
+    kind: Literal["drawn"]
+    tokens: Count
+    groups: Annotated[int, Strict(), Field(ge=1, le=1_000_000)]
+    exponent: Annotated[float, Strict(), Field(ge=0, le=10)] = 1.0
+    counted: Literal["on_top", "included"] = "on_top"
+
+
+# What a measured workload may be of, and what a simulated one may be of besides.
 AnyPrefix = NoSharing | SharedPrefix | PromptPool
 PrefixSpec = Annotated[AnyPrefix, Field(discriminator="kind")]
+WorkloadPrefix = AnyPrefix | DrawnPrefix
+WorkloadPrefixSpec = Annotated[WorkloadPrefix, Field(discriminator="kind")]
 
 
 class Prompt(NamedTuple):
@@ -84,27 +108,38 @@ class Prompt(NamedTuple):
     outer_tokens: int = 0
 
 
-def distinct_prompts(spec: AnyPrefix, count: int) -> int:
+def distinct_prompts(spec: WorkloadPrefix, count: int) -> int:
     """Return how many prompt lengths `count` requests need."""
     return min(spec.prompts, count) if isinstance(spec, PromptPool) else count
 
 
-def share(spec: AnyPrefix, lengths: Sequence[int], count: int) -> list[Prompt]:
+def share(spec: WorkloadPrefix, lengths: Sequence[int], count: int, seed: int) -> list[Prompt]:
     """Give each of `count` requests its prompt, from `distinct_prompts(spec, count)` drawn lengths.
+
+    Prefixes that are drawn have the random stream named `prefix`.
 
     Raises
     ------
     ConfigError
         If a prompt would be shorter than the prefix it is said to include.
     """
+    if isinstance(spec, PromptPool):
+        pool = [_of_pool(spec, entry, _at_least_one(tokens)) for entry, tokens in enumerate(lengths)]
+        return [pool[position % spec.prompts] for position in range(count)]
+    prompt = prompts_of(spec, count, seed)
+    return [prompt(position, tokens) for position, tokens in enumerate(lengths)]
+
+
+def prompts_of(spec: NoSharing | SharedPrefix | DrawnPrefix, count: int, seed: int) -> Callable[[int, int], Prompt]:
+    """Return what makes a prompt of the place of a request, or session, among `count` and of its drawn length."""
     match spec:
         case NoSharing():
-            return [Prompt(_at_least_one(tokens), None, 0) for tokens in lengths]
+            return lambda position, tokens: Prompt(_at_least_one(tokens), None, 0)
         case SharedPrefix():
-            return [_prefixed(spec, tokens, position) for position, tokens in enumerate(lengths)]
-        case PromptPool():
-            pool = [_of_pool(spec, entry, _at_least_one(tokens)) for entry, tokens in enumerate(lengths)]
-            return [pool[position % spec.prompts] for position in range(count)]
+            return lambda position, tokens: _prefixed(spec, tokens, position, spec.group_of(position))
+        case DrawnPrefix():
+            drawn = _zipf(spec, count, seed)
+            return lambda position, tokens: _prefixed(spec, tokens, position, f"{SHARED_GROUP}_{drawn[position]}")
 
 
 def recognise_pool(pool: PromptPool, lengths: Sequence[int]) -> list[Prompt]:
@@ -136,14 +171,19 @@ def _of_pool(pool: PromptPool, entry: int, tokens: int) -> Prompt:
     return Prompt(tokens, f"prompt_{entry}", tokens, group, min(pool.shared_tokens, tokens))
 
 
-def _prefixed(spec: SharedPrefix, tokens: int, position: int) -> Prompt:
+def _zipf(spec: DrawnPrefix, count: int, seed: int) -> list[int]:
+    ends = list(accumulate(rank**-spec.exponent for rank in range(1, spec.groups + 1)))
+    return [bisect_left(ends, draw * ends[-1]) for draw in stream(seed, "prefix").random(count).tolist()]
+
+
+def _prefixed(spec: SharedPrefix | DrawnPrefix, tokens: int, position: int, group: str) -> Prompt:
     whole = _at_least_one(spec.tokens + tokens if spec.counted == "on_top" else tokens)
     if whole < spec.tokens and spec.counted == "included":
         raise ConfigError(
             f"prefix: request {position} has {whole} prompt tokens, fewer than the {spec.tokens} of the prefix "
             "it should include; lengthen the prompts, shorten the prefix, or set counted: on_top"
         )
-    return Prompt(whole, spec.group_of(position), min(spec.tokens, whole))
+    return Prompt(whole, group, min(spec.tokens, whole))
 
 
 def _at_least_one(tokens: int) -> int:

@@ -83,6 +83,64 @@ def shaped(request_id: str, arrival_us: int, shape: tuple[int, int, int, int], b
     )
 
 
+# Gap to the session before, turns (new prompt tokens, output tokens, think time), system prompt's tokens.
+SESSIONS = st.lists(
+    st.tuples(
+        st.integers(0, 5),
+        st.lists(
+            st.tuples(st.integers(0, 13), st.integers(0, 17), st.sampled_from((0, 0, 1, 40, 300))),
+            min_size=1,
+            max_size=4,
+        ),
+        st.sampled_from((0, 0, 5, 8)),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@st.composite
+def session_cases(draw: st.DrawFn) -> Case:
+    """Sessions among single requests, some of which begin like them."""
+    block_tokens = draw(st.sampled_from(BLOCK_TOKENS))
+    options = draw(engine_options(block_tokens))
+    requests, arrival_us = [], 0
+    for number, (gap, turns, system_tokens) in enumerate(draw(SESSIONS)):
+        arrival_us += GAPS_US[gap]
+        requests += turns_of(f"s{number}", arrival_us, turns, system_tokens)
+    for number, shape in enumerate(draw(SHAPES)[:4]):
+        requests.append(shaped(f"r{number}", GAPS_US[shape[0]] * number, shape, block_tokens))
+    # Turns of different sessions side by side, those of one in their order.
+    requests.sort(key=lambda request: request.id[2:])
+    return Case(
+        tuple(requests),
+        options,
+        draw(st.sampled_from((None, None, 1, 2, 4))),
+        draw(st.sampled_from(((), (5,), (3, 9, 10, 20)))),
+    )
+
+
+def turns_of(session: str, arrival_us: int, turns: list[tuple[int, int, int]], system_tokens: int) -> list[Request]:
+    """Return the turns of one session, each of which begins with all before it."""
+    found, history = [], system_tokens
+    for number, (new_tokens, output_tokens, think_us) in enumerate(turns):
+        prompt_tokens = max(history + new_tokens, 1)
+        found.append(
+            Request(
+                id=f"{session}.{number}",
+                arrival_us=arrival_us,
+                prompt_tokens=prompt_tokens,
+                output_tokens=output_tokens,
+                prefix_group="a" if system_tokens else None,
+                prefix_tokens=system_tokens,
+                session=session,
+                think_us=think_us,
+            )
+        )
+        history = prompt_tokens + max(output_tokens, 1)
+    return found
+
+
 @st.composite
 def engine_options(draw: st.DrawFn, block_tokens: int) -> EngineOptions:
     return EngineOptions(

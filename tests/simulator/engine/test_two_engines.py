@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from simulator.engine.loop import run
 from simulator.engine.records import RequestState, RunResult, StepRecord
 from tests.reference_engine import serve
-from tests.simulator.engine.strategies import Case, cases
+from tests.simulator.engine.strategies import Case, cases, session_cases
 from tests.simulator.engine.stub import StubStepTime
 
 many = settings(max_examples=2000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -24,6 +24,16 @@ def fast(case: Case, *, record_steps: bool = True) -> RunResult:
 @many
 @given(cases())
 def test_both_engines_agree_on_every_request_step_and_total(case: Case) -> None:
+    assert_both_agree(case)
+
+
+@settings(many, max_examples=400)
+@given(session_cases())
+def test_both_engines_agree_on_sessions(case: Case) -> None:
+    assert_both_agree(case)
+
+
+def assert_both_agree(case: Case) -> None:
     result = fast(case)
     time_us = StubStepTime(case.kv_breakpoints).batch_time_us
     plain = serve(case.requests, case.options, time_us, case.concurrency)

@@ -276,7 +276,7 @@ def test_groups_of_a_pool_are_of_one_size():
 
 def test_prefixes_of_several_groups_are_sent_in_turn():
     spec = SharedPrefix(kind="shared", tokens=400, groups=3)
-    prompts = share(spec, [100] * 4, 4)
+    prompts = share(spec, [100] * 4, 4, 0)
     assert [prompt.prefix_group for prompt in prompts] == ["shared_0", "shared_1", "shared_2", "shared_0"]
     assert {(prompt.tokens, prompt.prefix_tokens) for prompt in prompts} == {(500, 400)}
 
@@ -315,3 +315,53 @@ def test_a_trace_is_replayed_faster(tmp_path):
 def test_replayed_arrivals_need_times_or_a_trace():
     with pytest.raises(ConfigError, match="replayed arrivals without arrival_us are those of a trace"):
         build(arrivals={"kind": "replayed", "speed": 2.0})
+
+
+ROWS = "arrival_us,prompt_tokens,output_tokens\n5,10,1\n15,20,2\n45,30,3\n"
+RESAMPLED = {"file": "trace.csv", "order": "resampled"}
+
+
+def test_a_resampled_trace_keeps_prompt_and_answer_of_a_row_together(tmp_path):
+    (tmp_path / "trace.csv").write_text(ROWS)
+
+    requests = replay(tmp_path, requests=3000, arrivals=POISSON, trace=RESAMPLED).requests
+
+    lengths = [(one.prompt_tokens, one.output_tokens) for one in requests]
+    assert set(lengths) == {(10, 1), (20, 2), (30, 3)}
+    assert lengths.count((20, 2)) == pytest.approx(1000, abs=130)
+    assert lengths != [
+        (one.prompt_tokens, one.output_tokens)
+        for one in replay(tmp_path, requests=3000, arrivals=POISSON, trace=RESAMPLED, seed=1).requests
+    ]
+    assert [one.arrival_us for one in requests] == [
+        one.arrival_us for one in build(requests=3000, arrivals=POISSON).requests
+    ]
+
+
+def test_resampled_rows_come_at_the_recorded_times_where_these_are_replayed(tmp_path):
+    (tmp_path / "trace.csv").write_text(ROWS)
+
+    requests = replay(tmp_path, requests=3, arrivals={"kind": "replayed"}, trace=RESAMPLED).requests
+
+    assert [one.arrival_us for one in requests] == [5, 15, 45]
+    with pytest.raises(ConfigError, match="3 recorded times for 4 requests"):
+        replay(tmp_path, requests=4, arrivals={"kind": "replayed"}, trace=RESAMPLED)
+
+
+def test_a_resampled_trace_needs_a_number_of_requests_and_arrivals(tmp_path):
+    (tmp_path / "trace.csv").write_text(ROWS)
+
+    with pytest.raises(ConfigError, match="missing: requests, arrivals; a resampled trace does not say how many"):
+        replay(tmp_path, trace=RESAMPLED)
+
+
+def test_prefixes_are_drawn_as_often_as_zipf_says():
+    drawn = {"kind": "drawn", "tokens": 7, "groups": 4, "exponent": 2.0}
+
+    groups = [one.prefix_group for one in build(requests=10_000, prefix=drawn).requests]
+
+    total = 1 + 1 / 4 + 1 / 9 + 1 / 16
+    for rank in range(4):
+        assert groups.count(f"shared_{rank}") == pytest.approx(10_000 / (rank + 1) ** 2 / total, rel=0.15)
+    assert {one.prompt_tokens for one in build(prefix=drawn).requests} == {47}
+    assert groups != [one.prefix_group for one in build(requests=10_000, prefix=drawn, seed=1).requests]
