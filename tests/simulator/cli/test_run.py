@@ -269,3 +269,56 @@ def test_measured_tables_are_introduced_with_their_rows_and_the_attention_shape_
         invoke(*command, "--steptime", "roofline", "--kernels", tables).err,
     ).groups()
     assert asked == "40-8-128" != used
+
+
+LENGTHS = {"prompt": {"kind": "constant", "tokens": 40}, "output": {"kind": "constant", "tokens": 5}}
+WORKLOADS = {
+    "a day": {"arrivals": {"kind": "diurnal", "rate_per_s": 5, "period_s": 60, "peak_to_mean": 1.8}},
+    "hours": {"arrivals": {"kind": "diurnal", "rate_per_s": 5, "period_s": 60, "relative_rates": [1, 3]}},
+    "replayed": {"arrivals": {"kind": "replayed", "arrival_us": [0, 5, 9, 200], "rate_per_s": 3}},
+    "popular": {
+        "arrivals": {"kind": "gamma", "rate_per_s": 5, "cv": 2.5},
+        "prefix": {"kind": "drawn", "tokens": 32, "groups": 2, "exponent": 1.2},
+    },
+    "sessions": {
+        "arrivals": {"kind": "poisson", "rate_per_s": 5},
+        "prefix": {"kind": "shared", "tokens": 32},
+        "sessions": {
+            "turns": {"kind": "geometric", "mean_turns": 2},
+            "think_s": {"kind": "lognormal", "mean_s": 2, "cv": 1},
+            "max_context_tokens": 500,
+        },
+    },
+    "users": {
+        "arrivals": {"kind": "closed_loop", "concurrency": 2},
+        "sessions": {"turns": {"kind": "uniform", "min_turns": 1, "max_turns": 3}},
+    },
+}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS)
+def test_every_kind_of_workload_is_reached_from_a_file(config, workload):
+    described = {"model": "llama-2-7b-hf", "workload": {"requests": 4, **LENGTHS, **workload}}
+    config.write_text(yaml.safe_dump(described))
+
+    assert invoke("run", "--config", config).json["requests"]["completed"] == 4
+
+
+def test_turns_of_conversations_are_asked_for_by_flags():
+    report = invoke(*SMALL, "--turns", "2-2", "--think-s", 5).json
+
+    # The second turn of both sessions finds the 44 tokens computed in the first, but for the block that is not full.
+    assert report["counters"]["cached_tokens"] == 2 * 32
+    assert "--turns: must be N or MIN-MAX, got 'two'" in refused(*SMALL, "--turns", "two")
+
+
+def test_a_trace_is_sent_faster_by_a_flag(tmp_path):
+    (tmp_path / "trace.csv").write_text("arrival_us,prompt_tokens,output_tokens\n0,10,2\n8000000,10,2\n")
+    command = ["run", "--model", "llama-2-7b-hf", "--request-trace", tmp_path / "trace.csv"]
+
+    slow, fast = (invoke(*command, *more).json["counters"]["end_us"] for more in ([], ["--speed", 4]))
+
+    assert fast == slow - 6_000_000
+    assert "replayed arrivals without arrival_us" in refused(
+        "run", "--model", "llama-2-7b-hf", "--num-requests", 2, *SMALL_LENGTHS, "--speed", 2
+    )
