@@ -156,5 +156,5 @@ def _needs_experts(parallel: Parallelism) -> Iterator[str]:
     if parallel.attention_data_parallel > 1:
         yield (
             f"attention_data_parallel {parallel.attention_data_parallel}: the model has no experts, so its copies are "
-            "servers of their own; simulate one of them with its share of the requests"
+            "servers of their own: engine.replicas (--replicas)"
         )

@@ -222,6 +222,10 @@ GONE: dict[str, tuple[str, ...]] = {
     "what an attention that is not modelled would need is told behind its name": (
         "{} means {}, which is not modelled",
     ),
+    "instances that share nothing are simulated, and the message names how": (
+        "attention_data_parallel {}: the model has no experts, so its copies are servers of their own; simulate one of "
+        "them with its share of the requests",
+    ),
     "the degree of every kind of parallelism is refused in the same words": (
         "tensor_parallel: must be a whole number of at least 1 (got {})",
     ),

@@ -88,6 +88,7 @@ The environment variable SIMULATOR_PURE=1 makes the sources run always.
 
 SCHEDULERS = ("fcfs", "shortest_job", "priority")
 POLICIES = ("nearest", "interpolated", "latency")
+ROUTERS = ("round_robin", "least_requests", "prefix_aware")
 KV_CACHE_TYPES = ("auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2")
 
 
@@ -193,7 +194,6 @@ def _run(sub: argparse.ArgumentParser) -> None:
 
 def _run_limits(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--pipeline-parallel", "--pp", type=int, metavar="N", help="only 1: layers stay on all GPUs")
-    group.add_argument("--data-parallel", "--dp", type=int, metavar="N", help="only 1: one instance is simulated")
     for name, what in (
         ("speculative", "every decode step gives one token"),
         ("disaggregated", "one server does prefill and decode"),
@@ -222,6 +222,17 @@ def _run_inputs(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--attention-data-parallel", type=int, metavar="N", help="groups of so many GPUs with requests of their own"
+    )
+    group.add_argument("--replicas", type=int, metavar="N", help="so many servers like this one behind a router")
+    group.add_argument("--router", choices=ROUTERS, help="where it sends a request (default round_robin)")
+    group.add_argument(
+        "--router-load-factor",
+        type=float,
+        metavar="X",
+        help="of prefix_aware: how uneven load may become (default 1.5)",
+    )
+    group.add_argument(
+        "--data-parallel", "--dp", type=int, metavar="N", help="of a model without experts the same as --replicas"
     )
     group.add_argument(
         "--kernels", metavar="WHICH", help="of roofline and v2: embedded, tabulated, or a folder of tables"

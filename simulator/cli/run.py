@@ -23,6 +23,7 @@ from simulator.cli.files import (
 from simulator.cli.run_spec import RunSpec, read_spec, spec_of
 from simulator.cli.server import (
     Server,
+    ServerOptions,
     batch_warnings,
     length_warnings,
     memory_warnings,
@@ -190,6 +191,8 @@ def build_setup(spec: RunSpec, base: Path, configs: Path) -> Setup:
     stated = described if spec.kv_cache_dtype == "auto" else described.with_kv_cache(spec.kv_cache_dtype)
     model, notes = as_loaded(stated, hardware)
     with told:
+        spec = with_instances(spec, model)
+    with told:
         require_runnable(model, spec.parallelism)
     with told:
         require_linked(hardware, spec.parallelism)
@@ -203,6 +206,26 @@ def build_setup(spec: RunSpec, base: Path, configs: Path) -> Setup:
         require_served(workload.requests, spec.engine)
     told.refuse()
     return Setup(spec, model, hardware, server, replace(chosen, notes=(*notes, *chosen.notes)), workload)
+
+
+def with_instances(spec: RunSpec, model: Model) -> RunSpec:
+    """Return a simulation whose data-parallel instances are servers behind a router.
+
+    Raises
+    ------
+    UnsupportedError
+        If the model has experts, which instances may share.
+    """
+    if spec.data_parallel == 1:
+        return spec
+    if model.num_local_experts:
+        raise UnsupportedError(
+            f"data_parallel {spec.data_parallel}: {model.id} has experts, and where instances share them that is "
+            "engine.attention_data_parallel groups of one server; instances that share nothing are engine.replicas "
+            "(--replicas); name one of the two"
+        )
+    engine = spec.engine.model_dump(exclude_unset=True) | {"replicas": spec.data_parallel}
+    return spec.model_copy(update={"engine": ServerOptions.model_validate(engine)})
 
 
 def require_sane_blocks(engine: EngineOptions) -> None:
@@ -251,6 +274,7 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
         "tensor_parallel": spec.tensor_parallel,
         "expert_parallel": spec.expert_parallel,
         "attention_data_parallel": spec.engine.attention_data_parallel,
+        **replicas_report(setup, result),
         "step_time": setup.chosen.family,
         "step_time_name": setup.chosen.name,
         "step_time_basis": setup.chosen.basis,
@@ -279,6 +303,15 @@ def _report(setup: Setup, observer: Observers, result: RunResult) -> dict[str, A
     }
 
 
+def replicas_report(setup: Setup, result: RunResult) -> dict[str, Any]:
+    """Return how several servers shared the requests; nothing of a single one."""
+    if not result.replicas:
+        return {}
+    engine = setup.server.engine
+    shares = [{"requests": len(share.requests), **asdict(share.counters)} for share in result.replicas]
+    return {"replicas": engine.replicas, "router": engine.router, "shares": shares}
+
+
 def predicted_of(
     setup: Setup, result: RunResult, measured: Sequence[RequestResult], values: Mapping[str, float | None]
 ) -> Predicted:
@@ -289,7 +322,7 @@ def predicted_of(
     full = closed and lacks_room(done, result.counters, blocks)
     return Predicted(
         cell=Cell(model.id, kind_of(model), setup.hardware.id, precision_of(model)),
-        load=load_in(done, spec.tensor_parallel, values),
+        load=load_in(done, spec.tensor_parallel, setup.server.engine.replicas, values),
         values=values,
         has_client=bool(options.client_offset_us or options.client_us_per_prompt_token),
         # Turns of sessions stand together in the list, whenever they were sent.

@@ -11,9 +11,9 @@ import math
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from simulator.cli.files import checked_path
 from simulator.cli.server import ServerOptions
@@ -37,6 +37,10 @@ PLAIN_FLAGS = {
     "tensor_parallel": "tensor_parallel",
     "expert_parallel": "expert_parallel",
     "attention_data_parallel": "engine.attention_data_parallel",
+    "data_parallel": "data_parallel",
+    "replicas": "engine.replicas",
+    "router": "engine.router",
+    "router_load_factor": "engine.router_load_factor",
     "kv_cache_dtype": "kv_cache_dtype",
     "steptime": "steptime.base",
     "gpu": "tables.gpu",
@@ -58,15 +62,11 @@ PLAIN_FLAGS = {
 # What servers can do and no model here describes: asked for by a flag or a key, it is refused, never ignored.
 NOT_MODELLED: Mapping[str, str] = {
     "pipeline_parallel": "pipeline parallelism (layers spread over GPUs); use tensor_parallel",
-    "data_parallel": (
-        "data parallelism (several instances); simulate one instance with its share of the requests, or with "
-        "engine.attention_data_parallel groups of GPUs that share the experts of one model"
-    ),
     "speculative": "speculative decoding (drafted tokens that one step verifies)",
     "disaggregated": "disaggregated prefill and decode (separate servers for each)",
 }
-# Of these the value is a number of GPUs or instances, and one is what is modelled.
-COUNTED = frozenset({"pipeline_parallel", "data_parallel"})
+# Of these the value is a number of GPUs, and one is what is modelled.
+COUNTED = frozenset({"pipeline_parallel"})
 # Flags of a setting that is on or off.
 SWITCHES = frozenset({"expert_parallel"})
 SWITCHED_OFF = frozenset({"", "0", "false", "no", "none", "off"})
@@ -98,6 +98,9 @@ class RunSpec(StrictModel):
         GPUs the model is split over; with `engine.attention_data_parallel`, those of one group.
     expert_parallel
         Whether every GPU holds whole experts, in place of a slice of each.
+    data_parallel
+        Instances of a model without experts, which are `engine.replicas`; of one with experts it could be two things,
+        so one of them is to be named.
     kv_cache_dtype
         How the server keeps keys and values; `auto`: as the model's files say, else as activations.
     steptime
@@ -119,6 +122,7 @@ class RunSpec(StrictModel):
     hardware: str | dict[str, Any] = DEFAULT_HARDWARE
     tensor_parallel: Count = 1
     expert_parallel: bool = False
+    data_parallel: Count = 1
     kv_cache_dtype: KvCacheType = "auto"
     steptime: str | dict[str, Any] = Field(default={})
     tables: TableFolder | None = None
@@ -126,6 +130,15 @@ class RunSpec(StrictModel):
     workload: WorkloadSpec
     metrics: MetricOptions = MetricOptions()
     seed: NonNegativeInt = DEFAULT_SEED
+
+    @model_validator(mode="after")
+    def _one_number_of_instances(self) -> Self:
+        stated = self.engine.stated("replicas")
+        if self.data_parallel > 1 and stated not in (None, self.data_parallel):
+            raise ValueError(
+                f"data_parallel {self.data_parallel} and engine.replicas {stated} differ; give one of them"
+            )
+        return self
 
     @property
     def parallelism(self) -> Parallelism:

@@ -94,6 +94,7 @@ def server_of(options: ServerOptions, model: Model, hardware: Hardware, parallel
             f"engine.gpu_memory_utilization: no effect beside engine.kv_blocks {options.kv_blocks}, which follow from "
             "it where nobody states them; drop one of the two"
         )
+    _require_router(options)
     plan = memory_plan(
         model,
         hardware,
@@ -109,6 +110,19 @@ def server_of(options: ServerOptions, model: Model, hardware: Hardware, parallel
     values = {name: getattr(options, name) for name in EngineOptions.model_fields}
     engine = EngineOptions.model_validate(values | {"kv_blocks": stated or plan.kv_blocks})
     return Server(engine, plan, options, model, as_parallelism(parallelism))
+
+
+def _require_router(options: ServerOptions) -> None:
+    """Refuse a router that has no choice, or a factor that it would not look at."""
+    if options.stated("router") is not None and options.replicas == 1:
+        raise ConfigError(
+            f"engine.router: {options.router} has one server to send to; give engine.replicas (--replicas), or drop it"
+        )
+    if options.stated("router_load_factor") is not None and options.router != "prefix_aware":
+        raise ConfigError(
+            "engine.router_load_factor: only a router of kind prefix_aware looks at it; take that (--router "
+            "prefix_aware), or drop it"
+        )
 
 
 def require_served(requests: Iterable[Request], options: ServerOptions) -> None:

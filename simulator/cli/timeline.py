@@ -1,7 +1,8 @@
 """The timeline of a run, as trace viewers of browsers open it (chrome://tracing, ui.perfetto.dev).
 
 Contract: `timeline(result)` is plain data in the Trace Event Format: every engine step on one track, its queue, batch
-and KV blocks as counters, and every request as its phases on the first track that is free. Times are us, as there.
+and KV blocks as counters, and every request as its phases on the first track that is free. Several servers are a
+process each. Times are us, as there.
 """
 
 from __future__ import annotations
@@ -29,30 +30,38 @@ def timeline(result: RunResult, cost: Callable[[StepRecord], dict[str, Any]]) ->
     return {
         "displayTimeUnit": "ms",
         "traceEvents": [
-            *_names(),
+            *_names(max(len(result.replicas), 1)),
             *(event for step in result.steps for event in _step_events(step, cost(step))),
             *_request_events(result.requests),
         ],
     }
 
 
-def _names() -> Iterator[Event]:
-    for process, name in ((ENGINE, "engine"), (REQUESTS, "requests")):
+def _names(servers: int) -> Iterator[Event]:
+    engines = [(_engine(place), f"engine {place}" if servers > 1 else "engine") for place in range(servers)]
+    for process, name in (*engines, (REQUESTS, "requests")):
         yield {"ph": "M", "name": "process_name", "pid": process, "tid": 0, "args": {"name": name}}
-    yield {"ph": "M", "name": "thread_name", "pid": ENGINE, "tid": 1, "args": {"name": "steps"}}
+    for process, _ in engines:
+        yield {"ph": "M", "name": "thread_name", "pid": process, "tid": 1, "args": {"name": "steps"}}
+
+
+def _engine(replica: int) -> int:
+    """Return the process of a server; those behind the first one follow the requests."""
+    return REQUESTS + replica if replica else ENGINE
 
 
 def _step_events(step: StepRecord, cost: dict[str, Any]) -> Iterator[Event]:
     tokens = sum(new_tokens for _, _, new_tokens in step.prefill)
     seen = {"prefill_requests": len(step.prefill), "prefill_tokens": tokens, "decode_requests": len(step.decode)}
-    yield _span(ENGINE, 1, str(cost["kind"]), step.start_us, step.duration_us, {**seen, **cost})
+    engine = _engine(step.replica)
+    yield _span(engine, 1, str(cost["kind"]), step.start_us, step.duration_us, {**seen, **cost})
     counters = {
         "batch (requests)": {"prefill": len(step.prefill), "decode": len(step.decode)},
         "waiting (requests)": {"waiting": step.waiting},
         "KV blocks in use": {"blocks": step.kv_blocks_used},
     }
     for name, values in counters.items():
-        yield {"ph": "C", "name": name, "pid": ENGINE, "tid": 0, "ts": step.start_us, "args": values}
+        yield {"ph": "C", "name": name, "pid": engine, "tid": 0, "ts": step.start_us, "args": values}
 
 
 def _request_events(results: Sequence[RequestResult]) -> Iterator[Event]:

@@ -51,13 +51,15 @@ class Predicted:
     saturated: bool
 
 
-def load_in(done: Sequence[RequestResult], tensor_parallel: int, values: Mapping[str, float | None]) -> Load | None:
-    """Return what a server had to do in a run that gave these metrics; None where no request was completed."""
+def load_in(
+    done: Sequence[RequestResult], tensor_parallel: int, replicas: int, values: Mapping[str, float | None]
+) -> Load | None:
+    """Return what one of so many servers had to do in a run that gave these metrics; None where none was completed."""
     prompt_tokens = mean([result.prompt_tokens for result in done])
     rate, e2e_ms, output_tokens = (values[name] for name in ("request_throughput", "e2e_mean", "output_tokens_mean"))
     if rate is None or e2e_ms is None or prompt_tokens is None or output_tokens is None:
         return None
-    return load_of(tensor_parallel, rate, e2e_ms, prompt_tokens, output_tokens)
+    return load_of(tensor_parallel, rate / replicas, e2e_ms, prompt_tokens, output_tokens)
 
 
 def trust_report(tested: IntervalTable | NoBand, run: Predicted) -> dict[str, Any]:

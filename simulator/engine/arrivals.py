@@ -7,6 +7,8 @@ from heapq import heappop, heappush
 
 from simulator.engine.records import Request
 
+# Later than any arrival or horizon, yet no number that takes more than a machine word.
+NEVER_US = 1 << 60
 # Time of entering the waiting queue, time of arrival, place in the caller's list.
 Arrival = tuple[int, int, int]
 
@@ -18,10 +20,13 @@ class Arrivals:
     ----------
     next_us
         Time at which the next request enters the waiting queue; None if none is on its way.
+    known_until_us
+        Nobody knows yet what comes from then on, so no step may start then or later.
     """
 
     def __init__(self) -> None:
         self.next_us: int | None = None
+        self.known_until_us = NEVER_US
 
     def take(self) -> Arrival:
         """Remove and return the next request."""

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from simulator.engine.arrivals import Arrivals
-from simulator.engine.records import Request
+from simulator.engine.records import Request, RequestResult
 from simulator.engine.run_statistics import RunStatistics
 from simulator.engine.running_request import RunningRequest
 from simulator.engine.scheduler import Scheduler
@@ -38,21 +38,22 @@ class GroupedServer(Server):
         step_time: StepTimeModel,
         options: EngineOptions,
         statistics: RunStatistics,
+        results: list[RequestResult | None] | None = None,
     ) -> None:
-        super().__init__(requests, arrivals, step_time, options, statistics)
+        super().__init__(requests, arrivals, step_time, options, statistics, results)
         for _ in range(options.attention_data_parallel - 1):
-            self._schedulers.append(Scheduler(options, step_time.kv_breakpoints))
+            self.schedulers.append(Scheduler(options, step_time.kv_breakpoints))
 
     def _is_idle(self) -> bool:
-        return not any([scheduler.running or scheduler.waiting for scheduler in self._schedulers])
+        return not any([scheduler.running or scheduler.waiting for scheduler in self.schedulers])
 
     def _enqueue(self, live: RunningRequest) -> None:
-        chosen = min(self._schedulers, key=_load)
+        chosen = min(self.schedulers, key=_load)
         chosen.waiting.append(live)
 
     def _next_steps(self) -> None:
         """Form a step of every group that has requests, and take them together."""
-        working = [scheduler for scheduler in self._schedulers if scheduler.running or scheduler.waiting]
+        working = [scheduler for scheduler in self.schedulers if scheduler.running or scheduler.waiting]
         tokens = []
         for scheduler in working:
             scheduler.form(self._now_us)

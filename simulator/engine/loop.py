@@ -17,6 +17,7 @@ from simulator.engine.arrivals import arrivals_of
 from simulator.engine.checks import check_concurrency, check_requests
 from simulator.engine.grouped_server import GroupedServer
 from simulator.engine.records import Request, RunResult
+from simulator.engine.replicas import Replicas
 from simulator.engine.run_statistics import RunStatistics
 from simulator.engine.server import Server
 from simulator.steptime.base import StepTimeModel
@@ -68,10 +69,14 @@ def run(
     check_requests(requests)
     check_concurrency(concurrency)
     arrivals = arrivals_of(requests, concurrency, ramp_us)
-    statistics = RunStatistics(record_steps, count_gaps)
     limits = options or EngineOptions()
+    statistics = [RunStatistics(record_steps, count_gaps) for _ in range(limits.replicas)]
     kind = Server if limits.attention_data_parallel == 1 else GroupedServer
-    server = kind(requests, arrivals, step_time, limits, statistics)
+    server = (
+        kind(requests, arrivals, step_time, limits, statistics[0])
+        if limits.replicas == 1
+        else Replicas(requests, arrivals, step_time, limits, statistics)
+    )
     with _cycle_collection_paused():
         server.serve()
         return server.outcome()

@@ -6,9 +6,14 @@ recorded upstream behaviour second, so that a replay can switch it on by name.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
 
 from simulator.validation import Count, NonNegativeInt, StrictModel
+
+# More than any router has behind it; stops a slip from filling the memory.
+MOST_REPLICAS = 4096
 
 
 class EngineOptions(StrictModel):
@@ -48,6 +53,13 @@ class EngineOptions(StrictModel):
     attention_data_parallel
         Groups of GPUs with requests of their own, which take every step together; token budget, running requests and
         KV blocks are those of each.
+    replicas
+        Servers with all these limits each, behind a router.
+    router
+        Where it sends a request: `round_robin`, to each server in turn. `least_requests`, where the fewest are in
+        flight when it arrives. `prefix_aware`, where its session or prefix group was sent last, unless that would
+        have more than `router_load_factor` times as many in flight as the server with the fewest, the request itself
+        counted.
     """
 
     token_budget: Count = 2048
@@ -63,3 +75,6 @@ class EngineOptions(StrictModel):
     full_prefix_hit: Literal["recompute_last_block", "admit_empty"] = "recompute_last_block"
     schedule_ahead: bool = False
     attention_data_parallel: Count = 1
+    replicas: Annotated[int, Strict(), Field(ge=1, le=MOST_REPLICAS)] = 1
+    router: Literal["round_robin", "least_requests", "prefix_aware"] = "round_robin"
+    router_load_factor: Annotated[float, Strict(), Field(ge=1, le=1e6)] = 1.5

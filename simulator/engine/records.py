@@ -102,7 +102,7 @@ class StepRecord:
 
     `prefill` holds `(request id, past_tokens, new_tokens)`, `decode` holds `(request id, past_tokens)`,
     both in batch order and as priced. A server of several groups has a record per group, which all last as long;
-    `elsewhere` are the new tokens of the others.
+    `elsewhere` are the new tokens of the others. `replica` is the place of the server among several.
     """
 
     start_us: int
@@ -112,6 +112,7 @@ class StepRecord:
     waiting: int
     kv_blocks_used: int
     elsewhere: int = 0
+    replica: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,14 @@ class RunCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaShare:
+    """What one of several servers did: which requests it was sent, by place in the caller's list, and its totals."""
+
+    requests: tuple[int, ...]
+    counters: RunCounters
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """Every request in the order it was given, run totals, and what else was asked for.
 
@@ -151,9 +160,12 @@ class RunResult:
     token_gaps
         `(gap_us, count)` of the gaps between consecutive tokens of one request, pooled over all requests,
         shortest first. Tokens of requests that did not complete are in it.
+    replicas
+        Of a run with several servers, the share of each; counters are sums then, but for `peak_kv_blocks` and `end_us`.
     """
 
     requests: tuple[RequestResult, ...]
     counters: RunCounters
     steps: tuple[StepRecord, ...] = field(default=())
     token_gaps: tuple[tuple[int, int], ...] = field(default=())
+    replicas: tuple[ReplicaShare, ...] = field(default=())

@@ -99,10 +99,6 @@ class RunStatistics:
             end_us=self._end_us,
         )
 
-    def token_gaps(self) -> tuple[tuple[int, int], ...]:
-        """Return the gaps counted, shortest first."""
-        return tuple([(gap_us, count) for gap_us, count in sorted(self.gaps.items()) if count])
-
     def _count_gaps(self, scheduler: Scheduler, start_us: int, duration_us: int) -> None:
         """Count the gaps that one step ends."""
         end_us = start_us + duration_us
@@ -120,3 +116,8 @@ class RunStatistics:
             self._peak_kv_blocks = kv_blocks
         if end_us > self._end_us:
             self._end_us = end_us
+
+
+def ordered_gaps(gaps: dict[int, int]) -> tuple[tuple[int, int], ...]:
+    """Return the gaps counted, shortest first."""
+    return tuple([(gap_us, count) for gap_us, count in sorted(gaps.items()) if count])

@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from simulator.engine.arrivals import Arrivals
+from simulator.engine.arrivals import NEVER_US, Arrivals
 from simulator.engine.lone_decode_times import LoneDecodeTimes
 from simulator.engine.records import Request, RequestResult, RequestState, RunResult
-from simulator.engine.run_statistics import RunStatistics
-from simulator.engine.running_request import RunningRequest
+from simulator.engine.run_statistics import RunStatistics, ordered_gaps
+from simulator.engine.running_request import RunningRequest, final_tokens
 from simulator.engine.scheduler import Scheduler
 from simulator.steptime.base import GivesDecodeTimes, StepTimeModel
 from simulator.steptime.batch import BatchSums
 
 if TYPE_CHECKING:
     from simulator.engine.options import EngineOptions
-
-# Later than any arrival or horizon, yet no number that takes more than a machine word.
-NEVER_US = 1 << 60
 
 
 class Server:
@@ -35,6 +32,7 @@ class Server:
         step_time: StepTimeModel,
         options: EngineOptions,
         statistics: RunStatistics,
+        results: list[RequestResult | None] | None = None,
     ) -> None:
         self._requests = requests
         self._arrivals = arrivals
@@ -45,9 +43,10 @@ class Server:
         self._options = options
         self._statistics = statistics
         self._scheduler = Scheduler(options, step_time.kv_breakpoints)
-        self._schedulers = [self._scheduler]
+        self.schedulers = [self._scheduler]
         self._lone_decode_times = LoneDecodeTimes(step_time)
-        self._results: list[RequestResult | None] = [None] * len(requests)
+        # Servers behind a router write into one list.
+        self._results: list[RequestResult | None] = [None] * len(requests) if results is None else results
         self._now_us = 0
         # A request that needs more than this could not complete even if it had the server to itself.
         self._capacity_tokens = options.kv_blocks * options.block_tokens
@@ -57,9 +56,9 @@ class Server:
         self._seen_us = 0
 
     def serve(self) -> None:
-        """Run step after step until nothing is left to do or the horizon is passed."""
+        """Run step after step until nothing is left to do, the horizon is passed or nobody knows what comes."""
         arrivals, horizon_us = self._arrivals, self._options.horizon_us
-        while horizon_us is None or self._now_us <= horizon_us:
+        while self._now_us < arrivals.known_until_us and (horizon_us is None or self._now_us <= horizon_us):
             next_us = arrivals.next_us
             if next_us is not None and next_us <= self._seen_us:
                 self._queue_arrivals(self._seen_us)
@@ -69,11 +68,35 @@ class Server:
                 self._now_us = self._seen_us = max(self._now_us, arrivals.next_us)
             else:
                 return
-        self._queue_arrivals(horizon_us)
+        if horizon_us is not None and self._now_us > horizon_us:
+            self._queue_arrivals(horizon_us)
+
+    def next_step_us(self) -> int:
+        """Return when the next step starts, as far as requests are here or sent; `NEVER_US` without any."""
+        start_us, horizon_us = self._now_us, self._options.horizon_us
+        if self._is_idle():
+            next_us = self._arrivals.next_us
+            start_us = NEVER_US if next_us is None else max(start_us, next_us)
+        return NEVER_US if horizon_us is not None and start_us > horizon_us else start_us
+
+    def fits(self, index: int) -> bool:
+        """Return whether a request could complete if it had the server to itself."""
+        return final_tokens(self._requests[index]) <= self._capacity_tokens
+
+    def drop(self, index: int, arrival_us: int) -> None:
+        """Note that a request can never be served."""
+        self._results[index] = self._live(index, arrival_us).result(RequestState.DROPPED)
 
     def outcome(self) -> RunResult:
         """Return what became of every request."""
-        for scheduler in self._schedulers:
+        self.settle()
+        statistics = self._statistics
+        counters, records = statistics.counters(self.schedulers), tuple(statistics.records)
+        return RunResult(self.results(), counters, records, ordered_gaps(statistics.gaps))
+
+    def settle(self) -> None:
+        """Note how far the requests came that are still here, or were sent."""
+        for scheduler in self.schedulers:
             for live in scheduler.running:
                 self._results[live.index] = live.result(RequestState.RUNNING)
             for live in scheduler.waiting:
@@ -84,13 +107,14 @@ class Server:
             arrived = self._options.horizon_us is None or arrival_us <= self._options.horizon_us
             state = RequestState.QUEUED if arrived else RequestState.NOT_ARRIVED
             self._results[index] = self._live(index, arrival_us).result(state)
+
+    def results(self) -> tuple[RequestResult, ...]:
+        """Return every request's result, in the order given; one that nobody noted never came."""
         results = [
             result or self._live(index, self._requests[index].arrival_us).result(RequestState.NOT_ARRIVED)
             for index, result in enumerate(self._results)
         ]
-        statistics = self._statistics
-        counters, records = statistics.counters(self._schedulers), tuple(statistics.records)
-        return RunResult(tuple(results), counters, records, statistics.token_gaps())
+        return tuple(results)
 
     def _is_idle(self) -> bool:
         """Whether no request is in the server."""
@@ -108,11 +132,10 @@ class Server:
         arrivals = self._arrivals
         while (next_us := arrivals.next_us) is not None and next_us <= now_us:
             _, arrival_us, index = arrivals.take()
-            live = RunningRequest(self._requests[index], index, arrival_us, self._options.block_tokens)
-            if live.final_tokens <= self._capacity_tokens:
-                self._enqueue(live)
+            if self.fits(index):
+                self._enqueue(self._live(index, arrival_us))
             else:
-                self._results[index] = live.result(RequestState.DROPPED)
+                self.drop(index, arrival_us)
                 arrivals.release(index, next_us)
 
     def _next_steps(self) -> None:
@@ -246,10 +269,13 @@ class Server:
 
     def _next_interruption_us(self) -> int | None:
         """Return the time from which on no step may start without a look at queue and horizon."""
-        next_us, horizon_us = self._arrivals.next_us, self._options.horizon_us
-        if horizon_us is None:
+        arrivals, horizon_us = self._arrivals, self._options.horizon_us
+        next_us, until_us = arrivals.next_us, arrivals.known_until_us
+        if horizon_us is not None and horizon_us < until_us:
+            until_us = horizon_us + 1
+        if next_us is not None and next_us < until_us:
             return next_us
-        return horizon_us + 1 if next_us is None else min(next_us, horizon_us + 1)
+        return None if until_us == NEVER_US else until_us
 
     def _end_step(self, start_us: int, duration_us: int, done: list[RunningRequest]) -> None:
         end_us = start_us + duration_us

@@ -15,9 +15,11 @@ from simulator.cli.catalog import SHIPPED_CONFIGS
 from simulator.cli.main import parser
 from simulator.cli.run import build_setup
 from simulator.cli.run_spec import read_spec
+from simulator.cli.trust import load_in
 from simulator.cli.why import explain_run, typical_step
-from simulator.engine.records import StepRecord
+from simulator.engine.records import RequestResult, RequestState, StepRecord
 from simulator.steptime.batch import Batch, BatchSums
+from simulator.trust.distance import load_of
 from tests.simulator.cli.support import SMALL, SMALL_LENGTHS, SMALL_RUN, invoke, refused
 
 YAML = """\
@@ -322,3 +324,63 @@ def test_a_trace_is_sent_faster_by_a_flag(tmp_path):
     assert "replayed arrivals without arrival_us" in refused(
         "run", "--model", "llama-2-7b-hf", "--num-requests", 2, *SMALL_LENGTHS, "--speed", 2
     )
+
+
+THREE = ["--replicas", 3, "--router", "least_requests"]
+
+
+def test_servers_behind_a_router_report_their_shares_and_their_sum():
+    report = invoke(*SMALL, *THREE).json
+
+    assert (report["replicas"], report["router"]) == (3, "least_requests")
+    assert [share["requests"] for share in report["shares"]] == [2, 1, 1]
+    for name in ("steps", "decode_tokens", "prefill_us"):
+        assert report["counters"][name] == sum(share[name] for share in report["shares"])
+    assert "shares" not in invoke(*SMALL).json
+
+
+def test_every_router_serves_conversations_and_users(config):
+    for router in ("round_robin", "least_requests", "prefix_aware"):
+        for name in ("sessions", "users", "popular"):
+            engine = {"replicas": 2, "router": router}
+            described = {
+                "model": "llama-2-7b-hf",
+                "engine": engine,
+                "workload": {"requests": 8, **LENGTHS, **WORKLOADS[name]},
+            }
+            config.write_text(yaml.safe_dump(described))
+            report = invoke("run", "--config", config).json
+            assert (report["router"], report["requests"]["completed"]) == (router, 8)
+
+
+def test_data_parallel_instances_of_a_dense_model_are_servers_behind_a_router():
+    by_name, instances = (invoke(*SMALL, flag, 2).json for flag in ("--replicas", "--data-parallel"))
+
+    assert by_name == instances
+    assert instances["replicas"] == 2
+    assert "data_parallel 2 and engine.replicas 3 differ" in refused(*SMALL, "--dp", 2, "--replicas", 3)
+
+
+def test_trust_looks_at_the_load_of_one_server():
+    done = [RequestResult("a", 0, 40, 5, RequestState.COMPLETED)]
+    values = {"request_throughput": 60.0, "e2e_mean": 500.0, "output_tokens_mean": 5.0}
+
+    assert load_in(done, 2, 1, values) == load_of(2, 60.0, 500.0, 40, 5)
+    assert load_in(done, 2, 3, values) == load_of(2, 20.0, 500.0, 40, 5)
+
+
+def test_a_router_without_a_choice_is_refused():
+    assert "round_robin has one server to send to; give engine.replicas" in refused(*SMALL, "--router", "round_robin")
+    assert "only a router of kind prefix_aware looks at it" in refused(*SMALL, *THREE, "--router-load-factor", 2)
+
+
+def test_the_timeline_has_a_process_for_every_server(tmp_path):
+    path = tmp_path / "run.json"
+    report = invoke(*SMALL, *THREE, "--trace", path).json
+    events = json.loads(path.read_text())["traceEvents"]
+
+    names = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
+    assert names == {1: "engine 0", 2: "requests", 3: "engine 1", 4: "engine 2"}
+    for process, share in zip((1, 3, 4), report["shares"], strict=True):
+        steps = [event for event in events if event["ph"] == "X" and event["pid"] == process]
+        assert len(steps) == share["steps"]

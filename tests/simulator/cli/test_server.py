@@ -194,7 +194,7 @@ def test_whole_experts_and_groups_are_settings_of_a_run_and_change_its_times():
     [
         (["--tp", 1, "--attention-data-parallel", 3, "--ep"], "128 experts cannot be dealt out evenly over 3 GPUs"),
         (["--tp", 8, "--attention-data-parallel", 2], "16 GPUs, but the links of"),
-        (["--data-parallel", 2], "engine.attention_data_parallel groups of GPUs that share the experts"),
+        (["--data-parallel", 2], "engine.attention_data_parallel groups of one server; instances that share nothing"),
     ],
 )
 def test_a_spread_that_cannot_be_stops_a_run(flags, said):

@@ -208,7 +208,6 @@ def test_kv_heads_that_gpus_can_neither_split_nor_copy_evenly_are_refused(tmp_pa
     [
         (["--pipeline-parallel", 2], "pipeline parallelism"),
         (["--pp", 2], "pipeline parallelism"),
-        (["--data-parallel", 2], "data parallelism"),
         (["--speculative", "ngram"], "speculative decoding"),
         (["--disaggregated"], "disaggregated prefill and decode"),
         (["--set", "pipeline_parallel=2"], "pipeline parallelism"),

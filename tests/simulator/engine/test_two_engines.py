@@ -38,7 +38,7 @@ def assert_both_agree(case: Case) -> None:
     time_us = StubStepTime(case.kv_breakpoints).batch_time_us
     plain = serve(case.requests, case.options, time_us, case.concurrency)
     for step, plain_step in zip(result.steps, plain["steps"], strict=False):
-        assert as_dict(step) == plain_step | {"elsewhere": 0}
+        assert as_dict(step) == plain_step | {"elsewhere": 0, "replica": 0}
     assert len(result.steps) == len(plain["steps"])
     for request in result.requests:
         expected = plain["requests"][request.id]
