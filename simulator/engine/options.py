@@ -57,9 +57,11 @@ class EngineOptions(StrictModel):
         Servers with all these limits each, behind a router.
     router
         Where it sends a request: `round_robin`, to each server in turn. `least_requests`, where the fewest are in
-        flight when it arrives. `prefix_aware`, where its session or prefix group was sent last, unless that would
-        have more than `router_load_factor` times as many in flight as the server with the fewest, the request itself
-        counted.
+        flight when it arrives. `prefix_aware`, where its session or prefix group was sent last, as far as
+        `router_load_factor` allows, else as `least_requests`.
+    router_load_factor
+        Of `prefix_aware`: how many times as many requests a server may have in flight as the one with the fewest, the
+        request to be sent counted on both sides.
     """
 
     token_budget: Count = 2048

@@ -79,7 +79,7 @@ class DrawnPrefix(StrictModel):
     Attributes
     ----------
     counted
-        As of `SharedPrefix`.
+        As of the kind `shared`.
     exponent
         Zipf's: the k-th prefix is drawn k ** -exponent times as often as the first; 0: all of them as often.
     """
