@@ -25,6 +25,30 @@ for question in paths.questions(PROJECT):
             questions.publish(Path(output[0]).parent.name, list(output))
 
 
+if paths.questions(PROJECT):
+
+    rule list_questions:
+        input:
+            [
+                path
+                for question in paths.questions(PROJECT)
+                for path in paths.question_paths(PROJECT, paths.REGENERATED_PAGES, question)
+            ],
+            code=paths.CODE["capacity"],
+        output:
+            (paths.REGENERATED_PAGES / paths.QUESTIONS_PAGE).as_posix(),
+        run:
+            questions.list_questions(PROJECT, output[0])
+
+    rule publish_questions:
+        input:
+            (paths.REGENERATED_PAGES / paths.QUESTIONS_PAGE).as_posix(),
+        output:
+            (paths.REPORTS / paths.QUESTIONS_PAGE).as_posix(),
+        run:
+            questions.publish_questions(output[0])
+
+
 rule questions:
     input:
         paths.question_paths(PROJECT, paths.REPORTS),

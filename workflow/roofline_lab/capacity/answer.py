@@ -19,8 +19,8 @@ from simulator.errors import RooflineLabError
 from simulator.slo import Limit
 from simulator.validation import StrictModel
 
-# A percent of a rate is less than any interval here is wide.
-TOLERANCE = 0.01
+# A percent of a rate is less than any interval here is wide; so are two where they end.
+TOLERANCE, END_TOLERANCE = 0.01, 0.02
 # So little of a server's time is asked of it by the lightest load that no two requests meet.
 LIGHTEST = 0.01
 # Requests of the run that says how long one request takes that is alone.
@@ -164,15 +164,23 @@ def lightest_load(server: Simulated, variant: Variant) -> float:
     return LIGHTEST / (server.alone_ms(ALONE) / MS_PER_S)
 
 
-def highest_load(server: Simulated, variant: Variant, lightest: float, accept: Callable[[Served], bool]) -> Highest:
+def highest_load(
+    server: Simulated,
+    variant: Variant,
+    lightest: float,
+    accept: Callable[[Served], bool],
+    tolerance: float = TOLERANCE,
+) -> Highest:
     """Return the highest load at which what a server does is accepted."""
     clients = variant.load == "concurrency"
     return highest(
         lambda load: accept(server.at(load)),
         lightest,
-        tolerance=TOLERANCE,
+        tolerance=tolerance,
         whole=clients,
         most=MOST_CLIENTS if clients else None,
+        # Where one request is in flight on average; below, nothing changes.
+        first=None if clients else lightest / LIGHTEST,
     )
 
 
@@ -203,7 +211,7 @@ def _ends(server: Simulated, variant: Variant, lightest: float, limits: Sequence
     """
 
     def search(end: Callable[[Ends], float]) -> Highest:
-        return highest_load(server, variant, lightest, lambda served: _within(served, limits, end))
+        return highest_load(server, variant, lightest, lambda served: _within(served, limits, end), END_TOLERANCE)
 
     low, high = search(lambda ends: ends.high), search(lambda ends: ends.low)
     unknown = "" if high.fails is None else _unknown(server.at(high.fails), limits)

@@ -38,6 +38,7 @@ def highest(
     whole: bool = False,
     most: float | None = None,
     step: float = STEP,
+    first: float | None = None,
 ) -> Highest:
     """Return the highest load that meets.
 
@@ -55,10 +56,12 @@ def highest(
         The largest load to be asked for.
     step
         Factor between the loads of the first look.
+    first
+        Where the first look begins, above the lightest load; None: a step from it.
     """
     if not meets(lightest):
         return Highest(None, lightest)
-    low, high = _bracket(meets, lightest, most, step, whole=whole)
+    low, high = _bracket(meets, lightest, most, step, whole=whole, first=first)
     while high is not None and high / low > 1 + tolerance and not (whole and high - low <= 1):
         between = round((low * high) ** 0.5) if whole else (low * high) ** 0.5
         between = min(max(between, low + 1), high - 1) if whole else between
@@ -67,14 +70,20 @@ def highest(
 
 
 def _bracket(
-    meets: Callable[[float], bool], lightest: float, most: float | None, step: float, *, whole: bool
+    meets: Callable[[float], bool],
+    lightest: float,
+    most: float | None,
+    step: float,
+    *,
+    whole: bool,
+    first: float | None,
 ) -> tuple[float, float | None]:
-    low = lightest
+    low, next_one = lightest, first
     for _ in range(MOST_STEPS):
         if most is not None and low >= most:
             return low, None
-        further = max(low + 1, round(low * step)) if whole else low * step
-        higher = further if most is None else min(further, most)
+        further = next_one or (max(low + 1, round(low * step)) if whole else low * step)
+        higher, next_one = (further if most is None else min(further, most)), None
         if not meets(higher):
             return low, higher
         low = higher

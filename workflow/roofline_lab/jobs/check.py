@@ -7,11 +7,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.jobs.paths import (
     ANSWERS,
     QUESTIONS,
+    QUESTIONS_PAGE,
     REGENERATED_PAGES,
     REPORTS,
     RESULTS,
@@ -38,14 +40,14 @@ def compared(project: Project) -> Iterator[Told]:
     """Yield one line for every page compared, with its differences: reports, pages about all, what is kept."""
     for hypothesis in project.names:
         yield from _report(project, hypothesis)
-    for page in pages(project).values():
+    for page in (*pages(project).values(), *([QUESTIONS_PAGE] if questions(project) else [])):
         differences = compare_file(page, project.root / REPORTS, REGENERATED_PAGES, project.settings.check.tolerance)
         yield (
             f"check {page}: the committed page {'differs' if differences else 'comes out again'}",
             [replace(change, file=f"{REPORTS}/{page}") for change in differences],
         )
     for question in questions(project):
-        yield _answer(project, question)
+        yield _page_with_files(project, f"{QUESTIONS}/{question}")
     if project.comparing is not None:
         yield _simulators(project)
     for simulator in programs(project):
@@ -58,11 +60,6 @@ def compared(project: Project) -> Iterator[Told]:
 def _simulators(project: Project) -> Told:
     """Return whether the page that compares all simulators comes out again."""
     return _page_with_files(project, SIMULATORS)
-
-
-def _answer(project: Project, question: str) -> Told:
-    """Return whether the answer to a question about capacity comes out again."""
-    return _page_with_files(project, f"{QUESTIONS}/{question}")
 
 
 def _page_with_files(project: Project, name: str) -> Told:
@@ -110,7 +107,8 @@ def abandoned(project: Project) -> list[Difference]:
     folder = project.root / REPORTS
     left = sorted({path.name for path in folder.iterdir()} - known) if folder.is_dir() else ()
     answers = folder / QUESTIONS
-    unasked = sorted({path.name for path in answers.iterdir()} - {*questions(project)}) if answers.is_dir() else ()
+    known = {*questions(project), Path(QUESTIONS_PAGE).name}
+    unasked = sorted({path.name for path in answers.iterdir()} - known) if answers.is_dir() else ()
     return [
         *(Difference(f"{REPORTS}/{name}", "folder", "belongs to no hypothesis; delete it") for name in left),
         *(Difference(f"{REPORTS}/{QUESTIONS}/{name}", "folder", "answers no question; delete it") for name in unasked),

@@ -47,6 +47,7 @@ SIMULATORS = compared.FOLDER.name
 SIMULATOR_FILES = (compared.NUMBERS, compared.FIGURE, compared.PAGE)
 # Questions about capacity: their files, their folder in reports/, and what their answers rest on.
 QUESTIONS = "questions"
+QUESTIONS_PAGE = f"{QUESTIONS}/README.md"
 CAPACITY_DATA = f"{RESULTS}/inputs/capacity_data.sha256"
 # Folders of reports/ that no run of all findings makes again: `snakemake calibrate` takes minutes,
 # `roofline-lab replay` needs traces that are not part of the project, and `snakemake trust` follows a calibration.
@@ -386,13 +387,14 @@ def question_file(question: str) -> str:
 
 
 def question_paths(project: Project, folder: Path, question: str | None = None) -> list[str]:
-    """Return the files of the answers to one question or to all of them, in a folder of reports."""
+    """Return the files of the answer to one question, or of all with the page that lists them, in a folder."""
     asked = questions(project) if question is None else [question]
-    return [
+    found = [
         (folder / QUESTIONS / each / name).as_posix()
         for each in asked
         for name in capacity.file_names(read_question(project.root / question_file(each), project.root))
     ]
+    return found + ([(folder / QUESTIONS_PAGE).as_posix()] if asked and question is None else [])
 
 
 def compared_rows(project: Project) -> list[str]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from roofline_lab.capacity.question import read_question
+from roofline_lab.files import write_text
 from roofline_lab.jobs import reports
 from roofline_lab.jobs.findings import clean_errors, replace_report
-from roofline_lab.jobs.paths import QUESTIONS, REGENERATED_PAGES, REPORTS
+from roofline_lab.jobs.paths import QUESTIONS, QUESTIONS_PAGE, REGENERATED_PAGES, REPORTS, question_file, questions
 from roofline_lab.jobs.progress import PROGRESS
 from roofline_lab.jobs.workers import Workers
 from roofline_lab.made import read_made, write_made
+from roofline_lab.project import Project
+from roofline_lab.report.capacity import ANSWERS, questions_page
 
 
 @clean_errors
@@ -27,3 +31,22 @@ def publish(question: str, outputs: Iterable[str]) -> None:
     names = [Path(output).name for output in outputs]
     replace_report(folder, {name: read_made(source / name) for name in names})
     PROGRESS.say(f"{question}: answer written to {folder / names[-1]}")
+
+
+@clean_errors
+def list_questions(project: Project, output: str) -> None:
+    """List every question with its answer."""
+    asked = {
+        name: (
+            read_question(project.root / question_file(name), project.root),
+            read_made(REGENERATED_PAGES / QUESTIONS / name / ANSWERS),
+        )
+        for name in questions(project)
+    }
+    write_made(Path(output), questions_page(asked))
+
+
+@clean_errors
+def publish_questions(output: str) -> None:
+    """Copy the page that lists all questions into reports/."""
+    write_text(Path(output), read_made(REGENERATED_PAGES / QUESTIONS_PAGE))

@@ -7,7 +7,7 @@ interval says so where it stands, and a server that cannot be is a row with its 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from roofline_lab.capacity.answer import Answer
@@ -42,6 +42,18 @@ def file_names(question: Question) -> tuple[str, ...]:
     """Return the names of all files a question's answer has, the page last."""
     several = len(variants(question, "")) > 1
     return (ANSWERS, POINTS, LATENCY_FIGURE, *((PARETO_FIGURE,) if several else ()), PAGE)
+
+
+def questions_page(asked: Mapping[str, tuple[Question, str]]) -> str:
+    """Return the page that lists all questions with their answers.
+
+    Parameters
+    ----------
+    asked
+        Questions by name, each with the content of its `answers.csv`.
+    """
+    rows = [tables.question_row(name, question, answers) for name, (question, answers) in sorted(asked.items())]
+    return render("questions.md.j2", {"table": tables.questions_table(rows)})
 
 
 def report_files(asked: Asked) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator, Sequence
 
@@ -9,10 +10,11 @@ from roofline_lab.capacity.answer import Answer
 from roofline_lab.capacity.ask import Asked
 from roofline_lab.capacity.assumptions import Moved
 from roofline_lab.capacity.nearest import Ladder
-from roofline_lab.capacity.question import UNITS
+from roofline_lab.capacity.question import UNITS, Question
 from roofline_lab.capacity.serve import Served
 from roofline_lab.files import csv_text
 from roofline_lab.formatting import MISSING, columns, pct, table
+from simulator.input_files import csv_records
 from simulator.slo import Limit
 
 TPOT = "tpot_request"
@@ -362,3 +364,27 @@ def _answer_row(found: Answer, keys: Sequence[str], load: str) -> Iterator[objec
 
 def _digits(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
+
+
+# --- all questions ------------------------------------------------------------------------------------
+
+
+def question_row(name: str, question: Question, answers: str) -> tuple[str, ...]:
+    """Return a question with the answer of its best server, as its `answers.csv` has it."""
+    records = csv_records(io.StringIO(answers, newline=""), f"{name}/answers.csv")
+    header = next(records)[1]
+    rows = [dict(zip(header, cells, strict=True)) for _, cells in records]
+    able = [row for row in rows if row["status"] == "answered"]
+    link = f"[{question.title or name}]({name}/CAPACITY.md)"
+    if not able:
+        return (link, str(question.slo), "no load meets the limits", MISSING, MISSING, MISSING)
+    best = max(able, key=lambda row: float(row["output_tokens_per_s_per_gpu"] or 0))
+    ends = [number(float(best[end])) if best[end] else MISSING for end in ("pessimistic", "optimistic")]
+    top = amount(float(best["highest"]), question.load)
+    return (link, str(question.slo), best["server"], top, " to ".join(ends), best["word"] or "untested")
+
+
+def questions_table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a row per question."""
+    header = ("Question", "Limits", "Best server", "Highest load", "Pessimistic to optimistic", "Word")
+    return table(header, rows, left=3)

@@ -44,6 +44,7 @@ GROUPS: Mapping[str, str] = {
     "reports/trust/": "Trust",
     "reports/replay/": "Replay",
     "reports/simulators/": "Simulators",
+    "reports/questions/": "Capacity",
     "reports/errata.md": "Errata",
     "reports/": "Findings",
 }

@@ -15,6 +15,7 @@ NAVIGATION: Mapping[str, str] = {
     "Trust": "reports/trust/TRUST.html",
     "Replay": "reports/replay/REPLAY.html",
     "Simulators": "reports/simulators/SIMULATORS.html",
+    "Capacity": "reports/questions/README.html",
     "Errata": "reports/errata.html",
     "Ground truth": "ground_truth/index.html",
     "Documentation": "docs/README.html",
