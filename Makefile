@@ -1,10 +1,12 @@
 # The two commands a newcomer needs: `make findings` and `make test`.
-# Needs only Python 3.11 to 3.13, make and git; everything else goes into .venv.
+# Needs only Python 3.11 to 3.13, make and git; everything else goes into .venv. With `make ... ENV=conda` it is an
+# environment of conda (or mamba, micromamba) in .conda, made from environment.yml, and no Python need be there before.
 
 .PHONY: help findings site test check setup simulators compiled lint lock bench clean
 .DEFAULT_GOAL := help
 
-VENV := .venv
+ENV ?= venv
+VENV := $(if $(filter conda,$(ENV)),.conda,.venv)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The first interpreter of a supported version; override with `make setup PYTHON=/path/to/python`.
@@ -12,13 +14,16 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+# The first of these that is there; override with `make setup ENV=conda CONDA=/path/to/one`.
+CONDA ?= $(shell for c in conda mamba micromamba; do command -v $$c && break; done)
 
 help:
 	@echo "make findings   create the environment if missing, regenerate every finding into reports/"
 	@echo "make site       pages, tables and plots of the findings as found in reports/, for a browser: site/index.html (seconds)"
 	@echo "make test       create the environment if missing, run the tests"
 	@echo "make check      regenerate everything into results/ and compare with reports/ as found"
-	@echo "make setup      only create the environment (.venv)"
+	@echo "make setup      only create the environment (.venv), or bring it up to date; what you installed there stays"
+	@echo "make ... ENV=conda   the same with an environment of conda in .conda, made from environment.yml"
 	@echo "make simulators install simulators of others that hypotheses compare with; nothing else needs them"
 	@echo "make compiled   translate the simulator to machine code again, after an edit of its sources"
 	@echo "make lint       ruff, snakefmt and the experiment standards"
@@ -26,13 +31,25 @@ help:
 
 setup: compiled
 
-$(READY): requirements.lock
+# What is there stays there: packages are installed on top, and only an environment that does not work is made anew.
+.venv/.ready: requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 with venv found; install one or run 'make setup PYTHON=/path/to/python'" >&2; exit 1; }
-	@echo "creating $(VENV) with $$($(PYTHON) --version) and the packages of requirements.lock (about a minute)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@if $(BIN)/python -m pip --version >/dev/null 2>&1; \
+	then echo "bringing $(VENV) up to date with requirements.lock"; \
+	else echo "creating $(VENV) with $$($(PYTHON) --version) and the packages of requirements.lock (about a minute)"; \
+		$(PYTHON) -m venv --clear $(VENV); fi
 	@$(PIP) install -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
-	@touch $(READY)
+	@touch $@
+
+.conda/.ready: environment.yml
+	@test -n "$(CONDA)" || { echo "error: no conda, mamba or micromamba found; install one, or leave ENV=conda away" >&2; exit 1; }
+	@if test -x $(BIN)/python; \
+	then echo "bringing $(VENV) up to date with environment.yml"; command="env update"; \
+	else echo "creating $(VENV) with the packages of environment.yml (some minutes)"; command="env create"; fi; \
+	CONDA_ALWAYS_YES=true MAMBA_ALWAYS_YES=true $(CONDA) $$command --prefix $(CURDIR)/$(VENV) --file environment.yml
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
 
 # Simulators of others, each in an environment of its own beside ours: configs/simulators/NAME.txt lists what it needs.
 simulators: $(patsubst configs/simulators/%.txt,.simulators/%/.ready,$(wildcard configs/simulators/*.txt))
@@ -73,4 +90,4 @@ bench: compiled
 	@$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) results site .snakemake
+	rm -rf .venv .conda results site .snakemake

@@ -92,6 +92,7 @@ def test_conda_users_get_the_same_packages_in_the_same_ranges():
         conda[name] = SpecifierSet(ranges)
     expected = {CONDA_NAMES.get(needed.name, needed.name): needed.specifier for needed in declared()}
     expected["python"] = SpecifierSet(project()["requires-python"])
+    expected["pip"] = conda["pip"]  # which the Makefile installs the project itself with; a venv has one
     assert conda == expected
 
 

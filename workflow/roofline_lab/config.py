@@ -14,12 +14,13 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from roofline_lab.places import listed, name_of, place_of
-from roofline_lab.vocabulary import Metric
+from roofline_lab.vocabulary import MEANS, Metric
 from simulator.metrics import DEFINITIONS
 from simulator.validation import (
     Count,
     NonNegative,
     NonNegativeInt,
+    Positive,
     StrictModel,
     config_error,
     parse,
@@ -190,18 +191,49 @@ class Client(StrictModel):
     also_at_server: bool = False
 
 
+class Limits(StrictModel):
+    """Within which latencies a request counts for goodput, in ms; one that is not given does not limit."""
+
+    ttft_ms: Positive | None = None
+    tpot_ms: Positive | None = None
+    e2e_ms: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_limits(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("give ttft_ms, tpot_ms or e2e_ms, or several")
+        return self
+
+    @property
+    def by_latency(self) -> dict[str, float]:
+        """Every limit that is given, in ms: `ttft`, `tpot` and `e2e`."""
+        return {name.removesuffix("_ms"): limit for name, limit in self.model_dump(exclude_none=True).items()}
+
+
 class Rules(StrictModel):
-    """How a measurement is repeated and read: what is sent, how metrics are defined, what lies around the engine."""
+    """How a measurement is repeated and read: what is sent, how metrics are defined, what lies around the engine.
+
+    Attributes
+    ----------
+    definitions
+        Of the three means; every other metric is predicted as it was measured.
+    limits
+        Of goodput, which is counted over single requests.
+    """
 
     workload: WorkloadRule
     definitions: dict[Metric, Definition]
     client: Client | None = None
+    limits: Limits | None = None
 
     @model_validator(mode="after")
-    def _every_metric_is_defined(self) -> Self:
-        missing = [metric.value for metric in Metric if metric not in self.definitions]
+    def _the_means_are_defined(self) -> Self:
+        missing = [metric.value for metric in MEANS if metric not in self.definitions]
         if missing:
             raise ValueError(f"definitions: missing for {', '.join(missing)}")
+        others = [metric.value for metric in self.definitions if metric not in MEANS]
+        if others:
+            raise ValueError(f"definitions: {', '.join(others)}: predicted as measured; leave it away")
         return self
 
     @property

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from roofline_lab.client_overhead import ClientTime
-from roofline_lab.config import Arrivals, Lengths, RandomArrivals, WorkloadRule
+from roofline_lab.config import Arrivals, Lengths, Limits, RandomArrivals, WorkloadRule
 from roofline_lab.ground_truth.assumed_server import require_room, with_assumed_server
 from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.experiment import Experiment, Replay
@@ -34,7 +34,7 @@ from simulator.engine.options import EngineOptions
 from simulator.engine.records import Request, RequestResult, RunCounters
 from simulator.errors import AllAtOnce, UnsupportedError
 from simulator.hardware import Hardware
-from simulator.metrics import DEFINITIONS, Samples
+from simulator.metrics import DEFINITIONS, MetricName, Samples
 from simulator.model import Model
 from simulator.occupancy import Occupancy, occupancy
 from simulator.parallelism import require_runnable
@@ -137,6 +137,11 @@ class Prediction:
         found = [DEFINITIONS[definition].function(samples) for samples in self._samples]
         known = [value for value in found if value is not None]
         return math.fsum(known) / len(known) if known else None
+
+    def goodput(self, limits: Limits) -> float | None:
+        """Return requests within some limits per second: the mean over the draws, else None."""
+        wanted = {f"{name}_limit_ms": limit for name, limit in limits.by_latency.items()}
+        return replace(self, seen=self.seen.model_copy(update=wanted)).value(MetricName.GOODPUT)
 
     @cached_property
     def _samples(self) -> list[Samples]:

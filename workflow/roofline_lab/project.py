@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from roofline_lab.config import Method, Rules, Settings, load_methods, load_settings
+from roofline_lab.config import Arrivals, Method, Rules, Settings, load_methods, load_settings
 from roofline_lab.formatting import natural_order
 from roofline_lab.ground_truth.catalog import Catalog
 from roofline_lab.ground_truth.experiment import Experiment
@@ -29,6 +29,7 @@ from roofline_lab.places import listed, place_of
 from roofline_lab.scoring.published import Published, load_published
 from roofline_lab.simulators.description import Described, Simulator, StepTimeSimulator, load_simulators
 from roofline_lab.simulators.table import read_table
+from roofline_lab.vocabulary import MEANS, Metric
 from simulator.engine.options import EngineOptions
 from simulator.errors import AllAtOnce, ConfigError
 from simulator.parallelism import require_runnable
@@ -332,6 +333,7 @@ def _check(spec: Hypothesis, project: Project) -> None:
             project.hardware(experiment.hardware)
     told.refuse()
     problems += _unknown_groups(spec, project)
+    problems += _not_repeated(spec, project)
     if spec.split is not None:
         problems += spec.split.problems(project.experiments(spec.id))
     for method in spec.methods:
@@ -355,6 +357,24 @@ def _unknown_steps(arm: Arm, project: Project) -> Iterator[str]:
         if name not in allowed:
             told = f"unknown calibration or step-time model '{name}'; {suggest(name, allowed)}"
             yield f"arms.{arm.name}.simulator.name: {told}"
+
+
+def _not_repeated(spec: Hypothesis, project: Project) -> Iterator[str]:
+    """Yield metrics that a method cannot tell of: all but means need load points repeated as they were measured."""
+    others = [metric for metric in spec.metrics if metric not in MEANS]
+    methods = (*spec.methods, *((spec.extra_experiments.method,) if spec.extra_experiments else ()))
+    for method in methods if others else ():
+        if project.methods[method].workload.arrivals is not Arrivals.AS_MEASURED:
+            yield (
+                f"metrics: {', '.join(others)}: method '{method}' does not repeat load points as they were measured; "
+                "use one that does, such as multi_rate"
+            )
+        for arm in project.arms(spec.id, method) if Metric.GOODPUT in others else ():
+            if (arm.rules or project.methods[method]).limits is None:
+                yield (
+                    f"metrics: goodput: arms.{arm.name} (method {method}) has no limits; write into base: "
+                    "method: {limits: {ttft_ms: 500, tpot_ms: 50}}, with those of your service"
+                )
 
 
 def _unknown_groups(spec: Hypothesis, project: Project) -> Iterator[str]:

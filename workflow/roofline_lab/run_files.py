@@ -17,7 +17,7 @@ from roofline_lab.made import is_as_made, read_made
 from roofline_lab.project import Run
 from roofline_lab.scoring.scores import ErrorRow
 from roofline_lab.simulators.description import BUILTIN_NAME
-from roofline_lab.vocabulary import Metric, RowStatus
+from roofline_lab.vocabulary import MEANS, Metric, RowStatus
 from simulator.errors import ConfigError
 
 Row = Mapping[str, Any]
@@ -143,17 +143,28 @@ def figure_rows(rows: Iterable[Row]) -> Iterator[ErrorRow]:
 
 
 def _error_row(row: Row, metric: Metric, holdout: str, overloaded: tuple[str, ...]) -> ErrorRow:
-    figure = row["metrics"].get(metric.value, {})
-    status, reason = _status(row, overloaded)
+    figure = _figure_of(row, metric)
+    # A server that is full still has a throughput.
+    status, reason = (RowStatus(row["status"]), row["reason"]) if metric.is_rate else _status(row, overloaded)
     if status is RowStatus.OK and "status" in figure:
         status, reason = RowStatus(figure["status"]), figure["reason"]
     missing = [side for side in ("predicted", "measured") if figure.get(side) is None]
     if status is RowStatus.OK and missing:
         status = RowStatus.NOT_MEASURED
-        reason = NO_PREDICTION if missing[0] == "predicted" else NO_MEASUREMENT
-    elif "measured" in figure and figure["measured"] is None:
-        status, reason = RowStatus.NOT_MEASURED, NO_MEASUREMENT  # nothing could have an error, whoever predicts
+        reason = figure.get("reason") or (NO_PREDICTION if missing[0] == "predicted" else NO_MEASUREMENT)
+    if "measured" in figure and figure["measured"] is None and "status" not in figure:
+        # nothing could have an error, whoever predicts
+        status, reason = RowStatus.NOT_MEASURED, figure.get("reason") or NO_MEASUREMENT
     return replace(_row(row, metric, figure, status, reason), holdout=holdout)
+
+
+def _figure_of(row: Row, metric: Metric) -> Mapping[str, Any]:
+    """Return both sides of a metric: of a mean as the method defines it, of any other as it was measured."""
+    if metric in MEANS:
+        found: Mapping[str, Any] = row["metrics"].get(metric.value, {})
+        return found
+    absent = {"measured": None, "unit": metric.unit}
+    return row.get("load", {}).get("figures", {}).get(metric.value, absent if "load" in row else {"unit": metric.unit})
 
 
 def _status(row: Row, overloaded: tuple[str, ...]) -> tuple[RowStatus, str]:
@@ -198,8 +209,9 @@ def _row(row: Row, metric: str, figure: Mapping[str, Any], status: RowStatus, re
 
 
 def _is_asked(row: Row, figure: Mapping[str, Any]) -> bool:
-    """Say whether a latency could have an error: it was measured, as far as is known, on a server that kept up."""
-    return not _measured_saturated(row) and figure.get("measured", 0.0) is not None
+    """Say whether a metric could have an error: it was measured, as far as is known, and where a server kept up."""
+    scored = figure.get("unit", "ms") != "ms" or not _measured_saturated(row)
+    return scored and figure.get("measured", 0.0) is not None
 
 
 def _mixed_share(row: Row) -> float:

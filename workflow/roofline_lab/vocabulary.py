@@ -11,7 +11,7 @@
 | `CriterionResult`| PASS (decided or not), FAIL or NOT MEASURED                      |
 | `RowStatus`      | what became of one simulated run                                |
 | `Reproduction`   | what became of one published number                             |
-| `Metric`         | which latency a number describes                                |
+| `Metric`         | which latency or rate a number describes                        |
 | `Scope`          | over which runs a number was aggregated                         |
 | `Statistic`      | what the number is                                              |
 
@@ -124,16 +124,65 @@ class Reproduction(StrEnum):
 
 
 class Metric(StrEnum):
-    """Which latency a number describes; definitions are chosen by the method."""
+    """What claims can be about, with unit and usual name; `docs/metrics.md` has the definitions.
+
+    Of the means (`MEANS`) a method chooses the definition; all others are predicted as they were measured, at load
+    points that are repeated as they were.
+    """
 
     TTFT_MEAN = "ttft_mean"
     TPOT_MEAN = "tpot_mean"
     E2E_MEAN = "e2e_mean"
+    TTFT_P50 = "ttft_p50"
+    TTFT_P90 = "ttft_p90"
+    TTFT_P95 = "ttft_p95"
+    TTFT_P99 = "ttft_p99"
+    TPOT_P50 = "tpot_p50"
+    TPOT_P90 = "tpot_p90"
+    TPOT_P95 = "tpot_p95"
+    TPOT_P99 = "tpot_p99"
+    E2E_P50 = "e2e_p50"
+    E2E_P90 = "e2e_p90"
+    E2E_P95 = "e2e_p95"
+    E2E_P99 = "e2e_p99"
+    REQUEST_THROUGHPUT = "request_throughput"
+    OUTPUT_TOKEN_THROUGHPUT = "output_token_throughput"
+    TOTAL_TOKEN_THROUGHPUT = "total_token_throughput"
+    GOODPUT = "goodput"
 
     @property
     def label(self) -> str:
-        """The metric's usual name."""
-        return {Metric.TTFT_MEAN: "TTFT", Metric.TPOT_MEAN: "TPOT", Metric.E2E_MEAN: "E2E"}[self]
+        """The metric's usual name; a mean has no rank."""
+        if self in RATE_LABELS:
+            return RATE_LABELS[self]
+        latency, rank = self.value.split("_")
+        return latency.upper() if rank == "mean" else f"{latency.upper()} {rank}"
+
+    @property
+    def unit(self) -> str:
+        """In which it is measured and predicted."""
+        if not self.is_rate:
+            return "ms"
+        return "1/s" if self in (Metric.REQUEST_THROUGHPUT, Metric.GOODPUT) else "tokens/s"
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether more of it is faster; a saturated load point has an error of it."""
+        return self in RATE_LABELS
+
+    @property
+    def in_words(self) -> str:
+        """How a sentence or a figure calls it: of a mean, that it is one."""
+        return f"mean {self.label}" if self in MEANS else self.label
+
+
+MEANS = (Metric.TTFT_MEAN, Metric.TPOT_MEAN, Metric.E2E_MEAN)
+RATE_LABELS = {
+    Metric.REQUEST_THROUGHPUT: "request throughput",
+    Metric.OUTPUT_TOKEN_THROUGHPUT: "output token throughput",
+    Metric.TOTAL_TOKEN_THROUGHPUT: "total token throughput",
+    Metric.GOODPUT: "goodput",
+}
 
 
 class LoadFigure(StrEnum):

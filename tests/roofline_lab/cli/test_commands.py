@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,8 @@ import pytest
 
 from roofline_lab.cli.main import main
 from roofline_lab.ground_truth.reading import load_experiment
-from roofline_lab.predict.arms import run_lines
+from roofline_lab.predict.arms import Simulation
+from roofline_lab.predict.named import simulated
 from roofline_lab.project import load_project
 from roofline_lab.report.findings import render_report
 from roofline_lab.report.results import build_report
@@ -92,29 +92,54 @@ def test_every_key_of_a_new_hypothesis_has_a_comment_near_it(copied, capsys):
     assert sum("#" in line for line in text.splitlines()) >= 20
 
 
+CLAIM = ("--claim", "It is predicted within 10 %.", "--within", "10")
+
+
 @pytest.mark.parametrize("name", ["jan21-llama7b-train-1", "multi_rate"])
-def test_a_new_hypothesis_speaks_of_the_measurements_and_the_method_it_names(capsys, copied, name):
-    code, out, err = outcome(capsys, "new", "toy_claim", "--set", name, "--method", "multi_rate", "--root", copied)
+def test_a_new_hypothesis_speaks_of_the_measurements_and_the_claim_it_is_given(capsys, copied, name):
+    code, out, err = outcome(capsys, "new", "toy_claim", "--set", name, *CLAIM, "--root", copied)
     assert code == 0, err
     assert ("added the set" in out) is (name != "multi_rate")
     laboratory = load_project(copied)
     spec = laboratory.hypotheses["toy_claim"]
-    workloads = {experiment.workload.name for experiment in laboratory.experiments("toy_claim")}
     assert spec.methods == ("multi_rate",)
-    assert spec.mechanisms[0].predicts == dict.fromkeys(workloads, "longer")
+    assert spec.claim == "It is predicted within 10 %."
+    assert [(each.kind, each.of, each.than_pct) for each in spec.criteria] == [("below", "h100_vllm", 10.0)]
+    assert spec.mechanisms == ()
     folder = copied / "hypotheses" / "toy_claim"
     texts = "".join((folder / file).read_text(encoding="utf-8") for file in ("hypothesis.yaml", "discussion.md"))
-    assert "@" not in texts.replace("snakemake @", "")
+    assert "@" not in texts
+    assert "TODO" not in texts
     assert "corrected" not in texts
+
+
+def test_about_measurements_of_ones_own_nothing_is_claimed_that_nobody_claims(capsys, copied):
+    code, _, err = outcome(capsys, "new", "toy_claim", "--set", "multi_rate", "--root", copied)
+    assert code == 2
+    assert "--claim: missing" in err
+    assert "--within: must be a number above 0" in err
+    assert "roofline-lab evaluate ground_truth --steptime h100_vllm --out evaluation" in err
+    assert not (copied / "hypotheses" / "toy_claim").exists()
+
+
+def test_a_claim_may_be_about_a_percentile_or_a_rate_and_about_no_other_word(capsys, copied):
+    named = ("new", "toy_claim", "--set", "multi_rate", *CLAIM, "--root", copied)
+    code, _, err = outcome(capsys, *named, "--metric", "ttft_p98")
+    assert code == 2
+    assert "--metric: unknown metric 'ttft_p98'; did you mean 'ttft_p9" in err
+    assert outcome(capsys, *named, "--metric", "ttft_p99")[0] == 0
+    spec = load_project(copied).hypotheses["toy_claim"]
+    assert spec.criteria[0].metric == "ttft_p99"
+    assert "ttft_p99" in spec.metrics
 
 
 def test_a_set_for_one_experiment_leaves_the_other_sets_as_they_were(capsys, copied):
     path = copied / "ground_truth" / "sets.yaml"
     before = path.read_text(encoding="utf-8")
-    outcome(capsys, "new", "toy_claim", "--set", "jan21-llama7b-train-1", "--root", copied)
+    outcome(capsys, "new", "toy_claim", "--set", "jan21-llama7b-train-1", *CLAIM, "--root", copied)
     assert path.read_text(encoding="utf-8").startswith(before)
     again = path.read_text(encoding="utf-8")
-    assert outcome(capsys, "new", "other_claim", "--set", "jan21-llama7b-train-1", "--root", copied)[0] == 0
+    assert outcome(capsys, "new", "other_claim", "--set", "jan21-llama7b-train-1", *CLAIM, "--root", copied)[0] == 0
     assert path.read_text(encoding="utf-8") == again
 
 
@@ -124,7 +149,7 @@ def test_measurements_that_enter_no_error_are_refused_with_the_reason(capsys, co
             point["saturation"] = {"state": "saturated", "basis": "All at once."}
 
     edit_yaml(copied / "ground_truth" / "jan21-llama7b-train-1" / "experiment.yaml", saturate)
-    code, _, err = outcome(capsys, "new", "toy_claim", "--set", "jan21-llama7b-train-1", "--root", copied)
+    code, _, err = outcome(capsys, "new", "toy_claim", "--set", "jan21-llama7b-train-1", *CLAIM, "--root", copied)
     assert code == 2
     assert "every load point of 'jan21-llama7b-train-1' is saturated" in err
     assert "lower rates" in err
@@ -171,7 +196,7 @@ def test_waiting_that_grows_in_a_trace_makes_a_load_point_saturated_and_new_is_n
 
 def test_a_new_page_copes_with_measurements_of_which_nothing_is_scored(capsys, copied):
     name = "jan21-llama7b-train-1"
-    outcome(capsys, "new", "toy_claim", "--set", name, "--method", "multi_rate", "--root", copied)
+    outcome(capsys, "new", "toy_claim", "--set", name, *CLAIM, "--root", copied)
 
     def saturate(experiment):
         experiment["load_points"] = experiment["load_points"][1:2]
@@ -180,10 +205,13 @@ def test_a_new_page_copes_with_measurements_of_which_nothing_is_scored(capsys, c
 
     edit_yaml(copied / "ground_truth" / name / "experiment.yaml", saturate)
     project = load_project(copied)
-    rows = [json.loads(line) for run in project.runs("toy_claim") for line in run_lines(project, run).splitlines()]
+    wanted = (
+        Simulation("toy_claim", one.method.id, one.arm.name, one.experiment.id) for one in project.runs("toy_claim")
+    )
+    rows = [row for each in wanted for row in simulated(project, each)]
     page = render_report(project, build_report(project, "toy_claim", rows, None))["FINDINGS.md"]
-    assert "no load point has a TPOT error" in page
-    assert "nothing that could be scored" in page
+    assert "**NOT MEASURED**" in page
+    assert "Inconclusive" in page
 
 
 @pytest.mark.parametrize(

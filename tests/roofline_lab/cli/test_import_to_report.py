@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def test_the_commands_an_import_prints_give_a_report_without_editing(tmp_path):
     import_ = [sys.executable, "-m", "roofline_lab", "import", "guidellm", str(results), "--out", "ground_truth/my-run"]
     imported = subprocess.run(import_, **run)
     assert imported.returncode == 0, imported.stderr
-    evaluate, new = (line[line.index("roofline-lab ") :].split() for line in imported.stdout.splitlines()[-2:])
+    evaluate, new = (shlex.split(line[line.index("roofline-lab ") :]) for line in imported.stdout.splitlines()[-2:])
     judged = subprocess.run([sys.executable, "-m", "roofline_lab", *evaluate[1:]], **run)
     assert judged.returncode == 0, judged.stderr
     assert (project / evaluate[-1] / "EVALUATION.md").is_file()
@@ -98,4 +99,5 @@ def test_the_commands_an_import_prints_give_a_report_without_editing(tmp_path):
     linted = subprocess.run([sys.executable, "-m", "roofline_lab", "lint", snakemake[1]], **run)
     breaches = [line for line in linted.stdout.splitlines()[:-1] if " note: " not in line]
     assert breaches
-    assert all("says TODO" in line or "written_for" in line for line in breaches)
+    unwritten = ("written_for", "Devil's Advocate", "not_tested")
+    assert all(any(word in line for word in unwritten) for line in breaches)

@@ -66,7 +66,7 @@ def test_a_recorded_folder_is_imported_by_one_command_and_loads(project, shared_
     assert experiment.tool == tool
     assert all(flag.text in printed for flag in experiment.quality)
     assert f"How well is it predicted?  roofline-lab evaluate {out} --steptime h100_vllm --out evaluation\n" in printed
-    assert "roofline-lab new my_claim --set mine --method multi_rate\n" in printed
+    assert "roofline-lab new my_claim --set mine --claim " in printed
     assert printed.index(" evaluate ") < printed.index(" new my_claim ")
     for point in experiment.load_points:
         assert len(experiment.completed_workload(point.id).requests) == point.requests.completed

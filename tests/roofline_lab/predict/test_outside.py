@@ -17,7 +17,7 @@ from roofline_lab.report.results import build_report
 from roofline_lab.simulators.contract import Question
 from roofline_lab.simulators.description import program_digest
 from roofline_lab.simulators.recording import recorded_text
-from roofline_lab.vocabulary import Metric, RowStatus
+from roofline_lab.vocabulary import MEANS, Metric, RowStatus
 from simulator.validation import parse
 from tests.roofline_lab.builders import ROOT, edit_yaml
 from tests.roofline_lab.simulators.samples import (
@@ -253,7 +253,7 @@ def test_what_a_simulator_does_not_answer_is_a_row_with_a_reason_and_nothing_els
     assert {row.status for row in lost} == {status}
     assert all(row.reason for row in lost)
     assert len([row for row in scores.rows if row.arm == behaviour]) == 3 * len(EXPERIMENTS)
-    for metric in Metric:
+    for metric in MEANS:
         predicted = 3 if metric in metrics else 4
         assert str(scores.coverage(behaviour, metric)) == f"{predicted} of 4"
         assert str(scores.coverage("ours", metric)) == "4 of 4"
@@ -369,7 +369,7 @@ def test_the_example_of_the_documentation_predicts_as_it_stands_there(others):
     write_hypothesis(others.root, hypothesis({"mine": {"simulator": "mine"}}))
     report = report_of(load_project(others.root))
     scores = report.headline.scores
-    assert [str(scores.coverage("mine", metric)) for metric in Metric] == ["4 of 4"] * 3
+    assert [str(scores.coverage("mine", metric)) for metric in MEANS] == ["4 of 4"] * 3
     # Weights of 7 billion parameters are read at the data sheet's bandwidth: too fast, by what a server adds.
     assert all(-60 < row.signed_error_pct < 0 for row in scores.select("mine", Metric.TPOT_MEAN))
     assert {row["version"] for row in report.headline.rows if row["arm"] == "mine"} == {"mine 1.0"}

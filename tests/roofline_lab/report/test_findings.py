@@ -16,7 +16,7 @@ from roofline_lab.report.tables import Tables
 from roofline_lab.residuals.rows import NAMES
 from roofline_lab.scoring.numbers import ERROR_COLUMNS, errors_text
 from roofline_lab.scoring.scores import Scores
-from roofline_lab.vocabulary import Metric, Scope, Status
+from roofline_lab.vocabulary import MEANS, Metric, Scope, Status
 from tests.paths import ROOT
 from tests.roofline_lab.builders import HYPOTHESIS, error_row, pair, unscored_row
 
@@ -90,7 +90,7 @@ def test_a_run_without_a_number_is_in_errors_csv_and_not_in_numbers(lossy):
     text = errors_text(rows)
     assert len(text.splitlines()) == 1 + 2 * 2 * 13 * 3
     assert len(lines_with(text, LOST, "unsupported", REASON)) == 3
-    assert len(ERROR_COLUMNS) == 13
+    assert len(ERROR_COLUMNS) == 14
     missing = [n for n in lossy.numbers if (n.method, n.arm, n.key) == ("corrected", "treatment", LOST)]
     assert missing == []
 
@@ -146,7 +146,7 @@ def test_every_gain_of_a_table_is_the_delta_of_numbers_csv(h1_report):
                 key = line.split("|")[1].strip()
                 found = [float(text) for text in re.findall(r"([+-]\d+\.\d) pp", line)]
                 where = (Scope.OVERALL, "all") if "overall" in key else (scope, key)
-                expected = [deltas[method.method.id, *where, metric] for metric in Metric]
+                expected = [deltas[method.method.id, *where, metric] for metric in MEANS]
                 assert found == pytest.approx(expected, abs=0.0501), (method.method.id, key)
 
 
@@ -229,7 +229,7 @@ def test_every_figure_and_file_a_page_links_to_exists(files):
         assert {link for link in links if not link.startswith("http")} <= known
 
 
-@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("metric", list(MEANS))
 def test_every_figure_names_its_quantity_and_unit(lab, files, metric):
     scatter = files[f"figures/{metric}_predicted_vs_measured.svg"]
     for words in (f"measured mean {metric.label} [ms]", f"predicted mean {metric.label} [ms]", "predicted = measured"):
@@ -246,7 +246,7 @@ def texts_of(svg):
 
 def test_model_and_tp_of_every_point_of_a_scatter_stand_in_its_legend(lab, files):
     experiments = lab.experiments(HYPOTHESIS)
-    for metric in Metric:
+    for metric in MEANS:
         shown = set(texts_of(files[f"figures/{metric}_predicted_vs_measured.svg"]))
         assert {f"{each.family} TP{each.tensor_parallel}" for each in experiments} <= shown
         assert {"Corrected: baseline", "Corrected: treatment"} <= shown

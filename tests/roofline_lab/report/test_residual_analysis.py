@@ -16,7 +16,7 @@ from roofline_lab.residuals.rows import residuals_of
 from roofline_lab.residuals.terms import BY_NAME
 from roofline_lab.run_files import OVERLOADED, SATURATED
 from roofline_lab.scoring.numbers import numbers_text
-from roofline_lab.vocabulary import Metric, Scope, Statistic
+from roofline_lab.vocabulary import MEANS, Metric, Scope, Statistic
 from simulator.steptime.options import parse_options
 from tests.roofline_lab.builders import HYPOTHESIS
 
@@ -98,15 +98,15 @@ def test_the_error_before_a_term_is_the_error_of_the_page(h1_report, analysis):
 def test_a_saturated_server_keeps_its_reason(lab, h1_rows, arm):
     measured = corrected(h1_rows, load={"saturated": {"measured": True, "predicted": True}})[:1]
     simulated = corrected(h1_rows, load={"saturated": {"measured": False, "predicted": True}})[:1]
-    assert residuals_of(lab, measured, arm, tuple(Metric))[0].itl.reason == SATURATED
-    assert residuals_of(lab, simulated, arm, tuple(Metric))[0].itl.reason == OVERLOADED.format(arms="treatment")
+    assert residuals_of(lab, measured, arm, MEANS)[0].itl.reason == SATURATED
+    assert residuals_of(lab, simulated, arm, MEANS)[0].itl.reason == OVERLOADED.format(arms="treatment")
 
 
 def test_a_run_that_could_not_be_done_has_a_residual_with_its_reason(lab, h1_rows, arm):
     (row,) = corrected(h1_rows, status="unsupported", reason="the tables do not cover this shape", metrics={})[:1]
     for key in ("occupancy", "counters", "requests"):
         row.pop(key)
-    (one,) = residuals_of(lab, [row], arm, tuple(Metric))
+    (one,) = residuals_of(lab, [row], arm, MEANS)
     assert one.itl.reason == "the tables do not cover this shape"
     assert one.batch is None
     assert not one.itl.is_scored
@@ -116,7 +116,7 @@ def test_lines_without_occupancy_leave_drivers_unknown_and_say_so(lab, h1_rows, 
     rows = corrected(h1_rows)
     for row in rows:
         del row["occupancy"]
-    residuals = residuals_of(lab, rows, arm, tuple(Metric))
+    residuals = residuals_of(lab, rows, arm, MEANS)
     assert {one.kv_tokens for one in residuals} == {None}
     found = BY_NAME["kv_token"].column_ms(residuals[0], "itl")
     assert found is None

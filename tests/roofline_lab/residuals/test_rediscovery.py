@@ -14,7 +14,7 @@ from roofline_lab.hypotheses.arms import Arm
 from roofline_lab.predict.arms import run_lines
 from roofline_lab.residuals.ranking import ranked_terms
 from roofline_lab.residuals.rows import residuals_of
-from roofline_lab.vocabulary import Metric
+from roofline_lab.vocabulary import MEANS
 from simulator.steptime.options import parse_options
 from tests.roofline_lab.builders import HYPOTHESIS
 
@@ -41,7 +41,7 @@ def ranked(lab):
                 # A digest of its own: results are remembered by it.
                 tried = dataclasses.replace(run, arm=arm, digest=json.dumps(options, sort_keys=True))
                 rows += [json.loads(line) for line in run_lines(lab, tried).splitlines()]
-        return ranked_terms(residuals_of(lab, rows, arm, tuple(Metric)), metric)
+        return ranked_terms(residuals_of(lab, rows, arm, MEANS), metric)
 
     return rank
 

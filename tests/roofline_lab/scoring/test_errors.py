@@ -12,7 +12,7 @@ from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.numbers import ERROR_COLUMNS, NUMBER_COLUMNS, errors_text, numbers_text
 from roofline_lab.scoring.scores import Scores
 from roofline_lab.scoring.table import numbers_of
-from roofline_lab.vocabulary import Metric, RowStatus, Scope, Statistic
+from roofline_lab.vocabulary import MEANS, Metric, RowStatus, Scope, Statistic
 from tests.roofline_lab.builders import error_row, pair, unscored_row
 
 TPOT = Metric.TPOT_MEAN
@@ -205,7 +205,7 @@ def test_a_missing_side_becomes_a_status_with_a_reason_and_never_a_zero(entry, w
 
 def test_an_unsupported_run_keeps_the_reason_it_was_given_for_every_metric():
     line = RESULT | {"status": "unsupported", "reason": "no table for this shape", "metrics": {}}
-    rows = list(error_rows([line], list(Metric)))
+    rows = list(error_rows([line], list(MEANS)))
     assert [row.status for row in rows] == [RowStatus.UNSUPPORTED] * 3
     assert {row.reason for row in rows} == {"no table for this shape"}
 
@@ -218,12 +218,12 @@ def test_every_row_reaches_errors_csv_and_what_does_not_exist_is_empty():
     table = list(csv.DictReader(io.StringIO(errors_text(rows))))
     assert tuple(table[0]) == ERROR_COLUMNS
     assert [row["experiment"] for row in table] == ["one", "two"]
-    assert (table[0]["predicted_ms"], table[0]["signed_error_pct"], table[0]["status"]) == (
+    assert (table[0]["predicted"], table[0]["signed_error_pct"], table[0]["status"]) == (
         "75.000000",
         "-25.000000",
         "ok",
     )
-    assert (table[1]["predicted_ms"], table[1]["measured_ms"], table[1]["signed_error_pct"]) == ("", "100.000000", "")
+    assert (table[1]["predicted"], table[1]["measured"], table[1]["signed_error_pct"]) == ("", "100.000000", "")
     assert (table[1]["status"], table[1]["reason"]) == ("unsupported", 'a comma, and a "quote"')
 
 

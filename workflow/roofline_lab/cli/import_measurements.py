@@ -165,7 +165,8 @@ def _next_steps(written: Written, root: Path | None) -> list[str]:
             "needs lower rates; throughput is scored."
         )
     elif in_project:
-        lines.append(f"To test a claim on it:     roofline-lab new my_claim --set {experiment.id} --method multi_rate")
+        claim = '--claim "The time per token is predicted within 10 %" --within 10'
+        lines.append(f"To test a claim on it:     roofline-lab new my_claim --set {experiment.id} {claim}")
     return lines
 
 

@@ -63,7 +63,7 @@ def init(arguments: argparse.Namespace) -> int:
         f"  1. go there:             cd {folder}\n"
         f"  2. bring a measurement:  roofline-lab import guidellm RESULTS --out ground_truth/my-run\n"
         f"  3. how well predicted?   the command that the import ends with: roofline-lab evaluate ...\n"
-        f"  4. test a claim:         roofline-lab new my_claim --set my-run --method multi_rate\n"
+        f"  4. test a claim:         roofline-lab new my_claim --set my-run --claim TEXT --within PERCENT\n"
         f"                           snakemake my_claim\n"
     )
     return 0

@@ -10,29 +10,52 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roofline_lab import places
 from roofline_lab.files import write_text
 from simulator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from roofline_lab.ground_truth.experiment import Experiment
 
 TEMPLATES = places.TEMPLATES / "new"
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 PLAIN = re.compile(r"[A-Za-z][\w-]*")
 DEFAULT_SET = "synchronous_13"
 DEFAULT_METHOD = "corrected"
+# What a claim about measurements of one's own is judged by where nobody says otherwise.
+MEASURED_METHOD = "multi_rate"
+DEFAULT_METRIC = "tpot_mean"
+TEMPLATE_FILES = {
+    "example": {"hypothesis.yaml": "validation.yaml.j2", "discussion.md": "discussion.md.j2"},
+    "measured": {"hypothesis.yaml": "measured.yaml.j2", "discussion.md": "measured_discussion.md.j2"},
+}
 # How the file of sets of a lab begins that has none yet.
 FIRST_SET = "# Named groups of experiments. A hypothesis names one; its tables follow this order.\nsets:\n"
+FIRST_STEP = {
+    "example": "replace what says TODO",
+    "measured": "who predicts, and what the claim is judged by, stand in hypothesis.yaml",
+}
+WITHOUT_CLAIM = (
+    'for instance: --claim "The time per token is predicted within 10 %" --within 10, or an example to put your own in '
+    "the place of: --example; how well {set} is predicted, without a claim: roofline-lab evaluate ground_truth "
+    "--steptime {name} --out evaluation"
+)
 RULE = re.compile(r"^rule (\w+):", re.MULTILINE)
 EPILOG = """examples:
   roofline-lab new h20_bigger_batches
   roofline-lab new h20_bigger_batches --title "Larger batches hide the overhead"
-  roofline-lab new h21_my_server --set my-run --method multi_rate
+  roofline-lab new my_claim --set my-run --claim "The time per token is predicted within 10 %" --within 10
+  roofline-lab new my_tail --set my-run --claim "So are the slowest first tokens" --metric ttft_p99 --within 20
 
 Writes hypotheses/<ID>/hypothesis.yaml and discussion.md, with a comment at every key. The hypothesis runs as it
 stands: `snakemake <ID>`. docs/writing-a-hypothesis.md goes on from there.
+
+About measurements of your own (--set) nothing is made up: the claim and its number are yours, unless you ask for an
+--example. How well they are predicted, without a claim, is what `roofline-lab evaluate` says.
 """
 
 
@@ -49,17 +72,29 @@ def add_new_command(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--title", help="one line that names the subject (default: made from the id)")
     parser.add_argument(
         "--set",
-        default=DEFAULT_SET,
         metavar="SET",
         help="measurements: a set of ground_truth/sets.yaml, or one experiment, which then becomes a set of its own "
-        f"(default: {DEFAULT_SET})",
+        f"(default: an example on {DEFAULT_SET})",
+    )
+    parser.add_argument("--claim", metavar="TEXT", help="with --set: one sentence that could turn out to be wrong")
+    parser.add_argument(
+        "--within", type=float, metavar="PCT", help="with --set: mean error, in percent, below which the claim is right"
+    )
+    parser.add_argument(
+        "--example",
+        action="store_true",
+        help="with --set: an example claim with a comment at every key, to put your own in its place",
+    )
+    parser.add_argument(
+        "--metric",
+        metavar="METRIC",
+        help=f"with --set: what the claim is about; docs/metrics.md lists what there is (default: {DEFAULT_METRIC})",
     )
     parser.add_argument(
         "--method",
-        default=DEFAULT_METHOD,
         metavar="METHOD",
         help="how they are repeated: a file of configs/methods; multi_rate repeats every load as it was sent "
-        f"(default: {DEFAULT_METHOD})",
+        f"(default: {MEASURED_METHOD} with --set, else {DEFAULT_METHOD})",
     )
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")
     parser.set_defaults(run=new)
@@ -83,31 +118,71 @@ def new(arguments: argparse.Namespace) -> int:
     title = arguments.title or arguments.id.replace("_", " ").capitalize()
     if not title.strip() or "\n" in title:
         raise ConfigError("--title: must be one line of text")
+    kind, chosen = "example" if arguments.example or not arguments.set else "measured", arguments.set or DEFAULT_SET
+    method = arguments.method or (MEASURED_METHOD if arguments.set else DEFAULT_METHOD)
     methods = [path.stem for path in places.listed(root, "configs/methods", "*.yaml")]
-    if arguments.method not in methods:
-        raise ConfigError(f"--method: unknown method '{arguments.method}'; {suggest(arguments.method, methods)}")
-    sets, workloads = _measured(root, arguments.set)
+    if method not in methods:
+        raise ConfigError(f"--method: unknown method '{method}'; {suggest(method, methods)}")
+    sets, experiments = _measured(root, chosen)
     fields = {
         "ID": arguments.id,
         "TITLE": _quoted(title),
-        "SET": arguments.set,
-        "METHOD": arguments.method,
-        "PREDICTS": ", ".join(f"{_word(workload)}: longer" for workload in workloads),
+        "SET": chosen,
+        "METHOD": method,
+        **(_example(experiments) if kind == "example" else _claimed(arguments, root, experiments)),
     }
-    texts = {name: _filled(name, fields) for name in ("hypothesis.yaml", "discussion.md")}
+    texts = {name: _filled(template, fields) for name, template in TEMPLATE_FILES[kind].items()}
     if sets is not None:
         write_text(root / "ground_truth" / SETS_FILE, sets)
-        sys.stdout.write(f"added the set '{arguments.set}' to ground_truth/{SETS_FILE}\n")
+        sys.stdout.write(f"added the set '{chosen}' to ground_truth/{SETS_FILE}\n")
     for name, text in texts.items():
         write_text(folder / name, text)
     sys.stdout.write(
         f"wrote hypotheses/{arguments.id}/hypothesis.yaml and discussion.md\n"
-        f"  1. replace what says TODO\n"
+        f"  1. {FIRST_STEP[kind]}\n"
         f"  2. run it:            snakemake {arguments.id}\n"
         f"  3. read the findings: reports/{arguments.id}/FINDINGS.md\n"
         f"  4. check it:          roofline-lab lint {arguments.id}\n"
     )
     return 0
+
+
+def _example(experiments: Sequence[Experiment]) -> dict[str, str]:
+    workloads = dict.fromkeys(experiment.workload.name for experiment in experiments)
+    return {"PREDICTS": ", ".join(f"{_word(workload)}: longer" for workload in workloads)}
+
+
+def _claimed(arguments: argparse.Namespace, root: Path, experiments: Sequence[Experiment]) -> dict[str, str]:
+    """Return what somebody claims about measurements; nothing of it is made up.
+
+    Raises
+    ------
+    ConfigError
+        If there is no claim, no number or no such metric.
+    """
+    from roofline_lab.predict.choose import default_name
+    from roofline_lab.vocabulary import MEANS, Metric
+    from simulator.validation import suggest
+
+    name = default_name(root, experiments[0].hardware)
+    metric, known = arguments.metric or DEFAULT_METRIC, [each.value for each in Metric if each is not Metric.GOODPUT]
+    problems = []
+    if not (arguments.claim or "").strip():
+        problems.append(f"--claim: missing; nothing is claimed about '{arguments.set}' that you do not claim")
+    if arguments.within is None or not 0 < arguments.within < float("inf"):
+        problems.append("--within: must be a number above 0: the mean error, in percent, below which the claim holds")
+    if metric not in known:
+        problems.append(f"--metric: unknown metric '{metric}'; {suggest(metric, known)}")
+    if problems:
+        raise ConfigError("\n".join([*problems, WITHOUT_CLAIM.format(set=arguments.set, name=name)]))
+    metrics = list(dict.fromkeys([*(mean.value for mean in MEANS), metric]))
+    return {
+        "CLAIM": _quoted(" ".join(arguments.claim.split())),
+        "NAME": name,
+        "METRICS": ", ".join(metrics),
+        "METRIC": metric,
+        "WITHIN": f"{arguments.within:g}",
+    }
 
 
 def _refuse(root: Path, name: str, folder: Path) -> None:
@@ -132,8 +207,8 @@ def _rules(root: Path) -> set[str]:
     }
 
 
-def _measured(root: Path, name: str) -> tuple[str | None, list[str]]:
-    """Return the content of the sets' file if it must gain a set, else None, and the workloads of the experiments."""
+def _measured(root: Path, name: str) -> tuple[str | None, tuple[Experiment, ...]]:
+    """Return the content of the sets' file if it must gain a set, else None, and the experiments."""
     from roofline_lab.ground_truth.reading import EXPERIMENT_FILE, SETS_FILE, load_experiment, load_set
     from simulator.validation import read_yaml, suggest
 
@@ -158,7 +233,7 @@ def _measured(root: Path, name: str) -> tuple[str | None, list[str]]:
             f"--set: every load point of '{name}' is saturated, and latencies of a saturated server enter no error; "
             "choose or import measurements at lower rates"
         )
-    return extended, list(dict.fromkeys(experiment.workload.name for experiment in experiments))
+    return extended, experiments
 
 
 def _with_set(text: str, sets: dict[str, Any], name: str, place: str) -> str:
@@ -177,8 +252,7 @@ def _with_set(text: str, sets: dict[str, Any], name: str, place: str) -> str:
     return extended
 
 
-def _filled(name: str, fields: Mapping[str, str]) -> str:
-    template = {"hypothesis.yaml": "validation.yaml.j2", "discussion.md": "discussion.md.j2"}[name]
+def _filled(template: str, fields: Mapping[str, str]) -> str:
     text = (TEMPLATES / template).read_text(encoding="utf-8")
     for field, value in fields.items():
         text = text.replace(f"@{field}@", value)

@@ -429,7 +429,7 @@ class Trend(_TwoArms):
 
 
 class SignOfError(_OneArm):
-    """The mean signed error has a predicted sign: too fast (negative) or too slow (positive)."""
+    """The mean signed error has a predicted sign: of a latency too fast is negative, of a rate too slow is."""
 
     kind: Literal["sign_of_error"]
     expect: Literal["too_fast", "too_slow"]
@@ -441,7 +441,8 @@ class SignOfError(_OneArm):
         statement = f"{self.of} predicts {self.metric.label} {words} on average"
         if not rows:
             return self.unanswered(statement, NOTHING_SCORED)
-        sign = -1.0 if self.expect == "too_fast" else 1.0
+        # More requests per second are faster, more time is slower.
+        sign = -1.0 if (self.expect == "too_fast") is not self.metric.is_rate else 1.0
         errors = [row.signed_error_pct for row in rows]
         evidence = uncertainty.of_errors(errors, rows)
         detail = f"{sum(sign * error > 0 for error in errors)} of {len(errors)} {_noun(rows)} {words}"

@@ -426,3 +426,5 @@ def _unfounded_mechanisms(hypothesis: Hypothesis) -> Iterator[str]:
                 yield f"mechanisms.{index}.methods: '{method}' is not in methods"
         if mechanism.metric not in hypothesis.metrics:
             yield f"mechanisms.{index}.metric: '{mechanism.metric}' is not in metrics"
+        if mechanism.metric.is_rate:
+            yield f"mechanisms.{index}.metric: '{mechanism.metric}' is a rate; a cause makes times longer or shorter"

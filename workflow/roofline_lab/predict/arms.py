@@ -13,15 +13,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from roofline_lab.client_overhead import client_time
-from roofline_lab.config import Arrivals, Definition, MeasuredDefinition
+from roofline_lab.config import Arrivals, Definition, Limits, MeasuredDefinition
 from roofline_lab.ground_truth.assumed_server import served
 from roofline_lab.ground_truth.experiment import Experiment, Replay
 from roofline_lab.ground_truth.load import LoadPoint
+from roofline_lab.ground_truth.requests import MeasuredRequest
 from roofline_lab.load_point import Prediction, Setup, Target, measured_server, replay_by_rule, simulate
 from roofline_lab.places import place_of
 from roofline_lab.project import Project, Run, engine_options
 from roofline_lab.scoring.comparison import noise_pct
-from roofline_lab.scoring.under_load import NOT_COMPARABLE, distances_of, prediction_of, strategy_of
+from roofline_lab.scoring.under_load import (
+    NO_REQUESTS,
+    NONE_WITHIN,
+    NOT_COMPARABLE,
+    distances_of,
+    goodput_of,
+    prediction_of,
+    strategy_of,
+)
 from roofline_lab.vocabulary import Metric, RowStatus
 from simulator.errors import UnsupportedError
 from simulator.steptime.build import build_step_time
@@ -161,7 +170,8 @@ def _as_measured(project: Project, run: Run, point: LoadPoint, setup: Setup) -> 
     observer = BranchObserver(setup.step_time) if run.arm.simulator.is_builtin else None
     prediction = simulate(target_of(project, run.experiment, point), setup, observer=observer)
     recorded = run.experiment.measured_requests(point.id)
-    load = load_of(point, prediction.saturated, figures_of(run.experiment, point, prediction.value)) | {
+    figures = figures_of(run.experiment, point, prediction.value) | _goodput(run.rules.limits, recorded, prediction)
+    load = load_of(point, prediction.saturated, figures) | {
         "branches": dict(sorted(observer.mixed.items())) if observer else {},
         "distances": distances_of(recorded, prediction.completed, prediction.seen),
     }
@@ -208,6 +218,18 @@ def figures_of(experiment: Experiment, point: LoadPoint, predicted: Callable[[st
             **_noise(experiment, name),
         }
     return found
+
+
+def _goodput(
+    limits: Limits | None, recorded: Sequence[MeasuredRequest], prediction: Prediction
+) -> dict[str, dict[str, Any]]:
+    """Return goodput on both sides, counted over single requests within the limits; nothing without limits."""
+    if limits is None:
+        return {}
+    measured = goodput_of(recorded, limits)
+    reason = NO_REQUESTS if measured is None else "" if measured else NONE_WITHIN
+    figure = {"measured": measured or None, "predicted": prediction.goodput(limits), "unit": Metric.GOODPUT.unit}
+    return {Metric.GOODPUT.value: figure | {"reason": reason}}
 
 
 def _noise(experiment: Experiment, metric: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ from roofline_lab.report.comparison import Comparison, compare
 from roofline_lab.report.plots import MARKERS, Panel, Series, dots
 from roofline_lab.run_files import Row
 from roofline_lab.scoring.numbers import NUMBER_COLUMNS
-from roofline_lab.vocabulary import Metric
+from roofline_lab.vocabulary import MEANS, Metric
 
 FOLDER = Path("reports/simulators")
 PAGE, NUMBERS, FIGURE = "SIMULATORS.md", "numbers.csv", "errors.svg"
@@ -28,16 +28,14 @@ def files_of(project: Project, hypothesis: str, rows: Sequence[Row]) -> dict[str
         Result lines of all runs of the hypothesis.
     """
     found = compare(project, hypothesis, rows)
-    page = render(
-        "simulators.md.j2", {"found": found, "tables": compared_tables, "figure": FIGURE, "metrics": tuple(Metric)}
-    )
+    page = render("simulators.md.j2", {"found": found, "tables": compared_tables, "figure": FIGURE, "metrics": MEANS})
     lines = sorted(compared_tables.number_lines(found))
     return {FIGURE: errors_figure(found), NUMBERS: csv_text(NUMBER_COLUMNS, lines), PAGE: page}
 
 
 def errors_figure(found: Comparison) -> str:
     """Draw the mean absolute error of every arm, a panel per metric and a marker per set."""
-    panels = [Panel(metric.label, "mean absolute error [%]", tuple(_series(found, metric))) for metric in Metric]
+    panels = [Panel(metric.label, "mean absolute error [%]", tuple(_series(found, metric))) for metric in MEANS]
     return dots(panels, found.names)
 
 

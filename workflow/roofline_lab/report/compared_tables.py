@@ -19,7 +19,7 @@ from roofline_lab.scoring.ranks import Standing
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.statistics import Interval, median
 from roofline_lab.simulators.description import Simulator
-from roofline_lab.vocabulary import Metric, Scope, Statistic
+from roofline_lab.vocabulary import MEANS, Metric, Scope, Statistic
 
 Key = Callable[[ErrorRow], str]
 EVERYWHERE = "all sets"
@@ -28,10 +28,10 @@ EVERYWHERE = "all sets"
 def answer_table(found: Comparison) -> str:
     """Return who is closest in every question, and who comes next."""
     lines = [
-        [f"{question.title} (`{question.name}`)", *(_answer(question.standings.get(metric, ())) for metric in Metric)]
+        [f"{question.title} (`{question.name}`)", *(_answer(question.standings.get(metric, ())) for metric in MEANS)]
         for question in found.questions
     ]
-    return table(["Measured", *(metric.label for metric in Metric)], lines, left=4)
+    return table(["Measured", *(metric.label for metric in MEANS)], lines, left=4)
 
 
 def _answer(standings: Sequence[Standing]) -> str:
@@ -63,7 +63,7 @@ def _title(found: Comparison, simulator: Simulator) -> str:
 def _holdout(question: Question, arm: str) -> str:
     """Return how much of a test a set is, with the metrics where these differ."""
     own = question.holdouts[arm]
-    whole = all(len(metrics) == len(Metric) for metrics in own.values())
+    whole = all(len(metrics) == len(MEANS) for metrics in own.values())
     told = (holdout.value if whole else f"{holdout.value} ({_labels(metrics)})" for holdout, metrics in own.items())
     return ", ".join(told)
 
@@ -230,7 +230,7 @@ def number_lines(found: Comparison) -> Iterator[tuple[str, ...]]:
                 yield from _standing_lines(question.name, metric, each)
     for scope, key in _groups(found).values():
         for arm in found.names:
-            for metric in Metric:
+            for metric in MEANS:
                 yield from _bias_lines(found, arm, metric, scope, key)
 
 

@@ -24,7 +24,7 @@ from roofline_lab.scoring.ranks import Standing, standings
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.simulators.costs import Costs, read_costs
-from roofline_lab.vocabulary import Metric
+from roofline_lab.vocabulary import MEANS, Metric
 from simulator.trust.distance import KIND_WORDS, kind_of
 
 # Who predicts fewer of the load points of a question does not compete in it: others would be compared on what it chose.
@@ -122,16 +122,16 @@ def _question(
         (run.arm.name, run.experiment.id, metric): holdout_of(project, run, metric)
         for run in project.runs(hypothesis)
         if run.method.id == method and run.experiment.id in inside
-        for metric in Metric
+        for metric in MEANS
     }
     scored = Scores(
-        replace(row, holdout=held[row.arm, row.experiment, Metric(row.metric)].value) for row in error_rows(own, Metric)
+        replace(row, holdout=held[row.arm, row.experiment, Metric(row.metric)].value) for row in error_rows(own, MEANS)
     )
     holdouts = {arm: _by_holdout(held, arm) for arm in spec.arms}
     uncertainty = Uncertainty.of_settings(project.settings)
     found = {
         metric: standings(scored, tuple(spec.arms), metric, uncertainty, excluded(scored, tuple(spec.arms), metric))
-        for metric in Metric
+        for metric in MEANS
         if any(scored.select(arm, metric) for arm in spec.arms)
     }
     return Question(name, titles_of_sets(project.root)[name], method, scored, holdouts, found)
@@ -139,7 +139,7 @@ def _question(
 
 def _by_holdout(held: Mapping[tuple[str, str, Metric], Holdout], arm: str) -> dict[Holdout, tuple[Metric, ...]]:
     own = {(holdout, metric) for (name, _, metric), holdout in held.items() if name == arm}
-    found = {holdout: tuple(metric for metric in Metric if (holdout, metric) in own) for holdout in Holdout}
+    found = {holdout: tuple(metric for metric in MEANS if (holdout, metric) in own) for holdout in Holdout}
     return {holdout: metrics for holdout, metrics in found.items() if metrics}
 
 

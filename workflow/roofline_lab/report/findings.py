@@ -25,6 +25,8 @@ from roofline_lab.report.design import (
 from roofline_lab.report.load import load_sections
 from roofline_lab.report.page import context_of, file_names, page_files
 from roofline_lab.report.plots import (
+    SIGN,
+    SIGN_OF_RATES,
     Panel,
     Series,
     bars,
@@ -38,7 +40,7 @@ from roofline_lab.report.values import Values, values_of
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.published import NotReproducible, ReproducedCell
 from roofline_lab.scoring.scores import ErrorRow, Scores
-from roofline_lab.vocabulary import Metric, Reproduction, RowStatus, Scope
+from roofline_lab.vocabulary import MEANS, Metric, Reproduction, RowStatus, Scope
 
 # What arms have in common unless a hypothesis varies it, by the option that would.
 CONTROLLED = {
@@ -171,6 +173,8 @@ def _definitions(method: MethodReport) -> str:
         for metric, definition in method.method.definitions.items()
         if metric in method.spec.metrics
     )
+    others = [metric.label for metric in method.spec.metrics if metric not in MEANS]
+    words = "; ".join(filter(None, [words, f"{', '.join(others)} as measured on both sides" if others else ""]))
     varied = any(arm.rules and arm.rules.definitions != method.method.definitions for arm in method.arms)
     return f"{words}, where no arm varies them" if varied else words
 
@@ -337,7 +341,7 @@ def _scattered(metric: Metric, arms: Sequence[str], rows: Mapping[str, Sequence[
         for arm in arms:
             points = [(_server(row), (row.measured or 0.0, row.predicted or 0.0)) for row in own if row.arm == arm]
             name = f"{title}: {arm}" if len(rows) > 1 else arm
-            panels.append(predicted_against_measured(f"mean {metric.label}", markers.series(points), name))
+            panels.append(predicted_against_measured(metric.in_words, markers.series(points), name, metric.unit))
     lines_of_panels = -(-len(arms) // MOST_COLUMNS)
     columns = -(-len(arms) // lines_of_panels)
     return scatter(panels, "predicted = measured", room=1.6, columns=columns, shared=True)
@@ -357,7 +361,7 @@ def _error_bars(
     )
     named = RunNames(every, names)
     order = list(dict.fromkeys(named(row.experiment, row.load_point) for row in (*deciding, *every)))
-    words = signed_error_label(f"mean {metric.label}")
+    words = signed_error_label(metric.in_words, sign=SIGN_OF_RATES if metric.is_rate else SIGN)
     panels = [
         Panel(
             title, words, _errors(own, arms, order, named), marks=_means(own, arms), band=(-CLOSE_PCT, CLOSE_PCT, CLOSE)

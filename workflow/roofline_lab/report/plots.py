@@ -50,6 +50,7 @@ HATCHES: tuple[tuple[str, ...], ...] = (
 HATCH = 6
 # What the sign of an error means, on every figure.
 SIGN = "negative: predicted too fast"
+SIGN_OF_RATES = "negative: predicted too slow"
 DASHES = ("4 3", "1.5 2", "8 3")
 BAND = "#ececec"
 
@@ -169,14 +170,14 @@ def log_ticks(low: float, high: float) -> list[float]:
 # --- what several pages show ---------------------------------------------------------------------------
 
 
-def predicted_against_measured(what: str, series: Iterable[Series], title: str = "") -> Panel:
-    """Return a panel of `scatter` that shows predictions in ms of something over its measurements."""
-    return Panel(title or what, f"measured {what} [ms]", tuple(series), f"predicted {what} [ms]")
+def predicted_against_measured(what: str, series: Iterable[Series], title: str = "", unit: str = "ms") -> Panel:
+    """Return a panel of `scatter` that shows predictions of something over its measurements."""
+    return Panel(title or what, f"measured {what} [{unit}]", tuple(series), f"predicted {what} [{unit}]")
 
 
-def signed_error_label(what: str, more: str = "") -> str:
-    """Return the label of an axis of signed errors in percent, with what else its panel shows."""
-    return f"signed error of {what} [%]\n({SIGN}{more})"
+def signed_error_label(what: str, more: str = "", sign: str = SIGN) -> str:
+    """Return the label of an axis of signed errors in percent, with what a negative one and its panel show."""
+    return f"signed error of {what} [%]\n({sign}{more})"
 
 
 # --- points and bars, line by line ------------------------------------------------------------------

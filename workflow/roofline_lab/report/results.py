@@ -6,7 +6,7 @@ scores nothing again. A figure that was not measured has no line in `numbers.csv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,17 +27,15 @@ from roofline_lab.project import Arm, Project
 from roofline_lab.residuals.analysis import Analysis, analyses_of
 from roofline_lab.run_files import Row, error_rows, figure_rows
 from roofline_lab.scoring.errors import PERCENT, mean
-from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
+from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, UNITS, Number
 from roofline_lab.scoring.published import Published, ReproducedCell, reproduce
 from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.table import numbers_of
 from roofline_lab.scoring.uncertainty import Uncertainty
-from roofline_lab.vocabulary import LoadFigure, RowStatus, Scope, Statistic
+from roofline_lab.vocabulary import LoadFigure, Metric, RowStatus, Scope, Statistic
 
 Line = tuple[LoadFigure, Statistic, float, str]
 BRANCHES = (LoadFigure.PREFILL_DOMINATES, LoadFigure.DECODE_DOMINATES, LoadFigure.BY_TOKENS)
-# As `configs/lab.yaml` names the units that tolerances are given for.
-UNITS = {"ms": "ms", "1/s": "per_s"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class Report:
         """Every number of the hypothesis, in the order of `numbers.csv`."""
         arms = tuple(self.spec.arms)
         found = [number for method in self.methods for number in numbers_of(method.scores, arms, self.spec.metrics)]
-        found += [number for method in self.methods for number in load_numbers(method.rows)]
+        found += [number for method in self.methods for number in load_numbers(method.rows, self.spec.metrics)]
         found += [number for method in self.methods for number in coverage_numbers(method)]
         found += self._extra_numbers()
         found += [number for analysis in self.analyses for number in analysis.numbers]
@@ -106,7 +104,7 @@ class Report:
         if self.spec.extra_experiments is None or self.extra_scores is None:
             return ()
         own = numbers_of(self.extra_scores, self.spec.extra_experiments.arms, self.spec.metrics)
-        return (*own, *load_numbers(self.extra_rows))
+        return (*own, *load_numbers(self.extra_rows, self.spec.metrics))
 
 
 def build_report(
@@ -214,11 +212,12 @@ def versions_of(report: Report) -> dict[str, list[str]]:
     return {name: sorted(version for other, version in named if other == name) for name, _ in sorted(named)}
 
 
-def load_numbers(rows: Sequence[Row]) -> tuple[Number, ...]:
-    """Return the figures of every load point that was replayed."""
+def load_numbers(rows: Sequence[Row], scored: Collection[Metric] = ()) -> tuple[Number, ...]:
+    """Return the figures of every load point that was replayed, but for the metrics that are scored already."""
     figures = (
         Number(row.method, row.arm, row.load_point, Scope.EXPERIMENT, row.experiment, *line)
         for row in figure_rows(rows)
+        if row.metric not in scored
         for line in _figure(row)
     )
     counts = (

@@ -81,10 +81,11 @@ class Tables:
         return self._by_metric(build)
 
     def gaps(self, scores: Scores) -> str:
-        """Return predicted minus measured means in ms per experiment; negative: predicted too fast."""
+        """Return predicted minus measured per experiment, in the unit of the metric; negative latencies: too fast."""
 
         def build(metrics: Sequence[Metric]) -> str:
-            header = ["Experiment", *(f"{arm} {metric.label} [ms]" for metric in metrics for arm in self.arms)]
+            names = [f"{metric.label} [{metric.unit}]" for metric in metrics]
+            header = ["Experiment", *(f"{arm} {name}" for name in names for arm in self.arms)]
             rows, named = [], RunNames(scores.rows)
             for name, load_point, _ in _kept_up(scores):
                 found = [scores.row(arm, name, metric, load_point) for metric in metrics for arm in self.arms]
@@ -94,7 +95,7 @@ class Tables:
         return self._by_metric(build)
 
     def latencies(self, scores: Scores) -> str:
-        """Return measured and predicted means in ms per experiment."""
+        """Return measured and predicted per experiment, in the unit of the metric."""
 
         def build(metrics: Sequence[Metric]) -> str:
             header = ["Experiment"]
@@ -138,8 +139,8 @@ class Tables:
 
     def _latency_header(self, scores: Scores, metric: Metric) -> list[str]:
         if not _measured_differs(scores, self.arms, metric):
-            return [f"measured {metric.label} [ms]", *(f"{arm} {metric.label} [ms]" for arm in self.arms)]
-        pairs = ((f"measured for {arm} [ms]", f"{arm} {metric.label} [ms]") for arm in self.arms)
+            return [f"{side} {metric.label} [{metric.unit}]" for side in ("measured", *self.arms)]
+        pairs = ((f"measured for {arm} [{metric.unit}]", f"{arm} {metric.label} [{metric.unit}]") for arm in self.arms)
         return [cell for pair in pairs for cell in pair]
 
     def _latency_cells(self, scores: Scores, name: str, metric: Metric, load_point: str) -> list[str]:

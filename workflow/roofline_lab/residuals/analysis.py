@@ -99,6 +99,8 @@ def analysed(project: Project, spec: Hypothesis) -> list[tuple[str, bool]]:
 
     These are the last method that measures as it predicts, and the one of the runs that decide nothing.
     """
+    if not any(metric in NAMES for metric in spec.metrics):
+        return []
     deciding = [name for name in spec.methods if _measures_as_it_predicts(project.methods[name])]
     found = [(name, False) for name in deciding[-1:]]
     if spec.extra_experiments is not None and _measures_as_it_predicts(project.methods[spec.extra_experiments.method]):
@@ -126,9 +128,11 @@ def _arm(spec: Hypothesis, arms: Sequence[Arm], extra: bool) -> Arm:
 def _analysis(project: Project, spec: Hypothesis, method: str, arm: Arm, rows: Sequence[Row], extra: bool) -> Analysis:
     deciding = {experiment.id for experiment in project.experiments(spec.id)}
     own = [row for row in rows if row["method"] == method and (extra or row["experiment"] in deciding)]
-    residuals = residuals_of(project, [row for row in own if not _chose(spec, row)], arm, spec.metrics)
+    # What a term adds to a step is seen in means.
+    metrics = tuple(metric for metric in spec.metrics if metric in NAMES)
+    residuals = residuals_of(project, [row for row in own if not _chose(spec, row)], arm, metrics)
     resampling = resampling_of(project.settings)
-    return Analysis(project.methods[method], arm.name, spec.metrics, residuals, resampling, extra)
+    return Analysis(project.methods[method], arm.name, metrics, residuals, resampling, extra)
 
 
 def resampling_of(settings: Settings) -> Resampling:

@@ -28,12 +28,15 @@ ERROR_COLUMNS = (
     "family",
     "tensor_parallel",
     "metric",
-    "predicted_ms",
-    "measured_ms",
+    "predicted",
+    "measured",
+    "unit",
     "signed_error_pct",
     "status",
     "reason",
 )
+# How `numbers.csv` and the tolerances of `configs/lab.yaml` call the units of metrics.
+UNITS = {"ms": "ms", "1/s": "per_s", "tokens/s": "per_s"}
 VALUE_DECIMALS = 6
 RESTORE = "restore the file or regenerate the report"
 _VALUE = NUMBER_COLUMNS.index("value")
@@ -162,7 +165,8 @@ def _error_line(row: ErrorRow) -> tuple[object, ...]:
     values = (row.predicted, row.measured, row.signed_error_pct if row.is_scored else None)
     shown = ("" if value is None else f"{value:.{VALUE_DECIMALS}f}" for value in values)
     place = (row.method, row.arm, row.experiment, row.load_point, row.workload, row.family, row.tensor_parallel)
-    return (*place, str(row.metric), *shown, str(row.status), row.reason)
+    predicted, measured, error = shown
+    return (*place, str(row.metric), predicted, measured, row.unit, error, str(row.status), row.reason)
 
 
 def _plain(number: Number) -> tuple[str, ...]:

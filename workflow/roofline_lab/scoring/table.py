@@ -15,7 +15,7 @@ from math import isnan
 from typing import TYPE_CHECKING, NamedTuple
 
 from roofline_lab.scoring.errors import mean, signed_error_pct
-from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
+from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, UNITS, Number
 from roofline_lab.scoring.scores import Coverage, ErrorRow, Scores
 from roofline_lab.vocabulary import Metric, RowStatus, Scope, Statistic
 
@@ -39,7 +39,8 @@ GROUPS: Mapping[Scope, str] = {
 }
 # Scopes whose means a findings page may quote.
 AGGREGATES = (Scope.WORKLOAD, Scope.FAMILY, Scope.TP, Scope.HARDWARE, Scope.OVERALL, Scope.SPLIT, Scope.STRATEGY)
-SIDES = {Statistic.PREDICTED: ("predicted", "ms"), Statistic.MEASURED: ("measured", "ms")}
+# Of the two sides the unit is that of the metric.
+SIDES = {Statistic.PREDICTED: ("predicted", ""), Statistic.MEASURED: ("measured", "")}
 ERRORS = {
     Statistic.MAPE: ("ape_pct", "pct"),
     Statistic.SIGNED_ERROR: ("signed_error_pct", "pct"),
@@ -157,7 +158,8 @@ def _row_numbers(table: pd.DataFrame) -> Iterator[Number]:
     for statistic, (column, unit) in (SIDES | ERRORS).items():
         for row in table[table[column].notna()].to_dict("records"):
             run, metric = (row["method"], row["arm"], row["load_point"]), Metric(row["metric"])
-            yield Number(*run, Scope.EXPERIMENT, row["experiment"], metric, statistic, row[column], unit)
+            of = unit or UNITS[metric.unit]
+            yield Number(*run, Scope.EXPERIMENT, row["experiment"], metric, statistic, row[column], of)
 
 
 def _group_numbers(table: pd.DataFrame) -> Iterator[Number]:

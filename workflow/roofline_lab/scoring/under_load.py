@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from roofline_lab.config import Limits
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.metrics import KINDS
 from roofline_lab.ground_truth.requests import MeasuredRequest
@@ -16,7 +17,7 @@ from roofline_lab.scoring.distances import kolmogorov_smirnov, quantile_differen
 from simulator.engine.records import RequestResult
 from simulator.metrics import DEFINITIONS
 from simulator.request_times import MetricOptions, RequestTimes
-from simulator.workload.arrivals import ClosedLoop
+from simulator.workload.arrivals import US_PER_S, ClosedLoop
 
 US_PER_MS = 1000.0
 # Kinds of load as the measuring clients name them; their load points are named after them.
@@ -36,6 +37,8 @@ PREDICTIONS: Mapping[tuple[str, str], tuple[str, str]] = {
     ("output_tokens", "server"): ("output_tokens_mean", ""),
 }
 NOT_COMPARABLE = "no prediction has this definition"
+NO_REQUESTS = "goodput is counted over single requests, and none are recorded"
+NONE_WITHIN = "no measured request is within the limits, so there is no error in percent"
 
 
 def strategy_of(point: LoadPoint) -> str:
@@ -53,6 +56,26 @@ def prediction_of(name: str, definition: str) -> str | None:
     statistic = name.removeprefix(kind).removeprefix("_")
     wanted = mean if statistic in ("", "mean") else f"{stem}_{statistic}"
     return wanted if wanted in DEFINITIONS else None
+
+
+def goodput_of(recorded: Sequence[MeasuredRequest], limits: Limits) -> float | None:
+    """Return requests within limits per second, first arrival to last completion; None without single requests.
+
+    Source: `goodput` of `simulator.metrics`, on the other side; a request of a single token has no TPOT to miss.
+    """
+    timed = (each for each in recorded if each.completed and each.ttft_ms is not None)
+    done = [(each, each.e2e_ms) for each in timed if each.e2e_ms is not None]
+    if not done:
+        return None
+    begin_us = min(each.arrival_us for each, _ in done)
+    span_us = max(each.arrival_us + e2e_ms * US_PER_MS for each, e2e_ms in done) - begin_us
+    return sum(_within(each, limits) for each, _ in done) * US_PER_S / span_us
+
+
+def _within(request: MeasuredRequest, limits: Limits) -> bool:
+    values = {"ttft": request.ttft_ms, "tpot": request.tpot_ms, "e2e": request.e2e_ms}
+    known = ((values[name], limit_ms) for name, limit_ms in limits.by_latency.items())
+    return all(value is None or value <= limit_ms for value, limit_ms in known)
 
 
 def distances_of(

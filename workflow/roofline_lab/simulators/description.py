@@ -21,7 +21,7 @@ from roofline_lab.files import digest_of, digest_of_files
 from roofline_lab.ground_truth.load import Side
 from roofline_lab.places import listed, name_of, place_of
 from roofline_lab.simulators.contract import SIMULATORS, Text
-from roofline_lab.vocabulary import Metric
+from roofline_lab.vocabulary import MEANS, Metric
 from simulator.validation import Count, StrictModel, config_error, parse, read_yaml, suggest
 
 BUILTIN_NAME = "builtin"
@@ -79,7 +79,7 @@ class FittedTo(StrictModel):
 
     said: Text
     sets: tuple[Text, ...] = ()
-    metrics: tuple[Metric, ...] = tuple(Metric)
+    metrics: tuple[Metric, ...] = MEANS
 
 
 class TableSimulator(StrictModel):
