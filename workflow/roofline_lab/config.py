@@ -55,7 +55,13 @@ class Tolerances(StrictModel):
 
 
 class Seeds(StrictModel):
-    """Every source of randomness of the statistics, by name."""
+    """Every source of randomness of the statistics, by name.
+
+    Attributes
+    ----------
+    bootstrap, permutation
+        Seed of its draws; another one moves intervals and p-values within their own scatter.
+    """
 
     bootstrap: int
     permutation: int
@@ -81,7 +87,15 @@ class RandomArrivals(StrictModel):
 
 
 class Bootstrap(StrictModel):
-    """Percentile bootstrap over experiments."""
+    """Percentile bootstrap over experiments.
+
+    Attributes
+    ----------
+    resamples
+        How many; more make the ends of intervals steadier, and pages slower.
+    level_pct
+        Level of every interval, percent.
+    """
 
     resamples: Draws
     level_pct: Annotated[float, Field(gt=50, lt=100)]
@@ -106,13 +120,37 @@ class Testing(StrictModel):
 
 
 class Tolerance(StrictModel):
-    """A table of tolerances under its own key."""
+    """A table of tolerances under its own key.
+
+    Attributes
+    ----------
+    tolerance
+        Largest accepted difference, by the unit of the number.
+    """
 
     tolerance: Tolerances
 
 
 class Settings(StrictModel):
-    """`configs/lab.yaml`."""
+    """`configs/lab.yaml`.
+
+    Attributes
+    ----------
+    arrivals
+        How often random arrivals that were not recorded are drawn.
+    seeds
+        Of the statistics.
+    bootstrap
+        Intervals.
+    testing
+        Permutation tests and robust variants.
+    bold_above_pp
+        Gains above this are bold on pages.
+    check
+        What `snakemake check` accepts between a committed number and the one made now.
+    reproduction
+        What counts as a published number that comes out again.
+    """
 
     arrivals: RandomArrivals
     seeds: Seeds
@@ -153,6 +191,10 @@ class WorkloadRule(StrictModel):
 
     Attributes
     ----------
+    lengths
+        As recorded one by one, or drawn again as the client drew them.
+    arrivals
+        At recorded intervals, one request at a time, or as the measurement was made.
     recordings
         The method in whose folder recorded lengths and intervals are; None means its own.
     """
@@ -169,7 +211,15 @@ class WorkloadRule(StrictModel):
 
 
 class Definition(StrictModel):
-    """One metric on both sides; `predicted` names a definition of `simulator.metrics`."""
+    """One metric on both sides.
+
+    Attributes
+    ----------
+    predicted
+        A definition of `docs/metrics.md`.
+    measured
+        The figure as it was reported, or the time between tokens that follows from mean E2E and TTFT.
+    """
 
     predicted: str
     measured: MeasuredDefinition
@@ -215,8 +265,12 @@ class Rules(StrictModel):
 
     Attributes
     ----------
+    workload
+        What is sent, and when.
     definitions
         Of the three means; every other metric is predicted as it was measured.
+    client
+        Time outside the engine; None: the constant that an experiment states.
     limits
         Of goodput, which is counted over single requests.
     """
@@ -251,6 +305,15 @@ class Method(Rules):
     """`configs/methods/<id>.yaml`.
 
     `steptime`, `engine` and the rules override the hypothesis' base; an arm overrides both.
+
+    Attributes
+    ----------
+    id
+        The file's name.
+    title, summary
+        How pages call it, and what they say of it.
+    steptime, engine
+        Options that every hypothesis run by it has.
     """
 
     id: str

@@ -218,18 +218,40 @@ def _sets(root: Path) -> dict[str, _Set]:
 
 
 class _Set(StrictModel):
+    """One group of experiments.
+
+    Attributes
+    ----------
+    title
+        How pages call it.
+    experiments
+        Folders of `ground_truth/`; tables follow this order.
+    """
+
     title: Text
     experiments: Annotated[tuple[Id, ...], Field(min_length=1)]
 
 
 class SetsFile(StrictModel):
-    """`ground_truth/sets.yaml`: experiments that hypotheses name together."""
+    """`ground_truth/sets.yaml`: experiments that hypotheses name together.
+
+    Attributes
+    ----------
+    sets
+        Each by the name that hypotheses use.
+    """
 
     sets: dict[Id, _Set]
 
 
 class Vocabulary(StrictModel):
-    """`ground_truth/vocabulary.yaml`: the words for families and workloads, each with what it means."""
+    """`ground_truth/vocabulary.yaml`: the words for families and workloads, each with what it means.
+
+    Attributes
+    ----------
+    families, workloads
+        Word and meaning; results are aggregated by these words.
+    """
 
     families: dict[Text, Text]
     workloads: dict[Text, Text]
