@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -10,12 +11,14 @@ from roofline_lab.capacity.answer import TOLERANCE, answer, meets
 from roofline_lab.capacity.ask import ask
 from roofline_lab.capacity.assumptions import moved
 from roofline_lab.capacity.question import limits_of, question_of, variants
-from roofline_lab.capacity.serve import QUEUE_GROWS, Ends, Served, Simulated
+from roofline_lab.capacity.serve import QUEUE_GROWS, Ends, Served, Simulated, _arriving
 from simulator.errors import ConfigError
 from simulator.slo import Limit, read_limits
+from simulator.workload.build import WorkloadSpec, build_workload
 from tests.paths import ROOT
 
 CONFIGS = ROOT / "configs"
+RATE = {"kind": "poisson", "rate_per_s": 1.0}
 SHORT = {
     "requests": 200,
     "prompt": {"kind": "uniform", "min_tokens": 900, "max_tokens": 1100},
@@ -177,3 +180,36 @@ def test_limits_on_gaps_between_tokens_are_held_to_the_gaps():
     other = answer(variant, limits, CONFIGS)
     assert other.best.values["itl_p99"] <= 60
     assert other.highest != found.highest
+
+
+def test_two_servers_behind_a_router_take_about_twice_as_much_on_twice_the_gpus():
+    one, _, _ = answered()
+    question = asked(engine={"replicas": 2})
+    (variant,) = variants(question, "q")
+    two = answer(variant, limits_of(question, "q"), CONFIGS)
+    assert two.gpus == 2 * one.gpus
+    assert 1.8 < two.highest / one.highest < 2.3
+
+
+CONVERSATIONS = {
+    "requests": 200,
+    "prompt": {"kind": "constant", "tokens": 200},
+    "output": {"kind": "constant", "tokens": 50},
+    "sessions": {"turns": {"kind": "constant", "turns": 4}, "think_s": {"kind": "constant", "mean_s": 1.0}},
+}
+
+
+def test_of_conversations_the_load_is_one_of_sessions_and_every_turn_counts():
+    question = asked(workload=CONVERSATIONS)
+    assert question.unit == "sessions/s"
+    assert asked(workload=CONVERSATIONS, load="concurrency").unit == "users"
+    (variant,) = variants(question, "q")
+    served = Simulated(variant, CONFIGS).at(2.0)
+    assert not served.overloaded
+    assert served.values["request_throughput"] == pytest.approx(8.0, rel=0.2)
+
+
+def test_a_request_at_another_time_is_the_same_request():
+    requests = build_workload(WorkloadSpec.model_validate({**CONVERSATIONS, "arrivals": RATE}), 1).requests
+    moved_on = [_arriving(each, each.arrival_us + 5) for each in requests]
+    assert moved_on == [replace(each, arrival_us=each.arrival_us + 5) for each in requests]

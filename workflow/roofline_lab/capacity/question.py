@@ -27,6 +27,7 @@ from simulator.workload.build import RequestCount
 WORKLOADS = f"{CONFIGS}/workloads"
 Load = Literal["rate", "concurrency"]
 UNITS: Mapping[str, str] = {"rate": "requests/s", "concurrency": "clients"}
+OF_SESSIONS: Mapping[str, str] = {"rate": "sessions/s", "concurrency": "users"}
 # More servers than anybody reads a table of.
 MOST_VARIANTS = 2000
 # Keys of a question that are a run's and may have several values.
@@ -70,6 +71,12 @@ class Question(StrictModel):
     price_per_gpu_hour: dict[str, Positive] = Field(default={})
     seed: NonNegativeInt = DEFAULT_SEED
 
+    @property
+    def unit(self) -> str:
+        """What a load is counted in."""
+        of_sessions = isinstance(self.workload, Mapping) and self.workload.get("sessions") is not None
+        return (OF_SESSIONS if of_sessions else UNITS)[self.load]
+
     @model_validator(mode="after")
     def _whole_clients(self) -> Self:
         if self.load == "concurrency" and self.at is not None and self.at != round(self.at):
@@ -84,7 +91,7 @@ class WorkloadFile(StrictModel):
     ----------
     about
         What sends such requests, and where its lengths are from.
-    requests, arrivals, prompt, output, prefix, trace
+    requests, arrivals, prompt, output, prefix, sessions, trace
         As in the workload of a run, arrivals without their rate.
     """
 
@@ -94,6 +101,7 @@ class WorkloadFile(StrictModel):
     prompt: dict[str, Any] | None = None
     output: dict[str, Any] | None = None
     prefix: dict[str, Any] | None = None
+    sessions: dict[str, Any] | None = None
     trace: dict[str, Any] | None = None
 
 

@@ -39,6 +39,7 @@ MS_PER_S = 1000.0
 # Beside what a run calls its metrics.
 PROMPT_TOKENS = "prompt_tokens_mean"
 QUEUE_GROWS = "requests wait longer and longer: the server cannot keep up"
+NEVER_STEADY = f"no steady state within {MOST_REQUESTS:,} requests: the server cannot keep up, or hardly"
 # Statistics that were never held out take the interval of the same latency that was, at least as wide.
 BORROWED: Mapping[str, tuple[str, ...]] = {
     "ttft": ("ttft_mean", "ttft_p90", "ttft_p99"),
@@ -142,8 +143,8 @@ class Simulated:
 
     @property
     def gpus(self) -> int:
-        """GPUs of one server."""
-        return self.setup.spec.parallelism.gpus
+        """GPUs of the server, of all its replicas."""
+        return self.setup.spec.parallelism.gpus * self.setup.server.engine.replicas
 
     def at(self, load: float) -> Served:
         """Return what the server does at a load."""
@@ -168,7 +169,10 @@ class Simulated:
         needed = WINDOWS * margin
         if needed > len(result.requests):
             setup, result, margin = self._run(load, min(needed, MOST_REQUESTS))
-        return _report(setup, result, load, min(margin, len(result.requests) // 3))
+        served = _report(setup, result, load, min(margin, len(result.requests) // 3))
+        if needed > MOST_REQUESTS and setup.workload.concurrency is None and not served.overloaded:
+            return served.model_copy(update={"overloaded": NEVER_STEADY, "intervals": {}})
+        return served
 
     def _run(self, load: float, requests: int) -> tuple[Setup, RunResult, int]:
         """Return a run, and how many requests at its ends see an emptier server than it is about."""
@@ -177,11 +181,14 @@ class Simulated:
         result = simulate(setup, setup.step_time)
         if self._variant.load == "concurrency":
             return setup, result, round(load)
-        return setup, result, min(math.ceil(load * _service_s(result)), setup.server.engine.max_running)
+        if spec.workload.sessions is not None:
+            return setup, result, math.ceil(_in_sessions(setup.workload.requests, result, load))
+        engine = setup.server.engine
+        return setup, result, min(math.ceil(_in_service(result)), engine.max_running * engine.replicas)
 
     def _workload(self, spec: RunSpec, load: float) -> Workload:
         """Return the requests of a run: random arrivals are drawn once, and stretched to the load."""
-        if not isinstance(spec.workload.arrivals, Poisson | GammaGaps):
+        if not isinstance(spec.workload.arrivals, Poisson | GammaGaps) or spec.workload.sessions is not None:
             return build_workload(spec.workload, spec.seed)
         count = spec.workload.requests or 0
         if count not in self._drawn:
@@ -213,21 +220,64 @@ def _arriving(request: Request, arrival_us: int) -> Request:
         request.queueing_delay_us,
         request.outer_group,
         request.outer_tokens,
+        request.session,
+        request.think_us,
     )
 
 
-def _service_s(result: RunResult) -> float:
-    """Return the mean time from admission to last token."""
-    times = [
+def _in_service(result: RunResult) -> float:
+    """Return how many requests are served at once on average, by Little's law: their times over that of arriving."""
+    times_us = [
         each.completed_us - each.scheduled_us
         for each in result.requests
         if each.completed_us is not None and each.scheduled_us is not None
     ]
-    return (mean(times) or 0.0) / US_PER_S
+    return sum(times_us) / _arriving_us(result.requests)
+
+
+def _in_sessions(requests: Sequence[Request], result: RunResult, sessions_per_s: float) -> float:
+    """Return how many turns the sessions have that are open at once on average, by Little's law."""
+    spans = _sessions_us(requests, result)
+    open_us = sum(end_us - start_us for start_us, end_us in spans)
+    return sessions_per_s * open_us / US_PER_S / len(spans) * len(requests) / len(spans)
+
+
+def _sessions_us(requests: Sequence[Request], result: RunResult) -> list[tuple[int, int]]:
+    """Return when each session begins, and when the answer to its last turn ends."""
+    starts_us: dict[str | None, int] = {}
+    ends_us: dict[str | None, int] = {}
+    for request, served in zip(requests, result.requests, strict=True):
+        starts_us.setdefault(request.session, served.arrival_us)
+        ends_us[request.session] = served.completed_us or served.arrival_us
+    return [(start_us, ends_us[session]) for session, start_us in starts_us.items()]
+
+
+def _steady(setup: Setup, result: RunResult, margin: int) -> Sequence[RequestResult]:
+    """Return the requests that see the server as it is in the middle of a run, in order of arrival.
+
+    Of sessions that arrive by themselves, those are the ones sent from twice the length of a session on, until the last
+    session begins.
+    """
+    if setup.spec.workload.sessions is None:
+        return result.requests[margin : len(result.requests) - margin]
+    ordered = sorted(result.requests, key=lambda each: each.arrival_us)
+    if setup.workload.concurrency is not None:
+        return ordered[margin : len(ordered) - margin]
+    spans = _sessions_us(setup.workload.requests, result)
+    length_us = sum(end_us - start_us for start_us, end_us in spans) / len(spans)
+    first_us, last_us = min(start for start, _ in spans), max(start for start, _ in spans)
+    kept = [each for each in ordered if first_us + 2 * length_us <= each.arrival_us <= last_us]
+    return kept or ordered[len(ordered) // 3 : len(ordered) - len(ordered) // 3]
+
+
+def _arriving_us(results: Sequence[RequestResult]) -> int:
+    """Return the time from the first arrival to the last one, at least a microsecond."""
+    arrivals_us = [each.arrival_us for each in results]
+    return max(1, max(arrivals_us) - min(arrivals_us)) if arrivals_us else 1
 
 
 def _report(setup: Setup, result: RunResult, load: float, margin: int) -> Served:
-    steady = result.requests[margin : len(result.requests) - margin]
+    steady = _steady(setup, result, margin)
     values = measure_all(steady, setup.spec.metrics) | measure_gaps(result.token_gaps)
     values |= dict(_throughputs(setup, steady, values, load))
     predicted = predicted_of(setup, result, steady, values)
@@ -267,6 +317,8 @@ def _throughputs(
     if e2e_ms is None or output_tokens is None:
         return
     rate = load if setup.workload.concurrency is None else load / e2e_ms * MS_PER_S
+    if setup.spec.workload.sessions is not None:  # the load is one of sessions, and users think
+        rate = len(steady) / _arriving_us(steady) * US_PER_S
     prompt_tokens = mean([each.prompt_tokens for each in steady]) or 0.0
     yield PROMPT_TOKENS, prompt_tokens
     yield MetricName.REQUEST_THROUGHPUT, rate

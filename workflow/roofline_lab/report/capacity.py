@@ -134,7 +134,7 @@ def _latency_panel(axes: Axes, asked: Asked, chosen: Answer, limit: Limit) -> No
     low, high = min(values) / 1.3, max(values) * 1.3
     left, right = min(loads) / 1.2, max(loads) * 1.2
     axes.set(xscale="log", yscale="log", xlim=(left, right), ylim=(low, high), title=f"{latency.upper()} {statistic}")
-    axes.set_xlabel(tables.load_words(asked.question.load))
+    axes.set_xlabel(tables.load_words(asked.question))
     axes.set_ylabel(f"{latency.upper()} {statistic} [ms]")
     plain_log_ticks(axes.xaxis, left, right)
     plain_log_ticks(axes.yaxis, low, high)

@@ -10,7 +10,7 @@ from roofline_lab.capacity.answer import Answer
 from roofline_lab.capacity.ask import Asked
 from roofline_lab.capacity.assumptions import Moved
 from roofline_lab.capacity.nearest import Ladder
-from roofline_lab.capacity.question import UNITS, Question
+from roofline_lab.capacity.question import Question
 from roofline_lab.capacity.serve import Served
 from roofline_lab.files import csv_text
 from roofline_lab.formatting import MISSING, columns, pct, table
@@ -24,14 +24,15 @@ STATISTICS = ("mean", "p50", "p90", "p99")
 HELD_OUT = {"TTFT": "ttft_mean", "between tokens": "inter_token_mean", "E2E": "e2e_mean"}
 
 
-def load_words(load: str) -> str:
+def load_words(question: Question) -> str:
     """Return what is varied, with its unit, as an axis says it."""
-    return "requests per second" if load == "rate" else "clients of a closed loop"
+    what, _, per_second = question.unit.partition("/")
+    return f"{what} per second" if per_second else f"{what} of a closed loop"
 
 
-def amount(value: float | None, load: str) -> str:
+def amount(value: float | None, unit: str) -> str:
     """Return a load in words."""
-    return MISSING if value is None else f"{number(value)} {UNITS[load]}"
+    return MISSING if value is None else f"{number(value)} {unit}"
 
 
 def number(value: float | None) -> str:
@@ -48,25 +49,25 @@ def ms(value: float | None) -> str:
 
 def headline(asked: Asked, chosen: Answer) -> str:
     """Return the answer in a sentence."""
-    load = asked.question.load
+    unit = asked.question.unit
     if chosen.best is None:
         each_misses = " ".join(_not_even(each) for each in asked.answers if not each.refused)
         return f"**No load meets the limits.** {each_misses}"
-    top = amount(chosen.highest, load)
+    top = amount(chosen.highest, unit)
     reach = f"at any load, tried up to {top}" if chosen.no_end else f"up to **{top}**"
-    return f"{chosen.name} meets the limits {reach}{_ends_words(chosen, load)}. {_next(chosen)}".rstrip()
+    return f"{chosen.name} meets the limits {reach}{_ends_words(chosen, unit)}. {_next(chosen)}".rstrip()
 
 
-def _ends_words(found: Answer, load: str) -> str:
+def _ends_words(found: Answer, unit: str) -> str:
     low, high = found.pessimistic, found.optimistic
     if low is None and high is None:
         return f", and how sure that is, nobody knows: {found.no_interval or 'no interval is known'}"
     if low is None:
-        return f"; at the pessimistic ends of the intervals no load does, at the optimistic ones {amount(high, load)}"
+        return f"; at the pessimistic ends of the intervals no load does, at the optimistic ones {amount(high, unit)}"
     if high is None:
-        return f"; {amount(low, load)} at the pessimistic ends of the intervals, which are known no further"
+        return f"; {amount(low, unit)} at the pessimistic ends of the intervals, which are known no further"
     return (
-        f"; {amount(low, load)} at the pessimistic ends of the intervals, {amount(high, load)} at the optimistic ones"
+        f"; {amount(low, unit)} at the pessimistic ends of the intervals, {amount(high, unit)} at the optimistic ones"
     )
 
 
@@ -82,16 +83,16 @@ def _not_even(found: Answer) -> str:
 
 def prediction_headline(asked: Asked, found: Answer) -> str:
     """Return what is predicted of a server, in a sentence."""
-    served, load = found.best, asked.question.load
+    served, unit = found.best, asked.question.unit
     if served is None:
         return f"{found.name}: {found.refused}"
     if asked.question.at is None:
-        what = "keeps up with" if load == "rate" else "gets hardly more done beyond"
-        return f"{found.name} {what} **{amount(served.load, load)}**."
+        what = "keeps up with" if asked.question.load == "rate" else "gets hardly more done beyond"
+        return f"{found.name} {what} **{amount(served.load, unit)}**."
     if served.overloaded:
-        return f"{found.name} does not keep up with {amount(served.load, load)}: {served.overloaded}."
+        return f"{found.name} does not keep up with {amount(served.load, unit)}: {served.overloaded}."
     return (
-        f"{found.name} at {amount(served.load, load)}: TTFT **{_cell(served, 'ttft_mean')} ms**, "
+        f"{found.name} at {amount(served.load, unit)}: TTFT **{_cell(served, 'ttft_mean')} ms**, "
         f"TPOT **{_cell(served, 'tpot_request')} ms**, E2E **{_cell(served, 'e2e_mean')} ms** in the mean."
     )
 
@@ -233,7 +234,7 @@ def fewest_words(asked: Asked) -> str:
     if found is None or at is None:
         return ""
     gpus, worst, best = (_gpus(found, at, each) for each in (found.highest, found.pessimistic, found.optimistic))
-    load = amount(at, asked.question.load)
+    load = amount(at, asked.question.unit)
     told = f"**{gpus} GPUs** ({found.name}, each server with its share of the requests) serve {load} within the limits"
     ends = [f"{count} at the {end} ends" for count, end in ((worst, "pessimistic"), (best, "optimistic")) if count]
     return f"{told}; {', '.join(ends)}." if ends else f"{told}; no interval says how sure that is."
@@ -247,7 +248,7 @@ def _gpus(found: Answer, at: float, each: float | None) -> int | None:
 def answers_table(asked: Asked) -> str:
     """Return a row per server, the best first, those that cannot be last."""
     at, prices = asked.question.at, asked.question.price_per_gpu_hour
-    header = ["#", "Server", "GPUs", f"Highest load [{UNITS[asked.question.load]}]", "Pessimistic", "Optimistic"]
+    header = ["#", "Server", "GPUs", f"Highest load [{asked.question.unit}]", "Pessimistic", "Optimistic"]
     header += ["Fails next", "Tokens/s per GPU", "TPOT [ms]", "Word"]
     header += [f"GPUs for {number(at)}"] if at is not None else []
     header += ["Cost per 1M output tokens"] if prices else []
@@ -305,13 +306,13 @@ def moved_words(asked: Asked) -> str:
     first = asked.moved[0]
     if _change(first, known) == "none":
         return "No assumption about what nobody states moves it by 3 %."
-    otherwise = first.reason.split("\n")[0] if first.highest is None else amount(first.highest, asked.question.load)
+    otherwise = first.reason.split("\n")[0] if first.highest is None else amount(first.highest, asked.question.unit)
     return f"{first.assumed}, which nobody states; otherwise ({first.otherwise}): {otherwise}."
 
 
-def moved_table(moved: Sequence[Moved], known: float, load: str) -> str:
+def moved_table(moved: Sequence[Moved], known: float, unit: str) -> str:
     """Return what every assumption would do to the answer if it were otherwise."""
-    rows = [(each.assumed, each.otherwise, amount(each.highest, load), _change(each, known)) for each in moved]
+    rows = [(each.assumed, each.otherwise, amount(each.highest, unit), _change(each, known)) for each in moved]
     return table(("Assumed, as nobody states it", "If it is", "Highest load", "Change"), rows, left=2)
 
 
@@ -347,14 +348,14 @@ ANSWER_COLUMNS = (
 def answers_csv(asked: Asked) -> str:
     """Return a row per server."""
     keys = sorted({key for each in asked.answers for key in each.varied})
-    rows = (tuple(_answer_row(each, keys, asked.question.load)) for each in asked.answers)
+    rows = (tuple(_answer_row(each, keys, asked.question)) for each in asked.answers)
     return csv_text(("server", *keys, *ANSWER_COLUMNS), rows)
 
 
-def _answer_row(found: Answer, keys: Sequence[str], load: str) -> Iterator[object]:
+def _answer_row(found: Answer, keys: Sequence[str], question: Question) -> Iterator[object]:
     yield found.name
     yield from (found.varied.get(key, "") for key in keys)
-    yield from (found.gpus or "", found.step_time, load, UNITS[load])
+    yield from (found.gpus or "", found.step_time, question.load, question.unit)
     yield from (_digits(value) for value in (found.highest, found.pessimistic, found.optimistic))
     yield from (found.binding, found.best.word if found.best else "")
     yield from (_digits(found.tokens_per_s_per_gpu), _digits(tpot_ms(found)) if found.best else "")
@@ -380,7 +381,7 @@ def question_row(name: str, question: Question, answers: str) -> tuple[str, ...]
         return (link, str(question.slo), "no load meets the limits", MISSING, MISSING, MISSING)
     best = max(able, key=lambda row: float(row["output_tokens_per_s_per_gpu"] or 0))
     ends = [number(float(best[end])) if best[end] else MISSING for end in ("pessimistic", "optimistic")]
-    top = amount(float(best["highest"]), question.load)
+    top = amount(float(best["highest"]), question.unit)
     return (link, str(question.slo), best["server"], top, " to ".join(ends), best["word"] or "untested")
 
 
