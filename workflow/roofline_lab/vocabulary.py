@@ -12,6 +12,7 @@
 | `RowStatus`      | what became of one simulated run                                |
 | `Reproduction`   | what became of one published number                             |
 | `Metric`         | which latency or rate a number describes                        |
+| `Quantity`       | what an answer about capacity is judged by                      |
 | `Scope`          | over which runs a number was aggregated                         |
 | `Statistic`      | what the number is                                              |
 
@@ -185,6 +186,48 @@ RATE_LABELS = {
 }
 
 
+class Quantity(StrEnum):
+    """What answers about capacity are judged by: errors, and shares of all answers in percent."""
+
+    CAPACITY_ERROR = "capacity_error"
+    KNEE_ERROR = "knee_error"
+    CAPACITY_BEYOND = "capacity_beyond"
+    CAPACITY_INSIDE = "capacity_inside"
+    RANGE_OPEN = "range_open"
+    VERDICT_RIGHT = "verdict_right"
+    CLOSE_VERDICT_RIGHT = "close_verdict_right"
+    WRONG_MET = "wrong_met"
+    WRONG_NOT_MET = "wrong_not_met"
+    VERDICT_COST = "verdict_cost"
+    UPPER_WRONG_MET = "upper_wrong_met"
+    UPPER_WRONG_NOT_MET = "upper_wrong_not_met"
+    UPPER_VERDICT_COST = "upper_verdict_cost"
+
+    @property
+    def words(self) -> str:
+        """What a mean of it is."""
+        return {
+            Quantity.CAPACITY_ERROR: "mean error of the capacity",
+            Quantity.KNEE_ERROR: "mean error of the knee",
+            Quantity.CAPACITY_BEYOND: "share of capacities predicted beyond the ladder",
+            Quantity.RANGE_OPEN: "share of ranges of the interval that have no end on the ladder on one side or both",
+            Quantity.CAPACITY_INSIDE: "share of measured capacities inside the range of the interval",
+            Quantity.VERDICT_RIGHT: "share of verdicts that are right",
+            Quantity.CLOSE_VERDICT_RIGHT: "share of close verdicts that are right",
+            Quantity.WRONG_MET: "share of verdicts that are a wrong 'met'",
+            Quantity.WRONG_NOT_MET: "share of verdicts that are a wrong 'not met'",
+            Quantity.VERDICT_COST: "mean cost of verdicts",
+            Quantity.UPPER_WRONG_MET: "share of verdicts by the upper end that are a wrong 'met'",
+            Quantity.UPPER_WRONG_NOT_MET: "share of verdicts by the upper end that are a wrong 'not met'",
+            Quantity.UPPER_VERDICT_COST: "mean cost of verdicts by the upper end",
+        }[self]
+
+    @property
+    def more_is_better(self) -> bool:
+        """Whether it is a share of what is right."""
+        return self in (Quantity.CAPACITY_INSIDE, Quantity.VERDICT_RIGHT, Quantity.CLOSE_VERDICT_RIGHT)
+
+
 class LoadFigure(StrEnum):
     """What numbers.csv says of one load point beyond the means of latencies."""
 
@@ -203,6 +246,8 @@ class LoadFigure(StrEnum):
     PREFILL_DOMINATES = "prefill_dominates"
     DECODE_DOMINATES = "decode_dominates"
     BY_TOKENS = "by_tokens"
+    CAPACITY = "capacity"
+    KNEE = "knee"
 
 
 class Scope(StrEnum):
@@ -216,6 +261,7 @@ class Scope(StrEnum):
     TP = "tp"
     HARDWARE = "hardware"
     LOAD_POINT = "load_point"
+    LIMIT = "limit"
     STRATEGY = "strategy"
     DRIVER = "driver"
     TERM = "term"

@@ -25,7 +25,7 @@ from roofline_lab.hypotheses.where import Where
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
 from roofline_lab.scoring.uncertainty import Evidence, Uncertainty
-from roofline_lab.vocabulary import Metric, Scope
+from roofline_lab.vocabulary import Metric, Quantity, Scope
 from simulator.validation import Finite, NonNegative, NonNegativeInt, Positive
 
 # Every group but the other one that is named.
@@ -34,6 +34,7 @@ NAMED = ("family", "workload", "hardware")  # what groups go by whose names are 
 SIDES = ("train", "test")
 NOTHING_ON_BOTH_ARMS = "no experiment was scored on both arms"
 NOTHING_SCORED = "no experiment was scored"
+NO_ANSWER = "no ladder of load has such an answer"
 
 
 class _OnErrors(BaseCriterion):
@@ -516,6 +517,57 @@ class TestGap(_OneArm):
         return (abs(gap) if self.either_way else gap) <= self.at_most_pp
 
 
+class CapacityAnswers(_OneArm):
+    """Answers about capacity are at least this good on average, or at most this bad; `metric` plays no part."""
+
+    kind: Literal["capacity"]
+    quantity: Quantity
+    at_least_pct: NonNegative | None = None
+    at_most_pct: NonNegative | None = None
+    unit: ClassVar[str] = "pct"
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> CapacityAnswers:
+        if (self.at_least_pct is None) == (self.at_most_pct is None):
+            raise ValueError("give exactly one of at_least_pct and at_most_pct")
+        return self
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean over all answers with the bound."""
+        rising = self.at_least_pct is not None
+        bound = (self.at_least_pct if rising else self.at_most_pct) or 0.0
+        statement = f"{self.quantity.words} of {self.of} is {'at least' if rising else 'at most'} {bound:g} %"
+        found = self.looked_at(scores).judged(self.of, self.quantity)
+        if not found:
+            return self.unanswered(statement, NO_ANSWER)
+        values, rows = [each.value_pct for each in found], [each.row for each in found]
+        evidence = uncertainty.of_errors(values, rows, bound)
+        passes = (lambda value: value >= bound) if rising else (lambda value: value <= bound)
+        return self.compared(statement, mean(values), bound, _answers(rows), passes, evidence, rising=rising)
+
+
+class CapacityGain(_TwoArms):
+    """One arm's answers about capacity are better than another's by at least this much, where both give one."""
+
+    kind: Literal["capacity_gain"]
+    quantity: Quantity
+    at_least_pp: Finite = 0.0
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean difference, positive where `of` is better, with what is asked."""
+        asked = self.at_least_pp
+        statement = f"{self.quantity.words} of {self.of} is better by at least {asked:g} pp than that of {self.over}"
+        looked_at = self.looked_at(scores)
+        other = {each.place: each.value_pct for each in looked_at.judged(self.over, self.quantity)}
+        own = [each for each in looked_at.judged(self.of, self.quantity) if each.place in other]
+        if not own:
+            return self.unanswered(statement, NO_ANSWER)
+        sign = 1.0 if self.quantity.more_is_better else -1.0
+        gains = [Gain(each.row, sign * (each.value_pct - other[each.place])) for each in own]
+        evidence, detail = uncertainty.of_gains(gains, asked), _answers([each.row for each in own])
+        return self.compared(statement, _mean(gains), asked, detail, lambda value: value >= asked, evidence)
+
+
 Criterion = Annotated[
     Improvement
     | ImprovementOrder
@@ -529,7 +581,9 @@ Criterion = Annotated[
     | Trend
     | SignOfError
     | LatencyRatio
-    | TestGap,
+    | TestGap
+    | CapacityAnswers
+    | CapacityGain,
     Field(discriminator="kind"),
 ]
 
@@ -543,6 +597,10 @@ def _range_of(gains: Sequence[Gain]) -> str:
     better = sum(value > 0 for value in values)
     noun = _noun([gain.row for gain in gains])
     return f"{better} of {len(values)} {noun} improve, from {min(values):+.1f} to {max(values):+.1f} pp"
+
+
+def _answers(rows: Sequence[ErrorRow]) -> str:
+    return f"{len(rows):,} answers on {len({row.experiment for row in rows})} servers"
 
 
 def _noun(rows: Sequence[ErrorRow]) -> str:

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
-from roofline_lab.hypotheses.criteria import Criterion, TestGap
+from roofline_lab.hypotheses.capacity import CapacityQuestion
+from roofline_lab.hypotheses.criteria import CapacityAnswers, CapacityGain, Criterion, TestGap
 from roofline_lab.hypotheses.sweep import TEST, Split, Sweep
 from roofline_lab.vocabulary import EvidenceType, Family, FindingType, Metric, Purpose, Resolution, Status
 from simulator.validation import Count, NonNegative, StrictModel, config_error, parse, read_yaml, suggest
@@ -261,6 +262,8 @@ class Hypothesis(Claim):
         the test experiments.
     sweep
         The search of one arm's option on the train experiments.
+    capacity
+        Limits that every experiment measured at several loads is asked about.
     extra_experiments
         Further experiments (key `beyond`), reported beside those that decide.
     compared_on
@@ -279,6 +282,7 @@ class Hypothesis(Claim):
     adopts: Name | None = None
     split: Split | None = None
     sweep: Sweep | None = None
+    capacity: CapacityQuestion | None = None
     extra_experiments: Annotated[ExtraExperiments | None, Field(alias="beyond")] = None
     compared_on: dict[Text, Name] = Field(default_factory=dict)
 
@@ -374,6 +378,8 @@ def _unfounded(hypothesis: Hypothesis) -> Iterator[str]:
     if hypothesis.adopts is not None and hypothesis.adopts not in hypothesis.arms:
         yield f"adopts: unknown arm '{hypothesis.adopts}'; {suggest(hypothesis.adopts, hypothesis.arms)}"
     for criterion in hypothesis.judged:
+        if hypothesis.capacity is None and isinstance(criterion, CapacityAnswers | CapacityGain):
+            yield f"criteria.{criterion.id}: no limits are given; add the key capacity"
         if hypothesis.split is None and (criterion.side is not None or isinstance(criterion, TestGap)):
             yield f"criteria.{criterion.id}: train and test are not defined; add a split"
     if hypothesis.extra_experiments is not None:

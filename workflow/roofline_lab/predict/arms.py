@@ -38,17 +38,26 @@ from simulator.steptime.observers import BranchObserver, PeakObserver
 from simulator.steptime.options import ConstantMfuOptions, MfuRooflineOptions, StepTimeOptions
 
 Setting = Callable[[Project, Run], Setup]
+# Ends of the intervals of a prediction in ms, by figure of a row.
+Intervals = Callable[[Project, Run, Target, Prediction, dict[str, Any]], dict[str, tuple[float, float]]]
 
 
-def rows_of(project: Project, run: Run, setting: Setting | None = None) -> list[dict[str, Any]]:
+def rows_of(
+    project: Project, run: Run, setting: Setting | None = None, intervals: Intervals | None = None
+) -> list[dict[str, Any]]:
     """Return one row per load point of the run's experiment.
 
     Parameters
     ----------
     setting
         What says how a run is set up; by default the options of its arm do.
+    intervals
+        What says how far predictions under load may be off; by default nobody does.
     """
-    return [_row(project, run, point, setting or setup_of) for point in run.experiment.load_points]
+    return [
+        _row(project, run, point, setting or setup_of, intervals or (lambda *of: {}))
+        for point in run.experiment.load_points
+    ]
 
 
 def run_lines(project: Project, run: Run) -> str:
@@ -74,13 +83,13 @@ def identity_of(run: Run, point: LoadPoint) -> dict[str, Any]:
     }
 
 
-def _row(project: Project, run: Run, point: LoadPoint, setting: Setting) -> dict[str, Any]:
+def _row(project: Project, run: Run, point: LoadPoint, setting: Setting, intervals: Intervals) -> dict[str, Any]:
     identity, experiment = identity_of(run, point), run.experiment
     # Arms of one configuration give one result under one method, whichever hypothesis they are of.
     key = (run.method.id, run.digest, experiment.id, point.id)
     try:
         if key not in project.outcomes:
-            project.outcomes[key] = _outcome(project, run, point, setting(project, run))
+            project.outcomes[key] = _outcome(project, run, point, setting(project, run), intervals)
         return identity | project.outcomes[key]
     except UnsupportedError as error:
         return identity | {"status": RowStatus.UNSUPPORTED.value, "reason": str(error), **_unanswered(run, point)}
@@ -100,9 +109,9 @@ def _unanswered(run: Run, point: LoadPoint) -> dict[str, Any]:
     return found
 
 
-def _outcome(project: Project, run: Run, point: LoadPoint, setup: Setup) -> dict[str, Any]:
+def _outcome(project: Project, run: Run, point: LoadPoint, setup: Setup, intervals: Intervals) -> dict[str, Any]:
     if run.rules.workload.arrivals is Arrivals.AS_MEASURED:
-        prediction, found = _as_measured(project, run, point, setup)
+        prediction, found = _as_measured(project, run, point, setup, intervals)
     else:
         prediction, found = _by_rule(project, run, point, setup)
     seen = prediction.occupancy
@@ -164,16 +173,20 @@ def _by_rule(project: Project, run: Run, point: LoadPoint, setup: Setup) -> tupl
     return prediction, {"peak_shares": {"flops": observer.compute_share, "bytes": observer.bandwidth_share}}
 
 
-def _as_measured(project: Project, run: Run, point: LoadPoint, setup: Setup) -> tuple[Prediction, dict[str, Any]]:
+def _as_measured(
+    project: Project, run: Run, point: LoadPoint, setup: Setup, intervals: Intervals
+) -> tuple[Prediction, dict[str, Any]]:
     """Simulate one load point as it was measured; what the load did is recorded beside the latencies."""
     # Who is compared as a simulator is told by its answers; looking at every step takes longer than the steps.
     observer = BranchObserver(setup.step_time) if run.arm.simulator.is_builtin else None
-    prediction = simulate(target_of(project, run.experiment, point), setup, observer=observer)
+    target = target_of(project, run.experiment, point)
+    prediction = simulate(target, setup, observer=observer)
     recorded = run.experiment.measured_requests(point.id)
     figures = figures_of(run.experiment, point, prediction.value) | _goodput(run.rules.limits, recorded, prediction)
     load = load_of(point, prediction.saturated, figures) | {
         "branches": dict(sorted(observer.mixed.items())) if observer else {},
         "distances": distances_of(recorded, prediction.completed, prediction.seen),
+        "intervals": intervals(project, run, target, prediction, figures),
     }
     return prediction, {"load": load}
 
@@ -193,6 +206,7 @@ def load_of(point: LoadPoint, saturated: bool | None, figures: dict[str, Any]) -
         "saturated": {"measured": point.saturated, "predicted": saturated},
         "branches": {},
         "figures": figures,
+        "intervals": {},
         "distances": {},
     }
 

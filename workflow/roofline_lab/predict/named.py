@@ -8,19 +8,22 @@ a test a run is: of a calibration by what it was fitted to, of everybody else by
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from roofline_lab.calibration.plan import FOLDER as CALIBRATIONS
 from roofline_lab.ground_truth.assumed_server import served
-from roofline_lab.load_point import Setup
+from roofline_lab.load_point import Prediction, Setup, Target
 from roofline_lab.places import place_of
 from roofline_lab.predict.arms import Simulation, rows_of, run_of
 from roofline_lab.predict.choose import fitted_experiments, load_predictor
 from roofline_lab.predict.predictors import Holdout, NamedPredictor, Predictor
+from roofline_lab.predict.trusted import trust_in
 from roofline_lab.project import Project, Run
 from roofline_lab.simulators.description import StepTimeSimulator
+from roofline_lab.trust import ENDING
 from roofline_lab.vocabulary import Metric
 from simulator.hardware import SUSTAINED_FOLDER
 
@@ -31,13 +34,31 @@ OF_CALIBRATION = "{}; a family, or a cell, that was fitted to is predicted with 
 
 def simulated(project: Project, wanted: Simulation) -> list[dict[str, Any]]:
     """Return one row per load point of a simulation's experiment."""
-    return rows_of(project, run_of(project, wanted), _setup)
+    return rows_of(project, run_of(project, wanted), _setup, _intervals)
 
 
 def _setup(project: Project, run: Run) -> Setup:
     hardware = project.hardware(run.experiment.hardware)
     model = served(run.experiment, project.model(run.experiment.model), hardware)
     return predictor_of(project, run.arm.simulator.name).setup(run.experiment, model, hardware)
+
+
+def _intervals(
+    project: Project, run: Run, target: Target, prediction: Prediction, figures: dict[str, Any]
+) -> dict[str, tuple[float, float]]:
+    """Return between which values in ms measured latencies lie, made without what the run is tested by.
+
+    Whether the measured server kept up is not known to who asks for a prediction.
+    """
+    asked = replace(target, load_point=target.load_point.model_copy(update={"saturation": None}))
+    known = {
+        name: figure["predicted"]
+        for name, figure in figures.items()
+        if figure["unit"] == "ms" and figure["predicted"] is not None
+    }
+    trust = trust_in(predictor_of(project, run.arm.simulator.name), asked, prediction, known)
+    bands = {} if trust is None else {name: trust.band(name) for name in known}
+    return {name: band.of(known[name]) for name, band in bands.items() if band is not None}
 
 
 @lru_cache(maxsize=32)
@@ -47,11 +68,12 @@ def predictor_of(project: Project, name: str) -> Predictor:
 
 
 def files_behind(project: Project, run: Run) -> Iterator[Path]:
-    """Yield the files that decide what a name means for a run: the calibration, and what is documented of the GPU."""
-    calibration = place_of(project.root, CALIBRATIONS / f"{run.arm.simulator.name}.yaml")
+    """Yield what decides what a name means for a run: the calibration, what was held out, what a GPU sustains."""
+    name = run.arm.simulator.name
+    calibration, held_out = (place_of(project.root, CALIBRATIONS / f"{name}{end}") for end in (".yaml", ENDING))
     described = project.hardware_file(run.experiment.hardware)
     documented = described.parent / SUSTAINED_FOLDER / described.name
-    yield from (path for path in (calibration, documented) if path.is_file())
+    yield from (path for path in (calibration, held_out, documented) if path.is_file())
 
 
 # --- who was fitted to what ---------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from roofline_lab.hypotheses.proportional import FEWEST_POINTS
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.hypotheses.verdict import verdict_text
 from roofline_lab.project import Project
-from roofline_lab.report import residuals, simulators, tables
+from roofline_lab.report import ladder_tables, residuals, simulators, tables
 from roofline_lab.report.cells import RunNames
 from roofline_lab.report.design import (
     OPTION,
@@ -69,6 +69,9 @@ def render_report(project: Project, report: Report) -> dict[str, str]:
     figures: dict[str, str] = {}
     for metric in report.spec.metrics:
         figures |= error_figures(metric, report.spec.shown_arms, scores, report.names)
+    if (asked := report.spec.capacity) and (answers := report.headline.answers):
+        drawn = ladder_tables.capacity_figure(answers, report.spec.shown_arms, asked.load)
+        figures[ladder_tables.FIGURE] = drawn
     for analysis in report.analyses:
         of = f"{analysis.arm}, {analysis.method.title.lower()} method"
         drawn = residuals.residual_figure(analysis.residuals, tuple(analysis.ranked), of)
@@ -84,7 +87,8 @@ def report_files(project: Project, hypothesis: str) -> list[str]:
     """Return the names of all files a report of this hypothesis has, FINDINGS.md last."""
     spec = project.hypotheses[hypothesis]
     errors = [name for metric in spec.metrics for name in _error_figure_names(metric)]
-    return file_names(project, spec, [*errors, *residuals.analysis_figures(project, spec)])
+    capacity = [ladder_tables.FIGURE] if spec.capacity else []
+    return file_names(project, spec, [*errors, *capacity, *residuals.analysis_figures(project, spec)])
 
 
 def _context(project: Project, report: Report, values: Values) -> dict[str, Any]:
@@ -95,6 +99,7 @@ def _context(project: Project, report: Report, values: Values) -> dict[str, Any]
     )
     return context_of(project, report, values) | {
         "residuals": residuals,
+        "ladder_tables": ladder_tables,
         "error_tables": error_tables,
         "group_tables": group_tables(error_tables, report.headline.judging),
         "several_simulators": several_simulators(arms),

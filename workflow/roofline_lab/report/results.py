@@ -24,8 +24,11 @@ from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict, judge
 from roofline_lab.predict.sweeps import search
 from roofline_lab.project import Arm, Project
+from roofline_lab.report.ladder_numbers import capacity_numbers
+from roofline_lab.report.ladders import capacity_answers
 from roofline_lab.residuals.analysis import Analysis, analyses_of
 from roofline_lab.run_files import Row, error_rows, figure_rows
+from roofline_lab.scoring.capacity import Answers
 from roofline_lab.scoring.errors import PERCENT, mean
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, UNITS, Number
 from roofline_lab.scoring.published import Published, ReproducedCell, reproduce
@@ -52,6 +55,7 @@ class MethodReport:
     explained: tuple[ExplainedCriterion, ...]
     uncertainty: Uncertainty
     search: Search | None = None
+    answers: Answers | None = None
 
     @property
     def judging(self) -> Scores:
@@ -95,6 +99,7 @@ class Report:
         found = [number for method in self.methods for number in numbers_of(method.scores, arms, self.spec.metrics)]
         found += [number for method in self.methods for number in load_numbers(method.rows, self.spec.metrics)]
         found += [number for method in self.methods for number in coverage_numbers(method)]
+        found += [number for method in self.methods for number in _capacity_numbers(method)]
         found += self._extra_numbers()
         found += [number for analysis in self.analyses for number in analysis.numbers]
         return tuple(sorted(found, key=lambda number: number.identity))
@@ -158,7 +163,8 @@ def _method_report(
     project: Project, spec: Hypothesis, name: str, rows: Sequence[Row], swept: Sequence[Row]
 ) -> MethodReport:
     own = tuple(row for row in rows if row["method"] == name)
-    scores = Scores(error_rows(own, spec.metrics, spec.split))
+    answers = None if spec.capacity is None else capacity_answers(spec.capacity, own, project.experiments(spec.id))
+    scores = Scores(error_rows(own, spec.metrics, spec.split), answers.judgements if answers else ())
     settings, arms = project.settings, project.arms(spec.id, name)
     searched = [row for row in swept if row["method"] == name]
     found_value = search(project, spec.id, name, searched) if searched else None
@@ -178,7 +184,14 @@ def _method_report(
     found = proportional_arms(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
     explained = explain_criteria(spec.judged, scores, found, spec.reference_arm, uncertainty)
     method = project.methods[name]
-    return MethodReport(spec, method, arms, own, scores, verdict, found, explained, uncertainty, found_value)
+    return MethodReport(spec, method, arms, own, scores, verdict, found, explained, uncertainty, found_value, answers)
+
+
+def _capacity_numbers(method: MethodReport) -> Iterator[Number]:
+    """Yield what answers about capacity are judged by, where limits were asked about."""
+    asked = method.spec.capacity
+    if asked is not None and method.answers is not None:
+        yield from capacity_numbers(method.method.id, tuple(method.spec.arms), method.answers, asked.load)
 
 
 def several_simulators(arms: Iterable[Arm]) -> bool:

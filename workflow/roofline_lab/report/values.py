@@ -110,6 +110,14 @@ class Values:
             raise ConfigError(f"no option '{key}' of arm '{arm}'")
         return self._options[arm][key]
 
+    def answer(self, method: str, arm: str, quantity: str, scope: str = "overall", key: str = "all") -> float:
+        """Return the mean of what answers about capacity are judged by, in percent."""
+        return self._number(method, arm, scope, key, quantity, "mean")
+
+    def answers(self, method: str, arm: str, quantity: str, scope: str = "overall", key: str = "all") -> int:
+        """Return how many answers such a mean is over."""
+        return int(self._number(method, arm, scope, key, quantity, "points"))
+
     def coverage(self, method: str, metric: str, arm: str | None = None) -> str:
         """Return at how many load points of those asked an arm predicts a metric, as in `41 of 45`."""
         return str(self._of(self._scores, method).coverage(arm or self._arms[-1], _metric(metric)))

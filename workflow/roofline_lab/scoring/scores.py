@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from roofline_lab.scoring.errors import gain_pp, is_within_noise, mean, signed_error_pct
-from roofline_lab.vocabulary import RowStatus, Scope
+from roofline_lab.vocabulary import Quantity, RowStatus, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,29 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """One answer about capacity as a value in percent that means are taken of: an error, or 100 or 0 of a share.
+
+    Attributes
+    ----------
+    row
+        Of which arm, and where.
+    about
+        The limits that were asked about; empty of a knee.
+    """
+
+    quantity: Quantity
+    row: ErrorRow
+    about: str
+    value_pct: float
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What was answered, whoever did."""
+        return self.row.experiment, self.row.load_point, self.about
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """The gain of one model and workload along TP."""
 
@@ -160,8 +183,9 @@ class Coverage:
 class Scores:
     """All error rows of one method, with the questions criteria and tables ask of them."""
 
-    def __init__(self, rows: Iterable[ErrorRow]) -> None:
+    def __init__(self, rows: Iterable[ErrorRow], judgements: Iterable[Judgement] = ()) -> None:
         self.rows = tuple(rows)
+        self.judgements = tuple(judgements)
 
     @cached_property
     def _by_key(self) -> dict[tuple[str, str, str, str], ErrorRow]:
@@ -178,7 +202,11 @@ class Scores:
 
     def where(self, keep: Callable[[ErrorRow], bool]) -> Scores:
         """Return the scores of some rows alone."""
-        return Scores(row for row in self.rows if keep(row))
+        return Scores((row for row in self.rows if keep(row)), (each for each in self.judgements if keep(each.row)))
+
+    def judged(self, arm: str, quantity: Quantity) -> tuple[Judgement, ...]:
+        """Return the answers about capacity of one arm that have a value of one kind."""
+        return tuple(each for each in self.judgements if each.row.arm == arm and each.quantity is quantity)
 
     def ratios(self, metric: str, of: str, over: str) -> dict[tuple[str, str], float]:
         """Return prediction of arm `of` over that of arm `over`, by experiment and load point."""
