@@ -287,6 +287,7 @@ class Statistic(StrEnum):
     MIN = "min"
     MAX = "max"
     MEAN = "mean"
+    MEDIAN = "median"
     SUM = "sum"
     DISTINCT = "distinct"
     JUMPS = "jumps"

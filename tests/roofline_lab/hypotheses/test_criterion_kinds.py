@@ -11,9 +11,9 @@ from roofline_lab.hypotheses.criteria import Criterion
 from roofline_lab.hypotheses.outcome import BaseCriterion
 from roofline_lab.hypotheses.synthetic import criteria as synthetic_criteria
 from roofline_lab.hypotheses.synthetic.criteria import RowCriterion
-from roofline_lab.scoring.scores import Scores
+from roofline_lab.scoring.scores import Judgement, Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
-from roofline_lab.vocabulary import CriterionResult
+from roofline_lab.vocabulary import CriterionResult, Quantity
 from simulator.errors import ConfigError
 from simulator.validation import StrictModel, parse
 from tests.roofline_lab.builders import error_row, pair, unscored_row
@@ -311,3 +311,53 @@ def test_every_class_of_a_kind_can_be_written_in_a_hypothesis_and_judges(module,
     kinds = {found for found in classes if "kind" in found.model_fields}
     assert kinds == set(get_args(get_args(union)[0]))
     assert all("evaluate" in vars(found) for found in kinds)
+
+
+# --- answers about capacity ---------------------------------------------------------------------
+
+
+def answered(of=(), over=(), quantity=Quantity.CAPACITY_ERROR, **keys):
+    """Evaluate a criterion on judgements: one value per server of each arm."""
+    values = [("treatment", value, i) for i, value in enumerate(of)]
+    values += [("baseline", value, i) for i, value in enumerate(over)]
+    judgements = [Judgement(quantity, error_row(arm, f"e{i}"), "ttft", value) for arm, value, i in values]
+    criterion = parse(Holder, {"criterion": {"id": "c", "quantity": quantity, **keys}}, source="test").criterion
+    return criterion.evaluate(Scores([], judgements), Uncertainty(200, 95.0, 1))
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected", "margin"),
+    [
+        ({"at_most_pct": 21}, PASS, 1.0),
+        ({"at_most_pct": 19}, FAIL, -1.0),
+        ({"at_least_pct": 19}, PASS, 1.0),
+        ({"at_least_pct": 21}, FAIL, -1.0),
+    ],
+)
+def test_answers_about_capacity_are_held_to_a_bound_from_one_side(keys, expected, margin):
+    found = answered(of=[20.0] * 8, kind="capacity", **keys)
+    assert (found.result, found.observed, found.unit) == (expected, 20.0, "pct")
+    assert found.margin == pytest.approx(margin)
+    assert found.detail.startswith("8 answers on 8 servers")
+
+
+@pytest.mark.parametrize(("quantity", "observed"), [(Quantity.CAPACITY_ERROR, -10.0), (Quantity.VERDICT_RIGHT, 10.0)])
+def test_a_gain_is_positive_where_errors_fall_or_shares_of_right_answers_rise(quantity, observed):
+    found = answered(of=[30.0] * 8, over=[20.0] * 8, quantity=quantity, kind="capacity_gain")
+    assert (found.observed, found.unit) == (observed, "pp")
+    assert found.result is (PASS if observed > 0 else FAIL)
+
+
+def test_a_gain_is_over_what_both_arms_answer():
+    assert answered(of=[30.0, 90.0], over=[40.0], kind="capacity_gain").observed == 10.0
+
+
+@pytest.mark.parametrize("keys", [{"kind": "capacity", "at_most_pct": 1}, {"kind": "capacity_gain"}])
+def test_without_an_answer_about_capacity_nothing_was_measured(keys):
+    assert answered(**keys).result is NOT_MEASURED
+
+
+@pytest.mark.parametrize("keys", [{}, {"at_least_pct": 1, "at_most_pct": 2}])
+def test_a_bound_on_answers_about_capacity_has_one_side(keys):
+    with pytest.raises(ConfigError, match="exactly one of at_least_pct and at_most_pct"):
+        answered(kind="capacity", **keys)

@@ -133,5 +133,16 @@ def test_a_name_nobody_has_is_refused_before_anything_runs(named):
 def test_the_rows_of_a_calibration_rest_on_its_file_and_those_of_a_model_on_what_is_documented(named):
     project = named()
     calibration = [path.name for path in files_behind(project, run(project, "vllm_fleet"))]
-    assert calibration == ["vllm_fleet.yaml", "h100-sxm.yaml"]
+    assert calibration == ["vllm_fleet.yaml", "vllm_fleet.held_out.csv", "h100-sxm.yaml"]
     assert [path.name for path in files_behind(project, run(project, "roofline"))] == ["h100-sxm.yaml"]
+
+
+def test_rows_of_a_calibration_hold_its_intervals_and_others_have_none(named):
+    """The interval is the one an evaluation gives, of a cell that was left out of the fit."""
+    project = named(LOOP, arms=("vllm_fleet", "roofline"))
+    for row in rows(project, "vllm_fleet", LOOP):
+        figures, intervals = row["load"]["figures"], row["load"]["intervals"]
+        assert set(intervals) == {"ttft_mean", "tpot_mean"}
+        for name, (low, high) in intervals.items():
+            assert low < figures[name]["predicted"] < high
+    assert all(row["load"]["intervals"] == {} for row in rows(project, "roofline", LOOP))

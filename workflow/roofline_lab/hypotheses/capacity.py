@@ -6,18 +6,26 @@ look.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from roofline_lab.hypotheses.on_errors import OneArm, TwoArms
+from roofline_lab.hypotheses.outcome import CriterionOutcome
 from roofline_lab.scoring.capacity import Question, Slo
+from roofline_lab.scoring.errors import mean
+from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
+from roofline_lab.scoring.uncertainty import Uncertainty
+from roofline_lab.vocabulary import Quantity
 from simulator.errors import ConfigError
 from simulator.slo import read_limits
-from simulator.validation import Positive, StrictModel
+from simulator.validation import Finite, NonNegative, Positive, StrictModel
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Factor = Annotated[Positive, Field(gt=1)]
 Load = Literal["concurrency", "rate"]
+NO_ANSWER = "no ladder of load has such an answer"
 
 
 class Knee(StrictModel):
@@ -73,3 +81,62 @@ class CapacityQuestion(StrictModel):
         """What is asked of a ladder."""
         knee = self.knee
         return Question(self.slos, knee.latency, knee.factor, self.close_factor, self.wrong_met_weight)
+
+
+# --- criteria -------------------------------------------------------------------------------------------
+
+
+class CapacityAnswers(OneArm):
+    """Answers about capacity are at least this good on average, or at most this bad; `metric` plays no part."""
+
+    kind: Literal["capacity"]
+    quantity: Quantity
+    at_least_pct: NonNegative | None = None
+    at_most_pct: NonNegative | None = None
+    unit: ClassVar[str] = "pct"
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> CapacityAnswers:
+        if (self.at_least_pct is None) == (self.at_most_pct is None):
+            raise ValueError("give exactly one of at_least_pct and at_most_pct")
+        return self
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean over all answers with the bound."""
+        rising = self.at_least_pct is not None
+        bound = (self.at_least_pct if rising else self.at_most_pct) or 0.0
+        statement = f"{self.quantity.words} of {self.of} is {'at least' if rising else 'at most'} {bound:g} %"
+        found = self.looked_at(scores).judged(self.of, self.quantity)
+        if not found:
+            return self.unanswered(statement, NO_ANSWER)
+        values, rows = [each.value_pct for each in found], [each.row for each in found]
+        evidence = uncertainty.of_errors(values, rows, bound)
+        passes = (lambda value: value >= bound) if rising else (lambda value: value <= bound)
+        return self.compared(statement, mean(values), bound, _counted(rows), passes, evidence, rising=rising)
+
+
+class CapacityGain(TwoArms):
+    """One arm's answers about capacity are better than another's by at least this much, where both give one."""
+
+    kind: Literal["capacity_gain"]
+    quantity: Quantity
+    at_least_pp: Finite = 0.0
+
+    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
+        """Compare the mean difference, positive where `of` is better, with what is asked."""
+        asked = self.at_least_pp
+        statement = f"{self.quantity.words} of {self.of} is better by at least {asked:g} pp than that of {self.over}"
+        looked_at = self.looked_at(scores)
+        other = {each.place: each.value_pct for each in looked_at.judged(self.over, self.quantity)}
+        own = [each for each in looked_at.judged(self.of, self.quantity) if each.place in other]
+        if not own:
+            return self.unanswered(statement, NO_ANSWER)
+        sign = 1.0 if self.quantity.more_is_better else -1.0
+        gains = [Gain(each.row, sign * (each.value_pct - other[each.place])) for each in own]
+        observed, evidence = mean([gain.value for gain in gains]), uncertainty.of_gains(gains, asked)
+        detail = _counted([each.row for each in own])
+        return self.compared(statement, observed, asked, detail, lambda value: value >= asked, evidence)
+
+
+def _counted(rows: Sequence[ErrorRow]) -> str:
+    return f"{len(rows):,} answers on {len({row.experiment for row in rows})} servers"

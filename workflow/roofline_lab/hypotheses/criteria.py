@@ -2,7 +2,7 @@
 
 One class per kind. Its fields are what an author may write in `hypothesis.yaml`; its `evaluate` turns one method's
 scores into a `CriterionOutcome`: PASS, FAIL or NOT MEASURED, with observed value, threshold and margin. A new kind
-is a class here, and its name in the union `Criterion` below.
+is a class here (on answers about capacity: beside their question), and its name in the union `Criterion` below.
 
 A criterion on a mean speaks of more experiments than were measured. Where it passes, but interval and permutation test
 do not tell the mean from the threshold, it is PASS, undecided. A criterion on every single row speaks of these rows
@@ -15,149 +15,28 @@ Medians and trimmed means stand beside the strict value and never decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from roofline_lab.hypotheses.outcome import BaseCriterion, CriterionOutcome, robust_variants
-from roofline_lab.hypotheses.where import Where
+from roofline_lab.hypotheses.capacity import CapacityAnswers, CapacityGain
+from roofline_lab.hypotheses.on_errors import NAMED, OneArm, OnErrors, TwoArms
+from roofline_lab.hypotheses.outcome import CriterionOutcome, robust_variants
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
-from roofline_lab.scoring.uncertainty import Evidence, Uncertainty
-from roofline_lab.vocabulary import Metric, Quantity, Scope
+from roofline_lab.scoring.uncertainty import Uncertainty
+from roofline_lab.vocabulary import Scope
 from simulator.validation import Finite, NonNegative, NonNegativeInt, Positive
 
 # Every group but the other one that is named.
 OTHERS = "*"
-NAMED = ("family", "workload", "hardware")  # what groups go by whose names are known before anything runs
 SIDES = ("train", "test")
 NOTHING_ON_BOTH_ARMS = "no experiment was scored on both arms"
 NOTHING_SCORED = "no experiment was scored"
-NO_ANSWER = "no ladder of load has such an answer"
 
 
-class _OnErrors(BaseCriterion):
-    """A criterion on the errors of arms.
-
-    Attributes
-    ----------
-    metric
-        Whose errors are looked at.
-    where
-        Which rows; None: all.
-    side
-        `train` or `test`: look at one side of the hypothesis' split only.
-    unit
-        Of observed value, threshold and margin.
-    """
-
-    metric: Metric = Metric.TPOT_MEAN
-    where: Where | None = None
-    side: Literal["train", "test"] | None = None
-    unit: ClassVar[str] = "pp"
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """Arms the criterion names."""
-        raise NotImplementedError
-
-    @property
-    def named_groups(self) -> Iterator[tuple[str, str]]:
-        """(kind, name) of every family, workload, GPU and experiment the criterion names."""
-        if self.where is not None:
-            for kind in (*NAMED, "experiment"):
-                for name in getattr(self.where, kind) or ():
-                    yield kind, name
-
-    @property
-    def narrowed(self) -> str:
-        """Which rows are looked at, in words behind the statement; empty for all."""
-        parts = [f"on the {self.side} experiments"] if self.side else []
-        parts += [f"at {self.where}"] if self.where else []
-        return f" ({', '.join(parts)})" if parts else ""
-
-    def looked_at(self, scores: Scores) -> Scores:
-        """Return the scores of the rows the criterion looks at."""
-        chosen = scores if self.where is None else scores.where(self.where.matches)
-        return chosen if self.side is None else chosen.where(lambda row: row.holdout == self.side)
-
-    def unanswered(self, statement: str, reason: str) -> CriterionOutcome:
-        """Return NOT MEASURED."""
-        return self.not_measured(statement + self.narrowed, reason, self.unit)
-
-    def compared(
-        self,
-        statement: str,
-        observed: float,
-        threshold: float,
-        detail: str,
-        passes: Callable[[float], bool],
-        evidence: Evidence | None = None,
-        *,
-        rising: bool = True,
-    ) -> CriterionOutcome:
-        """Decide on the strict value.
-
-        Parameters
-        ----------
-        passes
-            Whether a value satisfies the criterion; asked for the strict and the robust values.
-        rising
-            Whether larger values pass.
-        """
-        margin = observed - threshold if rising else threshold - observed
-        robust = robust_variants(evidence, passes) if evidence else ()
-        said, passed = statement + self.narrowed, passes(observed)
-        return self.decided(said, passed, observed, threshold, margin, detail, self.unit, evidence, robust)
-
-
-class _OneArm(_OnErrors):
-    """A criterion on one arm.
-
-    Attributes
-    ----------
-    of
-        The arm that is looked at.
-    """
-
-    of: str = "treatment"
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """The arm looked at."""
-        return (self.of,)
-
-    def rows(self, scores: Scores) -> Sequence[ErrorRow]:
-        """Return the scored rows of the arm."""
-        return self.looked_at(scores).select(self.of, self.metric)
-
-
-class _TwoArms(_OnErrors):
-    """A criterion on the gain of one arm over another.
-
-    Attributes
-    ----------
-    of
-        The arm that should be better.
-    over
-        The arm it is compared with.
-    """
-
-    of: str = "treatment"
-    over: str = "baseline"
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """The two arms compared."""
-        return self.of, self.over
-
-    def gains(self, scores: Scores) -> Sequence[Gain]:
-        """Return the gain of every row scored on both arms."""
-        return self.looked_at(scores).gains(self.metric, self.of, self.over)
-
-
-class Improvement(_TwoArms):
+class Improvement(TwoArms):
     """The mean error over all rows falls by at least this much."""
 
     kind: Literal["improvement"]
@@ -174,7 +53,7 @@ class Improvement(_TwoArms):
         return self.compared(statement, _mean(gains), asked, _range_of(gains), lambda v: v >= asked, evidence)
 
 
-class _TwoGroups(_OnErrors):
+class _TwoGroups(OnErrors):
     by: Literal["workload", "family", "load_point", "strategy", "hardware"] = "workload"
     groups: Annotated[tuple[str, str], Field()]
 
@@ -206,7 +85,7 @@ class _TwoGroups(_OnErrors):
         return group == wanted or (wanted == OTHERS and group != other)
 
 
-class ImprovementOrder(_TwoArms, _TwoGroups):
+class ImprovementOrder(TwoArms, _TwoGroups):
     """The first group gains more than the second, by more than this much."""
 
     kind: Literal["improvement_order"]
@@ -223,7 +102,7 @@ class ImprovementOrder(_TwoArms, _TwoGroups):
         return self.compared(statement, order, asked, detail, lambda v: v > asked, evidence)
 
 
-class SignedGap(_OneArm, _TwoGroups):
+class SignedGap(OneArm, _TwoGroups):
     """Mean signed errors of two groups lie so near each other, or apart; an error that both share cancels."""
 
     kind: Literal["signed_gap"]
@@ -255,7 +134,7 @@ class SignedGap(_OneArm, _TwoGroups):
         return self.decided(said, margin >= 0, gap, bound, margin, detail, self.unit, evidence, robust)
 
 
-class NoRowWorse(_TwoArms):
+class NoRowWorse(TwoArms):
     """No row's error rises by more than this much."""
 
     kind: Literal["no_row_worse"]
@@ -278,7 +157,7 @@ class NoRowWorse(_TwoArms):
         return self.decided(said, margin >= 0, worst.value, limit, margin, detail, self.unit, robust=robust)
 
 
-class Below(_OneArm):
+class Below(OneArm):
     """The mean error of an arm is below a limit."""
 
     kind: Literal["below"]
@@ -297,7 +176,7 @@ class Below(_OneArm):
         return self.compared(statement, mean(errors), limit, detail, lambda v: v < limit, evidence, rising=False)
 
 
-class BelowArm(_TwoArms):
+class BelowArm(TwoArms):
     """The mean error of one arm is below that of another."""
 
     kind: Literal["below_arm"]
@@ -312,7 +191,7 @@ class BelowArm(_TwoArms):
         return self.compared(statement, _mean(gains), 0.0, _range_of(gains), lambda v: v > 0, evidence)
 
 
-class Vanishes(_TwoArms):
+class Vanishes(TwoArms):
     """No predicted time changes by as much as this in a regime where it should not; `where` names the regime.
 
     Judged is the largest change of any row, in percent of the measured time, and never a mean of gains: an effect that
@@ -352,7 +231,7 @@ class Vanishes(_TwoArms):
         return self.compared(statement, size, limit, detail, lambda v: v < limit, rising=False)
 
 
-class Equivalence(_TwoArms):
+class Equivalence(TwoArms):
     """The mean difference lies within this much of zero with its whole interval."""
 
     kind: Literal["equivalence"]
@@ -376,7 +255,7 @@ class Equivalence(_TwoArms):
         return self.compared(statement, farthest, limit, detail, lambda v: abs(v) < limit, evidence, rising=False)
 
 
-class CountOfRows(_TwoArms):
+class CountOfRows(TwoArms):
     """At least, or at most, this many rows gain at least this much."""
 
     kind: Literal["count_of_rows"]
@@ -409,7 +288,7 @@ class CountOfRows(_TwoArms):
         )
 
 
-class Trend(_TwoArms):
+class Trend(TwoArms):
     """The gain moves in one direction along TP, in every model and workload measured at several TP."""
 
     kind: Literal["trend"]
@@ -429,7 +308,7 @@ class Trend(_TwoArms):
         return self.compared(statement, min(steps), 0.0, detail, lambda v: v > 0)
 
 
-class SignOfError(_OneArm):
+class SignOfError(OneArm):
     """The mean signed error has a predicted sign: of a latency too fast is negative, of a rate too slow is."""
 
     kind: Literal["sign_of_error"]
@@ -450,7 +329,7 @@ class SignOfError(_OneArm):
         return self.compared(statement, mean(errors), 0.0, detail, lambda v: sign * v > 0, evidence, rising=sign > 0)
 
 
-class LatencyRatio(_TwoArms):
+class LatencyRatio(TwoArms):
     """Predictions of one arm over those of another stay within bounds in every row."""
 
     kind: Literal["latency_ratio"]
@@ -483,7 +362,7 @@ class LatencyRatio(_TwoArms):
         return self.compared(statement, worst, bound, detail, lambda _: room >= 0, rising=words == "at least")
 
 
-class TestGap(_OneArm):
+class TestGap(OneArm):
     """The error on the test experiments exceeds the one on the train experiments by at most this much.
 
     With `either_way` the two may not differ by more in either direction.
@@ -517,57 +396,6 @@ class TestGap(_OneArm):
         return (abs(gap) if self.either_way else gap) <= self.at_most_pp
 
 
-class CapacityAnswers(_OneArm):
-    """Answers about capacity are at least this good on average, or at most this bad; `metric` plays no part."""
-
-    kind: Literal["capacity"]
-    quantity: Quantity
-    at_least_pct: NonNegative | None = None
-    at_most_pct: NonNegative | None = None
-    unit: ClassVar[str] = "pct"
-
-    @model_validator(mode="after")
-    def _has_one_bound(self) -> CapacityAnswers:
-        if (self.at_least_pct is None) == (self.at_most_pct is None):
-            raise ValueError("give exactly one of at_least_pct and at_most_pct")
-        return self
-
-    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
-        """Compare the mean over all answers with the bound."""
-        rising = self.at_least_pct is not None
-        bound = (self.at_least_pct if rising else self.at_most_pct) or 0.0
-        statement = f"{self.quantity.words} of {self.of} is {'at least' if rising else 'at most'} {bound:g} %"
-        found = self.looked_at(scores).judged(self.of, self.quantity)
-        if not found:
-            return self.unanswered(statement, NO_ANSWER)
-        values, rows = [each.value_pct for each in found], [each.row for each in found]
-        evidence = uncertainty.of_errors(values, rows, bound)
-        passes = (lambda value: value >= bound) if rising else (lambda value: value <= bound)
-        return self.compared(statement, mean(values), bound, _answers(rows), passes, evidence, rising=rising)
-
-
-class CapacityGain(_TwoArms):
-    """One arm's answers about capacity are better than another's by at least this much, where both give one."""
-
-    kind: Literal["capacity_gain"]
-    quantity: Quantity
-    at_least_pp: Finite = 0.0
-
-    def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
-        """Compare the mean difference, positive where `of` is better, with what is asked."""
-        asked = self.at_least_pp
-        statement = f"{self.quantity.words} of {self.of} is better by at least {asked:g} pp than that of {self.over}"
-        looked_at = self.looked_at(scores)
-        other = {each.place: each.value_pct for each in looked_at.judged(self.over, self.quantity)}
-        own = [each for each in looked_at.judged(self.of, self.quantity) if each.place in other]
-        if not own:
-            return self.unanswered(statement, NO_ANSWER)
-        sign = 1.0 if self.quantity.more_is_better else -1.0
-        gains = [Gain(each.row, sign * (each.value_pct - other[each.place])) for each in own]
-        evidence, detail = uncertainty.of_gains(gains, asked), _answers([each.row for each in own])
-        return self.compared(statement, _mean(gains), asked, detail, lambda value: value >= asked, evidence)
-
-
 Criterion = Annotated[
     Improvement
     | ImprovementOrder
@@ -597,10 +425,6 @@ def _range_of(gains: Sequence[Gain]) -> str:
     better = sum(value > 0 for value in values)
     noun = _noun([gain.row for gain in gains])
     return f"{better} of {len(values)} {noun} improve, from {min(values):+.1f} to {max(values):+.1f} pp"
-
-
-def _answers(rows: Sequence[ErrorRow]) -> str:
-    return f"{len(rows):,} answers on {len({row.experiment for row in rows})} servers"
 
 
 def _noun(rows: Sequence[ErrorRow]) -> str:

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
-from roofline_lab.hypotheses.capacity import CapacityQuestion
-from roofline_lab.hypotheses.criteria import CapacityAnswers, CapacityGain, Criterion, TestGap
+from roofline_lab.hypotheses.capacity import CapacityAnswers, CapacityGain, CapacityQuestion
+from roofline_lab.hypotheses.criteria import Criterion, TestGap
 from roofline_lab.hypotheses.sweep import TEST, Split, Sweep
 from roofline_lab.vocabulary import EvidenceType, Family, FindingType, Metric, Purpose, Resolution, Status
 from simulator.validation import Count, NonNegative, StrictModel, config_error, parse, read_yaml, suggest

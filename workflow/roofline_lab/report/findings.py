@@ -70,7 +70,7 @@ def render_report(project: Project, report: Report) -> dict[str, str]:
     for metric in report.spec.metrics:
         figures |= error_figures(metric, report.spec.shown_arms, scores, report.names)
     if (asked := report.spec.capacity) and (answers := report.headline.answers):
-        drawn = ladder_tables.capacity_figure(answers, report.spec.shown_arms, asked.load)
+        drawn = ladder_tables.capacity_figure(answers, tuple(report.spec.arms), asked.load)
         figures[ladder_tables.FIGURE] = drawn
     for analysis in report.analyses:
         of = f"{analysis.arm}, {analysis.method.title.lower()} method"

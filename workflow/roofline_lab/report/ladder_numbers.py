@@ -9,16 +9,19 @@ from roofline_lab.scoring.capacity import Answers, Capacity
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
 from roofline_lab.scoring.scores import Judgement
+from roofline_lab.scoring.statistics import median
 from roofline_lab.vocabulary import LoadFigure, Quantity, Scope, Statistic
 
 OVERALL = "all"
+ERRORS = (Quantity.CAPACITY_ERROR, Quantity.KNEE_ERROR)
 UNITS: Mapping[Load, str] = {"concurrency": "count", "rate": "per_s"}
-# Scope -> the group an answer belongs to in it.
+# Scope -> the group an answer belongs to in it; nothing where it belongs to none.
 GROUPS: Mapping[Scope, Callable[[Judgement], str]] = {
     Scope.OVERALL: lambda each: OVERALL,
     Scope.FAMILY: lambda each: each.row.family,
     Scope.HARDWARE: lambda each: each.row.hardware,
     Scope.LIMIT: lambda each: each.about,
+    Scope.EXPERIMENT: lambda each: each.row.experiment if each.quantity is Quantity.CAPACITY_ERROR else "",
 }
 
 
@@ -33,6 +36,8 @@ def capacity_numbers(method: str, arms: Sequence[str], answers: Answers, load: L
         if arm in arms:
             place = (method, arm, ALL_LOAD_POINTS, scope, group, quantity)
             yield Number(*place, Statistic.MEAN, mean(values), "pct")
+            if quantity in ERRORS:
+                yield Number(*place, Statistic.MEDIAN, median(values), "pct")
             yield Number(*place, Statistic.POINTS, float(len(values)), "count")
     for figure, capacities in ((LoadFigure.CAPACITY, answers.capacities), (LoadFigure.KNEE, answers.knees)):
         for capacity in capacities:

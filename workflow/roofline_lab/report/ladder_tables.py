@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from roofline_lab.formatting import MISSING, pct, table
 from roofline_lab.hypotheses.capacity import Load
+from roofline_lab.report.ladder_numbers import ERRORS
 from roofline_lab.report.plots import Panel, Series, scatter
 from roofline_lab.scoring.capacity import Answers, Capacity, text_of
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow, Judgement, Scores
+from roofline_lab.scoring.statistics import median
 from roofline_lab.vocabulary import Quantity
 
 FIGURE = "figures/capacity_predicted_vs_measured.svg"
@@ -22,7 +24,9 @@ def answers_table(scores: Scores, arms: Sequence[str]) -> str:
     for quantity in Quantity:
         found = [scores.judged(arm, quantity) for arm in arms]
         if any(found):
-            rows.append([_capital(quantity.words), *(_mean_of(own) for own in found)])
+            rows.append([_capital(quantity.words), *map(_mean_of, found)])
+        if any(found) and quantity in ERRORS:
+            rows.append(["... its median", *map(_median_of, found)])
     return table(["", *arms], rows)
 
 
@@ -106,6 +110,10 @@ def _is(key: str, group: str) -> Callable[[ErrorRow], bool]:
 
 def _mean_of(found: Sequence[Judgement]) -> str:
     return f"{pct(mean([each.value_pct for each in found]))} (n={len(found):,})" if found else MISSING
+
+
+def _median_of(found: Sequence[Judgement]) -> str:
+    return pct(median([each.value_pct for each in found])) if found else MISSING
 
 
 def _count(found: Sequence[Judgement]) -> int:

@@ -32,11 +32,14 @@ def capacity_answers(asked: CapacityQuestion, rows: Iterable[Row], experiments: 
         Result lines of one method.
     """
     points = {(experiment.id, point.id): point for experiment in experiments for point in experiment.load_points}
+    found = sorted((row for row in rows if "load" in row), key=lambda row: (row["arm"], row["experiment"]))
+    with_intervals = {row["arm"] for row in found if row["load"]["intervals"]}
     ladders: dict[tuple[str, str], list[Rung]] = {}
-    for row in sorted(rows, key=lambda row: (row["arm"], row["experiment"], row["load_point"])):
+    for row in found:
         load = offered(points[row["experiment"], row["load_point"]], asked.load)
-        if load is not None and "load" in row:
-            ladders.setdefault((row["arm"], row["experiment"]), []).append(_rung(row, load))
+        if load is not None:
+            rung = _rung(row, load, has_intervals=row["arm"] in with_intervals)
+            ladders.setdefault((row["arm"], row["experiment"]), []).append(rung)
     return answers_of(ladders.values(), asked.question)
 
 
@@ -47,14 +50,14 @@ def offered(point: LoadPoint, kind: Load) -> float | None:
     return point.rate_per_s if kind == "rate" else None
 
 
-def _rung(row: Row, load: float) -> Rung:
+def _rung(row: Row, load: float, *, has_intervals: bool) -> Rung:
     latencies = {name: figure for name, figure in row["load"]["figures"].items() if figure["unit"] == "ms"}
     saturated, ends = row["load"]["saturated"], row["load"]["intervals"]
     measured, predicted = (
         _served({name: figure[side] for name, figure in latencies.items()}, bool(saturated[side]))
         for side in ("measured", "predicted")
     )
-    if saturated["predicted"]:
+    if saturated["predicted"] and has_intervals:
         return Rung(_place(row), load, measured, predicted, predicted, predicted)
     low, high = ({name: pair[end] for name, pair in ends.items()} for end in (0, 1))
     return Rung(_place(row), load, measured, predicted, low, high)

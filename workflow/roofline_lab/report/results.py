@@ -57,7 +57,7 @@ class MethodReport:
     search: Search | None = None
     answers: Answers | None = None
 
-    @property
+    @cached_property
     def judging(self) -> Scores:
         """The scores aggregates are taken over: all, or the test experiments where there is a split."""
         return self.scores.where(lambda row: row.counts_at(Scope.OVERALL))

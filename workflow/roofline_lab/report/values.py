@@ -114,6 +114,10 @@ class Values:
         """Return the mean of what answers about capacity are judged by, in percent."""
         return self._number(method, arm, scope, key, quantity, "mean")
 
+    def median_answer(self, method: str, arm: str, quantity: str, scope: str = "overall", key: str = "all") -> float:
+        """Return its median."""
+        return self._number(method, arm, scope, key, quantity, "median")
+
     def answers(self, method: str, arm: str, quantity: str, scope: str = "overall", key: str = "all") -> int:
         """Return how many answers such a mean is over."""
         return int(self._number(method, arm, scope, key, quantity, "points"))

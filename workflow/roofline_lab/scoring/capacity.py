@@ -192,9 +192,14 @@ def answers_of(ladders: Iterable[Sequence[Rung]], question: Question) -> Answers
     several = [rungs for rungs in sorted_ladders if len(rungs) > 1]
     capacities = (capacity_of(rungs, slo) for rungs in several for slo in question.slos)
     knees = (knee_of(rungs, question) for rungs in several)
-    rungs = (rung for rungs in sorted_ladders for rung in rungs)
+    rungs = [rung for own in sorted_ladders for rung in own]
     verdicts = (verdict_on(rung, slo, question.close_factor) for rung in rungs for slo in question.slos)
-    return Answers(question, *(tuple(each for each in found if each) for found in (capacities, knees, verdicts)))
+    return Answers(
+        question,
+        tuple(each for each in capacities if each is not None),
+        tuple(each for each in knees if each is not None),
+        tuple(each for each in verdicts if each is not None),
+    )
 
 
 def text_of(slo: Slo) -> str:

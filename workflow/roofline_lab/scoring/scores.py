@@ -206,7 +206,14 @@ class Scores:
 
     def judged(self, arm: str, quantity: Quantity) -> tuple[Judgement, ...]:
         """Return the answers about capacity of one arm that have a value of one kind."""
-        return tuple(each for each in self.judgements if each.row.arm == arm and each.quantity is quantity)
+        return tuple(self._judged.get((arm, quantity), ()))
+
+    @cached_property
+    def _judged(self) -> dict[tuple[str, Quantity], list[Judgement]]:
+        found: dict[tuple[str, Quantity], list[Judgement]] = {}
+        for each in self.judgements:
+            found.setdefault((each.row.arm, each.quantity), []).append(each)
+        return found
 
     def ratios(self, metric: str, of: str, over: str) -> dict[tuple[str, str], float]:
         """Return prediction of arm `of` over that of arm `over`, by experiment and load point."""
