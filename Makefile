@@ -18,16 +18,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 CONDA ?= $(shell for c in conda mamba micromamba; do command -v $$c && break; done)
 
 help:
-	@echo "make findings   create the environment if missing, regenerate every finding into reports/"
-	@echo "make site       pages, tables and plots of the findings as found in reports/, for a browser: site/index.html (seconds)"
-	@echo "make test       create the environment if missing, run the tests"
-	@echo "make check      regenerate everything into results/ and compare with reports/ as found"
-	@echo "make setup      only create the environment (.venv), or bring it up to date; what you installed there stays"
-	@echo "make ... ENV=conda   the same with an environment of conda in .conda, made from environment.yml"
-	@echo "make simulators install simulators of others that hypotheses compare with; nothing else needs them"
-	@echo "make compiled   translate the simulator to machine code again, after an edit of its sources"
-	@echo "make lint       ruff, snakefmt and the experiment standards"
-	@echo "make bench      how fast it is"
+	@echo "Times are of two cores. What needs the environment creates it first if it is missing: a minute more."
+	@echo "make findings   (1 min)  regenerate every finding into reports/"
+	@echo "make site       (10 s)   pages, tables and plots of the findings as found in reports/, for a browser: site/index.html"
+	@echo "make test       (7 min)  run the tests"
+	@echo "make check      (1 min)  regenerate everything into results/ and compare with reports/ as found"
+	@echo "make setup      (1 min)  only create the environment (.venv), or bring it up to date; what you installed there stays"
+	@echo "make ... ENV=conda       the same with an environment of conda in .conda, made from environment.yml"
+	@echo "make simulators (minutes) install simulators of others that hypotheses compare with; nothing else needs them"
+	@echo "make compiled   (1 min)  translate the simulator to machine code again, after an edit of its sources"
+	@echo "make lint       (15 s)   ruff, snakefmt, snakemake --lint and the experiment standards"
+	@echo "make bench      (minutes) how fast it is"
+	@echo "make lock       (10 s)   pin every dependency again, with uv"
+	@echo "make clean      (1 s)    remove the environment, results/ and site/"
 
 setup: compiled
 
@@ -80,6 +83,7 @@ check: compiled
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile workflow/rules
+	@$(BIN)/snakemake --lint
 	@$(BIN)/roofline-lab lint
 
 # Needs uv; pins every dependency for all supported Python versions at once.

@@ -50,25 +50,32 @@ from snakemake.utils import min_version
 min_version("9.18")
 
 from simulator.errors import RooflineLabError
-from roofline_lab import scheduling
+from roofline_lab import made, scheduling
 from roofline_lab.calibration import plan as calibration_files
 from roofline_lab.calibration.plan import plan_names as calibration_names
 from roofline_lab.jobs import calibration, findings as jobs, paths, questions, targets
 from roofline_lab.jobs.workers import Workers
+from roofline_lab.simulators.processes import end_elsewhere_too
 
 jobs.be_quiet(workflow.output_settings.quiet or ())
 scheduling.hush_scheduler()
 scheduling.stop_idle_rounds()
-scheduling.choose_among_few()
 scheduling.end_at_once(END)
+scheduling.keep_submissions_whole()
+end_elsewhere_too(lambda: scheduling.cancel_submitted(workflow))
+if not workflow.is_main_process:
+    made.enter_apart()
 try:
     PROJECT = jobs.open_project(
         Path.cwd(), config.get("kernels"), alone=workflow.is_main_process, ask=config.get("ask")
     )
 except RooflineLabError as error:
-    raise jobs.user_error(error) from None
+    raise SystemExit(jobs.refused(error)) from None
 WORKERS = Workers(PROJECT)
 ROWS = paths.results_folder(PROJECT).as_posix()
+LOGS = f"{ROWS}/{paths.LOGS}"
+scheduling.choose_among_few(jobs.reading_order(PROJECT))
+scheduling.at_start(lambda started: jobs.begin(WORKERS, started))
 scheduling.tell_reasons(lambda graph: jobs.tell_forecast(PROJECT, graph))
 scheduling.when_nothing_is_to_be_done(lambda: FRESHNESS.record(PROJECT.names))
 
@@ -79,12 +86,6 @@ report: "workflow/report/workflow.rst"
 wildcard_constraints:
     hypothesis=paths.one_of(PROJECT.names),
     simulator=paths.one_of(paths.programs(PROJECT)),
-
-
-onstart:
-    forced = workflow.dag_settings.forceall or workflow.dag_settings.forcerun or workflow.dag_settings.forcetargets
-    jobs.start_progress(workflow.dag)
-    WORKERS.start(workflow.cores, reuse=not forced)
 
 
 onsuccess:
@@ -112,8 +113,11 @@ if PROJECT.left_out:
         default_target: True
         input:
             [path for hypothesis in paths.names(PROJECT) for path in paths.finding(PROJECT, hypothesis)],
+        log:
+            f"{LOGS}/all.log",
+        localrule: True
         run:
-            jobs.refuse_left_out(PROJECT)
+            jobs.refuse_left_out(PROJECT, log=log[0])
 
 else:
 
@@ -150,4 +154,4 @@ if workflow.modifier.is_main_snakefile() or not targets.has_rules(Path(workflow.
     try:
         targets.refuse_unknown(PROJECT, jobs.named_targets(sys.argv), [rule.name for rule in workflow.rules])
     except RooflineLabError as error:
-        raise jobs.user_error(error) from None
+        raise SystemExit(jobs.refused(error)) from None

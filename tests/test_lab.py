@@ -251,29 +251,25 @@ def test_a_lab_without_hypotheses_is_told_how_to_write_one(tmp_path, capsys):
 def module(is_main):
     """Return a workflow as Snakemake keeps it while a module of it is read."""
     said = []
-    names = ("onstart", "onsuccess")
-    ours = {name: SimpleNamespace(func=lambda log, name=name: said.append((name, log))) for name in names}
     workflow = SimpleNamespace(
         modifier=SimpleNamespace(is_main_snakefile=lambda: is_main),
-        globals=ours,
-        _onstart=lambda log: said.append(("own", log)),
-        _onsuccess=lambda log: None,
+        globals={"onsuccess": SimpleNamespace(func=lambda log: said.append(("ours", log)))},
+        _onsuccess=lambda log: said.append(("own", log)),
     )
     return workflow, said
 
 
-def test_a_workflow_that_uses_the_rules_keeps_its_own_handlers_and_gains_ours():
+def test_a_workflow_that_uses_the_rules_keeps_its_own_handler_and_gains_ours():
     workflow, said = module(is_main=False)
     scheduling.keep_handlers(workflow)
-    workflow._onstart("log")
     workflow._onsuccess("log")
-    assert said == [("own", "log"), ("onstart", "log"), ("onsuccess", "log")]
+    assert said == [("own", "log"), ("ours", "log")]
 
 
 def test_handlers_of_the_workflow_itself_are_left_to_snakemake():
     workflow, said = module(is_main=True)
     scheduling.keep_handlers(workflow)
-    workflow._onstart("log")
+    workflow._onsuccess("log")
     assert said == [("own", "log")]
 
 

@@ -110,3 +110,39 @@ def test_libraries_whose_release_may_show_in_results_are_named_with_it():
     names = [line.split()[0] for line in libraries().splitlines()]
     assert names == ["python", "numpy", "pandas", "jinja2"]
     assert "not there" not in libraries()
+
+
+# --- machines of a cluster ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_a_machine(monkeypatch):
+    """Return a function that lets this process be one that runs jobs on a machine of some name."""
+    monkeypatch.setattr(made, "_own", made.LEDGER)
+
+    def become(name):
+        monkeypatch.setattr("platform.node", lambda: name)
+        made.enter_apart()
+
+    return become
+
+
+def test_machines_of_a_cluster_enter_what_they_make_each_into_a_ledger_of_its_own(tmp_path, on_a_machine):
+    made.write_made(OTHER, "by the user's process", tmp_path)
+    common = (tmp_path / made.LEDGER).read_bytes()
+    for name, path in (("node1", ROWS), ("node2", Path("results/h1/verdict.json"))):
+        on_a_machine(name)
+        made.write_made(path, name, tmp_path)
+        assert path.as_posix() in (tmp_path / f"results/made.{name}.sha256").read_text(encoding="utf-8")
+        assert made.read_made(path, tmp_path) == name
+    assert (tmp_path / made.LEDGER).read_bytes() == common
+
+
+def test_the_next_run_puts_the_lines_of_machines_into_the_common_ledger(tmp_path, on_a_machine):
+    made.write_made(ROWS, "earlier", tmp_path)
+    on_a_machine("node1")
+    made.write_made(ROWS, "by a machine", tmp_path)
+    made.tidy_ledger(tmp_path)
+    assert [path.name for path in (tmp_path / "results").glob("made*")] == [made.LEDGER.name]
+    assert made.read_made(ROWS, tmp_path) == "by a machine"
+    assert made.discard_changed([Path("results/h1")], tmp_path) == []

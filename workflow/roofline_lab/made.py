@@ -1,15 +1,17 @@
 """What runs have made below `results/`, told by content: what is not as it was made is never used, but made again.
 
-Whatever a job makes is entered with its hash into one ledger, in the format of `sha256sum`. Lines are only ever added
-while a run goes on, so that a killed run leaves no half entry, and the last one about a file counts. Nobody reads a
-result but through `read_made`; what a run finds changed when it starts is removed and made again, so that no reader has
-to expect what no job writes.
+Whatever a job makes is entered with its hash into a ledger, in the format of `sha256sum`. Lines are only ever added
+while a run goes on, so that a killed run leaves no half entry, and the last one about a file counts. A machine of a
+cluster has a ledger of its own, because two machines cannot add to one file safely; the next run puts its lines into
+the common one. Nobody reads a result but through `read_made`; what a run finds changed when it starts is removed and
+made again, so that no reader has to expect what no job writes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -20,9 +22,19 @@ from simulator.errors import ConfigError
 
 RESULTS = Path("results")
 LEDGER = RESULTS / "made.sha256"
+# Of machines of a cluster, by their name; read after the common one.
+LEDGERS_APART = "made.*.sha256"
 # How far clocks of this machine and of its files may be apart, seconds.
 AHEAD_S = 60.0
 AGAIN = "run snakemake again, which makes it again"
+# Where this process enters what it makes.
+_own = LEDGER
+
+
+def enter_apart() -> None:
+    """Enter what this process makes from now on into the ledger of its machine: it runs jobs for another process."""
+    global _own
+    _own = RESULTS / LEDGERS_APART.replace("*", platform.node() or "unnamed")
 
 
 def write_made(path: Path, text: str, root: Path = Path()) -> None:
@@ -38,7 +50,7 @@ def write_made(path: Path, text: str, root: Path = Path()) -> None:
     write_text(root / path, text)
     # Begun on a line of its own, whatever the ledger ends with.
     line = f"\n{_hash(text.encode())}  {path.as_posix()}\n".encode()
-    ledger = os.open(root / LEDGER, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    ledger = os.open(root / _own, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         os.write(ledger, line)  # one call, so that lines of several threads never mix
     finally:
@@ -116,6 +128,8 @@ def tidy_ledger(root: Path = Path()) -> None:
     text = "".join(f"{entry}  {name}\n" for name, entry in sorted(kept.items()))
     if text.encode() != (_found(LEDGER, root) or b""):
         write_text(root / LEDGER, text)
+    for apart in _ledgers(root)[1:]:
+        apart.unlink()
 
 
 def _files(folder: Path, root: Path) -> Iterator[Path]:
@@ -143,16 +157,29 @@ def _hash(content: bytes) -> str:
 
 def _entries(root: Path) -> Mapping[str, str]:
     """Return the hash of every result by its name."""
+    first, *apart = _ledgers(root)
+    if not apart:
+        return _entries_of(first)
+    return {name: entry for ledger in (first, *apart) for name, entry in _entries_of(ledger).items()}
+
+
+def _ledgers(root: Path) -> list[Path]:
+    """Return the common ledger, there or not, and those of machines."""
+    return [root / LEDGER, *sorted((root / RESULTS).glob(LEDGERS_APART))]
+
+
+def _entries_of(ledger: Path) -> Mapping[str, str]:
     try:
-        state = (root / LEDGER).stat()
+        with ledger.open("rb") as stream:  # opened, because a file system of several machines looks again only then
+            state = os.fstat(stream.fileno())
     except OSError:
         return {}
-    return _read_ledger(root, state.st_ino, state.st_size, state.st_mtime_ns)
+    return _read_ledger(ledger, state.st_ino, state.st_size, state.st_mtime_ns)
 
 
-@lru_cache(maxsize=2)
-def _read_ledger(root: Path, *state: int) -> Mapping[str, str]:
+@lru_cache(maxsize=32)
+def _read_ledger(ledger: Path, *state: int) -> Mapping[str, str]:
     """Return the entries of a ledger in one state; a line that is none proves nothing and is passed over."""
-    lines = ((root / LEDGER).read_text(encoding="utf-8", errors="replace")).split("\n")
+    lines = ledger.read_text(encoding="utf-8", errors="replace").split("\n")
     parts = (line.partition("  ") for line in lines)
     return {name: entry for entry, _, name in parts if name}

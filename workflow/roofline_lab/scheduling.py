@@ -7,8 +7,11 @@ relies on, and does nothing where that is not there.
 from __future__ import annotations
 
 import logging
+import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from itertools import islice
+from dataclasses import replace
+from heapq import nsmallest
 from types import FrameType
 from typing import Any
 
@@ -18,8 +21,9 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 CHATTER = ("Select jobs to execute", "Execute ", "Using shell", "Assuming unrestricted")
 NOTHING_TO_BE_DONE = "Nothing to be done"
 REASONS = "print_reasons"
+GROUP_COMPONENTS = "_update_group_components"
 REEVALUATE = "_schedule_reevalutation"
-# Ready jobs among which the scheduler chooses in one round; more than most machines have cores.
+# Most ready jobs among which the scheduler chooses in one round.
 OFFERED = 16
 
 
@@ -67,17 +71,69 @@ def stop_idle_rounds() -> None:
     setattr(JobScheduler, REEVALUATE, look_again)
 
 
-def keep_handlers(workflow: Any) -> None:
-    """Let what is to happen at the start and after success happen where these rules are another workflow's module too.
+def at_start(act: Callable[[Any], None]) -> None:
+    """Call a function before the first job, in the process of the user as in one that runs a submission to a cluster.
 
-    Of a module Snakemake only leaves the handlers among the module's names; those of the workflow itself come first.
+    Snakemake's own hook is not called in the second kind, nor where these rules are another workflow's module. Jobs of
+    a submission are threads of its process; Snakemake would start a process for each, which loads the project again.
+
+    Parameters
+    ----------
+    act
+        Is given the workflow.
+    """
+    original = JobScheduler.schedule
+
+    def begin(scheduler: JobScheduler) -> Any:
+        if not scheduler.dryrun:
+            if scheduler.workflow.remote_exec and scheduler.workflow.local_exec:
+                scheduler._executor.use_threads = True
+            act(scheduler.workflow)
+        return original(scheduler)
+
+    JobScheduler.schedule = begin
+
+
+def keep_submissions_whole() -> None:
+    """Let a machine of a cluster run what was submitted together in one process, also jobs that have no file in common.
+
+    It is not told how many of them were put together, so it would run one after the other, each in a process that
+    loads the project again and uses one core.
+    """
+    # Imported here because Snakemake itself has to be loaded before: its modules import one another in a circle.
+    from snakemake.dag import DAG
+
+    original = getattr(DAG, GROUP_COMPONENTS, None)
+    if original is None:
+        return
+
+    def together(dag: Any) -> None:
+        workflow = dag.workflow
+        if workflow.remote_exec and not workflow.local_exec:
+            groups = {job.group: sys.maxsize for job in dag.needrun_jobs() if job.group is not None}
+            workflow.group_settings = replace(workflow.group_settings, group_components=groups)
+        original(dag)
+
+    setattr(DAG, GROUP_COMPONENTS, together)
+
+
+def cancel_submitted(workflow: Any) -> None:
+    """Take back what was handed to a cluster and has not ended; does nothing where everything runs on this machine."""
+    executor = getattr(workflow.scheduler, "_executor", None)
+    if hasattr(executor, "cancel_jobs"):
+        executor.cancel_jobs(list(executor.active_jobs))
+
+
+def keep_handlers(workflow: Any) -> None:
+    """Let what is to happen after success happen where these rules are another workflow's module too.
+
+    Of a module Snakemake only leaves the handler among the module's names; that of the workflow itself comes first.
     """
     if workflow.modifier.is_main_snakefile():
         return
-    for name in ("onstart", "onsuccess"):
-        own, ours = getattr(workflow, f"_{name}", None), workflow.globals.get(name)
-        if own is not None and hasattr(ours, "func"):
-            setattr(workflow, f"_{name}", _one_after_the_other(own, ours.func))
+    own, ours = getattr(workflow, "_onsuccess", None), workflow.globals.get("onsuccess")
+    if own is not None and hasattr(ours, "func"):
+        workflow._onsuccess = _one_after_the_other(own, ours.func)
 
 
 def _one_after_the_other(first: Callable[[str], None], then: Callable[[str], None]) -> Callable[[str], None]:
@@ -93,20 +149,27 @@ def end_at_once(end: Callable[[int, FrameType | None], None]) -> None:
     JobScheduler.exit_gracefully = lambda scheduler, number, frame=None: end(number, frame)
 
 
-def choose_among_few() -> None:
-    """Let each round of the scheduler look at a few ready jobs instead of all of them, and at no input's size.
+def choose_among_few(place: Callable[[Any], int]) -> None:
+    """Let each round of the scheduler look at the first few ready jobs instead of all, and at no input's size.
 
-    A round costs time with every job it looks at, and only as many start as there are free cores. All have the same
-    priority, and sizes decide about temporary files alone, of which there are none.
+    A round costs time with every job it looks at, and only as many start as there are free cores; were it offered more,
+    it would choose among them in no order. Sizes decide about temporary files alone, of which there are none.
+
+    Parameters
+    ----------
+    place
+        Of a job in the order in which they are to be done.
     """
     if not hasattr(JobScheduler, "open_jobs") or not hasattr(JobScheduler, "update_input_sizes"):
         return
 
     def few_open_jobs(scheduler: JobScheduler) -> list[Any]:
-        return list(islice(scheduler.workflow.dag.ready_jobs, OFFERED))
+        free = max(1, min(OFFERED, scheduler.resources["_cores"]))
+        return nsmallest(free, scheduler.workflow.dag.ready_jobs, key=place)
 
     async def no_sizes(scheduler: JobScheduler, jobs: Iterable[Any]) -> None:
-        """Ask for nothing."""
+        """Ask for nothing; profiles, which say that sizes count for nothing, do not hold on machines of a cluster."""
+        scheduler._input_sizes = defaultdict(int)
 
     JobScheduler.open_jobs = property(few_open_jobs)
     JobScheduler.update_input_sizes = no_sizes

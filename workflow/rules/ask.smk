@@ -10,13 +10,15 @@ rule ask:
     output:
         answers=update(f"{paths.ANSWERS}/{{simulator}}.jsonl"),
         state=f"{paths.ANSWERS}/{{simulator}}.json",
+    log:
+        f"{LOGS}/ask/{{simulator}}.log",
     group:
         lambda wildcards: f"ask_{wildcards.simulator}"
     threads: lambda wildcards: paths.described(PROJECT, wildcards.simulator).threads
     resources:
         mem_mb=lambda wildcards: paths.described(PROJECT, wildcards.simulator).memory_mb,
     run:
-        jobs.ask(WORKERS, wildcards.simulator)
+        jobs.ask(WORKERS, wildcards.simulator, log=log[0])
 
 
 # The answers that are committed, so that nobody else has to ask.
@@ -27,5 +29,8 @@ rule record:
         f"{paths.ANSWERS}/{{simulator}}.jsonl",
     output:
         f"{paths.RECORDED}/{{simulator}}.jsonl",
+    log:
+        f"{LOGS}/record/{{simulator}}.log",
+    localrule: True
     run:
-        jobs.record(input[0], output[0])
+        jobs.record(input[0], output[0], log=log[0])

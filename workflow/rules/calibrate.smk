@@ -8,8 +8,14 @@ rule calibrate:
 
 
 rule calibrate_fleet:
+    log:
+        f"{LOGS}/calibrate_fleet.log",
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
     run:
-        calibration.calibrate_fleet(WORKERS)
+        calibration.calibrate_fleet(WORKERS, log=log[0])
 
 
 rule calibration_surface:
@@ -19,8 +25,15 @@ rule calibration_surface:
         code=paths.CODE["calibration_surface"],
     output:
         "results/calibration/{name}/surfaces/{experiment}.json",
+    log:
+        f"{LOGS}/calibration/{{name}}/surfaces/{{experiment}}.log",
+    group:
+        "surfaces"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     run:
-        calibration.calibration_surface(WORKERS, wildcards.name, wildcards.experiment, output[0])
+        calibration.calibration_surface(WORKERS, wildcards.name, wildcards.experiment, output[0], log=log[0])
 
 
 rule calibration_fit:
@@ -29,8 +42,15 @@ rule calibration_fit:
         code=paths.CODE["calibration_fit"],
     output:
         "results/calibration/{name}/fit.json",
+    log:
+        f"{LOGS}/calibration/{{name}}/fit.log",
+    group:
+        "judgement"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     run:
-        calibration.calibration_fit(WORKERS, wildcards.name, input.surfaces, output[0])
+        calibration.calibration_fit(WORKERS, wildcards.name, input.surfaces, output[0], log=log[0])
 
 
 rule calibration_judgement:
@@ -40,8 +60,17 @@ rule calibration_judgement:
         code=paths.CODE["calibration_fit"],
     output:
         "results/calibration/{name}/judged/{experiment}.json",
+    log:
+        f"{LOGS}/calibration/{{name}}/judged/{{experiment}}.log",
+    group:
+        "judgement"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     run:
-        calibration.calibration_judgement(WORKERS, wildcards.name, wildcards.experiment, input.fit, output[0])
+        calibration.calibration_judgement(
+            WORKERS, wildcards.name, wildcards.experiment, input.fit, output[0], log=log[0]
+        )
 
 
 rule calibration_waiting_surface:
@@ -51,8 +80,15 @@ rule calibration_waiting_surface:
         code=paths.CODE["calibration_surface"],
     output:
         "results/calibration/{name}/waiting/{experiment}.json",
+    log:
+        f"{LOGS}/calibration/{{name}}/waiting/{{experiment}}.log",
+    group:
+        "surfaces"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     run:
-        calibration.calibration_waiting_surface(WORKERS, wildcards.name, wildcards.experiment, output[0])
+        calibration.calibration_waiting_surface(WORKERS, wildcards.name, wildcards.experiment, output[0], log=log[0])
 
 
 rule calibration_subsets:
@@ -62,9 +98,16 @@ rule calibration_subsets:
         code=paths.CODE["calibration_fit"],
     output:
         "results/calibration/{name}/terms/{ahead,ahead|waiting}.json",
+    log:
+        f"{LOGS}/calibration/{{name}}/terms/{{ahead}}.log",
+    group:
+        "terms"
+    resources:
+        mem_mb=1000,
+        runtime=30,
     run:
         calibration.calibration_subsets(
-            WORKERS, wildcards.name, wildcards.ahead, input.surfaces, input.waiting, output[0]
+            WORKERS, wildcards.name, wildcards.ahead, input.surfaces, input.waiting, output[0], log=log[0]
         )
 
 
@@ -75,8 +118,15 @@ rule calibration_chain:
         code=paths.CODE["calibration_fit"],
     output:
         "results/calibration/{name}/terms/chain.json",
+    log:
+        f"{LOGS}/calibration/{{name}}/terms/chain.log",
+    group:
+        "terms"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     run:
-        calibration.calibration_chain(WORKERS, wildcards.name, input.surfaces, input.waiting, output[0])
+        calibration.calibration_chain(WORKERS, wildcards.name, input.surfaces, input.waiting, output[0], log=log[0])
 
 
 for name in calibration_names(PROJECT.root):
@@ -90,8 +140,11 @@ for name in calibration_names(PROJECT.root):
             calibration_files.terms_paths(name),
         output:
             calibration_files.record_path(name),
+        log:
+            f"{LOGS}/calibration/{name}/record.log",
+        localrule: True
         run:
-            calibration.calibration_record(PROJECT, Path(output[0]).parent.name)
+            calibration.calibration_record(PROJECT, Path(output[0]).parent.name, log=log[0])
 
     rule:
         name:
@@ -103,8 +156,11 @@ for name in calibration_names(PROJECT.root):
             discussion=lambda wildcards, name=name: calibration_files.discussion_record(PROJECT.root, name),
         output:
             calibration_files.published_paths(name),
+        log:
+            f"{LOGS}/calibration/{name}/report.log",
+        localrule: True
         run:
-            calibration.calibration_report(PROJECT.root, output[0], input.fit, input.judged)
+            calibration.calibration_report(PROJECT.root, output[0], input.fit, input.judged, log=log[0])
 
     rule:
         name:
@@ -114,8 +170,15 @@ for name in calibration_names(PROJECT.root):
             code=paths.CODE["calibration_held_out"],
         output:
             calibration_files.held_out_path(name),
+        log:
+            f"{LOGS}/calibration/{name}/held_out.log",
+        group:
+            "constants"
+        resources:
+            mem_mb=1000,
+            runtime=10,
         run:
-            calibration.calibration_held_out(WORKERS, Path(input.constants).stem, output[0])
+            calibration.calibration_held_out(WORKERS, Path(input.constants).stem, output[0], log=log[0])
 
     rule:
         name:
@@ -127,5 +190,10 @@ for name in calibration_names(PROJECT.root):
             discussion=lambda wildcards, name=name: calibration_files.terms_discussion_record(PROJECT.root, name),
         output:
             calibration_files.terms_paths(name),
+        log:
+            f"{LOGS}/calibration/{name}/terms.log",
+        localrule: True
         run:
-            calibration.calibration_terms(PROJECT.root, Path(output[0]).parent.name, input.chain, input.subsets)
+            calibration.calibration_terms(
+                PROJECT.root, Path(output[0]).parent.name, input.chain, input.subsets, log=log[0]
+            )

@@ -11,8 +11,15 @@ for question in paths.questions(PROJECT):
             code=paths.CODE["capacity"],
         output:
             paths.question_paths(PROJECT, paths.REGENERATED_PAGES, question),
+        log:
+            f"{LOGS}/capacity/{question}.log",
+        group:
+            "capacity"
+        resources:
+            mem_mb=1000,
+            runtime=30,
         run:
-            questions.answer(WORKERS, Path(output[0]).parent.name)
+            questions.answer(WORKERS, Path(output[0]).parent.name, log=log[0])
 
     rule:
         name:
@@ -21,8 +28,11 @@ for question in paths.questions(PROJECT):
             paths.question_paths(PROJECT, paths.REGENERATED_PAGES, question),
         output:
             paths.question_paths(PROJECT, paths.REPORTS, question),
+        log:
+            f"{LOGS}/publish_capacity/{question}.log",
+        localrule: True
         run:
-            questions.publish(Path(output[0]).parent.name, list(output))
+            questions.publish(Path(output[0]).parent.name, list(output), log=log[0])
 
 
 if paths.questions(PROJECT):
@@ -37,16 +47,22 @@ if paths.questions(PROJECT):
             code=paths.CODE["capacity"],
         output:
             (paths.REGENERATED_PAGES / paths.QUESTIONS_PAGE).as_posix(),
+        log:
+            f"{LOGS}/list_questions.log",
+        localrule: True
         run:
-            questions.list_questions(PROJECT, output[0])
+            questions.list_questions(PROJECT, output[0], log=log[0])
 
     rule publish_questions:
         input:
             (paths.REGENERATED_PAGES / paths.QUESTIONS_PAGE).as_posix(),
         output:
             (paths.REPORTS / paths.QUESTIONS_PAGE).as_posix(),
+        log:
+            f"{LOGS}/publish_questions.log",
+        localrule: True
         run:
-            questions.publish_questions(output[0])
+            questions.publish_questions(output[0], log=log[0])
 
 
 rule questions:

@@ -5,5 +5,8 @@
 rule check:
     input:
         [] if FRESHNESS.regenerated() else paths.regenerated_pages(PROJECT),
+    log:
+        f"{LOGS}/check.log",
+    localrule: True
     run:
-        jobs.check(PROJECT)
+        jobs.check(PROJECT, log=log[0])

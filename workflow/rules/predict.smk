@@ -12,5 +12,12 @@ rule predict:
         answers=lambda wildcards: paths.answer_paths(PROJECT, wildcards),
     output:
         update(f"{ROWS}/{{hypothesis}}/rows/{{method}}/{{arm}}.jsonl"),
+    log:
+        f"{LOGS}/predict/{{hypothesis}}/{{method}}/{{arm}}.log",
+    group:
+        "finding"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     run:
-        jobs.predict(WORKERS, wildcards, input.code, list(input.swept), output[0])
+        jobs.predict(WORKERS, wildcards, input.code, list(input.swept), output[0], log=log[0])

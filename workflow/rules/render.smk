@@ -10,8 +10,15 @@ rule render:
         code=paths.CODE["render"],
     output:
         f"{ROWS}/{{hypothesis}}/report/FINDINGS.md",
+    log:
+        f"{LOGS}/render/{{hypothesis}}.log",
+    group:
+        "finding"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     run:
-        jobs.render(WORKERS, wildcards.hypothesis)
+        jobs.render(WORKERS, wildcards.hypothesis, log=log[0])
 
 
 rule render_errata:
@@ -20,8 +27,11 @@ rule render_errata:
         code=paths.CODE["errata"],
     output:
         "results/project/errata.md",
+    log:
+        f"{LOGS}/render_errata.log",
+    localrule: True
     run:
-        jobs.render_errata(WORKERS, output[0])
+        jobs.render_errata(WORKERS, output[0], log=log[0])
 
 
 rule render_index:
@@ -31,8 +41,11 @@ rule render_index:
         code=paths.CODE["index"],
     output:
         "results/project/README.md",
+    log:
+        f"{LOGS}/render_index.log",
+    localrule: True
     run:
-        jobs.render_index(PROJECT, list(input.verdicts), output[0])
+        jobs.render_index(PROJECT, list(input.verdicts), output[0], log=log[0])
 
 
 if paths.compared_rows(PROJECT):
@@ -45,5 +58,8 @@ if paths.compared_rows(PROJECT):
             code=paths.CODE["compared"],
         output:
             paths.compared_paths(PROJECT, paths.REGENERATED_PAGES),
+        log:
+            f"{LOGS}/render_simulators.log",
+        localrule: True
         run:
-            jobs.render_simulators(WORKERS)
+            jobs.render_simulators(WORKERS, log=log[0])

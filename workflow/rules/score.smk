@@ -9,5 +9,12 @@ rule score:
         code=paths.CODE["score"],
     output:
         [f"{ROWS}/{{hypothesis}}/{name}" for name in paths.SCORES],
+    log:
+        f"{LOGS}/score/{{hypothesis}}.log",
+    group:
+        "finding"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     run:
-        jobs.score(WORKERS, wildcards.hypothesis)
+        jobs.score(WORKERS, wildcards.hypothesis, log=log[0])

@@ -9,5 +9,12 @@ rule sweep:
         earlier=lambda wildcards: paths.earlier_paths(PROJECT, wildcards),
     output:
         update("results/{hypothesis}/sweep/{method}/{stage}.jsonl"),
+    log:
+        f"{LOGS}/sweep/{{hypothesis}}/{{method}}/{{stage}}.log",
+    group:
+        "finding"
+    resources:
+        mem_mb=1000,
+        runtime=20,
     run:
-        jobs.sweep(WORKERS, wildcards, input.code, list(input.earlier), output[0])
+        jobs.sweep(WORKERS, wildcards, input.code, list(input.earlier), output[0], log=log[0])

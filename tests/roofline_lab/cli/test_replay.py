@@ -28,7 +28,8 @@ def outcome(capsys, *arguments):
 
 def test_a_folder_of_traces_becomes_a_page(capsys, toy_project, tmp_path):
     code, out, err = outcome(capsys, toy_project.traces, "--out", tmp_path / "out", "--root", toy_project.root)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.splitlines()[0] == "1 of 5 replays: toy-run with H1 + H2b as published"
     assert "calibrated, family held out: mean error TTFT" in out
     assert "page written to" in out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -66,3 +67,10 @@ def test_the_command_explains_columns_and_gives_examples(capsys):
     assert code == 0
     assert "examples:" in out
     assert "arrival_time_us" in out
+
+
+def test_a_quiet_replay_says_nothing_of_its_progress(capsys, toy_project, tmp_path):
+    arguments = (toy_project.traces, "--out", tmp_path / "out", "--root", toy_project.root)
+    code, out, err = outcome(capsys, *arguments, "-q")
+    assert (code, err) == (0, "")
+    assert "page written to" in out

@@ -102,6 +102,12 @@ def test_touched_files_and_byte_code_change_nothing(folder):
     assert done()
 
 
+def test_logs_of_jobs_are_no_results(folder):
+    write("results/logs/trust.log", "ended after 1.0 s")
+    assert done()
+    assert asked("check").regenerated()
+
+
 def test_what_changes_while_a_run_goes_on_does_not_pass_for_what_it_read(folder):
     running = asked("--forceall")
     write(READ[1], "changed meanwhile")

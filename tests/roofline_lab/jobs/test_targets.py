@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from roofline_lab.jobs.findings import named_targets, user_error
+from roofline_lab.jobs.findings import named_targets, reading_order, refused, user_error
 from roofline_lab.jobs.targets import aliases, has_rules, refuse_unknown
 from roofline_lab.places import TEMPLATES
 from simulator.errors import ConfigError
@@ -70,6 +72,23 @@ def test_an_expected_error_reaches_snakemake_as_one_it_prints_without_a_tracebac
     error = user_error(ConfigError("file: key: wrong"))
     assert isinstance(error, WorkflowError)
     assert "file: key: wrong" in str(error)
+
+
+def test_what_is_refused_before_a_run_is_said_in_words_of_ours_alone(capsys):
+    assert refused(ConfigError("hypotheses/mine/hypothesis.yaml: vvuqq: unknown key")) == 1
+    assert capsys.readouterr().err == "error: hypotheses/mine/hypothesis.yaml: vvuqq: unknown key\n"
+
+
+def test_jobs_of_findings_are_done_in_reading_order_and_those_of_none_come_last(lab):
+    jobs = [
+        SimpleNamespace(name="render_index", wildcards_dict={}),
+        SimpleNamespace(name="score", wildcards_dict={"hypothesis": "h10_decode_mfu_shape"}),
+        SimpleNamespace(name="publish_h2_fixed_overhead", wildcards_dict={}),
+        SimpleNamespace(name="predict", wildcards_dict={"hypothesis": "h1_bw_efficiency"}),
+        SimpleNamespace(name="finding_predict_score"),
+    ]
+    done = [job.name for job in sorted(jobs, key=reading_order(lab))]
+    assert done == ["predict", "publish_h2_fixed_overhead", "score", "render_index", "finding_predict_score"]
 
 
 def test_a_lab_without_published_documents_offers_no_errata(bench):

@@ -13,7 +13,7 @@ import time
 import pytest
 from snakemake.exceptions import WorkflowError
 
-from roofline_lab.jobs.findings import clean_errors
+from roofline_lab.jobs.findings import logged
 from roofline_lab.jobs.workers import Workers
 from simulator.errors import ConfigError
 from tests.paths import ROOT
@@ -79,7 +79,7 @@ PARENT = """
 import os, sys, time
 from snakemake.exceptions import WorkflowError
 
-from roofline_lab.jobs.findings import clean_errors
+from roofline_lab.jobs.findings import logged
 from roofline_lab.jobs.workers import Workers
 
 def pid(project):
@@ -124,7 +124,7 @@ def dies(project):
 
 
 @needs_fork
-def test_a_worker_that_is_lost_fails_its_job_with_what_to_do(two):
-    job = clean_errors(lambda: two.ask("key", dies).result())
+def test_a_worker_that_is_lost_fails_its_job_with_what_to_do(two, tmp_path):
+    job = logged(lambda: two.ask("key", dies).result())
     with pytest.raises(WorkflowError, match=r"a worker process ended before it answered.*fewer --cores"):
-        job()
+        job(log=str(tmp_path / "job.log"))

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from roofline_lab.cli.quiet import add_quiet
+from roofline_lab.jobs.progress import PROGRESS
 from simulator.errors import ConfigError
 
 EXIT_NOT_DESCRIBED = 1
@@ -62,6 +64,7 @@ def add_calibrate_command(subparsers: Any) -> argparse.ArgumentParser:
         "--server", action="append", default=[], metavar="KEY=VALUE", help="fact about servers that runs do not state"
     )
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")
+    add_quiet(parser)
     parser.set_defaults(run=calibrate)
     return parser
 
@@ -96,14 +99,9 @@ def calibrate(arguments: argparse.Namespace) -> int:
     prepared = prepare(request)
     out = arguments.out or DEFAULT_OUT / name_of(prepared)
     refuse_taken(out, force=arguments.force, own=OWN)
-    result = carry(prepared, _say)
+    result = carry(prepared, PROGRESS.say)
     files = files_of(result)
     publish(out, {PROVENANCE: record_of_carried(request, files), **files})
     written = [f"written: {out / PAGE}", f"use it: --steptime {out / name_of(prepared)}.yaml"]
     sys.stdout.write("\n".join([*summary(result), *written]) + "\n")
     return EXIT_NOT_DESCRIBED if misses(result) else 0
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from roofline_lab.cli.quiet import add_quiet
+from roofline_lab.jobs.progress import PROGRESS
 from simulator.errors import ConfigError
 
 EXIT_INCOMPLETE = 1
+EXPERIMENTS = "experiments"
 EPILOG = """examples:
   roofline-lab evaluate measurements/ --steptime h100_vllm --out evaluations/mine
   roofline-lab evaluate measurements/run-1 --steptime h100_vllm --against h2b_scaled_overhead:scaled --out side
@@ -60,6 +64,7 @@ def add_evaluate_command(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")
+    add_quiet(parser)
     parser.set_defaults(run=evaluate)
     return parser
 
@@ -92,12 +97,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
         server=tuple(arguments.server),
         site_from=arguments.site_from,
     )
-    evaluation = simulate_all(prepare(request), jobs, _say)
+    evaluation = prepare(request)
+    PROGRESS.start({EXPERIMENTS: len(evaluation.tasks)})
+    evaluation = simulate_all(evaluation, jobs, functools.partial(PROGRESS.step, EXPERIMENTS))
     publish(arguments.out, files_of(arguments.root, evaluation))
     sys.stdout.write("\n".join([*summary(evaluation), f"written: {arguments.out / PAGE}"]) + "\n")
     return EXIT_INCOMPLETE if incomplete(evaluation) else 0
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()

@@ -10,7 +10,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roofline_lab.cli.quiet import add_quiet
 from roofline_lab.cli.tool_names import tool_names
+from roofline_lab.jobs.progress import PROGRESS
 from roofline_lab.vocabulary import DEFAULT_HARDWARE, DEFAULT_WORKLOAD
 from simulator.errors import ConfigError
 
@@ -80,6 +82,7 @@ def add_import_command(subparsers: Any) -> argparse.ArgumentParser:
         type=Path,
         help="project whose models and GPUs are used; --out may then be anywhere (default: its own)",
     )
+    add_quiet(parser)
     parser.set_defaults(run=run)
     return parser
 
@@ -92,11 +95,14 @@ def run(arguments: argparse.Namespace) -> int:
     ConfigError
         If arguments contradict each other, or the files cannot be imported.
     """
-    done = _imported(arguments)
-    for written in done.written:
-        _report(written, arguments.root)
+    from roofline_lab.ground_truth.json_stream import reading_told
+
+    with reading_told(PROGRESS.reading):
+        done = _imported(arguments)
     if done.refused:
         print(_refused(done))  # noqa: T201 - the command's output
+    for written in done.written:
+        _report(written, arguments.root)
     return EXIT_INCOMPLETE if done.refused else 0
 
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
+from roofline_lab.jobs.progress import PROGRESS
 from simulator.errors import RooflineLabError
 from simulator.input_files import unreadable
 
@@ -157,6 +158,7 @@ def _guarded(argv: Sequence[str] | None) -> int:
         if COMPLETES in os.environ and not _can_complete():
             return EXIT_FAILURE
         arguments = parser(words).parse_args(words)
+        PROGRESS.quiet = getattr(arguments, "quiet", False)
         code: int = arguments.run(arguments)
     except SystemExit as leaving:  # argparse: 0 after --help, 2 after a wrong flag
         return leaving.code if isinstance(leaving.code, int) else EXIT_FAILURE

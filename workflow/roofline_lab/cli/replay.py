@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roofline_lab.cli.quiet import add_quiet
 from roofline_lab.formatting import pct
 from roofline_lab.ground_truth.trace_columns import FURTHER_COLUMNS, TRACE_COLUMNS
+from roofline_lab.jobs.progress import PROGRESS
 from simulator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 # Options that say where traces without latencies are served, and which of their requests.
 PREDICTION_OPTIONS = ("model", "hardware", "tensor_parallel", "server", "first", "window", "poisson")
 DEFAULT_OUT = Path("results/replay")
+REPLAYS = "replays"
+_REPLAYED = functools.partial(PROGRESS.step, REPLAYS)
 EPILOG = f"""examples:
   roofline-lab replay traces/                      every trace of a folder
   roofline-lab replay my-run.csv.gz --experiment my-experiment --out results/my-run
@@ -55,6 +60,7 @@ def add_replay_command(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--experiment", metavar="ID", help="experiment of all traces (default: from their names)")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"folder of the page (default: {DEFAULT_OUT})")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")
+    add_quiet(parser)
     _add_prediction(parser.add_argument_group("traces without latencies"))
     parser.set_defaults(run=replay)
     return parser
@@ -99,7 +105,8 @@ def replay(arguments: argparse.Namespace) -> int:
     option_sets = load_option_sets(project)
     recordings = load_recordings(project.root, arguments.traces, arguments.experiment, leaving_out=unmeasured)
     predicted = _predicted(arguments, project, unmeasured, option_sets)
-    scores = score(project, recordings, option_sets)
+    PROGRESS.start({REPLAYS: len(recordings) * len(option_sets)})
+    scores = score(project, recordings, option_sets, _REPLAYED)
     files = report_files(recordings, scores, option_sets, predicted)
     publish(arguments.out, files, provenance(project, recordings, option_sets, predicted))
     for line in [*_summary_of_scores(scores), *_summary_of_predictions(predicted)]:
@@ -146,7 +153,8 @@ def _predicted(
     choice = Choice(_window(arguments.window), _count(arguments.first), arguments.poisson)
     _refuse_one_name(paths)
     sent = tuple(read_sent(path, choice, project.settings.arrivals) for path in paths)
-    return Predicted(sent, server, predict(sent, server, option_sets))
+    PROGRESS.start({REPLAYS: len(sent) * len(option_sets)})
+    return Predicted(sent, server, predict(sent, server, option_sets, _REPLAYED))
 
 
 def _refuse_one_name(paths: Sequence[Path]) -> None:

@@ -16,15 +16,19 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, BinaryIO, NoReturn, TextIO, cast
 
 from simulator.errors import ConfigError
 from simulator.input_files import READ_ERRORS as READ_ERRORS
 from simulator.input_files import open_bytes, unreadable
 
+# From this size on reading takes seconds, and whoever wants to is told how far it is.
+LARGE_BYTES = 50_000_000
 CHUNK_CHARACTERS = 1 << 18
 MAX_VALUE_CHARACTERS = 1 << 26
 
@@ -33,6 +37,8 @@ SHALLOW_LEVELS = 6
 
 # Longest beginning of a number's next part that is no number yet, such as `e-`.
 NUMBER_TAIL_CHARACTERS = 2
+
+_told: ContextVar[Callable[[Path, int, int], None] | None] = ContextVar("told", default=None)
 
 Place = tuple[str | int, ...]
 Pattern = tuple[str, ...]
@@ -123,7 +129,42 @@ def open_text(path: Path, errors: str = "strict") -> TextIO:
     OSError, ValueError
         If it cannot be opened; reading it raises one of `READ_ERRORS`.
     """
-    return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors=errors, newline="")
+    stream, told = open_bytes(path), _told.get()
+    if told is not None and (size := path.stat().st_size) >= LARGE_BYTES:
+        stream = cast(BinaryIO, _Watched(stream, lambda done: told(path, done, size)))
+    return io.TextIOWrapper(stream, encoding="utf-8-sig", errors=errors, newline="")
+
+
+@contextmanager
+def reading_told(told: Callable[[Path, int, int], None]) -> Iterator[None]:
+    """Tell a function of every large file that is read as text meanwhile: the file, bytes read so far, its size."""
+    before = _told.set(told)
+    try:
+        yield
+    finally:
+        _told.reset(before)
+
+
+class _Watched(io.BufferedIOBase):
+    """A file that says how far it is read, in bytes of what lies on the disk, compressed or not."""
+
+    def __init__(self, inner: BinaryIO, told: Callable[[int], None]) -> None:
+        self._inner, self._say = inner, told
+
+    def readable(self) -> bool:
+        return True
+
+    def read1(self, size: int = -1) -> bytes:
+        content = cast(io.BufferedReader, self._inner).read1(size)
+        self._say(os.lseek(self._inner.fileno(), 0, os.SEEK_CUR))
+        return content
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._inner.read(-1 if size is None else size)
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
 
 
 class _Shallow:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -47,7 +49,7 @@ from roofline_lab.jobs.paths import (
     rows_path,
     runs_by_arm,
 )
-from roofline_lab.jobs.progress import PROGRESS
+from roofline_lab.jobs.progress import FINDINGS, PROGRESS
 from roofline_lab.jobs.workers import Workers
 from roofline_lab.made import is_as_made, read_made, write_made
 from roofline_lab.places import clashes
@@ -67,6 +69,8 @@ from roofline_lab.trust import ENDING
 from roofline_lab.trust.held_out import read_held_out
 from simulator.errors import ConfigError, RooflineLabError
 
+# As Snakemake reports whatever is wrong.
+EXIT_REFUSED = 1
 # Changed results that are named before a run; of more only their number is told.
 CHANGED_SHOWN = 5
 LOST_WORKER = (
@@ -74,6 +78,8 @@ LOST_WORKER = (
     "from what is made (with fewer --cores it takes less memory)"
 )
 
+# Beginning of the names of a calibration's rules, and what its jobs are called.
+CALIBRATION_RULE, CALIBRATION_STEPS = "calibration_", "steps of the calibration"
 BYTES_PER_MB = 1e6
 # The one word `--config ask` takes.
 AGAIN = "again"
@@ -148,29 +154,69 @@ def named_targets(arguments: Sequence[str]) -> set[str]:
     return {*found.targets, *found.forcerun, *found.until, *found.omit_from}
 
 
+def refused(error: RooflineLabError) -> int:
+    """Say why nothing is run, in words that are ours from the first to the last, and return the exit code."""
+    sys.stderr.write(f"error: {error}\n")
+    return EXIT_REFUSED
+
+
 def user_error(error: RooflineLabError) -> WorkflowError:
     """Turn an expected error into one Snakemake prints without a traceback."""
     return WorkflowError(str(error))
 
 
-def clean_errors(job: Callable[..., None]) -> Callable[..., None]:
-    """Let an expected error of a job reach the user as a message, an unexpected one with its traceback."""
+def logged(job: Callable[..., None]) -> Callable[..., None]:
+    """Keep what a job says, and how it ends, in the log of its rule.
+
+    An expected error reaches the user as a message, an unexpected one with its traceback.
+    """
 
     @functools.wraps(job)
-    def guarded(*arguments: Any) -> None:
-        try:
-            job(*arguments)
-        except RooflineLabError as error:
-            raise user_error(error) from None
-        except BrokenExecutor:
-            raise WorkflowError(LOST_WORKER) from None
+    def guarded(*arguments: Any, log: str) -> None:
+        with PROGRESS.kept_in(Path(log)):
+            try:
+                job(*arguments)
+            except RooflineLabError as error:
+                PROGRESS.note(str(error))
+                raise user_error(error) from None
+            except BrokenExecutor:
+                PROGRESS.note(LOST_WORKER)
+                raise WorkflowError(LOST_WORKER) from None
+            except Exception:
+                PROGRESS.note(traceback.format_exc())
+                raise
 
     return guarded
 
 
-def start_progress(graph: Any) -> None:
-    """Count the findings that a run is to make."""
-    PROGRESS.start(sum(job.rule.name.startswith(PUBLISH_RULE) for job in graph.needrun_jobs()))
+def reading_order(project: Project) -> Callable[[Any], int]:
+    """Return what tells of a job of Snakemake's where its finding stands among all; what belongs to none comes last."""
+    places = {name: place for place, name in enumerate(names(project))}
+
+    def place_of(job: Any) -> int:
+        hypothesis = getattr(job, "wildcards_dict", {}).get("hypothesis", job.name.removeprefix(PUBLISH_RULE))
+        return places.get(hypothesis, len(places))
+
+    return place_of
+
+
+def begin(workers: Workers, workflow: Any) -> None:
+    """Count what is to be made, and start the processes if it is this one that computes.
+
+    Parameters
+    ----------
+    workflow
+        Snakemake's, about to run its first job.
+    """
+    rules = [job.rule.name for job in workflow.dag.needrun_jobs()]
+    known = {f"{PUBLISH_RULE}{name}" for name in names(workers.project)}
+    findings, fits = sum(rule in known for rule in rules), sum(rule.startswith(CALIBRATION_RULE) for rule in rules)
+    PROGRESS.start({FINDINGS: findings, CALIBRATION_STEPS: fits})
+    if findings > 1:
+        PROGRESS.say(f"{findings} findings to make")
+    if workflow.local_exec:
+        settings = workflow.dag_settings
+        workers.start(workflow.cores, reuse=not (settings.forceall or settings.forcerun or settings.forcetargets))
 
 
 def be_quiet(quiet: Collection[Quietness]) -> None:
@@ -224,7 +270,7 @@ def _standing(project: Project, runs: Sequence[Run]) -> int:
 # --- rules --------------------------------------------------------------------------------------------
 
 
-@clean_errors
+@logged
 def predict(workers: Workers, wildcards: Any, code: str, swept: Sequence[str], output: str) -> None:
     """Simulate all experiments of one arm, or price all points of a synthetic one.
 
@@ -249,7 +295,7 @@ def predict(workers: Workers, wildcards: Any, code: str, swept: Sequence[str], o
     _write_rows(workers, wanted, Path(code), Path(output))
 
 
-@clean_errors
+@logged
 def sweep(workers: Workers, wildcards: Any, code: str, earlier: Sequence[str], output: str) -> None:
     """Simulate the experiments that choose at every value of one stage of a sweep."""
     rows = read_lines(map(Path, earlier))
@@ -257,7 +303,7 @@ def sweep(workers: Workers, wildcards: Any, code: str, earlier: Sequence[str], o
     _write_rows(workers, wanted, Path(code), Path(output))
 
 
-@clean_errors
+@logged
 def score(workers: Workers, hypothesis: str) -> None:
     """Compare every prediction with its measurement and judge the criteria; the verdict is written last."""
     PROGRESS.say(f"{hypothesis}: {_rows_in_words(workers.project, hypothesis)}, scoring")
@@ -266,7 +312,7 @@ def score(workers: Workers, hypothesis: str) -> None:
         write_made(results_folder(workers.project) / hypothesis / name, text)
 
 
-@clean_errors
+@logged
 def render(workers: Workers, hypothesis: str) -> None:
     """Render the page of one hypothesis into results/; the page itself is written last."""
     _, files = _reported(workers, hypothesis)
@@ -275,7 +321,7 @@ def render(workers: Workers, hypothesis: str) -> None:
     replace_report(results_folder(workers.project) / hypothesis / REPORT, files, write_made)
 
 
-@clean_errors
+@logged
 def publish(project: Project, hypothesis: str) -> None:
     """Publish a regenerated page: copy it into reports/, FINDINGS.md last."""
     source = RESULTS / hypothesis / REPORT
@@ -288,13 +334,13 @@ def publish(project: Project, hypothesis: str) -> None:
     PROGRESS.finding_made(f"{hypothesis}: report written to {REPORTS / hypothesis / PAGE}")
 
 
-@clean_errors
+@logged
 def render_errata(workers: Workers, output: str) -> None:
     """Check every published document against its tables."""
     write_made(Path(output), workers.ask("errata", _errata).result())
 
 
-@clean_errors
+@logged
 def render_index(project: Project, verdicts: Iterable[str], output: str) -> None:
     """List every hypothesis with what it concludes."""
     read = {Path(path).parent.name: _verdict(Path(path)) for path in verdicts}
@@ -302,27 +348,27 @@ def render_index(project: Project, verdicts: Iterable[str], output: str) -> None
     write_made(Path(output), index_page(project, read, tables))
 
 
-@clean_errors
+@logged
 def render_simulators(workers: Workers) -> None:
     """Compare all simulators on all sets; the page itself is written last."""
     files = workers.ask("simulators", reports.simulators).result()
     replace_report(REGENERATED_PAGES / SIMULATORS, files, write_made)
 
 
-@clean_errors
+@logged
 def simulators() -> None:
     """Copy the page that compares all simulators into reports/."""
     source = REGENERATED_PAGES / SIMULATORS
     replace_report(REPORTS / SIMULATORS, {name: read_made(source / name) for name in SIMULATOR_FILES})
 
 
-@clean_errors
+@logged
 def publish_page(source: str, output: str) -> None:
     """Copy a page about the whole project into reports/."""
     write_text(Path(output), read_made(Path(source)))
 
 
-@clean_errors
+@logged
 def trust(project: Project) -> None:
     """Write the page on how far the predictions of each calibration may be trusted, and its intervals as tables."""
     # Imported here because only this rule and a check need it.
@@ -332,7 +378,7 @@ def trust(project: Project) -> None:
     PROGRESS.say(f"trust: page written to {FOLDER / PAGE}, intervals to {TABLES}")
 
 
-@clean_errors
+@logged
 def site(project: Project) -> None:
     """Write the site: pages, tables and plots of all that is committed, to open in a browser."""
     # Imported here because only this rule needs it.
@@ -342,7 +388,7 @@ def site(project: Project) -> None:
     PROGRESS.say(f"site: {built.pages} pages, {built.size_bytes / BYTES_PER_MB:.1f} MB; open {SITE}/index.html")
 
 
-@clean_errors
+@logged
 def check(project: Project) -> None:
     """Compare every regenerated report with the committed one and with what was once published.
 
@@ -362,7 +408,7 @@ def check(project: Project) -> None:
         raise WorkflowError(summary(found))
 
 
-@clean_errors
+@logged
 def ask(workers: Workers, simulator: str) -> None:
     """Ask a program of others what has no answer that stands."""
     project, file = workers.project, ANSWERS / f"{simulator}.jsonl"
@@ -376,13 +422,13 @@ def ask(workers: Workers, simulator: str) -> None:
     write_made(ANSWERS / f"{simulator}.json", json_text(state))
 
 
-@clean_errors
+@logged
 def record(source: str, output: str) -> None:
     """Copy answers to where they are committed."""
     write_text(Path(output), read_made(Path(source)))
 
 
-@clean_errors
+@logged
 def refuse_left_out(project: Project) -> None:
     """End a run of all findings that had to leave some out, once the others are made.
 
@@ -402,14 +448,17 @@ def _write_rows(workers: Workers, wanted: Sequence[Simulation], code: Path, outp
     standing = standing_rows(output) if workers.reuse else {}
     made_from = _made_from(workers.project, wanted[0], code)
     found: list[Callable[[], Rows]] = []
+    stand = 0
     for simulation in wanted:
         run = run_of(workers.project, simulation)
         if (rows := _rows_of(run, standing, made_from)) is not None:
             found.append(functools.partial(list, rows))
+            stand += 1
         else:
             key = ("simulate", run.method.id, run.digest, run.experiment.id)
             simulate = simulated if run.arm.simulator.is_builtin else named.simulated
             found.append(workers.ask(key, simulate, simulation).result)
+    PROGRESS.note(f"{len(wanted)} runs, {stand} of them stand as an earlier run left them")
     lines = [row_lines(one, rows(), made_from[one.experiment]) for one, rows in zip(wanted, found, strict=True)]
     write_made(output, "".join(lines))
 

@@ -39,9 +39,10 @@ INPUTS = (
 )
 # What says of files how they were; never part of what is compared.
 RECORDS = (KEPT_IN, LEDGER.as_posix())
-# Folders of results that no finding is made from, and what a run may write below what it reads: recorded answers.
+# Folders of results that no finding is made from, logs among them, and what a run may write below what it reads:
+# recorded answers.
 RECORDED = "configs/simulators/recorded"
-APART = ("results/calibration", "results/measured", RECORDED)
+APART = ("results/calibration", "results/logs", "results/measured", RECORDED)
 CORES = re.compile(r"(--cores|-c)(=?(\d+|all))?$")
 FORCED = ("--forceall", "-F")
 # `snakemake` and `python -m snakemake`.

@@ -52,6 +52,8 @@ CAPACITY_DATA = f"{RESULTS}/inputs/capacity_data.sha256"
 # Folders of reports/ that no run of all findings makes again: `snakemake calibrate` takes minutes,
 # `roofline-lab replay` needs traces that are not part of the project, and `snakemake trust` follows a calibration.
 NOT_REGENERATED = ("calibration", "replay", "trust")
+# Folder of the logs of all jobs, in the results.
+LOGS = "logs"
 # Name of the rule that publishes one hypothesis, before its id.
 PUBLISH_RULE = "publish_"
 # Files that change when the content of others does, and that rules take as inputs in their place: modification times

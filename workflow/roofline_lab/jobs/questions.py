@@ -8,7 +8,7 @@ from pathlib import Path
 from roofline_lab.capacity.question import read_question
 from roofline_lab.files import write_text
 from roofline_lab.jobs import reports
-from roofline_lab.jobs.findings import clean_errors, replace_report
+from roofline_lab.jobs.findings import logged, replace_report
 from roofline_lab.jobs.paths import QUESTIONS, QUESTIONS_PAGE, REGENERATED_PAGES, REPORTS, question_file, questions
 from roofline_lab.jobs.progress import PROGRESS
 from roofline_lab.jobs.workers import Workers
@@ -17,14 +17,14 @@ from roofline_lab.project import Project
 from roofline_lab.report.capacity import ANSWERS, questions_page
 
 
-@clean_errors
+@logged
 def answer(workers: Workers, question: str) -> None:
     """Answer a question about capacity; the page is written last."""
     files = workers.ask(("answered", question), reports.answered, question).result()
     replace_report(REGENERATED_PAGES / QUESTIONS / question, files, write_made)
 
 
-@clean_errors
+@logged
 def publish(question: str, outputs: Iterable[str]) -> None:
     """Copy the answer to a question into reports/."""
     source, folder = REGENERATED_PAGES / QUESTIONS / question, REPORTS / QUESTIONS / question
@@ -33,7 +33,7 @@ def publish(question: str, outputs: Iterable[str]) -> None:
     PROGRESS.say(f"{question}: answer written to {folder / names[-1]}")
 
 
-@clean_errors
+@logged
 def list_questions(project: Project, output: str) -> None:
     """List every question with its answer."""
     asked = {
@@ -46,7 +46,7 @@ def list_questions(project: Project, output: str) -> None:
     write_made(Path(output), questions_page(asked))
 
 
-@clean_errors
+@logged
 def publish_questions(output: str) -> None:
     """Copy the page that lists all questions into reports/."""
     write_text(Path(output), read_made(REGENERATED_PAGES / QUESTIONS_PAGE))

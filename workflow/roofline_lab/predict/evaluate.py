@@ -209,7 +209,7 @@ def simulate_all(evaluation: Evaluation, jobs: int, progress: Progress) -> Evalu
     jobs
         Processes that simulate; results do not depend on it.
     progress
-        Told one line per experiment that is done.
+        Told which experiment is done.
     """
     tasks = evaluation.tasks
     requests = [sum(point.requests.sent for point in task.experiment.load_points) for task in tasks]
@@ -218,7 +218,7 @@ def simulate_all(evaluation: Evaluation, jobs: int, progress: Progress) -> Evalu
         found[place] = results
         experiment = tasks[place].experiment
         points = count(len(experiment.load_points), "load point")
-        progress(f"{len(found)} of {len(tasks)}: {experiment.id} ({points})")
+        progress(f"{experiment.id} ({points})")
     return replace(evaluation, results=tuple(chain.from_iterable(found[place] for place in sorted(found))))
 
 

@@ -7,7 +7,7 @@ error: a figure is a prediction, or is not there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -332,10 +332,24 @@ def _defaults(deployment: Deployment) -> Iterator[str]:
 
 
 def predict(
-    traces: Iterable[SentTrace], server: Server, option_sets: Sequence[OptionSet]
+    traces: Iterable[SentTrace],
+    server: Server,
+    option_sets: Sequence[OptionSet],
+    progress: Callable[[str], None] = lambda what: None,
 ) -> tuple[TracePrediction, ...]:
-    """Serve every trace with every set of options; traces in their order."""
-    return tuple(_predicted(trace, server, options) for trace in traces for options in option_sets)
+    """Serve every trace with every set of options; traces in their order.
+
+    Parameters
+    ----------
+    progress
+        Told which trace is served with which options, once that is done.
+    """
+    found = []
+    for trace in traces:
+        for options in option_sets:
+            found.append(_predicted(trace, server, options))
+            progress(f"{trace.source} with {options.label}")
+    return tuple(found)
 
 
 def _predicted(trace: SentTrace, server: Server, options: OptionSet) -> TracePrediction:

@@ -7,7 +7,7 @@ throughput and no latency, because its latencies depend on when the run ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -115,12 +115,24 @@ class StageScore:
 
 
 def score(
-    project: Project, recordings: Iterable[Recording], option_sets: Sequence[OptionSet]
+    project: Project,
+    recordings: Iterable[Recording],
+    option_sets: Sequence[OptionSet],
+    progress: Callable[[str], None] = lambda what: None,
 ) -> tuple[StageScore, ...]:
-    """Replay every recording with every set of options; load points in the recordings' order."""
+    """Replay every recording with every set of options; load points in the recordings' order.
+
+    Parameters
+    ----------
+    progress
+        Told which recording is served with which options, once that is done.
+    """
     found: list[StageScore] = []
     for recording in recordings:
-        by_set = [_replayed(project, recording, options) for options in option_sets]
+        by_set = []
+        for options in option_sets:
+            by_set.append(_replayed(project, recording, options))
+            progress(f"{recording.experiment.id} with {options.label}")
         found += [one for same_stage in zip(*by_set, strict=True) for one in same_stage]
     return tuple(found)
 

@@ -171,9 +171,11 @@ def _publish(out: Path, files: Mapping[str, str]) -> None:
 
 
 def summary(evaluation: Evaluation) -> list[str]:
-    """Return the result in a few lines, for a terminal."""
+    """Return the result in a few lines, for a terminal, what could not be evaluated first."""
     judged = _judged(evaluation)
-    lines = [_counts(evaluation)]
+    missing = (*evaluation.refused, *evaluation_tables.unsupported(judged))
+    lines = [f"not evaluated: {refusal.place}: {' '.join(refusal.reason.split())}" for refusal in missing]
+    lines.append(_counts(evaluation))
     for holdout, members in holdout_groups(judged).items():
         cells = [
             f"{label(metric)} {pct(experiments.mean)} (median {pct(experiments.median)})"
@@ -186,8 +188,6 @@ def summary(evaluation: Evaluation) -> list[str]:
         lines.append(_statement(judged, evaluation.refused).replace("**", ""))
     lines += evaluation_trust.summary_lines(judged)
     lines += [*evaluation_tables.sites(judged), *filter(None, [evaluation_tables.dearest(judged)])]
-    missing = (*evaluation.refused, *evaluation_tables.unsupported(judged))
-    lines += [f"not evaluated: {refusal.place}: {' '.join(refusal.reason.split())}" for refusal in missing]
     return lines
 
 

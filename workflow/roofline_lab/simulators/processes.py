@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pathlib import Path
 GRACE_S = 1.0
 LOOK_EVERY_S = 0.01
 _running: set[int] = set()
+_elsewhere: list[Callable[[], None]] = []
 
 
 def start(words: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
@@ -59,8 +60,15 @@ def end(process: subprocess.Popen[bytes], *, at_once: bool) -> int | None:
     return code if ended else None
 
 
+def end_elsewhere_too(end: Callable[[], None]) -> None:
+    """Let a function end what runs on other machines whenever all processes are ended."""
+    _elsewhere.append(end)
+
+
 def end_all() -> None:
     """Kill every process that is still running, and do not wait for it."""
+    for end_there in _elsewhere:
+        end_there()
     for group in tuple(_running):
         with suppress(OSError):
             os.killpg(group, signal.SIGKILL)
