@@ -188,7 +188,7 @@ class Simulated:
 
     def _workload(self, spec: RunSpec, load: float) -> Workload:
         """Return the requests of a run: random arrivals are drawn once, and stretched to the load."""
-        if not isinstance(spec.workload.arrivals, Poisson | GammaGaps) or spec.workload.sessions is not None:
+        if not isinstance(spec.workload.arrivals, Poisson | GammaGaps):
             return build_workload(spec.workload, spec.seed)
         count = spec.workload.requests or 0
         if count not in self._drawn:
@@ -197,14 +197,14 @@ class Simulated:
 
 
 def _at_rate(workload: Workload, rate_per_s: float) -> Workload:
-    """Return requests stretched so that as many as there are come at a rate.
+    """Return requests, or sessions of them, stretched so that as many as there are begin at a rate.
 
     The mean of a thousand random gaps is off by some percent, which is more than an answer is wide.
     """
-    factor = len(workload.requests) / rate_per_s * US_PER_S / workload.requests[-1].arrival_us
-    return replace(
-        workload, requests=tuple(_arriving(each, int(each.arrival_us * factor)) for each in workload.requests)
-    )
+    begun = len({each.session or each.id for each in workload.requests})
+    factor = begun / rate_per_s * US_PER_S / max(each.arrival_us for each in workload.requests)
+    stretched = [_arriving(each, int(each.arrival_us * factor)) for each in workload.requests]
+    return replace(workload, requests=tuple(stretched))
 
 
 def _arriving(request: Request, arrival_us: int) -> Request:
