@@ -171,13 +171,13 @@ def test_a_day_nobody_states_is_unknown(tmp_path):
         ({"tp": "3", "attention_dp": "2", "gpus": "8"}, "tp: 3, but 8 GPUs in 2 groups leave 4 to a group"),
         ({"tp": "8", "ep": "4"}, "ep: 4; whole experts are spread over all 8 GPUs or none; write 1 or 8"),
         ({"concurrency": "4", "ttft_ms": "90"}, "concurrency: 4 is given twice; remove one row"),
-        ({"concurrency": "-4"}, "line 3: concurrency: "),
+        ({"concurrency": "-4"}, "line 3 (Mine|h100_sxm|tp2): concurrency: "),
         (
             {"concurrency": "8", "tp": "4", "kv_dtype": "fp8"},
             "run_id: its rows differ in tp (2, 4), kv_dtype (auto, fp8)",
         ),
         ({"precision": "fp6"}, "precision: 'fp6' is not modelled; allowed: nvfp4, mxfp4, fp4, "),
-        ({"tp": "two"}, "line 3: tp: "),
+        ({"tp": "two"}, "line 3 (Mine|h100_sxm|tp2): tp: "),
         ({"num_prompts": "900000000"}, "more than 200000 single requests"),
         ({"date": "spring"}, "date: 'spring' is no day such as 2026-03-27"),
     ],
@@ -300,5 +300,5 @@ def test_of_cells_nobody_has_measured_yet_every_row_that_can_be_is_imported_and_
         ("minimax-m2.5-nvfp4", "b300-sxm"),
     ]
     said = "".join(capsys.readouterr())
-    for text in ("3 of 8", "somebody/Unknown-7B", "gb999", "line 9: tp: "):
+    for text in ("3 of 8", "somebody/Unknown-7B", "gb999", "line 9 (no number): tp: "):
         assert text in said, said

@@ -149,3 +149,30 @@ def test_options_without_a_fit_take_the_time_of_a_site_too(stranger, tmp_path):
     stranger.evaluate("--site-from", "lightest", steptime=options)
     assert float(stranger.row("ttft_mean", load_point="synchronous")["predicted"]) == pytest.approx(40.0, abs=0.001)
     assert float(stranger.row("ttft_mean", load_point="c2")["predicted"]) > 30.0
+
+
+FITTED_SITE = "benchmark_serving.py/2026"
+
+
+def test_a_site_that_was_fitted_to_keeps_its_time_beside_one_that_is_estimated(stranger):
+    stranger.add("fitted", site=FITTED_SITE, load_points=[measured(40.0)])
+    stranger.add("ours", site=HERE, load_points=[measured(40.0)])
+    assert stranger.evaluate(steptime="vllm_fleet") == 0
+    before = stranger.row("ttft_mean", experiment="fitted")
+    assert stranger.evaluate("--force", "--site-from", "lightest", steptime="vllm_fleet") == 0
+    after = stranger.row("ttft_mean", experiment="fitted")
+    assert (after["predicted"], after["status"]) == (before["predicted"], "ok")
+    assert stranger.row("ttft_mean", experiment="ours")["status"] == "in_sample"
+
+
+@pytest.mark.parametrize("wanted", ["lightest", "run-1/synchronous"])
+def test_the_time_of_a_site_that_was_fitted_to_is_not_taken_from_a_load_point(stranger, capsys, wanted):
+    stranger.add(site=FITTED_SITE, load_points=[measured(40.0)])
+    try:
+        assert stranger.evaluate("--site-from", wanted, steptime="vllm_fleet") == 2
+        message = capsys.readouterr().err
+    except ConfigError as error:
+        message = str(error)
+    assert f"the client's time at {FITTED_SITE}" in message
+    assert "was fitted to" in message
+    assert not stranger.out.exists()

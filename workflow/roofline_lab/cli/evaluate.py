@@ -60,7 +60,7 @@ def add_evaluate_command(subparsers: Any) -> argparse.ArgumentParser:
         "--site-from",
         metavar="POINT",
         help="take the client's time at a site from a load point's TTFT: EXPERIMENT/LOAD_POINT, or 'lightest' for "
-        "the lightest one of every site",
+        "the lightest one of every site that was not fitted to",
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")

@@ -187,7 +187,8 @@ def read_points(path: Path) -> tuple[dict[str, list[_Point]], list[str]]:
             for line, cells in records:
                 try:
                     content = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-                    point = parse(_Point, content, source=f"{path}: line {line}")
+                    named = f" ({content['run_id']})" if content.get("run_id") else ""
+                    point = parse(_Point, content, source=f"{path}: line {line}{named}")
                     points.setdefault(point.run_id, []).append(point)
                 except ValueError:
                     problems.append(f"{path}: line {line}: another number of cells than the header has")

@@ -17,7 +17,8 @@ from roofline_lab.ground_truth.deployment import Ran
 from roofline_lab.ground_truth.experiment import Replay
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.load_point import Prediction, Setup, Target, simulate
-from roofline_lab.predict.predictors import Flag, Holdout, Note, Predictor
+from roofline_lab.predict.fleet import FleetPredictor
+from roofline_lab.predict.predictors import CalibratedPredictor, Flag, Holdout, Note, Predictor
 from roofline_lab.predict.sites import LIGHTEST, US_PER_MS, site_of
 from simulator.errors import ConfigError, RooflineLabError
 from simulator.hardware import Hardware
@@ -26,6 +27,7 @@ from simulator.validation import suggest
 from simulator.workload.arrivals import ClosedLoop
 
 TTFT = "ttft_mean"
+FITTED = "the client's time at {site} was fitted to, and a load point of it tells nothing better"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +102,20 @@ def at_sites(predictor: Predictor, targets: Sequence[Target], wanted: str) -> At
     Parameters
     ----------
     wanted
-        `lightest` for every site that some load point can tell of, or EXPERIMENT/LOAD_POINT for its site alone.
+        `lightest` for every site that was not fitted to and that some load point can tell of, or EXPERIMENT/LOAD_POINT
+        for its site alone.
 
     Raises
     ------
     ConfigError
-        If the load point that is named is none of them, or cannot tell.
+        If the load point that is named is none of them, or cannot tell; if every site was fitted to.
     """
     usable = [target for target in targets if _refusal(target) is None]
     if wanted == LIGHTEST:
+        fitted = [target for target in usable if _is_fitted(predictor, target)]
+        if usable and len(fitted) == len(usable):
+            raise ConfigError(f"--site-from: {FITTED.format(site=site_of(fitted[0].experiment))}; leave it away")
+        usable = [target for target in usable if target not in fitted]
         sites = sorted({site_of(target.experiment) for target in usable})
         found = (_lightest(predictor, [each for each in usable if site_of(each.experiment) == site]) for site in sites)
         return AtSites(predictor, {time.site: time for time in found if time is not None})
@@ -119,6 +126,8 @@ def at_sites(predictor: Predictor, targets: Sequence[Target], wanted: str) -> At
     refusal = _refusal(named[0])
     if refusal is not None:
         raise ConfigError(f"--site-from: {wanted} cannot tell the client's time: {refusal}")
+    if _is_fitted(predictor, named[0]):
+        raise ConfigError(f"--site-from: {wanted}: {FITTED.format(site=site_of(named[0].experiment))}")
     try:
         time = estimated(predictor, named[0])
     except RooflineLabError as error:
@@ -179,6 +188,14 @@ def _refusal(target: Target) -> str | None:
     if TTFT not in point.measured:
         return "it has no mean TTFT"
     return "it is saturated" if point.saturated else None
+
+
+def _is_fitted(predictor: Predictor, target: Target) -> bool:
+    """Whether the client's time at the site of a load point is a constant of what predicts."""
+    if not isinstance(predictor, CalibratedPredictor | FleetPredictor):
+        return False
+    notes = predictor.notes(target.experiment, target.model, target.hardware)
+    return not any(note.flag is Flag.SITE for note in notes)
 
 
 def _words(found: SiteTime) -> str:
