@@ -44,6 +44,7 @@ if paths.questions(PROJECT):
                 for question in paths.questions(PROJECT)
                 for path in paths.question_paths(PROJECT, paths.REGENERATED_PAGES, question)
             ],
+            specs=paths.SPECS,
             code=paths.CODE["capacity"],
         output:
             (paths.REGENERATED_PAGES / paths.QUESTIONS_PAGE).as_posix(),

@@ -43,7 +43,8 @@ def list_questions(project: Project, output: str) -> None:
         )
         for name in questions(project)
     }
-    write_made(Path(output), questions_page(asked))
+    proofs = {name: spec.title for name, spec in project.hypotheses.items() if spec.capacity is not None}
+    write_made(Path(output), questions_page(asked, proofs))
 
 
 @logged

@@ -44,16 +44,18 @@ def file_names(question: Question) -> tuple[str, ...]:
     return (ANSWERS, POINTS, LATENCY_FIGURE, *((PARETO_FIGURE,) if several else ()), PAGE)
 
 
-def questions_page(asked: Mapping[str, tuple[Question, str]]) -> str:
+def questions_page(asked: Mapping[str, tuple[Question, str]], proofs: Mapping[str, str]) -> str:
     """Return the page that lists all questions with their answers.
 
     Parameters
     ----------
     asked
         Questions by name, each with the content of its `answers.csv`.
+    proofs
+        Titles of the hypotheses that judge such answers on measured servers, by name.
     """
     rows = [tables.question_row(name, question, answers) for name, (question, answers) in sorted(asked.items())]
-    return render("questions.md.j2", {"table": tables.questions_table(rows)})
+    return render("questions.md.j2", {"table": tables.questions_table(rows), "proofs": proofs})
 
 
 def report_files(asked: Asked) -> dict[str, str]:
