@@ -209,17 +209,36 @@ class PerPhaseOverhead(StrictModel):
     log_batch_scale: bool = False
 
 
+class ByPhaseOverhead(StrictModel):
+    """`prefill_us` for a step with prefill, `decode_us` for a step of decodes alone; `times` multiplies both."""
+
+    kind: Literal["by_phase"]
+    prefill_us: NonNegative
+    decode_us: NonNegative
+    times: Scale = "one"
+
+
 class CurvedOverhead(StrictModel):
-    """`base_us + gain_us * f(layers)`, f the square root or natural logarithm, for every step."""
+    """`base_us + gain_us * f`, f the square root or natural logarithm of the layers or of a step's new tokens.
+
+    A request that decodes has one new token, so in a step of decodes alone tokens are the batch size; the logarithm
+    is that of tokens + 1, which leaves something to a single one.
+    """
 
     kind: Literal["curved"]
     base_us: NonNegative = 0.0
     gain_us: NonNegative
-    of: Literal["sqrt_layers", "log_layers"]
+    of: Literal["sqrt_layers", "log_layers", "sqrt_tokens", "log_tokens"]
 
 
 OverheadOptions = Annotated[
-    NoOverhead | FixedOverhead | PerLayerOverhead | PerLayerOverTpOverhead | PerPhaseOverhead | CurvedOverhead,
+    NoOverhead
+    | FixedOverhead
+    | PerLayerOverhead
+    | PerLayerOverTpOverhead
+    | PerPhaseOverhead
+    | ByPhaseOverhead
+    | CurvedOverhead,
     Field(discriminator="kind"),
 ]
 

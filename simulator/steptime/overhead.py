@@ -1,13 +1,13 @@
 """Time a step spends beside its kernels, in microseconds: CPU overhead and all-reduces.
 
-Overhead is a function of the step's two request counts (prefill, decode).
+Overhead is a function of the step's two request counts (prefill, decode), where it needs them also of its new tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import log, log2, sqrt
+from math import log, log1p, log2, sqrt
 
 from simulator.errors import ConfigError
 from simulator.hardware import Hardware
@@ -15,6 +15,7 @@ from simulator.model import Model
 from simulator.parallelism import Parallelism
 from simulator.steptime.cost import MICROSECONDS
 from simulator.steptime.options import (
+    ByPhaseOverhead,
     CurvedOverhead,
     FixedOverhead,
     NoOverhead,
@@ -26,6 +27,7 @@ from simulator.steptime.options import (
 )
 
 Overhead = Callable[[int, int], float]
+OverheadOfTokens = Callable[[int, int, int], float]
 
 # Growth of the per-step overhead with batch size: 1 + 0.15 * log2(n/2) * (0.3 + 2 * decodes/n) for
 # n > 2 requests. Dimensionless; upstream's calibrated roofline, tuned by hand there.
@@ -34,6 +36,8 @@ LOG_BASE_SHARE = 0.3
 LOG_DECODE_SHARE = 2.0
 LOG_UNSCALED_REQUESTS = 2
 
+# Growth with the new tokens of a step (dimensionless).
+TOKEN_CURVES: dict[str, Callable[[float], float]] = {"sqrt_tokens": sqrt, "log_tokens": log1p}
 
 # All-reduces per layer under tensor parallelism: after attention and after the feed-forward layer.
 ALL_REDUCES_PER_LAYER = 2
@@ -124,18 +128,26 @@ def per_phase(step_us: float, prefill_us: float, mixed_us: float, *, scaled: boo
     return overhead
 
 
-def build_overhead(options: OverheadOptions, layers: int, tp: int) -> Overhead:
+def build_overhead(options: OverheadOptions, layers: int, tp: int) -> OverheadOfTokens:
     """Bind an overhead rule to a model's depth and the TP degree."""
     if isinstance(options, PerPhaseOverhead):
         factor = _scale(options.times, layers, tp)
-        return per_phase(
+        by_counts = per_phase(
             options.step_us * factor,
             options.prefill_us * factor,
             options.mixed_prefill_us * factor,
             scaled=options.log_batch_scale,
         )
+        return lambda prefill_requests, decode_requests, new_tokens: by_counts(prefill_requests, decode_requests)
+    if isinstance(options, ByPhaseOverhead):
+        factor = _scale(options.times, layers, tp)
+        prefill_us, decode_us = options.prefill_us * factor, options.decode_us * factor
+        return lambda prefill_requests, decode_requests, new_tokens: prefill_us if prefill_requests else decode_us
+    if isinstance(options, CurvedOverhead) and options.of in TOKEN_CURVES:
+        base_us, gain_us, curve = options.base_us, options.gain_us, TOKEN_CURVES[options.of]
+        return lambda prefill_requests, decode_requests, new_tokens: base_us + gain_us * curve(new_tokens)
     constant = _constant_us(options, layers, tp)
-    return lambda prefill_requests, decode_requests: constant
+    return lambda prefill_requests, decode_requests, new_tokens: constant
 
 
 def _constant_us(options: OverheadOptions, layers: int, tp: int) -> float:

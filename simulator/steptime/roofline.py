@@ -37,7 +37,7 @@ from simulator.steptime.cost import (
 )
 from simulator.steptime.gemm import PhaseGemm
 from simulator.steptime.options import KernelMfuOptions, MfuRooflineOptions
-from simulator.steptime.overhead import Collectives, Overhead
+from simulator.steptime.overhead import Collectives, OverheadOfTokens
 from simulator.steptime.traffic import DynamicTraffic, PhaseMemory, Weights, WorkCount
 from simulator.steptime.window import Window
 
@@ -56,7 +56,7 @@ class RooflineParts:
     prefill_gemm: PhaseGemm
     decode_gemm: PhaseGemm
     attention: AttentionTerm
-    overhead: Overhead
+    overhead: OverheadOfTokens
     collectives: Collectives
     collective_count: int
     work: WorkCount
@@ -187,11 +187,11 @@ class MfuRoofline:
         if not chunks and count:
             constants = self._bound(count, sums.elsewhere)
             return self._decode_phase(constants, sums) * MICROSECONDS + constants.beside_us
-        overhead_us = self.parts.overhead(len(chunks), count)
+        tokens = count + sum([new for _, new in chunks])
+        overhead_us = self.parts.overhead(len(chunks), count, tokens)
         if not chunks:
             return overhead_us
         seconds = self.mixed_seconds(sums) if count else self.prefill_seconds(chunks, sums.elsewhere)
-        tokens = count + sum([new for _, new in chunks])
         return seconds * MICROSECONDS + self.parts.collectives.of(tokens, sums.elsewhere) + overhead_us
 
     def explain(self, batch: Batch) -> StepCost:
@@ -225,7 +225,7 @@ class MfuRoofline:
             activation_s=memory(0.0, 0.0, activations, count),
             kv_s_per_token=memory(0.0, parts.traffic.decode_kv_bytes_per_past_token, 0.0, count),
             gemm_s=gemm_s,
-            beside_us=parts.collectives.of(count, elsewhere) + parts.overhead(0, count),
+            beside_us=parts.collectives.of(count, elsewhere) + parts.overhead(0, count, count),
         )
         return constants
 
@@ -320,7 +320,7 @@ def _explained(model: MfuRoofline, batch: Batch) -> StepCost:
     tokens = sum([new for _, new in batch.prefill])
     tokens_of_both = tokens + len(batch.decode)
     communication_us = parts.collectives.of(tokens_of_both, batch.elsewhere) if tokens_of_both else 0.0
-    overhead_us = parts.overhead(len(batch.prefill), len(batch.decode))
+    overhead_us = parts.overhead(len(batch.prefill), len(batch.decode), tokens_of_both)
     unrounded_us = model.duration_us(sums)
     lookups = tuple(dict.fromkeys(_lookup_uses(model, batch)))
     switched_off = () if parts.options.compute_term else ("compute term off: memory traffic alone is priced",)
@@ -363,7 +363,7 @@ def _beside(parts: RooflineParts, batch: Batch) -> list[Operation]:
     tokens = len(batch.decode) + sum([new for _, new in batch.prefill])
     times = parts.collective_count
     communication_us = parts.collectives.of(tokens, batch.elsewhere) if tokens else 0.0
-    overhead_us = parts.overhead(len(batch.prefill), len(batch.decode))
+    overhead_us = parts.overhead(len(batch.prefill), len(batch.decode), tokens)
     name = "all-reduce" if parts.parallel.attention_data_parallel == 1 else "collective"
     found = [Operation(name, times, communication_us / times)] if times else []
     return [operation for operation in (*found, Operation("overhead", 1, overhead_us)) if operation.each_us]

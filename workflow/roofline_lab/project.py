@@ -122,7 +122,7 @@ class Project(Catalog):
         key = (hypothesis, method)
         if key not in self._arms:
             spec = self.hypotheses[hypothesis]
-            resolved = (resolve_arm(spec, self.methods[method], name, None, self.simulators) for name in spec.arms)
+            resolved = (resolve_arm(spec, self.methods[method], name, {}, self.simulators) for name in spec.arms)
             self._arms[key] = tuple(resolved)
         return self._arms[key]
 
@@ -143,22 +143,15 @@ class Project(Catalog):
             self._predictions[hypothesis, name] = read_table(place_of(self.root, name), name, known)
         return self._predictions[hypothesis, name]
 
-    def swept_arm(self, hypothesis: str, method: str, value: float, arm: str | None = None) -> tuple[Arm, str]:
-        """Return an arm the sweep of a hypothesis sets, at one value, with the digest of its configuration.
-
-        Parameters
-        ----------
-        arm
-            One that follows the swept arm; by default the swept arm itself.
+    def swept_arm(self, hypothesis: str, method: str, arm: str, values: Mapping[str, float]) -> tuple[Arm, str]:
+        """Return an arm that sweeps set, at some values of its options, with the digest of its configuration.
 
         Raises
         ------
         ConfigError
-            If the option cannot take the value.
+            If an option cannot take its value.
         """
-        spec = self.hypotheses[hypothesis]
-        assert spec.sweep is not None, "only asked where a sweep is described"
-        resolved = resolve_arm(spec, self.methods[method], arm or spec.sweep.arm, value, self.simulators)
+        resolved = resolve_arm(self.hypotheses[hypothesis], self.methods[method], arm, values, self.simulators)
         return resolved, digest(self.methods[method], resolved)
 
     def runs(self, hypothesis: str) -> tuple[Run, ...]:
@@ -334,12 +327,12 @@ def _check(spec: Hypothesis, project: Project) -> None:
     told.refuse()
     problems += _unknown_groups(spec, project)
     problems += _not_repeated(spec, project)
-    if spec.split is not None:
-        problems += spec.split.problems(project.experiments(spec.id))
+    if spec.division is not None:
+        problems += spec.division.problems(project.experiments(spec.id))
     for method in spec.methods:
-        if spec.sweep is not None:
-            for arm in spec.sweep.arms:
-                project.swept_arm(spec.id, method, spec.sweep.stop, arm)
+        for sweep in spec.all_sweeps:
+            for arm in sweep.arms:
+                project.swept_arm(spec.id, method, arm, {sweep.option: sweep.stop})
         problems += undeclared(spec.varied, project.arms(spec.id, method), f"method {method}")
         for resolved in project.arms(spec.id, method):
             if resolved.simulator.table_file is not None:

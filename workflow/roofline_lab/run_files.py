@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from roofline_lab.hypotheses.sweep import Split
 from roofline_lab.made import is_as_made, read_made
 from roofline_lab.project import Run
 from roofline_lab.scoring.scores import ErrorRow
@@ -119,12 +119,20 @@ def simulator_of(row: Row) -> str:
     return str(row.get("simulator", BUILTIN_NAME))
 
 
-def error_rows(rows: Iterable[Row], metrics: Iterable[Metric], split: Split | None = None) -> Iterator[ErrorRow]:
-    """Yield one error row per line and metric, each with its side of the split."""
+def error_rows(
+    rows: Iterable[Row], metrics: Iterable[Metric], sides: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[ErrorRow]:
+    """Yield one error row per line and metric.
+
+    Parameters
+    ----------
+    sides
+        Side of the split, or fold, by experiment, where there is one.
+    """
     wanted, lines = tuple(metrics), tuple(rows)
     overloaded = overloaded_points(lines)
     for row in lines:
-        side = split.side_of(row["experiment"]) if split else ""
+        side = sides.get(row["experiment"], "")
         for metric in wanted:
             yield _error_row(row, metric, side, overloaded.get(place_of(row), ()))
 

@@ -1,10 +1,10 @@
-# One job per stage of a sweep. Only train experiments are searched; the rule `predict` then runs the swept arm with the
-# chosen value, for every experiment.
+# One job per stage of all sweeps of a hypothesis. Only experiments that choose are searched; the rule `predict` then runs
+# every swept arm with the chosen values, for every experiment.
 
 
 rule sweep:
     input:
-        arm=lambda wildcards: paths.swept_arm_path(PROJECT, wildcards),
+        arms=lambda wildcards: paths.swept_arm_paths(PROJECT, wildcards),
         code=paths.CODE["sweep"],
         earlier=lambda wildcards: paths.earlier_paths(PROJECT, wildcards),
     output:

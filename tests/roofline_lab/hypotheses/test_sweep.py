@@ -7,9 +7,9 @@ import json
 import pytest
 
 from roofline_lab.hypotheses.sweep import COARSE, FINE, Search, Split, Sweep, curve, optimum
-from roofline_lab.predict.arms import VALUE, Simulation, row_lines, run_lines, run_of, simulated
-from roofline_lab.predict.sweeps import chosen_value, search, stage_simulations, train_experiments
-from roofline_lab.report import tables
+from roofline_lab.predict.arms import VALUES, Simulation, row_lines, run_lines, run_of, simulated
+from roofline_lab.predict.sweeps import choosing_experiments, chosen_values, searches, stage_simulations
+from roofline_lab.report import searches as search_tables
 from roofline_lab.report.results import build_report
 from roofline_lab.vocabulary import Metric, Scope
 from simulator.errors import ConfigError, InvariantError
@@ -81,14 +81,14 @@ def test_the_value_with_the_lowest_mean_error_is_chosen_and_of_equals_the_smalle
         (v, error_row(experiment=e, error_pct=p, holdout="train"))
         for v, e, p in [(5, "a", 9), (5, "b", 3), (9, "a", 6), (9, "b", 6), (1, "a", 8), (1, "b", 8)]
     ]
-    errors = curve(rows, TPOT)
+    errors = curve(rows, TPOT, ("a", "b"))
     assert errors == pytest.approx({1: 8, 5: 6, 9: 6})
     assert optimum({5: 6.0, 9: 6.0, 1: 8.0}) == 5
 
 
-def test_a_test_experiment_can_never_choose():
-    with pytest.raises(InvariantError, match="may not choose"):
-        curve([(1.0, error_row(holdout="test"))], TPOT)
+def test_an_experiment_that_judges_can_never_choose():
+    with pytest.raises(InvariantError, match="b does not choose"):
+        curve([(1.0, error_row(experiment="b"))], TPOT, ("a",))
 
 
 # --- the edge -----------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_a_chosen_value_at_the_end_of_its_range_is_flagged_beside_the_search(cho
     found = Search(sweep(then={"around_optimum": 25, "step": 1}), {0.0: 9.0, 50.0: 5.0, chosen: 3.0}, chosen)
     assert found.is_at_edge is at_edge
     flag = f"**The chosen value is the end of its range** ({chosen:g}, searched from 0 to 100)"
-    assert (flag in tables.sweep(found)) is at_edge
+    assert (flag in search_tables.sweep(found)) is at_edge
 
 
 # --- the guard ----------------------------------------------------------------------------------
@@ -175,8 +175,8 @@ def rows_of(lab, simulations):
 
 def chosen_run(lab, run, rows):
     """Return a run of a swept arm with the value the rows choose."""
-    value = chosen_value(lab, run.hypothesis, run.method.id, run.arm.name, rows)
-    return run_of(lab, Simulation(run.hypothesis, run.method.id, run.arm.name, run.experiment.id, value))
+    values = chosen_values(lab, run.hypothesis, run.method.id, run.arm.name, rows).get(run.experiment.id, ())
+    return run_of(lab, Simulation(run.hypothesis, run.method.id, run.arm.name, run.experiment.id, values))
 
 
 def test_only_train_experiments_are_simulated_at_every_value(lab, swept):
@@ -186,7 +186,7 @@ def test_only_train_experiments_are_simulated_at_every_value(lab, swept):
 
 
 def test_the_chosen_value_is_the_lowest_point_of_the_curve_and_inside_the_grid(lab, swept):
-    found = search(lab, GRID, "corrected", swept)
+    (found,) = searches(lab, GRID, "corrected", swept)
     assert found.errors[found.chosen] == min(found.errors.values())
     assert 0 < found.chosen < 500
     run = lab.run(GRID, "corrected", "optimum", "jan30-llama2-7b-tp2-chatsweep")
@@ -211,11 +211,11 @@ def test_every_aggregate_is_over_the_test_experiments_alone(lab, swept):
     }
     assert numbers[Scope.OVERALL, "all"] == numbers[Scope.SPLIT, "test"] != numbers[Scope.SPLIT, "train"]
     assert "summarization" not in {key for scope, key in numbers if scope is Scope.WORKLOAD}
-    assert "**85**" in tables.sweep(report.search)
+    assert "**85**" in search_tables.sweep(report.searches[0])
 
 
 def test_a_value_and_its_rows_are_recorded_together(swept):
-    assert all(isinstance(row[VALUE], float) for row in swept)
+    assert all(isinstance(row[VALUES]["overhead.us"], float) for row in swept)
 
 
 def test_a_split_knows_the_side_of_an_experiment_and_of_no_other():
@@ -232,8 +232,9 @@ FOLLOWED_FILE = f"hypotheses/{FOLLOWED}/hypothesis.yaml"
 
 def test_arms_that_follow_take_the_value_the_swept_arm_chose(lab):
     arm, values = lab.hypotheses[FOLLOWED].sweep.arm, (0.0, 60.0, 150.0)
-    trained = train_experiments(lab, FOLLOWED)
-    rows = rows_of(lab, [Simulation(FOLLOWED, "corrected", arm, name, value) for name in trained for value in values])
+    trained = choosing_experiments(lab, FOLLOWED)
+    tried = [Simulation(FOLLOWED, "corrected", arm, name, (("overhead.us", us),)) for name in trained for us in values]
+    rows = rows_of(lab, tried)
     for arm in lab.hypotheses[FOLLOWED].sweep.arms:
         run = lab.run(FOLLOWED, "corrected", arm, "jan30-llama2-7b-tp4-chatsweep")
         chosen = chosen_run(lab, run, rows)

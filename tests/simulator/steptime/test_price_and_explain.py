@@ -63,6 +63,8 @@ VARIANTS: dict[str, dict[str, object]] = {
         }
     },
     "overhead_curved": {"overhead": {"kind": "curved", "base_us": 20.0, "gain_us": 300.0, "of": "sqrt_layers"}},
+    "overhead_of_tokens": {"overhead": {"kind": "curved", "base_us": 20.0, "gain_us": 30.0, "of": "sqrt_tokens"}},
+    "overhead_by_phase": {"overhead": {"kind": "by_phase", "prefill_us": 90.0, "decode_us": 20.0, "times": "layers"}},
     "v1_a": {"family": "calibrated_roofline", "variant": "v1_a", "parameters": V1_PARAMETERS},
     "v1_b": {"family": "calibrated_roofline", "variant": "v1_b", "parameters": V1_PARAMETERS},
     "v1_c": {"family": "calibrated_roofline", "variant": "v1_c", "parameters": V1_PARAMETERS},

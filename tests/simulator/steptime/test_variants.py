@@ -243,6 +243,11 @@ def test_a_step_with_one_phase_costs_that_phase_whatever_the_rule(rule, batch):
         ),
         ({"kind": "curved", "base_us": 7.0, "gain_us": 10.0, "of": "sqrt_layers"}, (27, 27, 27)),
         ({"kind": "curved", "gain_us": 10.0, "of": "log_layers"}, (13.862943611,) * 3),
+        ({"kind": "by_phase", "prefill_us": 70.0, "decode_us": 20.0}, (70, 20, 70)),
+        ({"kind": "by_phase", "prefill_us": 70.0, "decode_us": 20.0, "times": "layers"}, (280, 80, 280)),
+        # 1500 new tokens, one, 1501.
+        ({"kind": "curved", "base_us": 7.0, "gain_us": 10.0, "of": "sqrt_tokens"}, (394.298334621, 17, 394.427417863)),
+        ({"kind": "curved", "gain_us": 10.0, "of": "log_tokens"}, (73.138868316, 6.931471806, 73.145534983)),
     ],
 )
 def test_overhead_follows_its_rule_in_prefill_decode_and_mixed_steps(overhead, expected):

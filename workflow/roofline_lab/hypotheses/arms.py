@@ -86,15 +86,15 @@ def resolve_arm(
     spec: Hypothesis,
     method: Method,
     arm: str,
-    value: float | None = None,
+    values: Mapping[str, float] = MappingProxyType({}),
     simulators: Mapping[str, Described] = MappingProxyType({}),
 ) -> Arm:
     """Overlay base, method and arm, in this order.
 
     Parameters
     ----------
-    value
-        That of the swept option; where none is given, an arm the sweep sets has its first value.
+    values
+        Those of swept options by name; an option that a sweep sets and that has none here is at its first value.
     simulators
         Those that arms may name.
     """
@@ -105,8 +105,9 @@ def resolve_arm(
         _refuse_options(spec, arm, simulator, source)
         return Arm(arm, None, {}, _rules(spec, method, arm, f"{source}.{METHOD_KEY}"), simulator)
     steptime = {**spec.base, **method.steptime, **spec.arms[arm]}
-    if spec.sweep is not None and arm in spec.sweep.arms:
-        steptime = spec.sweep.overlay(steptime, spec.sweep.start if value is None else value)
+    for sweep in spec.all_sweeps:
+        if arm in sweep.arms:
+            steptime = sweep.overlay(steptime, values.get(sweep.option, sweep.start))
     engine = {**spec.base.get(ENGINE_KEY, {}), **method.engine, **spec.arms[arm].get(ENGINE_KEY, {})}
     for key in (ENGINE_KEY, METHOD_KEY, SIMULATOR_KEY):
         steptime.pop(key, None)
@@ -118,8 +119,7 @@ def resolve_arm(
 def _refuse_options(spec: Hypothesis, arm: str, simulator: Simulator, source: str) -> None:
     """Refuse options of our simulator in an arm of another one, which would not know of them."""
     ours = [key for key in spec.arms[arm] if key not in (METHOD_KEY, SIMULATOR_KEY)]
-    if spec.sweep is not None and arm in spec.sweep.arms:
-        ours.append(f"sweep ({spec.sweep.option})")
+    ours += [f"sweep ({sweep.option})" for sweep in spec.all_sweeps if arm in sweep.arms]
     if ours:
         told = f"are options of our simulator, but this arm is predicted by '{simulator.name}'"
         remedy = f"leave them away, or set options of its own: {SIMULATOR_KEY}: {{name: ..., options: {{...}}}}"

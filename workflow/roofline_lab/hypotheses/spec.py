@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from roofline_lab.hypotheses.capacity import CapacityAnswers, CapacityGain, CapacityQuestion
 from roofline_lab.hypotheses.criteria import Criterion, TestGap
-from roofline_lab.hypotheses.sweep import TEST, Split, Sweep
+from roofline_lab.hypotheses.sweep import COARSE, FINE, TEST, CrossValidation, Split, Sweep
 from roofline_lab.vocabulary import EvidenceType, Family, FindingType, Metric, Purpose, Resolution, Status
 from simulator.validation import Count, NonNegative, StrictModel, config_error, parse, read_yaml, suggest
 
@@ -260,8 +260,12 @@ class Hypothesis(Claim):
     split
         Experiments that may choose a parameter and those that judge it; all aggregates are then over
         the test experiments.
+    cross_validation
+        In place of a split: every experiment is judged with the values that experiments of other folds chose.
     sweep
-        The search of one arm's option on the train experiments.
+        The search of one arm's option on the experiments that choose.
+    sweeps
+        Several such searches, each for itself with the other searched options at their first value.
     capacity
         Limits that every experiment measured at several loads is asked about.
     extra_experiments
@@ -281,7 +285,9 @@ class Hypothesis(Claim):
     differs: dict[Name, tuple[Text, ...]] = Field(default_factory=dict)
     adopts: Name | None = None
     split: Split | None = None
+    cross_validation: CrossValidation | None = None
     sweep: Sweep | None = None
+    sweeps: tuple[Sweep, ...] = ()
     capacity: CapacityQuestion | None = None
     extra_experiments: Annotated[ExtraExperiments | None, Field(alias="beyond")] = None
     compared_on: dict[Text, Name] = Field(default_factory=dict)
@@ -293,9 +299,24 @@ class Hypothesis(Claim):
         return tuple(dict.fromkeys((*self.methods, *extra, *self.compared_on.values())))
 
     @property
+    def all_sweeps(self) -> tuple[Sweep, ...]:
+        """Every search of the hypothesis."""
+        return (*((self.sweep,) if self.sweep is not None else ()), *self.sweeps)
+
+    @property
     def sweep_arms(self) -> tuple[str, ...]:
-        """The arms whose value a sweep chooses; none without one."""
-        return () if self.sweep is None else self.sweep.arms
+        """The arms for which a sweep chooses a value; none without one."""
+        return tuple(dict.fromkeys(arm for sweep in self.all_sweeps for arm in sweep.arms))
+
+    @property
+    def sweep_stages(self) -> tuple[str, ...]:
+        """Stages of the searches, in order; none without one."""
+        return tuple(stage for stage in (COARSE, FINE) if any(stage in sweep.stages for sweep in self.all_sweeps))
+
+    @property
+    def division(self) -> Split | CrossValidation | None:
+        """What says which experiments choose and which judge."""
+        return self.split if self.split is not None else self.cross_validation
 
     @property
     def shown_arms(self) -> tuple[str, ...]:
@@ -384,8 +405,20 @@ def _unfounded(hypothesis: Hypothesis) -> Iterator[str]:
             yield f"criteria.{criterion.id}: train and test are not defined; add a split"
     if hypothesis.extra_experiments is not None:
         yield from _unfounded_extra(hypothesis, hypothesis.extra_experiments)
-    if hypothesis.sweep is not None:
-        yield from _unfounded_sweep(hypothesis, hypothesis.sweep)
+    yield from _unfounded_division(hypothesis)
+    for sweep in hypothesis.all_sweeps:
+        yield from _unfounded_sweep(hypothesis, sweep)
+
+
+def _unfounded_division(hypothesis: Hypothesis) -> Iterator[str]:
+    """Yield two ways to divide experiments, folds without a search, and an option that two searches would set."""
+    if hypothesis.cross_validation is not None and hypothesis.split is not None:
+        yield "cross_validation: a split divides the experiments already; give one of both"
+    if hypothesis.cross_validation is not None and not hypothesis.all_sweeps:
+        yield "cross_validation: no value is chosen; add a sweep, or drop it"
+    set_by = [(arm, sweep.option) for sweep in hypothesis.all_sweeps for arm in sweep.arms]
+    for arm, option in dict.fromkeys(place for place in set_by if set_by.count(place) > 1):
+        yield f"sweeps: '{option}' of arm '{arm}' is searched twice; leave one"
 
 
 def _unfounded_extra(hypothesis: Hypothesis, extra: ExtraExperiments) -> Iterator[str]:
@@ -393,7 +426,7 @@ def _unfounded_extra(hypothesis: Hypothesis, extra: ExtraExperiments) -> Iterato
     for arm in extra.arms:
         if arm not in hypothesis.arms:
             yield f"beyond.arms: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
-        elif hypothesis.sweep is not None and arm in hypothesis.sweep.arms:
+        elif arm in hypothesis.sweep_arms:
             yield f"beyond.arms: the value of arm '{arm}' depends on the method; name arms whose options are fixed"
     if extra.method in hypothesis.methods:
         yield f"beyond.method: '{extra.method}' is one of methods; further experiments need a method of their own"
@@ -406,13 +439,16 @@ def _unfounded_sweep(hypothesis: Hypothesis, sweep: Sweep) -> Iterator[str]:
             yield f"sweep.{key}: unknown arm '{arm}'; {suggest(arm, hypothesis.arms)}"
         elif arm == hypothesis.reference_arm:
             yield f"sweep.{key}: '{arm}' is the first arm, the reference of every difference; sweep another one"
-    if hypothesis.split is None:
-        yield "sweep: a chosen value can only be judged by experiments that did not choose it; add a split"
+    if hypothesis.division is None:
+        yield (
+            "sweep: a chosen value can only be judged by experiments that did not choose it; add a split or "
+            "cross_validation"
+        )
     if sweep.select.metric not in hypothesis.metrics:
         yield f"sweep.select.metric: '{sweep.select.metric}' is not in metrics"
     for criterion in hypothesis.judged:
         chosen = [arm for arm in criterion.arms if arm in sweep.arms]
-        if chosen and criterion.side != TEST and not isinstance(criterion, TestGap):
+        if hypothesis.split and chosen and criterion.side != TEST and not isinstance(criterion, TestGap):
             yield (
                 f"criteria.{criterion.id}: the value of arm '{chosen[0]}' is chosen on the train experiments, so its "
                 "error there is no result; add `side: test`"

@@ -1,18 +1,18 @@
-"""A parameter chosen on some experiments and judged on others: the split of them, and the search over a range.
+"""A parameter chosen on some experiments and judged on others: who chooses, who judges, and the search over a range.
 
-A split names both sides. A model family on both sides lets the test experiments share their errors
-with the train experiments, so that needs a reason in the spec, which the report prints.
+A split names both sides. Cross-validation deals all experiments into folds: each is judged once, with what the
+others chose. A model family on both sides lets those that judge share their errors with those that choose, so that
+needs a reason in the spec, which the report prints.
 
-A sweep belongs to one arm of a hypothesis. Its values are simulated on the train experiments alone;
+A sweep searches one option of one arm. Its values are simulated on the experiments that choose alone;
 the value with the lowest mean error there (the smallest such value) becomes the arm's, and that of the
-arms that follow it. What an arm is worth is then measured on the test experiments, never on those that
-chose it.
+arms that follow it. What an arm is worth is then measured on the others, never on those that chose it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -35,6 +35,22 @@ MAX_VALUES = 1000
 VALUE_DECIMALS = 9
 COARSE = "coarse"
 FINE = "fine"
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Experiments that choose a value together, and those that run with it.
+
+    Attributes
+    ----------
+    name
+        Empty for a split; `all` for the one of cross-validation in which every experiment chooses and none judges.
+    """
+
+    name: str
+    chose: tuple[str, ...]
+    run: tuple[str, ...]
 
 
 class Split(StrictModel):
@@ -49,6 +65,14 @@ class Split(StrictModel):
     train: Names
     test: Names
     shared_families: Text | None = None
+
+    def folds(self, experiments: Sequence[Experiment]) -> tuple[Fold, ...]:
+        """Return the one fold: the train experiments choose for all."""
+        return (Fold("", self.train, tuple(experiment.id for experiment in experiments)),)
+
+    def sides(self, experiments: Sequence[Experiment]) -> dict[str, str]:
+        """Return the side of every experiment."""
+        return {experiment.id: self.side_of(experiment.id) for experiment in experiments}
 
     def side_of(self, experiment: str) -> str:
         """Return `train` or `test`, or an empty text for an experiment of neither side."""
@@ -84,6 +108,48 @@ class Split(StrictModel):
             )
 
 
+class CrossValidation(StrictModel):
+    """Experiments dealt into folds, of which each is judged with the value the others choose.
+
+    Attributes
+    ----------
+    folds
+        How many. Whole model families are dealt one after the other, in the order of the set.
+    shared_families
+        Why single experiments may be dealt instead, so that a family can choose and judge.
+    """
+
+    fold_count: Annotated[int, Field(ge=2, alias="folds")]
+    shared_families: Text | None = None
+
+    def folds(self, experiments: Sequence[Experiment]) -> tuple[Fold, ...]:
+        """Return every fold, and behind them the value that all experiments together choose."""
+        sides = self.sides(experiments)
+        held_out = {name: tuple(one for one, side in sides.items() if side == name) for name in self._names}
+        judging = (Fold(name, tuple(one for one in sides if one not in own), own) for name, own in held_out.items())
+        return (*judging, Fold(ALL, tuple(sides), ()))
+
+    def sides(self, experiments: Sequence[Experiment]) -> dict[str, str]:
+        """Return the fold that judges every experiment."""
+        units = list(dict.fromkeys(map(self._unit, experiments)))
+        return {one.id: self._names[units.index(self._unit(one)) % self.fold_count] for one in experiments}
+
+    def problems(self, experiments: Sequence[Experiment]) -> Iterator[str]:
+        """Yield what is wrong with dealing these experiments."""
+        found = len(set(map(self._unit, experiments)))
+        if found < self.fold_count:
+            what = "experiments" if self.shared_families else "model families"
+            remedy = "" if self.shared_families else ", or say in shared_families why single experiments may be dealt"
+            yield f"cross_validation.folds: {self.fold_count} folds of {found} {what}; use at most {found}{remedy}"
+
+    @property
+    def _names(self) -> list[str]:
+        return [f"fold {number}" for number in range(1, self.fold_count + 1)]
+
+    def _unit(self, experiment: Experiment) -> str:
+        return experiment.id if self.shared_families else experiment.family
+
+
 class Refinement(StrictModel):
     """A second, finer range around the best value of the first."""
 
@@ -95,7 +161,7 @@ class Selection(StrictModel):
     """By which error the best value is chosen, and on which experiments."""
 
     metric: Metric
-    side: Literal["train"]
+    side: Literal["train"] = "train"
 
 
 class Sweep(StrictModel):
@@ -161,12 +227,12 @@ class Sweep(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What one method's sweep found.
+    """What a sweep found under one method, on the experiments of one fold that choose.
 
     Attributes
     ----------
     errors
-        Mean error on the train experiments by value, percent.
+        Their mean error by value, percent.
     chosen
         The value with the lowest one.
     """
@@ -174,6 +240,7 @@ class Search:
     sweep: Sweep
     errors: Mapping[float, float]
     chosen: float
+    fold: Fold = Fold("", (), ())
 
     @property
     def is_at_edge(self) -> bool:
@@ -182,29 +249,36 @@ class Search:
         return self.chosen in (values[0], values[-1])
 
     @property
+    def place(self) -> str:
+        """Which search of several this is, in words; empty for the one of a split."""
+        return f"{self.sweep.arm} ({self.sweep.option}), {self.fold.name}: " if self.fold.name else ""
+
+    @property
     def range_text(self) -> str:
         """The range and the chosen value, in words."""
         values = self.sweep.values()
         return f"{self.chosen:g}, searched from {values[0]:g} to {values[-1]:g}"
 
 
-def curve(rows: Sequence[tuple[float, ErrorRow]], metric: Metric) -> dict[float, float]:
-    """Return the mean error in percent by value, over the train experiments.
+def curve(rows: Sequence[tuple[float, ErrorRow]], metric: Metric, chose: Collection[str]) -> dict[float, float]:
+    """Return the mean error in percent by value, over the experiments that choose.
 
     Parameters
     ----------
     rows
         (value, error row) pairs of a sweep.
+    chose
+        The experiments that choose.
 
     Raises
     ------
     InvariantError
-        If a row is not of a train experiment: a value may never be chosen by what judges it.
+        If a row is of another experiment: a value may never be chosen by what judges it.
     """
     by_value: dict[float, list[float]] = {}
     for value, row in rows:
-        if row.holdout != TRAIN:
-            raise InvariantError(f"sweep: {row.experiment} is not a train experiment and may not choose a value")
+        if row.experiment not in chose:
+            raise InvariantError(f"sweep: {row.experiment} does not choose and may not decide on a value")
         if row.metric is metric and row.is_scored:
             by_value.setdefault(value, []).append(row.ape_pct)
     return {value: mean(errors) for value, errors in sorted(by_value.items())}

@@ -57,7 +57,7 @@ from roofline_lab.predict import named
 from roofline_lab.predict.arms import Simulation, row_lines, run_of, simulated
 from roofline_lab.predict.asking import Asked, asked
 from roofline_lab.predict.outside import rows_of_arm
-from roofline_lab.predict.sweeps import chosen_value, stage_simulations
+from roofline_lab.predict.sweeps import chosen_values, stage_simulations
 from roofline_lab.predict.synthetic import price_arm
 from roofline_lab.project import Project, Run
 from roofline_lab.report.errata import errata_page
@@ -286,18 +286,19 @@ def predict(workers: Workers, wildcards: Any, code: str, swept: Sequence[str], o
         asked = workers.ask(("price", hypothesis, method, arm), price_arm, hypothesis, method, arm)
         write_made(Path(output), asked.result())
         return
-    value = chosen_value(project, hypothesis, method, arm, read_lines(map(Path, swept)))
+    chosen = chosen_values(project, hypothesis, method, arm, read_lines(map(Path, swept)))
     matrix = runs_by_arm(project, hypothesis)[method, arm]
     if not matrix[0].arm.simulator.is_ours:
         _write_outside_rows(workers, matrix, output)
         return
-    wanted = [Simulation(hypothesis, method, arm, run.experiment.id, value) for run in matrix]
+    names = [run.experiment.id for run in matrix]
+    wanted = [Simulation(hypothesis, method, arm, name, chosen.get(name, ())) for name in names]
     _write_rows(workers, wanted, Path(code), Path(output))
 
 
 @logged
 def sweep(workers: Workers, wildcards: Any, code: str, earlier: Sequence[str], output: str) -> None:
-    """Simulate the experiments that choose at every value of one stage of a sweep."""
+    """Simulate the experiments that choose at every value of one stage of the sweeps."""
     rows = read_lines(map(Path, earlier))
     wanted = stage_simulations(workers.project, wildcards.hypothesis, wildcards.method, wildcards.stage, rows)
     _write_rows(workers, wanted, Path(code), Path(output))

@@ -21,7 +21,7 @@ from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.made import RESULTS, write_made_if_changed
 from roofline_lab.places import CONFIGS, listed, name_of, place_of
 from roofline_lab.predict.named import files_behind
-from roofline_lab.predict.sweeps import swept_arms
+from roofline_lab.predict.sweeps import folds_of, swept_arms
 from roofline_lab.project import Project, Run
 from roofline_lab.report import capacity, compared
 from roofline_lab.report.findings import report_files
@@ -134,10 +134,10 @@ def made_folders(project: Project) -> list[Path]:
 def sweep_paths(project: Project, hypothesis: str, method: str | None = None, stage: str | None = None) -> list[str]:
     """Return the files of rows that choose a swept value, of all methods and stages or of one; none without a sweep."""
     spec = project.hypotheses.get(hypothesis)
-    if spec is None or spec.sweep is None:
+    if spec is None:
         return []
     methods = spec.methods if method is None else (method,)
-    stages = spec.sweep.stages if stage is None else (stage,)
+    stages = spec.sweep_stages if stage is None else (stage,)
     return [f"{RESULTS}/{hypothesis}/sweep/{name}/{each}.jsonl" for name in methods for each in stages]
 
 
@@ -151,7 +151,7 @@ def choosing_paths(project: Project, wildcards: Any) -> list[str]:
 def earlier_paths(project: Project, wildcards: Any) -> list[str]:
     """Return the rows a stage of a sweep depends on: those of the stages before it."""
     spec = project.hypotheses[wildcards.hypothesis]
-    stages = spec.sweep.stages if spec.sweep is not None else ()
+    stages = spec.sweep_stages
     before = stages[: stages.index(wildcards.stage)] if wildcards.stage in stages else ()
     return [path for stage in before for path in sweep_paths(project, spec.id, wildcards.method, stage)]
 
@@ -166,11 +166,10 @@ def code_of_arm(project: Project, wildcards: Any) -> str:
     return CODE["sweep" if wildcards.arm in swept_arms(project, wildcards.hypothesis) else "simulate"]
 
 
-def swept_arm_path(project: Project, wildcards: Any) -> str:
-    """Return the file that says what the rows of a sweep are made from: that of the arm it searches for."""
-    sweep = project.hypotheses[wildcards.hypothesis].sweep
-    arm = sweep.arm if sweep is not None else ""
-    return arm_path(project, wildcards.hypothesis, wildcards.method, arm).as_posix()
+def swept_arm_paths(project: Project, wildcards: Any) -> list[str]:
+    """Return the files that say what the rows of sweeps are made from: those of the arms they search for."""
+    arms = dict.fromkeys(sweep.arm for sweep in project.hypotheses[wildcards.hypothesis].all_sweeps)
+    return [arm_path(project, wildcards.hypothesis, wildcards.method, arm).as_posix() for arm in arms]
 
 
 def held_out_files(project: Project) -> list[Path]:
@@ -257,8 +256,8 @@ def _measured_arm(project: Project, run: Run) -> dict[str, Any]:
     if run.arm.simulator.table_file is not None:
         record["table"] = digest_of_files([project.root / run.arm.simulator.table_file], project.root)
     spec = project.hypotheses[run.hypothesis]
-    if spec.sweep is not None and spec.split is not None and run.arm.name in spec.sweep.arms:
-        record |= {"sweep": spec.sweep.model_dump(mode="json"), "train": spec.split.train}
+    if own := [sweep.model_dump(mode="json") for sweep in spec.all_sweeps if run.arm.name in sweep.arms]:
+        record |= {"sweeps": own, "chose": {fold.name: fold.chose for fold in folds_of(project, spec.id)}}
     return record
 
 

@@ -13,7 +13,7 @@ from roofline_lab.files import json_text
 from roofline_lab.hypotheses.verdict import VERDICT_FILE, Verdict
 from roofline_lab.jobs import paths
 from roofline_lab.predict.arms import Simulation, run_of
-from roofline_lab.predict.sweeps import chosen_value
+from roofline_lab.predict.sweeps import chosen_values
 from roofline_lab.project import Project
 from roofline_lab.report import capacity, compared
 from roofline_lab.report.findings import render_report
@@ -96,8 +96,8 @@ def _measured_rows(project: Project, hypothesis: str, swept: Sequence[Row]) -> l
     """Return all rows of a hypothesis on measurements, in matrix order."""
     files, runs = map(Path, paths.row_paths(project, hypothesis)), []
     for (method, arm), matrix in paths.runs_by_arm(project, hypothesis).items():
-        value = chosen_value(project, hypothesis, method, arm, swept)
-        wanted = (Simulation(hypothesis, method, arm, run.experiment.id, value) for run in matrix)
+        chosen, names = chosen_values(project, hypothesis, method, arm, swept), [run.experiment.id for run in matrix]
+        wanted = (Simulation(hypothesis, method, arm, name, chosen.get(name, ())) for name in names)
         runs.append([run_of(project, simulation) for simulation in wanted])
     return read_rows(zip(files, runs, strict=True))
 

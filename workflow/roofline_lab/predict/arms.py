@@ -279,10 +279,10 @@ def _measured(metric: Metric, definition: Definition, run: Run, point: LoadPoint
     return {"measured": figure.value, "half_digit_ms": figure.half_digit}
 
 
-# --- one experiment by one arm, at a value of its sweep if it has one -------------------------------
+# --- one experiment by one arm, at the values of its sweeps if it has some ---------------------------
 
 
-VALUE = "swept_value"
+VALUES = "swept_values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,19 +291,19 @@ class Simulation:
 
     Attributes
     ----------
-    value
-        What the swept option of the arm is set to; None where no sweep sets one.
+    values
+        What swept options of the arm are set to, (option, value) pairs; empty where no sweep sets one.
     """
 
     hypothesis: str
     method: str
     arm: str
     experiment: str
-    value: float | None = None
+    values: tuple[tuple[str, float], ...] = ()
 
 
 def run_of(project: Project, wanted: Simulation) -> Run:
-    """Return the method, arm and experiment of a simulation, the arm with its value.
+    """Return the method, arm and experiment of a simulation, the arm with its values.
 
     Raises
     ------
@@ -311,9 +311,9 @@ def run_of(project: Project, wanted: Simulation) -> Run:
         If the matrix has no such run, or the option cannot take the value.
     """
     run = project.run(wanted.hypothesis, wanted.method, wanted.arm, wanted.experiment)
-    if wanted.value is None:
+    if not wanted.values:
         return run
-    arm, digest = project.swept_arm(wanted.hypothesis, wanted.method, wanted.value, wanted.arm)
+    arm, digest = project.swept_arm(wanted.hypothesis, wanted.method, wanted.arm, dict(wanted.values))
     return replace(run, arm=arm, digest=digest)
 
 
@@ -331,6 +331,6 @@ def row_lines(wanted: Simulation, rows: Sequence[dict[str, Any]], made_from: str
         Digest of code and data behind the rows; with their configuration it tells whether they still stand.
     """
     own: dict[str, Any] = {"hypothesis": wanted.hypothesis, "arm": wanted.arm, "made_from": made_from}
-    if wanted.value is not None:
-        own[VALUE] = wanted.value
+    if wanted.values:
+        own[VALUES] = dict(wanted.values)
     return "".join(json.dumps({**row, **own}, sort_keys=True, allow_nan=False) + "\n" for row in rows)

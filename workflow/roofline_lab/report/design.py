@@ -19,13 +19,14 @@ from roofline_lab.hypotheses.expectations import finding_text
 from roofline_lab.hypotheses.spec import Claim
 from roofline_lab.project import Project
 from roofline_lab.report.results import MethodReport, Report
+from roofline_lab.report.searches import by_sweep
 from roofline_lab.scoring.statistics import fewest_units
 from roofline_lab.scoring.uncertainty import CLUSTER
 from roofline_lab.vocabulary import RowStatus
 from simulator.hardware import Hardware
 from simulator.model import Model
-from simulator.steptime.options import MfuRooflineOptions, NoOverhead
-from simulator.steptime.overhead import build_overhead
+from simulator.steptime.options import CurvedOverhead, MfuRooflineOptions, NoOverhead
+from simulator.steptime.overhead import TOKEN_CURVES, build_overhead
 
 # Renders an author's template; the second argument says where it stands.
 Text = Callable[[str, str], str]
@@ -167,9 +168,10 @@ def _method_audit(report: MethodReport, names: Mapping[str, str]) -> list[list[s
     done = [row for row in report.rows if row["status"] == RowStatus.OK]
     complete, observed = len(done) == len(report.rows), f"{len(done)} of {len(report.rows)}"
     lines = [check_line(title, "every run of the matrix has a number", complete, observed)]
-    if report.search is not None:
-        inside = "the chosen value lies inside the range that was searched"
-        lines.append(check_line(title, inside, not report.search.is_at_edge, report.search.range_text))
+    inside = "the chosen value lies inside the range that was searched"
+    for searches in by_sweep(report.searches).values():
+        worst = next((search for search in searches if search.is_at_edge), searches[-1])
+        lines.append(check_line(title, inside, not worst.is_at_edge, f"{worst.place}{worst.range_text}"))
     priced = [row for row in done if "peak_shares" in row]
     for rate in RATES if priced else ():
         worst = max(priced, key=lambda row: (row["peak_shares"][rate], row["experiment"], row["arm"]))
@@ -206,11 +208,18 @@ def overhead_table(project: Project, experiments: Sequence[Experiment], arms: Se
     return table(header, rows)
 
 
+def overhead_note(arms: Sequence[Arm]) -> str:
+    """Return what the table of overheads assumes where one grows with new tokens; empty where none does."""
+    rules = (arm.own.overhead for arm in arms if isinstance(arm.own, MfuRooflineOptions))
+    grows = any(isinstance(rule, CurvedOverhead) and rule.of in TOKEN_CURVES for rule in rules)
+    return "; where it grows with new tokens, this is with one per request" if grows else ""
+
+
 def overhead_parts_us(options: MfuRooflineOptions, model: Model, tensor_parallel: int) -> tuple[float, float, float]:
-    """Return us per step, and us a prefill request adds alone and beside a decode; at batch sizes without growth."""
+    """Return us per step, and us a prefill request adds alone and beside a decode; at one token."""
     overhead = build_overhead(options.overhead, model.num_hidden_layers, tensor_parallel)
-    step = overhead(0, 1)
-    return step, overhead(1, 0) - step, overhead(1, 1) - step
+    step = overhead(0, 1, 1)
+    return step, overhead(1, 0, 1) - step, overhead(1, 1, 2) - step
 
 
 def _has_overhead(arm: Arm) -> bool:
@@ -306,6 +315,8 @@ def _statistics(settings: Settings) -> str:
 
 def _held_out(report: Report) -> str:
     split = report.spec.split
+    if report.spec.cross_validation is not None:
+        return cross_validated(report)
     if split is None:
         return "No experiment was held out; nothing was fitted."
     shared = split.families_on_both_sides(report.experiments)
@@ -313,6 +324,18 @@ def _held_out(report: Report) -> str:
     if shared:
         text += f" The test is not independent: {', '.join(shared)} are on both sides. {split.shared_families}"
     return text
+
+
+def cross_validated(report: Report) -> str:
+    """Say how the experiments of a cross-validated hypothesis were dealt."""
+    dealt = report.spec.cross_validation
+    assert dealt is not None, "only asked where experiments are dealt into folds"
+    what = "single experiments" if dealt.shared_families else "whole model families"
+    reason = f" {dealt.shared_families}" if dealt.shared_families else ""
+    return (
+        f"{len(report.experiments)} experiments in {dealt.fold_count} folds, {what} dealt in the order of the set: "
+        f"each is judged with the values that the other folds chose, none with what it chose itself.{reason}"
+    )
 
 
 def _peaks(hardware: Hardware) -> str:

@@ -10,13 +10,14 @@ from roofline_lab.hypotheses.proportional import FEWEST_POINTS
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.hypotheses.verdict import verdict_text
 from roofline_lab.project import Project
-from roofline_lab.report import ladder_tables, residuals, simulators, tables
+from roofline_lab.report import ladder_tables, residuals, searches, simulators, tables
 from roofline_lab.report.cells import RunNames
 from roofline_lab.report.design import (
     OPTION,
     audit_table,
     builds_on,
     design_table,
+    overhead_note,
     overhead_table,
     preconditions,
     scope_of,
@@ -100,6 +101,7 @@ def _context(project: Project, report: Report, values: Values) -> dict[str, Any]
     return context_of(project, report, values) | {
         "residuals": residuals,
         "ladder_tables": ladder_tables,
+        "searches": searches,
         "error_tables": error_tables,
         "group_tables": group_tables(error_tables, report.headline.judging),
         "several_simulators": several_simulators(arms),
@@ -119,6 +121,7 @@ def _context(project: Project, report: Report, values: Values) -> dict[str, Any]
         "fewest_points": FEWEST_POINTS,
         "summary_table": _summary(report, project.settings.bold_above_pp),
         "overhead_table": _overheads(project, report),
+        "overhead_note": overhead_note(report.headline.arms),
         "experiments": report.experiments,
         "extra_experiments": report.extra_experiments,
         "extra_section": _extra_section(report),

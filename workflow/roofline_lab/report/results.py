@@ -22,7 +22,7 @@ from roofline_lab.hypotheses.proportional import (
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict, judge
-from roofline_lab.predict.sweeps import search
+from roofline_lab.predict.sweeps import searches, values_of
 from roofline_lab.project import Arm, Project
 from roofline_lab.report.ladder_numbers import capacity_numbers
 from roofline_lab.report.ladders import capacity_answers
@@ -54,7 +54,7 @@ class MethodReport:
     proportional: tuple[ProportionalArm, ...]
     explained: tuple[ExplainedCriterion, ...]
     uncertainty: Uncertainty
-    search: Search | None = None
+    searches: tuple[Search, ...] = ()
     answers: Answers | None = None
 
     @cached_property
@@ -126,7 +126,7 @@ def build_report(
     rows
         Result lines of the whole run matrix, in matrix order.
     swept
-        Result lines of its sweep, if it has one.
+        Result lines of its sweeps, if it has some.
     """
     spec = project.hypotheses[hypothesis]
     rows = _told_here(project, spec, rows)
@@ -164,16 +164,12 @@ def _method_report(
 ) -> MethodReport:
     own = tuple(row for row in rows if row["method"] == name)
     answers = None if spec.capacity is None else capacity_answers(spec.capacity, own, project.experiments(spec.id))
-    scores = Scores(error_rows(own, spec.metrics, spec.split), answers.judgements if answers else ())
-    settings, arms = project.settings, project.arms(spec.id, name)
+    sides = spec.division.sides(project.experiments(spec.id)) if spec.division is not None else {}
+    scores = Scores(error_rows(own, spec.metrics, sides), answers.judgements if answers else ())
+    settings = project.settings
     searched = [row for row in swept if row["method"] == name]
-    found_value = search(project, spec.id, name, searched) if searched else None
-    if found_value is not None:
-        chosen = {
-            following: project.swept_arm(spec.id, name, found_value.chosen, following)[0]
-            for following in spec.sweep_arms
-        }
-        arms = tuple(chosen.get(arm.name, arm) for arm in arms)
+    found_values = searches(project, spec.id, name, searched) if searched else ()
+    arms = tuple(_with_chosen(project, spec, name, arm, found_values) for arm in project.arms(spec.id, name))
     uncertainty = Uncertainty.of_settings(settings)
     verdict = judge(
         name,
@@ -184,7 +180,7 @@ def _method_report(
     found = proportional_arms(scores, {arm.name: arm.configuration for arm in arms}, spec.metrics)
     explained = explain_criteria(spec.judged, scores, found, spec.reference_arm, uncertainty)
     method = project.methods[name]
-    return MethodReport(spec, method, arms, own, scores, verdict, found, explained, uncertainty, found_value, answers)
+    return MethodReport(spec, method, arms, own, scores, verdict, found, explained, uncertainty, found_values, answers)
 
 
 def _capacity_numbers(method: MethodReport) -> Iterator[Number]:
@@ -192,6 +188,13 @@ def _capacity_numbers(method: MethodReport) -> Iterator[Number]:
     asked = method.spec.capacity
     if asked is not None and method.answers is not None:
         yield from capacity_numbers(method.method.id, tuple(method.spec.arms), method.answers, asked.load)
+
+
+def _with_chosen(project: Project, spec: Hypothesis, method: str, arm: Arm, found: Sequence[Search]) -> Arm:
+    """Return an arm at the values that were chosen; in cross-validation, at those that all experiments choose."""
+    if not found or arm.name not in spec.sweep_arms:
+        return arm
+    return project.swept_arm(spec.id, method, arm.name, dict(values_of(found, found[-1].fold, arm.name)))[0]
 
 
 def several_simulators(arms: Iterable[Arm]) -> bool:

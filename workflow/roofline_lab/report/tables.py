@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from roofline_lab.formatting import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
 from roofline_lab.hypotheses.outcome import CriterionOutcome
 from roofline_lab.hypotheses.proportional import TOLERANCE_PCT, ExplainedCriterion, ProportionalArm
-from roofline_lab.hypotheses.sweep import Search
 from roofline_lab.hypotheses.verdict import Verdict
 from roofline_lab.report.cells import NO_NAMES, Noises, RunNames, error_text, with_noise
 from roofline_lab.scoring.errors import gain_pp, mean
@@ -379,25 +378,6 @@ def _difference(comparison: ReproducedCell) -> str:
         return MISSING
     decimals = comparison.cell.decimals + 1
     return f"{signless_zero(comparison.difference, decimals):+.{decimals}f}"
-
-
-def sweep(search: Search) -> str:
-    """Return the mean error on the train experiments by value, the chosen one bold, and whether it ends the range."""
-    metric = search.sweep.select.metric.label
-    rows = []
-    for value, error in search.errors.items():
-        cells = [f"{value:g}", pct(error)]
-        rows.append([f"**{cell}**" for cell in cells] if value == search.chosen else cells)
-    found = table([f"`{search.sweep.option}`", f"{metric} error on train"], rows, left=0)
-    return f"{found}\n\n{at_edge(search)}" if search.is_at_edge else found
-
-
-def at_edge(search: Search) -> str:
-    """Return the warning that a search ended at the end of its range."""
-    return (
-        f"**The chosen value is the end of its range** ({search.range_text}): a better one may lie beyond it, and this "
-        "is no optimum."
-    )
 
 
 def covered_error(scores: Scores, arm: str, metric: Metric) -> str:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from roofline_lab.hypotheses.outcome import CriterionOutcome
 from roofline_lab.hypotheses.proportional import ProportionalArm
+from roofline_lab.hypotheses.sweep import ALL, Search
 from roofline_lab.hypotheses.synthetic.resolve import MEASURED
 from roofline_lab.hypotheses.synthetic.rows import RowTable, summarise
 from roofline_lab.hypotheses.synthetic.spec import SyntheticHypothesis
@@ -39,7 +40,7 @@ def values_of(report: Report) -> Values:
         tuple(report.spec.arms),
         {arm.name: arm.configuration for arm in report.headline.arms},
         {name: method.proportional for name, method in methods.items()},
-        {name: method.search.chosen for name, method in methods.items() if method.search},
+        {name: method.searches for name, method in methods.items()},
     )
 
 
@@ -66,7 +67,7 @@ class Values:
         arms: Sequence[str],
         options: Mapping[str, Mapping[str, Any]],
         proportional: Mapping[str, Sequence[ProportionalArm]] | None = None,
-        chosen: Mapping[str, float] | None = None,
+        searches: Mapping[str, Sequence[Search]] | None = None,
     ) -> None:
         self._numbers: dict[tuple[str, ...], list[float]] = {}
         # Where there are several load points, a name without one means all of them together.
@@ -82,7 +83,7 @@ class Values:
         self._arms = tuple(arms)
         self._options = options
         self._proportional = proportional or {}
-        self._chosen = chosen or {}
+        self._searches = searches or {}
 
     def mape(self, method: str, arm: str, metric: str, scope: str = "overall", key: str = "all") -> float:
         """Return a mean error, percent."""
@@ -175,9 +176,25 @@ class Values:
             raise ConfigError(f"explained({method!r}, {metric!r}): the arm is no constant multiple of the first one")
         return found.explained_pct
 
-    def chosen(self, method: str) -> float:
-        """Return the value a sweep chose, in the option's unit."""
-        return self._of(self._chosen, method)
+    def chosen(self, method: str, arm: str | None = None, fold: str | None = None, option: str | None = None) -> float:
+        """Return the value a sweep chose, in the option's unit; in cross-validation that of all experiments, or a fold.
+
+        Where several sweeps choose, an arm is named, and its option where several are searched.
+        """
+        return self._search(method, arm, fold, option).chosen
+
+    def fitted(self, method: str, arm: str | None = None, fold: str | None = None, option: str | None = None) -> float:
+        """Return the mean error of a chosen value on the experiments that chose it, percent; keys as of `chosen`."""
+        found = self._search(method, arm, fold, option)
+        return found.errors[found.chosen]
+
+    def _search(self, method: str, arm: str | None, fold: str | None, option: str | None) -> Search:
+        named = [one for one in self._of(self._searches, method) if arm is None or arm in one.sweep.arms]
+        found = [one for one in named if option in (None, one.sweep.option) and one.fold.name in ("", fold or ALL)]
+        if len(found) != 1:
+            known = [f"{one.sweep.arm} {one.sweep.option} {one.fold.name}".strip() for one in named]
+            raise ConfigError(f"{method}: {len(found)} searches are meant; there are: {', '.join(known) or 'none'}")
+        return found[0]
 
     def status(self, method: str) -> str:
         """Return the status of the claim under one method."""

@@ -13,6 +13,7 @@ from simulator.hardware import Hardware
 from simulator.model import Model
 from simulator.occupancy import Occupancy
 from simulator.steptime.options import (
+    ByPhaseOverhead,
     CalibratedPhysicsOptions,
     ConstantMfuOptions,
     FixedOverhead,
@@ -139,7 +140,7 @@ def _priced_by_overhead(options: OverheadOptions) -> dict[str, float]:
             return {"layer": us}
         case PerLayerOverTpOverhead(us=us):
             return {"layer_over_tp": us}
-        case PerPhaseOverhead(step_us=us, times=times):
+        case PerPhaseOverhead(step_us=us, times=times) | ByPhaseOverhead(decode_us=us, times=times):
             return {{"one": "step", "layers": "layer", "layers_over_tp": "layer_over_tp"}[times]: us}
         case _:
             return {}
