@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roofline_lab.formatting import MISSING, ms, pct, pp, signed_pct, table
+from roofline_lab.formatting import MISSING, counted, ms, pct, pp, signed_pct, table
 
 
 @pytest.mark.parametrize("formatter", [pct, signed_pct, pp, ms])
@@ -79,3 +79,21 @@ def test_a_cell_cannot_break_its_row():
 def test_a_row_with_too_few_cells_is_a_bug_not_a_crooked_table():
     with pytest.raises((ValueError, IndexError)):
         table(["A", "B"], [["only one"]])
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "0 experiments"), (1, "1 experiment"), (2, "2 experiments"), (1234, "1,234 experiments")]
+)
+def test_a_noun_behind_a_number_has_the_right_form(count, told):
+    assert counted(count, "experiment") == told
+
+
+def test_a_noun_with_a_plural_of_its_own_has_that():
+    assert (counted(1, "family", "families"), counted(3, "family", "families")) == ("1 family", "3 families")
+
+
+def test_columns_without_anything_are_left_out_where_asked():
+    header, rows = ("name", "known", "unknown"), [["a", "1", MISSING], ["b", MISSING, MISSING]]
+    assert "unknown" not in table(header, rows, only_told=True)
+    assert "| a | 1 |" in table(header, rows, only_told=True)
+    assert "unknown" in table(header, rows)

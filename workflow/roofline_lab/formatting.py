@@ -57,14 +57,26 @@ def quantity(value: float | None, unit: str) -> str:
     return f"{value:.4g}{words.get(unit, f' {unit}')}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun in the right form: 1 experiment, 2 experiments."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, *, only_told: bool = False) -> str:
     """Format a table; the first `left` columns are left-aligned, the rest right.
 
-    Cells are as wide as their text, so that one number that changes changes one line.
+    Cells are as wide as their text, so that one number that changes changes one line. With `only_told` a column on the
+    right in which no row has anything is left out.
     """
-    rule = [":--" if column < left else "--:" for column in range(len(header))]
-    lines = [[_cell(text) for _, text in zip(header, line, strict=True)] for line in (header, *rows)]
+    told = [column for column in range(len(header)) if column < left or not only_told or _is_told(rows, column)]
+    rule = [":--" if column < left else "--:" for column in told]
+    cells = [[_cell(text) for _, text in zip(header, line, strict=True)] for line in (header, *rows)]
+    lines = [[line[column] for column in told] for line in cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+
+
+def _is_told(rows: Sequence[Sequence[str]], column: int) -> bool:
+    return any(row[column] not in (MISSING, "") for row in rows)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

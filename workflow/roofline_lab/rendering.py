@@ -1,7 +1,8 @@
 """Templates to text: the laboratory's own pages. The texts authors write are `author_texts.py`.
 
 Numbers are formatted by the filters `pct`, `signed_pct`, `pp`, `ms`, `ratio` (a share as percent) and
-`quantity` (any number with its unit); a name that does not exist is an error, never an empty text.
+`quantity` (any number with its unit), and `counted` puts a noun behind one (1 experiment, 2 experiments); a name that
+does not exist is an error, never an empty text.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
-from roofline_lab.formatting import ms, pct, pp, quantity, signed_pct
+from roofline_lab.formatting import counted, ms, pct, pp, quantity, signed_pct
 from roofline_lab.places import TEMPLATES
 from simulator.errors import ConfigError
 
@@ -38,7 +39,7 @@ def render(name: str, context: Mapping[str, Any]) -> str:
 def _environment() -> Environment:
     loader = FileSystemLoader(TEMPLATES)
     environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, trim_blocks=True)
-    environment.filters |= {**NUMBER_FILTERS, "bullets": _bullets}
+    environment.filters |= {**NUMBER_FILTERS, "bullets": _bullets, "counted": counted}
     return environment
 
 

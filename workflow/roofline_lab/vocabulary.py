@@ -21,7 +21,9 @@ Source: experiment standards of `inference-sim/inference-sim` (docs/contributing
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 # What an imported measurement is taken for where neither files nor a person say it; the import names it.
 DEFAULT_HARDWARE = "h100-sxm"
@@ -160,6 +162,14 @@ class Metric(StrEnum):
         return latency.upper() if rank == "mean" else f"{latency.upper()} {rank}"
 
     @property
+    def meaning(self) -> str:
+        """What a latency is the time of, in words; empty for a rate, whose label says it."""
+        if self.is_rate:
+            return ""
+        latency, rank = self.value.split("_")
+        return LATENCY_WORDS[latency] if rank == "mean" else f"{rank[1:]}th percentile of the {LATENCY_WORDS[latency]}"
+
+    @property
     def unit(self) -> str:
         """In which it is measured and predicted."""
         if not self.is_rate:
@@ -178,6 +188,7 @@ class Metric(StrEnum):
 
 
 MEANS = (Metric.TTFT_MEAN, Metric.TPOT_MEAN, Metric.E2E_MEAN)
+LATENCY_WORDS = {"ttft": "time to the first token", "tpot": "time per output token", "e2e": "time of a whole request"}
 RATE_LABELS = {
     Metric.REQUEST_THROUGHPUT: "request throughput",
     Metric.OUTPUT_TOKEN_THROUGHPUT: "output token throughput",
@@ -248,6 +259,10 @@ class LoadFigure(StrEnum):
     BY_TOKENS = "by_tokens"
     CAPACITY = "capacity"
     KNEE = "knee"
+
+
+# What pages call the sides of a split.
+SIDES: Mapping[str, str] = MappingProxyType({"train": "fitting set", "test": "test set"})
 
 
 class Scope(StrEnum):

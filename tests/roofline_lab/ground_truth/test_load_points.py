@@ -65,6 +65,12 @@ def test_the_sets_hold_the_sweep_and_the_fifteen_runs():
     assert by_id(SWEEP).side == "server"
 
 
+def test_a_workload_is_called_what_the_vocabulary_calls_it_now():
+    sweep = by_id("jan21-llama7b-train-1")
+    assert sweep.workload.name == "mixed-lengths"
+    assert "name: train" in (ROOT / "ground_truth" / sweep.id / "experiment.yaml").read_text(encoding="utf-8")
+
+
 def test_the_sweep_has_twelve_load_points_of_three_strategies():
     points = by_id(SWEEP).load_points
     strategies = [point.strategy for point in points]

@@ -91,7 +91,7 @@ def test_overshooting_is_no_improvement():
     found = judged(IMPROVEMENT, pair("a", -10, +30))
     assert found.result is CriterionResult.FAIL
     assert found.observed == pytest.approx(-20.0)
-    assert found.detail.startswith("0 of 1 experiments improve")
+    assert found.detail.startswith("0 of 1 experiment improve")
 
 
 def test_an_unchanged_experiment_is_not_counted_as_improved():
@@ -239,7 +239,7 @@ def test_several_load_points_of_one_experiment_are_not_called_experiments():
     rows = [*pair("sweep", -40, -30, load_point="low"), *pair("sweep", -40, -30, load_point="high")]
     keys = {**IMPROVEMENT, "metric": "tpot_mean", "of": "treatment", "over": "baseline"}
     assert judged(keys, rows).detail.startswith("2 of 2 load points improve")
-    assert judged(keys, pair("one", -40, -30)).detail.startswith("1 of 1 experiments improve")
+    assert judged(keys, pair("one", -40, -30)).detail.startswith("1 of 1 experiment improve")
 
 
 def test_a_direction_that_so_few_experiments_cannot_tell_says_so():

@@ -232,7 +232,7 @@ def test_a_gap_is_test_minus_train_and_needs_both_sides():
     rows = [error_row("treatment", "a", 10.0, holdout="train"), error_row("treatment", "b", 17.0, holdout="test")]
     found = judged(rows, kind="test_gap", at_most_pp=5)
     assert (found.result, found.observed) == (FAIL, pytest.approx(7.0))
-    assert found.detail.partition(";")[0] == "train 10.0 %, test 17.0 %"
+    assert found.detail.partition(";")[0] == "fitting set 10.0 %, test set 17.0 %"
     assert judged(rows[:1], kind="test_gap", at_most_pp=5).result is NOT_MEASURED
 
 
@@ -255,7 +255,7 @@ def test_a_criterion_on_one_side_sees_no_other_row():
     rows = gains(20, holdout="train") + pair("other", -40, -39, holdout="test")
     found = judged(rows, kind="improvement", at_least_pp=3, side="test")
     assert (found.result, found.observed) == (FAIL, pytest.approx(1.0))
-    assert "on the test experiments" in found.statement
+    assert "on the test set" in found.statement
 
 
 # --- where --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from roofline_lab import places
 from roofline_lab.lint.lint import HYPOTHESIS_RULES, PROJECT_RULES, RULES, run
 from roofline_lab.lint.rules import PROJECT
 from roofline_lab.project import Project, load_project
+from simulator.errors import ConfigError
 from tests.roofline_lab.builders import HYPOTHESIS, copy_project, edit_yaml, foreign, replace_text
 
 # What a citation may point at, besides the inputs.
@@ -447,3 +448,62 @@ def test_every_hypothesis_of_the_project_keeps_every_rule(lab):
 def test_looking_at_named_hypotheses_leaves_the_project_out(lab):
     assert {result.hypothesis for result in run(lab, [HYPOTHESIS])} == {HYPOTHESIS}
     assert PROJECT in {result.hypothesis for result in run(lab)}
+
+
+# --- advice -----------------------------------------------------------------------------------
+
+ADVISED, LATER = "advised", "h2_fixed_overhead"  # refers to HYPOTHESIS, and is refuted
+
+
+def with_tested_advice(audited, *, falls_if="refuted", corrected_by=None, named=ADVISED):
+    """Let a later hypothesis test the action of a finding, and return what the rule says of the earlier one."""
+
+    def advise(spec):
+        spec["findings"][0]["id"] = ADVISED
+        spec["findings"][0].pop("corrected_by", None)
+        if corrected_by:
+            spec["findings"][0]["corrected_by"] = corrected_by
+
+    edit_yaml(audited.spec, advise)
+    test = {"of": HYPOTHESIS, "finding": named, "falls_if": falls_if}
+    later = audited.root / "hypotheses" / LATER / "hypothesis.yaml"
+    edit_yaml(later, lambda spec: spec.update(tests_actions=[test]))
+    return audited.of(load_project(audited.root), "ADVICE")
+
+
+def test_an_action_that_a_later_hypothesis_refuted_is_found(audited):
+    breach(with_tested_advice(audited), f"findings: {ADVISED}", f"advises what {LATER} refutes (Refuted)")
+
+
+def test_a_corrected_action_that_names_what_refuted_it_is_no_breach(audited):
+    assert with_tested_advice(audited, corrected_by=LATER) == []
+
+
+def test_an_action_that_stands_when_the_later_hypothesis_is_refuted_is_no_breach(audited):
+    assert with_tested_advice(audited, falls_if="confirmed") == []
+
+
+def test_a_correction_by_a_hypothesis_that_refutes_nothing_is_found(audited):
+    lines = with_tested_advice(audited, falls_if="confirmed", corrected_by=LATER)
+    breach(lines, f"{LATER} refutes no such action")
+
+
+def test_a_test_of_a_finding_that_does_not_exist_is_found(audited):
+    breach(with_tested_advice(audited, named="elsewhere"), f"hypotheses/{LATER}", "no such finding: elsewhere")
+
+
+def test_a_test_of_an_action_of_something_that_is_not_referred_to_is_refused(audited):
+    test = {"of": "h9_prefill_bucketing", "finding": "any", "falls_if": "refuted"}
+    with pytest.raises(ConfigError, match="tests_actions: 'h9_prefill_bucketing' is not in references"):
+        audited.breaches("ADVICE", lambda spec: spec.update(references=[], tests_actions=[test]))
+
+
+def test_the_project_follows_the_corrections_its_own_hypotheses_ask_for(audited):
+    h2b = audited.root / "hypotheses" / "h2b_scaled_overhead" / "hypothesis.yaml"
+    assert audited.of(load_project(audited.root), "ADVICE", "h2b_scaled_overhead") == []
+    edit_yaml(h2b, lambda spec: [finding.pop("corrected_by", None) for finding in spec["findings"]])
+    lines = audited.of(load_project(audited.root), "ADVICE", "h2b_scaled_overhead")
+    assert [word for line in lines for word in ("h19_overhead_not_over_tp", "hg1_overhead_grid") if word in line] == [
+        "h19_overhead_not_over_tp",
+        "hg1_overhead_grid",
+    ]

@@ -351,7 +351,7 @@ def test_a_page_of_several_simulators_under_load_compares_over_what_all_predict(
     )
     grouped = page.split("**By strategy**")[1].split("**", 1)[0]
     assert f"{points - 1} of {points - 1}" in grouped
-    assert "What each load point was (ours; shares of all steps)" in page
+    assert "What each load point was (ours; shares of all steps" in page
 
 
 # --- the example of the documentation ---------------------------------------------------------------

@@ -213,7 +213,7 @@ def test_in_a_folder_recorded_traces_are_scored_and_published_ones_predicted(tmp
     assert "calibrated, family held out: mean error TTFT" in told
     assert "conv.csv, calibrated, family held out: predicted mean" in told
     page = (out / PAGE).read_text(encoding="utf-8")
-    assert "12 recorded requests of 1 load points (1 traces)" in page
+    assert "12 recorded requests of 1 load point (1 trace)" in page
     assert "## Predicted for conv.csv" in page
     assert "**Nothing from here on was measured.**" in page
     rows = list(csv.DictReader(io.StringIO((out / NUMBERS).read_text(encoding="utf-8"))))

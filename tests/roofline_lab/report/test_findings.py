@@ -125,7 +125,23 @@ def test_a_tables_gain_is_the_mean_gain_of_runs_scored_on_both_arms():
 def test_an_aggregate_counts_only_runs_that_were_scored():
     rows = [*pair("a", -40, -30), unscored_row("baseline", "b"), unscored_row("treatment", "b")]
     table = Tables(("baseline", "treatment"), (TPOT,), 1.0).aggregates(Scores(rows), Scope.WORKLOAD)
-    assert [line.split("|")[2].strip() for line in table.splitlines()[2:]] == ["1", "1"]
+    assert [line.split("|")[2].strip() for line in table.splitlines()[2:]] == ["1"]
+
+
+def test_a_single_group_has_no_row_of_everything_that_says_the_same():
+    tables, one = Tables(("baseline", "treatment"), (TPOT,), 1.0), pair("a", -40, -30)
+    assert "overall" not in tables.aggregates(Scores(one), Scope.WORKLOAD)
+    assert tables.aggregates(Scores(one), Scope.WORKLOAD, only_if_several=True) == ""
+    other = [dataclasses.replace(row, workload="other") for row in pair("b", -40, -30)]
+    assert "overall" in tables.aggregates(Scores([*one, *other]), Scope.WORKLOAD)
+
+
+def test_the_details_do_not_repeat_the_tables_of_the_deciding_method(files, h1_report):
+    gains = lines_with(files["FINDINGS.md"], "| Llama2-7B | 6 |")
+    assert len(gains) == 1
+    assert gains[0] not in files["DETAILS.md"]
+    assert len(lines_with(files["DETAILS.md"], "| Llama2-7B | 6 |")) == 1  # of the other method
+    assert "Groups, every experiment and what has no number: [FINDINGS.md](FINDINGS.md)" in files["DETAILS.md"]
 
 
 @pytest.mark.parametrize("scope", [Scope.SPLIT, "split"])
@@ -133,7 +149,7 @@ def test_train_and_test_are_never_averaged_together(scope):
     """Regression: asked for by name, as templates do, the table got a line over both sides."""
     rows = [dataclasses.replace(row, holdout=side) for side in ("train", "test") for row in pair(side, -40, -30)]
     table = Tables(("baseline", "treatment"), (TPOT,), 1.0).aggregates(Scores(rows), scope)
-    assert {line.split("|")[1].strip() for line in table.splitlines()[2:]} == {"train", "test"}
+    assert {line.split("|")[1].strip() for line in table.splitlines()[2:]} == {"fitting set", "test set"}
 
 
 def test_every_gain_of_a_table_is_the_delta_of_numbers_csv(h1_report):

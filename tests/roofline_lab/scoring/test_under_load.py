@@ -177,6 +177,11 @@ def test_means_over_experiments_weigh_each_experiment_once():
     assert (points, experiments, families) == ("15.5 %", "30.0 %", "25.0 %")
 
 
+def test_three_means_that_are_all_the_same_are_no_table():
+    rows = [error_row("a", name, 10.0, metric=Metric.E2E_MEAN) for name in ("one", "two")]
+    assert means_three_ways(Scores(rows), ["a"], [Metric.E2E_MEAN]) == ""
+
+
 def overloading(rows, load_point, arm="longer"):
     """Return the rows as if one arm's simulated server had not kept up at one load point."""
     changed = []

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +74,7 @@ class Words:
 
     families: Collection[str] | None = None
     workloads: Collection[str] | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
     models: Collection[str] | None = None
     hardware: Collection[str] | None = None
 
@@ -90,6 +91,7 @@ def words_of(root: Path) -> Words:
     return Words(
         families=tuple(vocabulary.families),
         workloads=tuple(vocabulary.workloads),
+        renamed=vocabulary.renamed,
         models=tuple(path.stem for path in listed(root, "configs/models", "*.json")),
         hardware=tuple(path.stem for path in listed(root, "configs/hardware", "*.yaml")),
     )
@@ -102,7 +104,11 @@ def _vocabulary(root: Path) -> Vocabulary:
     words = Vocabulary(families={}, workloads={})
     for path in reversed(paths):
         own = parse(Vocabulary, read_yaml(path), source=name)
-        words = Vocabulary(families=words.families | own.families, workloads=words.workloads | own.workloads)
+        words = Vocabulary(
+            families=words.families | own.families,
+            workloads=words.workloads | own.workloads,
+            renamed=words.renamed | own.renamed,
+        )
     return words
 
 
@@ -122,12 +128,20 @@ def experiment_from(
     root, words
         The project whose words it may use, or those words themselves; without either any word is allowed.
     """
-    experiment = parse(Experiment, content, source=source).located(folder)
     allowed = words or (words_of(root) if root else Words())
+    experiment = _called(parse(Experiment, content, source=source).located(folder), allowed.renamed)
     problems = [*_reference_problems(experiment, name, allowed), *_load_point_problems(experiment)]
     if problems:
         raise config_error(source, problems)
     return experiment
+
+
+def _called(experiment: Experiment, renamed: Mapping[str, str]) -> Experiment:
+    """Return an experiment whose workload has the name it goes by now."""
+    name = renamed.get(experiment.workload.name)
+    if name is None:
+        return experiment
+    return experiment.model_copy(update={"workload": experiment.workload.model_copy(update={"name": name})})
 
 
 def json_schema() -> dict[str, Any]:
@@ -251,10 +265,13 @@ class Vocabulary(StrictModel):
     ----------
     families, workloads
         Word and meaning; results are aggregated by these words.
+    renamed
+        Workloads under names that experiments were filed with, and what they are called.
     """
 
     families: dict[Text, Text]
     workloads: dict[Text, Text]
+    renamed: dict[Text, Text] = Field(default_factory=dict)
 
 
 def _reference_problems(experiment: Experiment, name: str, words: Words) -> Iterator[str]:

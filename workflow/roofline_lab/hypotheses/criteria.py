@@ -20,18 +20,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from roofline_lab.formatting import counted
 from roofline_lab.hypotheses.capacity import CapacityAnswers, CapacityGain
 from roofline_lab.hypotheses.on_errors import NAMED, OneArm, OnErrors, TwoArms
 from roofline_lab.hypotheses.outcome import CriterionOutcome, robust_variants
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
 from roofline_lab.scoring.uncertainty import Uncertainty
-from roofline_lab.vocabulary import Scope
+from roofline_lab.vocabulary import SIDES, Scope
 from simulator.validation import Finite, NonNegative, NonNegativeInt, Positive
 
 # Every group but the other one that is named.
 OTHERS = "*"
-SIDES = ("train", "test")
 NOTHING_ON_BOTH_ARMS = "no experiment was scored on both arms"
 NOTHING_SCORED = "no experiment was scored"
 
@@ -172,7 +172,7 @@ class Below(OneArm):
             return self.unanswered(statement, NOTHING_SCORED)
         errors = [row.ape_pct for row in rows]
         evidence = uncertainty.of_errors(errors, rows, limit)
-        detail = f"{sum(error < limit for error in errors)} of {len(errors)} {_noun(rows)} below it"
+        detail = f"{sum(error < limit for error in errors)} of {_counted(rows)} below it"
         return self.compared(statement, mean(errors), limit, detail, lambda v: v < limit, evidence, rising=False)
 
 
@@ -211,7 +211,7 @@ class Vanishes(TwoArms):
     @property
     def narrowed(self) -> str:
         """The side alone: the statement itself names the regime."""
-        return f" (on the {self.side} experiments)" if self.side else ""
+        return f" (on the {SIDES[self.side]})" if self.side else ""
 
     def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
         """Compare the size of the largest change with the limit."""
@@ -225,7 +225,7 @@ class Vanishes(TwoArms):
         changes = {row: row.signed_error_pct - other.signed_error_pct for row, other in pairs}
         worst = max(changes, key=lambda row: (abs(changes[row]), row.place))
         within = sum(abs(change) < limit for change in changes.values())
-        detail = f"{within} of {len(changes)} {_noun(list(changes))} within it; largest: {worst.place} "
+        detail = f"{within} of {_counted(list(changes))} within it; largest: {worst.place} "
         detail += f"{changes[worst]:+.2f} pp (positive: predicted slower)"
         size = abs(changes[worst])
         return self.compared(statement, size, limit, detail, lambda v: v < limit, rising=False)
@@ -276,13 +276,13 @@ class CountOfRows(TwoArms):
         bound = self.at_least if self.at_least is not None else self.at_most
         assert bound is not None, "validated: one bound is given"
         statement = (
-            f"{'at least' if rising else 'at most'} {bound} experiments gain {self.gaining_at_least_pp:g} pp or more "
-            f"in {self.metric.label} ({self.of} over {self.over})"
+            f"{'at least' if rising else 'at most'} {counted(bound, 'experiment')} gain "
+            f"{self.gaining_at_least_pp:g} pp or more in {self.metric.label} ({self.of} over {self.over})"
         )
         if not gains:
             return self.unanswered(statement, NOTHING_ON_BOTH_ARMS)
         count = sum(gain.value >= self.gaining_at_least_pp for gain in gains)
-        detail = f"{count} of {len(gains)} {_noun([gain.row for gain in gains])}"
+        detail = f"{count} of {_counted([gain.row for gain in gains])}"
         return self.compared(
             statement, count, bound, detail, lambda v: v >= bound if rising else v <= bound, rising=rising
         )
@@ -325,7 +325,7 @@ class SignOfError(OneArm):
         sign = -1.0 if (self.expect == "too_fast") is not self.metric.is_rate else 1.0
         errors = [row.signed_error_pct for row in rows]
         evidence = uncertainty.of_errors(errors, rows)
-        detail = f"{sum(sign * error > 0 for error in errors)} of {len(errors)} {_noun(rows)} {words}"
+        detail = f"{sum(sign * error > 0 for error in errors)} of {_counted(rows)} {words}"
         return self.compared(statement, mean(errors), 0.0, detail, lambda v: sign * v > 0, evidence, rising=sign > 0)
 
 
@@ -374,21 +374,23 @@ class TestGap(OneArm):
 
     def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
         """Compare the mean errors of the two sides."""
-        limit, what = self.at_most_pp, f"of {self.of}"
-        statement = (
-            f"{self.metric.label} errors {what} on test and train differ by at most {limit:g} pp"
+        limit, fitted, tested = self.at_most_pp, SIDES["train"], SIDES["test"]
+        told = f"{self.metric.label} error of {self.of}"
+        told += (
+            f" differs between {tested} and {fitted}"
             if self.either_way
-            else f"{self.metric.label} error {what} is worse on test than on train by at most {limit:g} pp"
+            else f" is worse on the {tested} than on the {fitted}"
         )
+        statement = f"{told} by at most {limit:g} pp"
         # A value per row, which the statistics of a difference know as a gain.
         errors = [Gain(row, row.ape_pct) for row in self.rows(scores)]
         train, test = ([error for error in errors if error.row.holdout == side] for side in SIDES)
         if not train or not test:
-            return self.unanswered(statement, f"no scored experiment on the side {SIDES[1] if train else SIDES[0]}")
+            return self.unanswered(statement, f"no scored experiment in the {tested if train else fitted}")
         means = [_mean(train), _mean(test)]
         gap = means[1] - means[0]
         evidence = uncertainty.of_groups(test, train, limit, either_way=self.either_way)
-        detail = f"train {means[0]:.1f} %, test {means[1]:.1f} %"
+        detail = f"{fitted} {means[0]:.1f} %, {tested} {means[1]:.1f} %"
         observed = abs(gap) if self.either_way else gap
         return self.compared(statement, observed, limit, detail, self._holds, evidence, rising=False)
 
@@ -423,10 +425,11 @@ def _mean(gains: Sequence[Gain]) -> float:
 def _range_of(gains: Sequence[Gain]) -> str:
     values = [gain.value for gain in gains]
     better = sum(value > 0 for value in values)
-    noun = _noun([gain.row for gain in gains])
-    return f"{better} of {len(values)} {noun} improve, from {min(values):+.1f} to {max(values):+.1f} pp"
+    chosen = _counted([gain.row for gain in gains])
+    return f"{better} of {chosen} improve, from {min(values):+.1f} to {max(values):+.1f} pp"
 
 
-def _noun(rows: Sequence[ErrorRow]) -> str:
-    """Return what the rows are: experiments, or load points where some experiment has several."""
-    return "experiments" if len({row.experiment for row in rows}) == len(rows) else "load points"
+def _counted(rows: Sequence[ErrorRow]) -> str:
+    """Return how many rows there are, and of what: experiments, or load points where some experiment has several."""
+    noun = "experiment" if len({row.experiment for row in rows}) == len(rows) else "load point"
+    return counted(len(rows), noun)

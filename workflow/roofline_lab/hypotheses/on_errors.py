@@ -9,7 +9,7 @@ from roofline_lab.hypotheses.outcome import BaseCriterion, CriterionOutcome, rob
 from roofline_lab.hypotheses.where import Where
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
 from roofline_lab.scoring.uncertainty import Evidence
-from roofline_lab.vocabulary import Metric
+from roofline_lab.vocabulary import SIDES, Metric
 
 NAMED = ("family", "workload", "hardware")  # what groups go by whose names are known before anything runs
 
@@ -50,7 +50,7 @@ class OnErrors(BaseCriterion):
     @property
     def narrowed(self) -> str:
         """Which rows are looked at, in words behind the statement; empty for all."""
-        parts = [f"on the {self.side} experiments"] if self.side else []
+        parts = [f"on the {SIDES[self.side]}"] if self.side else []
         parts += [f"at {self.where}"] if self.where else []
         return f" ({', '.join(parts)})" if parts else ""
 

@@ -132,12 +132,36 @@ class Finding(StrictModel):
     """One row of the findings table; `finding` and `action` are templates over the results.
 
     A finding of type Surprise carries an `expectation` computed from first principles (rule RCV-2).
+
+    Attributes
+    ----------
+    id
+        Named where a later hypothesis tests the action.
+    corrected_by
+        The later hypothesis that refuted what the action once advised; the action says what follows now.
     """
 
     finding: Text
     type: FindingType
     action: Text
     expectation: Expectation | None = None
+    id: Name | None = None
+    corrected_by: Name | None = None
+
+
+class ActionTest(StrictModel):
+    """What a hypothesis says about the action of a finding it refers to: with which outcome that advice is refuted."""
+
+    of: Name
+    finding: Name
+    falls_if: Literal["confirmed", "refuted"]
+
+    def falls_with(self, status: str) -> bool:
+        """Whether the advice is refuted when the hypothesis that tests it has a status."""
+        refuting = (
+            (Status.CONFIRMED, Status.CONFIRMED_WITH_NUANCE) if self.falls_if == "confirmed" else (Status.REFUTED,)
+        )
+        return status in refuting
 
 
 class Evidence(StrictModel):
@@ -192,6 +216,8 @@ class Claim(StrictModel):
         Rows of the table of this name on the page.
     not_tested
         What a reader might take for tested.
+    tests_actions
+        Advice of findings of `references` that this one refutes with one of its outcomes.
     """
 
     id: Name
@@ -205,6 +231,7 @@ class Claim(StrictModel):
     tier: Annotated[int, Field(ge=0, le=2)]
     rounds: Count = 1
     references: tuple[Name, ...] = ()
+    tests_actions: tuple[ActionTest, ...] = ()
     base: dict[str, Any] = Field(default_factory=dict)
     arms: Annotated[dict[Name, dict[str, Any]], Field(min_length=2)]
     varied: Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -229,6 +256,11 @@ class Claim(StrictModel):
             for where, options in given.items()
             for key, words in nested.items()
             if not isinstance(options.get(key, {}), Mapping)
+        ]
+        problems += [
+            f"tests_actions: '{tested.of}' is not in references; {suggest(tested.of, self.references)}"
+            for tested in self.tests_actions
+            if tested.of not in self.references
         ]
         if problems:
             raise ValueError("; ".join(problems))

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from roofline_lab.hypotheses.discussion import WRITTEN_FOR
+from roofline_lab.hypotheses.spec import ActionTest
 from roofline_lab.hypotheses.verdict import VERDICT_FILE
 from roofline_lab.lint.rules import Breach, Findings, Subject, file_of, findings
 from roofline_lab.project import Project
@@ -96,6 +97,41 @@ def texts_fit(subject: Subject) -> Findings:
         if found != status
     ]
     return findings(f"texts against '{status}'", breaches)
+
+
+def advice_stands(subject: Subject) -> Findings:
+    """Check that no action advises what a later hypothesis refuted, and that each correction names one that did."""
+    found = {finding.id: finding for finding in subject.spec.findings if finding.id}
+    breaches, refuted = [], set()
+    tests = list(_tests_of(subject))
+    for later, tested in tests:
+        where = f"{subject.file}: findings: {tested.finding}"
+        if tested.finding not in found:
+            breaches.append(
+                Breach(later.file, f"tests_actions: {subject.id} has no such finding: {tested.finding}", "name one")
+            )
+        elif later.verdicts and tested.falls_with(status := later.verdicts[-1].status):
+            refuted.add((tested.finding, later.id))
+            if not found[tested.finding].corrected_by:
+                told = f"advises what {later.id} refutes ({status})"
+                breaches.append(Breach(where, told, f"correct the action, then say corrected_by: {later.id}"))
+    breaches += [
+        Breach(
+            f"{subject.file}: findings: {finding.id or place}",
+            f"{finding.corrected_by} refutes no such action",
+            "name the hypothesis whose tests_actions do, or none",
+        )
+        for place, finding in enumerate(subject.spec.findings, start=1)
+        if finding.corrected_by and (finding.id, finding.corrected_by) not in refuted
+    ]
+    return findings(f"{len(tests)} tests of actions by later hypotheses", breaches)
+
+
+def _tests_of(subject: Subject) -> Iterator[tuple[Subject, ActionTest]]:
+    """Yield every later hypothesis that tests an action of this one, with what it tests."""
+    for name in subject.project.names:
+        later = Subject(subject.project, name)
+        yield from ((later, tested) for tested in later.spec.tests_actions if tested.of == subject.id)
 
 
 def _contradictions(subject: Subject, status: str, results: Mapping[str, str]) -> Iterator[str]:

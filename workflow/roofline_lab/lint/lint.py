@@ -27,6 +27,7 @@ HYPOTHESIS_RULES = (
     Rule("VOC", "words come from the closed vocabularies", _AUTO, conclusions.vocabularies),
     Rule("TEXT", "no text still says what is to be done", _AUTO, conclusions.finished),
     Rule("FITS", "texts were written for the status the page has", _AUTO, conclusions.texts_fit),
+    Rule("ADVICE", "no action advises what a later hypothesis refuted", _AUTO, conclusions.advice_stands),
     Rule("STATUS", "the status is one the criteria allow", _AUTO, conclusions.status_follows),
     Rule("R1", "no run is lost silently", _AUTO, conclusions.no_silent_loss),
 )

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from roofline_lab.formatting import MISSING, pct, quantity, signed_pct, signless_zero, table
+from roofline_lab.formatting import MISSING, counted, pct, quantity, signed_pct, signless_zero, table
 from roofline_lab.regression.difference import STATUS, Comparison, Flip, Group, Row, State, Values
 from roofline_lab.regression.noise import Fate
 from roofline_lab.regression.reading import RIGHT, SCORED, SYNTHETIC, WRONG, Report, RowKey
@@ -190,11 +190,6 @@ def _reading(comparison: Comparison, threshold_pp: float) -> list[str]:
 
 def _skipped(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys((*comparison.before.skipped, *comparison.after.skipped)))
-
-
-def counted(count: int, singular: str, plural: str) -> str:
-    """Return a number with its noun in the right form."""
-    return f"{count:,} {singular if count == 1 else plural}"
 
 
 # --- tables ---------------------------------------------------------------------------------------

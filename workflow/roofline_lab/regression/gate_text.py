@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from roofline_lab.formatting import MISSING, pct
+from roofline_lab.formatting import MISSING, counted, pct
 from roofline_lab.regression.comment import (
     Lines,
     change_text,
-    counted,
     cut_table,
     flip_lines,
     metric_label,

@@ -18,6 +18,7 @@ from roofline_lab.calibration.judge import MEANS, read_judged
 from roofline_lab.calibration.plan import FOLDER, PAGE, PLANS, REPORTS, Plan, data_digest, load_plan
 from roofline_lab.calibration.surface import CHECKS
 from roofline_lab.files import csv_text, write_report, write_text
+from roofline_lab.ground_truth.names import readable_names
 from roofline_lab.ground_truth.reading import load_set
 from roofline_lab.rendering import render
 from roofline_lab.report import calibration_tables
@@ -29,13 +30,13 @@ from roofline_lab.report.plots import (
     LEFT_INCHES,
     PANEL_WIDTH,
     Layout,
-    Series,
     drawn,
     legend,
     predicted_against_measured,
     scatter,
     svg,
 )
+from roofline_lab.report.servers import Server, ServerMarkers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +117,9 @@ def page_text(root: Path, name: str, plan: Plan, fitted: dict[str, Any], rows: p
             "bounds": bounds_text(fitted),
             "excluded": excluded_text(root, plan),
             "method": method_text(plan, fitted),
+            "names": readable_names(
+                one for wanted in (*plan.train_sets, *plan.judged_sets) for one in load_set(root, wanted)
+            ),
             "discussion": discussion.read_text(encoding="utf-8").strip() if discussion.exists() else "",
         },
     )
@@ -219,20 +223,14 @@ STYLES = (("-", "o"), ("--", "s"), (":", "^"))
 
 def held_out(rows: pd.DataFrame) -> str:
     """Draw predicted against measured means of families the constants have not seen."""
-    synchronous, mixture = rows["strategy"] == "synchronous", rows["mixture"].astype(bool)
-    groups = {
-        "one request at a time": rows[synchronous],
-        "dense, under load": rows[~synchronous & ~mixture],
-        "mixture of experts, under load": rows[~synchronous & mixture],
-    }
+    servers = [Server(row.family, row.hardware, row.tensor_parallel) for row in rows.itertuples()]
+    markers = ServerMarkers(servers)
+    points = [
+        (row.metric, (server, (row.measured, row.predicted)))
+        for server, row in zip(servers, rows.itertuples(), strict=True)
+    ]
     panels = [
-        predicted_against_measured(
-            LABELS[metric],
-            (
-                Series(label, _measured_and_predicted(own, metric), place, place)
-                for place, (label, own) in enumerate(groups.items())
-            ),
-        )
+        predicted_against_measured(LABELS[metric], markers.series(at for name, at in points if name == metric))
         for metric in MEANS
     ]
     return scatter(panels, "predicted = measured")
@@ -282,8 +280,3 @@ def sweep(rows: pd.DataFrame) -> str:
 
 def _label(metric: str) -> str:
     return LABELS[metric].removeprefix("mean ")
-
-
-def _measured_and_predicted(rows: pd.DataFrame, metric: str) -> tuple[tuple[float, float], ...]:
-    own = rows[rows["metric"] == metric]
-    return tuple(zip(own["measured"].tolist(), own["predicted"].tolist(), strict=True))

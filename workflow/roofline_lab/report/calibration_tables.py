@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from roofline_lab.calibration.constants import CONSTANTS
 from roofline_lab.calibration.judge import MEANS
 from roofline_lab.calibration.plan import PerMetric, Plan
 from roofline_lab.formatting import MISSING, pct, signed_pct, table
-from roofline_lab.report.cells import GROUP_ERRORS, group_cells
+from roofline_lab.report.cells import GROUP_ERRORS, NO_NAMES, group_cells
 from roofline_lab.report.tables import tp_speedups
 from roofline_lab.scoring.errors import PERCENT, mean
 from roofline_lab.scoring.table import errors_by, load_points, mean_of, means
@@ -39,8 +39,8 @@ WORST = 12
 NOTABLE_CORRELATION = 0.6
 
 
-def headline(rows: pd.DataFrame, plan: Plan) -> str:
-    """Compare the errors of all variants with the targets, by group of load points."""
+def headline(rows: pd.DataFrame, plan: Plan, variants: Collection[str] = tuple(VARIANTS)) -> str:
+    """Compare the errors of some variants with the targets, by group of load points."""
     client = rows[rows["side"] == "client"]
     synchronous, dense = client["strategy"] == "synchronous", ~client["mixture"].astype(bool)
     groups: list[tuple[str, pd.Series, PerMetric | None]] = [
@@ -52,7 +52,8 @@ def headline(rows: pd.DataFrame, plan: Plan) -> str:
     ]
     lines = []
     for label, belongs, target in groups:
-        for variant, words in VARIANTS.items():
+        for variant in variants:
+            words = VARIANTS[variant]
             chosen = client[belongs & (client["arm"] == variant)]
             points = str(len(_points(chosen)))
             lines.append([label, words, points, *_errors(chosen, target if variant == "held_out" else None)])
@@ -91,12 +92,12 @@ def speedups(held: pd.DataFrame) -> str:
     return tp_speedups(held, ("held_out",), dict(zip(MEANS, METRIC_LABELS, strict=True)))
 
 
-def worst_points(held: pd.DataFrame) -> str:
-    """List the load points with the largest error in any mean."""
+def worst_points(held: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """List the load points with the largest error in any mean, under the names that readers know."""
     means_alone = held[held["metric"].isin(MEANS)]
     largest = means_alone.groupby(["experiment", "load_point"])["ape_pct"].max().to_dict()
     ranked = sorted(_points(held).items(), key=lambda point: (-largest[point[0]], "/".join(point[0])))
-    return _signed(dict(ranked[:WORST]))
+    return _signed(dict(ranked[:WORST]), names)
 
 
 def every_point(held: pd.DataFrame) -> str:
@@ -259,12 +260,13 @@ def _group_lines(rows: pd.DataFrame, groups: pd.Series) -> list[list[str]]:
     ]
 
 
-def _signed(points: Points) -> str:
+def _signed(points: Points, names: Mapping[str, str] = NO_NAMES) -> str:
     lines = []
     for (experiment, load_point), point in points.items():
         first, errors = point.iloc[0], point["signed_error_pct"]
         cells = [signed_pct(errors.get(metric)) for metric in MEANS]
-        lines.append([f"{experiment}/{load_point}", first["family"], str(first["tensor_parallel"]), *cells])
+        place = f"{names[experiment]}, {load_point}" if names else f"{experiment}/{load_point}"
+        lines.append([place, first["family"], str(first["tensor_parallel"]), *cells])
     return table(["load point", "family", "TP", *METRIC_LABELS], lines, left=2)
 
 

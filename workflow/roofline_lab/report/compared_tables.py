@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from roofline_lab.formatting import MISSING, pct, pp, signed_pct, table
+from roofline_lab.formatting import MISSING, counted, pct, pp, signed_pct, table
 from roofline_lab.predict.predictors import OUT_OF_SAMPLE
 from roofline_lab.report.comparison import Comparison, Question
 from roofline_lab.report.simulators import missing_table
@@ -42,7 +42,7 @@ def _answer(standings: Sequence[Standing]) -> str:
         f"**{each.arm}** {pct(each.shared_pct)}" if each.rank == 1 else f"{each.arm} {pct(each.shared_pct)}"
         for each in ranked
     )
-    return f"{', '.join(shown)} ({ranked[0].shared_points} load points)"
+    return f"{', '.join(shown)} ({counted(ranked[0].shared_points, 'load point')})"
 
 
 def who_table(found: Comparison) -> str:

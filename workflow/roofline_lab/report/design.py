@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from roofline_lab.config import Settings
-from roofline_lab.formatting import table
+from roofline_lab.formatting import counted, table
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.quality import flag_lines
 from roofline_lab.hypotheses.arms import Arm, differences
 from roofline_lab.hypotheses.expectations import finding_text
-from roofline_lab.hypotheses.spec import Claim
+from roofline_lab.hypotheses.spec import Claim, Finding
 from roofline_lab.project import Project
 from roofline_lab.report.results import MethodReport, Report
 from roofline_lab.report.searches import by_sweep
@@ -75,10 +75,16 @@ def _builds_on(project: Project, report: Report, name: str) -> str:
 def findings_table(spec: Claim, text: Text) -> str:
     """Return the author's findings."""
     rows = [
-        [finding_text(finding, index, text), finding.type.value, text(finding.action, "action")]
+        [finding_text(finding, index, text), finding.type.value, text(finding.action, "action") + _corrected(finding)]
         for index, finding in enumerate(spec.findings)
     ]
     return table(["Finding", "Type", "Action"], rows, left=3)
+
+
+def _corrected(finding: Finding) -> str:
+    """Return which later hypothesis refuted what the action once advised; empty where none did."""
+    name = finding.corrected_by
+    return f" (corrected by [{name}](../{name}/{PAGE}))" if name else ""
 
 
 def evidence_table(spec: Claim, text: Text) -> str:
@@ -146,8 +152,8 @@ def preconditions(report: Report) -> str:
     """Return what was checked about experiments, models and options before anything ran."""
     points = sum(len(experiment.load_points) for experiment in report.experiments)
     return (
-        f"{len(report.experiments)} experiments with {points} load points have a source, "
-        "plausible units and consistent means; their models and GPUs are described; every option is known"
+        f"{counted(len(report.experiments), 'experiment')} with {counted(points, 'load point')}: source, "
+        "units and means are plausible and consistent, models and GPUs described, every option known"
     )
 
 
@@ -320,7 +326,7 @@ def _held_out(report: Report) -> str:
     if split is None:
         return "No experiment was held out; nothing was fitted."
     shared = split.families_on_both_sides(report.experiments)
-    text = f"{len(split.train)} experiments chose, {len(split.test)} others judge."
+    text = f"{counted(len(split.train), 'experiment')} chose, {counted(len(split.test), 'other')} judge."
     if shared:
         text += f" The test is not independent: {', '.join(shared)} are on both sides. {split.shared_families}"
     return text
@@ -367,7 +373,7 @@ def _sources(experiments: Iterable[Experiment]) -> list[str]:
 
 def _first_source(experiments: Iterable[Experiment]) -> str:
     first, *more = _sources(experiments)
-    return f"{first} {len(more)} more sources: [DETAILS.md](DETAILS.md)." if more else first
+    return f"{first} {counted(len(more), 'more source')}: [DETAILS.md](DETAILS.md)." if more else first
 
 
 def _assumptions(experiments: Sequence[Experiment]) -> Iterator[str]:
@@ -405,6 +411,7 @@ def _assumed_of(experiment: Experiment) -> Iterator[tuple[str, str]]:
             )
         if point.requests.lost_positions:
             yield (
-                f"{point.requests.completed} of {point.requests.sent} requests completed. {point.requests.basis}",
+                f"{point.requests.completed} of {counted(point.requests.sent, 'request')} completed. "
+                f"{point.requests.basis}",
                 place,
             )

@@ -71,11 +71,17 @@ def _document(document: JudgedDocument) -> Iterator[str]:
     for topic in Topic:
         wrong = [*document.chosen(Follows.DOES_NOT, topic), *document.chosen(Follows.NOT_DERIVABLE, topic)]
         if wrong:
-            yield from ("", f"### {TITLES[topic]}", "", _wrong_table(wrong), "", *_reasons(wrong))
+            yield from ("", f"### {TITLES[topic]}", "", _wrong_table(wrong), *_folded("Why", *_reasons(wrong)))
     for follows, title in ((Follows.UNDECIDED, "Undecided"), (Follows.HOLDS, "Statements that hold")):
         found = document.chosen(follows)
         if found:
-            yield from ("", f"### {title}", "", _right_table(found))
+            yield from _folded(title, _right_table(found))
+
+
+def _folded(title: str, *lines: str) -> Iterator[str]:
+    """Yield lines behind a title to unfold; nothing where there are none."""
+    if lines:
+        yield from ("", f"<details><summary>{title}</summary>", "", *lines, "", "</details>")
 
 
 def _cell_table(cells: Sequence[CellCheck]) -> str:

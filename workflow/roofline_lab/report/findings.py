@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from roofline_lab.formatting import pct, pp, table
+from roofline_lab.formatting import counted, pct, pp, table
 from roofline_lab.hypotheses.proportional import FEWEST_POINTS
 from roofline_lab.hypotheses.spec import Hypothesis
 from roofline_lab.hypotheses.verdict import verdict_text
@@ -103,7 +104,7 @@ def _context(project: Project, report: Report, values: Values) -> dict[str, Any]
         "ladder_tables": ladder_tables,
         "searches": searches,
         "error_tables": error_tables,
-        "group_tables": group_tables(error_tables, report.headline.judging),
+        "group_tables": partial(group_tables, error_tables),
         "several_simulators": several_simulators(arms),
         "simulators": simulators,
         "simulator_table": simulators.simulator_table(report),
@@ -116,6 +117,8 @@ def _context(project: Project, report: Report, values: Values) -> dict[str, Any]
         "decided_by": f"{report.headline.title.lower()} method",
         "controlled": [words for words, options in CONTROLLED.items() if not _varies(spec, options)],
         "metrics": spec.metrics,
+        "only_means": set(spec.metrics) <= set(MEANS),
+        "compared_points": _compared(report.headline.judging),
         "reference": spec.reference_arm,
         "bold_above_pp": project.settings.bold_above_pp,
         "fewest_points": FEWEST_POINTS,
@@ -144,6 +147,14 @@ def group_tables(layout: tables.Tables, scores: Scores) -> list[str]:
     scopes = (Scope.HARDWARE, Scope.FAMILY, Scope.TP, Scope.WORKLOAD)
     told = [text for scope in scopes if (text := layout.aggregates(scores, scope, only_if_several=True))]
     return told or [layout.aggregates(scores, Scope.FAMILY)]
+
+
+def _compared(scores: Scores) -> str:
+    """Return how many experiments means are over, with their load points where these are more."""
+    experiments = {row.experiment for row in scores.rows}
+    points = {(row.experiment, row.load_point) for row in scores.rows if row.is_scored}
+    told = counted(len(experiments), "experiment")
+    return told if len(points) == len(experiments) else f"{counted(len(points), 'load point')} of {told}"
 
 
 def _varies(spec: Hypothesis, options: str) -> bool:

@@ -19,7 +19,8 @@ from roofline_lab.calibration.plan import FOLDER, PAGE, REPORTS
 from roofline_lab.files import write_report, write_text
 from roofline_lab.formatting import MISSING, pct, signed_pct, table
 from roofline_lab.rendering import render
-from roofline_lab.report.plots import Series, predicted_against_measured, scatter
+from roofline_lab.report.plots import predicted_against_measured, scatter
+from roofline_lab.report.servers import Server, ServerMarkers
 from roofline_lab.scoring.errors import PERCENT, mean, signed_error_pct
 from roofline_lab.trust import ENDING
 from roofline_lab.trust.held_out import HeldOut, held_out_text
@@ -175,27 +176,21 @@ def light_text(found: FleetResults) -> str:
 def figure(rows: Sequence[HeldOut]) -> str:
     """Draw predictions of left-out cells against measurements."""
     own = [row for row in rows if row.fold == "cell" and row.measured_ms and row.predicted_ms]
-    cells = sorted({_cell(row) for row in own})
+    markers = ServerMarkers(map(_server, own))
     panels = [
         predicted_against_measured(
             words,
-            (
-                Series(
-                    cell,
-                    tuple(
-                        (row.measured_ms or 0.0, row.predicted_ms or 0.0)
-                        for row in own
-                        if _cell(row) == cell and row.metric == metric
-                    ),
-                    place % 6,
-                    place % 2,
-                )
-                for place, cell in enumerate(cells)
+            markers.series(
+                (_server(row), (row.measured_ms or 0.0, row.predicted_ms or 0.0)) for row in own if row.metric == metric
             ),
         )
         for metric, words in zip(METRICS, ("mean TTFT", "mean time per token"), strict=True)
     ]
     return scatter(panels, "predicted = measured")
+
+
+def _server(row: HeldOut) -> Server:
+    return Server(row.model, row.hardware, round(row.tensor_parallel))
 
 
 def _cell(row: HeldOut) -> str:

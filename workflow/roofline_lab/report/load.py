@@ -33,6 +33,8 @@ RATE_EDGES = (0.0, 1.0, 4.0, 8.0)
 MIXED_EDGES_PCT = (0.0, 1.0, 5.0, 10.0)
 STATISTICS = ("mean", "p50", "p90", "p99")
 LATENCIES = ("ttft", "tpot", "e2e")
+# A single group is what the means over everything say.
+FEWEST_GROUPS = 2
 THROUGHPUT = "request_throughput"
 Key = Callable[[ErrorRow], str]
 
@@ -50,7 +52,10 @@ def load_sections(
         ("By strategy", _grouped("Strategy", scores, arms, metrics, lambda row: row.strategy)),
         (f"How sure the gains over {arms[0]} are, by strategy", strategy_gains(scores, arms, metrics, uncertainty)),
         ("By load", _grouped("Requests per second", scores, arms, metrics, _rate_class)),
-        ("By share of mixed steps", _grouped("Mixed steps", scores, arms, metrics, _mixed_classes(scores, seen_by))),
+        (
+            "By share of mixed steps (steps with prefill and decode, of all steps)",
+            _grouped("Mixed steps", scores, arms, metrics, _mixed_classes(scores, seen_by)),
+        ),
         ("Means three ways", means_three_ways(scores, arms, metrics)),
         (
             "Mean and percentiles (error over load points that are not saturated)",
@@ -59,9 +64,20 @@ def load_sections(
         (f"Every load point, {arms[-1]} (measured / predicted, ms)", stages(kept, arms[-1])),
         ("Figures that were not measured or cannot be compared", unavailable(kept, arms[0])),
         ("Load points that a simulated server alone could not keep up with", overloads(rows)),
-        ("Saturation and throughput", saturation(rows, arms)),
-        ("Distance of distributions over single requests", distances(rows, arms)),
-        (f"What each load point was ({seen_by}; shares of all steps)", conditions(rows, seen_by)),
+        (
+            "Saturation and throughput (predicted the same: where simulation and measurement agree)",
+            saturation(rows, arms),
+        ),
+        (
+            "Distance of distributions over single requests (Kolmogorov-Smirnov: largest distance of the two "
+            "distribution functions, 0 to 1; quantiles: mean distance in percent of the measured one)",
+            distances(rows, arms),
+        ),
+        (
+            f"What each load point was ({seen_by}; shares of all steps; leans to, by tokens: branch of a weighted "
+            "average of the two phases that a mixed step falls into)",
+            conditions(rows, seen_by),
+        ),
     ]
     return "\n\n".join(f"**{title}**\n\n{text}" for title, text in parts if text)
 
@@ -115,7 +131,7 @@ def _gain_cells(gains: Sequence[Gain], uncertainty: Uncertainty) -> list[str]:
 
 
 def means_three_ways(scores: Scores, arms: Sequence[str], metrics: Sequence[Metric]) -> str:
-    """Return the mean error of each arm over load points, over experiments and over model families."""
+    """Return mean errors over load points, experiments and model families; empty where all three are the same."""
     scored = table_of(scores.rows)
     by_arm = dict(list(scored.groupby(["arm", "metric"])))
     found = {group: [mean_of(level) for level in levels(rows)] for group, rows in by_arm.items()}
@@ -132,6 +148,8 @@ def means_three_ways(scores: Scores, arms: Sequence[str], metrics: Sequence[Metr
             cells += errors_with_gains(errors, noise_pct=_at(scatter, (arms[0], metric), place))
         lines.append([f"mean over {name}", *cells])
         noises.append([_at(scatter, (arms[0], metric), place) for metric in metrics])
+    if len({tuple(line[1:]) for line in lines}) == 1:
+        return ""
     labels = [metric.label for metric in metrics]
     return table(*with_noise(["Mean", *error_header(arms, metrics)], lines, noises, labels))
 
@@ -249,6 +267,8 @@ def _grouped(title: str, scores: Scores, arms: Sequence[str], metrics: Sequence[
     by = ("group", "arm", "metric")
     errors, noise = means(scored, by), noise_by(scored, by)
     points, known = (load_points(rows, "group") for rows in (scored, scored[scored["ape_pct"].notna()]))
+    if len(points) < FEWEST_GROUPS:
+        return ""
     lines, noises = [], []
     for name in sorted(points, key=_numeric):
         cells = []

@@ -5,6 +5,7 @@ The author's texts are templates too: their numbers come through `v` (see `roofl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from roofline_lab.author_texts import render_text
 from roofline_lab.hypotheses.discussion import Discussion
 from roofline_lab.hypotheses.expectations import expectation_files, expectation_names
 from roofline_lab.hypotheses.spec import Claim
-from roofline_lab.hypotheses.verdict import VERDICT_FILE
+from roofline_lab.hypotheses.verdict import VERDICT_FILE, Verdict
 from roofline_lab.project import Project
 from roofline_lab.rendering import render
 from roofline_lab.report import tables
@@ -92,18 +93,21 @@ def context_of(project: Project, report: Report | RowReport, values: Values | Ro
         "purpose": PURPOSE_LABELS[spec.vvuq],
         "type": spec.type.value.replace("-", " ").capitalize(),
         "status_reasons": [
-            f"{method.title}: **{method.verdict.status}**, because {method.verdict.reason}" for method in report.methods
+            f"{method.title}: **{method.verdict.status}**, because {_told(method.verdict)}" for method in report.methods
         ],
-        "criteria_statements": [
-            f"{outcome.statement}{' (decisive)' if outcome.decisive else ''} — `{outcome.id}`"
-            for outcome in report.headline.verdict.criteria
-        ],
+        "reason": _told(report.headline.verdict),
         "diff_table": difference_table(report.headline.arms),
         "outdated_texts": outdated_texts(spec, discussion, status),
         "discussion": {name: text(body, f"discussion.md: {name}") for name, body in discussion.sections.items()},
         "findings_table": findings_table(spec, text),
         "evidence_table": evidence_table(spec, text),
     }
+
+
+def _told(verdict: Verdict) -> str:
+    """Return why a verdict is what it is, with the names of criteria marked as such."""
+    names = {outcome.id for outcome in verdict.outcomes}
+    return re.sub(r"\w+", lambda word: f"`{word[0]}`" if word[0] in names else word[0], verdict.reason)
 
 
 def outdated_texts(spec: Claim, discussion: Discussion, status: Status) -> str:

@@ -8,12 +8,13 @@ from roofline_lab.formatting import MISSING, pct, table
 from roofline_lab.hypotheses.sweep import Search, Sweep
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import Scores
+from roofline_lab.vocabulary import SIDES
 
 
 def sweep(search: Search) -> str:
     """Return the mean error on the train experiments by value, the chosen one bold, and whether it ends the range."""
     metric = search.sweep.select.metric.label
-    where = "where chosen" if search.fold.name else "on train"
+    where = "where chosen" if search.fold.name else f"on the {SIDES['train']}"
     rows = []
     for value, error in search.errors.items():
         cells = [f"{value:g}", pct(error)]

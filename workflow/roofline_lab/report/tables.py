@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from roofline_lab.formatting import MISSING, ms, pct, pp, quantity, signed_pct, signless_zero, table
+from roofline_lab.formatting import MISSING, counted, ms, pct, pp, quantity, signed_pct, signless_zero, table
 from roofline_lab.hypotheses.outcome import CriterionOutcome
 from roofline_lab.hypotheses.proportional import TOLERANCE_PCT, ExplainedCriterion, ProportionalArm
 from roofline_lab.hypotheses.verdict import Verdict
@@ -21,7 +21,7 @@ from roofline_lab.scoring.scores import ErrorRow, Scores
 from roofline_lab.scoring.statistics import Interval, PValue
 from roofline_lab.scoring.table import GROUPS, coverage_by, gains_table, load_points, means, noise_by, table_of
 from roofline_lab.scoring.uncertainty import Evidence
-from roofline_lab.vocabulary import Metric, Reproduction, RowStatus, Scope
+from roofline_lab.vocabulary import SIDES, Metric, Reproduction, RowStatus, Scope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,11 +66,12 @@ class Tables:
         return self._by_metric(build)
 
     def aggregates(self, scores: Scores, scope: Scope, *, only_if_several: bool = False) -> str:
-        """Return error and gain per group, with the overall row last; nothing of one group if only several say more."""
+        """Return error and gain per group, the overall row last; of one group that alone, or nothing if asked."""
         scored = gains_table(scores, self.arms[0])
-        if only_if_several and scored[GROUPS[Scope(scope)]].nunique() < FEW_ARMS:
+        several = scored[GROUPS[Scope(scope)]].nunique() > 1
+        if only_if_several and not several:
             return ""
-        columns = [GROUPS[scope]] if scope == Scope.SPLIT else [GROUPS[scope], GROUPS[Scope.OVERALL]]
+        columns = [GROUPS[scope], GROUPS[Scope.OVERALL]] if several and scope != Scope.SPLIT else [GROUPS[scope]]
 
         def build(metrics: Sequence[Metric]) -> str:
             found = [row for column in columns for row in self._group_rows(scored, column, metrics)]
@@ -188,7 +189,11 @@ class Tables:
                 cells.append(error(key, self.arms[0], metric))
                 for arm in self.arms[1:]:
                     cells += [error(key, arm, metric), pp(gains.get((key, arm, metric)), self.bold_above_pp)]
-            line = ["**overall**" if column == "overall" else str(key), str(sizes.get(key, 0)), *cells]
+            line = [
+                "**overall**" if column == "overall" else SIDES.get(str(key), str(key)),
+                str(sizes.get(key, 0)),
+                *cells,
+            ]
             yield line, [noise.get((key, self.arms[0], metric)) for metric in metrics]
 
 
@@ -310,7 +315,7 @@ def judged(verdict: Verdict) -> str:
                     p_value_cell(evidence.p_value) if evidence else MISSING,
                 ]
             )
-    return table(["Criterion", "Claim", "Result", "Observed", "95 % interval", "p"], rows, left=3)
+    return table(["Criterion", "Claim", "Result", "Observed", "95 % interval", "p"], rows, left=3, only_told=True)
 
 
 def criteria(verdict: Verdict) -> str:
@@ -329,7 +334,7 @@ def criteria(verdict: Verdict) -> str:
                     outcome.detail,
                 ]
             )
-    return table(["Id", "Role", "Statement", "Result", "Observed", "Margin", "Detail"], rows, left=4)
+    return table(["Id", "Role", "Statement", "Result", "Observed", "Margin", "Detail"], rows, left=4, only_told=True)
 
 
 def reproduction_summary(comparisons: Sequence[ReproducedCell]) -> str:
@@ -515,7 +520,7 @@ def proportional(found: Sequence[ProportionalArm]) -> str:
 
 def _constant(arm: ProportionalArm) -> str:
     if not arm.is_told:
-        return f"cannot be told from {arm.points} different experiment{'s' if arm.points != 1 else ''}"
+        return f"cannot be told from {counted(arm.points, 'different experiment')}"
     return "**yes**" if arm.is_constant_multiple else "no"
 
 

@@ -14,7 +14,7 @@ from itertools import pairwise, product
 from operator import or_
 from typing import NamedTuple
 
-from roofline_lab.formatting import MISSING, table
+from roofline_lab.formatting import MISSING, counted, table
 from roofline_lab.predict.records import HEADLINE, label
 from roofline_lab.report.cells import error_text, with_noise
 from roofline_lab.scoring.errors import PERCENT, mean
@@ -148,7 +148,12 @@ def missing_table(validation: Validation) -> str:
     near = [cell for cell in _pairs(seen) if reach_of_cell(cell, seen.cells)[0] is Reach.PAIRING]
     if near:
         lines.append(
-            [f"{len(near)} pairs, light in the figure", Word.NEAR, "never fitted to together", "a run of each"]
+            [
+                f"{counted(len(near), 'pair')}, light in the figure",
+                Word.NEAR,
+                "never fitted to together",
+                "a run of each",
+            ]
         )
     lines += [[text, *BEYOND] for text in _ranges(seen)]
     if seen.sites:
@@ -168,11 +173,11 @@ def number_lines(validation: Validation, hits: Sequence[HeldOutHit]) -> Iterator
     """Yield the lines of `numbers.csv`: coverage, width, error and interval by word, and coverage by cell left out."""
     by_word = tallies(hits, lambda hit: (hit.reach.word, "trust", hit.reach.word, hit.figure))
     by_cell = tallies(hits, lambda hit: (hit.reach.word, "cell", hit.where, hit.figure))
-    for (word, scope, key, figure), counted in (by_word | by_cell).items():
+    for (word, scope, key, figure), found in (by_word | by_cell).items():
         place = (validation.name, word, ALL_LOAD_POINTS, scope, key, figure)
-        yield (*place, "interval_coverage", _decimal(counted.share * PERCENT), "pct")
-        yield (*place, "interval_width", _decimal(counted.width * PERCENT), "pct")
-        yield (*place, "count", _decimal(float(counted.points)), "count")
+        yield (*place, "interval_coverage", _decimal(found.share * PERCENT), "pct")
+        yield (*place, "interval_width", _decimal(found.width * PERCENT), "pct")
+        yield (*place, "count", _decimal(float(found.points)), "count")
     for figure, reach, kind in product(validation.figures, Reach, KIND_WORDS):
         band = validation.band(figure, reach, Cell("", kind, "", ""))
         if isinstance(band, Band):

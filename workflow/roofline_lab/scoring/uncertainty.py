@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from roofline_lab.config import Settings
+from roofline_lab.formatting import counted
 from roofline_lab.scoring.errors import PERCENT, mean
 from roofline_lab.scoring.scores import ErrorRow, Gain
 from roofline_lab.scoring.statistics import (
@@ -100,11 +101,11 @@ class _Sample:
         return {row.family for row in self.rows}
 
     @property
-    def units(self) -> tuple[str, list[str]]:
-        """What is drawn, in words, and which of them each value belongs to."""
+    def units(self) -> tuple[tuple[str, str], list[str]]:
+        """What is drawn, in singular and plural, and which of them each value belongs to."""
         if len(self.families) < MIN_SAMPLE:
-            return "experiments", self.blocks
-        return "model families", [row.family for row in self.rows]
+            return ("experiment", "experiments"), self.blocks
+        return ("model family", "model families"), [row.family for row in self.rows]
 
     @property
     def spread(self) -> float | None:
@@ -225,10 +226,10 @@ class Uncertainty:
 
     def _too_few(self, sample: _Sample) -> str:
         """Say that a sample is too small for an interval, and what it would need; empty where it is not."""
-        (word, units), fewest = sample.units, fewest_units(self.level_pct)
+        (noun, units), fewest = sample.units, fewest_units(self.level_pct)
         if (count := len(set(units))) >= fewest:
             return ""
-        return f"{'1 experiment' if count == 1 else f'{count} {word}'}, and an interval needs {fewest}"
+        return f"{counted(count, *noun)}, and an interval needs {fewest}"
 
     def _robust(self, quantity: Callable[[Callable[[Sequence[float]], float]], float]) -> tuple[tuple[str, float], ...]:
         trimmed = f"{self.trim_pct:g} % trimmed mean"

@@ -30,6 +30,7 @@ from roofline_lab.site.pages import NAVIGATION, Page, relative
 from roofline_lab.site.row_links import Row, RowFinder, read_rows
 from roofline_lab.site.tables import Table, pushed
 from roofline_lab.trust.held_out import HeldOut, read_held_out
+from roofline_lab.vocabulary import SIDES
 from simulator.input_files import read_text, read_yaml
 
 SITE = Path("site")
@@ -241,8 +242,9 @@ class _Builder:
         return self._finders.get(folder)
 
     def _names(self, rows: Sequence[Row]) -> Mapping[str, str]:
-        """Return what the pages of a report call its experiments."""
-        return readable_names(self.experiments[key] for key in {row.key for row in rows} & set(self.experiments))
+        """Return what the pages of a report call its experiments, and the sides of a split."""
+        own = {row.key for row in rows} & set(self.experiments)
+        return {**readable_names(self.experiments[key] for key in own), **SIDES}
 
     def _link(self, target: str, source: str) -> str | None:
         """Return where a link of a markdown page leads in the site, None if its target is not in it."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from roofline_lab.formatting import counted
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import LoadPoint
 from roofline_lab.ground_truth.names import readable_names
@@ -48,7 +49,7 @@ def pages(experiments: Sequence[Experiment]) -> Iterator[tuple[Page, Table | Non
     """Yield every page of the browser with the table on it."""
     points = sum(len(each.load_points) for each in experiments)
     introduction = (
-        f"{len(experiments)} measured experiments with {points} load points. "
+        f"{counted(len(experiments), 'measured experiment')} with {counted(points, 'load point')}. "
         "Filter by model, GPU, TP, workload or tool; a name opens the experiment with its source and quality flags."
     )
     yield _table_page("index.html", "Measured experiments", introduction), _experiments_table(experiments)

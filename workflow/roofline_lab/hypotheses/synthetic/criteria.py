@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from roofline_lab.formatting import quantity
+from roofline_lab.formatting import counted, quantity
 from roofline_lab.hypotheses.outcome import BaseCriterion, CriterionOutcome
 from roofline_lab.hypotheses.spec import Name, Text
 from roofline_lab.hypotheses.synthetic.rows import (
@@ -70,7 +70,7 @@ class _OnTable(BaseCriterion):
         missing = [row for row in table.unmeasured() if not sweeps or row.sweep in sweeps]
         if not passed or not missing:
             return outcome
-        reason = f"holds where there is a number, but {len(missing)} rows have none: {missing[0].reason}"
+        reason = f"holds where there is a number, but {counted(len(missing), 'row')} without: {missing[0].reason}"
         return replace(outcome, result=CriterionResult.NOT_MEASURED, detail=reason)
 
 
@@ -106,7 +106,9 @@ class _Bounded(_OnTable):
         return min(found)
 
     def words(self, unit: str) -> str:
-        """Return the bounds as text."""
+        """Return the bounds as text; of what is true or not, which of them is asked for."""
+        if unit == "flag" and self.holds(1.0) != self.holds(0.0):
+            return "true" if self.holds(1.0) else "not true"
         named = (("above", self.above), ("at least", self.at_least), ("below", self.below), ("at most", self.at_most))
         return " and ".join(f"{word} {quantity(bound, unit)}" for word, bound in named if bound is not None)
 
@@ -148,7 +150,7 @@ class _OnRows(_OnTable):
         rows = self.rows(table)
         worst = max(rows, key=gap)
         holding = sum(gap(row) <= limit for row in rows)
-        detail = f"{holding} of {len(rows)} rows; {farthest}: {worst.label}"
+        detail = f"{holding} of {counted(len(rows), 'row')}; {farthest}: {worst.label}"
         passed = holding == len(rows)
         return self.judged(table, statement, passed, gap(worst), limit, limit - gap(worst), detail, unit)
 
@@ -168,7 +170,7 @@ class EveryRow(_OnRows, _Bounded):
         observed = worst.number(self.column)
         margin, bound = self.margin(observed)
         within = sum(self.holds(row.number(self.column)) for row in rows)
-        detail = f"{within} of {len(rows)} rows; nearest to the bound: {worst.label}"
+        detail = f"{within} of {counted(len(rows), 'row')}; nearest to the bound: {worst.label}"
         return self.judged(table, statement, within == len(rows), observed, bound, margin, detail, unit)
 
 
@@ -190,13 +192,13 @@ class RowCount(_OnRows, _Bounded):
         least, rows = self.rows_at_least is not None, self.rows(table)
         bound = self.rows_at_least if self.rows_at_least is not None else self.rows_at_most
         assert bound is not None, "validated: one bound is given"
-        number = f"at {'least' if least else 'most'} {bound} rows"
+        number = f"at {'least' if least else 'most'} {counted(bound, 'row')}"
         statement = f"{self.subject(table)} is {self.words(table.columns[self.column].unit)} in {number}"
         if not rows:
             return self.unanswered(table, statement, "count")
         count = sum(self.holds(row.number(self.column)) for row in rows)
         margin = count - bound if least else bound - count
-        detail = f"{count} of {len(rows)} rows"
+        detail = f"{count} of {counted(len(rows), 'row')}"
         return self.judged(table, statement, margin >= 0, count, bound, margin, detail, "count")
 
 
@@ -306,7 +308,7 @@ class OnSummary(_Bounded):
         margin, bound = self.margin(values[worst])
         within = sum(self.holds(value) for value in values.values())
         over = f"over {len(sweeps)} sweeps" if len(sweeps) > MOST_NAMED else f"over {', '.join(sweeps)}"
-        detail = f"{within} of {len(values)} sweeps; nearest to the bound: {worst}" if worst else over
+        detail = f"{within} of {counted(len(values), 'sweep')}; nearest to the bound: {worst}" if worst else over
         return self.judged(table, statement, within == len(values), values[worst], bound, margin, detail, unit)
 
 
