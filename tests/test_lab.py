@@ -85,7 +85,7 @@ def lab(site, tmp_path_factory):
     root = example_lab(folder / "my-lab")
     imported = ("vllm-bench", "measured/made-up-mix", "--out", "ground_truth/my-run", "--hardware", "made-up-gpu")
     run(*command, "import", *imported, cwd=root, path=[site])
-    run(*command, "new", "my_claim", "--set", "my-run", "--method", "multi_rate", cwd=root, path=[site])
+    run(*command, "new", "my_claim", "--set", "my-run", "--method", "multi_rate", "--example", cwd=root, path=[site])
     return SimpleNamespace(root=root, said=run(SNAKEMAKE, "--cores", "2", cwd=root, path=[site]))
 
 
@@ -128,7 +128,7 @@ def test_a_wheel_holds_the_code_once_and_no_findings(distributions):
 def test_a_lab_outside_the_clone_has_a_page_after_three_commands(lab):
     page = (lab.root / "reports" / "my_claim" / "FINDINGS.md").read_text(encoding="utf-8")
     assert "# My claim" in page
-    assert "my-run" in page
+    assert "`made-up-1b`" in page
     index = (lab.root / "reports" / "README.md").read_text(encoding="utf-8")
     assert "[my_claim](my_claim/FINDINGS.md)" in index
     assert "errata" not in index

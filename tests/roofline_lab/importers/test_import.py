@@ -262,4 +262,4 @@ def test_the_printed_command_names_the_project_that_was_named(project, shared_di
     folder = shared_dir / "ground_truth" / "formats" / FORMATS["inference-perf"]
     assert run("inference-perf", folder, "--root", project, "--out", out) == 0
     printed = capsys.readouterr().out
-    assert f"roofline-lab evaluate {out.parent} --root {project} --steptime CALIBRATION" in printed
+    assert f"roofline-lab evaluate {out} --root {project} --steptime h100_vllm --out evaluation" in printed

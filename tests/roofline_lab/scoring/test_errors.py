@@ -42,7 +42,7 @@ def test_a_prediction_that_is_too_slow_has_a_positive_error():
 def test_a_row_belongs_to_one_group_at_every_scope():
     told = {"workload": "code", "family": "Big", "tensor_parallel": 4, "hardware": "gpu", "strategy": "stage"}
     row = error_row(experiment="e", holdout="test", **told)
-    not_of_rows = (Scope.ROW, Scope.SWEEP, Scope.DRIVER, Scope.TERM, Scope.SHARED)
+    not_of_rows = (Scope.ROW, Scope.SWEEP, Scope.DRIVER, Scope.TERM, Scope.SHARED, Scope.LIMIT)
     groups = [row.group(scope) for scope in Scope if scope not in not_of_rows]
     assert groups == ["e", "code", "Big", "4", "gpu", "synchronous", "stage", "test", "all"]
 
