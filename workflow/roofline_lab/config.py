@@ -162,10 +162,16 @@ class Settings(StrictModel):
 
 
 class Lengths(StrEnum):
-    """Where a run's request lengths come from."""
+    """Where a run's request lengths come from; of one phase alone, the other has one token per request."""
 
     RECORDED = "recorded"
     REGENERATED = "regenerated"
+    PREFILL_ALONE = "prefill_alone"
+    DECODE_ALONE = "decode_alone"
+
+
+# The one metric that requests of a single phase have in common with the measured ones.
+METRIC_OF_PHASE = {Lengths.PREFILL_ALONE: Metric.TTFT_MEAN, Lengths.DECODE_ALONE: Metric.TPOT_MEAN}
 
 
 class Arrivals(StrEnum):
@@ -192,7 +198,9 @@ class WorkloadRule(StrictModel):
     Attributes
     ----------
     lengths
-        As recorded one by one, or drawn again as the client drew them.
+        As recorded one by one, or drawn again as the client drew them (`regenerated`); or these with one phase alone:
+        `prefill_alone` answers every prompt with one token, `decode_alone` sends prompts of one token. Errors are then
+        those of that phase.
     arrivals
         At recorded intervals, one request at a time, or as the measurement was made.
     recordings
@@ -208,6 +216,10 @@ class WorkloadRule(StrictModel):
         if self.arrivals is Arrivals.AS_MEASURED and self.lengths is not Lengths.REGENERATED:
             raise ValueError("arrivals as_measured need lengths regenerated: both are the recorded run's")
         return self
+
+    def compares(self, metric: Metric) -> bool:
+        """Say whether what is sent makes a metric comparable with the measured one."""
+        return METRIC_OF_PHASE.get(self.lengths, metric) is metric
 
 
 class Definition(StrictModel):

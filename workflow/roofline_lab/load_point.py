@@ -300,10 +300,10 @@ def _drawn(drawing: _Drawing) -> Replay:
     if rule == AS_MEASURED or drawing.recordings is None:
         return experiment.replay(load_point, drawing.seed)
     measured = experiment.completed_workload(load_point, drawing.seed)
-    if (rule.lengths, rule.arrivals) == (Lengths.REGENERATED, Arrivals.CLOSED_LOOP):
-        return Replay(measured, measured.warm_up)
+    requests = _of_one_phase(measured.requests, rule.lengths)
+    if rule.lengths is not Lengths.RECORDED and rule.arrivals is Arrivals.CLOSED_LOOP:
+        return Replay(replace(measured, requests=requests), measured.warm_up)
     recorded = Recorded.load(drawing.recordings)
-    requests = measured.requests
     if rule.lengths is Lengths.RECORDED:
         requests = _recorded_requests(recorded.lengths(experiment.workload.name))
     if rule.arrivals is Arrivals.CLOSED_LOOP:
@@ -311,6 +311,16 @@ def _drawn(drawing: _Drawing) -> Replay:
     interval_us = recorded.interval_us(experiment.id)
     spaced = (replace(request, arrival_us=place * interval_us) for place, request in enumerate(requests))
     return Replay(Workload(requests=tuple(spaced), concurrency=None), 0)
+
+
+def _of_one_phase(requests: tuple[Request, ...], lengths: Lengths) -> tuple[Request, ...]:
+    """Return requests with one token in the other phase, where the rule sends one phase alone; a prompt shares none."""
+    one_token = {
+        Lengths.PREFILL_ALONE: {"output_tokens": 1},
+        Lengths.DECODE_ALONE: {"prompt_tokens": 1, "prefix_group": None, "prefix_tokens": 0}
+        | {"outer_group": None, "outer_tokens": 0},
+    }.get(lengths)
+    return requests if one_token is None else tuple(replace(request, **one_token) for request in requests)
 
 
 def _recorded_requests(lengths: Iterable[RecordedLength]) -> tuple[Request, ...]:

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from roofline_lab.hypotheses import criteria
+from roofline_lab.hypotheses import criteria, factorial
 from roofline_lab.hypotheses.criteria import Criterion
 from roofline_lab.hypotheses.outcome import BaseCriterion
 from roofline_lab.hypotheses.synthetic import criteria as synthetic_criteria
@@ -303,12 +303,14 @@ def test_rows_without_a_number_make_no_criterion_pass_or_fail(kind):
 
 
 @pytest.mark.parametrize(
-    ("module", "union"), [(criteria, Criterion), (synthetic_criteria, RowCriterion)], ids=["measured", "synthetic"]
+    ("modules", "union"),
+    [((criteria, factorial), Criterion), ((synthetic_criteria,), RowCriterion)],
+    ids=["measured", "synthetic"],
 )
-def test_every_class_of_a_kind_can_be_written_in_a_hypothesis_and_judges(module, union):
+def test_every_class_of_a_kind_can_be_written_in_a_hypothesis_and_judges(modules, union):
     """A new kind that is not in the union would be refused as unknown, in spite of its class."""
-    classes = {found for found in vars(module).values() if isinstance(found, type) and issubclass(found, BaseCriterion)}
-    kinds = {found for found in classes if "kind" in found.model_fields}
+    classes = {found for module in modules for found in vars(module).values() if isinstance(found, type)}
+    kinds = {found for found in classes if issubclass(found, BaseCriterion) and "kind" in found.model_fields}
     assert kinds == set(get_args(get_args(union)[0]))
     assert all("evaluate" in vars(found) for found in kinds)
 

@@ -17,8 +17,9 @@ from roofline_lab.project import Run
 from roofline_lab.provenance import run_inputs
 from roofline_lab.report.findings import render_report
 from roofline_lab.report.results import build_report
+from roofline_lab.run_files import error_rows
 from roofline_lab.scoring.under_load import prediction_of
-from roofline_lab.vocabulary import Metric, RowStatus
+from roofline_lab.vocabulary import MEANS, Metric, RowStatus
 from simulator.errors import ConfigError
 from simulator.steptime.calibration import HOST_STEP
 from simulator.steptime.options import parse_options
@@ -260,3 +261,41 @@ def test_what_varies_is_not_called_controlled(pages):
 def test_definitions_that_an_arm_varies_are_not_called_those_of_every_arm(pages):
     assert "`itl_ratio_of_means` / `itl_from_means`; E2E `e2e_mean` / `as_reported`, where no arm" in pages[DEFINITIONS]
     assert "where no arm varies them" not in pages[ARRIVALS]
+
+
+# --- one phase alone ----------------------------------------------------------------------------
+
+ALONE = "h33_prefill_decode_alone"
+
+
+def run_alone(lab, arm):
+    return lab.run(ALONE, "corrected", arm, CODE)
+
+
+def test_prefill_alone_sends_the_same_prompts_and_takes_one_token_of_each_answer(lab):
+    whole, alone = (replay_of(lab, run_alone(lab, arm), "synchronous").workload for arm in ("baseline", "prefill"))
+    assert [r.prompt_tokens for r in alone.requests] == [r.prompt_tokens for r in whole.requests]
+    assert {r.output_tokens for r in alone.requests} == {1}
+    assert alone.concurrency == whole.concurrency == 1
+
+
+def test_decode_alone_takes_the_same_answers_to_prompts_of_one_token_that_share_nothing(lab):
+    whole, alone = (replay_of(lab, run_alone(lab, arm), "synchronous").workload for arm in ("baseline", "decode"))
+    assert [r.output_tokens for r in alone.requests] == [r.output_tokens for r in whole.requests]
+    assert {(r.prompt_tokens, r.prefix_group, r.prefix_tokens) for r in alone.requests} == {(1, None, 0)}
+
+
+@pytest.mark.parametrize(
+    ("arm", "scored", "reason"),
+    [
+        ("prefill", "ttft_mean", "only requests of prefill alone were sent"),
+        ("decode", "tpot_mean", "only requests of decode alone were sent"),
+        ("baseline", "ttft_mean tpot_mean e2e_mean", None),
+    ],
+)
+def test_a_phase_alone_is_compared_in_its_own_metric_and_in_no_other(lab, arm, scored, reason):
+    rows = [json.loads(line) for line in run_lines(lab, run_alone(lab, arm)).splitlines()]
+    found = {row.metric: row for row in error_rows(rows, MEANS)}
+    assert {metric.value for metric, row in found.items() if row.is_scored} == set(scored.split())
+    others = {(row.status, row.reason) for row in found.values() if not row.is_scored}
+    assert others == ({(RowStatus.NOT_COMPARABLE, reason)} if reason else set())

@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-from roofline_lab.hypotheses.sweep import COARSE, FINE, Search, Split, Sweep, curve, optimum
+from roofline_lab.hypotheses.sweep import COARSE, FINE, Search, Split, Sweep, curve, located, optimum
 from roofline_lab.predict.arms import VALUES, Simulation, row_lines, run_lines, run_of, simulated
 from roofline_lab.predict.sweeps import choosing_experiments, chosen_values, searches, stage_simulations
 from roofline_lab.report import searches as search_tables
 from roofline_lab.report.results import build_report
+from roofline_lab.scoring.uncertainty import Uncertainty
 from roofline_lab.vocabulary import Metric, Scope
 from simulator.errors import ConfigError, InvariantError
 from simulator.validation import parse
@@ -100,6 +101,38 @@ def test_a_chosen_value_at_the_end_of_its_range_is_flagged_beside_the_search(cho
     assert found.is_at_edge is at_edge
     flag = f"**The chosen value is the end of its range** ({chosen:g}, searched from 0 to 100)"
     assert (flag in search_tables.sweep(found)) is at_edge
+
+
+# --- how far it moves ---------------------------------------------------------------------------
+
+
+def located_over(families):
+    """Search where each family is best at another of the values 0, 25 and 50, in turn."""
+    rows = [
+        (value, error_row(experiment=name, family=name, error_pct=abs(value - 25.0 * (place % 3))))
+        for place, name in enumerate(families)
+        for value in (0.0, 25.0, 50.0)
+    ]
+    errors = curve(rows, TPOT, families)
+    where = located(rows, TPOT, families, Uncertainty(400, 95.0, 1))
+    return Search(sweep(stop=50), errors, optimum(errors), located=where)
+
+
+def test_a_chosen_value_stands_beside_its_interval_over_model_families():
+    found = located_over("abcdef")
+    assert found.interval_text == "95 % interval over model families: 0 to 50"
+    assert found.interval_text in search_tables.sweep(found)
+
+
+def test_a_value_chosen_by_few_families_has_no_interval_and_says_why():
+    assert located_over("abc").interval_text == "no interval: 3 model families, and an interval needs 4"
+
+
+def test_an_experiment_without_an_error_at_some_value_moves_nothing():
+    whole = [(v, error_row(experiment=e, family=e, error_pct=v)) for e in "abcd" for v in (1.0, 2.0)]
+    part = [(2.0, error_row(experiment="e", family="e", error_pct=0.0))]
+    settings = Uncertainty(400, 95.0, 1)
+    assert located([*whole, *part], TPOT, "abcde", settings) == located(whole, TPOT, "abcde", settings)
 
 
 # --- the guard ----------------------------------------------------------------------------------

@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 
 from roofline_lab.author_texts import render_text
+from roofline_lab.hypotheses.sweep import Search, Sweep
 from roofline_lab.report.values import Values, values_of
-from roofline_lab.scoring.scores import Scores
+from roofline_lab.scoring.scores import Moved, Scores
+from roofline_lab.scoring.statistics import Interval
 from roofline_lab.scoring.table import numbers_of
+from roofline_lab.scoring.uncertainty import Located
 from roofline_lab.vocabulary import Metric
 from simulator.errors import ConfigError
-from tests.roofline_lab.builders import HYPOTHESIS, pair
+from simulator.validation import parse
+from tests.roofline_lab.builders import HYPOTHESIS, error_row, pair
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +92,31 @@ def test_every_expression_of_the_committed_texts_finds_its_number(v, lab):
     assert len(quoting) > 8
     for text in quoting:
         assert "{{" not in render_text(text, {"v": v}, "test")
+
+
+def test_what_a_slower_arm_does_depends_on_the_sign_of_the_error_that_was_there():
+    rows = [*pair("fast", -10, -4), *pair("slow", 5, 9), *pair("as_it_was", 3, 3), *pair("faster", 8, 2)]
+    rows.append(error_row("treatment", "alone"))
+    values = Values([], {"m": Scores(rows)}, {}, {}, ("baseline", "treatment"), {})
+    assert values.moved("m", "tpot_mean", "treatment", "baseline") == Moved(
+        slower=2, faster=1, too_fast=1, too_fast_better=1, too_slow=2, too_slow_worse=1
+    )
+
+
+def test_a_text_may_quote_a_search_and_how_far_its_value_moves():
+    keys = {"arm": "a", "option": "b", "start": 0, "stop": 2, "step": 1}
+    sweep = parse(Sweep, {**keys, "select": {"metric": "tpot_mean", "side": "train"}}, source="test")
+    located = Located(Interval(0.0, 1.0, 95.0), "model families", "")
+    values = Values(
+        [], {}, {}, {}, ("a",), {}, searches={"m": [Search(sweep, {0.0: 4.0, 1.0: 3.0}, 1.0, located=located)]}
+    )
+    assert (values.chosen("m"), values.searched("m", 0)) == (1.0, 4.0)
+    assert values.chosen_interval("m") == "95 % interval over model families: 0 to 1"
+    with pytest.raises(ConfigError, match="the sweep has no such value"):
+        values.searched("m", 0.5)
+
+
+def test_a_text_may_go_through_the_experiments_by_the_names_of_the_pages(v):
+    found = dict(v.experiments())
+    assert found["jan30-llama2-7b-tp1-codesweep"] == "Llama2-7B TP1 codesweep"
+    assert len(found) == v.count("corrected", "tpot_mean")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roofline_lab.scoring.statistics import bootstrap_difference, bootstrap_mean, fewest_units
+from roofline_lab.scoring.statistics import bootstrap_difference, bootstrap_lowest, bootstrap_mean, fewest_units
 
 SETTINGS = {"resamples": 500, "level_pct": 95.0, "seed": 11}
 SAMPLE = [3.0, 4.5, 5.0, 8.0, 12.0, 2.0]
@@ -95,3 +95,27 @@ def test_groups_are_resampled_independently():
     """Resampling both with the same picks would cancel a common spread to nothing."""
     interval = bootstrap_difference(SAMPLE, SAMPLE, **SETTINGS)
     assert interval.low < 0 < interval.high
+
+
+# --- where a lowest mean lies -------------------------------------------------------------------
+
+
+def test_the_interval_of_a_lowest_mean_spans_the_values_that_other_clusters_would_choose():
+    families = ["a", "b", "c", "d", "e"]
+    best = (2.0, 2.0, 3.0, 4.0, 4.0)  # the value at which each family has no error
+    errors = {value: [abs(value - own) for own in best] for value in (1.0, 2.0, 3.0, 4.0, 5.0)}
+    found = bootstrap_lowest(errors, families, **SETTINGS)
+    assert (found.low, found.high) == (2.0, 4.0)
+    assert bootstrap_lowest(dict(reversed(errors.items())), families, **SETTINGS) == found
+
+
+def test_units_are_drawn_together_for_all_values():
+    """Drawn apart, the noise that all values share would move the lowest one."""
+    shared = (1.0, 50.0, 3.0, 90.0, 7.0)
+    errors = {value: [common + value for common in shared] for value in (0.0, 0.1, 0.2)}
+    found = bootstrap_lowest(errors, list("abcde"), **SETTINGS)
+    assert (found.low, found.high) == (0.0, 0.0)
+
+
+def test_a_lowest_mean_over_too_few_clusters_has_no_interval():
+    assert bootstrap_lowest({1.0: [1.0, 2.0, 3.0, 4.0]}, ["a", "a", "b", "c"], **SETTINGS) is None

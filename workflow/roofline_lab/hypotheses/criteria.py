@@ -22,7 +22,8 @@ from pydantic import Field, model_validator
 
 from roofline_lab.formatting import counted
 from roofline_lab.hypotheses.capacity import CapacityAnswers, CapacityGain
-from roofline_lab.hypotheses.on_errors import NAMED, OneArm, OnErrors, TwoArms
+from roofline_lab.hypotheses.factorial import Effect
+from roofline_lab.hypotheses.on_errors import NAMED, NearOrApart, OneArm, OnErrors, TwoArms
 from roofline_lab.hypotheses.outcome import CriterionOutcome, robust_variants
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
@@ -102,36 +103,22 @@ class ImprovementOrder(TwoArms, _TwoGroups):
         return self.compared(statement, order, asked, detail, lambda v: v > asked, evidence)
 
 
-class SignedGap(OneArm, _TwoGroups):
+class SignedGap(OneArm, _TwoGroups, NearOrApart):
     """Mean signed errors of two groups lie so near each other, or apart; an error that both share cancels."""
 
     kind: Literal["signed_gap"]
-    within_pp: Positive | None = None
-    at_least_pp: Positive | None = None
-
-    @model_validator(mode="after")
-    def _has_one_bound(self) -> SignedGap:
-        if (self.within_pp is None) == (self.at_least_pp is None):
-            raise ValueError("give exactly one of within_pp and at_least_pp")
-        return self
 
     def evaluate(self, scores: Scores, uncertainty: Uncertainty) -> CriterionOutcome:
         """Compare the mean signed error of the first group less that of the second, negative: predicted faster."""
-        low, high, (first, second) = self.at_least_pp, self.within_pp, self.group_names
-        wanted = f"within {high:g} pp of" if high is not None else f"at least {low:g} pp above"
+        near, (first, second) = self.within_pp is not None, self.group_names
+        wanted = f"within {self.bound_pp:g} pp of" if near else f"at least {self.bound_pp:g} pp above"
         statement = f"signed {self.metric.label} error of {self.of} for {first} is {wanted} that for {second}"
         # A value per row, which the statistics of a difference know as a gain.
         groups = self.parted([Gain(row, row.signed_error_pct) for row in self.rows(scores)])
         if not all(groups):
             return self.unanswered(statement, f"no scored experiment in {first} or in {second}")
-        bound = high or low or 0.0
-        evidence = uncertainty.of_groups(*groups, bound, either_way=high is not None)
-        gap = _mean(groups[0]) - _mean(groups[1])
-        detail = self.means(groups, "%")
-        margin = gap - bound if high is None else bound - abs(gap)
-        robust = robust_variants(evidence, lambda v: v >= bound if high is None else abs(v) <= bound)
-        said = statement + self.narrowed
-        return self.decided(said, margin >= 0, gap, bound, margin, detail, self.unit, evidence, robust)
+        evidence = uncertainty.of_groups(*groups, self.bound_pp, either_way=near)
+        return self.bounded(statement, _mean(groups[0]) - _mean(groups[1]), self.means(groups, "%"), evidence)
 
 
 class NoRowWorse(TwoArms):
@@ -402,6 +389,7 @@ Criterion = Annotated[
     Improvement
     | ImprovementOrder
     | SignedGap
+    | Effect
     | NoRowWorse
     | Below
     | BelowArm

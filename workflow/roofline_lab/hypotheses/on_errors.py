@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Literal
 
+from pydantic import model_validator
+
 from roofline_lab.hypotheses.outcome import BaseCriterion, CriterionOutcome, robust_variants
 from roofline_lab.hypotheses.where import Where
 from roofline_lab.scoring.scores import ErrorRow, Gain, Scores
 from roofline_lab.scoring.uncertainty import Evidence
 from roofline_lab.vocabulary import SIDES, Metric
+from simulator.validation import Positive
 
 NAMED = ("family", "workload", "hardware")  # what groups go by whose names are known before anything runs
 
@@ -132,3 +135,35 @@ class TwoArms(OnErrors):
     def gains(self, scores: Scores) -> Sequence[Gain]:
         """Return the gain of every row scored on both arms."""
         return self.looked_at(scores).gains(self.metric, self.of, self.over)
+
+
+class NearOrApart(OnErrors):
+    """A difference is no larger than one bound in size, or no smaller than another.
+
+    Attributes
+    ----------
+    within_pp, at_least_pp
+        The bound, one of both: on its size, or from below.
+    """
+
+    within_pp: Positive | None = None
+    at_least_pp: Positive | None = None
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> NearOrApart:
+        if (self.within_pp is None) == (self.at_least_pp is None):
+            raise ValueError("give exactly one of within_pp and at_least_pp")
+        return self
+
+    @property
+    def bound_pp(self) -> float:
+        """The bound that is given."""
+        return self.within_pp or self.at_least_pp or 0.0
+
+    def bounded(self, statement: str, difference: float, detail: str, evidence: Evidence) -> CriterionOutcome:
+        """Decide on a difference."""
+        is_near, bound = self.within_pp is not None, self.bound_pp
+        margin = bound - abs(difference) if is_near else difference - bound
+        robust = robust_variants(evidence, lambda v: abs(v) <= bound if is_near else v >= bound)
+        said = statement + self.narrowed
+        return self.decided(said, margin >= 0, difference, bound, margin, detail, self.unit, evidence, robust)

@@ -15,6 +15,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from roofline_lab.hypotheses.capacity import CapacityAnswers, CapacityGain, CapacityQuestion
 from roofline_lab.hypotheses.criteria import Criterion, TestGap
+from roofline_lab.hypotheses.factorial import shown_arms_of
 from roofline_lab.hypotheses.sweep import COARSE, FINE, TEST, CrossValidation, Split, Sweep
 from roofline_lab.vocabulary import EvidenceType, Family, FindingType, Metric, Purpose, Resolution, Status
 from simulator.validation import Count, NonNegative, StrictModel, config_error, parse, read_yaml, suggest
@@ -353,7 +354,7 @@ class Hypothesis(Claim):
     @property
     def shown_arms(self) -> tuple[str, ...]:
         """The reference and every arm a criterion names: those of figures and tables per experiment."""
-        named = {self.reference_arm, *(arm for criterion in self.criteria for arm in criterion.arms)}
+        named = {self.reference_arm, *(arm for criterion in self.criteria for arm in shown_arms_of(criterion))}
         return tuple(arm for arm in self.arms if arm in named)
 
     @property

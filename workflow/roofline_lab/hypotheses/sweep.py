@@ -21,6 +21,7 @@ from pydantic import Field, StringConstraints, model_validator
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.scoring.errors import mean
 from roofline_lab.scoring.scores import ErrorRow
+from roofline_lab.scoring.uncertainty import Located, Uncertainty
 from roofline_lab.vocabulary import Metric
 from simulator.errors import InvariantError
 from simulator.validation import Finite, Positive, StrictModel, suggest
@@ -235,12 +236,15 @@ class Search:
         Their mean error by value, percent.
     chosen
         The value with the lowest one.
+    located
+        How far that value moves when other model families are drawn.
     """
 
     sweep: Sweep
     errors: Mapping[float, float]
     chosen: float
     fold: Fold = Fold("", (), ())
+    located: Located | None = None
 
     @property
     def is_at_edge(self) -> bool:
@@ -259,6 +263,14 @@ class Search:
         values = self.sweep.values()
         return f"{self.chosen:g}, searched from {values[0]:g} to {values[-1]:g}"
 
+    @property
+    def interval_text(self) -> str:
+        """The interval of the chosen value, or why there is none, in words."""
+        if self.located is None or self.located.interval is None:
+            return f"no interval: {self.located.no_interval}" if self.located else "no interval"
+        found = self.located.interval
+        return f"{found.level_pct:g} % interval over {self.located.drawn}: {found.low:g} to {found.high:g}"
+
 
 def curve(rows: Sequence[tuple[float, ErrorRow]], metric: Metric, chose: Collection[str]) -> dict[float, float]:
     """Return the mean error in percent by value, over the experiments that choose.
@@ -276,12 +288,35 @@ def curve(rows: Sequence[tuple[float, ErrorRow]], metric: Metric, chose: Collect
         If a row is of another experiment: a value may never be chosen by what judges it.
     """
     by_value: dict[float, list[float]] = {}
+    for value, row in _choosing(rows, metric, chose):
+        by_value.setdefault(value, []).append(row.ape_pct)
+    return {value: mean(errors) for value, errors in sorted(by_value.items())}
+
+
+def located(
+    rows: Sequence[tuple[float, ErrorRow]], metric: Metric, chose: Collection[str], uncertainty: Uncertainty
+) -> Located:
+    """Return how far the best value moves with the experiments that choose it; parameters and errors as of `curve`.
+
+    An experiment without an error at some value is left out, so that all values are compared on the same ones.
+    """
+    by_place: dict[str, dict[float, ErrorRow]] = {}
+    for value, row in _choosing(rows, metric, chose):
+        by_place.setdefault(row.place, {})[value] = row
+    values = {value for known in by_place.values() for value in known}
+    full = [known for known in by_place.values() if known.keys() == values]
+    errors = {value: [known[value].ape_pct for known in full] for value in values}
+    return uncertainty.of_lowest(errors, [next(iter(known.values())) for known in full])
+
+
+def _choosing(
+    rows: Sequence[tuple[float, ErrorRow]], metric: Metric, chose: Collection[str]
+) -> Iterator[tuple[float, ErrorRow]]:
     for value, row in rows:
         if row.experiment not in chose:
             raise InvariantError(f"sweep: {row.experiment} does not choose and may not decide on a value")
         if row.metric is metric and row.is_scored:
-            by_value.setdefault(value, []).append(row.ape_pct)
-    return {value: mean(errors) for value, errors in sorted(by_value.items())}
+            yield value, row
 
 
 def optimum(errors: Mapping[float, float]) -> float:

@@ -116,7 +116,11 @@ def _outcome(project: Project, run: Run, point: LoadPoint, setup: Setup, interva
         prediction, found = _by_rule(project, run, point, setup)
     seen = prediction.occupancy
     metrics = {
-        metric.value: {"predicted": prediction.value(definition.predicted), **measured(metric, definition, run, point)}
+        metric.value: {
+            "predicted": prediction.value(definition.predicted),
+            **measured(metric, definition, run, point),
+            **_incomparable(metric, run),
+        }
         for metric, definition in run.rules.definitions.items()
     }
     return {
@@ -127,6 +131,15 @@ def _outcome(project: Project, run: Run, point: LoadPoint, setup: Setup, interva
         "kernels": _kernels_in_words(setup.options),
         **(_steps(prediction) if run.arm.simulator.is_builtin else {"simulator": run.arm.simulator.name}),
     } | found
+
+
+def _incomparable(metric: Metric, run: Run) -> dict[str, str]:
+    """Return why a metric has no error where one phase was sent alone; nothing where it has one."""
+    workload = run.rules.workload
+    if workload.compares(metric):
+        return {}
+    sent = workload.lengths.value.replace("_", " ")
+    return {"status": RowStatus.NOT_COMPARABLE.value, "reason": f"only requests of {sent} were sent"}
 
 
 def _steps(prediction: Prediction) -> dict[str, Any]:

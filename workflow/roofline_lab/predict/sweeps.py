@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from roofline_lab.hypotheses.sweep import COARSE, FINE, Fold, Search, Sweep, curve, optimum
+from roofline_lab.hypotheses.sweep import COARSE, FINE, Fold, Search, Sweep, curve, located, optimum
 from roofline_lab.predict.arms import VALUES, Simulation
 from roofline_lab.project import Project
 from roofline_lab.run_files import Row, error_rows
+from roofline_lab.scoring.uncertainty import Uncertainty
 from simulator.errors import InvariantError
 
 Chosen = tuple[tuple[str, float], ...]
@@ -82,19 +83,24 @@ def values_of(found: Sequence[Search], fold: Fold, arm: str) -> Chosen:
 def searches(project: Project, hypothesis: str, method: str, rows: Sequence[Row]) -> tuple[Search, ...]:
     """Return what every sweep found in every fold, from the rows of a sweep (those of other methods are ignored)."""
     own = [row for row in rows if row["method"] == method]
-    folds = folds_of(project, hypothesis)
+    folds, uncertainty = folds_of(project, hypothesis), Uncertainty.of_settings(project.settings)
     return tuple(
-        _search(sweep, fold, own if len(folds) == 1 else [row for row in own if row["experiment"] in fold.chose])
+        _search(
+            sweep,
+            fold,
+            own if len(folds) == 1 else [row for row in own if row["experiment"] in fold.chose],
+            uncertainty,
+        )
         for sweep in project.hypotheses[hypothesis].all_sweeps
         for fold in folds
     )
 
 
-def _search(sweep: Sweep, fold: Fold, rows: Sequence[Row]) -> Search:
+def _search(sweep: Sweep, fold: Fold, rows: Sequence[Row], uncertainty: Uncertainty) -> Search:
     metric = sweep.select.metric
     own = [row for row in rows if row["arm"] == sweep.arm and sweep.option in row[VALUES]]
     pairs = [
         (float(row[VALUES][sweep.option]), error) for row, error in zip(own, error_rows(own, (metric,)), strict=True)
     ]
     errors = curve(pairs, metric, fold.chose)
-    return Search(sweep, errors, optimum(errors), fold)
+    return Search(sweep, errors, optimum(errors), fold, located(pairs, metric, fold.chose, uncertainty))

@@ -217,7 +217,7 @@ def _summary(report: Report, bold_above_pp: float) -> str:
                 error = _error(method.judging, arm, metric, covered=several)
                 cells += [error, pp(gain, bold_above=bold_above_pp)]
         rows.append(cells)
-    return table(header, rows, left=2)
+    return table(header, rows, left=2, only_told=True)
 
 
 def _error(scores: Scores, arm: str, metric: Metric, *, covered: bool) -> str:

@@ -20,7 +20,13 @@ def sweep(search: Search) -> str:
         cells = [f"{value:g}", pct(error)]
         rows.append([f"**{cell}**" for cell in cells] if value == search.chosen else cells)
     found = table([f"`{search.sweep.option}`", f"{metric} error {where}"], rows, left=0)
-    return f"{found}\n\n{at_edge(search)}" if search.is_at_edge else found
+    return f"{found}\n\n{chosen(search)}"
+
+
+def chosen(search: Search) -> str:
+    """Return the chosen value with its interval in a sentence, and the warning where it ends the range."""
+    told = f"Chosen: `{search.sweep.option}` {search.chosen:g} ({search.interval_text})."
+    return f"{told} {at_edge(search)}" if search.is_at_edge else told
 
 
 def cross_validation(searches: Sequence[Search], scores: Scores) -> str:

@@ -61,7 +61,7 @@ class Tables:
                 cells = [cell for metric in metrics for cell in self._error_cells(scores, name, metric, load_point)]
                 rows.append([named(name, load_point), workload, *cells])
             header = ["Experiment", "Workload", *error_header(self.arms, metrics)]
-            return table(*self._with_noise(header, rows, scores, metrics), left=2)
+            return table(*self._with_noise(header, rows, scores, metrics), left=2, only_told=True)
 
         return self._by_metric(build)
 
@@ -76,7 +76,7 @@ class Tables:
         def build(metrics: Sequence[Metric]) -> str:
             found = [row for column in columns for row in self._group_rows(scored, column, metrics)]
             header, rows = [_SCOPE_TITLES[scope], "n", *error_header(self.arms, metrics)], [row for row, _ in found]
-            return table(*with_noise(header, rows, [noise for _, noise in found], _labels(metrics)))
+            return table(*with_noise(header, rows, [noise for _, noise in found], _labels(metrics)), only_told=True)
 
         return self._by_metric(build)
 
@@ -90,7 +90,7 @@ class Tables:
             for name, load_point, _ in _kept_up(scores):
                 found = [scores.row(arm, name, metric, load_point) for metric in metrics for arm in self.arms]
                 rows.append([named(name, load_point), *(_gap(row) for row in found)])
-            return table(header, rows)
+            return table(header, rows, only_told=True)
 
         return self._by_metric(build)
 
@@ -107,7 +107,7 @@ class Tables:
                 for metric in metrics:
                     cells += self._latency_cells(scores, name, metric, load_point)
                 rows.append(cells)
-            return table(header, rows)
+            return table(header, rows, only_told=True)
 
         return self._by_metric(build)
 
@@ -120,7 +120,7 @@ class Tables:
             for name, load_point, _ in _runs(scores):
                 found = [scores.row(arm, name, metric, load_point) for metric in metrics for arm in self.arms]
                 rows.append([named(name, load_point), *map(_signed_error, found)])
-            return table(*self._with_noise(header, rows, scores, metrics))
+            return table(*self._with_noise(header, rows, scores, metrics), only_told=True)
 
         return self._by_metric(build)
 

@@ -21,7 +21,7 @@ from roofline_lab.report.synthetic_results import EVERYTHING, RowReport
 from roofline_lab.run_files import Row
 from roofline_lab.scoring.numbers import ALL_LOAD_POINTS, Number
 from roofline_lab.scoring.published import Published
-from roofline_lab.scoring.scores import Scores
+from roofline_lab.scoring.scores import Moved, Scores
 from roofline_lab.vocabulary import Metric, RowStatus, Scope, Statistic
 from simulator.errors import ConfigError
 from simulator.validation import suggest
@@ -41,6 +41,7 @@ def values_of(report: Report) -> Values:
         {arm.name: arm.configuration for arm in report.headline.arms},
         {name: method.proportional for name, method in methods.items()},
         {name: method.searches for name, method in methods.items()},
+        {experiment.id: report.names[experiment.id] for experiment in report.experiments},
     )
 
 
@@ -68,6 +69,7 @@ class Values:
         options: Mapping[str, Mapping[str, Any]],
         proportional: Mapping[str, Sequence[ProportionalArm]] | None = None,
         searches: Mapping[str, Sequence[Search]] | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         self._numbers: dict[tuple[str, ...], list[float]] = {}
         # Where there are several load points, a name without one means all of them together.
@@ -84,6 +86,11 @@ class Values:
         self._options = options
         self._proportional = proportional or {}
         self._searches = searches or {}
+        self._names = names or {}
+
+    def experiments(self) -> list[tuple[str, str]]:
+        """Return id and readable name of every experiment, in the order of the pages."""
+        return list(self._names.items())
 
     def mape(self, method: str, arm: str, metric: str, scope: str = "overall", key: str = "all") -> float:
         """Return a mean error, percent."""
@@ -131,6 +138,10 @@ class Values:
         """Return how many experiments an arm improves."""
         gains = self._of(self._scores, method).gains(_metric(metric), arm or self._arms[-1], self._arms[0])
         return sum(gain.value > 0 for gain in gains)
+
+    def moved(self, method: str, metric: str, of: str, over: str) -> Moved:
+        """Return how many rows an arm predicts slower and faster than another, and what becomes of either's errors."""
+        return self._of(self._scores, method).moved(_metric(metric), of, over)
 
     def count(self, method: str, metric: str, arm: str | None = None) -> int:
         """Return how many experiments were scored."""
@@ -187,6 +198,17 @@ class Values:
         """Return the mean error of a chosen value on the experiments that chose it, percent; keys as of `chosen`."""
         found = self._search(method, arm, fold, option)
         return found.errors[found.chosen]
+
+    def chosen_interval(self, method: str, arm: str | None = None) -> str:
+        """Return the interval of the value a sweep chose in words, or why there is none; keys as of `chosen`."""
+        return self._search(method, arm, None, None).interval_text
+
+    def searched(self, method: str, value: float, arm: str | None = None) -> float:
+        """Return the mean error at one value of a sweep where it was chosen, percent; keys as of `chosen`."""
+        errors = self._search(method, arm, None, None).errors
+        if value not in errors:
+            raise ConfigError(f"searched({method!r}, {value!r}): the sweep has no such value")
+        return errors[value]
 
     def _search(self, method: str, arm: str | None, fold: str | None, option: str | None) -> Search:
         named = [one for one in self._of(self._searches, method) if arm is None or arm in one.sweep.arms]

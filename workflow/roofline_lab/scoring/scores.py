@@ -155,6 +155,28 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """Where one arm's predictions lie beside another's, and what that does to errors of either sign; counts of rows.
+
+    Attributes
+    ----------
+    slower, faster
+        Rows it predicts slower, or faster; rows it leaves as they are count nowhere.
+    too_fast, too_fast_better
+        Of both, those the other arm predicts faster than measured; and of these, those whose error falls.
+    too_slow, too_slow_worse
+        Of both, those the other arm predicts slower than measured; and of these, those whose error rises.
+    """
+
+    slower: int
+    faster: int
+    too_fast: int
+    too_fast_better: int
+    too_slow: int
+    too_slow_worse: int
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """The gain of one model and workload along TP."""
 
@@ -264,6 +286,20 @@ class Scores:
         """Return the gain of arm `of` over arm `over`, for every load point scored on both."""
         pairs = self.pairs(metric, of, over)
         return tuple(Gain(row, gain_pp(row.ape_pct, other.ape_pct)) for row, other in pairs)
+
+    def moved(self, metric: str, of: str, over: str) -> Moved:
+        """Say which way arm `of` moves the predictions of arm `over`, and whether that helps where they were off."""
+        pairs = [(row, other) for row, other in self.pairs(metric, of, over) if row.predicted != other.predicted]
+        fast = [(row, other) for row, other in pairs if other.signed_error_pct < 0]
+        slow = [(row, other) for row, other in pairs if other.signed_error_pct > 0]
+        return Moved(
+            slower=sum(row.signed_error_pct > other.signed_error_pct for row, other in pairs),
+            faster=sum(row.signed_error_pct < other.signed_error_pct for row, other in pairs),
+            too_fast=len(fast),
+            too_fast_better=sum(row.ape_pct < other.ape_pct for row, other in fast),
+            too_slow=len(slow),
+            too_slow_worse=sum(row.ape_pct > other.ape_pct for row, other in slow),
+        )
 
     def _scored(self, arm: str, row: ErrorRow) -> ErrorRow | None:
         """Return the same row under another arm, or None if that has no error."""

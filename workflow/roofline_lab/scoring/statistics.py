@@ -10,7 +10,7 @@ arrangements, seeded beyond; several values of one experiment are permuted as on
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
@@ -93,6 +93,26 @@ def bootstrap_difference(
     generator = np.random.default_rng(seed)
     one, other = (_drawn_means(*group, resamples, generator) for group in groups)
     return _interval(one - other, level_pct)
+
+
+def bootstrap_lowest(
+    samples: Mapping[float, Sequence[float]], clusters: Sequence[str], *, resamples: int, level_pct: float, seed: int
+) -> Interval | None:
+    """Return the interval of the key whose sample has the lowest mean (of equals the smallest key).
+
+    The samples are of the same units in the same order, which are drawn together; None as in `bootstrap_mean`.
+
+    Parameters
+    ----------
+    clusters
+        Cluster of each unit; whole clusters are drawn.
+    """
+    if _units(clusters, clusters) < fewest_units(level_pct):
+        return None
+    keys = sorted(samples)
+    # The same seed for every key: the same clusters are drawn for each.
+    means = [_drawn_means(samples[key], clusters, resamples, np.random.default_rng(seed)) for key in keys]
+    return _interval(np.asarray(keys, dtype=np.float64)[np.argmin(means, axis=0)], level_pct)
 
 
 def sign_flip_p(
@@ -225,7 +245,7 @@ def _mean(sample: Sequence[float]) -> float:
     return math.fsum(sample) / len(sample)
 
 
-def _units(sample: Sequence[float], clusters: Sequence[str] | None) -> int:
+def _units(sample: Sequence[object], clusters: Sequence[str] | None) -> int:
     return len(sample) if clusters is None else len(set(clusters))
 
 

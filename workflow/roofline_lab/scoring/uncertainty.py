@@ -9,7 +9,7 @@ speaks of that family alone. The load points of one experiment are permuted toge
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from roofline_lab.config import Settings
@@ -21,6 +21,7 @@ from roofline_lab.scoring.statistics import (
     Interval,
     PValue,
     bootstrap_difference,
+    bootstrap_lowest,
     bootstrap_mean,
     deviation,
     fewest_units,
@@ -82,6 +83,23 @@ class Evidence:
         thresholds = (self.threshold, -self.threshold) if self.either_way else (self.threshold,)
         inside = any(self.interval.low <= threshold <= self.interval.high for threshold in thresholds)
         return not inside and self.p_value.value <= alpha
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where the lowest of several means lies when others are drawn.
+
+    Attributes
+    ----------
+    drawn
+        What is drawn, in words.
+    no_interval
+        Why there is no interval; empty where there is one.
+    """
+
+    interval: Interval | None
+    drawn: str
+    no_interval: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +212,13 @@ class Uncertainty:
             robust=self._robust(lambda centre: centre(sample.values)),
             either_way=either_way,
         )
+
+    def of_lowest(self, errors: Mapping[float, Sequence[float]], rows: Sequence[ErrorRow]) -> Located:
+        """Say how far the key of the lowest mean error moves with what it was taken over: one error per key and row."""
+        sample = _Sample((), tuple(rows))
+        drawn, units = sample.units
+        interval = bootstrap_lowest(errors, units, level_pct=self.level_pct, **self._bootstrap)
+        return Located(interval, drawn, self._too_few(sample))
 
     def of_groups(
         self, first: Sequence[Gain], second: Sequence[Gain], claimed: float, *, either_way: bool = False
