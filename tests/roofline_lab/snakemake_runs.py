@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from roofline_lab.jobs.paths import LOGS
 from roofline_lab.made import write_made
 from tests.roofline_lab.builders import HYPOTHESIS, ROOT, SOURCES, copy_project, edit_yaml
 
@@ -97,20 +98,20 @@ def succeed(project, *arguments, **keys):
 
 
 def contents(folder):
-    """Return name and content hash of every file below a folder."""
+    """Return name and content hash of every file below a folder but logs, which say how long something took."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.relative_to(folder).parts[0] != LOGS
     }
 
 
 def states(folder):
-    """Return name, inode and modification time of every file below a folder: what a write would change."""
+    """Return name, inode and modification time of every file below a folder but logs: what a write would change."""
     return {
         path.relative_to(folder).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns)
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.relative_to(folder).parts[0] != LOGS
     }
 
 
