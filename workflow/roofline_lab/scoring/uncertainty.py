@@ -216,7 +216,7 @@ class Uncertainty:
     def of_lowest(self, errors: Mapping[float, Sequence[float]], rows: Sequence[ErrorRow]) -> Located:
         """Say how far the key of the lowest mean error moves with what it was taken over: one error per key and row."""
         sample = _Sample((), tuple(rows))
-        drawn, units = sample.units
+        (_, drawn), units = sample.units
         interval = bootstrap_lowest(errors, units, level_pct=self.level_pct, **self._bootstrap)
         return Located(interval, drawn, self._too_few(sample))
 
