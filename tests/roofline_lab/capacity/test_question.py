@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from roofline_lab.capacity.question import question_of, variants, workload_of
+from roofline_lab.capacity.serve import Simulated
 from roofline_lab.json_schemas import json_schema
+from roofline_lab.places import SHIPPED
 from simulator.errors import ConfigError
 from tests.paths import ROOT
 
@@ -80,3 +82,15 @@ def test_every_shipped_workload_can_be_asked_about_and_says_that_nobody_measured
 
 def test_the_schema_of_questions_is_the_record_that_reads_them():
     assert set(json_schema("question")["properties"]) >= {"model", "hardware", "workload", "slo", "at", "load"}
+
+
+def test_a_lab_finds_its_own_model_and_those_that_are_shipped(tmp_path):
+    own = tmp_path / "configs" / "models" / "mine.json"
+    own.parent.mkdir(parents=True)
+    own.write_text((ROOT / "configs" / "models" / "llama-3.1-8b.json").read_text())
+    data = {"model": ["mine", "llama-3.1-8b"], "workload": "chat", "slo": "ttft_p99<=500ms"}
+    mine, shipped = variants(question_of(data, "q.yaml", tmp_path), "q.yaml", tmp_path)
+    assert mine.spec_at(1.0, 10).model == str(own)
+    assert shipped.spec_at(1.0, 10).model == "llama-3.1-8b"
+    assert mine.name == "mine h100-sxm TP1"
+    assert Simulated(mine, SHIPPED / "configs").setup.hardware.id == "h100-sxm"

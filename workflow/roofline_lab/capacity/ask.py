@@ -19,7 +19,7 @@ from roofline_lab.capacity.prediction import prediction, swept
 from roofline_lab.capacity.question import Question, Variant, limits_of, variants
 from roofline_lab.capacity.serve import PROMPT_TOKENS, Served, Simulated
 from roofline_lab.files import digest_of, digest_of_files, json_text, write_text
-from roofline_lab.places import CONFIGS, code_folders, listed, place_of
+from roofline_lab.places import CONFIGS, SHIPPED, code_folders, listed
 from roofline_lab.predict.processes import answers
 from simulator.cli.step_time import calibrations
 from simulator.errors import ConfigError, RooflineLabError
@@ -98,7 +98,7 @@ def ask(
         If the question is wrong, or no server it asks about can be, with the reason of each.
     """
     limits = limits_of(question, source)
-    servers = variants(question, source)
+    servers = variants(question, source, root)
     found = _answers(servers, limits, root, jobs, kept, say)
     if all(each.refused for each in found):
         reasons = list(dict.fromkeys(each.refused for each in found))
@@ -106,7 +106,7 @@ def ask(
     asked = Asked(question, source, limits, found)
     chosen = asked.chosen
     variant = servers[found.index(chosen)]
-    configs = place_of(root, CONFIGS)
+    configs = SHIPPED / CONFIGS
     if len(servers) > MOST_WITH_ASSUMPTIONS:
         return replace(asked, ladders=_nearest(root, variant, chosen))
     return replace(
@@ -128,7 +128,9 @@ def _nearer(variant: Variant, chosen: Answer, configs: Path) -> Iterator[Nearer]
         if at is None or name == chosen.step_time:
             continue
         try:
-            served = Simulated(replace(variant, data={**variant.data, "steptime": name}), configs).at(at.load)
+            own = {key: file for key, file in variant.own.items() if key != "steptime"}
+            other = replace(variant, data={**variant.data, "steptime": name}, own=own)
+            served = Simulated(other, configs).at(at.load)
         except RooflineLabError:
             continue
         if served.word and words.index(Word(served.word)) < known:
@@ -143,10 +145,10 @@ def predict(question: Question, source: str, root: Path) -> Asked:
     RooflineLabError
         If the question is wrong, asks about several servers, or there is no such server.
     """
-    servers = variants(question, source)
+    servers = variants(question, source, root)
     if len(servers) > 1:
         raise ConfigError(f"{source}: {len(servers)} servers; a prediction is of one: `roofline-lab capacity` compares")
-    found = prediction(servers[0], question.at, place_of(root, CONFIGS))
+    found = prediction(servers[0], question.at, SHIPPED / CONFIGS)
     return Asked(question, source, (), (found,), (), _nearest(root, servers[0], found))
 
 
@@ -163,7 +165,7 @@ def _answers(
     found = {place: answer_in(file) for place, file in enumerate(files) if file is not None and file.is_file()}
     missing = [place for place in range(len(servers)) if place not in found]
     say(len(found), len(servers))
-    ask_one = partial(answer, limits=tuple(limits), configs=place_of(root, CONFIGS))
+    ask_one = partial(answer, limits=tuple(limits), configs=SHIPPED / CONFIGS)
     for which, one in answers(ask_one, [servers[place] for place in missing], jobs, [1] * len(missing)):
         place = missing[which]
         found[place] = one
@@ -190,7 +192,7 @@ def _nearest(root: Path, variant: Variant, chosen: Answer) -> tuple[Ladder, ...]
     at = chosen.best or chosen.alone
     if at is None:
         return ()
-    setup = Simulated(variant, place_of(root, CONFIGS)).setup
+    setup = Simulated(variant, SHIPPED / CONFIGS).setup
     model = setup.model
     cell = Cell(model.id, kind_of(model), setup.hardware.id, precision_of(model))
     values = (at.values[name] for name in ("request_throughput", "e2e_mean", PROMPT_TOKENS, "output_tokens_mean"))

@@ -8,7 +8,7 @@ them at one load: a rate in requests per second, or clients of a closed loop.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from roofline_lab.files import digest_of
-from roofline_lab.places import CONFIGS, listed, name_of
+from roofline_lab.places import CONFIGS, is_shipped, listed, name_of
 from simulator.cli.run_spec import DEFAULT_HARDWARE, DEFAULT_SEED, RunSpec, spec_of
 from simulator.errors import ConfigError
 from simulator.slo import Limit, read_limits
@@ -28,6 +28,12 @@ WORKLOADS = f"{CONFIGS}/workloads"
 Load = Literal["rate", "concurrency"]
 UNITS: Mapping[str, str] = {"rate": "requests/s", "concurrency": "clients"}
 OF_SESSIONS: Mapping[str, str] = {"rate": "sessions/s", "concurrency": "users"}
+# Keys that name a file, and where a lab has its own of that name.
+OWN_FILES: Mapping[str, str] = {
+    "model": "models/{}.json",
+    "hardware": "hardware/{}.yaml",
+    "steptime": "calibration/{}.yaml",
+}
 # More servers than anybody reads a table of.
 MOST_VARIANTS = 2000
 # Keys of a question that are a run's and may have several values.
@@ -117,12 +123,15 @@ class Variant:
         The keys of a run, without a load.
     load
         What is varied.
+    own
+        Files of models, GPUs and calibrations that a lab has itself, by key; they stand in place of the names.
     """
 
     varied: Mapping[str, Any]
     data: Mapping[str, Any]
     load: Load
     source: str
+    own: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -146,7 +155,7 @@ class Variant:
             If anything in it is wrong or not modelled.
         """
         workload = {**self.data["workload"], "requests": requests, "arrivals": self._arrivals(load)}
-        return spec_of({**self.data, "workload": workload}, self.source)
+        return spec_of({**self.data, **self.own, "workload": workload}, self.source)
 
     @property
     def requests(self) -> int | None:
@@ -241,8 +250,13 @@ class _Requests(StrictModel):
     requests: RequestCount
 
 
-def variants(question: Question, source: str) -> tuple[Variant, ...]:
+def variants(question: Question, source: str, root: Path | None = None) -> tuple[Variant, ...]:
     """Return the servers a question asks about, in the order in which it lists their values.
+
+    Parameters
+    ----------
+    root
+        The lab, whose own models, GPUs and calibrations are found before those that are shipped.
 
     Raises
     ------
@@ -259,10 +273,19 @@ def variants(question: Question, source: str) -> tuple[Variant, ...]:
     if count > MOST_VARIANTS:
         raise ConfigError(f"{source}: {count} servers are asked about; at most {MOST_VARIANTS}: list fewer values")
     return tuple(
-        Variant(varied, _nested({**fixed, **varied}, question), question.load, source)
+        Variant(varied, data, question.load, source, dict(_own(data, root)))
         for combination in product(*listed_values.values())
         for varied in (dict(zip(listed_values, combination, strict=True)),)
+        for data in (_nested({**fixed, **varied}, question),)
     )
+
+
+def _own(data: Mapping[str, Any], root: Path | None) -> Iterator[tuple[str, str]]:
+    """Yield the keys whose names are files of a lab's own, with the files."""
+    for key, place in OWN_FILES.items() if root is not None and not is_shipped(root) else ():
+        file = root / CONFIGS / place.format(data[key]) if isinstance(data[key], str) and root is not None else None
+        if file is not None and file.is_file():
+            yield key, str(file)
 
 
 def _stated(question: Question) -> Iterator[tuple[str, Any]]:
