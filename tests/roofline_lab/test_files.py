@@ -7,7 +7,7 @@ import os
 import pytest
 
 from roofline_lab.files import csv_text, digest_of, digest_of_files, hash_list, json_text, write_text
-from roofline_lab.jobs.findings import _replace_report
+from roofline_lab.jobs.findings import replace_report
 from roofline_lab.jobs.paths import PAGE
 
 OLD, NEW = "old\n", "new\n" * 1000
@@ -85,7 +85,7 @@ REPORT = {"numbers.csv": "n\n", "figures/a.svg": "<svg/>\n", PAGE: "# page\n"}
 @pytest.mark.parametrize("killed_after", range(len(REPORT)))
 def test_a_report_interrupted_at_any_file_has_no_page(tmp_path, killed_after):
     folder = tmp_path / "report"
-    _replace_report(folder, {**REPORT, PAGE: "# old page\n"})
+    replace_report(folder, {**REPORT, PAGE: "# old page\n"})
     written = []
 
     def dying(path, text):
@@ -95,7 +95,7 @@ def test_a_report_interrupted_at_any_file_has_no_page(tmp_path, killed_after):
         write_text(path, text)
 
     with pytest.raises(KeyboardInterrupt):
-        _replace_report(folder, REPORT, dying)
+        replace_report(folder, REPORT, dying)
     assert not (folder / PAGE).exists()
     assert PAGE not in written
 
@@ -111,7 +111,7 @@ def test_a_finished_report_has_exactly_its_files_and_the_page_is_the_newest(tmp_
         order.append(path.name)
         write_text(path, text)
 
-    _replace_report(folder, REPORT, spy)
+    replace_report(folder, REPORT, spy)
     found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert found == REPORT
     assert order[-1] == PAGE

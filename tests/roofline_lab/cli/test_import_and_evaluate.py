@@ -56,7 +56,7 @@ def test_three_experiments_are_imported_into_a_folder_of_ones_own_and_evaluated(
     assert "TTFT p99" in section(page, "Percentiles")
     assert "`stream_lines_counted`" in page
     for tool in (*SAMPLES, "table"):
-        assert f"| {tool}/" in section(page, "Every load point")
+        assert f"| {tool}/" in section(page, "Measured beside predicted")
     assert sorted(path.name for path in measurements.iterdir()) == ["guidellm", "inference-perf", "table"]
 
 

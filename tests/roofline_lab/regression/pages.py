@@ -19,6 +19,7 @@ _CELL_BORDER = re.compile(r"(?<!\\)\|")
 _METRICS = {metric.label: metric.value for metric in Metric}
 CRITERIA_COLUMNS = ("Id", "Role", "Statement", "Result")
 GROUPED_COLUMNS = ("Arm", "Metric", "Status", "Reason", "Load points", "First")
+LISTED_COLUMNS = ("Experiment", "Load point", "Arm", "Metric", "Status", "Reason")
 UNSCORED_COLUMNS = ("Experiment", "Arm", "Load point", "Metric", "Status", "Reason")
 
 
@@ -42,6 +43,15 @@ def counted_by_reason(text):
     """Return of how many rows without a number a page of several simulators tells, which counts them by reason."""
     return sum(
         int(row["Load points"]) for section in _sections(text).values() for row in _table(section, GROUPED_COLUMNS)
+    )
+
+
+def listed(text):
+    """Return of how many rows without a number a page of findings tells, which names arms and metrics together."""
+    return sum(
+        len(row["Arm"].split(", ")) * len(row["Metric"].split(", "))
+        for section in _sections(text).values()
+        for row in _table(section, LISTED_COLUMNS)
     )
 
 

@@ -167,7 +167,7 @@ def test_progress_is_on_stderr_and_the_result_on_stdout(stranger, capsys):
     stranger.add()
     stranger.evaluate()
     streams = capsys.readouterr()
-    assert "1 of 1: run-1 (1 load point)" in streams.err
+    assert "1 of 1 experiments: run-1 (1 load point)" in streams.err
     assert "never seen (1 experiment): TTFT" in streams.out
     assert "EVALUATION.md" in streams.out
 

@@ -23,6 +23,7 @@ IDS = (
     "h16_weighted_decode_mfu",
     "h17_gemm_weight_floor",
     "h18_activation_invariants",
+    "h37_additive_seams",
 )
 OLD_NUMBERS = {
     "h7": "H27",

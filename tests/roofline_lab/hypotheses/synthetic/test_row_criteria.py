@@ -126,7 +126,7 @@ def test_a_criterion_cannot_pass_while_a_row_has_no_number():
     rows = RowTable([*table(VALUES).rows, row("s/9", reason="the model is too exotic")])
     outcome = judged(rows, kind="every_row", above=0)
     assert outcome.result is MISSING
-    assert "1 rows have none: the model is too exotic" in outcome.detail
+    assert "1 row without: the model is too exotic" in outcome.detail
     assert judged(rows, kind="every_row", above=3).result is FAIL
 
 
