@@ -68,6 +68,13 @@ def test_each_standing_has_lines_of_its_own_in_every_table(stranger, tmp_path):
             method=holdout.replace(" ", "_"), key="experiments", metric="e2e_mean", statistic="count"
         )
         assert float(number["value"]) == count
+    by_degree = section(stranger.page, "By group").split("**By tensor parallelism**")[1].split("**")[0]
+    lines = [line.split("|") for line in by_degree.splitlines() if line.startswith(("| 1", "| 2"))]
+    assert [(degree.strip(), holdout.strip()) for _, degree, holdout, *_ in lines] == [
+        ("1", "held out"),
+        ("1", "never seen"),
+        ("2", "in sample"),
+    ]
 
 
 def test_the_headline_has_no_row_that_is_in_sample(stranger, tmp_path):

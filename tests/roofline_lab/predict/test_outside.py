@@ -350,6 +350,9 @@ def test_a_page_of_several_simulators_under_load_compares_over_what_all_predict(
         "configs/simulators/crashes.yaml: the program ended with code 7 before it answered; its last words: segm"
         in page
     )
+    grouped = page.split("**By group, over the load points that ours, crashes all predict**")[1].split("\n\n**", 1)[0]
+    assert f"({points - 1} of {points - 1})" in grouped
+    assert f"({points} of {points})" not in grouped
     assert "What each load point was (ours; shares of all steps" in page
 
 

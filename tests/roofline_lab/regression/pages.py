@@ -40,19 +40,30 @@ def read_page(text: str):
 
 
 def counted_by_reason(text):
-    """Return of how many rows without a number a page of several simulators tells, which counts them by reason."""
+    """Return of how many rows without a number a page of several simulators tells, which counts them by reason.
+
+    One line stands for every arm and metric it names, at so many load points.
+    """
     return sum(
-        int(row["Load points"]) for section in _sections(text).values() for row in _table(section, GROUPED_COLUMNS)
+        int(row["Load points"]) * len(row["Arm"].split(", ")) * len(row["Metric"].split(", "))
+        for section in _sections(text).values()
+        for row in _table(section, GROUPED_COLUMNS)
     )
 
 
-def listed(text):
-    """Return of how many rows without a number a page of findings tells, which names arms and metrics together."""
-    return sum(
-        len(row["Arm"].split(", ")) * len(row["Metric"].split(", "))
+def listed(text, method, names):
+    """Return the rows without a number that a page of findings lists, which calls experiments by readable names.
+
+    One line stands for every arm and metric it names.
+    """
+    ids = {name: key for key, name in names.items()}
+    return {
+        RowKey(method, arm, _METRICS.get(metric, metric), ids[row["Experiment"]], row["Load point"]): row["Status"]
         for section in _sections(text).values()
         for row in _table(section, LISTED_COLUMNS)
-    )
+        for arm in row["Arm"].split(", ")
+        for metric in row["Metric"].split(", ")
+    }
 
 
 def _sections(text):
