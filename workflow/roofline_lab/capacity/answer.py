@@ -113,9 +113,7 @@ class Answer(StrictModel):
 
 def answer(variant: Variant, limits: Sequence[Limit], configs: Path) -> Answer:
     """Return what is known of one server of a question with limits."""
-    empty = Answer(
-        name=variant.name, digest=variant.digest, varied={key: str(of) for key, of in variant.varied.items()}
-    )
+    empty = unanswered(variant)
     try:
         server = Simulated(variant, configs)
         lightest = lightest_load(server, variant)

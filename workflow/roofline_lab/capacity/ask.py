@@ -195,7 +195,9 @@ def _nearest(root: Path, variant: Variant, chosen: Answer) -> tuple[Ladder, ...]
     setup = Simulated(variant, SHIPPED / CONFIGS).setup
     model = setup.model
     cell = Cell(model.id, kind_of(model), setup.hardware.id, precision_of(model))
-    values = (at.values[name] for name in ("request_throughput", "e2e_mean", PROMPT_TOKENS, "output_tokens_mean"))
-    rate, e2e_ms, prompt_tokens, output_tokens = (value or 1.0 for value in values)
-    load = load_of(setup.spec.tensor_parallel, rate, e2e_ms, prompt_tokens, output_tokens)
+    names = ("request_throughput", "e2e_mean", PROMPT_TOKENS, "output_tokens_mean")
+    known = [value for name in names if (value := at.values.get(name)) is not None]
+    if len(known) < len(names):
+        return ()
+    load = load_of(setup.spec.tensor_parallel, *known)
     return nearest_ladders(root, chosen.step_time, cell, load)

@@ -266,8 +266,7 @@ def _steady(setup: Setup, result: RunResult, margin: int) -> Sequence[RequestRes
     spans = _sessions_us(setup.workload.requests, result)
     length_us = sum(end_us - start_us for start_us, end_us in spans) / len(spans)
     first_us, last_us = min(start for start, _ in spans), max(start for start, _ in spans)
-    kept = [each for each in ordered if first_us + 2 * length_us <= each.arrival_us <= last_us]
-    return kept or ordered[len(ordered) // 3 : len(ordered) - len(ordered) // 3]
+    return [each for each in ordered if first_us + 2 * length_us <= each.arrival_us <= last_us]
 
 
 def _arriving_us(results: Sequence[RequestResult]) -> int:
@@ -328,6 +327,8 @@ def _throughputs(
 
 def _overloaded(setup: Setup, steady: Sequence[RequestResult], *, grows: bool) -> str:
     """Return why a server does not keep up; clients of a closed loop wait for it, so it always does there."""
+    if not steady:
+        return NEVER_STEADY
     unanswered = len(steady) - len(completed(steady))
     if unanswered:
         return f"{unanswered} of {len(steady)} requests are never answered"
