@@ -189,8 +189,8 @@ def _measured_saturated(row: Row) -> bool:
     return bool(row.get("load", {}).get("saturated", {}).get("measured"))
 
 
-def _row(row: Row, metric: str, figure: Mapping[str, Any], status: RowStatus, reason: str) -> ErrorRow:
-    load = row.get("load", {})
+def row_at(row: Row, **figures: Any) -> ErrorRow:
+    """Return the error of a result line at its place in the run matrix; `figures` are the other fields."""
     return ErrorRow(
         method=row["method"],
         arm=row["arm"],
@@ -200,6 +200,15 @@ def _row(row: Row, metric: str, figure: Mapping[str, Any], status: RowStatus, re
         family=row["family"],
         model=row["model"],
         tensor_parallel=row["tensor_parallel"],
+        hardware=row.get("hardware", ""),
+        **figures,
+    )
+
+
+def _row(row: Row, metric: str, figure: Mapping[str, Any], status: RowStatus, reason: str) -> ErrorRow:
+    load = row.get("load", {})
+    return row_at(
+        row,
         metric=metric,
         predicted=figure.get("predicted"),
         measured=figure.get("measured"),
@@ -209,7 +218,6 @@ def _row(row: Row, metric: str, figure: Mapping[str, Any], status: RowStatus, re
         strategy=load.get("strategy", ""),
         rate_per_s=load.get("achieved_per_s") or load.get("requested_per_s"),
         mixed_share=_mixed_share(row) if load and "counters" in row else None,
-        hardware=row.get("hardware", ""),
         unit=figure.get("unit", "ms"),
         noise_pct=figure.get("noise_pct"),
         asked=_is_asked(row, figure),

@@ -7,6 +7,7 @@ for question in paths.questions(PROJECT):
             f"answer_{question}"
         input:
             paths.CAPACITY_DATA,
+            paths.proof_paths(PROJECT, question),
             question=paths.question_file(question),
             code=paths.CODE["capacity"],
         output:

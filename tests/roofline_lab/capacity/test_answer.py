@@ -8,10 +8,12 @@ from functools import cache
 import pytest
 
 from roofline_lab.capacity.answer import TOLERANCE, answer, meets
-from roofline_lab.capacity.ask import ask
+from roofline_lab.capacity.ask import Asked, ask
 from roofline_lab.capacity.assumptions import moved
 from roofline_lab.capacity.question import limits_of, question_of, variants
 from roofline_lab.capacity.serve import QUEUE_GROWS, Ends, Served, Simulated, _arriving
+from roofline_lab.report.capacity_tables import proof_words
+from roofline_lab.trust.proof import Proof
 from simulator.errors import ConfigError
 from simulator.slo import Limit, read_limits
 from simulator.workload.build import WorkloadSpec, build_workload
@@ -213,3 +215,13 @@ def test_a_request_at_another_time_is_the_same_request():
     requests = build_workload(WorkloadSpec.model_validate({**CONVERSATIONS, "arrivals": RATE}), 1).requests
     moved_on = [_arriving(each, each.arrival_us + 5) for each in requests]
     assert moved_on == [replace(each, arrival_us=each.arrival_us + 5) for each in requests]
+
+
+def test_what_measured_servers_said_of_such_answers_is_told_only_where_one_is_near():
+    found, _, limits = answered()
+    near = Asked(asked(), "q", limits, (found,), proof=Proof("h_x", 10.0, 5.0, 40, 90.0, 97.0, 2.0, 500, 1.0))
+    assert "(`h_x`)" in proof_words(near)
+    assert "off by 10.0 % in the mean and 5.0 % in the median of 40, 90.0 %" in proof_words(near)
+    far = found.model_copy(update={"best": found.best.model_copy(update={"word": "outside"})})
+    assert proof_words(replace(near, answers=(far,))) == ""
+    assert proof_words(replace(near, proof=None)) == ""

@@ -54,8 +54,27 @@ def test_no_row_may_be_worse_than_the_limit_whatever_the_mean(worst, expected):
 def test_robust_variants_stand_beside_a_failed_strict_criterion_and_do_not_decide():
     found = judged(gains(10, 10, 10, 10, -20), kind="no_row_worse", by_more_than_pp=5)
     assert found.result is FAIL
-    assert [(check.name, check.result) for check in found.robust] == [("median", PASS), ("20 % trimmed mean", PASS)]
-    assert [check.observed for check in found.robust] == pytest.approx([10.0, 10.0])
+    names = ["median", "20 % trimmed mean", "worst left out", "limit doubled"]
+    assert [(check.name, check.result) for check in found.robust] == list(zip(names, [PASS] * 3 + [FAIL], strict=True))
+    assert [check.observed for check in found.robust] == pytest.approx([10.0, 10.0, 10.0, -20.0])
+
+
+def test_a_worst_case_passes_relaxed_where_one_row_alone_fails_it_by_less_than_its_limit():
+    found = judged(gains(10, 10, -4, -8.2), kind="no_row_worse", by_more_than_pp=5)
+    assert found.result is FAIL
+    assert [check.result for check in found.robust] == [PASS, PASS, PASS, PASS]
+    two = judged(gains(-6, -8.2), kind="no_row_worse", by_more_than_pp=5)
+    assert [check.result for check in two.robust][2:] == [FAIL, PASS]
+
+
+def test_an_effect_that_vanishes_but_in_one_row_is_said_to():
+    found = judged(gains(0.1, 0.2, 3.0), kind="vanishes", less_than_pp=1, where={"workload": ["chat"]})
+    assert found.result is FAIL
+    assert [(check.name, check.result) for check in found.robust] == [("worst left out", PASS), ("limit doubled", FAIL)]
+
+
+def test_a_single_row_has_no_worst_that_could_be_left_out():
+    assert [check.name for check in judged(gains(1.0), kind="no_row_worse").robust][2:] == ["limit doubled"]
 
 
 # --- below --------------------------------------------------------------------------------------

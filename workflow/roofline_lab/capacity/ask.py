@@ -21,6 +21,7 @@ from roofline_lab.capacity.serve import PROMPT_TOKENS, Served, Simulated
 from roofline_lab.files import digest_of, digest_of_files, json_text, write_text
 from roofline_lab.places import CONFIGS, SHIPPED, code_folders, listed
 from roofline_lab.predict.processes import answers
+from roofline_lab.trust.proof import Proof
 from simulator.cli.step_time import calibrations
 from simulator.errors import ConfigError, RooflineLabError
 from simulator.slo import Limit
@@ -52,6 +53,8 @@ class Asked:
         The validated experiments nearest to it.
     nearer
         Other calibrations that were validated on something nearer to it.
+    proof
+        How right answers of the calibration were on measured servers; None where nobody checked them.
     """
 
     question: Question
@@ -61,6 +64,7 @@ class Asked:
     moved: tuple[Moved, ...] = ()
     ladders: tuple[Ladder, ...] = ()
     nearer: tuple[Nearer, ...] = ()
+    proof: Proof | None = None
 
     @property
     def best(self) -> Answer | None:

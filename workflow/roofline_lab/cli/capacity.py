@@ -152,7 +152,16 @@ def answered(arguments: argparse.Namespace, question: Any, source: str) -> Any:
     if arguments.out is not None and arguments.out.exists() and not arguments.out.is_dir():
         raise ConfigError(f"--out {arguments.out}: is a file; give a folder")
     kept = None if arguments.out is None else arguments.out / KEPT
-    return ask(question, source, arguments.root, jobs=jobs, kept=kept, say=_say)
+    return proven(ask(question, source, arguments.root, jobs=jobs, kept=kept, say=_say), arguments.root)
+
+
+def proven(asked: Any, root: Path) -> Any:
+    """Return answers with what committed findings say of such answers."""
+    from dataclasses import replace
+
+    from roofline_lab.trust.proof import proof_of
+
+    return replace(asked, proof=proof_of(root, asked.chosen.step_time, asked.question.load))
 
 
 def _say(done: int, total: int) -> None:
@@ -184,7 +193,7 @@ def _lines(asked: Any) -> Iterator[str]:
     if not asked.best:
         texts.append(f"nearest question with an answer: {tables.nearest_question(asked)}")
     if served := chosen.best or chosen.alone:
-        texts += [tables.trust_words(served, chosen.step_time), tables.tested_words(asked)]
+        texts += [tables.trust_words(served, chosen.step_time), tables.tested_words(asked), tables.proof_words(asked)]
     if told := tables.moved_words(asked):
         texts.append(f"hangs on most: {told}")
     yield from (text.replace("**", "").replace("`", "") for text in texts if text)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from roofline_lab.cli.capacity import add_question_flags, question_in, written
+from roofline_lab.cli.capacity import add_question_flags, proven, question_in, written
 from simulator.errors import ConfigError
 
 EPILOG = """examples:
@@ -55,7 +55,7 @@ def predict(arguments: argparse.Namespace) -> int:
     if arguments.at is not None:
         arguments.at = float(arguments.at)
     question, source = question_in(arguments, limits=False)
-    asked = predicted(question.model_copy(update={"slo": None}), source, arguments.root)
+    asked = proven(predicted(question.model_copy(update={"slo": None}), source, arguments.root), arguments.root)
     sys.stdout.write("\n".join(_lines(asked)) + "\n")
     written(arguments.out, asked, prediction_files, PREDICTION)
     return 0
@@ -70,6 +70,7 @@ def _lines(asked: Any) -> Iterator[str]:
         tables.prediction_headline(asked, found),
         tables.throughput_words(found.best),
         tables.trust_words(found.best, found.step_time),
+        tables.proof_words(asked),
         *found.bottleneck,
         tables.memory_words(found),
     )

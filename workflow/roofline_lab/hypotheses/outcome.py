@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from roofline_lab.formatting import quantity
@@ -16,7 +16,7 @@ TOO_FEW = "too few experiments for a permutation test"
 
 @dataclass(frozen=True, slots=True)
 class Robust:
-    """The same criterion by a statistic that single rows cannot move; it decides nothing."""
+    """The same criterion by a statistic that single rows cannot move, or relaxed; it decides nothing."""
 
     name: str
     observed: float
@@ -90,6 +90,22 @@ class BaseCriterion(StrictModel):
 def robust_variants(evidence: Evidence, passes: Callable[[float], bool]) -> tuple[Robust, ...]:
     """Return the criterion by every statistic that single rows cannot move."""
     return tuple(Robust(name, value, _result(passes(value))) for name, value in evidence.robust)
+
+
+def relaxed_worst_case(
+    worst_first: Sequence[float], limit: float, holds: Callable[[float, float], bool]
+) -> tuple[Robust, ...]:
+    """Return a criterion on the worst row with that row left out, and with twice its limit.
+
+    Parameters
+    ----------
+    worst_first
+        What is judged of every row, the worst first.
+    holds
+        Whether a value satisfies a limit.
+    """
+    left_out = [Robust("worst left out", value, _result(holds(value, limit))) for value in worst_first[1:2]]
+    return (*left_out, Robust("limit doubled", worst_first[0], _result(holds(worst_first[0], 2 * limit))))
 
 
 def _result(passed: bool) -> CriterionResult:

@@ -31,6 +31,7 @@ from roofline_lab.simulators.description import CommandSimulator, program_digest
 from roofline_lab.simulators.recording import FOLDER as RECORDED
 from roofline_lab.simulators.recording import recorded_file
 from roofline_lab.trust import ENDING
+from roofline_lab.trust.proof import FINDINGS as PROOFS
 
 ON_MEASURED_TABLES = RESULTS / "measured"
 REPORTS = Path("reports")
@@ -380,6 +381,12 @@ def questions(project: Project) -> list[str]:
     if project.tables_folder is not None:
         return []
     return sorted(path.stem for path in (project.root / QUESTIONS).glob("*.yaml"))
+
+
+def proof_paths(project: Project, question: str) -> list[str]:
+    """Return the numbers of the finding that checks such answers on measured servers; none where there is no such."""
+    finding = PROOFS[read_question(project.root / question_file(question), project.root).load]
+    return [(RESULTS / finding / "numbers.csv").as_posix()] if finding in project.hypotheses else []
 
 
 def question_file(question: str) -> str:

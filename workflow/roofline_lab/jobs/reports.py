@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from roofline_lab.capacity.question import read_question
 from roofline_lab.files import json_text
 from roofline_lab.hypotheses.verdict import VERDICT_FILE, Verdict
 from roofline_lab.jobs import paths
+from roofline_lab.made import read_made
 from roofline_lab.predict.arms import Simulation, run_of
 from roofline_lab.predict.sweeps import chosen_values
 from roofline_lab.project import Project
@@ -22,6 +24,7 @@ from roofline_lab.report.synthetic import render_row_report
 from roofline_lab.report.synthetic_results import KernelReport, RowReport, build_row_report, rows_text
 from roofline_lab.run_files import Row, read_lines, read_rows
 from roofline_lab.scoring.numbers import errors_text, numbers_text
+from roofline_lab.trust.proof import proof_in
 from roofline_lab.vocabulary import Metric, Reproduction
 from simulator.errors import RooflineLabError
 
@@ -89,7 +92,12 @@ def answered(project: Project, question: str) -> Files:
         If the question is wrong, or no server it asks about can be.
     """
     file = paths.question_file(question)
-    return capacity.report_files(ask(read_question(project.root / file, project.root), file, project.root))
+    asked = ask(read_question(project.root / file, project.root), file, project.root)
+    for numbers in paths.proof_paths(project, question):
+        content = read_made(Path(numbers)).encode()
+        proof = proof_in(content, numbers, asked.chosen.step_time, asked.question.load)
+        asked = replace(asked, proof=proof)
+    return capacity.report_files(asked)
 
 
 def _measured_rows(project: Project, hypothesis: str, swept: Sequence[Row]) -> list[Row]:

@@ -16,6 +16,7 @@ from roofline_lab.files import csv_text
 from roofline_lab.formatting import MISSING, columns, pct, table
 from simulator.input_files import csv_records
 from simulator.slo import Limit
+from simulator.trust.distance import Word
 
 TPOT = "tpot_request"
 # What a page says of one load, by the name of the metric.
@@ -141,6 +142,19 @@ def tested_words(asked: Asked) -> str:
         for each in asked.nearer
     ]
     return f"At that load {'; '.join(told)}: ask it with `steptime`." if told else ""
+
+
+def proof_words(asked: Asked) -> str:
+    """Return how right such answers were on measured servers; empty where none is near, or nobody checked them."""
+    proof, served = asked.proof, asked.chosen.best or asked.chosen.alone
+    if proof is None or served is None or served.word not in (Word.INSIDE, Word.NEAR):
+        return ""
+    inside = "" if proof.inside_pct is None else f", {pct(proof.inside_pct)} of the measured ones lay in the range"
+    return (
+        f"On measured servers (`{proof.finding}`), highest loads by `{asked.chosen.step_time}` were off by "
+        f"{pct(proof.error_pct)} in the mean and {pct(proof.median_error_pct)} in the median of {proof.capacities:,}"
+        f"{inside}; {pct(proof.right_pct)} of {proof.verdicts:,} verdicts on whether a load meets a limit were right."
+    )
 
 
 def limits_table(asked: Asked, chosen: Answer) -> str:

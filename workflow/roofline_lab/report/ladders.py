@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from roofline_lab.ground_truth.experiment import Experiment
 from roofline_lab.ground_truth.load import ClosedLoop, LoadPoint
 from roofline_lab.hypotheses.capacity import CapacityQuestion, Load
-from roofline_lab.run_files import Row
+from roofline_lab.run_files import Row, row_at
 from roofline_lab.scoring.capacity import Answers, Rung, answers_of
 from roofline_lab.scoring.scores import ErrorRow
 
@@ -70,18 +70,4 @@ def _served(latencies: Mapping[str, float | None], saturated: bool) -> dict[str,
 
 
 def _place(row: Row) -> ErrorRow:
-    return ErrorRow(
-        method=row["method"],
-        arm=row["arm"],
-        experiment=row["experiment"],
-        load_point=row["load_point"],
-        workload=row["workload"],
-        family=row["family"],
-        model=row["model"],
-        tensor_parallel=row["tensor_parallel"],
-        metric="",
-        predicted=None,
-        measured=None,
-        strategy=row["load"]["strategy"],
-        hardware=row["hardware"],
-    )
+    return row_at(row, metric="", predicted=None, measured=None, strategy=row["load"]["strategy"])

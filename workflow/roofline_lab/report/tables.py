@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, S
 from typing import TYPE_CHECKING, Any
 
 from roofline_lab.formatting import MISSING, counted, ms, pct, pp, quantity, signed_pct, signless_zero, table
-from roofline_lab.hypotheses.outcome import CriterionOutcome
+from roofline_lab.hypotheses.outcome import CriterionOutcome, Robust
 from roofline_lab.hypotheses.proportional import TOLERANCE_PCT, ExplainedCriterion, ProportionalArm
 from roofline_lab.hypotheses.verdict import Verdict
 from roofline_lab.report.cells import NO_NAMES, Noises, RunNames, error_text, with_noise
@@ -463,13 +463,28 @@ def _gap(row: ErrorRow | None) -> str:
 
 
 def uncertainty(verdict: Verdict) -> str:
-    """Return interval, test, sample size and robust variants of each criterion; empty if there are none."""
+    """Return interval, test and sample size of each criterion; empty if there are none."""
     judged = [(outcome, outcome.evidence) for outcome in verdict.outcomes if outcome.evidence is not None]
     if not judged:
         return ""
-    robust = [f"By {name}" for name, _ in judged[0][1].robust]
     header = ["Id", "Experiments", "Families", "Interval", "p", "Told from the threshold", "Experiments needed"]
-    return table([*header, *robust], [_uncertainty_row(outcome, evidence) for outcome, evidence in judged])
+    return table(header, [_uncertainty_row(outcome, evidence) for outcome, evidence in judged])
+
+
+def robust(verdict: Verdict) -> str:
+    """Return every criterion beside its robust and relaxed variants; empty if there are none."""
+    judged = [(outcome, {variant.name: variant for variant in outcome.robust}) for outcome in verdict.outcomes]
+    names = list(dict.fromkeys(name for _, variants in judged for name in variants))
+    rows = [
+        [f"`{outcome.id}`", str(outcome), *(_variant(variants.get(name), outcome.unit) for name in names)]
+        for outcome, variants in judged
+        if variants
+    ]
+    return table(["Criterion", "As fixed", *(name.capitalize() for name in names)], rows, left=2) if rows else ""
+
+
+def _variant(variant: Robust | None, unit: str) -> str:
+    return MISSING if variant is None else f"{quantity(variant.observed, unit)} ({variant.result})"
 
 
 def _uncertainty_row(outcome: CriterionOutcome, evidence: Evidence) -> list[str]:
@@ -481,7 +496,6 @@ def _uncertainty_row(outcome: CriterionOutcome, evidence: Evidence) -> list[str]
         p_value_cell(evidence.p_value),
         "yes" if evidence.is_distinguishable else "**no**",
         _needed(evidence),
-        *(f"{quantity(robust.observed, outcome.unit)} ({robust.result})" for robust in outcome.robust),
     ]
 
 

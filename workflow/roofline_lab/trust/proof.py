@@ -67,10 +67,21 @@ def proof_of(root: Path, calibration: str, load: Literal["concurrency", "rate"])
     path = root / REPORTS / FINDINGS[load] / "numbers.csv"
     if not path.is_file():
         return None
-    numbers = read_numbers(path.read_bytes(), path.relative_to(root).as_posix())
+    return proof_in(path.read_bytes(), path.relative_to(root).as_posix(), calibration, load)
+
+
+def proof_in(content: bytes, source: str, calibration: str, load: Literal["concurrency", "rate"]) -> Proof | None:
+    """Return what the numbers of a finding say of the answers of a calibration; None where it is no arm of it.
+
+    Raises
+    ------
+    ConfigError
+        If the numbers are damaged.
+    """
+    numbers = read_numbers(content, source)
     overall = (ALL_LOAD_POINTS, Scope.OVERALL, "all")
     found = {
-        (metric, statistic): finite(value, f"{path.name}: line {line}")
+        (metric, statistic): finite(value, f"{source}: line {line}")
         for (_, arm, *place, metric, statistic, _), (value, line) in numbers.items()
         if arm == calibration and tuple(place) == overall
     }
