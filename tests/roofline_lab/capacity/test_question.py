@@ -58,6 +58,7 @@ def test_arrivals_are_random_where_nobody_says_otherwise_and_keep_what_is_said()
         ({"at": -1.0}, "greater than 0"),
         ({"load": "concurrency", "at": 1.5}, "give a whole number"),
         ({"hardware": []}, "hardware"),
+        ({"price_per_gpu_hour": {"b200": 5.0}}, "price_per_gpu_hour.b200-sxm: no server is on it, but on h100-sxm"),
     ],
 )
 def test_what_is_wrong_is_refused_with_what_to_write(changes, told):
@@ -94,3 +95,7 @@ def test_a_lab_finds_its_own_model_and_those_that_are_shipped(tmp_path):
     assert shipped.spec_at(1.0, 10).model == "llama-3.1-8b"
     assert mine.name == "mine h100-sxm TP1"
     assert Simulated(mine, SHIPPED / "configs").setup.hardware.id == "h100-sxm"
+
+
+def test_a_price_may_name_a_gpu_as_people_do():
+    assert question(hardware="h200-sxm", price_per_gpu_hour={"H200": 3.5}).price_per_gpu_hour == {"h200-sxm": 3.5}

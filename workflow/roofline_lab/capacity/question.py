@@ -20,6 +20,7 @@ from roofline_lab.files import digest_of
 from roofline_lab.places import CONFIGS, is_shipped, listed, name_of
 from simulator.cli.run_spec import DEFAULT_HARDWARE, DEFAULT_SEED, RunSpec, spec_of
 from simulator.errors import ConfigError
+from simulator.gpu_names import gpu_named
 from simulator.slo import Limit, read_limits
 from simulator.validation import NonNegativeInt, Positive, StrictModel, parse, read_yaml, suggest
 from simulator.workload.build import RequestCount
@@ -198,7 +199,18 @@ def question_of(data: object, source: str, root: Path) -> Question:
         read_limits(question.slo, f"{source}: slo")
     workload = workload_of(question.workload, source, root)
     _refuse_load(workload, source)
-    return question.model_copy(update={"workload": workload})
+    return question.model_copy(update={"workload": workload, "price_per_gpu_hour": _prices(question, source, root)})
+
+
+def _prices(question: Question, source: str, root: Path) -> dict[str, float]:
+    """Return prices by the ids of GPUs; one of a GPU that no server has would silently count for nothing."""
+    described = {path.stem: path for path in listed(root, f"{CONFIGS}/hardware", "*.yaml")}
+    stated = question.hardware if isinstance(question.hardware, list) else [question.hardware]
+    asked = {gpu_named(gpu, described) or gpu for gpu in stated if isinstance(gpu, str)}
+    prices = {gpu_named(gpu, described) or gpu: price for gpu, price in question.price_per_gpu_hour.items()}
+    for gpu in sorted(prices.keys() - asked) if len(asked) == len(stated) else ():
+        raise ConfigError(f"{source}: price_per_gpu_hour.{gpu}: no server is on it, but on {', '.join(sorted(asked))}")
+    return prices
 
 
 def limits_of(question: Question, source: str) -> tuple[Limit, ...]:

@@ -195,7 +195,7 @@ def _lines(asked: Any) -> Iterator[str]:
     if served := chosen.best or chosen.alone:
         texts += [tables.trust_words(served, chosen.step_time), tables.tested_words(asked), tables.proof_words(asked)]
     if told := tables.moved_words(asked):
-        texts.append(f"hangs on most: {told}")
+        texts.append(f"what nobody states: {told}")
     yield from (text.replace("**", "").replace("`", "") for text in texts if text)
     if len(asked.answers) > 1:
         yield tables.answers_table(asked)
