@@ -40,3 +40,18 @@ def test_contributing_tells_how_to_add(what):
 def test_a_file_that_contributing_names_is_there(path):
     name = path if (ROOT / path).exists() else f"workflow/roofline_lab/hypotheses/{path}"
     assert (ROOT / name).is_file()
+
+
+HELD_OUT_LINE = re.compile(
+    r"^\| \[(\w+)\]\(calibration/.*?\| \w+ \| (\d+) \| ([\d.]+ %) \| ([\d.]+ %) \|", re.MULTILINE
+)
+
+
+def test_the_errors_that_the_readme_opens_with_are_those_of_the_index():
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    lines = HELD_OUT_LINE.findall((ROOT / "reports" / "README.md").read_text(encoding="utf-8"))
+    found = {name: (points, ttft, between) for name, points, ttft, between in lines}
+    points, ttft, between = found["h100_vllm"]
+    assert f"errs by {ttft} in TTFT and {between} in the time between tokens on {points} load points" in readme
+    points, ttft, between = found["vllm_fleet"]
+    assert f"errs by {ttft} and {between} on {points}" in readme

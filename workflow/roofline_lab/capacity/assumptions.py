@@ -63,7 +63,7 @@ def moved(variant: Variant, found: Answer, limits: Sequence[Limit], configs: Pat
     if known is None:
         return ()
     server = Simulated(variant, configs)
-    results = [_moved(variant, each, found, limits, configs) for each in _assumptions(variant, server)]
+    results = [_moved(variant, each, found, known, limits, configs) for each in _assumptions(variant, server)]
     return tuple(sorted(results, key=lambda each: (-abs(each.factor(known) - 1), each.assumed)))
 
 
@@ -92,22 +92,23 @@ def _assumptions(variant: Variant, server: Simulated) -> Iterator[_Assumption]:
         yield _Assumption("arrivals at random (Poisson)", f"in bursts (gamma, cv {BURSTY_CV:g})", {}, arrivals)
 
 
-def _moved(variant: Variant, assumption: _Assumption, found: Answer, limits: Sequence[Limit], configs: Path) -> Moved:
+def _moved(
+    variant: Variant, assumption: _Assumption, found: Answer, known: float, limits: Sequence[Limit], configs: Path
+) -> Moved:
     data = variant.data
     workload = {**data["workload"], **assumption.workload}
     engine = {**data["engine"], **assumption.engine}
     changed = {**data, "engine": engine, "workload": workload, "seed": data["seed"] + assumption.seeds_on}
     told = {"assumed": assumption.assumed, "otherwise": assumption.otherwise}
     try:
-        highest_load = _highest(Simulated(replace(variant, data=changed), configs), variant, found, limits)
+        highest_load = _highest(Simulated(replace(variant, data=changed), configs), variant, found, known, limits)
     except RooflineLabError as error:
         return Moved(**told, highest=None, reason=str(error))
     return Moved(**told, highest=highest_load, reason="" if highest_load else "less than a quarter is left")
 
 
-def _highest(server: Simulated, variant: Variant, found: Answer, limits: Sequence[Limit]) -> float | None:
+def _highest(server: Simulated, variant: Variant, found: Answer, known: float, limits: Sequence[Limit]) -> float | None:
     """Return the highest load of a changed server; the known one where that is met and the next higher one is not."""
-    known = found.highest or 1.0
     clients = variant.load == "concurrency"
     beyond = min((each.load for each in found.points if each.load > known), default=known)
     as_known = meets(server.at(known), limits)
